@@ -1,0 +1,207 @@
+"""build_dataset(): a folder of photos becomes triples. The only place that knows the order of the steps."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from segkit import dataset, intake, photos, splits
+from segkit.dataset import Dataset, Info, Rejection
+from segkit.errors import DatasetError, UsageError
+from segkit.intake import Arrival, Candidate, Kept
+from segkit.models import tools as models
+from segkit.models.tools import Tools
+from segkit.settings import BuildSettings
+from segkit.unit import Finished, finish
+from segkit.writer import Writer
+
+UNIT = 32
+"""Photos whose record is written together: the most work that a kill can cost."""
+
+FIXED = ("protocol", "size", "min_confidence", "photo_format")
+"""Settings that all triples of a dataset share."""
+
+
+@dataclass
+class Outcome:
+    """What became of the photos: made + kept + rejected + skipped = found.
+
+    Attributes:
+        found: photos in the folder.
+        made: triples new in this run.
+        kept: photos whose triple was there already.
+        rejected: photos left out, by reason (photos.REASONS); those of earlier runs too.
+        skipped: photos not looked at, by reason ("limit").
+        seconds: how long it took.
+    """
+
+    found: int
+    made: int = 0
+    kept: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+
+    @property
+    def done(self) -> int:
+        """Photos looked at so far."""
+        return self.made + self.kept + self.rejected.total()
+
+    def count(self, arrival: Arrival) -> None:
+        """Add one photo's fate."""
+        if isinstance(arrival, Candidate):
+            self.made += 1
+        elif isinstance(arrival, Kept):
+            self.kept += 1
+        else:
+            self.rejected[arrival.reason] += 1
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the numbers as plain values."""
+        return asdict(self)
+
+
+Progress = Callable[[Outcome], None]
+"""Called whenever photos are done."""
+
+
+def build_dataset(
+    folder: Path,
+    output: Path,
+    settings: BuildSettings,
+    progress: Progress = lambda outcome: None,
+    load: Callable[[BuildSettings], Tools] = models.load,
+) -> Outcome:
+    """Turn a folder of photos into a dataset, or bring one up to date: only new photos are worked on.
+
+    Args:
+        folder: the photos, searched recursively. Never changed.
+        output: the dataset: a new or empty folder, or one made before with the same FIXED settings and segmenter.
+        settings: see there.
+        progress: told of every photo that is done.
+        load: loads the networks, when the first new photo needs them.
+
+    Raises:
+        UsageError: no photos, or settings that differ from the dataset's.
+        LockedError: another process is writing the dataset.
+        DatasetError: the output holds other things.
+        ModelError: a network is missing or does not fit.
+        StorageError: the disk is full; what was finished is kept.
+    """
+    started = time.monotonic()
+    paths, outcome = find_photos(folder, output, settings)
+    tools = cache(lambda: load(settings))
+    with dataset.locked(output):
+        target = open_or_create(output, settings, tools)
+        target.recover()
+        memory = intake.Memory(target, settings.keep_duplicates, settings.retry_rejected)
+        shares = splits.shares(settings.split or target.info.settings["split"])
+        with Writer(target) as writer:
+            for unit in units(intake.arrivals(folder, paths, limits(settings), memory), memory, outcome, progress):
+                finished: list[Finished] = []
+                if unit.candidates:
+                    require_same_segmenter(target, tools())
+                for batch in finish(unit.candidates, tools, settings, shares):
+                    finished += batch
+                    outcome.made += len(batch)
+                    progress(outcome)
+                writer.write(finished, unit.rejections)
+        target.fold()
+        splits.apply(target, settings.split)
+    outcome.seconds = time.monotonic() - started
+    return outcome
+
+
+def find_photos(folder: Path, output: Path, settings: BuildSettings) -> tuple[list[Path], Outcome]:
+    """Return the photos to look at, and the outcome so far: how many were found, how many --limit skips.
+
+    Raises:
+        UsageError: there is no such folder, it is a dataset, or it holds no photos.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder. Expected a folder of photos.")
+    if (folder / ".segkit").is_dir():
+        raise UsageError(f"{folder} is a segkit dataset, not a folder of photos.")
+    paths = list(photos.find(folder, without=output))
+    if not paths:
+        raise UsageError(f"{folder} holds no photos. Looked for {', '.join(sorted(photos.SUFFIXES)[:8])} and more.")
+    outcome = Outcome(found=len(paths))
+    if settings.limit and len(paths) > settings.limit:
+        outcome.skipped["limit"] = len(paths) - settings.limit
+        paths = paths[: settings.limit]
+    return paths, outcome
+
+
+def limits(settings: BuildSettings) -> photos.Limits:
+    """Return what a photo must be like."""
+    return photos.Limits(settings.min_size, settings.max_megapixels, settings.size)
+
+
+@dataclass
+class Unit:
+    """New photos whose record is written together."""
+
+    candidates: list[Candidate] = field(default_factory=list)
+    rejections: list[Rejection] = field(default_factory=list)
+
+
+def units(arrivals: Iterable[Arrival], memory: intake.Memory, outcome: Outcome, progress: Progress) -> Iterator[Unit]:
+    """Gather what is new into units, in order, so that a resumed run forms the same ones; count the rest."""
+    unit = Unit()
+    for arrival in arrivals:
+        if isinstance(arrival, Candidate):
+            unit.candidates.append(arrival)  # counted when it is finished
+        else:
+            outcome.count(arrival)
+            progress(outcome)
+        if isinstance(arrival, Rejection) and arrival != memory.rejections.get((arrival.source, arrival.sha256)):
+            unit.rejections.append(arrival)
+        if len(unit.candidates) + len(unit.rejections) == UNIT:
+            yield unit
+            unit = Unit()
+    yield unit
+
+
+def open_or_create(output: Path, settings: BuildSettings, tools: Callable[[], Tools]) -> Dataset:
+    """Open the dataset if there is one, else make it. Needs the lock.
+
+    Raises:
+        UsageError: the settings differ from those that the dataset was made with.
+    """
+    if not (output / ".segkit" / "dataset.toml").exists():
+        recorded = {name: getattr(settings, name) for name in (*FIXED, "split")}
+        return Dataset.create(output, Info(tools().palette, _identities(tools()), recorded))
+    target = Dataset.open(output)
+    for name in FIXED:
+        before, now = target.info.settings[name], getattr(settings, name)
+        if before != now:
+            option = "--" + name.replace("_", "-")
+            raise UsageError(
+                f"{output} was built with {option} {before}, not {now}. Type {option} {before}, or name another folder."
+            )
+    return target
+
+
+def require_same_segmenter(target: Dataset, tools: Tools) -> None:
+    """Refuse to mix the maps of two segmenters in one dataset.
+
+    Raises:
+        DatasetError: the dataset's maps were made by another one.
+    """
+    before = target.info.models["segmenter"]
+    if before["revision"] != tools.revision:
+        raise DatasetError(
+            f"{target.folder} was segmented by {before['name']} ({before['revision']}), not by {tools.model} "
+            f"({tools.revision}). Pass the same --segmenter, or name another folder."
+        )
+
+
+def _identities(tools: Tools) -> dict[str, dict[str, str]]:
+    found = {"segmenter": {"name": tools.model, "revision": tools.revision}}
+    if tools.drafting:
+        found["captioner"] = {"name": tools.drafting.model, "revision": tools.drafting.revision}
+        found["tokenizer"] = {"name": tools.drafting.tokenizer}
+    return found

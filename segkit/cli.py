@@ -1,0 +1,64 @@
+"""The command line: the commands in the order of the work, and errors as one line each."""
+
+import sys
+
+import click
+
+from segkit import __version__
+from segkit.commands import build_dataset, caption, check, check_palette, demo
+from segkit.errors import SegkitError
+
+
+class _InOrder(click.Group):
+    """A group that lists its commands in the order of the work."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(
+    cls=_InOrder,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Example: segkit demo, then segkit build-dataset photos/ -o rooms",
+)
+@click.version_option(__version__, prog_name="segkit")
+def group() -> None:
+    """Turn a folder of photos into a ControlNet that obeys segmentation maps.
+
+    Every colour the network sees is exactly the class it stands for, checked to the last step.
+    """
+
+
+for _module in (build_dataset, check_palette, caption, check, demo):
+    group.add_command(_module.command)
+
+
+def main() -> None:
+    """Run the command line. Exit code 0: done; 1: problems found; 2: wrong use; 130: stopped by the user."""
+    try:
+        code = group.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("Stopped. Finished work is kept; type the same again to go on.", err=True)
+        code = 130
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except SegkitError as error:
+        code = _explain(error, str(error), error.exit_code)
+    except BrokenPipeError:
+        code = 0
+    except Exception as error:
+        line = str(error).strip().partition("\n")[0]
+        code = _explain(error, f"segkit failed: {type(error).__name__}: {line}. The same with -v shows where.", 2)
+    sys.exit(code)
+
+
+def _explain(error: Exception, text: str, code: int) -> int:
+    from segkit import console
+
+    if {"-v", "--verbose"} & set(sys.argv[1:]):
+        import traceback
+
+        traceback.print_exception(error)
+    console.line(text, error=True)
+    return code

@@ -1,0 +1,48 @@
+"""Colours as numbers: parsing, printing, distances."""
+
+import math
+import re
+
+RGB = tuple[int, int, int]
+
+_HEX = re.compile(r"#?([0-9a-fA-F]{6})")
+_TRIPLE = re.compile(r"[(\[]?\s*([0-9]+)\s*[,;\s]\s*([0-9]+)\s*[,;\s]\s*([0-9]+)\s*[)\]]?", re.ASCII)
+
+
+def to_hex(rgb: RGB) -> str:
+    """Return the colour as "#RRGGBB"."""
+    return "#{:02X}{:02X}{:02X}".format(*rgb)
+
+
+def parse(text: str) -> RGB:
+    """Read one colour as people write it: "#06E6E6", "06E6E6", "(6, 230, 230)", "6,230,230" or "6 230 230".
+
+    Raises:
+        ValueError: anything else, or a channel outside 0 to 255; the text names it.
+    """
+    text = text.strip()
+    if match := _HEX.fullmatch(text):
+        value = int(match[1], 16)
+        return value >> 16, value >> 8 & 255, value & 255
+    match = _TRIPLE.fullmatch(text)
+    if not match:
+        raise ValueError(f"{text!r} is no colour; expected #RRGGBB or (r, g, b)")
+    red, green, blue = (channel(part) for part in match.groups())
+    return red, green, blue
+
+
+def channel(text: str) -> int:
+    """Read one channel, 0 to 255, in plain decimal digits.
+
+    Raises:
+        ValueError: a sign, a fraction, an underscore, a foreign digit or a value above 255.
+    """
+    text = text.strip()
+    if not re.fullmatch(r"[0-9]+", text) or int(text) > 255:
+        raise ValueError(f"{text!r} is no channel value; expected a whole number from 0 to 255")
+    return int(text)
+
+
+def distance(a: RGB, b: RGB) -> float:
+    """Return the Euclidean (L2) distance of two colours in RGB, 0 to 441.67."""
+    return math.dist(a, b)

@@ -1,0 +1,48 @@
+"""segkit caption."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from segkit.commands.options import Command, json_option, settings_options, take
+from segkit.settings import CaptionSettings
+
+
+@click.command("caption", cls=Command, example='segkit caption rooms --redo-drafts --template "{caption}, {classes}"')
+@click.argument("dataset", type=click.Path(path_type=Path))
+@click.option("--only-missing", "redo", flag_value=False, default=False, help="Draft where there is none.  [default]")
+@click.option("--redo-drafts", "redo", flag_value=True, type=bool, help="Draft anew, but for what a person wrote.")
+@click.option("--edit", nargs=2, metavar="KEY TEXT", help="Set one prompt, as written by a person.")
+@click.option(
+    "--from-csv", type=click.Path(path_type=Path), metavar="FILE",
+    help="Set prompts from a table with the columns key and text.",
+)  # fmt: skip
+@settings_options(CaptionSettings)
+@json_option
+def command(
+    dataset: Path,
+    redo: bool,
+    edit: tuple[str, str] | None,
+    from_csv: Path | None,
+    as_json: bool,
+    **values: Any,
+) -> None:
+    """Draft the prompts of a dataset, or set those that a person wrote; no model ever touches the latter."""
+    from segkit import captions, report, show
+    from segkit.console import progress
+    from segkit.dataset import Dataset
+    from segkit.models import tokens, tools
+
+    settings = take(CaptionSettings, values)
+    opened = Dataset.open(dataset)
+    if edit or from_csv:
+        texts = [*captions.read_csv(from_csv)] if from_csv else []
+        written = captions.write(opened, [*texts, edit] if edit else texts, tokens.counter(settings.tokenizer).count)
+        drafted = 0
+    else:
+        written = 0
+        with progress("prompts") as advance:
+            drafted = captions.draft(opened, settings, tools.load_drafting, redo=redo, progress=advance)
+    report.write(opened)
+    show.captioned(drafted, written, dataset, as_json)

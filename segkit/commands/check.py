@@ -1,0 +1,32 @@
+"""segkit check."""
+
+from pathlib import Path
+
+import click
+
+from segkit.commands.options import Command, json_option
+
+
+@click.command("check", cls=Command, example="segkit check rooms --json")
+@click.argument("dataset", type=click.Path(path_type=Path))
+@click.option("--tokenizer", default="", help="Folder of CLIP's tokenizer, to count prompts anew.")
+@json_option
+@click.pass_context
+def command(context: click.Context, dataset: Path, tokenizer: str, as_json: bool) -> None:
+    """Run every rule over a dataset: files, sizes, classes, colours, prompts, duplicates, splits, strays.
+
+    Exit code 0: no problem; 1: problems found; 2: no dataset. Warnings do not fail a dataset, errors do.
+    """
+    from segkit import checks, show
+    from segkit.console import progress
+    from segkit.dataset import Dataset
+
+    count = None
+    if tokenizer:
+        from segkit.models import tokens
+
+        count = tokens.counter(tokenizer).count
+    with progress("triples") as advance:
+        result = checks.check(Dataset.open(dataset), count, advance)
+    show.checked(result, dataset, as_json)
+    context.exit(int(result.failed))

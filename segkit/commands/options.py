@@ -1,0 +1,64 @@
+"""Settings dataclasses as command-line options, and what every command has in common."""
+
+import dataclasses
+import inspect
+import typing
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Settings = TypeVar("Settings")
+
+
+class Command(click.Command):
+    """A command with -v, and an example at the end of its help."""
+
+    def __init__(self, *args: Any, example: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.epilog = f"Example: {example}"
+        self.params.append(
+            click.Option(["-v", "--verbose"], is_flag=True, expose_value=False, help="Show the traceback of an error.")
+        )
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+
+
+def settings_options(kind: type) -> Callable[[Function], Function]:
+    """Turn each field of a settings class into an option: name, type, default and help stand in the class."""
+
+    def decorate(function: Function) -> Function:
+        for field in reversed(_fields(kind)):
+            function = _option(kind, field)(function)
+        return function
+
+    return decorate
+
+
+def take(kind: type[Settings], values: dict[str, Any]) -> Settings:
+    """Make the settings object from a command's arguments, which are removed from them.
+
+    Raises:
+        UsageError: a value outside its range.
+    """
+    return kind(**{field.name: values.pop(field.name) for field in _fields(kind)})
+
+
+def _fields(kind: type) -> list["dataclasses.Field[Any]"]:
+    """Return the fields, those of the class itself before the inherited ones."""
+    own = inspect.get_annotations(kind)
+    return sorted(dataclasses.fields(kind), key=lambda field: field.name not in own)
+
+
+def _option(kind: type, field: "dataclasses.Field[Any]") -> Callable[[Function], Function]:
+    plain, text = typing.get_args(typing.get_type_hints(kind, include_extras=True)[field.name])
+    name = "--" + field.name.replace("_", "-")
+    if plain is bool:
+        flags = f"{name}/--no-{name[2:]}" if field.default else name
+        return click.option(flags, field.name, default=field.default, help=text)
+    choices = typing.get_args(plain)
+    option_type = click.Choice(choices) if choices else plain
+    show = field.default not in ("", 0)
+    return click.option(name, field.name, type=option_type, default=field.default, show_default=show, help=text)

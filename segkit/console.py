@@ -1,0 +1,91 @@
+"""What is shown in the terminal: tables, progress, single lines. The only module that imports rich."""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from segkit.problem import Problem
+
+WORST = 20
+"""Problems that are listed one by one."""
+
+
+def line(text: str, *, error: bool = False) -> None:
+    """Print one line of text as it is, control characters shown as escapes."""
+    click.echo(clean(text), err=error)
+
+
+def json_object(value: dict[str, Any]) -> None:
+    """Print one JSON object."""
+    import json
+
+    click.echo(json.dumps(value, indent=2))
+
+
+def clean(text: str) -> str:
+    """Show control characters (a file name may hold a newline or an escape sequence) as escapes."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def table(title: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print a table. Cells are text, never markup; numbers stand on the right."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    body = [list(row) for row in rows]
+    shown = Table(title=title, title_justify="left")
+    for place, name in enumerate(header):
+        numeric = all(isinstance(row[place], int | float) for row in body)
+        shown.add_column(name, justify="right" if numeric and body else "left", overflow="fold")
+    for row in body:
+        shown.add_row(*(Text(_cell(cell)) for cell in row))
+    Console().print(shown)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.1%}" if 0 <= value <= 1 else f"{value:,.1f}"
+    return f"{value:,}" if isinstance(value, int) else clean(str(value))
+
+
+def problems(found: Sequence[Problem], most: int = WORST) -> None:
+    """Print problems one by one, errors first, with their cures; the rest as a number."""
+    order = {"error": 0, "warning": 1, "known": 2}
+    for problem in sorted(found, key=lambda problem: order[problem.severity])[:most]:
+        line(f"{problem.severity:8}{problem.message}{' ' + problem.cure if problem.cure else ''}")
+    if len(found) > most:
+        line(f"... and {len(found) - most:,} more (--json lists all)")
+
+
+@contextmanager
+def progress(label: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar with rate and time left on a terminal's error stream, nothing elsewhere.
+
+    Yields:
+        A function to call with the number done and the total.
+    """
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=None, rate="")
+
+        def advance(done: int, total: int) -> None:
+            speed = bar.tasks[0].speed
+            bar.update(task, completed=done, total=total, rate=f"{speed:.2f}/s" if speed else "")
+
+        yield advance

@@ -1,0 +1,112 @@
+"""Control maps: painted from class indices, read back to class indices, never approximated."""
+
+from functools import lru_cache
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from segkit.palette import UNLABELLED, Palette
+from segkit.triple import ClassShare
+
+Labels = NDArray[np.uint8]
+"""(H, W) class indices; 255 = unlabelled."""
+
+
+def paint(labels: Labels, palette: Palette) -> Image.Image:
+    """Make the control map: an indexed picture whose pixel values are the labels and whose palette is the classes'.
+
+    Args:
+        labels: (H, W) uint8, each below len(palette) or 255.
+        palette: the colours; unlabelled pixels are black.
+
+    Returns:
+        Mode P. Converted to RGB by any reader, every pixel has exactly its class's colour.
+
+    Raises:
+        ValueError: a label that is no class.
+    """
+    wrong = (labels >= len(palette)) & (labels != UNLABELLED)
+    if wrong.any():
+        raise ValueError(f"label {labels[wrong][0]} is no class of {palette.name}, which has {len(palette)}")
+    image = Image.fromarray(labels)
+    image.putpalette(palette.bytes)
+    return image
+
+
+def encode(labels: Labels, palette: Palette) -> bytes:
+    """Return the control map as the bytes of an indexed PNG."""
+    buffer = BytesIO()
+    paint(labels, palette).save(buffer, "PNG", compress_level=4)
+    return buffer.getvalue()
+
+
+def is_exact(image: Image.Image, palette: Palette) -> bool:
+    """Tell whether a picture is a control map as segkit writes it: indexed, with just this palette embedded."""
+    return image.mode == "P" and bytes(image.getpalette() or ()).ljust(768, b"\0") == palette.bytes
+
+
+def read(image: Image.Image, palette: Palette) -> tuple[Labels, int]:
+    """Look up the class of every pixel, exactly.
+
+    Args:
+        image: any picture. One that is_exact is read by index; of others the RGB colour counts, at 8 bits a channel.
+        palette: the classes.
+
+    Returns:
+        (H, W) uint8 class indices, 255 where the colour is not in the palette, and the number of pixels off the
+        palette: neither a class nor black. Classes that share a colour give the lowest index (ADE: road, not
+        skyscraper).
+    """
+    if is_exact(image, palette):
+        labels = np.asarray(image)
+        wrong = (labels >= len(palette)) & (labels != UNLABELLED)
+        return np.where(wrong, np.uint8(UNLABELLED), labels), int(wrong.sum())
+    rgb = np.asarray(image.convert("RGB")).astype(np.uint32)
+    packed = rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]
+    labels = _table(palette)[packed]
+    return labels, int(((labels == UNLABELLED) & (packed != 0)).sum())
+
+
+@lru_cache(maxsize=4)
+def _table(palette: Palette) -> NDArray[np.uint8]:
+    """Return the class of each of the 2^24 colours (16 MiB), 255 where there is none."""
+    table = np.full(1 << 24, UNLABELLED, np.uint8)
+    for (red, green, blue), index in palette.by_colour.items():
+        table[red << 16 | green << 8 | blue] = index
+    return table
+
+
+def count(labels: Labels) -> list[int]:
+    """Return the number of pixels of each of the 256 labels."""
+    return [int(number) for number in np.bincount(labels.ravel(), minlength=256)]
+
+
+def summarise(
+    labels: Labels, confidence: NDArray[np.float32], palette: Palette, min_confidence: float = 0.0
+) -> tuple[Labels, tuple[ClassShare, ...]]:
+    """Make unsure pixels unlabelled and tell which classes remain.
+
+    Args:
+        labels: (H, W) uint8.
+        confidence: (H, W) float32, 0 to 1.
+        palette: the classes.
+        min_confidence: pixels below become unlabelled; 0 keeps all.
+
+    Returns:
+        The labels, and per class its share of all pixels and mean confidence, largest share first.
+    """
+    if min_confidence > 0:
+        labels = np.where(confidence < min_confidence, np.uint8(UNLABELLED), labels)
+    pixels = np.bincount(labels.ravel(), minlength=256)
+    sums = np.bincount(labels.ravel(), weights=confidence.ravel(), minlength=256)
+    present = sorted(np.flatnonzero(pixels[: len(palette)]).tolist(), key=lambda index: (-pixels[index], index))
+    return labels, tuple(
+        ClassShare(
+            palette[index].name,
+            round(float(pixels[index] / labels.size), 4),
+            round(float(sums[index] / pixels[index]), 4),
+        )
+        for index in present
+    )

@@ -1,0 +1,54 @@
+"""Every error segkit raises on purpose, drawn as a tree.
+
+SegkitError                 one line for the user: what was found, what was expected, what to type next
+├── UsageError              the call cannot work as typed (exit code 2)
+├── PaletteError            a table that is no palette, or a name it does not know
+├── PhotoError              one photo that cannot be used; carries a reason from photos.REASONS
+├── DatasetError            a folder that is no dataset, or a damaged one
+│   └── LockedError         another process is writing it
+├── ModelError              weights that are missing, do not load or do not fit the palette
+└── StorageError            the disk is full or refuses to write; nothing half written remains
+"""
+
+
+class SegkitError(Exception):
+    """The root: its text is one line that a user can act on."""
+
+    exit_code = 2
+
+
+class UsageError(SegkitError):
+    """The call cannot work as typed."""
+
+
+class PaletteError(SegkitError):
+    """A table that is no palette, or a class name that it does not know."""
+
+
+class PhotoError(SegkitError):
+    """One photo that cannot be used.
+
+    Args:
+        reason: a member of photos.REASONS, the closed list that rejected.jsonl uses.
+        message: what was found.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class DatasetError(SegkitError):
+    """A folder that is no dataset, or a damaged one."""
+
+
+class LockedError(DatasetError):
+    """Another process is writing the dataset."""
+
+
+class ModelError(SegkitError):
+    """Weights that are missing, do not load or do not fit the palette."""
+
+
+class StorageError(SegkitError):
+    """The disk is full or refuses to write. Nothing half written stands under a final name."""

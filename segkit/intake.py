@@ -1,0 +1,155 @@
+"""Photos on their way in: read and decoded ahead in threads, judged one after the other in a stable order."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from segkit import duplicates, photos, storage
+from segkit.dataset import Dataset, Rejection
+from segkit.errors import PhotoError
+from segkit.photos import Limits, Photo
+
+AHEAD = 24
+"""Photos decoded before they are needed: enough to keep a network busy, some tens of megabytes."""
+
+WORKERS = 4
+
+RECONSIDERED = frozenset({"unreadable", "too-small", "too-large"})
+"""Rejections that settings or the system may have lifted: looked at again on every run, which costs little."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A photo to be segmented: its source relative to the photo folder, key, pixels, perceptual hash and group."""
+
+    source: str
+    sha256: str
+    photo: Photo
+    phash: int
+    group: str
+
+    @property
+    def key(self) -> str:
+        """The triple's key."""
+        return key_of(self.sha256)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A photo whose triple the dataset has already."""
+
+    source: str
+
+
+Arrival = Candidate | Kept | Rejection
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    source: str
+    sha256: str
+    outcome: Photo | Rejection | None  # None: the dataset has its triple
+    hashes: tuple[int, int] = (0, 0)
+
+
+class Memory:
+    """What a dataset knows of the photos that it has seen.
+
+    Args:
+        dataset: None for one that is not there yet.
+        keep_duplicates: near-duplicates come in, in the group of the first.
+        retry: forget all rejections.
+    """
+
+    def __init__(self, dataset: Dataset | None, keep_duplicates: bool = False, retry: bool = False) -> None:
+        self._likeness = duplicates.Likeness()
+        self._groups: dict[str, str] = {}
+        self._digests: set[str] = set()
+        self._first: dict[str, str] = {}
+        self._keep = keep_duplicates
+        self.rejections: dict[tuple[str, str], Rejection] = {}
+        for triple in dataset.triples() if dataset else ():
+            self._digests.add(triple.sha256)
+            self._remember(triple.key, int(triple.phash, 16), triple.group)
+        lifted = RECONSIDERED | ({"near-duplicate"} if keep_duplicates else set())
+        for rejection in dataset.rejections() if dataset else ():
+            self.rejections[rejection.source, rejection.sha256] = rejection
+        self._settled = {} if retry else {k: r for k, r in self.rejections.items() if r.reason not in lifted}
+
+    def verdict(self, source: str, sha256: str) -> Kept | Rejection | None:
+        """Return what was decided about a photo in an earlier run; None for a new one."""
+        return Kept(source) if sha256 in self._digests else self._settled.get((source, sha256))
+
+    def judge(self, loaded: _Loaded) -> Arrival:
+        """Decide about the next photo in order: copies and near-duplicates of earlier ones are left out."""
+        source, digest = loaded.source, loaded.sha256
+        first = self._first.setdefault(digest, source) if digest else source
+        if first != source:
+            return Rejection(source, digest, "identical", f"the same bytes as {first}")
+        if loaded.outcome is None:
+            return Kept(source)
+        if isinstance(loaded.outcome, Rejection):
+            return loaded.outcome
+        key = key_of(digest)
+        like = self._likeness.find(*loaded.hashes)
+        if like and not self._keep:
+            return Rejection(source, digest, "near-duplicate", f"looks like the photo with key {like}")
+        group = self._groups.get(like, like) if like else key
+        self._remember(key, loaded.hashes[0], group)
+        return Candidate(source, digest, loaded.outcome, loaded.hashes[0], group)
+
+    def _remember(self, key: str, phash: int, group: str) -> None:
+        self._likeness.add(key, phash)
+        if group != key:
+            self._groups[key] = group
+
+
+def key_of(sha256: str) -> str:
+    """Return a photo's key: the first 16 hex digits of its SHA-256."""
+    return sha256[:16]
+
+
+def arrivals(folder: Path, paths: Sequence[Path], limits: Limits, memory: Memory) -> Iterator[Arrival]:
+    """Yield what becomes of each photo, in the order of the paths; later ones are decoded meanwhile."""
+
+    def load(path: Path) -> _Loaded:
+        return _load(path, source_name(path, folder), limits, memory)
+
+    for loaded in _ahead(load, paths):
+        yield memory.judge(loaded)
+
+
+def source_name(path: Path, folder: Path) -> str:
+    """Return a photo's path relative to its folder, with `/`; bytes that are no UTF-8 are shown as escapes."""
+    return path.relative_to(folder).as_posix().encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _ahead(load: Callable[[Path], _Loaded], paths: Sequence[Path]) -> Iterator[_Loaded]:
+    with ThreadPoolExecutor(WORKERS, "intake") as pool:
+        waiting: deque[Future[_Loaded]] = deque()
+        try:
+            for path in paths:
+                waiting.append(pool.submit(load, path))
+                if len(waiting) > AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _load(path: Path, source: str, limits: Limits, memory: Memory) -> _Loaded:
+    digest = ""
+    try:
+        data = photos.read(path)
+        digest = storage.sha256(data)
+        verdict = memory.verdict(source, digest)
+        if verdict:
+            return _Loaded(source, digest, None if isinstance(verdict, Kept) else verdict)
+        photo = photos.open_photo(data, limits)
+        return _Loaded(source, digest, photo, duplicates.hashes(photo.image))
+    except PhotoError as error:
+        return _Loaded(source, digest, Rejection(source, digest, error.reason, str(error)))

@@ -1,0 +1,1 @@
+"""The networks: the only part of segkit that imports torch and transformers, and only when one is loaded."""

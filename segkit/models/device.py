@@ -1,0 +1,56 @@
+"""Where a network runs, and in which precision."""
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Literal
+
+from segkit.errors import UsageError
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device and the precision of the arithmetic on it.
+
+    Weights stay fp32 and bf16/fp16 is autocast: OneFormer's masks become NaN with bf16 weights.
+
+    Attributes:
+        name: a torch device such as "cpu", "cuda:0" or "mps".
+        precision: "fp32", "bf16" or "fp16".
+    """
+
+    name: str
+    precision: str
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Return the context in which the network runs."""
+        import torch
+
+        if self.precision == "fp32":
+            return nullcontext()
+        kind = self.name.split(":")[0]
+        return torch.autocast(kind, torch.bfloat16 if self.precision == "bf16" else torch.float16)
+
+
+def choose(name: str = "auto", precision: Precision = "auto") -> Device:
+    """Resolve "auto": the first GPU or else the CPU; bf16 (fp16 on older cards) on CUDA, fp32 elsewhere.
+
+    Raises:
+        UsageError: a device that is not there, or fp16 on a CPU.
+    """
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"--device {name}: {reason}. Leave it out to use what is there.") from None
+    on_cuda = name.startswith("cuda")
+    if precision == "auto":
+        precision = ("bf16" if torch.cuda.is_bf16_supported() else "fp16") if on_cuda else "fp32"
+    if precision == "fp16" and not on_cuda:
+        raise UsageError(f"--precision fp16 needs a CUDA device, not {name}; use fp32 or bf16.")
+    return Device(name, precision)

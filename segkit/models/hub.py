@@ -1,0 +1,202 @@
+"""Where a model's files are: a folder, the Hugging Face cache or the hub; always loaded from a local folder.
+
+No remote code runs (trust_remote_code stays off) and pickles are read by torch's weights_only loader.
+"""
+
+import hashlib
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segkit.errors import ModelError
+
+SHORT_NAMES = {
+    "oneformer-large": "shi-labs/oneformer_ade20k_swin_large",
+    "oneformer-tiny": "shi-labs/oneformer_ade20k_swin_tiny",
+    "oneformer-coco": "shi-labs/oneformer_coco_swin_large",
+    "mask2former-large": "facebook/mask2former-swin-large-ade-semantic",
+    "segformer-b0": "nvidia/segformer-b0-finetuned-ade-512-512",
+    "segformer-b5": "nvidia/segformer-b5-finetuned-ade-640-640",
+    "blip-base": "Salesforce/blip-image-captioning-base",
+    "blip-large": "Salesforce/blip-image-captioning-large",
+    "blip2": "Salesforce/blip2-opt-2.7b",
+}
+_SMALL_FILES = ["*.json", "*.txt", "*.model", "*.jinja"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model on this machine.
+
+    Attributes:
+        name: what to call it in records: the hub id, or the folder's name.
+        folder: where its files are.
+        revision: the hub's commit, or "sha256:" and 16 hex digits over a plain folder's files.
+    """
+
+    name: str
+    folder: Path
+    revision: str
+
+
+def locate(name: str, option: str) -> Source:
+    """Find a model by folder, short name or hub id; download it where it is missing and the hub answers.
+
+    Args:
+        name: a folder with config.json and weights, a short name such as "oneformer-tiny", or a hub id.
+        option: the command line's option for it, for messages.
+
+    Raises:
+        ModelError: no such folder, files are missing, or the model is neither here nor to be had.
+    """
+    _refuse_broken_torchvision()
+    path = Path(name).expanduser()
+    if path.is_dir():
+        _require_files(path, option)
+        return Source(path.resolve().name, path, _folder_hash(path))
+    hub_id = SHORT_NAMES.get(name, name)
+    if name.startswith((".", "~", "/")) or hub_id.count("/") != 1:
+        short = ", ".join(SHORT_NAMES)
+        raise ModelError(f"{option} {name}: no such folder. Expected a folder, a hub id or one of: {short}.")
+    folder = _cached(hub_id) or _download(hub_id, option)
+    return Source(hub_id, folder, folder.name)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers from writing progress bars and advice while it loads or saves; errors are raised anyway."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def has_weights(folder: Path) -> bool:
+    """Tell whether a folder holds weights in one of transformers' formats."""
+    return any(any(folder.glob(pattern)) for pattern in ("*.safetensors", "*.bin"))
+
+
+def load_checked(auto_class: Any, source: Source, option: str, **settings: Any) -> Any:
+    """Load a network and refuse one whose weights are incomplete: transformers would fill them with noise.
+
+    Raises:
+        ModelError: the file is damaged, of another architecture, or lacks weights.
+    """
+    try:
+        with quiet():
+            model, report = auto_class.from_pretrained(
+                str(source.folder), local_files_only=True, output_loading_info=True, **settings
+            )
+    except Exception as error:  # safetensors, pickle, JSON, size and key errors have no common base
+        reason = str(error).strip().splitlines()[0][:200]
+        raise ModelError(f"{option} {source.folder}: cannot be loaded ({type(error).__name__}: {reason}).") from error
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise ModelError(
+            f"{option} {source.folder}: {len(missing)} weights are missing, such as {missing[0]}. "
+            "The file is incomplete or of another model; download it again."
+        )
+    return model.eval()
+
+
+def check_tokenizer(tokenizer: Any, folder: Path, option: str) -> None:
+    """Refuse the tokenizer of a few special tokens that transformers makes up for a folder without its files.
+
+    Raises:
+        ModelError: the files are missing, or the vocabulary is no more than the special tokens.
+    """
+    names = {path.name for path in folder.iterdir()}
+    complete = names & {"tokenizer.json", "vocab.txt", "spiece.model", "tokenizer.model"} or (
+        {"vocab.json", "merges.txt"} <= names
+    )
+    if not complete or len(tokenizer) <= len(tokenizer.all_special_tokens):
+        raise ModelError(
+            f"{option} {folder}: the tokenizer's files are missing, every word would become the same token. "
+            "Expected tokenizer.json, vocab.txt, or vocab.json and merges.txt; download them again."
+        )
+
+
+def _require_files(folder: Path, option: str) -> None:
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{option} {folder}: no config.json in it. Expected a folder in transformers' format.")
+    if not has_weights(folder):
+        raise ModelError(f"{option} {folder}: no weights in it. Expected model.safetensors (or pytorch_model.bin).")
+
+
+def _folder_hash(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.suffix in (".json", ".safetensors", ".bin", ".txt", ".model"):
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return "sha256:" + digest.hexdigest()[:16]
+
+
+def _cached(hub_id: str) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(hub_id, "config.json")
+    folder = Path(found).parent if isinstance(found, str) else None
+    return folder if folder and has_weights(folder) else None
+
+
+def _download(hub_id: str, option: str) -> Path:
+    from huggingface_hub import HfApi, snapshot_download
+
+    if not hub_answers():
+        raise ModelError(
+            f"{hub_id} is not on this machine and the hub does not answer. Where there is a network, type: "
+            f"hf download {hub_id} --local-dir {hub_id.split('/')[1]} ; bring the folder here and pass it: "
+            f"{option} {hub_id.split('/')[1]}. To see segkit work without weights: segkit demo"
+        )
+    try:
+        files = HfApi().list_repo_files(hub_id)
+        weights = "*.safetensors" if any(name.endswith(".safetensors") for name in files) else "*.bin"
+        return Path(snapshot_download(hub_id, allow_patterns=[*_SMALL_FILES, weights]))
+    except Exception as error:  # HTTP, repository, permission and disk errors have no common base
+        reason = str(error).strip().splitlines()[0][:200]
+        raise ModelError(f"{option} {hub_id}: cannot be downloaded ({reason}).") from None
+
+
+def hub_answers(timeout: float = 3.0) -> bool:
+    """Tell whether the hub can be reached: huggingface_hub alone would try for 25 seconds and more, file by file."""
+    from urllib.parse import urlsplit
+
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
+        return True  # a proxy decides, not our name server
+    address = urlsplit(constants.ENDPOINT)
+    try:
+        socket.create_connection((address.hostname or "", address.port or 443), timeout).close()
+    except OSError:
+        return False
+    return True
+
+
+def _refuse_broken_torchvision() -> None:
+    from importlib import import_module
+    from importlib.util import find_spec
+
+    if find_spec("torchvision") is None:
+        return
+    try:
+        import_module("torchvision")
+    except Exception as error:  # RuntimeError: operator torchvision::nms does not exist, ImportError, OSError
+        raise ModelError(
+            f"torchvision is installed but broken ({str(error).splitlines()[0]}), and transformers fails with it. "
+            "segkit does not need it: pip uninstall torchvision"
+        ) from None

@@ -1,0 +1,85 @@
+"""CLIP's tokenizer, where one can be had, to count prompts with."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segkit import prompts
+from segkit.errors import ModelError
+from segkit.models import hub
+from segkit.prompts import Count
+
+CLIP = "openai/clip-vit-large-patch14"
+_FILES = ["tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "special_tokens_map.json"]
+_LETTERS = 514
+"""Entries of CLIP's smallest possible vocabulary: 256 bytes, each with and without a word's end, and two specials."""
+
+
+@dataclass(frozen=True)
+class Counter:
+    """Counts tokens. Attributes: name of the tokenizer, or "estimate" where none was to be had; the function."""
+
+    name: str
+    count: Count
+
+
+def counter(folder: str = "") -> Counter:
+    """Find CLIP's tokenizer: in the folder given, the Hugging Face cache or on the hub; or else estimate.
+
+    Args:
+        folder: with the tokenizer's files, or one with a tokenizer/ in it such as a Stable Diffusion folder. "": look
+            in the cache and ask the hub.
+
+    Raises:
+        ModelError: the folder given holds no CLIP tokenizer.
+    """
+    if folder:
+        path = Path(folder).expanduser()
+        path = path / "tokenizer" if (path / "tokenizer").is_dir() else path
+        if not path.is_dir():
+            raise ModelError(
+                f"--tokenizer {folder}: no such folder. Expected one with CLIP's vocab.json and merges.txt."
+            )
+        return _counter(path, path.resolve().name)
+    found = _cached() or _downloaded()
+    return _counter(found, CLIP) if found else Counter("estimate", prompts.estimate)
+
+
+def _counter(folder: Path, name: str) -> Counter:
+    tokenizer = _tokenizer(folder)
+    return Counter(name, lambda text: len(tokenizer(text)["input_ids"]))
+
+
+def _tokenizer(folder: Path) -> Any:
+    from transformers import CLIPTokenizer
+
+    try:
+        tokenizer = CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
+    except Exception as error:  # missing or broken files raise OSError, ValueError, KeyError
+        reason = str(error).strip().splitlines()[0][:200]
+        raise ModelError(f"--tokenizer {folder}: cannot be loaded ({reason}).") from None
+    hub.check_tokenizer(tokenizer, folder, "--tokenizer")
+    if len(tokenizer) < _LETTERS:
+        raise ModelError(f"--tokenizer {folder}: {len(tokenizer)} entries are no CLIP vocabulary; expected 49,408.")
+    return tokenizer
+
+
+def _cached() -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    for name in ("tokenizer.json", "merges.txt"):
+        found = try_to_load_from_cache(CLIP, name)
+        if isinstance(found, str):
+            return Path(found).parent
+    return None
+
+
+def _downloaded() -> Path | None:
+    if not hub.hub_answers():
+        return None
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(CLIP, allow_patterns=_FILES))
+    except Exception:  # whatever the hub says, an estimate will do
+        return None

@@ -1,0 +1,96 @@
+"""The loaded networks that a build or a captioning run works with."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PIL import Image
+
+from segkit import palette, prompts
+from segkit.models.caption import Captioner
+from segkit.models.segment import Segmentation, Segmenter
+from segkit.palette import Palette
+from segkit.settings import BuildSettings, CaptionSettings
+
+
+@dataclass(frozen=True)
+class Drafting:
+    """What drafts prompts: the captioner, the token counter, and who they are.
+
+    Attributes:
+        caption: takes RGB photos of any sizes.
+        count: counts a prompt's tokens.
+        model, revision: of the captioner.
+        tokenizer: whose tokens are counted; "estimate" where CLIP's vocabulary was not to be had.
+        batch: photos at a time.
+    """
+
+    caption: Captioner
+    count: prompts.Count
+    model: str = ""
+    revision: str = ""
+    tokenizer: str = "estimate"
+    batch: int = 1
+
+    def __call__(self, photos: Sequence[Image.Image]) -> list[str]:
+        """Caption photos, in batches that fit."""
+        from segkit.models import batches
+
+        return batches.run(self.caption, photos, self.batch)
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What a build works with: palette, segmenter, and drafting unless --no-caption.
+
+    Attributes:
+        segment: takes RGB photos of one size.
+        model, revision: of the segmenter.
+        batch: photos at a time.
+    """
+
+    palette: Palette
+    segment: Segmenter
+    drafting: Drafting | None = None
+    model: str = ""
+    revision: str = ""
+    batch: int = 1
+
+    def __call__(self, photos: Sequence[Image.Image]) -> list[Segmentation]:
+        """Segment photos of one size, in batches that fit."""
+        from segkit.models import batches
+
+        return batches.run(self.segment, photos, self.batch)
+
+
+def load(settings: BuildSettings) -> Tools:
+    """Load the networks of a build.
+
+    Raises:
+        ModelError: a network is missing, damaged or does not fit the palette.
+        UsageError: the device is not there.
+    """
+    from segkit.models import batches, device
+    from segkit.models.segment import NeuralSegmenter
+
+    drafting = load_drafting(settings) if settings.caption else None
+    where = device.choose(settings.device, settings.precision)
+    table = palette.load(palette.PROTOCOLS[settings.protocol])
+    segmenter = NeuralSegmenter(settings.segmenter, table, where)
+    batch = batches.size(settings.batch_size, where.name, segmenter.parameters)
+    return Tools(table, segmenter, drafting, segmenter.source.name, segmenter.source.revision, batch)
+
+
+def load_drafting(settings: CaptionSettings) -> Drafting:
+    """Load the captioner and the token counter.
+
+    Raises:
+        ModelError: the captioner is missing or damaged, or the tokenizer folder is none.
+    """
+    from segkit.models import batches, device, tokens
+    from segkit.models.caption import NeuralCaptioner
+
+    counter = tokens.counter(settings.tokenizer)
+    where = device.choose(settings.device, settings.precision)
+    captioner = NeuralCaptioner(settings.captioner, where, settings.caption_tokens, settings.beams)
+    batch = batches.size(settings.batch_size, where.name, captioner.parameters)
+    return Drafting(captioner, counter.count, captioner.source.name, captioner.source.revision, counter.name, batch)

@@ -1,0 +1,133 @@
+"""Palettes: which class has which colour, and which name means which class."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from segkit import tables
+from segkit.color import RGB
+from segkit.errors import PaletteError
+from segkit.tables import Swatch
+
+UNLABELLED = 255
+"""The class index of pixels that no class may claim. Black in every control map."""
+
+SHIPPED = ("ade20k", "coco_panoptic")
+PROTOCOLS = {"ade20k": "ade20k", "coco": "coco_panoptic"}
+"""The palettes that released networks were trained on, by the name that --protocol takes."""
+
+
+@dataclass(frozen=True)
+class Palette:
+    """An ordered table of classes.
+
+    Attributes:
+        name: "ade20k", or a file's stem.
+        swatches: class i at place i; at most 255, since index 255 means unlabelled.
+
+    Raises:
+        PaletteError: gaps in the numbering, no class, too many classes, or two classes of one name.
+    """
+
+    name: str
+    swatches: tuple[Swatch, ...]
+
+    def __post_init__(self) -> None:
+        indices = [swatch.index for swatch in self.swatches]
+        if not indices or len(indices) > UNLABELLED:
+            raise PaletteError(f"{self.name}: {len(indices)} classes; expected 1 to {UNLABELLED}.")
+        if indices != list(range(len(indices))):
+            gap = next(place for place, index in enumerate(indices) if place != index)
+            raise PaletteError(f"{self.name}: no class has index {gap}; expected 0 to {len(indices) - 1} without gaps.")
+        names = [simplify(swatch.name) for swatch in self.swatches]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise PaletteError(f"{self.name}: two classes are called {twice[0]}; give each a name of its own.")
+
+    def __len__(self) -> int:
+        return len(self.swatches)
+
+    def __iter__(self) -> Iterator[Swatch]:
+        return iter(self.swatches)
+
+    def __getitem__(self, index: int) -> Swatch:
+        return self.swatches[index]
+
+    def find(self, name: str) -> Swatch:
+        """Look a class up by name or synonym, whatever its case, blanks, hyphens and underscores.
+
+        A primary name wins over synonyms: in ADE "counter" is class 45, although buffet is called so too.
+
+        Raises:
+            PaletteError: no class has that name, or several share it as a synonym (ADE: ground); the text says which.
+        """
+        wanted = simplify(name)
+        candidates = self._primary.get(wanted) or self._synonyms.get(wanted, [])
+        if len(candidates) == 1:
+            return candidates[0]
+        if candidates:
+            which = " or ".join(f"{swatch.name} ({swatch.index})" for swatch in candidates)
+            raise PaletteError(f"{name!r} means several classes of {self.name}: {which}. Use one of those names.")
+        raise PaletteError(f"{name!r} is no class of {self.name}. List them with: segkit check-palette -v")
+
+    @cached_property
+    def bytes(self) -> bytes:
+        """The embedded palette of a control map: 256 RGB entries, black where there is no class."""
+        colours = b"".join(bytes(swatch.rgb) for swatch in self.swatches)
+        return colours + bytes(768 - len(colours))
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 over index, name and colour of every class: equal hashes, equal meaning."""
+        rows = [[swatch.index, swatch.name, *swatch.rgb] for swatch in self.swatches]
+        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+    @cached_property
+    def by_colour(self) -> dict[RGB, int]:
+        """Class index by colour; the lowest index where classes share one (ADE: road, not skyscraper)."""
+        return {swatch.rgb: swatch.index for swatch in reversed(self.swatches)}
+
+    @cached_property
+    def _primary(self) -> dict[str, list[Swatch]]:
+        return {simplify(swatch.name): [swatch] for swatch in self.swatches}
+
+    @cached_property
+    def _synonyms(self) -> dict[str, list[Swatch]]:
+        found: dict[str, list[Swatch]] = {}
+        for swatch in self.swatches:
+            for synonym in dict.fromkeys(map(simplify, swatch.synonyms)):
+                found.setdefault(synonym, []).append(swatch)
+        return found
+
+
+def simplify(name: str) -> str:
+    """Reduce a class name to what matters in a comparison: lower case, one blank for blanks, `_` and `-`."""
+    return re.sub(r"[\s_-]+", " ", name).strip().lower()
+
+
+def folder() -> Path:
+    """Return the folder of the shipped tables: inside the installed package, or beside it in a checkout."""
+    here = Path(__file__).parent
+    return next(place for place in (here / "palettes", here.parent / "palettes") if (place / "ade20k.csv").is_file())
+
+
+def load(source: str | Path) -> Palette:
+    """Load a palette by its name ("ade20k", "coco_panoptic") or from a table (see tables.read).
+
+    Raises:
+        PaletteError: an unknown name, or a table with anything wrong in it; the first finding is told.
+    """
+    if str(source) in SHIPPED:
+        path = folder() / f"{source}.csv"
+    else:
+        path = Path(source)
+        if not path.suffix and not path.exists():
+            raise PaletteError(f"{source!r} is no palette. Expected {', '.join(SHIPPED)} or a table such as my.csv.")
+    swatches, problems = tables.read(path)
+    if problems:
+        more = f" ({len(problems) - 1} more: segkit check-palette {path})" if len(problems) > 1 else ""
+        raise PaletteError(problems[0].message + more)
+    return Palette(path.stem, tuple(swatches))

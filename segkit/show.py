@@ -1,0 +1,112 @@
+"""How each command's result is shown: as tables and lines, or as one JSON object."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from segkit import console
+
+if TYPE_CHECKING:  # check-palette must not load what the other commands need
+    from segkit.build import Outcome
+    from segkit.checks import Checked
+    from segkit.palette_report import PaletteReport
+    from segkit.plan import Plan
+    from segkit.summary import Summary
+
+WORST_MAPS = 20
+CLASSES = 12
+
+
+def outcome(result: "Outcome", summary: "Summary", folder: Path, page: Path, as_json: bool) -> None:
+    """Show what a build did and what the dataset holds now."""
+    if as_json:
+        return console.json_object(
+            {"dataset": str(folder), **result.to_json(), "summary": summary.to_json(), "report": str(page)}
+        )
+    console.table(f"{result.found:,} photos found", ("photos", "number"), _fates("new triples", result))
+    if summary.classes:
+        classes = list(summary.classes.items())
+        console.table(f"{len(classes)} classes", ("class", "share of pixels"), classes[:CLASSES])
+    estimated = " (estimated: no CLIP tokenizer found; --tokenizer FOLDER)" if summary.tokens_estimated else ""
+    console.table("prompts", ("tokens" + estimated, "number"), [*summary.lengths.items(), *summary.flags.items()])
+    rate = f", {result.made / result.seconds:.2f} photos a second" if result.made and result.seconds else ""
+    console.line(f"{folder}: {summary.triples:,} triples in {result.seconds:.1f} s{rate}.")
+    console.line(f"Look at {page}")
+    if result.rejected:
+        console.line(f"Left out: {folder / '.segkit' / 'rejected.jsonl'} (--retry-rejected tries them again)")
+    return console.line(f"Next: segkit check {folder}")
+
+
+def _fates(made: str, result: "Outcome | Plan") -> list[tuple[str, int]]:
+    from segkit.photos import REASONS
+
+    rows = [(made, result.made), ("there already", result.kept)]
+    rows += [(f"left out: {reason} ({REASONS[reason]})", number) for reason, number in result.rejected.items()]
+    return rows + [(f"skipped: beyond --{reason}", number) for reason, number in result.skipped.items()]
+
+
+def plan(result: "Plan", as_json: bool) -> None:
+    """Show what a build would do."""
+    if as_json:
+        return console.json_object(result.to_json())
+    title = f"{result.found:,} photos found; nothing was written"
+    console.table(title, ("photos", "number"), _fates("would become triples", result))
+    if result.sizes:
+        console.table("stored sizes", ("width x height", "photos"), list(result.sizes.items())[:CLASSES])
+    if result.seconds is None:
+        return console.line(f"Time: unknown, since the networks are not here. {result.reason}")
+    took = f"about {result.seconds / 60:.1f} minutes" if result.seconds > 90 else f"about {result.seconds:.0f} seconds"
+    return console.line(f"Would take {took} on this machine and {result.megabytes:,.1f} MB on disk.")
+
+
+def palette(result: "PaletteReport", as_json: bool) -> None:
+    """Show what check-palette found."""
+    if as_json:
+        return console.json_object(result.to_json())
+    if result.kind == "palette":
+        console.line(f"{result.target}: a palette of {len(result.swatches)} classes.")
+    else:
+        console.line(f"{result.target}: a {result.kind}, {len(result.maps)} maps compared with {result.palette}.")
+        worst = sorted(result.maps, key=lambda found: -found.off_palette)[:WORST_MAPS]
+        rows = [(found.file, found.off_pixels, found.off_palette, _classes(found.classes)) for found in worst]
+        console.table("maps, worst first", ("map", "pixels off", "share", "classes"), rows)
+        if len(result.maps) > len(worst):
+            console.line(f"... and {len(result.maps) - len(worst):,} more (--json lists all)")
+    console.problems(result.findings)
+    mine = sum(found.severity != "known" for found in result.findings)
+    known = len(result.findings) - mine
+    quirks = f" ({known} known quirks of the published palettes)" if known else ""
+    return console.line(f"{mine or 'No'} finding{'' if mine == 1 else 's'}{quirks}.")
+
+
+def _classes(shares: dict[str, float]) -> str:
+    names = [f"{name} {share:.0%}" for name, share in shares.items()]
+    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+
+
+def captioned(drafted: int, written: int, folder: Path, as_json: bool) -> None:
+    """Show how many prompts were set."""
+    if as_json:
+        return console.json_object({"dataset": str(folder), "drafted": drafted, "written": written})
+    if written:
+        return console.line(f"{folder}: {written:,} prompts set as written by a person.")
+    hint = "" if drafted else " Every triple has one (--redo-drafts drafts anew)."
+    return console.line(f"{folder}: {drafted:,} prompts drafted.{hint}")
+
+
+def checked(result: "Checked", folder: Path, as_json: bool) -> None:
+    """Show what the rules found."""
+    if as_json:
+        return console.json_object(
+            {
+                "dataset": str(folder),
+                "triples": result.triples,
+                "counts": result.counts(),
+                "problems": [problem.to_json() for problem in result.problems],
+            }
+        )
+    if result.problems:
+        console.table("problems", ("rule", "number"), list(result.counts().items()))
+        console.problems(result.problems)
+    errors = sum(problem.severity == "error" for problem in result.problems)
+    verdict = "no problem" if not result.problems else f"{errors} errors, {len(result.problems) - errors} warnings"
+    return console.line(f"{folder}: {result.triples:,} triples, {verdict}.")

@@ -1,0 +1,87 @@
+"""What tests share: small networks of the real architectures, rendered photos, and the command line in this process."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+# No test touches the network or a user's model cache; set before anything imports huggingface_hub.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="segkit-tests-hf-")
+
+
+@dataclass(frozen=True)
+class Models:
+    """Folders with small networks of random weights."""
+
+    oneformer: Path
+    blip: Path
+    clip: Path
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a command ended, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+Segkit = Callable[..., Result]
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
+    """OneFormer (ADE labels), BLIP and a CLIP tokenizer, small and untrained."""
+    from segkit import palette
+    from segkit.models import hub
+    from segkit.toy import untrained
+
+    folder = tmp_path_factory.mktemp("models")
+    with hub.quiet():
+        return Models(
+            untrained.write_oneformer(folder / "oneformer", palette.load("ade20k")),
+            untrained.write_blip(folder / "blip"),
+            untrained.write_clip_tokenizer(folder / "clip"),
+        )
+
+
+@pytest.fixture(scope="session")
+def six_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of six rendered photos in three sizes. Do not change it."""
+    from segkit.toy import pictures
+
+    folder = tmp_path_factory.mktemp("six photos")
+    for seed in range(6):
+        pictures.render(seed, ((640, 480), (480, 640), (560, 400))[seed % 3]).save(folder / f"{seed}.jpg", quality=92)
+    return folder
+
+
+@pytest.fixture
+def segkit(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Segkit:
+    """Run the command line in this process, as in: segkit("check", folder).code."""
+    from segkit import cli
+
+    def run(*arguments: object) -> Result:
+        capfd.readouterr()
+        monkeypatch.setattr(sys, "argv", ["segkit", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capfd.readouterr()
+        return Result(int(ended.value.code or 0), out, err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def build_options(models: Models) -> list[str]:
+    """The options that make build-dataset use the small networks."""
+    return [
+        *("--segmenter", str(models.oneformer), "--captioner", str(models.blip)),
+        *("--tokenizer", str(models.clip), "--caption-tokens", "6"),
+    ]

@@ -1,0 +1,49 @@
+"""The package: what it imports at start, and what it declares."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+HEAVY = {"torch", "transformers", "pandas", "numpy", "PIL", "rich.progress", "huggingface_hub", "scipy", "filelock"}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["check-palette"]])
+def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
+    """--help and check-palette start without torch, transformers, pandas, numpy or rich's progress bars."""
+    program = (
+        "import sys; sys.argv = ['segkit', *sys.argv[1:]]\n"
+        "from segkit.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: print('\\n'.join(sys.modules), file=sys.stderr)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)
+
+    assert not HEAVY & set(done.stderr.split())
+
+
+def test_every_import_is_declared() -> None:
+    """What segkit imports is in its dependencies or extras, under the name it is installed by."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        project = tomllib.load(file)["project"]
+    declared = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
+    names = {re.split(r"[\[>=<; ]", requirement)[0].replace("-", "_").lower() for requirement in declared}
+    names |= {"pil"} if "pillow" in names else set()
+    names |= {"huggingface_hub"} if "transformers" in names else set()  # transformers is made on it
+
+    imported = set()
+    for path in (ROOT / "segkit").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                imported.add(node.module.split(".")[0])
+
+    assert {name.lower() for name in imported} - set(sys.stdlib_module_names) - {"segkit"} <= names
