@@ -1,16 +1,18 @@
 """build_dataset(): a folder of photos becomes triples. The only place that knows the order of the steps."""
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from segkit import dataset, intake, photos, splits
-from segkit.dataset import Dataset, Info, Rejection
+from segkit.dataset import Dataset, Rejection
 from segkit.errors import DatasetError, UsageError
+from segkit.info import Info
 from segkit.intake import Arrival, Candidate, Kept
 from segkit.models import tools as models
 from segkit.models.tools import Tools
@@ -61,7 +63,7 @@ class Outcome:
 
     def to_json(self) -> dict[str, Any]:
         """Return the numbers as plain values."""
-        return asdict(self)
+        return {**vars(self), "rejected": dict(self.rejected.most_common()), "skipped": dict(self.skipped)}
 
 
 Progress = Callable[[Outcome], None]
@@ -98,7 +100,7 @@ def build_dataset(
         target = open_or_create(output, settings, tools)
         target.recover()
         memory = intake.Memory(target, settings.keep_duplicates, settings.retry_rejected)
-        shares = splits.shares(settings.split or target.info.settings["split"])
+        shares = splits.shares(settings.split or target.info.settings.get("split", ""))
         with Writer(target) as writer:
             for unit in units(intake.arrivals(folder, paths, limits(settings), memory), memory, outcome, progress):
                 finished: list[Finished] = []
@@ -110,6 +112,7 @@ def build_dataset(
                     progress(outcome)
                 writer.write(finished, unit.rejections)
         target.fold()
+        target.keep_rejections(memory.still_rejected)
         splits.apply(target, settings.split)
     outcome.seconds = time.monotonic() - started
     return outcome
@@ -123,6 +126,8 @@ def find_photos(folder: Path, output: Path, settings: BuildSettings) -> tuple[li
     """
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder. Expected a folder of photos.")
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise UsageError(f"{folder} cannot be listed. Ask for the right to read it.")
     if (folder / ".segkit").is_dir():
         raise UsageError(f"{folder} is a segkit dataset, not a folder of photos.")
     paths = list(photos.find(folder, without=output))
@@ -176,7 +181,7 @@ def open_or_create(output: Path, settings: BuildSettings, tools: Callable[[], To
         return Dataset.create(output, Info(tools().palette, _identities(tools()), recorded))
     target = Dataset.open(output)
     for name in FIXED:
-        before, now = target.info.settings[name], getattr(settings, name)
+        before, now = target.info.settings.get(name, getattr(BuildSettings, name)), getattr(settings, name)
         if before != now:
             option = "--" + name.replace("_", "-")
             raise UsageError(

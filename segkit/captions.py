@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from segkit.dataset import Dataset, Info
+from segkit.dataset import Dataset
 from segkit.errors import DatasetError, UsageError
 from segkit.models.tools import Drafting
 from segkit.prompts import Count
@@ -18,6 +18,10 @@ from segkit.unit import style_of, with_draft
 
 UNIT = 32
 """Prompts whose record is written together."""
+
+KEYS = ("key", "source", "file_name")
+WORDS = ("text", "prompt")
+"""Columns of a table with prompts; the first that is there counts."""
 
 
 def draft(
@@ -39,6 +43,9 @@ def draft(
 
     Returns:
         The number of prompts drafted.
+
+    Raises:
+        DatasetError: photos that do not open; the others are done.
     """
     style = style_of(settings)
     with dataset.writing():
@@ -47,13 +54,19 @@ def draft(
             return 0
         drafting = load(settings)
         _record(dataset, drafting)
+        broken: list[str] = []
         for start in range(0, len(wanted), UNIT):
-            unit = wanted[start : start + UNIT]
-            captions = drafting([_photo(dataset, triple) for triple in unit])
-            pairs = zip(unit, captions, strict=True)
-            dataset.commit(with_draft(triple, caption, drafting, style) for triple, caption in pairs)
-            progress(start + len(unit), len(wanted))
+            opened = _open(dataset, wanted[start : start + UNIT], broken)
+            captions = drafting([photo for _, photo in opened])
+            pairs = zip(opened, captions, strict=True)
+            dataset.commit(with_draft(triple, caption, drafting, style) for (triple, _), caption in pairs)
+            progress(min(start + UNIT, len(wanted)), len(wanted))
         dataset.fold()
+    if broken:
+        raise DatasetError(
+            f"{len(broken)} of {len(wanted)} photos do not open, such as {broken[0]}; the other prompts are drafted. "
+            f"See: segkit check {dataset.folder}"
+        )
     return len(wanted)
 
 
@@ -69,21 +82,20 @@ def write(dataset: Dataset, texts: Iterable[tuple[str, str]], count: Count) -> i
         The number of prompts set.
 
     Raises:
-        UsageError: a key that no triple has, or that several have; an empty prompt.
+        UsageError: a key that no triple has, or that several have; an empty prompt, or two for one triple.
     """
     with dataset.writing():
-        triples = list(dataset.triples())
-        names: dict[str, list[Triple]] = {}
-        for triple in triples:
+        by_key = {triple.key: triple for triple in dataset.triples()}
+        names: dict[str, set[str]] = {}
+        for triple in by_key.values():
             for name in (triple.key, triple.source, triple.file_name):
-                names.setdefault(name, []).append(triple)
-        changed = {}
+                names.setdefault(name, set()).add(triple.key)
+        changed: dict[str, Triple] = {}
         for wanted, text in texts:
-            triple = _find(triples, names, wanted)
-            words = " ".join(text.split())
-            if not words:
-                raise UsageError(f"The prompt for {wanted} is empty. Write one, or leave the row out.")
-            changed[triple.key] = replace(triple, text=words, tokens=count(words), prompt=PERSON, problems=())
+            key, words = _find(by_key, names, wanted), _words(wanted, text)
+            if key in changed and changed[key].text != words:
+                raise UsageError(f"{wanted} is given two prompts: {changed[key].text!r} and {words!r}. Keep one.")
+            changed[key] = replace(by_key[key], text=words, tokens=count(words), prompt=PERSON, problems=())
         dataset.commit(changed.values())
         dataset.fold()
     return len(changed)
@@ -104,35 +116,62 @@ def read_csv(path: Path) -> list[tuple[str, str]]:
     except UnicodeDecodeError:
         raise UsageError(f"--from-csv {path}: not UTF-8 text. Save it as CSV UTF-8.") from None
     first = text.partition("\n")[0]
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count), strict=True)
-    names = [name.strip().lower() for name in reader.fieldnames or []]
-    reader.fieldnames = names
-    key = next((name for name in ("key", "source", "file_name") if name in names), None)
-    words = next((name for name in ("text", "prompt") if name in names), None)
-    if not key or not words:
-        raise UsageError(f"--from-csv {path}: the columns are {', '.join(names)}. Expected key and text.")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count), strict=True)
     try:
-        return [(row[key] or "", row[words] or "") for row in reader if any(row.values())]
+        names = [name.strip().lower() for name in next(reader, [])]
+        key, words = _column(names, KEYS), _column(names, WORDS)
+        if key is None or words is None:
+            raise UsageError(f"--from-csv {path}: the columns are {', '.join(names)}. Expected one key and one text.")
+        texts = []
+        for row in reader:
+            if len(row) != len(names) and any(row):
+                found = f"line {reader.line_num}: {len(row)} cells, expected {len(names)}"
+                raise UsageError(f"--from-csv {path}, {found}. Put a text with {reader.dialect.delimiter} in quotes.")
+            if any(row):
+                texts.append((row[key], row[words]))
     except csv.Error as error:
         raise UsageError(f"--from-csv {path}, line {reader.line_num}: {error}.") from None
+    return texts
 
 
-def _find(triples: list[Triple], names: dict[str, list[Triple]], wanted: str) -> Triple:
-    found = names.get(wanted) or [t for t in triples if len(wanted) >= 4 and t.key.startswith(wanted)]
+def _column(names: list[str], wanted: tuple[str, ...]) -> int | None:
+    """Return the place of the first of the wanted columns; None if there is none or two of it."""
+    found = next((name for name in wanted if name in names), "")
+    return names.index(found) if names.count(found) == 1 else None
+
+
+def _find(keys: Iterable[str], names: dict[str, set[str]], wanted: str) -> str:
+    found = names.get(wanted) or {key for key in keys if len(wanted) >= 4 and key.startswith(wanted)}
     if len(found) == 1:
-        return found[0]
+        return next(iter(found))
     if found:
-        raise UsageError(f"{wanted} means {len(found)} triples, such as {found[0].key} and {found[1].key}.")
-    raise UsageError(f"{wanted} is no key or source of the dataset. Keys stand in metadata.jsonl and in the report.")
+        raise UsageError(f"{wanted} means {len(found)} triples: {', '.join(sorted(found)[:3])}. Type the whole key.")
+    raise UsageError(
+        f"{wanted!r} is no key or source of the dataset. Keys stand in metadata.jsonl and in .segkit/report.html."
+    )
 
 
-def _photo(dataset: Dataset, triple: Triple) -> Image.Image:
+def _words(wanted: str, text: str) -> str:
+    words = " ".join(text.split())
+    if not words:
+        raise UsageError(f"The prompt for {wanted} is empty. Write one, or leave it out.")
     try:
-        with Image.open(dataset.folder / triple.file_name, formats=("JPEG", "PNG")) as image:
-            return image.convert("RGB")
-    except Exception as error:  # Pillow raises anything on damaged files
-        message = f"{triple.file_name} does not open ({error}). See: segkit check {dataset.folder}"
-        raise DatasetError(message) from None
+        words.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"The prompt for {wanted} is not UTF-8 text.") from None
+    return words
+
+
+def _open(dataset: Dataset, triples: list[Triple], broken: list[str]) -> list[tuple[Triple, Image.Image]]:
+    """Open the photos; the names of those that do not open are added to broken."""
+    opened = []
+    for triple in triples:
+        try:
+            with Image.open(dataset.folder / triple.file_name, formats=("JPEG", "PNG")) as image:
+                opened.append((triple, image.convert("RGB")))
+        except Exception:  # Pillow raises anything on damaged files
+            broken.append(triple.file_name)
+    return opened
 
 
 def _record(dataset: Dataset, drafting: Drafting) -> None:
@@ -143,4 +182,4 @@ def _record(dataset: Dataset, drafting: Drafting) -> None:
         "tokenizer": {"name": drafting.tokenizer},
     }
     if models != info.models:
-        dataset.save_info(Info(info.palette, models, info.settings))
+        dataset.save_info(replace(info, models=models))

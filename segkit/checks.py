@@ -1,32 +1,32 @@
 """The rules a dataset must keep: each looks at the triples and yields problems."""
 
-import re
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from segkit import control, prompts, storage
+from segkit import control, duplicates, prompts
 from segkit.dataset import Dataset
-from segkit.errors import DatasetError
 from segkit.palette import UNLABELLED, Palette
 from segkit.problem import Problem
-from segkit.triple import SPLITS, Triple, map_name
+from segkit.triple import SPLITS, Triple
 
 COVERAGE = 0.5
 """A map with a smaller labelled share teaches the network little; it is a warning."""
 
 _AGAIN = "Remove its line from metadata.jsonl and run segkit build-dataset with the same photos."
+_SPLIT = "Draw the splits anew with: segkit build-dataset PHOTOS -o {} --split val=0.2"
 
 RULES = {
-    "manifest-damaged": "every line of the manifest is a triple",
+    "manifest-damaged": "every line of the manifest is a triple with files inside the dataset, named by its key",
     "key-repeated": "every key stands once",
-    "file-missing": "photo and map are there, inside the dataset, under their key's name",
+    "file-missing": "photo and map are there",
     "file-damaged": "photo and map open whole",
     "size-differs": "photo and map have the recorded size, in multiples of 8",
     "map-not-indexed": "the map is an indexed PNG with the dataset's palette embedded",
@@ -35,10 +35,11 @@ RULES = {
     "coverage-low": f"at least {COVERAGE:.0%} of the map is labelled",
     "prompt-missing": "every triple has a prompt",
     "prompt-too-long": f"the prompt fits CLIP's {prompts.BUDGET} tokens",
-    **{name: f"not so: {text}" for name, text in prompts.FLAGS.items() if name != "prompt-empty"},
+    **{name: f"not so: {text}" for name, text in prompts.FLAGS.items()},
     "photo-repeated": "no photo stands twice under different keys",
     "split-unknown": f"the split is one of {', '.join(SPLITS)}",
     "split-leak": "near-duplicates (a group) stay within one split",
+    "split-near": "no photo looks like one of another group in another split",
     "orphan": "nothing lies in the dataset that the manifest does not name",
 }
 
@@ -73,49 +74,45 @@ def check(
         progress: called with the triples done and their total.
     """
     problems: list[Problem] = []
-    triples = list(_read(dataset, problems))
+    triples = _read(dataset, problems)
     with ThreadPoolExecutor() as pool:
         for done, found in enumerate(pool.map(lambda triple: list(_files(dataset, triple)), triples), 1):
             problems += found
             progress(done, len(triples))
-    for triple in triples:
-        problems += _prompt(triple, count)
-    problems += _repeated(triples)
-    problems += _splits(triples)
-    problems += _orphans(dataset, triples)
+    problems += chain(
+        _prompts(dataset, triples, count),
+        _repeated(triples),
+        _splits(dataset, triples),
+        _lookalikes(triples),
+        _orphans(dataset, triples),
+    )
     return Checked(len(triples), sorted(problems, key=lambda problem: problem.severity))
 
 
-def _read(dataset: Dataset, problems: list[Problem]) -> Iterator[Triple]:
+def _read(dataset: Dataset, problems: list[Problem]) -> list[Triple]:
+    """Read all that can be read; of the manifest's triples those that no part brings up to date."""
+
     def damaged(path: Path, number: int, reason: str) -> None:
         place = f"{path.relative_to(dataset.folder).as_posix()}, line {number}"
-        problems.append(Problem("manifest-damaged", "error", place, f"{place} is damaged: {reason}.", _AGAIN))
+        cure = _AGAIN if path == dataset.manifest else f"Remove that line from {path}."
+        problems.append(Problem("manifest-damaged", "error", place, f"{place} is damaged: {reason}.", cure))
 
-    for path in (dataset.manifest, *dataset.parts()):
-        if not path.exists():
-            damaged(path, 1, "there is no such file")
-        for number, line in storage.read_lines(path, partial(damaged, path)):
-            record = line if path == dataset.manifest else line.get("triple")
-            if record is None:
-                continue
-            try:
-                yield Triple.from_json(record)
-            except DatasetError as error:
-                damaged(path, number, str(error))
+    def triples(paths: Iterable[Path]) -> list[Triple]:
+        return [found for path in paths for found in dataset.read(path, damaged) if isinstance(found, Triple)]
+
+    if not dataset.manifest.exists():
+        cure = "Run segkit build-dataset again with the same photos."
+        problems.append(Problem("manifest-damaged", "error", "metadata.jsonl", "metadata.jsonl is not there.", cure))
+    newer = {triple.key: triple for triple in triples(dataset.parts())}
+    manifest = [triple for triple in triples([dataset.manifest]) if triple.key not in newer]
+    triples([dataset.hidden / "rejected.jsonl"])
+    return [*manifest, *newer.values()]
 
 
 def _files(dataset: Dataset, triple: Triple) -> Iterator[Problem]:
     """Look at the photo and the map of one triple."""
-    names = (triple.file_name, triple.conditioning_image_file_name)
-    photo_pattern = rf"images/{re.escape(triple.key[:2])}/{re.escape(triple.key)}\.(jpg|png)"
-    expected = re.fullmatch(photo_pattern, names[0]) and names[1] == map_name(triple.key)
-    if not expected or not re.fullmatch("[0-9a-f]{16}", triple.key):
-        yield _error(
-            "file-missing", triple, f"{names[0]} and {names[1]} are not where the key says", "Remove the line."
-        )
-        return
     pictures: list[Image.Image] = []
-    for name in names:
+    for name in (triple.file_name, triple.conditioning_image_file_name):
         path = dataset.folder / name
         if not path.is_file():
             yield _error("file-missing", triple, f"{name} is not there", _AGAIN)
@@ -155,19 +152,20 @@ def _pictures(triple: Triple, photo: Image.Image, control_map: Image.Image, pale
         yield Problem("coverage-low", "warning", triple.key, message, "Lower --min-confidence, or leave the photo out.")
 
 
-def _prompt(triple: Triple, count: prompts.Count | None) -> Iterator[Problem]:
-    edit = f'Write one with: segkit caption DATASET --edit {triple.key} "text"'
-    place = f"{triple.key} ({triple.source})"
-    if not triple.text.strip():
-        yield Problem("prompt-missing", "warning", triple.key, f"{place}: no prompt.", edit)
-        return
-    tokens = count(triple.text) if count else triple.tokens
-    if tokens > prompts.BUDGET:
-        message = f"{place}: {tokens} tokens, CLIP reads {prompts.BUDGET}; the rest would be cut off in silence."
-        yield Problem("prompt-too-long", "error", triple.key, message, edit)
-    for flag in triple.problems:
-        if flag in RULES and not triple.prompt.human:
-            yield Problem(flag, "warning", triple.key, f"{place}: {prompts.FLAGS[flag]}: {triple.text!r}.", edit)
+def _prompts(dataset: Dataset, triples: Iterable[Triple], count: prompts.Count | None) -> Iterator[Problem]:
+    for triple in triples:
+        edit = f'Write one with: segkit caption {_typed(dataset)} --edit {triple.key} "text"'
+        place = f"{triple.key} ({triple.source})"
+        if not triple.text.strip():
+            yield Problem("prompt-missing", "warning", triple.key, f"{place}: no prompt.", edit)
+            continue
+        tokens = count(triple.text) if count else triple.tokens
+        if tokens > prompts.BUDGET:
+            message = f"{place}: {tokens} tokens, CLIP reads {prompts.BUDGET}; the rest would be cut off in silence."
+            yield Problem("prompt-too-long", "error", triple.key, message, edit)
+        for flag in () if triple.prompt.human else triple.problems:
+            if flag in prompts.FLAGS:
+                yield Problem(flag, "warning", triple.key, f"{place}: {prompts.FLAGS[flag]}: {triple.text!r}.", edit)
 
 
 def _repeated(triples: Iterable[Triple]) -> Iterator[Problem]:
@@ -181,27 +179,48 @@ def _repeated(triples: Iterable[Triple]) -> Iterator[Problem]:
             yield _error(rule, triple, message, "Remove one of the two lines.")
 
 
-def _splits(triples: Iterable[Triple]) -> Iterator[Problem]:
-    splits: dict[str, Triple] = {}
+def _splits(dataset: Dataset, triples: Iterable[Triple]) -> Iterator[Problem]:
+    first: dict[str, Triple] = {}
     for triple in triples:
         if triple.split not in SPLITS:
             yield _error("split-unknown", triple, f"the split is {triple.split!r}", f"Expected {', '.join(SPLITS)}.")
-        first = splits.setdefault(triple.group, triple)
-        if first.split != triple.split:
-            message = f"is in {triple.split}, its near-duplicate {first.key} in {first.split}"
-            yield _error("split-leak", triple, message, "Split anew with: segkit build-dataset PHOTOS --split val=0.1")
+        before = first.setdefault(triple.group, triple)
+        if before.split != triple.split:
+            message = f"is in {triple.split}, its near-duplicate {before.key} in {before.split}"
+            yield _error("split-leak", triple, message, _SPLIT.format(_typed(dataset)))
+
+
+def _lookalikes(triples: Iterable[Triple]) -> Iterator[Problem]:
+    """Compare photos of different groups and splits, as they were hashed when they came in."""
+    likeness = duplicates.Likeness()
+    seen: dict[str, Triple] = {}
+    cure = "Look at both; if they show the same, remove one's line and files."
+    for triple in triples:
+        phash = int(triple.phash, 16)
+        for other in map(seen.__getitem__, likeness.find(phash)):
+            if other.split != triple.split and other.group != triple.group:
+                message = f"{triple.key} ({triple.source}) looks like {other.key} ({other.source}), "
+                message += f"but one is in {triple.split}, the other in {other.split}."
+                yield Problem("split-near", "warning", triple.key, message, cure)
+                break
+        seen[triple.key] = triple
+        likeness.add(triple.key, phash)
 
 
 def _orphans(dataset: Dataset, triples: Iterable[Triple]) -> Iterator[Problem]:
     named = {name for triple in triples for name in (triple.file_name, triple.conditioning_image_file_name)}
     named.add("metadata.jsonl")
-    for path in sorted(dataset.folder.rglob("*")):
+    for path in sorted(dataset.folder.rglob("[!.]*")):
         name = path.relative_to(dataset.folder).as_posix()
-        if path.is_dir() or name.startswith(".segkit/") or name in named:
-            continue
-        visible = not any(part.startswith(".") for part in name.split("/"))
-        harm = "; a stray file can change what HF datasets reads" if visible else ""
-        yield Problem("orphan", "warning", name, f"{name} belongs to no triple{harm}.", "Delete it or move it away.")
+        if path.is_dir() or name in named or any(part.startswith(".") for part in name.split("/")):
+            continue  # what is hidden no reader of the dataset sees
+        message = f"{name} belongs to no triple; a stray file can change what HF datasets reads."
+        yield Problem("orphan", "warning", name, message, "Delete it or move it away.")
+
+
+def _typed(dataset: Dataset) -> str:
+    """Return the dataset's folder as one types it in a shell."""
+    return shlex.quote(str(dataset.folder))
 
 
 def _error(rule: str, triple: Triple, found: str, cure: str) -> Problem:

@@ -5,7 +5,7 @@ from functools import cache
 from itertools import combinations, product
 
 from segkit import palette
-from segkit.color import distance
+from segkit.color import RGB, distance
 from segkit.palette import Palette, simplify
 from segkit.problem import Problem, Severity
 from segkit.tables import Swatch
@@ -13,48 +13,46 @@ from segkit.tables import Swatch
 MIN_DISTANCE = 10.0
 """RGB L2. About fifty pairs of ADE lie exactly 10 apart; nearer ones are confused by any lossy step."""
 
+_UNLABELLED = Swatch(palette.UNLABELLED, "unlabelled", (), (0, 0, 0))
+
 
 def within(swatches: Sequence[Swatch], name: str, min_distance: float = MIN_DISTANCE) -> list[Problem]:
-    """Report equal and too near colours and repeated names inside one table.
+    """Report equal and too near colours and repeated names inside one table; black is taken, for unlabelled pixels.
 
     Args:
         swatches: the classes, as tables.read gives them (they need not form a valid Palette).
         name: what to call the table.
         min_distance: RGB L2; pairs nearer than that are reported.
     """
-    found = [_clash(a, b, name, name, min_distance) for a, b in combinations(swatches, 2)]
+    found = [_clash(a, b, name, "", min_distance) for a, b in combinations((*swatches, _UNLABELLED), 2)]
     return [problem for problem in found if problem] + _repeated_names(swatches, name)
 
 
 def between(swatches: Sequence[Swatch], name: str, other: Palette, min_distance: float = MIN_DISTANCE) -> list[Problem]:
     """Report colours of a table that are equal or too near to those of another class in another palette.
 
-    A class that both know under one name and colour is the same class, no clash.
+    A class that both know under one name and colour is the same class, no clash; how the table's other classes get
+    on with it is told by `within`.
     """
-    pairs = product(swatches, other)
-    found = [_clash(a, b, name, other.name, min_distance) for a, b in pairs if not _same_class(a, b)]
+    own = {(word, swatch.rgb) for swatch in swatches for word in _names(swatch)}
+    foreign = [swatch for swatch in other if not any((word, swatch.rgb) in own for word in _names(swatch))]
+    found = [_clash(a, b, name, f" of {other.name}", min_distance) for a, b in product(swatches, foreign)]
     return [problem for problem in found if problem]
 
 
-def _clash(a: Swatch, b: Swatch, name_a: str, name_b: str, min_distance: float) -> Problem | None:
+def _clash(a: Swatch, b: Swatch, name: str, whose_b: str, min_distance: float) -> Problem | None:
     gap = distance(a.rgb, b.rgb)
-    if gap >= min_distance and a.rgb != b.rgb:
+    if gap >= min_distance and gap:
         return None
-    severity: Severity = "error" if a.rgb == b.rgb else "warning"
-    if _is_shipped(a) and _is_shipped(b):
-        severity = "known"
-    whose_b = "" if name_a == name_b else f" of {name_b}"
+    known = _is_shipped(a) and (b is _UNLABELLED or _is_shipped(b))
+    movable = b if _is_shipped(a) and not (known or whose_b) else a
+    place = f"{name}: {movable.name}"
+    cure = "" if known else f"Give {movable.name} another colour, at least {max(min_distance, 1):g} from all others."
+    severity: Severity = "known" if known else "warning" if gap else "error"
     pair = f"{a.name} ({a.index}) and {b.name} ({b.index}){whose_b}"
-    if a.rgb == b.rgb:
-        rule, message = "equal-colours", f"{pair} share {a.hex}."
-    else:
-        rule, message = "near-colours", f"{pair} are {gap:.2f} apart ({a.hex}, {b.hex})."
-    cure = "" if severity == "known" else f"Give {a.name} a colour at least {min_distance:g} away."
-    return Problem(rule, severity, f"{name_a}: {a.name}", message, cure)
-
-
-def _same_class(a: Swatch, b: Swatch) -> bool:
-    return a.rgb == b.rgb and bool(_names(a) & _names(b))
+    if gap:
+        return Problem("near-colours", severity, place, f"{pair} are {gap:.2f} apart ({a.hex}, {b.hex}).", cure)
+    return Problem("equal-colours", severity, place, f"{pair} share {a.hex}.", cure)
 
 
 def _names(swatch: Swatch) -> set[str]:
@@ -62,7 +60,7 @@ def _names(swatch: Swatch) -> set[str]:
 
 
 @cache
-def _shipped() -> frozenset[tuple[str, tuple[int, int, int]]]:
+def _shipped() -> frozenset[tuple[str, RGB]]:
     tables = (palette.load(name) for name in palette.SHIPPED)
     return frozenset((simplify(swatch.name), swatch.rgb) for table in tables for swatch in table)
 

@@ -7,6 +7,9 @@ RGB = tuple[int, int, int]
 
 _HEX = re.compile(r"#?([0-9a-fA-F]{6})")
 _TRIPLE = re.compile(r"[(\[]?\s*([0-9]+)\s*[,;\s]\s*([0-9]+)\s*[,;\s]\s*([0-9]+)\s*[)\]]?", re.ASCII)
+_CHANNEL = re.compile(r"0*([0-9]{1,3})")
+_SHOWN = 40
+"""Characters of a faulty cell that a message repeats."""
 
 
 def to_hex(rgb: RGB) -> str:
@@ -26,7 +29,7 @@ def parse(text: str) -> RGB:
         return value >> 16, value >> 8 & 255, value & 255
     match = _TRIPLE.fullmatch(text)
     if not match:
-        raise ValueError(f"{text!r} is no colour; expected #RRGGBB or (r, g, b)")
+        raise ValueError(f"{text[:_SHOWN]!r} is no colour; expected #RRGGBB or (r, g, b)")
     red, green, blue = (channel(part) for part in match.groups())
     return red, green, blue
 
@@ -38,9 +41,10 @@ def channel(text: str) -> int:
         ValueError: a sign, a fraction, an underscore, a foreign digit or a value above 255.
     """
     text = text.strip()
-    if not re.fullmatch(r"[0-9]+", text) or int(text) > 255:
-        raise ValueError(f"{text!r} is no channel value; expected a whole number from 0 to 255")
-    return int(text)
+    match = _CHANNEL.fullmatch(text)
+    if not match or int(match[1]) > 255:
+        raise ValueError(f"{text[:_SHOWN]!r} is no channel value; expected a whole number from 0 to 255")
+    return int(match[1])
 
 
 def distance(a: RGB, b: RGB) -> float:

@@ -13,6 +13,12 @@ from segkit.triple import ClassShare
 Labels = NDArray[np.uint8]
 """(H, W) class indices; 255 = unlabelled."""
 
+_ROWS = 512
+"""Rows of a map that are looked up at once."""
+
+_NO_COLOUR = 1 << 24
+"""Stands for a pixel that no 8-bit colour describes."""
+
 
 def paint(labels: Labels, palette: Palette) -> Image.Image:
     """Make the control map: an indexed picture whose pixel values are the labels and whose palette is the classes'.
@@ -51,7 +57,8 @@ def read(image: Image.Image, palette: Palette) -> tuple[Labels, int]:
     """Look up the class of every pixel, exactly.
 
     Args:
-        image: any picture. One that is_exact is read by index; of others the RGB colour counts, at 8 bits a channel.
+        image: any picture. One that is_exact is read by index; of others the RGB colour counts, whatever the alpha.
+            A channel of more than 8 bits counts where 8 bits can say the same (65535 is 255), else as off the palette.
         palette: the classes.
 
     Returns:
@@ -63,24 +70,39 @@ def read(image: Image.Image, palette: Palette) -> tuple[Labels, int]:
         labels = np.asarray(image)
         wrong = (labels >= len(palette)) & (labels != UNLABELLED)
         return np.where(wrong, np.uint8(UNLABELLED), labels), int(wrong.sum())
-    rgb = np.asarray(image.convert("RGB")).astype(np.uint32)
-    packed = rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]
-    labels = _table(palette)[packed]
-    return labels, int(((labels == UNLABELLED) & (packed != 0)).sum())
+    labels = np.empty((image.height, image.width), np.uint8)
+    off = 0
+    for top in range(0, image.height, _ROWS):  # the lookup needs 16 bytes a pixel
+        packed = _packed(image.crop((0, top, image.width, min(top + _ROWS, image.height))))
+        found = _table(palette).take(packed)
+        labels[top : top + _ROWS] = found
+        off += int(((found == UNLABELLED) & (packed != 0)).sum())
+    return labels, off
+
+
+def _packed(image: Image.Image) -> NDArray[np.uint32]:
+    """Return each pixel's colour as red + green * 2^8 + blue * 2^16, or _NO_COLOUR."""
+    if image.mode.startswith(("I", "F")):  # grey of 16 or 32 bits; Pillow's convert() would clip it to white
+        with np.errstate(invalid="ignore"):
+            grey, rest = np.divmod(np.asarray(image), 257)
+        exact = (rest == 0) & (grey >= 0) & (grey <= 255)
+        return np.where(exact, np.where(exact, grey, 0).astype(np.uint32) * 0x010101, np.uint32(_NO_COLOUR))
+    rgba = np.asarray(image.convert("RGBA"))  # not RGB, which warns of transparency in a P image
+    return rgba.view("<u4")[..., 0] & np.uint32(0xFFFFFF)
 
 
 @lru_cache(maxsize=4)
 def _table(palette: Palette) -> NDArray[np.uint8]:
-    """Return the class of each of the 2^24 colours (16 MiB), 255 where there is none."""
-    table = np.full(1 << 24, UNLABELLED, np.uint8)
+    """Return the class of each packed colour (16 MiB), 255 where there is none."""
+    table = np.full(_NO_COLOUR + 1, UNLABELLED, np.uint8)
     for (red, green, blue), index in palette.by_colour.items():
-        table[red << 16 | green << 8 | blue] = index
+        table[red | green << 8 | blue << 16] = index
     return table
 
 
 def count(labels: Labels) -> list[int]:
     """Return the number of pixels of each of the 256 labels."""
-    return [int(number) for number in np.bincount(labels.ravel(), minlength=256)]
+    return Image.fromarray(labels).histogram()
 
 
 def summarise(

@@ -4,22 +4,18 @@ Pictures are written first, then the record of the unit (a part), and the manife
 folded into the manifest when the dataset is next opened for writing, or at the end of the run.
 """
 
-import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from segkit import info as common
 from segkit import storage
-from segkit.color import parse, to_hex
 from segkit.errors import DatasetError
-from segkit.palette import Palette
-from segkit.tables import Swatch
-from segkit.triple import Triple
-
-FORMAT = 1
-"""Version of the layout; a higher one was written by a later segkit."""
+from segkit.info import Info
+from segkit.triple import Triple, typed
 
 
 @dataclass(frozen=True)
@@ -30,21 +26,6 @@ class Rejection:
     sha256: str
     reason: str
     message: str
-
-
-@dataclass(frozen=True)
-class Info:
-    """What .segkit/dataset.toml holds: all that every triple of the dataset has in common.
-
-    Attributes:
-        palette: the classes; stored whole, with its hash.
-        models: name and revision by role ("segmenter", "captioner", "tokenizer").
-        settings: the settings that shaped the triples; a second build must agree with them.
-    """
-
-    palette: Palette
-    models: dict[str, dict[str, str]]
-    settings: dict[str, Any]
 
 
 class Dataset:
@@ -76,16 +57,13 @@ class Dataset:
             DatasetError: the folder is no dataset, is damaged, or was written by a later segkit.
         """
         path = folder / ".segkit" / "dataset.toml"
-        if not path.is_file():
-            found = "no such folder" if not folder.exists() else "no .segkit/dataset.toml in it"
-            raise DatasetError(f"{folder} is no segkit dataset: {found}. Make one with: segkit build-dataset PHOTOS")
         try:
-            table = tomllib.loads(path.read_text(encoding="utf-8"))
-            if table["format"] > FORMAT:
-                raise DatasetError(f"{folder} has format {table['format']}; this segkit knows {FORMAT}. Update segkit.")
-            return cls(folder, _info(table))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DatasetError(f"{path} is damaged: {type(error).__name__}: {error}.") from None
+            return cls(folder, common.read(path))
+        except (FileNotFoundError, NotADirectoryError):
+            found = "no .segkit/dataset.toml in it" if folder.is_dir() else "it is a file"
+            found = found if folder.exists() else "no such folder"
+            cure = "Make one with: segkit build-dataset PHOTOS"
+            raise DatasetError(f"{folder} is no segkit dataset: {found}. {cure}") from None
 
     @classmethod
     def create(cls, folder: Path, info: Info) -> "Dataset":
@@ -100,10 +78,8 @@ class Dataset:
 
     def save_info(self, info: Info) -> None:
         """Replace what is common to all triples."""
-        import tomli_w
-
         self.info = info
-        storage.write(self.hidden / "dataset.toml", tomli_w.dumps(_table(info)).encode())
+        storage.write(self.hidden / "dataset.toml", common.to_toml(info))
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -111,40 +87,80 @@ class Dataset:
 
         Raises:
             LockedError: another process is writing the dataset.
+            DatasetError: a line of its lists is damaged.
         """
         with locked(self.folder):
             self.recover()
+            list(self.rejections())  # damage is to be found before the work, not after it
             yield
 
     def recover(self) -> None:
         """Clear away what a killed run left unfinished and fold in what it finished. Needs the lock."""
         storage.remove_unfinished(self.folder)
-        self.fold()
+        if self.parts():
+            self.fold()
 
     def triples(self) -> Iterator[Triple]:
-        """Yield every triple, in the order of their sources; parts not folded in yet come last.
+        """Yield every triple, in the order of their sources; those of parts not folded in yet come last.
 
         Raises:
             DatasetError: a line is damaged.
         """
-        for path in (self.manifest, *self.parts()):
-            for number, line in storage.read_lines(path):
-                record = line if path == self.manifest else line.get("triple")
-                if record is None:
-                    continue
-                try:
-                    yield Triple.from_json(record)
-                except DatasetError as error:
-                    message = f"{path}, line {number}: {error}. See: segkit check {self.folder}"
-                    raise DatasetError(message) from None
+        newer, _ = self._merged(self.parts())  # read first: a fold at the same time moves them to the manifest
+        for triple in self._all([self.manifest]):
+            if isinstance(triple, Triple):
+                yield _newer(triple, newer.pop(triple.key, triple))
+        yield from newer.values()
 
     def rejections(self) -> Iterator[Rejection]:
-        """Yield every photo that was left out; parts not folded in yet come last."""
-        for path in (self.hidden / "rejected.jsonl", *self.parts()):
-            for _, line in storage.read_lines(path):
-                record = line.get("rejected") if path.parent.name == "parts" else line
-                if record:
-                    yield Rejection(**record)
+        """Yield every photo that was left out; those of parts not folded in yet come last.
+
+        Raises:
+            DatasetError: a line is damaged.
+        """
+        _, rejected = self._merged([self.hidden / "rejected.jsonl", *self.parts()])
+        yield from rejected.values()
+
+    def _merged(self, paths: Iterable[Path]) -> tuple[dict[str, Triple], dict[tuple[str, str], Rejection]]:
+        """Return triples by key, and rejections by source and hash; later files update earlier ones."""
+        triples: dict[str, Triple] = {}
+        rejected: dict[tuple[str, str], Rejection] = {}
+        for found in self._all(paths):
+            if isinstance(found, Triple):
+                triples[found.key] = _newer(triples.get(found.key, found), found)
+            else:
+                rejected[found.source, found.sha256] = found
+        return triples, rejected
+
+    def _all(self, paths: Iterable[Path]) -> Iterator[Triple | Rejection]:
+        def damaged(path: Path, number: int, reason: str) -> None:
+            raise DatasetError(f"{path}, line {number} is damaged: {reason}. See: segkit check {self.folder}")
+
+        for path in paths:
+            yield from self.read(path, damaged)
+
+    def read(self, path: Path, damaged: Callable[[Path, int, str], None]) -> Iterator[Triple | Rejection]:
+        """Yield what the manifest, rejected.jsonl or a part holds; nothing where there is no file.
+
+        Args:
+            path: the file.
+            damaged: called with path, line number and reason for each line that is damaged.
+        """
+        for number, line in storage.read_lines(path, partial(damaged, path)):
+            try:
+                yield self._record(path, line)
+            except DatasetError as error:
+                damaged(path, number, str(error))
+
+    def _record(self, path: Path, line: dict[str, Any]) -> Triple | Rejection:
+        if path.parent.name != "parts":
+            line = {"triple" if path == self.manifest else "rejected": line}
+        match line:
+            case {"triple": dict(record)} if len(line) == 1:
+                return Triple.from_json(record)
+            case {"rejected": dict(record)} if len(line) == 1:
+                return typed(Rejection, record)
+        raise DatasetError("expected one triple or one rejected")
 
     def parts(self) -> list[Path]:
         """Return the records of finished units that are not folded in yet, oldest first."""
@@ -167,19 +183,19 @@ class Dataset:
         parts = self.parts()
         if not parts and self.manifest.exists():
             return
-        triples: dict[str, Triple] = {}
-        for triple in self.triples():
-            triples[triple.key] = _newer(triples.get(triple.key), triple)
-        rejected = {(found.source, found.sha256): found for found in self.rejections()}
-        for triple in triples.values():
-            rejected.pop((triple.source, triple.sha256), None)
-        settled = {triple.source for triple in triples.values()} | {source for source, digest in rejected if digest}
-        rejected = {key: found for key, found in rejected.items() if key[1] or key[0] not in settled}
+        triples, rejected = self._merged([self.manifest, self.hidden / "rejected.jsonl", *parts])
         ordered = sorted(triples.values(), key=lambda triple: (triple.source, triple.key))
+        storage.write_lines(self.hidden / "rejected.jsonl", map(asdict, _standing(rejected, triples.values())))
         storage.write_lines(self.manifest, (triple.to_json() for triple in ordered))
-        storage.write_lines(self.hidden / "rejected.jsonl", (asdict(rejected[key]) for key in sorted(rejected)))
-        for part in parts:
-            storage.remove(part)
+        if parts:
+            storage.remove(parts, self.hidden / "parts")
+
+    def keep_rejections(self, keep: Callable[[Rejection], bool]) -> None:
+        """Drop the rejections that no longer hold. Needs the lock, and everything folded in."""
+        before = list(self.rejections())
+        after = [rejection for rejection in before if keep(rejection)]
+        if after != before:
+            storage.write_lines(self.hidden / "rejected.jsonl", map(asdict, after))
 
     def replace_all(self, triples: Iterable[Triple]) -> None:
         """Replace the manifest, whole or not at all."""
@@ -198,15 +214,15 @@ def locked(folder: Path) -> Iterator[None]:
     if not (hidden / "dataset.toml").exists():
         refuse_other_folder(folder)
     storage.make_folder(hidden)
-    try:
-        with storage.locked(hidden / "lock"):
+    with storage.locked(hidden / "lock"):
+        try:
             yield
-    finally:
-        if not (hidden / "dataset.toml").exists():
-            with suppress(OSError):
-                (hidden / "lock").unlink(missing_ok=True)
-                hidden.rmdir()
-                folder.rmdir()
+        finally:
+            if not (hidden / "dataset.toml").exists():
+                with suppress(OSError):
+                    (hidden / "lock").unlink(missing_ok=True)
+                    hidden.rmdir()
+                    folder.rmdir()
 
 
 def refuse_other_folder(folder: Path) -> None:
@@ -221,29 +237,16 @@ def refuse_other_folder(folder: Path) -> None:
         raise DatasetError(f"{folder} is no segkit dataset and not empty. Name a new folder with: -o FOLDER")
 
 
-def _newer(old: Triple | None, new: Triple) -> Triple:
-    if old is None or not old.prompt.human or new.prompt.human:
+def _newer(old: Triple, new: Triple) -> Triple:
+    """Return the new triple, with the old one's prompt if only that was written by a person."""
+    if not old.prompt.human or new.prompt.human:
         return new
     return replace(new, text=old.text, tokens=old.tokens, prompt=old.prompt, problems=old.problems)
 
 
-def _table(info: Info) -> dict[str, Any]:
-    from segkit import __version__
-
-    classes = [{"name": s.name, "synonyms": list(s.synonyms), "color": to_hex(s.rgb)} for s in info.palette]
-    return {
-        "format": FORMAT,
-        "segkit": __version__,
-        "settings": info.settings,
-        "models": info.models,
-        "palette": {"name": info.palette.name, "hash": info.palette.hash, "classes": classes},
-    }
-
-
-def _info(table: dict[str, Any]) -> Info:
-    rows = enumerate(table["palette"]["classes"])
-    swatches = (Swatch(index, row["name"], tuple(row["synonyms"]), parse(row["color"])) for index, row in rows)
-    palette = Palette(table["palette"]["name"], tuple(swatches))
-    if palette.hash != table["palette"]["hash"]:
-        raise ValueError("the palette was changed by hand: its hash does not match")
-    return Info(palette, table["models"], table["settings"])
+def _standing(rejected: dict[tuple[str, str], Rejection], triples: Iterable[Triple]) -> list[Rejection]:
+    """Return the rejections that still hold, in order: not of what is a triple now, nor of what could be read since."""
+    done = {(triple.source, triple.sha256) for triple in triples}
+    readable = {source for source, sha256 in rejected.keys() | done if sha256}
+    left = sorted(rejected.keys() - done)
+    return [rejected[source, sha256] for source, sha256 in left if sha256 or source not in readable]

@@ -17,7 +17,7 @@ def perceptual_hash(image: Image.Image) -> int:
     Source: Zauner, Implementation and Benchmarking of Perceptual Image Hash Functions, 2010 (DCT hash).
     """
     grey = np.asarray(image.convert("L").resize((32, 32), Resampling.LANCZOS), np.float64)
-    low = (_cosines() @ grey @ _cosines().T).ravel()
+    low = (_cosines() @ grey @ _cosines().T).ravel().round(3)  # else rounding noise decides on flat or symmetric photos
     bits = low > np.median(low[1:])
     return int.from_bytes(np.packbits(bits).tobytes())
 
@@ -30,7 +30,7 @@ def _cosines() -> NDArray[np.float64]:
 
 
 class Likeness:
-    """The hashes seen so far; finds the first that a picture resembles."""
+    """The hashes seen so far; finds those that a picture resembles."""
 
     def __init__(self) -> None:
         self._hashes = np.empty(1024, np.uint64)
@@ -43,12 +43,11 @@ class Likeness:
         self._hashes[len(self._keys)] = value
         self._keys.append(key)
 
-    def find(self, *values: int) -> str | None:
-        """Return the key of the first photo within HAMMING bits of any of the hashes, or None."""
+    def find(self, *values: int) -> list[str]:
+        """Return the keys of the photos within HAMMING bits of any of the hashes, in the order they came."""
         known = self._hashes[: len(self._keys)]
-        hits = [np.flatnonzero(np.bitwise_count(known ^ np.uint64(value)) <= HAMMING) for value in values]
-        places = [int(hit[0]) for hit in hits if len(hit)]
-        return self._keys[min(places)] if places else None
+        hits = [np.bitwise_count(known ^ np.uint64(value)) <= HAMMING for value in values]
+        return [self._keys[place] for place in np.flatnonzero(np.logical_or.reduce(hits))]
 
 
 def hashes(image: Image.Image) -> tuple[int, int]:

@@ -1,5 +1,7 @@
 """Photos on their way in: read and decoded ahead in threads, judged one after the other in a stable order."""
 
+import os
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,8 +18,9 @@ AHEAD = 24
 
 WORKERS = 4
 
-RECONSIDERED = frozenset({"unreadable", "too-small", "too-large"})
-"""Rejections that settings or the system may have lifted: looked at again on every run, which costs little."""
+RECONSIDERED = frozenset({"unreadable", "too-small", "too-large", "identical"})
+"""Rejections that settings, the system or a deleted original may have lifted: looked at again on every run, which costs
+little."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,9 @@ Arrival = Candidate | Kept | Rejection
 
 
 @dataclass(frozen=True)
-class _Loaded:
+class Loaded:
+    """A photo as a thread hands it over: not yet compared with the others."""
+
     source: str
     sha256: str
     outcome: Photo | Rejection | None  # None: the dataset has its triple
@@ -69,6 +74,7 @@ class Memory:
         self._digests: set[str] = set()
         self._first: dict[str, str] = {}
         self._keep = keep_duplicates
+        self._seen: dict[str, Rejection | None] = {}
         self.rejections: dict[tuple[str, str], Rejection] = {}
         for triple in dataset.triples() if dataset else ():
             self._digests.add(triple.sha256)
@@ -82,21 +88,32 @@ class Memory:
         """Return what was decided about a photo in an earlier run; None for a new one."""
         return Kept(source) if sha256 in self._digests else self._settled.get((source, sha256))
 
-    def judge(self, loaded: _Loaded) -> Arrival:
+    def judge(self, loaded: Loaded) -> Arrival:
         """Decide about the next photo in order: copies and near-duplicates of earlier ones are left out."""
+        arrival = self._judge(loaded)
+        self._seen[loaded.source] = arrival if isinstance(arrival, Rejection) else None
+        return arrival
+
+    def still_rejected(self, rejection: Rejection) -> bool:
+        """Tell whether an earlier rejection stands: this run said the same of the photo, or did not see it."""
+        return self._seen.get(rejection.source, rejection) == rejection
+
+    def _judge(self, loaded: Loaded) -> Arrival:
         source, digest = loaded.source, loaded.sha256
-        first = self._first.setdefault(digest, source) if digest else source
-        if first != source:
-            return Rejection(source, digest, "identical", f"the same bytes as {first}")
+        if digest in self._first:
+            return Rejection(source, digest, "identical", f"the same bytes as {self._first[digest]}")
+        if digest:
+            self._first[digest] = source
         if loaded.outcome is None:
             return Kept(source)
         if isinstance(loaded.outcome, Rejection):
             return loaded.outcome
         key = key_of(digest)
-        like = self._likeness.find(*loaded.hashes)
-        if like and not self._keep:
-            return Rejection(source, digest, "near-duplicate", f"looks like the photo with key {like}")
-        group = self._groups.get(like, like) if like else key
+        alike = self._likeness.find(*loaded.hashes)
+        groups = list(dict.fromkeys(self._groups.get(like, like) for like in alike))
+        if len(groups) > 1 or (groups and not self._keep):  # between two groups it would tie two splits together
+            return Rejection(source, digest, "near-duplicate", f"looks like the photo with key {' and '.join(groups)}")
+        group = groups[0] if groups else key
         self._remember(key, loaded.hashes[0], group)
         return Candidate(source, digest, loaded.outcome, loaded.hashes[0], group)
 
@@ -114,21 +131,22 @@ def key_of(sha256: str) -> str:
 def arrivals(folder: Path, paths: Sequence[Path], limits: Limits, memory: Memory) -> Iterator[Arrival]:
     """Yield what becomes of each photo, in the order of the paths; later ones are decoded meanwhile."""
 
-    def load(path: Path) -> _Loaded:
+    def load(path: Path) -> Loaded:
         return _load(path, source_name(path, folder), limits, memory)
 
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # they name no photo; what matters ends as a rejection
     for loaded in _ahead(load, paths):
         yield memory.judge(loaded)
 
 
 def source_name(path: Path, folder: Path) -> str:
     """Return a photo's path relative to its folder, with `/`; bytes that are no UTF-8 are shown as escapes."""
-    return path.relative_to(folder).as_posix().encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return os.fsencode(path.relative_to(folder).as_posix()).decode("utf-8", "backslashreplace")
 
 
-def _ahead(load: Callable[[Path], _Loaded], paths: Sequence[Path]) -> Iterator[_Loaded]:
+def _ahead(load: Callable[[Path], Loaded], paths: Sequence[Path]) -> Iterator[Loaded]:
     with ThreadPoolExecutor(WORKERS, "intake") as pool:
-        waiting: deque[Future[_Loaded]] = deque()
+        waiting: deque[Future[Loaded]] = deque()
         try:
             for path in paths:
                 waiting.append(pool.submit(load, path))
@@ -141,15 +159,15 @@ def _ahead(load: Callable[[Path], _Loaded], paths: Sequence[Path]) -> Iterator[_
                 future.cancel()
 
 
-def _load(path: Path, source: str, limits: Limits, memory: Memory) -> _Loaded:
+def _load(path: Path, source: str, limits: Limits, memory: Memory) -> Loaded:
     digest = ""
     try:
-        data = photos.read(path)
+        data = photos.read(path, limits.max_bytes)
         digest = storage.sha256(data)
         verdict = memory.verdict(source, digest)
         if verdict:
-            return _Loaded(source, digest, None if isinstance(verdict, Kept) else verdict)
+            return Loaded(source, digest, None if isinstance(verdict, Kept) else verdict)
         photo = photos.open_photo(data, limits)
-        return _Loaded(source, digest, photo, duplicates.hashes(photo.image))
+        return Loaded(source, digest, photo, duplicates.hashes(photo.image))
     except PhotoError as error:
-        return _Loaded(source, digest, Rejection(source, digest, error.reason, str(error)))
+        return Loaded(source, digest, Rejection(source, digest, error.reason, str(error)))

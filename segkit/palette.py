@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -38,14 +39,15 @@ class Palette:
 
     def __post_init__(self) -> None:
         indices = [swatch.index for swatch in self.swatches]
-        if not indices or len(indices) > UNLABELLED:
+        if not 1 <= len(indices) <= UNLABELLED:
             raise PaletteError(f"{self.name}: {len(indices)} classes; expected 1 to {UNLABELLED}.")
         if indices != list(range(len(indices))):
             gap = next(place for place, index in enumerate(indices) if place != index)
             raise PaletteError(f"{self.name}: no class has index {gap}; expected 0 to {len(indices) - 1} without gaps.")
-        names = [simplify(swatch.name) for swatch in self.swatches]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise PaletteError(f"{self.name}: two classes are called {twice[0]}; give each a name of its own.")
+        names = Counter(simplify(swatch.name) for swatch in self.swatches)
+        name, times = names.most_common(1)[0]
+        if times > 1:
+            raise PaletteError(f"{self.name}: {times} classes are called {name}; give each a name of its own.")
 
     def __len__(self) -> int:
         return len(self.swatches)
@@ -62,7 +64,8 @@ class Palette:
         A primary name wins over synonyms: in ADE "counter" is class 45, although buffet is called so too.
 
         Raises:
-            PaletteError: no class has that name, or several share it as a synonym (ADE: ground); the text says which.
+            PaletteError: no class has that name (the text offers near ones), or several share it as a synonym (ADE:
+                ground; the text says which).
         """
         wanted = simplify(name)
         candidates = self._primary.get(wanted) or self._synonyms.get(wanted, [])
@@ -71,7 +74,15 @@ class Palette:
         if candidates:
             which = " or ".join(f"{swatch.name} ({swatch.index})" for swatch in candidates)
             raise PaletteError(f"{name!r} means several classes of {self.name}: {which}. Use one of those names.")
-        raise PaletteError(f"{name!r} is no class of {self.name}. List them with: segkit check-palette -v")
+        raise PaletteError(f"{name!r} is no class of {self.name}. {self._nearest(wanted)}")
+
+    def _nearest(self, wanted: str) -> str:
+        from difflib import get_close_matches  # only needed to word an error
+
+        near = get_close_matches(wanted, [*self._primary, *self._synonyms])
+        if near:
+            return f"Did you mean {' or '.join(near)}?"
+        return f"Expected one of its {len(self)} classes, such as {self.swatches[0].name} or {self.swatches[-1].name}."
 
     @cached_property
     def bytes(self) -> bytes:
@@ -111,7 +122,8 @@ def simplify(name: str) -> str:
 def folder() -> Path:
     """Return the folder of the shipped tables: inside the installed package, or beside it in a checkout."""
     here = Path(__file__).parent
-    return next(place for place in (here / "palettes", here.parent / "palettes") if (place / "ade20k.csv").is_file())
+    installed = here / "palettes"
+    return installed if installed.is_dir() else here.parent / "palettes"
 
 
 def load(source: str | Path) -> Palette:
@@ -125,9 +137,11 @@ def load(source: str | Path) -> Palette:
     else:
         path = Path(source)
         if not path.suffix and not path.exists():
-            raise PaletteError(f"{source!r} is no palette. Expected {', '.join(SHIPPED)} or a table such as my.csv.")
+            raise PaletteError(
+                f"{str(source)!r} is no palette. Expected {', '.join(SHIPPED)} or a table such as my.csv."
+            )
     swatches, problems = tables.read(path)
     if problems:
-        more = f" ({len(problems) - 1} more: segkit check-palette {path})" if len(problems) > 1 else ""
-        raise PaletteError(problems[0].message + more)
+        more = f" And {len(problems) - 1} more: segkit check-palette {path}" if len(problems) > 1 else ""
+        raise PaletteError(f"{problems[0].message} {problems[0].cure}{more}")
     return Palette(path.stem, tuple(swatches))

@@ -1,19 +1,25 @@
 """What check-palette finds: in a palette table, a control map, a folder of maps or a dataset."""
 
-from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from segkit import collisions, palette, problem, tables
-from segkit.errors import PaletteError
+from segkit.errors import PaletteError, UsageError
 from segkit.palette import Palette
 from segkit.problem import Problem
 from segkit.tables import Swatch
 
 Kind = Literal["palette", "map", "folder", "dataset"]
 TABLES = (".csv", ".tsv")
-MAPS = (".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".jpg", ".jpeg")
+FORMATS = ("PNG", "BMP", "GIF", "TIFF", "WEBP", "JPEG")
+"""What a control map may be saved as, well or badly."""
+EXPECTED = "a palette table (.csv, .tsv), a control map (.png), a folder of maps or a dataset"
+
+Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
+"""Opens a progress display of a name; it is told the number done and the total."""
 
 
 @dataclass(frozen=True)
@@ -64,59 +70,88 @@ class PaletteReport:
         }
 
 
-def examine(target: str | None, min_distance: float = collisions.MIN_DISTANCE) -> PaletteReport:
-    """Look at whatever the target is.
+@contextmanager
+def _silent(label: str) -> Iterator[Callable[[int, int], None]]:
+    yield lambda done, total: None
+
+
+def examine(
+    target: str | None, min_distance: float = collisions.MIN_DISTANCE, progress: Progress = _silent
+) -> PaletteReport:
+    """Look at whatever the target is. One map at a time is held in memory.
 
     Args:
         target: None or a shipped palette's name, a table, a control map, a folder of maps, a dataset.
-        min_distance: RGB L2; nearer colours are reported.
+        min_distance: RGB L2, 0 to 442; nearer colours of a table are reported.
+        progress: shows how many maps were read.
 
     Raises:
         PaletteError: the target is none of these.
+        DatasetError: the target is a damaged dataset.
+        UsageError: the distance is out of its range.
     """
+    if not 0 <= min_distance <= 442:
+        raise UsageError(f"--min-distance {min_distance:g}: expected 0 to 442, the distance of black and white.")
     if target is None or target in palette.SHIPPED:
         return _table(target or "ade20k", palette.folder() / f"{target or 'ade20k'}.csv", min_distance)
-    path = Path(target)
+    path = _there(target)
     if path.suffix.lower() in TABLES and not path.is_dir():
         return _table(target, path, min_distance)
-    if (path / ".segkit").is_dir():
-        return _dataset(target, path)
-    if path.is_dir():
-        files = sorted(found for found in path.rglob("*") if found.suffix.lower() in MAPS and found.is_file())
-        if not files:
-            raise PaletteError(f"{path} holds no control maps. Looked for {', '.join(MAPS)}.")
-        return _maps(target, "folder", path, files, palette.load("ade20k"))
-    if path.suffix.lower() in MAPS and path.is_file():
-        return _maps(target, "map", path.parent, [path], palette.load("ade20k"))
-    found = "no such file" if not path.exists() else f"{path.suffix or 'a file without ending'} is neither"
-    raise PaletteError(
-        f"{target}: {found}. Expected a palette table (.csv, .tsv), a control map, a folder or a dataset."
-    )
+    kind, folder, files, table = _find_maps(target, path)
+    with progress("maps") as advance:
+        findings, maps = _read_maps(folder, files, table, advance)
+    return PaletteReport(target, kind, table.name, findings, maps=maps)
+
+
+def _there(target: str) -> Path:
+    if not target:
+        raise PaletteError(f"The target's name is empty. Expected {EXPECTED}.")
+    path = Path(target)
+    try:
+        path.stat()
+    except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise PaletteError(f"{target}: {reason}. Expected {EXPECTED}.") from None
+    return path
 
 
 def _table(target: str, path: Path, min_distance: float) -> PaletteReport:
     swatches, findings = tables.read(path)
     findings += collisions.within(swatches, path.stem, min_distance)
     for name in palette.SHIPPED:
-        if name != path.stem:
+        if name != target:
             findings += collisions.between(swatches, path.stem, palette.load(name), min_distance)
     return PaletteReport(target, "palette", path.stem, findings, swatches)
 
 
-def _dataset(target: str, path: Path) -> PaletteReport:
+def _find_maps(target: str, path: Path) -> tuple[Kind, Path, list[Path], Palette]:
+    """Return what the target is, the folder that file names are relative to, the maps, and their palette."""
+    from segkit import photos
     from segkit.dataset import Dataset
 
-    dataset = Dataset.open(path)
-    files = [path / triple.conditioning_image_file_name for triple in dataset.triples()]
-    return _maps(target, "dataset", path, files, dataset.info.palette)
+    if (path / ".segkit").is_dir():
+        dataset = Dataset.open(path)
+        names = dict.fromkeys(triple.conditioning_image_file_name for triple in dataset.triples())
+        return "dataset", path, [path / name for name in names], dataset.info.palette
+    if path.is_dir():
+        files = list(photos.find(path))
+        if not files:
+            raise PaletteError(f"{path} holds no control maps: no picture was found in it.")
+        return "folder", path, files, palette.load("ade20k")
+    if path.suffix.lower() in photos.SUFFIXES and path.is_file():
+        return "map", path.parent, [path], palette.load("ade20k")
+    raise PaletteError(f"{target}: neither table nor picture by its name. Expected {EXPECTED}.")
 
 
-def _maps(target: str, kind: Kind, folder: Path, files: list[Path], table: Palette) -> PaletteReport:
+def _read_maps(
+    folder: Path, files: Sequence[Path], table: Palette, advance: Callable[[int, int], None]
+) -> tuple[list[Problem], list[MapReport]]:
     findings: list[Problem] = []
     maps = []
-    for file in files:
+    for done, file in enumerate(files, 1):
         name = file.relative_to(folder).as_posix()
-        found = _map(file, name, table)
+        found = _read_map(file, name, table)
+        advance(done, len(files))
         if isinstance(found, Problem):
             findings.append(found)
             continue
@@ -125,20 +160,25 @@ def _maps(target: str, kind: Kind, folder: Path, files: list[Path], table: Palet
             message = f"{name}: {found.off_pixels:,} pixels ({found.off_palette:.1%}) are off the palette {table.name}."
             cure = "Make the map anew; never resize one smoothly or save it as JPEG."
             findings.append(Problem("off-palette", "error", name, message, cure))
-    return PaletteReport(target, kind, table.name, findings, maps=maps)
+    return findings, maps
 
 
-def _map(file: Path, name: str, table: Palette) -> MapReport | Problem:
+def _read_map(file: Path, name: str, table: Palette) -> MapReport | Problem:
     from PIL import Image
 
     from segkit import control
 
+    def unreadable(reason: str) -> Problem:
+        return Problem("unreadable-map", "error", name, f"{name} {reason}.", "Make the map anew.")
+
+    if not file.is_file():  # opening a named pipe would block for ever
+        return unreadable("is no file" if file.exists() else "is not there")
     try:
-        with Image.open(file) as image:
+        with Image.open(file, formats=FORMATS) as image:
             labels, off = control.read(image, table)
     except Exception as error:  # Pillow raises anything on damaged files
-        message = f"{name} does not open ({type(error).__name__}: {error})."
-        return Problem("unreadable-map", "error", name, message, "Make the map anew.")
-    pixels = Counter(dict(enumerate(control.count(labels))))
-    shares = {table[i].name: round(n / labels.size, 4) for i, n in pixels.most_common() if n and i < len(table)}
+        return unreadable(f"does not open ({type(error).__name__}: {error})")
+    pixels = control.count(labels)[: len(table)]
+    present = sorted((index for index, number in enumerate(pixels) if number), key=lambda index: -pixels[index])
+    shares = {table[index].name: round(pixels[index] / labels.size, 4) for index in present}
     return MapReport(name, off / labels.size, off, shares)

@@ -26,6 +26,7 @@ _PHRASE_TWICE = re.compile(r"\b(\w+(?:\W+\w+){1,5})\W+\1\b", re.IGNORECASE)
 _WORD_THRICE = re.compile(r"\b(\w+)(?:\W+\1\b){2,}", re.IGNORECASE)
 _PIECES = re.compile(r"'(?:s|t|re|ve|m|ll|d)|[^\W\d_]+|\d|[^\s\w]|_", re.IGNORECASE)
 _CLAUSE_END = re.compile(r"[,;:.]|\s(?=(?:and|with|while|in front of|next to|on|in|at|near|under|behind|by)\s)")
+_WORD_END = re.compile(r"\s")
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,10 @@ class Style:
 
     Attributes:
         prefix, suffix: put before and after, joined with a blank or as written when they bring punctuation.
-        template: holds {caption} and may hold {classes}, the larger classes of the map by name.
+        template: may hold {caption} and {classes}, the larger classes of the map by name.
 
     Raises:
-        UsageError: the template names anything else.
+        UsageError: the template names anything else, or has a brace without its partner.
     """
 
     prefix: str = ""
@@ -48,6 +49,8 @@ class Style:
         unknown = [name for name in _PLACEHOLDER.findall(self.template) if name not in ("caption", "classes")]
         if unknown:
             raise UsageError(f"--template: {{{unknown[0]}}} is unknown. Expected {{caption}} and {{classes}}.")
+        if set("{}") & set(_PLACEHOLDER.sub("", self.template)):
+            raise UsageError("--template: a brace lacks its partner. Expected {caption} and {classes}.")
 
 
 def compose(caption: str, classes: Sequence[ClassShare], style: Style) -> str:
@@ -58,7 +61,10 @@ def compose(caption: str, classes: Sequence[ClassShare], style: Style) -> str:
         classes: of the map, largest first; those with 5 % of the pixels or more, at most five, fill {classes}.
         style: how to put it together.
     """
-    words = {"caption": caption, "classes": ", ".join(share.name for share in classes[:5] if share.share >= 0.05)}
+    words = {
+        "caption": caption.rstrip(" ,;."),
+        "classes": ", ".join(share.name for share in classes[:5] if share.share >= 0.05),
+    }
     text = _PLACEHOLDER.sub(lambda match: words[match[1]], style.template)
     text = f"{style.prefix} {text} {style.suffix}"
     text = re.sub(r"\s+([,;.])", r"\1", " ".join(text.split()))
@@ -69,12 +75,11 @@ def shorten(text: str, count: Count, budget: int = BUDGET) -> str:
     """Cut a prompt that is over the budget at the last clause that fits, or else at the last word."""
     if count(text) <= budget:
         return text
-    clauses = [text[: match.start()] for match in _CLAUSE_END.finditer(text)]
-    words = [text[: match.start()] for match in re.finditer(r"\s", text)]
-    for places in (clauses, words):
-        for shorter in reversed(places):
-            if shorter.strip() and count(shorter) <= budget:
-                return shorter.rstrip(" ,;:.")
+    for ends in (_CLAUSE_END, _WORD_END):
+        for match in reversed(list(ends.finditer(text))):
+            shorter = text[: match.start()].rstrip(" ,;:.")
+            if shorter and count(shorter) <= budget:
+                return shorter
     low, high = 0, len(text)  # one endless word: as many letters as fit
     while low < high:
         middle = (low + high + 1) // 2

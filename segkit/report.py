@@ -115,7 +115,7 @@ def _figure(dataset: Dataset, triple: Triple) -> str:
         photo, control_map, overlay = _thumbnails(dataset, triple)
     except OSError as error:
         return f"<figure><figcaption>{escape(triple.source)}: {escape(str(error))}</figcaption></figure>"
-    classes = ", ".join(f"{share.name} {share.share:.0%}" for share in triple.classes[:5])
+    classes = ", ".join(f"{share.name} {share.share:.0%}" for share in triple.classes[:5] if share.share >= 0.005)
     flags = "".join(f" &middot; {escape(flag)}" for flag in triple.problems)
     return f"""<figure><div>
 <img src="data:image/jpeg;base64,{photo}" alt="photo">

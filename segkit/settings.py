@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from segkit import prompts, splits
 from segkit.errors import UsageError
 
 MODEL_HELP = "a folder, a hub id or a short name"
@@ -68,5 +67,7 @@ class BuildSettings(CaptionSettings):
             raise UsageError(f"--min-confidence {self.min_confidence:g}: expected 0 up to 1.")
         if self.limit < 0:
             raise UsageError(f"--limit {self.limit}: expected 0 (all) or more.")
+        from segkit import prompts, splits  # not needed to show the options
+
         splits.shares(self.split)
         prompts.Style(self.prefix, self.suffix, self.template)

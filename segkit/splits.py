@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import replace
 
-from segkit.dataset import Dataset, Info
+from segkit.dataset import Dataset
 from segkit.errors import UsageError
 from segkit.triple import SPLITS
 
@@ -46,9 +46,8 @@ def assign(group: str, held_out: dict[str, float]) -> str:
 
 def apply(dataset: Dataset, text: str) -> None:
     """Draw the splits of all triples anew if other shares are asked for than the recorded ones. Needs the lock."""
-    if not text or text == dataset.info.settings["split"]:
+    if not text or text == dataset.info.settings.get("split"):
         return
     held_out = shares(text)
     dataset.replace_all([replace(t, split=assign(t.group, held_out)) for t in dataset.triples()])
-    info = dataset.info
-    dataset.save_info(Info(info.palette, info.models, {**info.settings, "split": text}))
+    dataset.save_info(replace(dataset.info, settings={**dataset.info.settings, "split": text}))

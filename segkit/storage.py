@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 import socket
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +19,8 @@ from segkit.errors import DatasetError, LockedError, StorageError
 
 TEMPORARY = ".part-"
 """What the names of unfinished files begin with. Fixed length, so that a 255-byte name cannot break it; hidden."""
+
+_UNFINISHED = re.compile(re.escape(TEMPORARY) + "[0-9a-f]{12}")
 
 
 def write(path: Path, data: bytes) -> None:
@@ -50,12 +53,19 @@ def _write_through(path: Path, data: bytes) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and its missing parents, durably."""
+    """Make a folder and its missing parents, durably.
+
+    Raises:
+        StorageError: the disk refuses, or a file stands in the way.
+    """
     if folder.is_dir():
         return
     make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
-    sync_folder(folder.parent)
+    try:
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+    except OSError as error:
+        raise _storage_error(folder, error) from error
 
 
 def sync_folder(folder: Path) -> None:
@@ -69,24 +79,31 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def remove(path: Path) -> None:
-    """Delete a file if it is there.
+def remove(paths: Iterable[Path], folder: Path) -> None:
+    """Delete files of one folder, in the order given, durably: not even a power cut brings one back.
 
     Raises:
         StorageError: the disk refuses.
     """
+    path = folder
     try:
-        path.unlink(missing_ok=True)
+        for path in paths:
+            path.unlink(missing_ok=True)
+        sync_folder(folder)
     except OSError as error:
         raise _storage_error(path, error) from error
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Delete what a killed run left under temporary names, in the folder and all below it."""
+    """Delete what a killed run left under temporary names, in the folder and all below it.
+
+    Raises:
+        StorageError: the disk refuses.
+    """
     for parent, _, names in os.walk(folder):
-        for name in names:
-            if name.startswith(TEMPORARY):
-                (Path(parent) / name).unlink(missing_ok=True)
+        unfinished = [Path(parent) / name for name in names if _UNFINISHED.fullmatch(name)]
+        if unfinished:
+            remove(unfinished, Path(parent))
 
 
 def _storage_error(path: Path, error: OSError) -> StorageError:
@@ -113,31 +130,36 @@ def write_lines(path: Path, records: Iterable[dict[str, Any]]) -> None:
     write(path, b"".join(map(to_line, records)))
 
 
-def read_lines(path: Path, damaged: Callable[[int, str], None] | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_lines(path: Path, damaged: Callable[[int, str], None]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number, record) of a JSON Lines file; nothing where there is no file.
 
     Args:
         path: the file.
-        damaged: called with line number and reason for a line that is no JSON object. None: such a line is an error.
+        damaged: called with line number and reason for a line that is no JSON object.
 
     Raises:
-        DatasetError: a damaged line and nobody to tell.
+        DatasetError: the disk does not hand the file out.
     """
-    if not path.exists():
-        return
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                record = json.loads(line)
-                if not isinstance(record, dict):
-                    raise TypeError(f"expected an object, found {type(record).__name__}")
-            except (ValueError, TypeError) as error:
-                if damaged is None:
-                    message = f"{path}, line {number} is damaged: {error}. See: segkit check {path.parent}"
-                    raise DatasetError(message) from None
-                damaged(number, str(error))
-                continue
+    for number, line in _numbered(path):
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            damaged(number, f"no JSON ({error})")
+            continue
+        if isinstance(record, dict):
             yield number, record
+        else:
+            damaged(number, f"expected an object, found {type(record).__name__}")
+
+
+def _numbered(path: Path) -> Iterator[tuple[int, bytes]]:
+    try:
+        with path.open("rb") as file:
+            yield from enumerate(file, 1)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise DatasetError(f"Cannot read {path}: {os.strerror(error.errno or 0)}. Mend that and try again.") from None
 
 
 @contextmanager

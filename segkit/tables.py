@@ -6,7 +6,8 @@ Everything is read as text and parsed here: pandas turns a class called "null" i
 import csv
 import io
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from segkit.color import RGB, channel, parse, to_hex
@@ -16,16 +17,21 @@ from segkit.problem import Problem
 LARGEST = 4 << 20
 """Bytes. A table of 255 classes has some tens of kilobytes; more is a wrong file."""
 
+MOST_CLASSES = 255
+"""A map's pixels hold 0 to 254; 255 means unlabelled."""
+
 _COLUMNS = {
-    "index": ("index", "idx", "id"),
-    "name": ("name", "class", "label", "classname"),
+    "index": ("index", "idx", "id", "classid", "classindex"),
+    "name": ("name", "classname", "class", "label"),
     "synonyms": ("synonyms", "aliases"),
     "r": ("r", "red"),
     "g": ("g", "green"),
     "b": ("b", "blue"),
-    "rgb": ("rgb", "color", "colour", "colorcode(r,g,b)", "(r,g,b)"),
+    "rgb": ("rgb", "(r,g,b)", "colorcode(r,g,b)", "color", "colour"),
     "hex": ("hex", "colorcode(hex)", "hexcode"),
 }
+"""How each column may be called. Of several in one header the first counts: the sheet that many copied has a column
+Color_Code (R,G,B) and an empty one Color."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,10 @@ class Swatch:
         return to_hex(self.rgb)
 
 
+Row = tuple[int, Swatch]
+"""The line of the file, from 1, and the class that stands there."""
+
+
 def read(path: Path) -> tuple[list[Swatch], list[Problem]]:
     """Read a palette table: comma, semicolon or tab, with a header line.
 
@@ -58,50 +68,69 @@ def read(path: Path) -> tuple[list[Swatch], list[Problem]]:
     counts 1..n is taken for 0..n-1.
 
     Returns:
-        The rows that could be read, in index order, and what is wrong with the others (severity "error").
+        The rows that could be read, in index order, and what is wrong with the table (severity "error"). Without
+        problems the indices are 0 to n-1, n at most 255.
 
     Raises:
         PaletteError: the file as a whole is no table.
     """
     lines = _records(_text(path), path)
-    columns = _header(lines[0][1], path)
-    swatches: list[Swatch] = []
+    header = lines[0][1]
+    columns = _header(header, path)
+    rows: list[Row] = []
     problems: list[Problem] = []
-    for number, cells in lines[1:]:
-        place = f"{path.name}, line {number}"
+    for position, (line, cells) in enumerate(lines[1:]):
         try:
-            swatches.append(_swatch(cells, columns, len(swatches) + len(problems)))
+            rows.append((line, _swatch(_aligned(cells, header), columns, position)))
         except ValueError as error:
+            place = f"{path.name}, line {line}"
             problems.append(Problem("unreadable-row", "error", place, f"{place}: {error}.", "Correct the cell."))
-    swatches, numbering = _from_zero(swatches, path.name)
-    return swatches, problems + numbering + _black_first(swatches, len(lines) - 1, path.name)
+    problems += _numbering(rows, len(lines) - 1, path.name)
+    swatches = sorted(_from_zero(rows, len(lines) - 1), key=lambda swatch: swatch.index)
+    return swatches, problems + _black_first(swatches, len(lines) - 1, path.name)
 
 
 def _text(path: Path) -> str:
     if not path.is_file():
-        raise PaletteError(f"{path}: no such file. Expected a palette table such as ade20k.csv.")
+        found = "a folder or device, not a file" if path.exists() else "no such file"
+        raise PaletteError(f"{path}: {found}. Expected a palette table such as ade20k.csv.")
     if (size := path.stat().st_size) > LARGEST:
         raise PaletteError(f"{path}: {size:,} bytes is no palette table; expected at most {LARGEST:,}.")
-    raw = path.read_bytes()
-    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise PaletteError(f"{path}: the text is UTF-16. Save it as CSV UTF-8 and try again.")
     try:
-        return raw.decode("utf-8-sig")
+        raw = path.read_bytes()
+        text = raw.decode("utf-8-sig")
+    except OSError as error:
+        raise PaletteError(f"{path}: cannot be read ({error.strerror}).") from None
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise PaletteError(f"{path}, line {line}: not UTF-8 text. Save it as CSV UTF-8 and try again.") from None
+        found = "the text is UTF-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else f"not UTF-8 text (line {line})"
+        raise PaletteError(f"{path}: {found}. Save it as CSV UTF-8 and try again.") from None
+    if "\0" in text:
+        raise PaletteError(f"{path}: NUL bytes, so UTF-16 or no text at all. Save it as CSV UTF-8 and try again.")
+    return text
 
 
 def _records(text: str, path: Path) -> list[tuple[int, list[str]]]:
+    """Return (line, cells) of all rows that are not empty, the header first; a row may span lines inside quotes."""
     first = next((line for line in text.splitlines() if line.strip()), "")
-    separator = max(",;\t", key=first.count)
-    reader = csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True)
+    separator = max(",;\t", key=re.sub(r'"[^"]*"|\([^)]*\)', "", first).count)  # "name;(r,g,b)" is no comma table
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
+    found = []
+    line = 1
     try:
-        found = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                found.append((line, cells))
+            line = reader.line_num + 1
     except csv.Error as error:
-        raise PaletteError(f"{path}: not a table: {error}.") from None
+        reason = "a quote is opened and never closed" if "unexpected end" in str(error) else str(error)
+        raise PaletteError(f"{path}, line {line}: not a table: {reason}.") from None
     if len(found) < 2:
         raise PaletteError(f"{path}: no rows. Expected a header such as index,name,r,g,b and one line a class.")
+    if (rows := len(found) - 1) > MOST_CLASSES:
+        raise PaletteError(
+            f"{path}: {rows:,} rows; a palette has at most {MOST_CLASSES} classes, 0 to {MOST_CLASSES - 1}."
+        )
     return found
 
 
@@ -109,65 +138,90 @@ def _header(cells: list[str], path: Path) -> dict[str, int]:
     written = [re.sub(r"[\s_]", "", cell).lower() for cell in cells]
     columns = {}
     for column, spellings in _COLUMNS.items():
-        places = [place for place, cell in enumerate(written) if cell in spellings]
-        if len(places) > 1:
-            raise PaletteError(f"{path}: {len(places)} columns called {column}; expected one.")
-        if places:
-            columns[column] = places[0]
+        spelling = next((spelling for spelling in spellings if spelling in written), None)
+        if spelling:
+            columns[column] = written.index(spelling)
+            if (number := written.count(spelling)) > 1:
+                raise PaletteError(f"{path}: {number} columns called {cells[columns[column]].strip()}; expected one.")
     missing = [] if "name" in columns else ["name"]
     if not ({"r", "g", "b"} <= columns.keys() or "rgb" in columns or "hex" in columns):
         missing.append("r, g and b (or rgb, or hex)")
     if missing:
-        shown = ", ".join(cells)[:80]
+        shown = ", ".join(" ".join(cell.split()) for cell in cells)[:80]
         raise PaletteError(f"{path}: no column {' and no column '.join(missing)}; the header is: {shown}.")
     return columns
 
 
+def _aligned(cells: list[str], header: list[str]) -> list[str]:
+    """Bring a row to the header's length; only empty cells may be missing or too many."""
+    if any(cell.strip() for cell in cells[len(header) :]):
+        raise ValueError(f"{len(cells)} cells, the header has {len(header)}; quote a cell that holds the separator")
+    return cells + [""] * (len(header) - len(cells))
+
+
 def _swatch(cells: list[str], columns: dict[str, int], position: int) -> Swatch:
     def cell(column: str) -> str:
-        place = columns[column]
-        return cells[place].strip() if place < len(cells) else ""
+        return " ".join(cells[columns[column]].split()) if column in columns else ""
 
     name = cell("name")
     if not name:
         raise ValueError("the class has no name")
-    index = position
-    if "index" in columns:
-        index = _index(cell("index"))
-    synonyms = cell("synonyms").split("|") if "synonyms" in columns else []
-    others = dict.fromkeys(word.strip() for word in synonyms if word.strip() and word.strip() != name)
-    return Swatch(index, name, tuple(others), _colour(columns, cell))
+    if not name.isprintable():
+        raise ValueError(f"the name {name!r} holds invisible characters")
+    index = _index(cell("index")) if "index" in columns else position
+    words = (word.strip() for word in cell("synonyms").split("|"))
+    return Swatch(index, name, tuple(dict.fromkeys(word for word in words if word not in ("", name))), _colour(cell))
 
 
 def _index(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,3}", text) or int(text) > 255:
-        raise ValueError(f"{text!r} is no class index; expected a whole number from 0 to 254")
+    if not re.fullmatch(r"[0-9]{1,3}", text) or int(text) > MOST_CLASSES:
+        raise ValueError(f"{text[:40]!r} is no class index; expected a whole number from 0 to {MOST_CLASSES - 1}")
     return int(text)
 
 
-def _colour(columns: dict[str, int], cell: object) -> RGB:
-    assert callable(cell)
+def _colour(cell: Callable[[str], str]) -> RGB:
+    """Read the colour of a row; one that is written in several columns must be the same in all."""
     found: dict[str, RGB] = {}
-    if {"r", "g", "b"} <= columns.keys():
+    if any(map(cell, "rgb")):
         found["r, g, b"] = channel(cell("r")), channel(cell("g")), channel(cell("b"))
     for column in ("rgb", "hex"):
-        if column in columns and (cell(column) or not found):
-            found[column] = parse(cell(column))
+        if text := cell(column):
+            found[column] = parse(text)
+    if not found:
+        raise ValueError("the class has no colour")
     if len(set(found.values())) > 1:
         raise ValueError("its colours disagree: " + ", ".join(f"{k} says {to_hex(v)}" for k, v in found.items()))
     return next(iter(found.values()))
 
 
-def _from_zero(swatches: list[Swatch], name: str) -> tuple[list[Swatch], list[Problem]]:
-    ordered = sorted(swatches, key=lambda swatch: swatch.index)
-    indices = [swatch.index for swatch in ordered]
-    if indices == list(range(1, len(indices) + 1)):
-        return [Swatch(s.index - 1, s.name, s.synonyms, s.rgb) for s in ordered], []
-    twice = sorted({index for index in indices if indices.count(index) > 1})
-    return ordered, [
-        Problem("repeated-index", "error", name, f"{name}: index {index} stands twice.", "Number the classes from 0.")
-        for index in twice
-    ]
+def _counts_from_one(rows: list[Row], total: int) -> bool:
+    indices = [swatch.index for _, swatch in rows]
+    return bool(indices) and min(indices) == 1 and total in (len(indices), max(indices))  # else row 0 is unreadable
+
+
+def _from_zero(rows: list[Row], total: int) -> list[Swatch]:
+    if not _counts_from_one(rows, total):
+        return [swatch for _, swatch in rows]
+    return [replace(swatch, index=swatch.index - 1) for _, swatch in rows]
+
+
+def _numbering(rows: list[Row], total: int, name: str) -> list[Problem]:
+    """Report indices, as the file writes them, that stand twice or are missing."""
+    first = int(_counts_from_one(rows, total))
+    found: list[tuple[str, str, str]] = []
+    lines: dict[int, int] = {}
+    for line, swatch in rows:
+        if (before := lines.setdefault(swatch.index, line)) != line:
+            place = f"{name}, line {line}"
+            found.append(("repeated-index", place, f"{place}: index {swatch.index} stands in line {before} already."))
+    highest = max(lines, default=0)
+    missing = [str(index) for index in range(first, highest) if index not in lines]
+    if missing and len(rows) == total:  # else the unreadable row is the reason
+        shown = ", ".join(missing[:8]) + (f" and {len(missing) - 8} more" if len(missing) > 8 else "")
+        message = f"{name}: no class has index {shown}; expected {first} to {highest} without gaps."
+        found.append(("index-gap", name, message))
+    cure = "Number the classes from 0 without gaps."
+    return [Problem(rule, "error", place, message, cure) for rule, place, message in found]
 
 
 def _black_first(swatches: list[Swatch], rows: int, name: str) -> list[Problem]:

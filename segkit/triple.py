@@ -1,8 +1,11 @@
 """One photo with its control map and its prompt: a line of metadata.jsonl."""
 
+import math
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, is_dataclass
+from functools import cache
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from segkit.errors import DatasetError
 
@@ -16,7 +19,7 @@ class Geometry:
     Attributes:
         source_width, source_height: pixels of the source, upright.
         orientation: the EXIF orientation that was applied, 1 to 8.
-        conversions: what else was done, from photos.CONVERSIONS.
+        conversions: what else was done, from modes.CONVERSIONS.
         resized_width, resized_height: after scaling the short side, before the crop.
         crop_left, crop_top: where the stored picture begins in the resized one.
     """
@@ -104,38 +107,52 @@ class Triple:
         """Check and read a line of metadata.jsonl.
 
         Raises:
-            DatasetError: a key is missing or has another type.
+            DatasetError: a key is missing, unknown or has another type; a hash is none; or a file name is not the
+                key's, so that no path in a manifest ever leads out of the dataset.
         """
-        try:
-            values = {field: _typed(record, field, kind) for field, kind in _PLAIN.items()}
-            return cls(
-                **values,
-                geometry=Geometry(**{**record["geometry"], "conversions": tuple(record["geometry"]["conversions"])}),
-                classes=tuple(ClassShare(**share) for share in record["classes"]),
-                prompt=Prompt(**record["prompt"]),
-                problems=tuple(record["problems"]),
-            )
-        except (KeyError, TypeError) as error:
-            raise DatasetError(f"not a triple: {error}") from None
+        triple = typed(cls, record)
+        for field, digits in (("key", 16), ("sha256", 64), ("phash", 16)):
+            value = getattr(triple, field)
+            if not re.fullmatch(f"[0-9a-f]{{{digits}}}", value):
+                raise DatasetError(f"{field} is {value!r}, expected {digits} hex digits")
+        for field, names in (
+            ("file_name", (photo_name(triple.key, ".jpg"), photo_name(triple.key, ".png"))),
+            ("conditioning_image_file_name", (map_name(triple.key),)),
+        ):
+            if getattr(triple, field) not in names:
+                raise DatasetError(f"{field} is {getattr(triple, field)!r}, expected {names[0]}")
+        return triple
 
 
-_PLAIN: dict[str, type] = {
-    **dict.fromkeys(
-        (
-            "file_name", "conditioning_image_file_name", "text", "key", "source", "sha256", "phash", "split", "group",
-            "review",
-        ),
-        str,
-    ),
-    **dict.fromkeys(("width", "height", "tokens"), int),
-}  # fmt: skip
+Record = TypeVar("Record")
 
 
-def _typed(record: Mapping[str, Any], field: str, kind: type) -> Any:
-    value = record[field]
-    if type(value) is not kind:
-        raise TypeError(f"{field} is {value!r}, expected {kind.__name__}")
-    return value
+def typed(kind: type[Record], record: Mapping[str, Any]) -> Record:
+    """Read a record of JSON as a dataclass whose fields are str, int, float, bool, such a class, or tuples of one.
+
+    Raises:
+        DatasetError: a key is missing, unknown or has another type.
+    """
+    hints = _hints(cast(type, kind))
+    if hints.keys() != record.keys():
+        missing, unknown = (", ".join(sorted(keys)) for keys in (hints.keys() - record.keys(), record.keys() - hints))
+        raise DatasetError(f"{missing} missing" if missing else f"unknown key {unknown}")
+    return kind(**{field: _value(hint, record[field], field) for field, hint in hints.items()})
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _value(hint: Any, value: Any, field: str) -> Any:
+    if type(value) is hint and (hint is not float or math.isfinite(value)):
+        return value
+    if is_dataclass(hint) and isinstance(value, dict):
+        return typed(cast(type, hint), value)
+    if get_origin(hint) is tuple and isinstance(value, list | tuple):
+        return tuple(_value(get_args(hint)[0], each, field) for each in value)
+    raise DatasetError(f"{field} is {value!r}, expected {getattr(hint, '__name__', hint)}")
 
 
 def photo_name(key: str, suffix: str) -> str:

@@ -64,7 +64,7 @@ def six_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def segkit(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Segkit:
-    """Run the command line in this process, as in: segkit("check", folder).code."""
+    """Return a function that runs the command line in this process: its arguments are the words typed."""
     from segkit import cli
 
     def run(*arguments: object) -> Result:

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 HEAVY = {"torch", "transformers", "pandas", "numpy", "PIL", "rich.progress", "huggingface_hub", "scipy", "filelock"}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["check-palette"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["check-palette"], ["check-palette", "palettes/ade20k.csv"]])
 def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
     """--help and check-palette start without torch, transformers, pandas, numpy or rich's progress bars."""
     program = (
@@ -24,7 +24,9 @@ def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
         "except SystemExit: print('\\n'.join(sys.modules), file=sys.stderr)"
     )
 
-    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True, cwd=ROOT
+    )
 
     assert not HEAVY & set(done.stderr.split())
 

@@ -32,9 +32,12 @@ def command(
     from segkit import captions, report, show
     from segkit.console import progress
     from segkit.dataset import Dataset
+    from segkit.errors import UsageError
     from segkit.models import tokens, tools
 
     settings = take(CaptionSettings, values)
+    if redo and (edit or from_csv):
+        raise UsageError("--redo-drafts drafts, --edit and --from-csv write. One at a time.")
     opened = Dataset.open(dataset)
     if edit or from_csv:
         texts = [*captions.read_csv(from_csv)] if from_csv else []

@@ -15,7 +15,7 @@ from segkit.commands.options import Command, json_option
 def command(context: click.Context, dataset: Path, tokenizer: str, as_json: bool) -> None:
     """Run every rule over a dataset: files, sizes, classes, colours, prompts, duplicates, splits, strays.
 
-    Exit code 0: no problem; 1: problems found; 2: no dataset. Warnings do not fail a dataset, errors do.
+    Exit code 0: no error (warnings do not fail a dataset); 1: errors found; 2: no dataset.
     """
     from segkit import checks, show
     from segkit.console import progress

@@ -57,7 +57,7 @@ def _option(kind: type, field: "dataclasses.Field[Any]") -> Callable[[Function],
     name = "--" + field.name.replace("_", "-")
     if plain is bool:
         flags = f"{name}/--no-{name[2:]}" if field.default else name
-        return click.option(flags, field.name, default=field.default, help=text)
+        return click.option(flags, field.name, is_flag=True, default=field.default, help=text)
     choices = typing.get_args(plain)
     option_type = click.Choice(choices) if choices else plain
     show = field.default not in ("", 0)

@@ -12,9 +12,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _CORNERS = ((0, 0), (0, 1), (1, 0), (1, 1))
+_ROUNDING = 1e-6
+"""How far rounding may move an interpolated score, as a share of the largest: eight float32 operations."""
+_VECTOR = 16
+"""Floats of the longest CPU register for which torch compiles, AVX-512."""
 _WHOLE = 1 << 22
 """Floats. A class volume up to 16 MiB is scaled whole: nothing is to be gained, and torch rounds pictures whose sides
 add up to 128 or less differently when they have many planes (its vectorised kernel), which would move the last bit."""
+_FEW = 3
+"""Classes. So few planes are scaled whole too: torch on one thread takes its vectorised kernel for three."""
 
 
 def candidates(scores: "Tensor") -> "Tensor":
@@ -43,7 +49,7 @@ def candidates(scores: "Tensor") -> "Tensor":
     assert bound is not None
     padded = functional.pad(bound[None, None], (1, 0, 1, 0), mode="replicate")
     needed = -functional.max_pool2d(-padded, 2, 1)[0, 0]  # (h, w): the lowest bound of the four cells at a pixel
-    needed -= 1e-5 * needed.abs() + 1e-7  # rounding of the interpolation
+    needed -= _ROUNDING * scores.abs().max()
     return torch.nonzero((scores >= needed).flatten(1).any(1)).flatten()
 
 
@@ -73,13 +79,57 @@ def label(scores: "Tensor", size: tuple[int, int]) -> tuple["Tensor", "Tensor"]:
     import torch
     from torch.nn import functional
 
-    if len(scores) * size[0] * size[1] <= _WHOLE:
-        best, winners = functional.interpolate(scores[None], size=size, mode="bilinear", align_corners=False)[0].max(0)
+    def scaled(planes: "Tensor") -> "Tensor":
+        return functional.interpolate(planes[None], size=size, mode="bilinear", align_corners=False)[0]
+
+    if len(scores) <= _FEW or len(scores) * size[0] * size[1] <= _WHOLE:
+        best, winners = scaled(scores).max(0)
         return winners.to(torch.int16), best
     winners = torch.zeros(size, dtype=torch.int16, device=scores.device)
     best = torch.full(size, -torch.inf, device=scores.device)
-    for index in candidates(scores).tolist():
-        plane = functional.interpolate(scores[None, index, None], size=size, mode="bilinear", align_corners=False)[0, 0]
-        winners.masked_fill_(plane > best, index)
-        torch.maximum(best, plane, out=best)
+    last = _channels_last(scores)
+    wanted = candidates(scores)
+    for group in _aligned(wanted, len(scores)) if last else torch.split(wanted, 1):
+        layout = torch.channels_last if last else torch.contiguous_format
+        planes = scaled(scores[group][None].contiguous(memory_format=layout)[0])
+        for index, plane in zip(group.tolist(), planes, strict=True):
+            winners.masked_fill_(plane > best, index)
+            torch.maximum(best, plane, out=best)
+        del planes, plane  # before the next are made
     return winners, best
+
+
+def _channels_last(scores: "Tensor") -> bool:
+    """Tell whether torch scales these planes with its kernel for channels_last, which rounds the last bit differently.
+
+    SegFormer's logits are laid out so when a batch has more than one picture.
+    """
+    import torch
+
+    return len(scores) > 3 and scores[None].is_contiguous(memory_format=torch.channels_last)
+
+
+def _aligned(wanted: "Tensor", classes: int) -> "list[Tensor]":
+    """Group classes so that the channels_last kernel treats each as it would among all of them.
+
+    It takes whole registers of channels at a time and the odd ones at the end singly, with another rounding. So the
+    odd ones stay together at the end, and the others come in whole registers, the last filled up with repetitions.
+
+    Args:
+        wanted: (K,) int64, ascending.
+        classes: number of all classes, 4 or more.
+
+    Returns:
+        Class indices of each group, ascending; together they hold all wanted.
+    """
+    import torch
+
+    odd = classes % _VECTOR
+    if odd < 4 and classes >= _VECTOR:
+        odd += _VECTOR  # fewer than four channels would take the other kernel
+    rest = torch.arange(classes - odd, classes, device=wanted.device)
+    whole = wanted[wanted < classes - odd]
+    if len(whole) == 0:
+        return [rest]
+    whole = torch.cat([whole, whole[-1:].expand(-len(whole) % _VECTOR)])
+    return [*torch.split(whole, _VECTOR), rest]

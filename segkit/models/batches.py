@@ -31,11 +31,12 @@ def run(network: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item]
     while len(results) < len(items):
         try:
             results += network(items[len(results) : len(results) + batch])
+            continue
         except torch.OutOfMemoryError:
-            torch.cuda.empty_cache()
             if batch == 1:
                 raise ModelError(
                     "The GPU's memory does not suffice for one photo. Use a smaller --size or model, or --device cpu."
                 ) from None
-            batch //= 2
+        torch.cuda.empty_cache()  # only here does no traceback hold the batch any more
+        batch //= 2
     return results

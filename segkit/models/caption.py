@@ -43,31 +43,49 @@ class NeuralCaptioner:
         return sum(weight.numel() for weight in self._model.parameters())
 
     def __call__(self, photos: Sequence[Image.Image]) -> list[str]:
-        """Caption photos. Every picture gets the same question, since BLIP misreads batches of unequal prompts."""
+        """Caption photos. Every picture gets the same question, since BLIP misreads batches of unequal prompts.
+
+        Raises:
+            ModelError: the network wants to be asked in a way of its own.
+        """
         import torch
 
         if not photos:
             return []
-        inputs = self._inputs(photos)
-        asked = (
-            inputs["input_ids"].shape[1] if "input_ids" in inputs and not self._model.config.is_encoder_decoder else 0
-        )
-        with torch.inference_mode(), self._device.autocast():
-            tokens = self._model.generate(**inputs.to(self._device.name), **self._settings)
-        if asked and tokens.shape[1] > asked and bool((tokens[:, :asked].cpu() == inputs["input_ids"].cpu()).all()):
-            tokens = tokens[:, asked:]  # chat models repeat the question
-        texts = self._processor.batch_decode(tokens, skip_special_tokens=True)
+        try:
+            inputs = self._inputs(photos).to(self._device.name)
+            with torch.inference_mode(), self._device.autocast():
+                tokens = self._model.generate(**inputs, **self._settings)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            raise ModelError(
+                f"{OPTION} {self.source.folder}: it cannot be asked for a caption ({hub.reason(error)}). "
+                "Expected BLIP, BLIP-2, GIT or a chat model with a chat template."
+            ) from error
+        texts = self._processor.batch_decode(_answers(inputs, tokens), skip_special_tokens=True)
         return [" ".join(text.split()) for text in texts]
 
     def _inputs(self, photos: Sequence[Image.Image]) -> Any:
-        if getattr(self._processor, "chat_template", None):
-            content = [{"type": "image"}, {"type": "text", "text": INSTRUCTION}]
-            question = self._processor.apply_chat_template(
-                [{"role": "user", "content": content}], add_generation_prompt=True
-            )
-            nested = [[photo] for photo in photos]
-            return self._processor(images=nested, text=[question] * len(photos), padding=True, return_tensors="pt")
-        return self._processor(images=list(photos), return_tensors="pt")
+        if not getattr(self._processor, "chat_template", None):
+            return self._processor(images=list(photos), return_tensors="pt")
+        question = {"type": "text", "text": INSTRUCTION}
+        return self._processor.apply_chat_template(
+            [[{"role": "user", "content": [{"type": "image", "image": photo}, question]}] for photo in photos],
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+            processor_kwargs={"padding": True},
+        )
+
+
+def _answers(inputs: Any, tokens: Any) -> Any:
+    """Cut off the question, (B, asked), where the network repeats it; some return the new tokens only."""
+    asked = inputs.get("input_ids")
+    if asked is None:
+        return tokens
+    length = asked.shape[1]
+    repeated = tokens.shape[1] >= length and bool((tokens[:, :length] == asked).all())
+    return tokens[:, length:] if repeated else tokens
 
 
 def _load(source: hub.Source) -> Any:
@@ -84,8 +102,7 @@ def _processor(source: hub.Source) -> Any:
         processor = AutoProcessor.from_pretrained(folder, backend="pil", local_files_only=True)
         tokenizer = processor.tokenizer
     except Exception as error:  # missing or broken files raise OSError, ValueError, KeyError, AttributeError
-        reason = str(error).strip().splitlines()[0][:200]
-        raise ModelError(f"{OPTION} {folder}: its processor cannot be loaded ({reason}).") from None
+        raise ModelError(f"{OPTION} {folder}: its processor cannot be loaded ({hub.reason(error)}).") from None
     hub.check_tokenizer(tokenizer, source.folder, OPTION)
     tokenizer.padding_side = "left"  # generation continues at the right end
     return processor

@@ -44,9 +44,9 @@ def choose(name: str = "auto", precision: Precision = "auto") -> Device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        torch.empty(1, device=name)
+        torch.zeros(1, device=name).item()  # "meta" holds no values
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0].rstrip(".")
         raise UsageError(f"--device {name}: {reason}. Leave it out to use what is there.") from None
     on_cuda = name.startswith("cuda")
     if precision == "auto":

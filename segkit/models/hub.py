@@ -4,12 +4,12 @@ No remote code runs (trust_remote_code stays off) and pickles are read by torch'
 """
 
 import hashlib
-import os
-import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from segkit.errors import ModelError
@@ -44,26 +44,34 @@ class Source:
 
 
 def locate(name: str, option: str) -> Source:
+    """Find a model, and tell exactly which one it is. See find for the arguments and errors."""
+    name, folder = find(name, option)
+    return Source(name, folder, folder.name if "/" in name else _folder_hash(folder))
+
+
+def find(name: str, option: str) -> tuple[str, Path]:
     """Find a model by folder, short name or hub id; download it where it is missing and the hub answers.
 
     Args:
         name: a folder with config.json and weights, a short name such as "oneformer-tiny", or a hub id.
         option: the command line's option for it, for messages.
 
+    Returns:
+        The hub id, or the folder's own name (without "/"); and the folder.
+
     Raises:
         ModelError: no such folder, files are missing, or the model is neither here nor to be had.
     """
-    _refuse_broken_torchvision()
+    refuse_broken_torchvision()
     path = Path(name).expanduser()
     if path.is_dir():
         _require_files(path, option)
-        return Source(path.resolve().name, path, _folder_hash(path))
+        return path.resolve().name, path
     hub_id = SHORT_NAMES.get(name, name)
     if name.startswith((".", "~", "/")) or hub_id.count("/") != 1:
         short = ", ".join(SHORT_NAMES)
         raise ModelError(f"{option} {name}: no such folder. Expected a folder, a hub id or one of: {short}.")
-    folder = _cached(hub_id) or _download(hub_id, option)
-    return Source(hub_id, folder, folder.name)
+    return hub_id, _cached(hub_id) or _download(hub_id, option)
 
 
 @contextmanager
@@ -82,30 +90,48 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
+def reason(error: Exception) -> str:
+    """Return the first line of an error of another library, for a message of one line."""
+    text = str(error).strip()
+    return text.splitlines()[0][:200] if text else type(error).__name__
+
+
 def has_weights(folder: Path) -> bool:
     """Tell whether a folder holds weights in one of transformers' formats."""
     return any(any(folder.glob(pattern)) for pattern in ("*.safetensors", "*.bin"))
 
 
 def load_checked(auto_class: Any, source: Source, option: str, **settings: Any) -> Any:
-    """Load a network and refuse one whose weights are incomplete: transformers would fill them with noise.
+    """Load a network in fp32 and refuse one whose weights are incomplete: transformers would fill them with noise.
 
     Raises:
-        ModelError: the file is damaged, of another architecture, or lacks weights.
+        ModelError: the file is damaged, of another architecture, lacks weights or holds NaN.
     """
+    import torch
+
     try:
         with quiet():
             model, report = auto_class.from_pretrained(
-                str(source.folder), local_files_only=True, output_loading_info=True, **settings
+                str(source.folder),
+                dtype=torch.float32,  # transformers takes the file's own: see device.Device
+                local_files_only=True,
+                output_loading_info=True,
+                **settings,
             )
     except Exception as error:  # safetensors, pickle, JSON, size and key errors have no common base
-        reason = str(error).strip().splitlines()[0][:200]
-        raise ModelError(f"{option} {source.folder}: cannot be loaded ({type(error).__name__}: {reason}).") from error
+        kind = type(error).__name__
+        raise ModelError(f"{option} {source.folder}: cannot be loaded ({kind}: {reason(error)}).") from error
     missing = sorted(report["missing_keys"])
     if missing:
         raise ModelError(
             f"{option} {source.folder}: {len(missing)} weights are missing, such as {missing[0]}. "
             "The file is incomplete or of another model; download it again."
+        )
+    broken = [name for name, weight in model.named_parameters() if not bool(weight.isfinite().all())]
+    if broken:
+        raise ModelError(
+            f"{option} {source.folder}: {len(broken)} weights are NaN or infinite, such as {broken[0]}. "
+            "The file is damaged, or its training diverged; download it again."
         )
     return model.eval()
 
@@ -155,39 +181,52 @@ def _download(hub_id: str, option: str) -> Path:
     from huggingface_hub import HfApi, snapshot_download
 
     if not hub_answers():
-        raise ModelError(
-            f"{hub_id} is not on this machine and the hub does not answer. Where there is a network, type: "
-            f"hf download {hub_id} --local-dir {hub_id.split('/')[1]} ; bring the folder here and pass it: "
-            f"{option} {hub_id.split('/')[1]}. To see segkit work without weights: segkit demo"
-        )
+        raise ModelError(_advice(hub_id, option, "the hub does not answer"))
     try:
         files = HfApi().list_repo_files(hub_id)
         weights = "*.safetensors" if any(name.endswith(".safetensors") for name in files) else "*.bin"
         return Path(snapshot_download(hub_id, allow_patterns=[*_SMALL_FILES, weights]))
     except Exception as error:  # HTTP, repository, permission and disk errors have no common base
-        reason = str(error).strip().splitlines()[0][:200]
-        raise ModelError(f"{option} {hub_id}: cannot be downloaded ({reason}).") from None
+        raise ModelError(_advice(hub_id, option, f"cannot be downloaded ({reason(error)})")) from None
 
 
+def _advice(hub_id: str, option: str, why: str) -> str:
+    folder = hub_id.split("/")[1]
+    return (
+        f"{option} {hub_id} is not on this machine and {why}. Where there is a network, type: "
+        f"hf download {hub_id} --local-dir {folder} ; bring the folder here and pass it: {option} {folder}. "
+        "To see segkit work without weights: segkit demo"
+    )
+
+
+@cache
 def hub_answers(timeout: float = 3.0) -> bool:
-    """Tell whether the hub can be reached: huggingface_hub alone would try for 25 seconds and more, file by file."""
-    from urllib.parse import urlsplit
+    """Tell whether the hub can be reached: huggingface_hub alone would try for 25 seconds and more, file by file.
 
-    from huggingface_hub import constants
+    Asked once in a process, and in a thread, since a name server that hangs heeds no timeout.
+    """
+    from huggingface_hub import constants, get_session
 
     if constants.HF_HUB_OFFLINE:
         return False
-    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
-        return True  # a proxy decides, not our name server
-    address = urlsplit(constants.ENDPOINT)
-    try:
-        socket.create_connection((address.hostname or "", address.port or 443), timeout).close()
-    except OSError:
-        return False
-    return True
+    codes: list[int] = []
+
+    def ask() -> None:
+        with suppress(Exception):  # no route, a proxy that refuses, a bad certificate
+            codes.append(get_session().head(constants.ENDPOINT, timeout=timeout).status_code)
+
+    thread = Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(timeout + 1)
+    return any(code < 500 for code in codes)
 
 
-def _refuse_broken_torchvision() -> None:
+def refuse_broken_torchvision() -> None:
+    """Say in words what is wrong where transformers would fail with a missing module.
+
+    Raises:
+        ModelError: torchvision is installed but cannot be imported.
+    """
     from importlib import import_module
     from importlib.util import find_spec
 
@@ -197,6 +236,6 @@ def _refuse_broken_torchvision() -> None:
         import_module("torchvision")
     except Exception as error:  # RuntimeError: operator torchvision::nms does not exist, ImportError, OSError
         raise ModelError(
-            f"torchvision is installed but broken ({str(error).splitlines()[0]}), and transformers fails with it. "
+            f"torchvision is installed but broken ({reason(error)}), and transformers fails with it. "
             "segkit does not need it: pip uninstall torchvision"
         ) from None

@@ -86,7 +86,8 @@ class NeuralSegmenter:
             inputs = self._inputs(photos).to(self._device.name)
             with self._device.autocast():
                 outputs = self._model(**inputs)
-            return [self._segmentation(*winners) for winners in self._label(outputs, (height, width))]
+            found = self._label(outputs, (height, width), len(photos))
+        return [self._segmentation(*winners) for winners in found]
 
     def _inputs(self, photos: Sequence[Image.Image]) -> Any:
         extra: dict[str, Any] = {}
@@ -100,15 +101,16 @@ class NeuralSegmenter:
     def _image_processor(self) -> Any:
         return getattr(self._processor, "image_processor", self._processor)
 
-    def _label(self, outputs: Any, size: tuple[int, int]) -> list[tuple["Tensor", "Tensor"]]:
+    def _label(self, outputs: Any, size: tuple[int, int], count: int) -> list[tuple["Tensor", "Tensor"]]:
         """Return classes and confidence of each picture, both (H, W)."""
-        if hasattr(outputs, "class_queries_logits") and self._model.config.model_type in _MASK_SIZES:
-            scores = query_scores(outputs, _MASK_SIZES[self._model.config.model_type])
+        family = self._model.config.model_type
+        if family in _MASK_SIZES:
+            scores = query_scores(outputs, _MASK_SIZES[family])
             _require_finite(scores)
             return [argmax.label(picture, size) for picture in scores]
         if "logits" in outputs and outputs.logits.ndim == 4:
             return [_label_logits(picture, size) for picture in outputs.logits.float()]
-        return _label_by_processor(self._image_processor, outputs, size)
+        return _label_by_processor(self._image_processor, outputs, [size] * count)
 
     def _segmentation(self, winners: "Tensor", confidence: "Tensor") -> Segmentation:
         labels = self._indices[winners.cpu().numpy()]
@@ -150,18 +152,18 @@ def _label_logits(logits: "Tensor", size: tuple[int, int]) -> tuple["Tensor", "T
     return winners, (best - normaliser).exp()
 
 
-def _label_by_processor(processor: Any, outputs: Any, size: tuple[int, int]) -> list[tuple["Tensor", "Tensor"]]:
-    """Fall back to transformers' own, slower post-processing for the families not known here, such as EoMT."""
-    count = len(next(iter(outputs.values())))
-    found = processor.post_process_semantic_segmentation(
-        outputs, target_sizes=[size] * count, return_segmentation_scores=True
-    )
-    pairs = []
+def _label_by_processor(processor: Any, outputs: Any, sizes: list[tuple[int, int]]) -> list[tuple["Tensor", "Tensor"]]:
+    """Fall back to transformers' own, slower post-processing for the other mask classifiers.
+
+    EoMT is one: its processor cuts photos into pieces, which only it can put together again.
+    """
+    for name, value in list(outputs.items()):
+        if hasattr(value, "is_floating_point") and value.is_floating_point():
+            outputs[name] = value.float()
+    found = processor.post_process_semantic_segmentation(outputs, target_sizes=sizes, return_segmentation_scores=True)
     for picture in found:
-        scores = picture["segmentation_scores"]
-        share = scores.amax(0) / scores.clamp(min=0).sum(0).clamp(min=1e-12)
-        pairs.append((picture["segmentation"], share))
-    return pairs
+        _require_finite(picture["segmentation_scores"])
+    return [(picture["segmentation"], picture["segmentation_scores"].amax(0)) for picture in found]
 
 
 def _require_finite(scores: "Tensor") -> None:
@@ -230,8 +232,7 @@ def _config(source: hub.Source) -> Any:
     try:
         return AutoConfig.from_pretrained(str(source.folder), local_files_only=True)
     except Exception as error:  # unknown model types, broken JSON
-        reason = str(error).strip().splitlines()[0][:200]
-        raise ModelError(f"{OPTION} {source.folder}: config.json cannot be used ({reason}).") from None
+        raise ModelError(f"{OPTION} {source.folder}: config.json cannot be used ({hub.reason(error)}).") from None
 
 
 def _processor(source: hub.Source, config: Any) -> Any:
@@ -247,10 +248,10 @@ def _processor(source: hub.Source, config: Any) -> Any:
             return image_processor
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # missing or broken files raise OSError, ValueError, KeyError, TypeError
-        reason = str(error).strip().splitlines()[0][:200]
         raise ModelError(
-            f"{OPTION} {folder}: its processor cannot be loaded ({reason}). Expected preprocessor_config.json or "
-            "processor_config.json" + (", and the tokenizer's files." if one_former else ".")
+            f"{OPTION} {folder}: its processor cannot be loaded ({hub.reason(error)}). "
+            "Expected preprocessor_config.json or processor_config.json"
+            + (", and the tokenizer's files." if one_former else ".")
         ) from None
     hub.check_tokenizer(tokenizer, source.folder, OPTION)
     return OneFormerProcessor(image_processor=image_processor, tokenizer=tokenizer, task_seq_length=config.task_seq_len)

@@ -1,5 +1,6 @@
 """CLIP's tokenizer, where one can be had, to count prompts with."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,23 +42,27 @@ def counter(folder: str = "") -> Counter:
                 f"--tokenizer {folder}: no such folder. Expected one with CLIP's vocab.json and merges.txt."
             )
         return _counter(path, path.resolve().name)
-    found = _cached() or _downloaded()
-    return _counter(found, CLIP) if found else Counter("estimate", prompts.estimate)
+    for find in (_cached, _downloaded):
+        found = find()
+        if found:
+            with suppress(ModelError):  # an incomplete download
+                return _counter(found, CLIP)
+    return Counter("estimate", prompts.estimate)
 
 
 def _counter(folder: Path, name: str) -> Counter:
     tokenizer = _tokenizer(folder)
-    return Counter(name, lambda text: len(tokenizer(text)["input_ids"]))
+    return Counter(name, lambda text: len(tokenizer(text, verbose=False)["input_ids"]))
 
 
 def _tokenizer(folder: Path) -> Any:
+    hub.refuse_broken_torchvision()
     from transformers import CLIPTokenizer
 
     try:
         tokenizer = CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
     except Exception as error:  # missing or broken files raise OSError, ValueError, KeyError
-        reason = str(error).strip().splitlines()[0][:200]
-        raise ModelError(f"--tokenizer {folder}: cannot be loaded ({reason}).") from None
+        raise ModelError(f"--tokenizer {folder}: cannot be loaded ({hub.reason(error)}).") from None
     hub.check_tokenizer(tokenizer, folder, "--tokenizer")
     if len(tokenizer) < _LETTERS:
         raise ModelError(f"--tokenizer {folder}: {len(tokenizer)} entries are no CLIP vocabulary; expected 49,408.")

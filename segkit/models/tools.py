@@ -69,9 +69,10 @@ def load(settings: BuildSettings) -> Tools:
         ModelError: a network is missing, damaged or does not fit the palette.
         UsageError: the device is not there.
     """
-    from segkit.models import batches, device
+    from segkit.models import batches, device, hub, segment
     from segkit.models.segment import NeuralSegmenter
 
+    hub.find(settings.segmenter, segment.OPTION)  # what is missing is told before anything is loaded
     drafting = load_drafting(settings) if settings.caption else None
     where = device.choose(settings.device, settings.precision)
     table = palette.load(palette.PROTOCOLS[settings.protocol])
@@ -86,9 +87,10 @@ def load_drafting(settings: CaptionSettings) -> Drafting:
     Raises:
         ModelError: the captioner is missing or damaged, or the tokenizer folder is none.
     """
-    from segkit.models import batches, device, tokens
+    from segkit.models import batches, caption, device, hub, tokens
     from segkit.models.caption import NeuralCaptioner
 
+    hub.find(settings.captioner, caption.OPTION)
     counter = tokens.counter(settings.tokenizer)
     where = device.choose(settings.device, settings.precision)
     captioner = NeuralCaptioner(settings.captioner, where, settings.caption_tokens, settings.beams)

@@ -3,7 +3,6 @@
 They load through the code that loads released models, so the mechanics are real; what they say is noise.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ class Scale:
         width: OneFormer's hidden width.
         queries: number of its queries.
         layers: its pixel encoder and query decoder layers.
+        contrast: what OneFormer's last class and mask layers are multiplied by.
         shortest_edge: what its processor scales the short side to, in pixels.
         blip_width, blip_layers: of BLIP's text and vision part.
         blip_image, blip_patch: BLIP's picture and patch side, in pixels.
@@ -30,6 +30,7 @@ class Scale:
     width: int
     queries: int
     layers: tuple[int, int]
+    contrast: tuple[float, float]
     shortest_edge: int
     blip_width: int
     blip_layers: int
@@ -38,8 +39,8 @@ class Scale:
     vocabulary: int
 
 
-SMALL = Scale((16, (1, 1, 1, 1), (2, 2, 2, 2), 4), 32, 20, (1, 2), 96, 32, 2, 64, 16, 40)
-FULL = Scale((96, (2, 2, 6, 2), (3, 6, 12, 24), 7), 256, 150, (6, 10), 640, 768, 12, 384, 16, 30524)
+SMALL = Scale((16, (1, 1, 1, 1), (2, 2, 2, 2), 4), 32, 20, (1, 2), (50, 200), 96, 32, 2, 64, 16, 40)
+FULL = Scale((96, (2, 2, 6, 2), (3, 6, 12, 24), 7), 256, 150, (6, 10), (50, 10), 640, 768, 12, 384, 16, 30524)
 """The sizes of shi-labs/oneformer_ade20k_swin_tiny and Salesforce/blip-image-captioning-base."""
 
 _WORDS = "a the room street with and of house tree sky wall bed chair table window door lamp car road grass".split()
@@ -55,13 +56,10 @@ def write_oneformer(folder: Path, palette: Palette, scale: Scale = SMALL, seed: 
     from transformers import OneFormerConfig, OneFormerForUniversalSegmentation, OneFormerProcessor, SwinConfig
     from transformers.models.oneformer.image_processing_pil_oneformer import OneFormerImageProcessorPil
 
-    folder.mkdir(parents=True, exist_ok=True)
-    classes = {str(swatch.index): {"name": swatch.name, "isthing": 0} for swatch in palette}
-    (folder / "class_info.json").write_text(json.dumps(classes))
     tokenizer = _clip_tokenizer()
     image_processor = OneFormerImageProcessorPil(
         repo_path=None,
-        class_info_file=str(folder.resolve() / "class_info.json"),
+        class_info_file=None,  # for training only, and an absolute path would differ from folder to folder
         num_text=scale.queries - 16,
         num_labels=len(palette),
         size={"shortest_edge": scale.shortest_edge, "longest_edge": 4 * scale.shortest_edge},
@@ -90,8 +88,8 @@ def write_oneformer(folder: Path, palette: Palette, scale: Scale = SMALL, seed: 
     torch.nn.init.normal_(model.model.transformer_module.queries_embedder.weight)
     with torch.no_grad():  # larger class and mask logits, so that even noise has several classes a picture
         decoder = model.model.transformer_module.decoder
-        decoder.class_embed.weight.mul_(50)
-        dict(decoder.mask_embed.named_parameters())["layers.2.0.weight"].mul_(200)
+        decoder.class_embed.weight.mul_(scale.contrast[0])
+        dict(decoder.mask_embed.named_parameters())["layers.2.0.weight"].mul_(scale.contrast[1])
     model.save_pretrained(folder)
     OneFormerProcessor(image_processor=image_processor, tokenizer=tokenizer).save_pretrained(folder)
     return folder

@@ -1,9 +1,14 @@
 """segkit build-dataset, end to end through the command line, on small networks of the real architectures."""
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any, cast
 
-from tests.conftest import Segkit
+import pytest
+from PIL import Image
+
+from tests.conftest import Models, Segkit
 
 
 def hashes(folder: Path) -> dict[str, bytes]:
@@ -40,3 +45,231 @@ def test_running_again_changes_nothing(
 
     assert json.loads(again.out)["kept"] == 6
     assert hashes(out) == before
+
+
+def build(segkit: Segkit, photos: Path, out: Path, *options: object) -> dict[str, Any]:
+    """Run build-dataset with --json and return its object."""
+    result = segkit("build-dataset", photos, "-o", out, *options, "--json")
+    assert result.code == 0, result.err
+    return cast("dict[str, Any]", json.loads(result.out))
+
+
+def lines(dataset: Path) -> list[dict[str, Any]]:
+    """Return the manifest's records."""
+    return [json.loads(line) for line in (dataset / "metadata.jsonl").read_text().splitlines()]
+
+
+def test_added_photos_are_all_that_is_worked_on(
+    segkit: Segkit, six_photos: Path, build_options: list[str], tmp_path: Path
+) -> None:
+    """Photos added later join; the end is the same, byte for byte, as if they had been there from the start."""
+    some, out, at_once = tmp_path / "photos", tmp_path / "out", tmp_path / "at once"
+    shutil.copytree(six_photos, some, ignore=shutil.ignore_patterns("5.jpg"))
+    build(segkit, some, out, *build_options)
+    shutil.copy(six_photos / "5.jpg", some)
+
+    added = build(segkit, some, out, *build_options)
+
+    assert (added["made"], added["kept"]) == (1, 5)
+    build(segkit, six_photos, at_once, *build_options)
+    assert hashes(out) == hashes(at_once)
+
+
+def test_a_moved_dataset_and_a_renamed_photo_redo_nothing(
+    segkit: Segkit, six_photos: Path, build_options: list[str], tmp_path: Path
+) -> None:
+    """Keys come from the photos' bytes, so neither the dataset's place nor a photo's name matters."""
+    photos, out, moved = tmp_path / "photos", tmp_path / "out", tmp_path / "moved"
+    shutil.copytree(six_photos, photos)
+    build(segkit, photos, out, *build_options)
+    out.rename(moved)
+    (photos / "0.jpg").rename(photos / "renamed.jpg")
+
+    again = build(segkit, photos, moved, *build_options)
+
+    assert (again["made"], again["kept"]) == (0, 6)
+
+
+def test_limit_skips_the_rest_and_the_numbers_add_up(
+    segkit: Segkit, six_photos: Path, build_options: list[str], tmp_path: Path
+) -> None:
+    """--limit 2 makes two triples of the first two photos and counts the others as skipped."""
+    outcome = build(segkit, six_photos, tmp_path / "out", *build_options, "--limit", 2)
+
+    assert outcome["made"] + outcome["kept"] + sum(outcome["rejected"].values()) + outcome["skipped"]["limit"] == 6
+    assert [line["source"] for line in lines(tmp_path / "out")] == ["0.jpg", "1.jpg"]
+
+
+def test_dry_run_writes_nothing_and_counts_as_a_build_would(
+    segkit: Segkit, six_photos: Path, build_options: list[str], tmp_path: Path
+) -> None:
+    """--dry-run tells numbers, sizes, time and disk space, and leaves no trace."""
+    out = tmp_path / "out"
+
+    plan = build(segkit, six_photos, out, *build_options, "--dry-run")
+
+    assert not out.exists()
+    assert (plan["found"], plan["made"]) == (6, 6)
+    assert plan["sizes"] == {"640 x 480": 2, "480 x 640": 2, "560 x 400": 2}
+    assert plan["seconds"] > 0
+    assert plan["megabytes"] > 0
+
+
+def test_dry_run_without_weights_says_why_there_is_no_time(segkit: Segkit, six_photos: Path, tmp_path: Path) -> None:
+    """Photos are counted even where the networks are missing."""
+    plan = build(segkit, six_photos, tmp_path / "out", "--dry-run")
+
+    assert plan["made"] == 6
+    assert plan["seconds"] is None
+    assert "segkit demo" in plan["reason"]
+
+
+def test_without_weights_and_network_the_error_says_what_to_do(
+    segkit: Segkit, six_photos: Path, tmp_path: Path
+) -> None:
+    """The default networks are named with how to bring them, and no folder is left behind."""
+    result = segkit("build-dataset", six_photos, "-o", tmp_path / "out")
+
+    assert result.code == 2
+    assert "hf download shi-labs/oneformer_ade20k_swin_large" in result.err
+    assert "segkit demo" in result.err
+    assert len(result.err.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [(["--size", "256"], "--size 512"), (["--photo-format", "png"], "--photo-format jpg")],
+)
+def test_other_settings_than_the_datasets_are_refused(
+    segkit: Segkit, six_photos: Path, build_options: list[str], tmp_path: Path, options: list[str], told: str
+) -> None:
+    """A second build may not mix sizes or formats; the message says what the dataset was built with."""
+    out = tmp_path / "out"
+    build(segkit, six_photos, out, *build_options)
+    before = hashes(out)
+
+    refused = segkit("build-dataset", six_photos, "-o", out, *build_options, *options)
+
+    assert refused.code == 2
+    assert told in refused.err
+    assert hashes(out) == before
+
+
+def test_another_segmenter_is_refused(
+    segkit: Segkit, six_photos: Path, models: Models, build_options: list[str], tmp_path: Path
+) -> None:
+    """New photos may not be segmented by another network than the dataset's."""
+    from segkit import palette
+    from segkit.models import hub
+    from segkit.toy import untrained
+
+    with hub.quiet():
+        other = untrained.write_oneformer(tmp_path / "other", palette.load("ade20k"), seed=1)
+    out = tmp_path / "out"
+    build(segkit, six_photos, out, *build_options, "--limit", 2)
+
+    refused = segkit("build-dataset", six_photos, "-o", out, *build_options, "--segmenter", other)
+
+    assert refused.code == 2
+    assert "Pass the same --segmenter" in refused.err
+
+
+def test_prompts_are_put_together_as_asked(
+    segkit: Segkit, six_photos: Path, build_options: list[str], tmp_path: Path
+) -> None:
+    """--prefix, --template with {classes} and --suffix shape every prompt."""
+    style = ["--prefix", "photo of", "--template", "{classes} seen as {caption}", "--suffix", ", 35mm"]
+    build(segkit, six_photos, tmp_path / "out", *build_options, *style)
+
+    for line in lines(tmp_path / "out"):
+        assert line["text"].startswith(f"photo of {line['classes'][0]['name']}")
+        assert line["text"].endswith(", 35mm") or "prompt-cut" in line["problems"]
+        assert 0 < line["tokens"] <= 77
+
+
+def test_no_caption_leaves_prompts_empty_and_needs_no_captioner(
+    segkit: Segkit, six_photos: Path, models: Models, tmp_path: Path
+) -> None:
+    """--no-caption loads no captioner; check warns of each missing prompt."""
+    out = tmp_path / "out"
+    build(segkit, six_photos, out, "--segmenter", models.oneformer, "--no-caption")
+
+    checked = json.loads(segkit("check", out, "--json").out)
+
+    assert {line["text"] for line in lines(out)} == {""}
+    assert checked["counts"] == {"prompt-missing": 6}
+
+
+def test_png_photos_hold_exactly_the_fitted_pixels(
+    segkit: Segkit, six_photos: Path, models: Models, tmp_path: Path
+) -> None:
+    """--photo-format png stores what the segmenter saw, without loss."""
+    from segkit import photos
+
+    out = tmp_path / "out"
+    build(segkit, six_photos, out, "--segmenter", models.oneformer, "--no-caption", "--photo-format", "png")
+
+    line = lines(out)[0]
+    fitted = photos.open_photo((six_photos / line["source"]).read_bytes(), photos.Limits()).image
+    with Image.open(out / line["file_name"]) as stored:
+        assert stored.tobytes() == fitted.tobytes()
+
+
+def test_unsure_pixels_become_unlabelled(segkit: Segkit, six_photos: Path, models: Models, tmp_path: Path) -> None:
+    """--min-confidence paints unsure pixels black and takes them out of the shares."""
+    plain, strict = tmp_path / "plain", tmp_path / "strict"
+    options = ("--segmenter", models.oneformer, "--no-caption")
+    build(segkit, six_photos, plain, *options)
+    build(segkit, six_photos, strict, *options, "--min-confidence", 0.999)
+
+    def labelled(dataset: Path) -> float:
+        return sum(float(share["share"]) for line in lines(dataset) for share in line["classes"])
+
+    assert labelled(strict) < labelled(plain)
+    assert labelled(plain) == pytest.approx(6, abs=0.01)
+
+
+def test_coco_networks_use_the_coco_palette(segkit: Segkit, six_photos: Path, tmp_path: Path) -> None:
+    """--protocol coco takes a COCO model, paints with COCO's colours and records the palette."""
+    from segkit import palette
+    from segkit.models import hub
+    from segkit.toy import untrained
+
+    table = palette.load("coco_panoptic")
+    with hub.quiet():
+        model = untrained.write_oneformer(tmp_path / "model", table)
+    out = tmp_path / "out"
+    build(segkit, six_photos, out, "--segmenter", model, "--no-caption", "--protocol", "coco")
+
+    line = lines(out)[0]
+    with Image.open(out / line["conditioning_image_file_name"]) as control_map:
+        colours = {colour for _, colour in control_map.convert("RGB").getcolors() or []}
+    assert colours <= {swatch.rgb for swatch in table}
+    assert segkit("check-palette", out).code == 0
+
+
+def test_a_dataset_inside_the_photo_folder_is_not_searched(
+    segkit: Segkit, six_photos: Path, models: Models, tmp_path: Path
+) -> None:
+    """-o photos/out works, twice: the dataset's own pictures are no photos."""
+    photos = tmp_path / "photos"
+    shutil.copytree(six_photos, photos)
+    options = ("--segmenter", models.oneformer, "--no-caption")
+    build(segkit, photos, photos / "out", *options)
+
+    again = build(segkit, photos, photos / "out", *options)
+
+    assert (again["found"], again["kept"]) == (6, 6)
+
+
+def test_the_default_output_lies_beside_the_photos(
+    segkit: Segkit, six_photos: Path, models: Models, tmp_path: Path
+) -> None:
+    """Without -o the dataset of photos/ is photos-dataset/."""
+    photos = tmp_path / "my photos"
+    shutil.copytree(six_photos, photos)
+
+    segkit("build-dataset", photos, "--segmenter", models.oneformer, "--no-caption")
+
+    assert len(lines(tmp_path / "my photos-dataset")) == 6

@@ -1,0 +1,140 @@
+"""Photos per second of build-dataset against the loop that one would write from transformers' documentation.
+
+    python benchmarks/build.py [--photos 6] [--rounds 3] [--folder full-size-models]
+
+Both run in this process and in turn, on the same networks (random weights, which cost the same time) and the same
+photos of 1280x960. The loop opens a photo, calls processor, model and post_process_semantic_segmentation, paints class
+by class and saves an RGB PNG. build-dataset does more: it hashes, finds duplicates, stores the photo too, and flushes
+everything to the disk. Control maps are compared pixel by pixel.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from full_size import write as write_full_size
+from PIL import Image
+
+from segkit import palette
+from segkit.build import build_dataset
+from segkit.models import batches, device, hub
+from segkit.models.segment import NeuralSegmenter
+from segkit.models.tools import Tools
+from segkit.settings import BuildSettings
+from segkit.toy import pictures, untrained
+
+SIZE = (1280, 960)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One comparison: its name, the network's folder, the precision of ours, how many photos, the target ratio."""
+
+    name: str
+    folder: Path
+    precision: device.Precision
+    photos: int
+    target: float
+
+
+def documented_loop(photos: list[Path], output: Path, processor: Any, model: Any) -> None:
+    """Segment, paint and save as transformers' documentation shows."""
+    colours = [swatch.rgb for swatch in palette.load("ade20k")]
+    for path in photos:
+        image = Image.open(path).convert("RGB")
+        inputs = processor(images=image, task_inputs=["semantic"], return_tensors="pt")
+        with torch.no_grad():
+            outputs = model(**inputs)
+        labels = processor.post_process_semantic_segmentation(outputs, target_sizes=[image.size[::-1]])[0].numpy()
+        painted = np.zeros((*labels.shape, 3), np.uint8)
+        for index, colour in enumerate(colours):
+            painted[labels == index] = colour
+        Image.fromarray(painted).save(output / f"{path.stem}.png")
+
+
+def compare(case: Case, rounds: int, place: Path) -> None:
+    """Run both in turn and print photos per second, the ratio of each round and the pixels that differ."""
+    from transformers import OneFormerForUniversalSegmentation, OneFormerProcessor
+
+    photos = render(place / f"photos-{case.photos}", case.photos)
+    with hub.quiet():
+        processor = OneFormerProcessor.from_pretrained(str(case.folder))
+        model = OneFormerForUniversalSegmentation.from_pretrained(str(case.folder)).eval()
+    table = palette.load("ade20k")
+    segmenter = NeuralSegmenter(str(case.folder), table, device.choose("cpu", case.precision))
+    tools = Tools(table, segmenter, batch=batches.size("auto", "cpu", segmenter.parameters))
+    settings = BuildSettings(caption=False, size=960)
+    theirs, ours = [], []
+    for number in range(rounds + 1):  # the first warms up
+        loop, built = place / f"{case.name}-loop-{number}", place / f"{case.name}-built-{number}"
+        loop.mkdir()
+        started = time.perf_counter()
+        documented_loop(photos, loop, processor, model)
+        between = time.perf_counter()
+        build_dataset(photos[0].parent, built, settings, load=lambda _: tools)
+        theirs.append(between - started)
+        ours.append(time.perf_counter() - between)
+    ratios = [loop / built for loop, built in zip(theirs[1:], ours[1:], strict=True)]
+    print(
+        f"{case.name:24} loop {len(photos) / statistics.median(theirs[1:]):6.2f} photos/s   "
+        f"build-dataset {len(photos) / statistics.median(ours[1:]):6.2f} photos/s   "
+        f"ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}), target {case.target}   "
+        f"{different(loop, built)}",
+        flush=True,
+    )
+
+
+def different(loop: Path, built: Path) -> str:
+    """Compare the maps of both, as RGB."""
+    from segkit.dataset import Dataset
+
+    unequal = total = 0
+    for triple in Dataset.open(built).triples():
+        expected = np.asarray(Image.open(loop / f"{Path(triple.source).stem}.png"))
+        found = np.asarray(Image.open(built / triple.conditioning_image_file_name).convert("RGB"))
+        unequal += int((expected != found).any(-1).sum())
+        total += expected.shape[0] * expected.shape[1]
+    return f"{unequal:,} of {total:,} pixels differ"
+
+
+def render(folder: Path, count: int) -> list[Path]:
+    """Render photos."""
+    folder.mkdir(exist_ok=True)
+    paths = [folder / f"{number:04}.jpg" for number in range(count)]
+    for number, path in enumerate(paths):
+        pictures.render(number, SIZE).save(path, quality=92)
+    return paths
+
+
+def main() -> None:
+    """Run the three comparisons of the performance goals."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--photos", type=int, default=6)
+    options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--folder", type=Path, default=Path("full-size-models"), help="where full_size.py writes")
+    options.add_argument("--only", default="", help="only cases whose name contains this")
+    chosen = options.parse_args()
+    write_full_size(chosen.folder)
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        with hub.quiet():
+            small = untrained.write_oneformer(place / "small", palette.load("ade20k"))
+        tiny = chosen.folder / "oneformer"
+        print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, {SIZE[0]}x{SIZE[1]}")
+        for case in (
+            Case("swin-tiny-fp32", tiny, "fp32", chosen.photos, 1.2),
+            Case("swin-tiny-bf16-autocast", tiny, "bf16", chosen.photos, 1.7),
+            Case("small-fp32", small, "fp32", 4 * chosen.photos, 2.0),
+        ):
+            if chosen.only in case.name:
+                compare(case, chosen.rounds, place)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,25 @@
+"""Write full-size OneFormer (swin-tiny) and BLIP (base) folders with random weights: right for speed, not for maps.
+
+python benchmarks/full_size.py FOLDER
+segkit build-dataset photos -o out --segmenter FOLDER/oneformer --captioner FOLDER/blip
+"""
+
+import sys
+from pathlib import Path
+
+from segkit import palette
+from segkit.models import hub
+from segkit.toy import untrained
+
+
+def write(folder: Path) -> None:
+    """Write folder/oneformer (49 M weights) and folder/blip (225 M weights); what is there already stays."""
+    with hub.quiet():
+        if not (folder / "oneformer" / "processor_config.json").exists():
+            untrained.write_oneformer(folder / "oneformer", palette.load("ade20k"), untrained.FULL)
+        if not (folder / "blip" / "processor_config.json").exists():
+            untrained.write_blip(folder / "blip", untrained.FULL)
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1] if len(sys.argv) > 1 else "full-size-models"))

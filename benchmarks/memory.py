@@ -1,0 +1,66 @@
+"""Peak memory of build-dataset on 200 and on 2,000 photos: it must not grow with their number.
+
+    python benchmarks/memory.py
+
+Photos are rendered (a few scenes, made different by their noise and tint), networks are small with random weights.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from segkit import palette
+from segkit.models import hub
+from segkit.toy import pictures, untrained
+
+NUMBERS = (200, 2000)
+
+
+def main() -> None:
+    """Render, build in a process of its own, and print both peaks."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        with hub.quiet():
+            model = untrained.write_oneformer(place / "oneformer", palette.load("ade20k"))
+        peaks = {}
+        for number in NUMBERS:
+            photos = place / f"photos-{number}"
+            render(photos, number)
+            peaks[number], outcome = build(photos, place / f"out-{number}", model)
+            rate = outcome["made"] / outcome["seconds"]
+            print(
+                f"{number:5,} photos: peak {peaks[number]:7.1f} MiB, {rate:.1f} photos/s, {outcome['made']:,} triples"
+            )
+        growth = peaks[NUMBERS[1]] - peaks[NUMBERS[0]]
+        print(f"growth: {growth:.1f} MiB, {growth * 1024 / (NUMBERS[1] - NUMBERS[0]):.1f} KiB a photo")
+
+
+def render(folder: Path, number: int) -> None:
+    """Render photos; --keep-duplicates takes them all."""
+    folder.mkdir()
+    scenes = [np.asarray(pictures.render(seed, (512, 384))) for seed in range(50)]
+    for place in range(number):
+        noise = np.random.default_rng(place).integers(0, 6, (384, 512, 1), np.uint8)
+        Image.fromarray(np.minimum(scenes[place % 50], 249) + noise).save(folder / f"{place:05}.jpg", quality=90)
+
+
+def build(photos: Path, out: Path, model: Path) -> tuple[float, dict[str, float]]:
+    """Run build-dataset in a process of its own; return its peak in MiB and its outcome."""
+    options = ["--segmenter", str(model), "--no-caption", "--keep-duplicates", "--json"]
+    program = (
+        "import resource, runpy, sys\n"
+        "try: runpy.run_module('segkit', run_name='__main__')\n"
+        "finally: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", program, "build-dataset", str(photos), "-o", str(out), *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return int(done.stderr.split()[-1]) / 1024, json.loads(done.stdout)
+
+
+if __name__ == "__main__":
+    main()

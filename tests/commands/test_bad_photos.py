@@ -1,0 +1,204 @@
+"""segkit build-dataset on the worst folder that a user may have, end to end through the command line."""
+
+import hashlib
+import json
+import os
+import struct
+import sys
+import unicodedata
+import zlib
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image, ImageOps
+
+from segkit import photos
+from segkit.toy import pictures
+from tests.conftest import Result, Segkit
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse some of these names and files")
+
+GOOD = [
+    "  spaces .jpg",
+    "-rf.jpg",
+    "[red]x.jpg",
+    "two\nlines.JPG",
+    os.fsdecode(b"caf\xe9.jpg"),
+    unicodedata.normalize("NFC", "é.jpg"),
+    unicodedata.normalize("NFD", "é.jpg"),
+    "x" * 251 + ".jpg",
+    "not a photo.jpg/but a folder/photo.PNG",
+    "=cmd,nan.webp",
+]
+BAD = {
+    "truncated.jpg": "damaged",
+    "flipped byte.png": "damaged",
+    "zero bytes.jpg": "empty",
+    "text.jpg": "not-a-photo",
+    "postscript.jpg": "not-a-photo",
+    "bomb.png": "too-large",
+    "huge.tif": "too-large",
+    "not a photo.jpg": "not-a-file",
+    "pipe.jpg": "not-a-file",
+    "dangling.jpg": "unreadable",
+    "circle.jpg": "unreadable",
+    "1x1.png": "too-small",
+    "1x10000.png": "too-small",
+    "z copy.jpg": "identical",
+    "z mirrored.jpg": "near-duplicate",
+    "z copy of a bad one.png": "identical",
+}
+
+
+def encode(image: Image.Image, picture_format: str = "PNG") -> bytes:
+    """Return a picture's file."""
+    buffer = BytesIO()
+    image.save(buffer, picture_format)
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def nasty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with everything that may go wrong at once. Do not change it."""
+    folder = tmp_path_factory.mktemp("nasty photos")
+    for seed, name in enumerate(GOOD):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        picture_format = "JPEG" if name.lower().endswith("jpg") else "PNG"
+        pictures.render(seed, ((120, 96), (96, 120))[seed % 2]).save(folder / name, picture_format)
+    first = (folder / GOOD[0]).read_bytes()
+    png = encode(pictures.render(50, (120, 96)))
+    header = b"IHDR" + struct.pack(">II", 50_000, 50_000) + png[24:29]
+    contents = {
+        "truncated.jpg": encode(pictures.render(51, (120, 96)), "JPEG")[:-800],
+        "flipped byte.png": png[:9000] + bytes([png[9000] ^ 0x55]) + png[9001:],
+        "zero bytes.jpg": b"",
+        "text.jpg": b"Dear diary",
+        "postscript.jpg": encode(pictures.render(52, (120, 96)), "EPS"),
+        "bomb.png": png[:12] + header + struct.pack(">I", zlib.crc32(header)) + png[33:],
+        "1x1.png": encode(Image.new("RGB", (1, 1))),
+        "1x10000.png": encode(Image.new("RGB", (1, 10_000))),
+        "z copy.jpg": first,
+        "z mirrored.jpg": encode(ImageOps.mirror(Image.open(folder / GOOD[0])), "JPEG"),
+        "z copy of a bad one.png": encode(Image.new("RGB", (1, 1))),
+        ".hidden.jpg": first,
+    }
+    for name, data in contents.items():
+        (folder / name).write_bytes(data)
+    with (folder / "huge.tif").open("wb") as file:
+        file.truncate(2_000_000_000)
+    os.mkfifo(folder / "pipe.jpg")
+    (folder / "dangling.jpg").symlink_to("nowhere.jpg")
+    (folder / "circle.jpg").symlink_to("circle.jpg")
+    (folder / "round and round").symlink_to(".")
+    (folder / "sub").mkdir()
+    (folder / "sub" / "and up again").symlink_to("..")
+    return folder
+
+
+def shown(name: str) -> str:
+    """Return a name as records show it."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    """Read a JSON Lines file."""
+    return [json.loads(line) for line in path.read_bytes().splitlines()]
+
+
+def sources(folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield name and hash of every file that can be read at once."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.stat().st_size < 1_000_000:
+            yield path.name, hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return every file of a dataset but the lock."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != "lock")
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def ran(result: Result) -> dict[str, Any]:
+    """Return what a command printed, which must have ended well."""
+    assert (result.code, result.err) == (0, "")
+    outcome: dict[str, Any] = json.loads(result.out)
+    return outcome
+
+
+def total(outcome: dict[str, Any]) -> int:
+    """Add up what became of the photos."""
+    fates = outcome["made"] + outcome["kept"], *outcome["rejected"].values(), *outcome["skipped"].values()
+    return int(sum(fates))
+
+
+OPTIONS = ("--min-size", 64, "--size", 64, "--no-caption", "--json")
+
+
+def test_the_worst_folder_becomes_a_sound_dataset(
+    segkit: Segkit, nasty: Path, build_options: list[str], tmp_path: Path
+) -> None:
+    """Good photos become triples whatever they are called, bad ones are listed with their reason, none is changed."""
+    before = list(sources(nasty))
+
+    built = segkit("build-dataset", nasty, "-o", tmp_path / "out", *build_options, *OPTIONS)
+    checked = segkit("check", tmp_path / "out", "--json")
+
+    outcome = ran(built)
+    triples = lines(tmp_path / "out" / "metadata.jsonl")
+    rejected = lines(tmp_path / "out" / ".segkit" / "rejected.jsonl")
+    assert {each["source"]: each["reason"] for each in rejected} == BAD
+    assert {each["reason"] for each in rejected} <= set(photos.REASONS)
+    assert sorted(each["source"] for each in triples) == sorted(map(shown, GOOD))
+    assert (outcome["made"], outcome["found"]) == (len(GOOD), len(GOOD) + len(BAD)) == (len(GOOD), total(outcome))
+    assert checked.code == 0
+    assert [each for each in json.loads(checked.out)["problems"] if each["severity"] == "error"] == []
+    assert list(sources(nasty)) == before
+
+
+def test_the_worst_folder_again_changes_nothing(
+    segkit: Segkit, nasty: Path, build_options: list[str], tmp_path: Path
+) -> None:
+    """A second run keeps every triple and every rejection, byte for byte; so does one that tries the rejected again."""
+    command = ("build-dataset", nasty, "-o", tmp_path / "out", *build_options, *OPTIONS)
+    segkit(*command)
+    before = contents(tmp_path / "out")
+
+    again = ran(segkit(*command))
+    retried = ran(segkit(*command, "--retry-rejected"))
+
+    assert again["kept"] == retried["kept"] == len(GOOD)
+    assert again["rejected"] == retried["rejected"]
+    assert total(again) == total(retried) == again["found"]
+    assert contents(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("extra", [("--limit", 7), ("--dry-run",), ("--keep-duplicates",)], ids=lambda extra: extra[0])
+def test_every_photo_is_accounted_for(
+    segkit: Segkit, nasty: Path, build_options: list[str], tmp_path: Path, extra: tuple[object, ...]
+) -> None:
+    """Made, kept, rejected and skipped add up to what was found, with every option that moves photos between them."""
+    built = segkit("build-dataset", nasty, "-o", tmp_path / "out", *build_options, *OPTIONS, *extra)
+
+    outcome = ran(built)
+    assert outcome["found"] == len(GOOD) + len(BAD)
+    assert total(outcome) == outcome["found"]
+
+
+def test_a_copy_comes_in_when_its_rejected_original_is_gone(
+    segkit: Segkit, build_options: list[str], tmp_path: Path
+) -> None:
+    """Being a copy is no lasting fault: without the original, and with a limit that admits it, the copy is taken."""
+    for name in ("a.png", "b.png"):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        pictures.render(0, (120, 96)).save(tmp_path / "in" / name)
+    command = ("build-dataset", tmp_path / "in", "-o", tmp_path / "out", *build_options, *OPTIONS)
+    first = ran(segkit(*command, "--min-size", 1000))
+    (tmp_path / "in" / "a.png").unlink()
+
+    second = ran(segkit(*command))
+
+    assert first["rejected"] == {"too-small": 1, "identical": 1}
+    assert (second["made"], second["rejected"]) == (1, {})

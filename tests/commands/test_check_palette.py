@@ -1,0 +1,160 @@
+"""segkit check-palette, through the command line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segkit import control, palette
+from tests.conftest import Segkit
+
+ADE = palette.load("ade20k")
+
+
+@pytest.fixture
+def maps(tmp_path: Path) -> Path:
+    """A folder with an exact map and one of which 8 of 64 pixels are off the palette."""
+    folder = tmp_path / "maps"
+    folder.mkdir()
+    labels = np.full((8, 8), ADE.find("sky").index, np.uint8)
+    labels[4:] = ADE.find("sea").index
+    control.paint(labels, ADE).save(folder / "exact.png")
+    rgb = np.array(control.paint(labels, ADE).convert("RGB"))
+    rgb[0] = 255
+    Image.fromarray(rgb).save(folder / "off.png")
+    return folder
+
+
+@pytest.mark.parametrize("target", [[], ["ade20k"], ["coco_panoptic"]])
+def test_the_published_palettes_have_known_quirks_only(segkit: Segkit, target: list[str]) -> None:
+    """Without a target ADE itself is looked at: its quirks are named as known, and nothing is wrong."""
+    done = segkit("check-palette", *target)
+
+    assert (done.code, done.err) == (0, "")
+    assert "No findings" in done.out
+    assert "potted plant (58)" in done.out
+
+
+def test_equal_and_near_colours_of_ade_are_named(segkit: Segkit) -> None:
+    """Road and skyscraper, and grass and bottle with their distance, are told."""
+    done = segkit("check-palette")
+
+    assert "road (6) and skyscraper (48) share #8C8C8C" in done.out
+    assert "grass (9) and bottle (98) are 7.07 apart" in done.out
+
+
+def test_a_clean_table_has_no_finding(segkit: Segkit, tmp_path: Path) -> None:
+    """A table whose colours are far from one another, from ADE and from COCO ends with 0."""
+    (tmp_path / "mine.csv").write_text("name,hex\nsolar panel,A877FF\npergola,FCFF6D\n")
+
+    done = segkit("check-palette", tmp_path / "mine.csv")
+
+    assert done.code == 0
+    assert "a palette of 2 classes" in done.out
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "told"),
+    [
+        ("a,A877FF\nb,A877FF", [], "a (0) and b (1) share #A877FF"),
+        ("a,A877FF\nb,A877F8", [], "a (0) and b (1) are 7.00 apart (#A877FF, #A877F8)"),
+        ("a,A877FF\nb,A877E1", ["--min-distance", "31"], "a (0) and b (1) are 30.00 apart"),
+        ("human,96053D", [], "human (0) and person (12) of ade20k share #96053D"),
+        ("human,DC143D", [], "human (0) and person (0) of coco_panoptic are 1.00 apart"),
+        ("a,A877FF\nA,FCFF6D", [], "A is the name of classes 0 and 1"),
+        ("a,A877FF\nb,A877FG", [], "mine.csv, line 3: 'A877FG' is no colour"),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_named(
+    segkit: Segkit, tmp_path: Path, rows: str, options: list[str], told: str
+) -> None:
+    """Equal and near colours, inside and against the published palettes, repeated names and bad cells end with 1."""
+    (tmp_path / "mine.csv").write_text(f"name,hex\n{rows}\n")
+
+    done = segkit("check-palette", tmp_path / "mine.csv", *options)
+
+    assert done.code == 1
+    assert told in done.out
+
+
+def test_pairs_beyond_the_distance_pass(segkit: Segkit, tmp_path: Path) -> None:
+    """What is near at the default distance passes at a smaller one."""
+    (tmp_path / "mine.csv").write_text("name,hex\na,A877FF\nb,A877F8\n")
+
+    done = segkit("check-palette", tmp_path / "mine.csv", "--min-distance", "7")
+
+    assert done.code == 0
+
+
+def test_an_exact_map_passes_and_its_classes_are_named(segkit: Segkit, maps: Path) -> None:
+    """A map on the palette ends with 0 and a table of its classes."""
+    done = segkit("check-palette", maps / "exact.png")
+
+    assert done.code == 0
+    assert "sky 50%" in done.out
+
+
+def test_maps_off_the_palette_are_counted(segkit: Segkit, maps: Path) -> None:
+    """A folder with such a map ends with 1 and says how many pixels of which file."""
+    done = segkit("check-palette", maps)
+
+    assert done.code == 1
+    assert "off.png: 8 pixels (12.5%) are off the palette ade20k" in done.out
+
+
+def test_json_is_one_object(segkit: Segkit, maps: Path) -> None:
+    """--json prints target, kind, findings, and file and share off the palette of each map; nothing else."""
+    done = segkit("check-palette", maps, "--json")
+
+    result = json.loads(done.out)
+    assert (done.code, done.err) == (1, "")
+    assert (result["target"], result["kind"]) == (str(maps), "folder")
+    assert [(found["rule"], found["severity"], found["place"]) for found in result["findings"]] == [
+        ("off-palette", "error", "off.png")
+    ]
+    assert {found["file"]: found["off_palette"] for found in result["maps"]} == {"exact.png": 0, "off.png": 0.125}
+
+
+def test_json_of_a_table_has_no_maps(segkit: Segkit) -> None:
+    """For a palette the object has the same keys, with an empty list of maps."""
+    result = json.loads(segkit("check-palette", "--json").out)
+
+    assert (result["target"], result["kind"], result["maps"]) == ("ade20k", "palette", [])
+    assert {found["severity"] for found in result["findings"]} == {"known"}
+
+
+def test_a_new_dataset_is_clean(segkit: Segkit, six_photos: Path, build_options: list[str], tmp_path: Path) -> None:
+    """The maps that build-dataset writes are exactly on their palette."""
+    segkit("build-dataset", six_photos, "-o", tmp_path / "rooms", *build_options, "--no-caption", "--limit", 2)
+
+    done = segkit("check-palette", tmp_path / "rooms", "--json")
+
+    result = json.loads(done.out)
+    assert (done.code, result["kind"], result["findings"]) == (0, "dataset", [])
+    assert [found["off_palette"] for found in result["maps"]] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nothing"], ["nothing.csv"], ["nothing.png"], ["text.md"], ["/dev/null"], [""], ["a\nb"], ["\x1b[31m"],
+        ["--", "-rf.csv"], ["x" * 300], ["x" * 300 + ".csv"], ["a", "b"],
+        ["--min-distance", "nan"], ["--min-distance", "-1"], ["--min-distance", "far"],
+    ],
+)  # fmt: skip
+def test_nonsense_is_refused(
+    segkit: Segkit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    """Targets that are nothing segkit knows, and distances that are none, end with 2 and one clear line."""
+    monkeypatch.chdir(tmp_path)
+    Path("text.md").write_text("hello")
+
+    done = segkit("check-palette", *arguments)
+
+    assert (done.code, done.out) == (2, "")
+    assert len([line for line in done.err.splitlines() if line and not line.startswith(("Usage:", "Try "))]) == 1
+    assert "Traceback" not in done.err
+    assert "\x1b" not in done.err
+    assert "segkit failed" not in done.err

@@ -1,0 +1,83 @@
+"""The command line as a whole: help, examples, errors, exit codes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from segkit import cli
+from tests.conftest import Segkit
+
+COMMANDS = sorted(cli.group.commands)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_shows_an_example_in_its_help(segkit: Segkit, name: str) -> None:
+    """--help ends with a line that can be typed."""
+    result = segkit(name, "--help")
+
+    assert result.code == 0
+    assert f"Example: segkit {name}" in result.out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_is_explained(name: str) -> None:
+    """No option of any command lacks its help text."""
+    options = [param for param in cli.group.commands[name].params if isinstance(param, click.Option)]
+
+    assert [option.name for option in options if not option.help] == []
+
+
+def test_commands_stand_in_the_order_of_the_work(segkit: Segkit) -> None:
+    """The help lists build-dataset first and the demo last."""
+    lines = [line.split()[0] for line in segkit("--help").out.splitlines() if line.startswith("  ") and line.strip()]
+
+    order = [word for word in lines if word in COMMANDS]
+    assert order == ["build-dataset", "check-palette", "caption", "check", "demo"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["build-dataset", "no such folder"],
+        ["build-dataset", "."],
+        ["build-dataset"],
+        ["build-dataset", ".", "--size", "500"],
+        ["build-dataset", ".", "--protocol", "pascal"],
+        ["check", "no such folder"],
+        ["caption", "no such folder"],
+        ["check-palette", "no such file.csv"],
+        ["nonsense"],
+    ],
+)
+def test_wrong_use_is_one_line_and_exit_code_2(
+    segkit: Segkit, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call that cannot work ends with code 2 and an error that ends in a single line, without a traceback."""
+    monkeypatch.chdir(tmp_path)
+
+    result = segkit(*arguments)
+
+    assert result.code == 2
+    assert result.out == ""
+    assert "Traceback" not in result.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_verbose_shows_the_traceback(segkit: Segkit, tmp_path: Path) -> None:
+    """-v shows where an error came from, after which the line stands as before."""
+    result = segkit("check", tmp_path / "none", "-v")
+
+    assert "Traceback" in result.err
+    assert result.err.splitlines()[-1].endswith("segkit build-dataset PHOTOS")
+
+
+def test_a_closed_pipe_is_no_error() -> None:
+    """`segkit check-palette --json | head -1` ends quietly."""
+    program = f"{sys.executable} -m segkit check-palette coco_panoptic --json | head -1"
+
+    done = subprocess.run(["sh", "-c", program], capture_output=True, text=True, check=True)
+
+    assert done.stderr == ""

@@ -1,0 +1,113 @@
+"""Colours that could be taken for one another."""
+
+import pytest
+
+from segkit import collisions, palette
+from segkit.problem import Problem
+from segkit.tables import Swatch
+
+ADE = palette.load("ade20k")
+
+
+def swatch(index: int, name: str, *rgb: int) -> Swatch:
+    """Return a class without synonyms."""
+    red, green, blue = rgb
+    return Swatch(index, name, (), (red, green, blue))
+
+
+def told(problems: list[Problem]) -> list[tuple[str, str]]:
+    """Return rule and severity of each problem."""
+    return [(problem.rule, problem.severity) for problem in problems]
+
+
+@pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        ((100, 100, 100), [("equal-colours", "error")]),
+        ((100, 100, 109), [("near-colours", "warning")]),
+        ((106, 107, 100), [("near-colours", "warning")]),
+        ((106, 108, 100), []),
+        ((100, 100, 110), []),
+    ],
+)
+def test_pairs_nearer_than_the_distance_are_found(other: tuple[int, int, int], expected: list[tuple[str, str]]) -> None:
+    """Equal colours are errors, nearer ones than 10 (L2) warnings, those exactly 10 apart are far enough."""
+    found = collisions.within([swatch(0, "lawn", 100, 100, 100), swatch(1, "pond", *other)], "mine")
+
+    assert told(found) == expected
+
+
+def test_a_near_pair_is_told_with_both_names_and_the_distance() -> None:
+    """The message names both classes, their distance and colours; the cure says whose colour to change."""
+    found = collisions.within([swatch(0, "lawn", 100, 100, 100), swatch(1, "pond", 103, 104, 100)], "mine")
+
+    assert found[0].message == "lawn (0) and pond (1) are 5.00 apart (#646464, #676864)."
+    assert found[0].cure == "Give lawn another colour, at least 10 from all others."
+
+
+def test_zero_distance_finds_equal_colours_only() -> None:
+    """With a distance of 0 near colours pass and equal ones do not."""
+    table = [swatch(0, "a", 9, 9, 90), swatch(1, "b", 9, 9, 91), swatch(2, "c", 9, 9, 90)]
+
+    assert told(collisions.within(table, "mine", 0)) == [("equal-colours", "error")]
+
+
+@pytest.mark.parametrize(
+    ("rgb", "rule", "severity"), [((0, 0, 0), "equal-colours", "error"), ((0, 6, 7), "near-colours", "warning")]
+)
+def test_black_is_taken(rgb: tuple[int, int, int], rule: str, severity: str) -> None:
+    """A class in the colour of unlabelled pixels is an error, one near it a warning."""
+    found = collisions.within([swatch(0, "tar", *rgb)], "mine")
+
+    assert told(found) == [(rule, severity)]
+    assert "tar (0) and unlabelled (255)" in found[0].message
+
+
+def test_repeated_names_are_errors() -> None:
+    """Two classes of one name, but for case and blanks, are told with their indices."""
+    found = collisions.within([swatch(0, "pool table", 9, 9, 99), swatch(1, "Pool_Table", 99, 9, 9)], "mine")
+
+    assert told(found) == [("repeated-name", "error")]
+    assert found[0].message == "Pool_Table is the name of classes 0 and 1."
+
+
+@pytest.mark.parametrize("min_distance", [10, 107])
+def test_quirks_of_the_published_tables_are_known(min_distance: float) -> None:
+    """What is near in the published palettes is never the user's finding, whatever the distance."""
+    found = collisions.within(list(ADE), "ade20k", min_distance)
+    found += collisions.between(list(ADE), "ade20k", palette.load("coco_panoptic"), min_distance)
+
+    assert {problem.severity for problem in found} == {"known"}
+
+
+def test_ade_has_two_pairs_nearer_than_ten() -> None:
+    """Road and skyscraper, grass and bottle, and no other pair, lie nearer than 10 in ADE."""
+    found = collisions.within(list(ADE), "ade20k")
+
+    assert [problem.message.split(" are ")[0] for problem in found] == [
+        "road (6) and skyscraper (48) share #8C8C8C.",
+        "grass (9) and bottle (98)",
+    ]
+
+
+def test_a_class_known_elsewhere_by_name_and_colour_is_no_clash() -> None:
+    """A table that takes person over from ADE does not clash, nor under a synonym; a robot does."""
+    red, green, blue = ADE.find("person").rgb
+    same, synonym, other = (swatch(0, name, red, green, blue) for name in ("Person", "somebody", "robot"))
+
+    assert collisions.between([same], "mine", ADE) == []
+    assert collisions.between([synonym], "mine", ADE) == []
+    assert told(collisions.between([other], "mine", ADE)) == [("equal-colours", "error")]
+
+
+def test_a_new_class_beside_the_published_ones_is_told_once() -> None:
+    """ADE with a clashing class added gives one finding, and it is the new class that must change."""
+    table = [*ADE, swatch(150, "solar panel", 120, 120, 121)]
+
+    found = collisions.within(table, "mine") + collisions.between(table, "mine", ADE)
+
+    mine = [problem for problem in found if problem.severity != "known"]
+    assert [problem.message for problem in mine] == [
+        "wall (0) and solar panel (150) are 1.00 apart (#787878, #787879)."
+    ]
+    assert mine[0].cure.startswith("Give solar panel another colour")

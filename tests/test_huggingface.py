@@ -1,0 +1,95 @@
+"""Hugging Face datasets reads a dataset as it is."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segkit import palette
+from segkit.dataset import Dataset
+from segkit.triple import NOBODY, PERSON, ClassShare, Triple, map_name, photo_name
+from tests.test_dataset import build, render
+
+Change = Callable[[int, Triple], Triple]
+
+
+def load(folder: Path, cache: Path) -> Any:
+    """Load a dataset as its users do, with default names."""
+    import datasets
+
+    datasets.disable_progress_bars()
+    return datasets.load_dataset("imagefolder", data_dir=str(folder), cache_dir=str(cache))
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    """A dataset of five triples."""
+    return build(render(tmp_path / "photos", 5), tmp_path / "test photos" / "val")
+
+
+def fill(triple: Triple) -> Triple:
+    """Return the triple with no list and no text empty."""
+    geometry = replace(triple.geometry, conversions=("alpha-over-white",))
+    return replace(triple, text="a bed", prompt=PERSON, problems=("prompt-cut", "prompt-repeats"), geometry=geometry)
+
+
+def empty(triple: Triple) -> Triple:
+    """Return the triple with every list and text empty."""
+    return replace(triple, text="", prompt=NOBODY, problems=(), classes=())
+
+
+CHANGES: dict[str, Change] = {
+    "as built": lambda place, triple: triple,
+    "all lists full": lambda place, triple: fill(triple),
+    "all lists empty": lambda place, triple: empty(triple),
+    "the first empty": lambda place, triple: fill(triple) if place else empty(triple),
+    "the last empty": lambda place, triple: empty(triple) if place == 4 else fill(triple),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_triples_arrive_whole_and_in_exact_colours(dataset: Dataset, tmp_path: Path, change: Change) -> None:
+    """Photos, maps and prompts come with default names; in RGB every map pixel has exactly its class's colour."""
+    dataset.replace_all([change(place, triple) for place, triple in enumerate(dataset.triples())])
+    expected = list(dataset.triples())
+    colours = np.frombuffer(palette.load("ade20k").bytes, np.uint8).reshape(256, 3)
+
+    found = load(dataset.folder, tmp_path / "cache")
+
+    assert list(found) == ["train"]
+    assert [*found["train"].column_names[:1], len(found["train"])] == ["image", 5]
+    assert {"image", "conditioning_image", "text"} <= set(found["train"].column_names)
+    for row, triple in zip(found["train"], expected, strict=True):
+        with Image.open(dataset.folder / triple.conditioning_image_file_name) as stored:
+            labels = np.asarray(stored)
+        assert (np.asarray(row["conditioning_image"].convert("RGB")) == colours[labels]).all()
+        assert row["image"].size == row["conditioning_image"].size == (triple.width, triple.height)
+        assert (row["text"], row["key"], row["problems"]) == (triple.text, triple.key, list(triple.problems))
+        assert [ClassShare(**share) for share in row["classes"]] == list(triple.classes)
+
+
+@pytest.mark.parametrize("number", [1, 300])
+def test_any_number_of_lines_is_read(dataset: Dataset, tmp_path: Path, number: int) -> None:
+    """One triple is a dataset, and so are hundreds of which only the last has lists with something in them."""
+    first = next(dataset.triples())
+    data = [(dataset.folder / name).read_bytes() for name in (first.file_name, first.conditioning_image_file_name)]
+    triples = []
+    for place in range(number):
+        key = f"{place:016x}"
+        names = photo_name(key, ".jpg"), map_name(key)
+        triple = replace(first, key=key, group=key, file_name=names[0], conditioning_image_file_name=names[1])
+        triples.append(fill(triple) if place == number - 1 else empty(triple))
+        for name, content in zip(names, data, strict=True):
+            (dataset.folder / name).parent.mkdir(exist_ok=True, parents=True)
+            (dataset.folder / name).write_bytes(content)
+    dataset.replace_all(triples)
+
+    found = load(dataset.folder, tmp_path / "cache")["train"]
+
+    lines = {row["key"]: row["problems"] for row in found.remove_columns(["image", "conditioning_image"])}
+    assert len(lines) == number
+    assert lines[f"{number - 1:016x}"] == ["prompt-cut", "prompt-repeats"]

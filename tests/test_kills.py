@@ -1,0 +1,179 @@
+"""Kill -9 and full disks in the middle of a build: the next run ends as if nothing had been.
+
+Run as a program (`python -m tests.test_kills PHOTOS OUT`), this file is the build that is killed.
+"""
+
+import random
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from segkit import captions
+from segkit.dataset import Dataset
+from segkit.errors import SegkitError
+from segkit.models.tools import Drafting
+from segkit.settings import CaptionSettings
+from tests.test_dataset import build, contents, render, written
+
+PHOTOS = 14
+KILLS = 20
+ROOT = Path(__file__).parents[1]
+
+
+def main(photos: Path, out: Path) -> int:
+    """Build, and end as the command line does."""
+    try:
+        build(photos, out)
+    except SegkitError as error:
+        print(error)  # noqa: T201
+        return error.exit_code
+    return 0
+
+
+def run(photos: Path, out: Path, file_size: int | None = None) -> subprocess.CompletedProcess[str]:
+    """Build in a process of its own, optionally one that may write files of so many bytes only."""
+    command = [sys.executable, "-m", "tests.test_kills", str(photos), str(out)]
+    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (file_size, file_size)) if file_size else None
+    return subprocess.run(command, capture_output=True, text=True, preexec_fn=limit, cwd=ROOT, check=False)
+
+
+def kill_after(seconds: float, photos: Path, out: Path) -> bool:
+    """Start a build, kill it so long after its first trace, and tell whether it was still at work."""
+    process = subprocess.Popen([sys.executable, "-m", "tests.test_kills", str(photos), str(out)], cwd=ROOT)
+    while not out.exists() and process.poll() is None:
+        time.sleep(0.001)
+    time.sleep(seconds)
+    process.kill()
+    return process.wait() != 0
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small rendered photos. Do not change them."""
+    return render(tmp_path_factory.mktemp("kills") / "photos", PHOTOS)
+
+
+@pytest.fixture(scope="module")
+def whole(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files of an uninterrupted build."""
+    out = tmp_path_factory.mktemp("whole") / "out"
+    build(photos, out)
+    return contents(out)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of 100 KiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=100k", "segkit-test", str(disk)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("only root may mount a small file system")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("seed", range(KILLS))
+def test_a_killed_build_ends_like_an_uninterrupted_one(
+    photos: Path, whole: dict[str, bytes], tmp_path: Path, seed: int
+) -> None:
+    """Killed at a random moment, nothing half written stands under a final name; run again, every byte is right."""
+    out = tmp_path / "out"
+    kill_after(random.Random(seed).uniform(0, 0.25), photos, out)
+    left = contents(out)
+
+    build(photos, out)
+
+    pictures = {
+        name: data for name, data in left.items() if name.startswith(("images", "maps")) and ".part-" not in name
+    }
+    assert pictures.items() <= whole.items()
+    assert contents(out) == whole
+
+
+def test_most_kills_hit_a_build_at_work(photos: Path, tmp_path: Path) -> None:
+    """The kills above are no empty ceremony: a kill in the middle of their span leaves work to do."""
+    assert kill_after(0.02, photos, tmp_path / "out")
+
+
+def test_a_full_disk_is_one_line_and_nothing_half_written(
+    photos: Path, whole: dict[str, bytes], small_disk: Path
+) -> None:
+    """When the disk fills up, the build says so and stops; with more space the same command ends as ever."""
+    out = small_disk / "out"
+
+    full = run(photos, out)
+    left = contents(out)
+    subprocess.run(["mount", "-o", "remount,size=100m", str(small_disk)], check=True)
+    again = run(photos, out)
+
+    assert (full.returncode, full.stdout.count("\n"), full.stderr) == (2, 1, "")
+    assert "No space left on device. Free some space and run the same command again" in full.stdout
+    assert {name: data for name, data in left.items() if ".segkit" not in name}.items() <= whole.items()
+    assert not [name for name in left if ".part-" in name]
+    assert again.returncode == 0
+    assert contents(out) == whole
+
+
+@pytest.mark.parametrize("size", [1, 500, 5_000])
+def test_a_disk_that_refuses_is_one_line_and_nothing_half_written(
+    photos: Path, whole: dict[str, bytes], tmp_path: Path, size: int
+) -> None:
+    """Files that cannot be written whole (the limit strikes in dataset.toml, a map or a photo) are not there at all."""
+    out = tmp_path / "out"
+
+    refused = run(photos, out, file_size=size)
+    left = contents(out) if out.exists() else {}
+    again = run(photos, out)
+
+    assert (refused.returncode, refused.stdout.count("\n"), refused.stderr) == (2, 1, "")
+    assert "Cannot write" in refused.stdout
+    assert {name: data for name, data in left.items() if ".segkit" not in name}.items() <= whole.items()
+    assert again.returncode == 0
+    assert contents(out) == whole
+
+
+@pytest.mark.parametrize("kill", range(6))
+def test_a_redo_of_drafts_that_was_killed_ends_like_an_uninterrupted_one(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill: int
+) -> None:
+    """Killed after any unit of drafts and typed again, all drafts are new and a person's prompt is as it was."""
+    monkeypatch.setattr(captions, "UNIT", 3)
+    outs = [tmp_path / "killed", tmp_path / "whole"]
+    calls = iter(range(100))
+
+    def caption(images: object) -> list[str]:
+        if next(calls) == kill:
+            raise KeyboardInterrupt
+        return ["a new draft"]
+
+    drafting = Drafting(caption, lambda text: len(text.split()) + 2, "m", "1")
+    for out in outs:
+        fresh = build(photos, out)
+        with fresh.writing():
+            fresh.commit([written(list(fresh.triples())[4], "my own words")])
+            fresh.fold()
+    settings = CaptionSettings()
+
+    with pytest.raises(KeyboardInterrupt):
+        captions.draft(Dataset.open(outs[0]), settings, lambda _: drafting, redo=True)
+    seen = [triple.text for triple in Dataset.open(outs[0]).triples()]
+    for out in outs:
+        captions.draft(Dataset.open(out), settings, lambda _: drafting, redo=True)
+
+    assert sum(text == "a new draft" for text in seen) == kill // 3 * 3
+    assert contents(outs[0]) == contents(outs[1])
+    assert [triple.text for triple in Dataset.open(outs[0]).triples()].count("a new draft") == PHOTOS - 1
+    assert list(Dataset.open(outs[0]).triples())[4].text == "my own words"
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))

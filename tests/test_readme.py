@@ -1,0 +1,35 @@
+"""The README is the map: its tree names the files, and every command has an example."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from segkit import cli
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_tree_names_every_module() -> None:
+    """Each module and folder of segkit/ has its line in the tree, and no line is left of one that is gone."""
+    tree = README.split("## The code")[1].split("```")[1]
+    named = set(re.findall(r"^  (\S+?)/? +\S", tree, re.MULTILINE))
+
+    files = {path.name for path in (ROOT / "segkit").glob("*.py")} - {"__init__.py", "__main__.py"}
+    folders = {path.parent.name for path in (ROOT / "segkit").glob("*/__init__.py")}
+    assert named == files | folders
+
+
+@pytest.mark.parametrize("name", sorted(cli.group.commands))
+def test_every_command_has_an_example(name: str) -> None:
+    """The README shows each command at work."""
+    assert re.search(rf"^    segkit {name}\b", README, re.MULTILINE)
+
+
+def test_every_picture_is_there() -> None:
+    """Pictures that the README shows are in the repository."""
+    pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", README)
+
+    assert pictures
+    assert all((ROOT / picture).is_file() for picture in pictures)
