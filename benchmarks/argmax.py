@@ -99,7 +99,7 @@ def measure(case: str) -> bool:
     wall, cpu = ({name: statistics.median(pair[i] for pair in runs) for name, runs in seconds.items()} for i in (0, 1))
     memory = {name: peak(case, name) for name in WAYS}
     different = int((ours(scores) != theirs(scores)).sum())
-    present = int(ours(scores).bincount().count_nonzero())
+    present = int(ours(scores).flatten().bincount().count_nonzero())
     print(f"{case}: {len(argmax.candidates(scores))} of {CLASSES} classes may win, {present} do")
     for name in WAYS:
         print(f"  {name:13s}{wall[name]:7.3f} s wall {cpu[name]:7.3f} s CPU {memory[name]:7.0f} MiB")

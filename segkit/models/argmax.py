@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _CORNERS = ((0, 0), (0, 1), (1, 0), (1, 1))
-_ROUNDING = 1e-6
-"""How far rounding may move an interpolated score, as a share of the largest: eight float32 operations."""
+_ROUNDING = 1e-5
+"""How far rounding may move a constant plane, as a share of its value: more than eight float32 operations do."""
 _VECTOR = 16
 """Floats of the longest CPU register for which torch compiles, AVX-512."""
 _WHOLE = 1 << 22
@@ -26,6 +26,10 @@ _FEW = 3
 def candidates(scores: "Tensor") -> "Tensor":
     """Return the classes that may win somewhere after bilinear scaling, in ascending order.
 
+    Within a cell of four pixels a class lies, rounding included, between the constant planes of its lowest and highest
+    corner, since interpolation is monotone in each corner. So it loses wherever its highest corner is not above the
+    lowest of another. An earlier class than that other would win a tie, so it must be lower by more than rounding.
+
     Args:
         scores: (C, h, w) float32, finite.
 
@@ -35,32 +39,32 @@ def candidates(scores: "Tensor") -> "Tensor":
     import torch
     from torch.nn import functional
 
-    _, height, width = scores.shape
-
-    def corner(plane: "Tensor", dy: int, dx: int) -> "Tensor":
-        return functional.pad(plane, (0, 1, 0, 1), mode="replicate")[..., dy : dy + height, dx : dx + width]
+    def around(plane: "Tensor") -> "Tensor":  # the largest of the four cells at a pixel
+        return functional.max_pool2d(functional.pad(plane[None], (1, 0, 1, 0), mode="replicate"), 2, 1)[0]
 
     best = scores.argmax(0)  # (h, w)
-    bound = None  # (h, w): some class attains at least this everywhere in the cell right of and below the pixel
-    for dy, dx in _CORNERS:
-        winner = corner(best[None].float(), dy, dx).long()  # (1, h, w)
-        low = torch.stack([_at_corner(scores, winner, ey, ex) for ey, ex in _CORNERS]).amin(0)
-        bound = low if bound is None else torch.maximum(bound, low)
-    assert bound is not None
-    padded = functional.pad(bound[None, None], (1, 0, 1, 0), mode="replicate")
-    needed = -functional.max_pool2d(-padded, 2, 1)[0, 0]  # (h, w): the lowest bound of the four cells at a pixel
-    needed -= _ROUNDING * scores.abs().max()
-    return torch.nonzero((scores >= needed).flatten(1).any(1)).flatten()
+    corners = torch.stack(
+        [best[_at(corner, best)] for corner in _CORNERS]
+    )  # (4, h, w): the classes of a cell's corners
+    lowest = torch.stack([scores[corners, *_at(corner, best)] for corner in _CORNERS]).amin(0)  # (4, h, w)
+    bound, place = lowest.max(0)  # (h, w): some class attains at least this everywhere in the cell
+    leader = corners.gather(0, place[None])[0]
+    needed = -around(-bound[None])[0]
+    latest = around(leader[None].float())[0]
+    places = torch.arange(len(scores), device=scores.device)[:, None, None]
+    above = scores > needed
+    above |= (scores >= needed - _ROUNDING * needed.abs()) & (places < latest)  # an earlier class wins a tie
+    wins = above.flatten(1).any(1)
+    wins[best.flatten()] = True
+    return torch.nonzero(wins).flatten()
 
 
-def _at_corner(scores: "Tensor", classes: "Tensor", dy: int, dx: int) -> "Tensor":
-    """Return scores[classes[y, x], y + dy, x + dx], edges repeated: (h, w)."""
+def _at(corner: tuple[int, int], plane: "Tensor") -> tuple["Tensor", "Tensor"]:
+    """Return the rows and columns of every pixel's neighbour at a corner of its cell, edges repeated."""
     import torch
 
-    _, height, width = scores.shape
-    rows = (torch.arange(height, device=scores.device) + dy).clamp_(max=height - 1)[:, None]
-    columns = (torch.arange(width, device=scores.device) + dx).clamp_(max=width - 1)[None]
-    return scores[classes[0], rows, columns]
+    down, right = (torch.arange(side, device=plane.device) for side in plane.shape)
+    return (down + corner[0]).clamp_(max=len(down) - 1)[:, None], (right + corner[1]).clamp_(max=len(right) - 1)
 
 
 def label(scores: "Tensor", size: tuple[int, int]) -> tuple["Tensor", "Tensor"]:
