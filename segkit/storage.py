@@ -173,7 +173,8 @@ def locked(path: Path) -> Iterator[None]:
 
     def sign(descriptor: int) -> None:
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+        os.lseek(descriptor, 0, os.SEEK_SET)  # os.pwrite is not to be had on Windows
+        os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
 
     lock = FileLock(path, timeout=0, on_acquired=sign)
     try:
