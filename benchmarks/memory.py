@@ -43,15 +43,15 @@ def main() -> None:
 def render(folder: Path, number: int) -> None:
     """Render photos; --keep-duplicates takes them all."""
     folder.mkdir()
-    scenes = [np.asarray(pictures.render(seed, (512, 384))) for seed in range(50)]
+    scenes = [np.asarray(pictures.render(seed, (256, 192))) for seed in range(50)]
     for place in range(number):
-        noise = np.random.default_rng(place).integers(0, 6, (384, 512, 1), np.uint8)
+        noise = np.random.default_rng(place).integers(0, 6, (192, 256, 1), np.uint8)
         Image.fromarray(np.minimum(scenes[place % 50], 249) + noise).save(folder / f"{place:05}.jpg", quality=90)
 
 
 def build(photos: Path, out: Path, model: Path) -> tuple[float, dict[str, float]]:
     """Run build-dataset in a process of its own; return its peak in MiB and its outcome."""
-    options = ["--segmenter", str(model), "--no-caption", "--keep-duplicates", "--json"]
+    options = ["--segmenter", str(model), "--no-caption", "--keep-duplicates", "--min-size", "128", "--json"]
     program = (
         "import resource, runpy, sys\n"
         "try: runpy.run_module('segkit', run_name='__main__')\n"

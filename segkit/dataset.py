@@ -4,6 +4,8 @@ Pictures are written first, then the record of the unit (a part), and the manife
 folded into the manifest when the dataset is next opened for writing, or at the end of the run.
 """
 
+import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -163,8 +165,19 @@ class Dataset:
         raise DatasetError("expected one triple or one rejected")
 
     def parts(self) -> list[Path]:
-        """Return the records of finished units that are not folded in yet, oldest first."""
-        return sorted((self.hidden / "parts").glob("[0-9]*.jsonl"))
+        """Return the records of finished units that are not folded in yet, oldest first.
+
+        Raises:
+            DatasetError: their folder cannot be listed.
+        """
+        folder = self.hidden / "parts"
+        try:
+            return sorted(path for path in folder.iterdir() if re.fullmatch(r"[0-9]{8}\.jsonl", path.name))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            reason = os.strerror(error.errno or 0)
+            raise DatasetError(f"Cannot read {folder}: {reason}. Mend that and try again.") from None
 
     def commit(self, triples: Iterable[Triple], rejections: Iterable[Rejection] = ()) -> None:
         """Record a finished unit; its pictures must be in place.

@@ -3,7 +3,7 @@
 import os
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,18 +71,23 @@ class Memory:
     def __init__(self, dataset: Dataset | None, keep_duplicates: bool = False, retry: bool = False) -> None:
         self._likeness = duplicates.Likeness()
         self._groups: dict[str, str] = {}
-        self._digests: set[str] = set()
-        self._first: dict[str, str] = {}
+        self._digests: dict[str, str] = {}  # SHA-256 to the source of its triple
+        self._owners: dict[str, str] = {}  # of several photos with the same bytes, the one that is no copy
+        self._judged: set[str] = set()
         self._keep = keep_duplicates
         self._seen: dict[str, Rejection | None] = {}
         self.rejections: dict[tuple[str, str], Rejection] = {}
         for triple in dataset.triples() if dataset else ():
-            self._digests.add(triple.sha256)
+            self._digests[triple.sha256] = triple.source
             self._remember(triple.key, int(triple.phash, 16), triple.group)
         lifted = RECONSIDERED | ({"near-duplicate"} if keep_duplicates else set())
         for rejection in dataset.rejections() if dataset else ():
             self.rejections[rejection.source, rejection.sha256] = rejection
         self._settled = {} if retry else {k: r for k, r in self.rejections.items() if r.reason not in lifted}
+
+    def expect(self, sources: Collection[str]) -> None:
+        """Tell what this run will see: a triple's own source is no copy, wherever it comes in the order."""
+        self._owners = {digest: source for digest, source in self._digests.items() if source in sources}
 
     def verdict(self, source: str, sha256: str) -> Kept | Rejection | None:
         """Return what was decided about a photo in an earlier run; None for a new one."""
@@ -95,15 +100,21 @@ class Memory:
         return arrival
 
     def still_rejected(self, rejection: Rejection) -> bool:
-        """Tell whether an earlier rejection stands: this run said the same of the photo, or did not see it."""
+        """Tell whether an earlier rejection stands: this run said the same of the photo, or did not see it.
+
+        That of a folder which could not be listed falls when this run saw anything in it.
+        """
+        if rejection.reason == "unreadable" and any(source.startswith(rejection.source + "/") for source in self._seen):
+            return False
         return self._seen.get(rejection.source, rejection) == rejection
 
     def _judge(self, loaded: Loaded) -> Arrival:
         source, digest = loaded.source, loaded.sha256
-        if digest in self._first:
-            return Rejection(source, digest, "identical", f"the same bytes as {self._first[digest]}")
         if digest:
-            self._first[digest] = source
+            owner = self._owners.setdefault(digest, source)
+            if owner != source or digest in self._judged:  # two names may be shown alike: see source_name
+                return Rejection(source, digest, "identical", f"the same bytes as {owner}")
+            self._judged.add(digest)
         if loaded.outcome is None:
             return Kept(source)
         if isinstance(loaded.outcome, Rejection):
@@ -135,6 +146,7 @@ def arrivals(folder: Path, paths: Sequence[Path], limits: Limits, memory: Memory
         return _load(path, source_name(path, folder), limits, memory)
 
     warnings.filterwarnings("ignore", module=r"PIL\.")  # they name no photo; what matters ends as a rejection
+    memory.expect({source_name(path, folder) for path in paths})
     for loaded in _ahead(load, paths):
         yield memory.judge(loaded)
 

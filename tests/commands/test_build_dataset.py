@@ -90,6 +90,26 @@ def test_a_moved_dataset_and_a_renamed_photo_redo_nothing(
     assert (again["made"], again["kept"]) == (0, 6)
 
 
+def test_a_copy_that_sorts_first_does_not_displace_the_photo(
+    segkit: Segkit, six_photos: Path, models: Models, tmp_path: Path
+) -> None:
+    """The copy is listed as identical, the triple keeps its source, and another run changes nothing."""
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    shutil.copytree(six_photos, photos)
+    options = ("--segmenter", models.oneformer, "--no-caption")
+    build(segkit, photos, out, *options)
+    shutil.copy(photos / "3.jpg", photos / "0 copy of 3.jpg")
+
+    added = build(segkit, photos, out, *options)
+    before = hashes(out)
+    again = build(segkit, photos, out, *options)
+
+    assert (added["kept"], added["rejected"]) == (6, {"identical": 1})
+    assert (again["kept"], again["rejected"]) == (6, {"identical": 1})
+    assert json.loads((out / ".segkit" / "rejected.jsonl").read_text())["source"] == "0 copy of 3.jpg"
+    assert hashes(out) == before
+
+
 def test_limit_skips_the_rest_and_the_numbers_add_up(
     segkit: Segkit, six_photos: Path, build_options: list[str], tmp_path: Path
 ) -> None:
