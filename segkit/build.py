@@ -17,7 +17,7 @@ from segkit.intake import Arrival, Candidate, Kept
 from segkit.models import tools as models
 from segkit.models.tools import Tools
 from segkit.settings import BuildSettings
-from segkit.unit import Finished, finish
+from segkit.unit import Finished, finish, record_drafting
 from segkit.writer import Writer
 
 UNIT = 32
@@ -106,6 +106,8 @@ def build_dataset(
                 finished: list[Finished] = []
                 if unit.candidates:
                     require_same_segmenter(target, tools())
+                    if drafting := tools().drafting:
+                        record_drafting(target, drafting)
                 for batch in finish(unit.candidates, tools, settings, shares):
                     finished += batch
                     outcome.made += len(batch)
@@ -125,7 +127,8 @@ def find_photos(folder: Path, output: Path, settings: BuildSettings) -> tuple[li
         UsageError: there is no such folder, it is a dataset, or it holds no photos.
     """
     if not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder. Expected a folder of photos.")
+        found = "a file" if folder.exists() else "no such folder"
+        raise UsageError(f"{folder}: {found}. Expected a folder of photos.")
     if not os.access(folder, os.R_OK | os.X_OK):
         raise UsageError(f"{folder} cannot be listed. Ask for the right to read it.")
     if (folder / ".segkit").is_dir():
@@ -171,14 +174,24 @@ def units(arrivals: Iterable[Arrival], memory: intake.Memory, outcome: Outcome, 
 
 
 def open_or_create(output: Path, settings: BuildSettings, tools: Callable[[], Tools]) -> Dataset:
-    """Open the dataset if there is one, else make it. Needs the lock.
+    """Open the dataset if there is one, else make it. Needs the lock. See open_same for the errors."""
+    target = open_same(output, settings)
+    if target:
+        return target
+    recorded = {name: getattr(settings, name) for name in (*FIXED, "split")}
+    return Dataset.create(output, Info(tools().palette, _identities(tools()), recorded))
+
+
+def open_same(output: Path, settings: BuildSettings) -> Dataset | None:
+    """Open the dataset that a build would go on with; None where it would make one.
 
     Raises:
         UsageError: the settings differ from those that the dataset was made with.
+        DatasetError: the output holds other things than a dataset.
     """
     if not (output / ".segkit" / "dataset.toml").exists():
-        recorded = {name: getattr(settings, name) for name in (*FIXED, "split")}
-        return Dataset.create(output, Info(tools().palette, _identities(tools()), recorded))
+        dataset.refuse_other_folder(output)
+        return None
     target = Dataset.open(output)
     for name in FIXED:
         before, now = target.info.settings.get(name, getattr(BuildSettings, name)), getattr(settings, name)

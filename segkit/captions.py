@@ -11,10 +11,10 @@ from PIL import Image
 from segkit.dataset import Dataset
 from segkit.errors import DatasetError, UsageError
 from segkit.models.tools import Drafting
-from segkit.prompts import Count
+from segkit.prompts import BUDGET, Count
 from segkit.settings import CaptionSettings
 from segkit.triple import PERSON, Triple
-from segkit.unit import style_of, with_draft
+from segkit.unit import record_drafting, style_of, with_draft
 
 UNIT = 32
 """Prompts whose record is written together."""
@@ -49,11 +49,11 @@ def draft(
     """
     style = style_of(settings)
     with dataset.writing():
-        wanted = [t for t in dataset.triples() if not t.prompt.human and (redo or not t.text)]
+        wanted = [t for t in dataset.triples() if not t.by_person and (redo or not t.text)]
         if not wanted:
             return 0
         drafting = load(settings)
-        _record(dataset, drafting)
+        record_drafting(dataset, drafting)
         broken: list[str] = []
         for start in range(0, len(wanted), UNIT):
             opened = _open(dataset, wanted[start : start + UNIT], broken)
@@ -99,6 +99,11 @@ def write(dataset: Dataset, texts: Iterable[tuple[str, str]], count: Count) -> i
         dataset.commit(changed.values())
         dataset.fold()
     return len(changed)
+
+
+def too_long(dataset: Dataset) -> int:
+    """Return how many prompts that a person wrote are longer than CLIP reads."""
+    return sum(triple.by_person and triple.tokens > BUDGET for triple in dataset.triples())
 
 
 def read_csv(path: Path) -> list[tuple[str, str]]:
@@ -172,14 +177,3 @@ def _open(dataset: Dataset, triples: list[Triple], broken: list[str]) -> list[tu
         except Exception:  # Pillow raises anything on damaged files
             broken.append(triple.file_name)
     return opened
-
-
-def _record(dataset: Dataset, drafting: Drafting) -> None:
-    info = dataset.info
-    models = {
-        **info.models,
-        "captioner": {"name": drafting.model, "revision": drafting.revision},
-        "tokenizer": {"name": drafting.tokenizer},
-    }
-    if models != info.models:
-        dataset.save_info(replace(info, models=models))

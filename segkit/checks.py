@@ -5,15 +5,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from io import BytesIO
 from itertools import chain
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
-from segkit import control, duplicates, prompts
+from segkit import control, duplicates, prompts, storage
 from segkit.dataset import Dataset
-from segkit.palette import UNLABELLED, Palette
+from segkit.palette import PROTOCOLS, UNLABELLED, Palette, load
 from segkit.problem import Problem
 from segkit.triple import SPLITS, Triple
 
@@ -25,8 +25,9 @@ _SPLIT = "Draw the splits anew with: segkit build-dataset PHOTOS -o {} --split v
 
 RULES = {
     "manifest-damaged": "every line of the manifest is a triple with files inside the dataset, named by its key",
-    "key-repeated": "every key stands once",
+    "key-repeated": "every key, and so every photo, stands once",
     "file-missing": "photo and map are there",
+    "file-changed": "photo and map are, byte for byte, the files that were stored",
     "file-damaged": "photo and map open whole",
     "size-differs": "photo and map have the recorded size, in multiples of 8",
     "map-not-indexed": "the map is an indexed PNG with the dataset's palette embedded",
@@ -34,12 +35,13 @@ RULES = {
     "classes-differ": "the recorded classes are those of the map",
     "coverage-low": f"at least {COVERAGE:.0%} of the map is labelled",
     "prompt-missing": "every triple has a prompt",
+    "tokens-differ": "the recorded number of tokens can be that of the prompt",
     "prompt-too-long": f"the prompt fits CLIP's {prompts.BUDGET} tokens",
     **{name: f"not so: {text}" for name, text in prompts.FLAGS.items()},
-    "photo-repeated": "no photo stands twice under different keys",
     "split-unknown": f"the split is one of {', '.join(SPLITS)}",
     "split-leak": "near-duplicates (a group) stay within one split",
     "split-near": "no photo looks like one of another group in another split",
+    "palette-differs": "the dataset's palette is the published one of its protocol",
     "orphan": "nothing lies in the dataset that the manifest does not name",
 }
 
@@ -84,6 +86,7 @@ def check(
         _repeated(triples),
         _splits(dataset, triples),
         _lookalikes(triples),
+        _palette(dataset),
         _orphans(dataset, triples),
     )
     return Checked(len(triples), sorted(problems, key=lambda problem: problem.severity))
@@ -112,21 +115,27 @@ def _read(dataset: Dataset, problems: list[Problem]) -> list[Triple]:
 def _files(dataset: Dataset, triple: Triple) -> Iterator[Problem]:
     """Look at the photo and the map of one triple."""
     pictures: list[Image.Image] = []
-    for name in (triple.file_name, triple.conditioning_image_file_name):
+    for name, sha256 in (
+        (triple.file_name, triple.photo_sha256),
+        (triple.conditioning_image_file_name, triple.map_sha256),
+    ):
         path = dataset.folder / name
         if not path.is_file():
             yield _error("file-missing", triple, f"{name} is not there", _AGAIN)
             continue
         try:
-            pictures.append(_open(path))
+            data = path.read_bytes()
+            if storage.sha256(data) != sha256:
+                yield _error("file-changed", triple, f"{name} is not the file that was stored", _AGAIN)
+            pictures.append(_open(data))
         except Exception as error:  # Pillow raises anything on damaged files
             yield _error("file-damaged", triple, f"{name} does not open ({type(error).__name__}: {error})", _AGAIN)
     if len(pictures) == 2:
         yield from _pictures(triple, pictures[0], pictures[1], dataset.info.palette)
 
 
-def _open(path: Path) -> Image.Image:
-    with Image.open(path, formats=("JPEG", "PNG")) as image:
+def _open(data: bytes) -> Image.Image:
+    with Image.open(BytesIO(data), formats=("JPEG", "PNG")) as image:
         image.load()
         return image
 
@@ -142,9 +151,11 @@ def _pictures(triple: Triple, photo: Image.Image, control_map: Image.Image, pale
     labels, off = control.read(control_map, palette)
     if off:
         yield _error("label-invalid", triple, f"{off:,} pixels of the map are no class of {palette.name}", _AGAIN)
-    present = {palette[index].name for index in np.unique(labels).tolist() if index != UNLABELLED}
-    if not off and present != {share.name for share in triple.classes}:
-        found = ", ".join(sorted(present ^ {share.name for share in triple.classes}))
+    pixels = zip(palette, control.count(labels), strict=False)
+    present = {(swatch.name, round(number / labels.size, 4)) for swatch, number in pixels if number}
+    recorded = {(share.name, share.share) for share in triple.classes}
+    if not off and (present != recorded or len(recorded) != len(triple.classes)):
+        found = ", ".join(sorted({name for name, _ in present ^ recorded})) or "classes that stand twice"
         yield _error("classes-differ", triple, f"map and record disagree on: {found}", _AGAIN)
     labelled = float((labels != UNLABELLED).mean())
     if labelled < COVERAGE:
@@ -160,23 +171,24 @@ def _prompts(dataset: Dataset, triples: Iterable[Triple], count: prompts.Count |
             yield Problem("prompt-missing", "warning", triple.key, f"{place}: no prompt.", edit)
             continue
         tokens = count(triple.text) if count else triple.tokens
+        if tokens < len(triple.text.split()) + 2:  # a word is one token at least
+            message = f"{place}: {tokens} tokens are recorded, which are too few for {triple.text[:60]!r}."
+            yield Problem("tokens-differ", "error", triple.key, message, edit)
         if tokens > prompts.BUDGET:
             message = f"{place}: {tokens} tokens, CLIP reads {prompts.BUDGET}; the rest would be cut off in silence."
             yield Problem("prompt-too-long", "error", triple.key, message, edit)
-        for flag in () if triple.prompt.human else triple.problems:
+        for flag in () if triple.by_person else triple.problems:
             if flag in prompts.FLAGS:
                 yield Problem(flag, "warning", triple.key, f"{place}: {prompts.FLAGS[flag]}: {triple.text!r}.", edit)
 
 
 def _repeated(triples: Iterable[Triple]) -> Iterator[Problem]:
-    seen: dict[tuple[str, str], Triple] = {}
+    seen: dict[str, Triple] = {}
     for triple in triples:
-        for rule, value in (("key-repeated", triple.key), ("photo-repeated", triple.sha256)):
-            before = seen.setdefault((rule, value), triple)
-            if before is triple or (rule == "photo-repeated" and before.key == triple.key):
-                continue
+        before = seen.setdefault(triple.key, triple)
+        if before is not triple:
             message = f"stands twice, from {before.source} and from {triple.source}"
-            yield _error(rule, triple, message, "Remove one of the two lines.")
+            yield _error("key-repeated", triple, message, "Remove one of the two lines.")
 
 
 def _splits(dataset: Dataset, triples: Iterable[Triple]) -> Iterator[Problem]:
@@ -207,6 +219,13 @@ def _lookalikes(triples: Iterable[Triple]) -> Iterator[Problem]:
         likeness.add(triple.key, phash)
 
 
+def _palette(dataset: Dataset) -> Iterator[Problem]:
+    protocol = dataset.info.settings.get("protocol")
+    if protocol in PROTOCOLS and dataset.info.palette.hash != load(PROTOCOLS[protocol]).hash:
+        message = f".segkit/dataset.toml: its palette is not that of {protocol}; every colour may mean another class."
+        yield Problem("palette-differs", "error", "dataset.toml", message, "Put a copy of it back, or build anew.")
+
+
 def _orphans(dataset: Dataset, triples: Iterable[Triple]) -> Iterator[Problem]:
     named = {name for triple in triples for name in (triple.file_name, triple.conditioning_image_file_name)}
     named.add("metadata.jsonl")
@@ -215,7 +234,8 @@ def _orphans(dataset: Dataset, triples: Iterable[Triple]) -> Iterator[Problem]:
         if path.is_dir() or name in named or any(part.startswith(".") for part in name.split("/")):
             continue  # what is hidden no reader of the dataset sees
         message = f"{name} belongs to no triple; a stray file can change what HF datasets reads."
-        yield Problem("orphan", "warning", name, message, "Delete it or move it away.")
+        cure = "Run segkit build-dataset again with the same photos, or delete it."
+        yield Problem("orphan", "error", name, message, cure)
 
 
 def _typed(dataset: Dataset) -> str:

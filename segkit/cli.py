@@ -47,6 +47,8 @@ def main() -> None:
         code = _explain(error, str(error), error.exit_code)
     except BrokenPipeError:
         code = 0
+    except OSError as error:
+        code = _explain(error, f"Cannot go on: {error}. Mend that and type the same again.", 2)
     except Exception as error:
         line = str(error).strip().partition("\n")[0]
         code = _explain(error, f"segkit failed: {type(error).__name__}: {line}. The same with -v shows where.", 2)

@@ -252,7 +252,7 @@ def refuse_other_folder(folder: Path) -> None:
 
 def _newer(old: Triple, new: Triple) -> Triple:
     """Return the new triple, with the old one's prompt if only that was written by a person."""
-    if not old.prompt.human or new.prompt.human:
+    if not old.by_person or new.prompt.human:
         return new
     return replace(new, text=old.text, tokens=old.tokens, prompt=old.prompt, problems=old.problems)
 

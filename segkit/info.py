@@ -70,6 +70,8 @@ def to_toml(info: Info) -> bytes:
 def _info(table: dict[str, Any]) -> Info:
     if not isinstance(table["settings"], dict) or not all(isinstance(each, dict) for each in table["models"].values()):
         raise TypeError("settings or models are no tables")
+    if not {"name", "revision"} <= table["models"]["segmenter"].keys():
+        raise TypeError("the segmenter has no name and revision")
     rows = enumerate(table["palette"]["classes"])
     swatches = (Swatch(index, row["name"], tuple(row["synonyms"]), parse(row["color"])) for index, row in rows)
     palette = Palette(table["palette"]["name"], tuple(swatches))

@@ -55,7 +55,7 @@ class PaletteReport:
     @property
     def has_findings(self) -> bool:
         """Whether anything but known quirks was found."""
-        return problem.counts(self.findings)
+        return problem.fails(self.findings)
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain values."""

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from segkit import intake
-from segkit.build import Progress, find_photos, limits
-from segkit.dataset import Dataset
+from segkit.build import Progress, find_photos, limits, open_same
 from segkit.errors import ModelError
 from segkit.intake import Candidate
 from segkit.models import tools as models
@@ -58,11 +57,11 @@ def plan(
     """Read and judge every photo as a build would, try the networks on a few, and extrapolate.
 
     Raises:
-        UsageError: no photos.
+        UsageError: no photos, or settings that differ from the dataset's.
+        DatasetError: the output holds other things.
     """
     paths, outcome = find_photos(folder, output, settings)
-    exists = (output / ".segkit" / "dataset.toml").exists()
-    memory = intake.Memory(Dataset.open(output) if exists else None, settings.keep_duplicates, settings.retry_rejected)
+    memory = intake.Memory(open_same(output, settings), settings.keep_duplicates, settings.retry_rejected)
     sizes: Counter[str] = Counter()
     trial: list[Candidate] = []
     started = time.monotonic()

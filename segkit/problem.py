@@ -11,7 +11,7 @@ class Problem:
     """A finding, ready to be printed or stored.
 
     Attributes:
-        rule: the short name of the rule that found it, such as "equal-colours" or "map-missing".
+        rule: the short name of the rule that found it, such as "equal-colours" or "file-missing".
         severity: "error" breaks the promise, "warning" deserves a look, "known" is a documented quirk of the
             shipped tables and never counts against the user.
         place: where: a file, a key, a line of a table, two class names.
@@ -30,6 +30,6 @@ class Problem:
         return asdict(self)
 
 
-def counts(problems: list[Problem]) -> bool:
+def fails(problems: list[Problem]) -> bool:
     """Tell whether any of the problems is the user's: everything but "known"."""
     return any(problem.severity != "known" for problem in problems)

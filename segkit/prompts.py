@@ -97,14 +97,15 @@ def flags(caption: str) -> tuple[str, ...]:
 
 
 def draft(caption: str, classes: Sequence[ClassShare], style: Style, count: Count) -> tuple[str, int, tuple[str, ...]]:
-    """Turn a caption into a prompt within the budget.
+    """Turn a caption into a prompt within the budget: the caption is cut, prefix and suffix stay if they can.
 
     Returns:
         The prompt, its length in tokens, and the flags (members of FLAGS).
     """
     found = flags(caption)
     text = compose(caption, classes, style)
-    short = shorten(text, count)
+    caption = shorten(caption, lambda part: count(compose(part, classes, style)))
+    short = shorten(compose(caption, classes, style), count)  # prefix and suffix alone may be too long
     if short != text:
         found = (*found, "prompt-cut")
     return short, count(short) if short else 0, found

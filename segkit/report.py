@@ -62,6 +62,7 @@ def _spread(dataset: Dataset, total: int) -> list[Triple]:
 
 def _page(dataset: Dataset, summary: Summary, shown: list[Triple]) -> str:
     models = "; ".join(f"{role} {names['name']}" for role, names in sorted(dataset.info.models.items()))
+    largest = list(summary.classes.items())[:15]
     colours = {swatch.name: swatch.hex for swatch in dataset.info.palette}
     estimated = " (estimated: CLIP's tokenizer was not to be had)" if summary.tokens_estimated else ""
     figures = "\n".join(_figure(dataset, triple) for triple in shown)
@@ -76,7 +77,7 @@ def _page(dataset: Dataset, summary: Summary, shown: list[Triple]) -> str:
 <p class="soft">Palette {escape(dataset.info.palette.name)}; {escape(models)}</p>
 <section class="numbers">
 <div><h2>Classes by share of pixels</h2>
-{_table((_swatch(colours[name]) + escape(name), f"{share:.1%}") for name, share in list(summary.classes.items())[:15])}
+{_table((_swatch(colours.get(name, "#000")) + escape(name), f"{share:.1%}") for name, share in largest)}
 </div>
 <div><h2>Prompts by tokens{estimated}</h2>
 {_table((escape(name), f"{count:,}") for name, count in summary.lengths.items())}
@@ -113,7 +114,7 @@ def _swatch(colour: str) -> str:
 def _figure(dataset: Dataset, triple: Triple) -> str:
     try:
         photo, control_map, overlay = _thumbnails(dataset, triple)
-    except OSError as error:
+    except Exception as error:  # Pillow raises anything on damaged files
         return f"<figure><figcaption>{escape(triple.source)}: {escape(str(error))}</figcaption></figure>"
     classes = ", ".join(f"{share.name} {share.share:.0%}" for share in triple.classes[:5] if share.share >= 0.005)
     flags = "".join(f" &middot; {escape(flag)}" for flag in triple.problems)

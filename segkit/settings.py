@@ -37,6 +37,13 @@ class CaptionSettings(ModelSettings):
     caption_tokens: Annotated[int, "Length of a caption, at most, in the captioner's tokens."] = 40
     beams: Annotated[int, "Width of the captioner's beam search; 1 is greedy."] = 1
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 1 <= self.caption_tokens <= 500:
+            raise UsageError(f"--caption-tokens {self.caption_tokens}: expected 1 to 500.")
+        if not 1 <= self.beams <= 16:
+            raise UsageError(f"--beams {self.beams}: expected 1 to 16.")
+
 
 @dataclass(frozen=True, kw_only=True)
 class BuildSettings(CaptionSettings):
@@ -53,12 +60,16 @@ class BuildSettings(CaptionSettings):
     photo_format: Annotated[Literal["jpg", "png"], "How photos are stored: JPEG quality 95 4:4:4, or PNG."] = "jpg"
     keep_duplicates: Annotated[bool, "Keep near-duplicates (in one group, so in one split)."] = False
     caption: Annotated[bool, "Draft prompts; --no-caption leaves them empty."] = True
-    split: Annotated[str, "Held-out shares by group, such as val=0.1 or val=0.1,test=0.05."] = ""
+    split: Annotated[
+        str, "Held-out shares by group, such as val=0.1 or val=0.1,test=0.05; val=0 lifts an earlier split."
+    ] = ""
     limit: Annotated[int, "Look at the first N photos only; 0 is all."] = 0
     retry_rejected: Annotated[bool, "Try photos again that were rejected before."] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not 0 < self.max_megapixels <= 1000:
+            raise UsageError(f"--max-megapixels {self.max_megapixels:g}: expected more than 0, up to 1000.")
         if self.size < 64 or self.size % 8:
             raise UsageError(f"--size {self.size}: expected a multiple of 8 from 64, such as 512 or 768.")
         if self.min_size < 8:

@@ -83,10 +83,14 @@ def _classes(shares: dict[str, float]) -> str:
     return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
 
 
-def captioned(drafted: int, written: int, folder: Path, as_json: bool) -> None:
+def captioned(drafted: int, written: int, too_long: int, folder: Path, as_json: bool) -> None:
     """Show how many prompts were set."""
     if as_json:
-        return console.json_object({"dataset": str(folder), "drafted": drafted, "written": written})
+        return console.json_object(
+            {"dataset": str(folder), "drafted": drafted, "written": written, "too_long": too_long}
+        )
+    if too_long:
+        console.line(f"{too_long:,} prompts of a person are over CLIP's 77 tokens. See: segkit check {folder}")
     if written:
         return console.line(f"{folder}: {written:,} prompts set as written by a person.")
     hint = "" if drafted else " Every triple has one (--redo-drafts drafts anew)."
@@ -95,6 +99,8 @@ def captioned(drafted: int, written: int, folder: Path, as_json: bool) -> None:
 
 def checked(result: "Checked", folder: Path, as_json: bool) -> None:
     """Show what the rules found."""
+    from segkit.checks import RULES
+
     if as_json:
         return console.json_object(
             {
@@ -105,7 +111,8 @@ def checked(result: "Checked", folder: Path, as_json: bool) -> None:
             }
         )
     if result.problems:
-        console.table("problems", ("rule", "number"), list(result.counts().items()))
+        rows = [(rule, number, RULES[rule]) for rule, number in result.counts().items()]
+        console.table("problems", ("broken rule", "number", "it says"), rows)
         console.problems(result.problems)
     errors = sum(problem.severity == "error" for problem in result.problems)
     verdict = "no problem" if not result.problems else f"{errors} errors, {len(result.problems) - errors} warnings"

@@ -55,7 +55,7 @@ def summarise(dataset: Dataset) -> Summary:
         flags.update(triple.problems)
     return Summary(
         triples=total,
-        classes={name: round(count / area, 4) for name, count in pixels.most_common()},
+        classes={name: round(count / max(area, 1), 4) for name, count in pixels.most_common()},
         lengths={name: lengths[name] for name in LENGTHS if lengths[name]},
         splits=dict(splits.most_common()),
         flags=dict(flags.most_common()),

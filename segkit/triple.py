@@ -1,5 +1,6 @@
 """One photo with its control map and its prompt: a line of metadata.jsonl."""
 
+import hashlib
 import math
 import re
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 from segkit.errors import DatasetError
 
 SPLITS = ("train", "val", "test")
+REVIEWS = ("open", "accepted", "rejected")
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,16 @@ class ClassShare:
 
 @dataclass(frozen=True)
 class Prompt:
-    """Who wrote the text: a model (with its revision), a person (human is True), or nobody (by is "nobody")."""
+    """Who wrote the text, and digest(text) of a draft, by which a later change by hand is noticed.
+
+    By: a model (with its revision), a person (human is True), or nobody (by is "nobody").
+    """
 
     by: str
     model: str
     revision: str
     human: bool
+    digest: str = ""
 
 
 NOBODY = Prompt("nobody", "", "", human=False)
@@ -78,6 +84,7 @@ class Triple:
         group: key of the first of its near-duplicates; a group never crosses splits.
         review: what a person decided: "open", "accepted" or "rejected".
         problems: names of the caption rules that flagged the text.
+        photo_sha256, map_sha256: of the two stored files, by which any later change is noticed.
     """
 
     file_name: str
@@ -97,20 +104,35 @@ class Triple:
     group: str
     review: str
     problems: tuple[str, ...]
+    photo_sha256: str = ""
+    map_sha256: str = ""
+
+    @property
+    def by_person(self) -> bool:
+        """Whether a person wrote the text, be it through segkit or straight into the manifest."""
+        typed_over = self.prompt.digest != digest(self.text) if self.prompt.digest else self.prompt.by == "nobody"
+        return self.prompt.human or (typed_over and bool(self.text))
 
     def to_json(self) -> dict[str, Any]:
-        """Return the line of metadata.jsonl: every key, each with one type."""
-        return asdict(self)
+        """Return the line of metadata.jsonl: every key, each with one type.
+
+        Lists that are mostly empty are written as words with blanks between: HF datasets takes the type of a column
+        from the first 10 MB, and a list that is empty all through them for a list of nothing.
+        """
+        record = asdict(self)
+        record["problems"] = " ".join(self.problems)
+        record["geometry"]["conversions"] = " ".join(self.geometry.conversions)
+        return record
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Triple":
         """Check and read a line of metadata.jsonl.
 
         Raises:
-            DatasetError: a key is missing, unknown or has another type; a hash is none; or a file name is not the
-                key's, so that no path in a manifest ever leads out of the dataset.
+            DatasetError: a key is missing, unknown or has another type or a value that cannot be; or a file name is
+                not the key's, so that no path in a manifest ever leads out of the dataset.
         """
-        triple = typed(cls, record)
+        triple = typed(cls, _split_words(record))
         for field, digits in (("key", 16), ("sha256", 64), ("phash", 16)):
             value = getattr(triple, field)
             if not re.fullmatch(f"[0-9a-f]{{{digits}}}", value):
@@ -121,7 +143,27 @@ class Triple:
         ):
             if getattr(triple, field) not in names:
                 raise DatasetError(f"{field} is {getattr(triple, field)!r}, expected {names[0]}")
+        if triple.key != triple.sha256[:16]:
+            raise DatasetError(f"key is {triple.key}, expected the beginning of sha256, {triple.sha256[:16]}")
+        if triple.review not in REVIEWS:
+            raise DatasetError(f"review is {triple.review!r}, expected {', '.join(REVIEWS)}")
         return triple
+
+
+def digest(text: str) -> str:
+    """Return the first 16 hex digits of a text's SHA-256."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _split_words(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn the fields that to_json writes as words back into lists; what has another type is left to be refused."""
+    words, geometry = record.get("problems"), record.get("geometry")
+    found = dict(record)
+    if isinstance(words, str):
+        found["problems"] = words.split()
+    if isinstance(geometry, dict) and isinstance(geometry.get("conversions"), str):
+        found["geometry"] = {**geometry, "conversions": geometry["conversions"].split()}
+    return found
 
 
 Record = TypeVar("Record")

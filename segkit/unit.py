@@ -8,12 +8,13 @@ from PIL import Image
 
 from segkit import control, prompts, splits
 from segkit.control import Labels
+from segkit.dataset import Dataset
 from segkit.intake import Candidate
 from segkit.models.tools import Drafting, Tools
 from segkit.palette import Palette
 from segkit.prompts import Style
 from segkit.settings import BuildSettings, CaptionSettings
-from segkit.triple import NOBODY, ClassShare, Prompt, Triple, map_name, photo_name
+from segkit.triple import NOBODY, ClassShare, Prompt, Triple, digest, map_name, photo_name
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def _triple(candidate: Candidate, classes: tuple[ClassShare, ...], split: str, p
 def with_draft(triple: Triple, caption: str, drafting: Drafting, style: Style) -> Triple:
     """Return the triple with a drafted prompt: composed, counted, cut where too long, flagged."""
     text, tokens, problems = prompts.draft(caption, triple.classes, style, drafting.count)
-    by = Prompt("model", drafting.model, drafting.revision, human=False)
+    by = Prompt("model", drafting.model, drafting.revision, human=False, digest=digest(text))
     return replace(triple, text=text, tokens=tokens, problems=problems, prompt=by)
 
 
@@ -115,3 +116,15 @@ def style_of(settings: CaptionSettings) -> Style:
         UsageError: the template is no template.
     """
     return Style(settings.prefix, settings.suffix, settings.template)
+
+
+def record_drafting(dataset: Dataset, drafting: Drafting) -> None:
+    """Note in the dataset who drafts its prompts and whose tokens are counted. Needs the lock."""
+    info = dataset.info
+    models = {
+        **info.models,
+        "captioner": {"name": drafting.model, "revision": drafting.revision},
+        "tokenizer": {"name": drafting.tokenizer},
+    }
+    if models != info.models:
+        dataset.save_info(replace(info, models=models))

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from types import TracebackType
 
 from segkit import storage
 from segkit.dataset import Dataset, Rejection
+from segkit.triple import Triple
 from segkit.unit import Finished
 
 
@@ -49,9 +51,10 @@ class Writer:
             self._under_way.result()
 
     def _write(self, finished: Sequence[Finished], rejections: Sequence[Rejection]) -> None:
-        list(self._encoders.map(self._write_pictures, finished))
-        self._dataset.commit([each.triple for each in finished], rejections)
+        self._dataset.commit(list(self._encoders.map(self._write_pictures, finished)), rejections)
 
-    def _write_pictures(self, each: Finished) -> None:
-        storage.write(self._dataset.folder / each.triple.file_name, each.photo_bytes())
-        storage.write(self._dataset.folder / each.triple.conditioning_image_file_name, each.map_bytes())
+    def _write_pictures(self, each: Finished) -> Triple:
+        photo, control_map = each.photo_bytes(), each.map_bytes()
+        storage.write(self._dataset.folder / each.triple.file_name, photo)
+        storage.write(self._dataset.folder / each.triple.conditioning_image_file_name, control_map)
+        return replace(each.triple, photo_sha256=storage.sha256(photo), map_sha256=storage.sha256(control_map))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from segkit import checks, control, palette
 from segkit.dataset import Dataset
@@ -71,20 +71,26 @@ def other_colours(control_map: Image.Image) -> Image.Image:
     return control_map
 
 
-def repeat_photo(folder: Path, lines: list[Line]) -> None:
-    """Add the first photo once more, under another key."""
-    key = "ab" * 8
-    again = {**lines[0], "key": key, "group": key, "file_name": f"images/ab/{key}.jpg"}
-    again["conditioning_image_file_name"] = f"maps/ab/{key}.png"
-    for name in ("file_name", "conditioning_image_file_name"):
-        (folder / again[name]).parent.mkdir(exist_ok=True)
-        shutil.copy(folder / lines[0][name], folder / again[name])
-    lines.append(again)
+def swap_colours(folder: Path, lines: list[Line]) -> None:
+    """Give wall and building each other's colours, in the dataset's own table, its hash included."""
+    dataset = Dataset.open(folder)
+    wall, building, *rest = dataset.info.palette
+    swapped = replace(wall, rgb=building.rgb), replace(building, rgb=wall.rgb), *rest
+    dataset.save_info(replace(dataset.info, palette=replace(dataset.info.palette, swatches=swapped)))
+
+
+def turned_by_exif(folder: Path, lines: list[Line]) -> None:
+    """Tell readers to turn the first photo."""
+    path = folder / lines[0]["file_name"]
+    with Image.open(path) as photo:
+        exif = photo.getexif()
+        exif[0x0112] = 3
+        photo.save(path, exif=exif, quality=95, subsampling=0)
 
 
 def flagged(name: str) -> Break:
     """Return what flags the first prompt, as a model's."""
-    model = {"by": "model", "model": "m", "revision": "1", "human": False}
+    model = {"by": "model", "model": "m", "revision": "1", "human": False, "digest": ""}
     return lambda folder, lines: lines[0].update(problems=[name], prompt=model)
 
 
@@ -120,14 +126,24 @@ BROKEN: dict[str, list[Break]] = {
         lambda folder, lines: repaint(folder, lines[0], other_label),
         lambda folder, lines: repaint(folder, lines[0], lambda found: Image.new("RGB", found.size, (1, 2, 3))),
     ],
-    "classes-differ": [lambda folder, lines: lines[0]["classes"].pop()],
+    "classes-differ": [
+        lambda folder, lines: lines[0]["classes"].pop(),
+        lambda folder, lines: lines[0]["classes"].append(lines[0]["classes"][0]),
+        lambda folder, lines: lines[0]["classes"][0].update(share=0.01),
+    ],
     "coverage-low": [lambda folder, lines: repaint(folder, lines[0], mostly_unlabelled)],
     "prompt-missing": [lambda folder, lines: lines[0].update(text=" ")],
     "prompt-too-long": [lambda folder, lines: lines[0].update(tokens=78)],
     "prompt-cut": [flagged("prompt-cut")],
     "prompt-empty": [flagged("prompt-empty")],
     "prompt-repeats": [flagged("prompt-repeats")],
-    "photo-repeated": [repeat_photo],
+    "tokens-differ": [lambda folder, lines: lines[0].update(text="word " * 90, tokens=12)],
+    "file-changed": [
+        turned_by_exif,
+        lambda folder, lines: repaint(folder, lines[0], lambda found: ImageOps.mirror(found)),
+        lambda folder, lines: shutil.copy(folder / lines[0]["file_name"], folder / lines[3]["file_name"]),
+    ],
+    "palette-differs": [swap_colours],
     "split-unknown": [lambda folder, lines: lines[0].update(split="training")],
     "split-leak": [
         lambda folder, lines: [lines[0].update(split="val"), lines[1].update(split="test", group=lines[0]["group"])]
@@ -142,7 +158,7 @@ BROKEN: dict[str, list[Break]] = {
     ],
 }
 WARNINGS = {name for name in checks.RULES if name.startswith("prompt-")} - {"prompt-too-long"}
-WARNINGS |= {"coverage-low", "split-near", "orphan"}
+WARNINGS |= {"coverage-low", "split-near"}
 
 
 def test_a_clean_dataset_has_no_problem(clean: Path) -> None:
@@ -176,13 +192,13 @@ def test_a_broken_rule_is_found(copy: Path, rule: str, break_it: Break) -> None:
 def test_paths_that_leave_the_dataset_are_never_opened(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A manifest from elsewhere cannot make the check read other files."""
     secret = copy.parent / "secret.jpg"
-    shutil.copy(next((copy / "images").rglob("*.jpg")), secret)
-    opened: list[Path] = []
+    secret.write_bytes(next((copy / "images").rglob("*.jpg")).read_bytes() + b"secret")
+    opened: list[bytes] = []
     really_open = checks._open
 
-    def watched(path: Path) -> Image.Image:
-        opened.append(path.resolve())
-        return really_open(path)
+    def watched(data: bytes) -> Image.Image:
+        opened.append(data)
+        return really_open(data)
 
     monkeypatch.setattr(checks, "_open", watched)
     damage(copy, lambda folder, lines: lines[0].update(file_name="../secret.jpg"))
@@ -192,7 +208,7 @@ def test_paths_that_leave_the_dataset_are_never_opened(copy: Path, monkeypatch: 
 
     assert found.counts()["manifest-damaged"] == 2
     assert len(opened) == 8
-    assert secret not in opened
+    assert secret.read_bytes() not in opened
 
 
 def test_a_finished_unit_that_is_not_folded_in_is_no_fault(copy: Path) -> None:

@@ -67,12 +67,17 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def drafted(triple: Triple, text: str) -> Triple:
     """Return the triple with a prompt that a model drafted."""
-    return replace(triple, text=text, tokens=5, prompt=Prompt("model", "m", "1", human=False))
+    return replace(triple, text=text, tokens=_tokens(text), prompt=Prompt("model", "m", "1", human=False))
 
 
 def written(triple: Triple, text: str) -> Triple:
     """Return the triple with a prompt that a person wrote."""
-    return replace(triple, text=text, tokens=5, prompt=PERSON)
+    return replace(triple, text=text, tokens=_tokens(text), prompt=PERSON)
+
+
+def _tokens(text: str) -> int:
+    """Return a number of tokens that a text may have, within the budget."""
+    return min(len(text.split()) + 2, 77)
 
 
 @pytest.fixture

@@ -68,7 +68,7 @@ def test_triples_arrive_whole_and_in_exact_colours(dataset: Dataset, tmp_path: P
             labels = np.asarray(stored)
         assert (np.asarray(row["conditioning_image"].convert("RGB")) == colours[labels]).all()
         assert row["image"].size == row["conditioning_image"].size == (triple.width, triple.height)
-        assert (row["text"], row["key"], row["problems"]) == (triple.text, triple.key, list(triple.problems))
+        assert (row["text"], row["key"], row["problems"]) == (triple.text, triple.key, " ".join(triple.problems))
         assert [ClassShare(**share) for share in row["classes"]] == list(triple.classes)
 
 
@@ -81,7 +81,9 @@ def test_any_number_of_lines_is_read(dataset: Dataset, tmp_path: Path, number: i
     for place in range(number):
         key = f"{place:016x}"
         names = photo_name(key, ".jpg"), map_name(key)
-        triple = replace(first, key=key, group=key, file_name=names[0], conditioning_image_file_name=names[1])
+        triple = replace(
+            first, key=key, sha256=key * 4, group=key, file_name=names[0], conditioning_image_file_name=names[1]
+        )
         triples.append(fill(triple) if place == number - 1 else empty(triple))
         for name, content in zip(names, data, strict=True):
             (dataset.folder / name).parent.mkdir(exist_ok=True, parents=True)
@@ -92,4 +94,4 @@ def test_any_number_of_lines_is_read(dataset: Dataset, tmp_path: Path, number: i
 
     lines = {row["key"]: row["problems"] for row in found.remove_columns(["image", "conditioning_image"])}
     assert len(lines) == number
-    assert lines[f"{number - 1:016x}"] == ["prompt-cut", "prompt-repeats"]
+    assert lines[f"{number - 1:016x}"] == "prompt-cut prompt-repeats"

@@ -97,7 +97,7 @@ def triple(key: str) -> Triple:
 def test_a_dataset_is_compared_with_its_own_palette(tmp_path: Path) -> None:
     """The maps of a dataset's triples are read with the palette that it records; a missing one is a finding."""
     coco = palette.load("coco_panoptic")
-    dataset = Dataset.create(tmp_path / "rooms", Info(coco, {}, {}))
+    dataset = Dataset.create(tmp_path / "rooms", Info(coco, {"segmenter": {"name": "m", "revision": "1"}}, {}))
     with dataset.writing():
         dataset.commit([triple("a" * 16), triple("b" * 16)])
     path = tmp_path / "rooms" / map_name("a" * 16)

@@ -148,3 +148,16 @@ def test_every_flag_is_explained() -> None:
     found = {flag for caption in drafts for flag in prompts.draft(caption, [], Style(), prompts.estimate)[2]}
 
     assert found == set(prompts.FLAGS)
+
+
+def test_a_long_caption_is_cut_before_prefix_and_suffix() -> None:
+    """What the user asks for around the caption stays; it is the caption that gives way."""
+    style = Style(prefix="photo of", suffix=", 35mm photograph", template="{caption}, {classes}")
+    caption = "a room with a wide window, " * 12
+
+    text, tokens, problems = prompts.draft(caption, [ClassShare("wall", 0.6, 0.9)], style, prompts.estimate)
+
+    assert text.startswith("photo of a room with a wide window")
+    assert text.endswith("wall, 35mm photograph")
+    assert tokens <= prompts.BUDGET
+    assert "prompt-cut" in problems

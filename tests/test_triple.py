@@ -12,10 +12,11 @@ from segkit.storage import to_line
 from segkit.triple import NOBODY, SPLITS, ClassShare, Geometry, Prompt, Triple, map_name, photo_name
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+WORD = st.sampled_from(["prompt-cut", "prompt-repeats", "icc-to-srgb", "alpha-over-white"])
 NUMBER = st.integers(0, 100_000)
 SHARE = st.floats(0, 1)
 GEOMETRY = st.builds(
-    Geometry, NUMBER, NUMBER, st.integers(1, 8), st.lists(TEXT, max_size=2).map(tuple), NUMBER, NUMBER, NUMBER, NUMBER
+    Geometry, NUMBER, NUMBER, st.integers(1, 8), st.lists(WORD, max_size=2).map(tuple), NUMBER, NUMBER, NUMBER, NUMBER
 )
 
 
@@ -29,7 +30,7 @@ def triples(draw: st.DrawFn) -> Triple:
         text=draw(TEXT),
         key=key,
         source=draw(TEXT),
-        sha256=f"{draw(st.integers(0, 2**256 - 1)):064x}",
+        sha256=f"{key}{draw(st.integers(0, 2**192 - 1)):048x}",
         phash=phash,
         width=draw(NUMBER),
         height=draw(NUMBER),
@@ -40,7 +41,7 @@ def triples(draw: st.DrawFn) -> Triple:
         split=draw(st.sampled_from(SPLITS)),
         group=key,
         review="open",
-        problems=tuple(draw(st.lists(TEXT, max_size=2))),
+        problems=tuple(draw(st.lists(WORD, max_size=2))),
     )
 
 
@@ -53,7 +54,7 @@ def record(**changes: Any) -> dict[str, Any]:
         text="",
         key=key,
         source="a.jpg",
-        sha256="cd" * 32,
+        sha256=key + "cd" * 24,
         phash="ef" * 8,
         width=64,
         height=64,
@@ -81,7 +82,9 @@ def test_a_triple_survives_the_manifest(triple: Triple) -> None:
         ({"width": "64"}, "width is '64', expected int"),
         ({"width": True}, "width is True, expected int"),
         ({"text": None}, "text is None, expected str"),
-        ({"problems": "prompt-cut"}, "problems is 'prompt-cut'"),
+        ({"problems": 3}, "problems is 3"),
+        ({"review": "maybe"}, "review is 'maybe', expected open, accepted, rejected"),
+        ({"sha256": "0" * 64}, "key is abababababababab, expected the beginning of sha256"),
         ({"problems": [1]}, "problems is 1, expected str"),
         ({"classes": {"wall": 1.0}}, "classes is {'wall': 1.0}"),
         ({"classes": [{"name": "wall", "share": 1, "confidence": 1.0}]}, "share is 1, expected float"),

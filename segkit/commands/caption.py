@@ -13,7 +13,10 @@ from segkit.settings import CaptionSettings
 @click.argument("dataset", type=click.Path(path_type=Path))
 @click.option("--only-missing", "redo", flag_value=False, default=False, help="Draft where there is none.  [default]")
 @click.option("--redo-drafts", "redo", flag_value=True, type=bool, help="Draft anew, but for what a person wrote.")
-@click.option("--edit", nargs=2, metavar="KEY TEXT", help="Set one prompt, as written by a person.")
+@click.option(
+    "--edit", "edits", nargs=2, multiple=True, metavar="KEY TEXT",
+    help="Set one prompt, as written by a person; may be given several times.",
+)  # fmt: skip
 @click.option(
     "--from-csv", type=click.Path(path_type=Path), metavar="FILE",
     help="Set prompts from a table with the columns key and text.",
@@ -23,7 +26,7 @@ from segkit.settings import CaptionSettings
 def command(
     dataset: Path,
     redo: bool,
-    edit: tuple[str, str] | None,
+    edits: tuple[tuple[str, str], ...],
     from_csv: Path | None,
     as_json: bool,
     **values: Any,
@@ -36,16 +39,16 @@ def command(
     from segkit.models import tokens, tools
 
     settings = take(CaptionSettings, values)
-    if redo and (edit or from_csv):
+    if redo and (edits or from_csv):
         raise UsageError("--redo-drafts drafts, --edit and --from-csv write. One at a time.")
     opened = Dataset.open(dataset)
-    if edit or from_csv:
-        texts = [*captions.read_csv(from_csv)] if from_csv else []
-        written = captions.write(opened, [*texts, edit] if edit else texts, tokens.counter(settings.tokenizer).count)
+    if edits or from_csv:
+        texts = [*(captions.read_csv(from_csv) if from_csv else ()), *edits]
+        written = captions.write(opened, texts, tokens.counter(settings.tokenizer).count)
         drafted = 0
     else:
         written = 0
         with progress("prompts") as advance:
             drafted = captions.draft(opened, settings, tools.load_drafting, redo=redo, progress=advance)
     report.write(opened)
-    show.captioned(drafted, written, dataset, as_json)
+    show.captioned(drafted, written, captions.too_long(opened), dataset, as_json)

@@ -144,6 +144,21 @@ def test_dry_run_without_weights_says_why_there_is_no_time(segkit: Segkit, six_p
     assert "segkit demo" in plan["reason"]
 
 
+def test_dry_run_refuses_what_a_build_refuses(
+    segkit: Segkit, six_photos: Path, build_options: list[str], tmp_path: Path
+) -> None:
+    """A foreign folder and other settings than the dataset's are told before the build."""
+    out, foreign = tmp_path / "out", tmp_path / "foreign"
+    build(segkit, six_photos, out, *build_options, "--limit", 2)
+    foreign.mkdir()
+    (foreign / "mine.txt").touch()
+
+    other_size = segkit("build-dataset", six_photos, "-o", out, *build_options, "--size", 256, "--dry-run")
+    other_folder = segkit("build-dataset", six_photos, "-o", foreign, *build_options, "--dry-run")
+
+    assert (other_size.code, other_folder.code) == (2, 2)
+
+
 def test_without_weights_and_network_the_error_says_what_to_do(
     segkit: Segkit, six_photos: Path, tmp_path: Path
 ) -> None:

@@ -250,3 +250,26 @@ def test_building_again_leaves_people_alone(segkit: Segkit, build_options: list[
     assert texts["001.png"] == "my own words"
     assert texts["002.png"].startswith("photo of")
     assert len(texts) == 3
+
+
+def test_words_typed_into_the_manifest_are_a_persons(segkit: Segkit, dataset: Dataset, draft: list[object]) -> None:
+    """Who changes a draft or an empty prompt straight in metadata.jsonl keeps it, whatever is drafted later."""
+    segkit("caption", dataset.folder, "--redo-drafts", *draft)
+    first, second, third, fourth = triples(dataset)
+    typed = [replace(second, text="typed over a draft"), replace(third, text="typed too", prompt=NOBODY)]
+    dataset.replace_all([first, *typed, fourth])
+
+    redone = segkit("caption", dataset.folder, "--redo-drafts", *draft, "--json")
+
+    assert json.loads(redone.out)["drafted"] == 1
+    assert [triple.text for triple in triples(dataset)][:3] == ["my own words", "typed over a draft", "typed too"]
+
+
+def test_several_edits_in_one_go(segkit: Segkit, dataset: Dataset) -> None:
+    """--edit may be given more than once; a prompt that CLIP will not read whole gets a word."""
+    keys = [triple.key for triple in triples(dataset)]
+
+    shown = segkit("caption", dataset.folder, "--edit", keys[2], "one", "--edit", keys[3], "word " * 90)
+
+    assert [triple.text for triple in triples(dataset)][2:] == ["one", ("word " * 90).strip()]
+    assert "1 prompts of a person are over CLIP's 77 tokens" in shown.out
