@@ -9,6 +9,9 @@ import click
 
 from segkit.problem import Problem
 
+NEVER_WRAPPED = ("map", "broken rule")
+"""Columns whose cells stand on one line, so that they can be copied; others give way."""
+
 WORST = 20
 """Problems that are listed one by one."""
 
@@ -40,7 +43,9 @@ def table(title: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> N
     shown = Table(title=title, title_justify="left")
     for place, name in enumerate(header):
         numeric = all(isinstance(row[place], int | float) for row in body)
-        shown.add_column(name, justify="right" if numeric and body else "left", overflow="fold")
+        shown.add_column(
+            name, justify="right" if numeric and body else "left", overflow="fold", no_wrap=name in NEVER_WRAPPED
+        )
     for row in body:
         shown.add_row(*(Text(_cell(cell)) for cell in row))
     Console().print(shown)

@@ -9,7 +9,12 @@ from segkit.commands.options import Command, json_option, settings_options, take
 from segkit.settings import BuildSettings
 
 
-@click.command("build-dataset", cls=Command, example="segkit build-dataset photos/ -o rooms --split val=0.1")
+@click.command(
+    "build-dataset",
+    cls=Command,
+    short_help="Turn photos into a dataset of checked triples.",
+    example="segkit build-dataset photos/ -o rooms --split val=0.1",
+)
 @click.argument("photos", type=click.Path(path_type=Path))
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="The dataset's folder.  [default: PHOTOS-dataset]"

@@ -9,7 +9,10 @@ from segkit.commands.options import Command, json_option, settings_options, take
 from segkit.settings import CaptionSettings
 
 
-@click.command("caption", cls=Command, example='segkit caption rooms --redo-drafts --template "{caption}, {classes}"')
+@click.command(
+    "caption", cls=Command, short_help="Draft prompts, or set those that a person wrote.",
+    example='segkit caption rooms --redo-drafts --template "{caption}, {classes}"',
+)  # fmt: skip
 @click.argument("dataset", type=click.Path(path_type=Path))
 @click.option("--only-missing", "redo", flag_value=False, default=False, help="Draft where there is none.  [default]")
 @click.option("--redo-drafts", "redo", flag_value=True, type=bool, help="Draft anew, but for what a person wrote.")

@@ -7,7 +7,7 @@ import click
 from segkit.commands.options import Command, json_option
 
 
-@click.command("check", cls=Command, example="segkit check rooms --json")
+@click.command("check", cls=Command, short_help="Run every rule over a dataset.", example="segkit check rooms --json")
 @click.argument("dataset", type=click.Path(path_type=Path))
 @click.option("--tokenizer", default="", help="Folder of CLIP's tokenizer, to count prompts anew.")
 @json_option

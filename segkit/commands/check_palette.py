@@ -5,7 +5,12 @@ import click
 from segkit.commands.options import Command, json_option
 
 
-@click.command("check-palette", cls=Command, example="segkit check-palette my_classes.csv --min-distance 12")
+@click.command(
+    "check-palette",
+    cls=Command,
+    short_help="Report clashing colours and off-palette pixels.",
+    example="segkit check-palette my_classes.csv --min-distance 12",
+)
 @click.argument("target", required=False)
 @click.option(
     "--min-distance", type=click.FloatRange(0, 442), default=10.0, show_default=True,

@@ -7,7 +7,7 @@ import click
 from segkit.commands.options import Command
 
 
-@click.command("demo", cls=Command, example="segkit demo")
+@click.command("demo", cls=Command, short_help="The whole way on rendered pictures, offline.", example="segkit demo")
 @click.argument("folder", type=click.Path(path_type=Path), default="segkit-demo")
 @click.option("--photos", default=24, show_default=True, type=click.IntRange(1, 1000), help="How many to render.")
 @click.pass_context

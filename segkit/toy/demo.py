@@ -28,8 +28,10 @@ def prepare(folder: Path, photos: int) -> BuildSettings:
             pictures.render(seed, _SIZES[seed % len(_SIZES)]).save(buffer, "JPEG", quality=92)
             storage.write(path, buffer.getvalue())
     models = folder / "models"
-    if not (models / "blip" / "processor_config.json").exists():  # what is written last
+    if not models.exists():
+        unfinished = folder / "models.part"
         with hub.quiet():
-            untrained.write_oneformer(models / "oneformer", palette.load("ade20k"))
-            untrained.write_blip(models / "blip")
+            untrained.write_oneformer(unfinished / "oneformer", palette.load("ade20k"))
+            untrained.write_blip(unfinished / "blip")
+        unfinished.rename(models)
     return BuildSettings(segmenter=str(models / "oneformer"), captioner=str(models / "blip"), caption_tokens=12)
