@@ -207,8 +207,13 @@ def require_same_segmenter(target: Dataset, tools: Tools) -> None:
     """Refuse to mix the maps of two segmenters in one dataset.
 
     Raises:
-        DatasetError: the dataset's maps were made by another one.
+        DatasetError: the dataset's maps were made by another one, or its palette was changed.
     """
+    if target.info.palette.hash != tools.palette.hash:
+        raise DatasetError(
+            f"{target.folder} has another palette than {tools.palette.name}; one colour would mean two classes. "
+            f"See: segkit check {target.folder}"
+        )
     before = target.info.models["segmenter"]
     if before["revision"] != tools.revision:
         raise DatasetError(

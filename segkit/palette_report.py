@@ -1,5 +1,6 @@
 """What check-palette finds: in a palette table, a control map, a folder of maps or a dataset."""
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -174,7 +175,7 @@ def _read_map(file: Path, name: str, table: Palette) -> MapReport | Problem:
     if not file.is_file():  # opening a named pipe would block for ever
         return unreadable("is no file" if file.exists() else "is not there")
     try:
-        with Image.open(file, formats=FORMATS) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(file, formats=FORMATS) as image:
             labels, off = control.read(image, table)
     except Exception as error:  # Pillow raises anything on damaged files
         return unreadable(f"does not open ({type(error).__name__}: {error})")

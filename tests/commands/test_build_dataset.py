@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import Models, Segkit
+from tests.test_checks import swap_colours
 
 
 def hashes(folder: Path) -> dict[str, bytes]:
@@ -208,6 +209,23 @@ def test_another_segmenter_is_refused(
 
     assert refused.code == 2
     assert "Pass the same --segmenter" in refused.err
+
+
+def test_a_dataset_whose_palette_was_changed_takes_no_new_photos(
+    segkit: Segkit, six_photos: Path, models: Models, tmp_path: Path
+) -> None:
+    """Colours swapped by hand in dataset.toml, hash and all, are noticed before a map is painted."""
+    out = tmp_path / "out"
+    options = ("--segmenter", models.oneformer, "--no-caption")
+    build(segkit, six_photos, out, *options, "--limit", 2)
+    swap_colours(out, [])
+    before = hashes(out)
+
+    refused = segkit("build-dataset", six_photos, "-o", out, *options)
+
+    assert refused.code == 2
+    assert "another palette" in refused.err
+    assert hashes(out) == before
 
 
 def test_prompts_are_put_together_as_asked(
