@@ -92,6 +92,7 @@ class Dataset:
             DatasetError: a line of its lists is damaged.
         """
         with locked(self.folder):
+            self.info = common.read(self.hidden / "dataset.toml")  # another process may have changed it meanwhile
             self.recover()
             list(self.rejections())  # damage is to be found before the work, not after it
             yield

@@ -249,3 +249,14 @@ def test_every_line_has_every_key_with_one_type(dataset: Dataset) -> None:
 
     assert len(lines) == 5
     assert all(types(line) == types(lines[0]) for line in lines)
+
+
+def test_what_another_process_recorded_meanwhile_is_kept(dataset: Dataset) -> None:
+    """A dataset that was opened before a second process changed its settings takes them over with the lock."""
+    other = Dataset.open(dataset.folder)
+    other.save_info(replace(other.info, settings={**other.info.settings, "split": "val=0.5"}))
+
+    with dataset.writing():
+        dataset.save_info(replace(dataset.info, models={**dataset.info.models, "tokenizer": {"name": "estimate"}}))
+
+    assert Dataset.open(dataset.folder).info.settings["split"] == "val=0.5"
