@@ -17,7 +17,7 @@ from segkit.intake import Arrival, Candidate, Kept
 from segkit.models import tools as models
 from segkit.models.tools import Tools
 from segkit.settings import BuildSettings
-from segkit.unit import Finished, finish, record_drafting
+from segkit.unit import Finished, finish, record_models
 from segkit.writer import Writer
 
 UNIT = 32
@@ -107,11 +107,11 @@ def build_dataset(
                 if unit.candidates:
                     require_same_segmenter(target, tools())
                     if drafting := tools().drafting:
-                        record_drafting(target, drafting)
-                for batch in finish(unit.candidates, tools, settings, shares):
-                    finished += batch
-                    outcome.made += len(batch)
-                    progress(outcome)
+                        record_models(target, drafting.identities)
+                    for batch in finish(unit.candidates, tools(), settings, shares):
+                        finished += batch
+                        outcome.made += len(batch)
+                        progress(outcome)
                 writer.write(finished, unit.rejections)
         target.fold()
         target.keep_rejections(memory.still_rejected)
@@ -179,7 +179,7 @@ def open_or_create(output: Path, settings: BuildSettings, tools: Callable[[], To
     if target:
         return target
     recorded = {name: getattr(settings, name) for name in (*FIXED, "split")}
-    return Dataset.create(output, Info(tools().palette, _identities(tools()), recorded))
+    return Dataset.create(output, Info(tools().palette, tools().identities, recorded))
 
 
 def open_same(output: Path, settings: BuildSettings) -> Dataset | None:
@@ -220,11 +220,3 @@ def require_same_segmenter(target: Dataset, tools: Tools) -> None:
             f"{target.folder} was segmented by {before['name']} ({before['revision']}), not by {tools.model} "
             f"({tools.revision}). Pass the same --segmenter, or name another folder."
         )
-
-
-def _identities(tools: Tools) -> dict[str, dict[str, str]]:
-    found = {"segmenter": {"name": tools.model, "revision": tools.revision}}
-    if tools.drafting:
-        found["captioner"] = {"name": tools.drafting.model, "revision": tools.drafting.revision}
-        found["tokenizer"] = {"name": tools.drafting.tokenizer}
-    return found

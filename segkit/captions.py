@@ -14,7 +14,7 @@ from segkit.models.tools import Drafting
 from segkit.prompts import BUDGET, Count
 from segkit.settings import CaptionSettings
 from segkit.triple import PERSON, Triple
-from segkit.unit import record_drafting, style_of, with_draft
+from segkit.unit import record_models, with_draft
 
 UNIT = 32
 """Prompts whose record is written together."""
@@ -47,13 +47,13 @@ def draft(
     Raises:
         DatasetError: photos that do not open; the others are done.
     """
-    style = style_of(settings)
+    style = settings.style()
     with dataset.writing():
         wanted = [t for t in dataset.triples() if not t.by_person and (redo or not t.text)]
         if not wanted:
             return 0
         drafting = load(settings)
-        record_drafting(dataset, drafting)
+        record_models(dataset, drafting.identities)
         broken: list[str] = []
         for start in range(0, len(wanted), UNIT):
             opened = _open(dataset, wanted[start : start + UNIT], broken)

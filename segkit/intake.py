@@ -12,6 +12,7 @@ from segkit import duplicates, photos, storage
 from segkit.dataset import Dataset, Rejection
 from segkit.errors import PhotoError
 from segkit.photos import Limits, Photo
+from segkit.triple import key_of
 
 AHEAD = 24
 """Photos decoded before they are needed: enough to keep a network busy, some tens of megabytes."""
@@ -132,11 +133,6 @@ class Memory:
         self._likeness.add(key, phash)
         if group != key:
             self._groups[key] = group
-
-
-def key_of(sha256: str) -> str:
-    """Return a photo's key: the first 16 hex digits of its SHA-256."""
-    return sha256[:16]
 
 
 def arrivals(folder: Path, paths: Sequence[Path], limits: Limits, memory: Memory) -> Iterator[Arrival]:

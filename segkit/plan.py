@@ -100,7 +100,7 @@ def _measure(
     stored = 0
     for candidate in trial:
         started = time.monotonic()
-        for batch in finish([candidate], lambda: tools, settings, {}):
+        for batch in finish([candidate], tools, settings, {}):
             stored += sum(len(each.photo_bytes()) + len(each.map_bytes()) for each in batch)
         times.append(time.monotonic() - started)
     return min(times), stored / len(trial), ""

@@ -1,9 +1,12 @@
 """The settings of each command, declared once: a field is the option, the key in TOML and the documentation."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from segkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from segkit.prompts import Style
 
 MODEL_HELP = "a folder, a hub id or a short name"
 
@@ -43,6 +46,17 @@ class CaptionSettings(ModelSettings):
             raise UsageError(f"--caption-tokens {self.caption_tokens}: expected 1 to 500.")
         if not 1 <= self.beams <= 16:
             raise UsageError(f"--beams {self.beams}: expected 1 to 16.")
+        self.style()
+
+    def style(self) -> "Style":
+        """Return how prompts are made.
+
+        Raises:
+            UsageError: the template is no template.
+        """
+        from segkit.prompts import Style  # not needed to show the options
+
+        return Style(self.prefix, self.suffix, self.template)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +92,6 @@ class BuildSettings(CaptionSettings):
             raise UsageError(f"--min-confidence {self.min_confidence:g}: expected 0 up to 1.")
         if self.limit < 0:
             raise UsageError(f"--limit {self.limit}: expected 0 (all) or more.")
-        from segkit import prompts, splits  # not needed to show the options
+        from segkit import splits  # not needed to show the options
 
         splits.shares(self.split)
-        prompts.Style(self.prefix, self.suffix, self.template)

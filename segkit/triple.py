@@ -1,6 +1,5 @@
 """One photo with its control map and its prompt: a line of metadata.jsonl."""
 
-import hashlib
 import math
 import re
 from collections.abc import Mapping
@@ -8,6 +7,7 @@ from dataclasses import asdict, dataclass, is_dataclass
 from functools import cache
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
+from segkit import storage
 from segkit.errors import DatasetError
 
 SPLITS = ("train", "val", "test")
@@ -143,8 +143,8 @@ class Triple:
         ):
             if getattr(triple, field) not in names:
                 raise DatasetError(f"{field} is {getattr(triple, field)!r}, expected {names[0]}")
-        if triple.key != triple.sha256[:16]:
-            raise DatasetError(f"key is {triple.key}, expected the beginning of sha256, {triple.sha256[:16]}")
+        if triple.key != key_of(triple.sha256):
+            raise DatasetError(f"key is {triple.key}, expected the beginning of sha256, {key_of(triple.sha256)}")
         if triple.review not in REVIEWS:
             raise DatasetError(f"review is {triple.review!r}, expected {', '.join(REVIEWS)}")
         return triple
@@ -152,7 +152,7 @@ class Triple:
 
 def digest(text: str) -> str:
     """Return the first 16 hex digits of a text's SHA-256."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return storage.sha256(text.encode("utf-8", "surrogatepass"))[:16]
 
 
 def _split_words(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -195,6 +195,11 @@ def _value(hint: Any, value: Any, field: str) -> Any:
     if get_origin(hint) is tuple and isinstance(value, list | tuple):
         return tuple(_value(get_args(hint)[0], each, field) for each in value)
     raise DatasetError(f"{field} is {value!r}, expected {getattr(hint, '__name__', hint)}")
+
+
+def key_of(sha256: str) -> str:
+    """Return a photo's key: the first 16 hex digits of its SHA-256."""
+    return sha256[:16]
 
 
 def photo_name(key: str, suffix: str) -> str:

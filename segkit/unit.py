@@ -1,6 +1,6 @@
 """One unit of work: photos become finished triples, not yet written."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
 
@@ -13,7 +13,7 @@ from segkit.intake import Candidate
 from segkit.models.tools import Drafting, Tools
 from segkit.palette import Palette
 from segkit.prompts import Style
-from segkit.settings import BuildSettings, CaptionSettings
+from segkit.settings import BuildSettings
 from segkit.triple import NOBODY, ClassShare, Prompt, Triple, digest, map_name, photo_name
 
 
@@ -42,7 +42,7 @@ class Finished:
 
 def finish(
     candidates: Sequence[Candidate],
-    tools: Callable[[], Tools],
+    tools: Tools,
     settings: BuildSettings,
     shares: dict[str, float],
 ) -> Iterator[list[Finished]]:
@@ -50,19 +50,17 @@ def finish(
 
     Args:
         candidates: photos of any sizes.
-        tools: the networks; asked for only when there is a photo.
+        tools: the networks.
         settings: how confident pixels must be, how prompts are made, how photos are stored.
         shares: held-out share by split.
     """
-    style = style_of(settings)
-    for batch in _same_size(candidates, tools().batch if candidates else 1):
+    style, table, drafting = settings.style(), tools.palette, tools.drafting
+    for batch in _same_size(candidates, tools.batch):
         images = [candidate.photo.image for candidate in batch]
-        segmentations = tools()(images)
-        drafting = tools().drafting
+        segmentations = tools(images)
         captions = drafting(images) if drafting else [""] * len(batch)
         finished = []
         for candidate, found, caption in zip(batch, segmentations, captions, strict=True):
-            table = tools().palette
             labels, classes = control.summarise(found.labels, found.confidence, table, settings.min_confidence)
             triple = _triple(candidate, classes, splits.assign(candidate.group, shares), settings.photo_format)
             if drafting:
@@ -109,22 +107,9 @@ def with_draft(triple: Triple, caption: str, drafting: Drafting, style: Style) -
     return replace(triple, text=text, tokens=tokens, problems=problems, prompt=by)
 
 
-def style_of(settings: CaptionSettings) -> Style:
-    """Return how prompts are made.
-
-    Raises:
-        UsageError: the template is no template.
-    """
-    return Style(settings.prefix, settings.suffix, settings.template)
-
-
-def record_drafting(dataset: Dataset, drafting: Drafting) -> None:
-    """Note in the dataset who drafts its prompts and whose tokens are counted. Needs the lock."""
+def record_models(dataset: Dataset, identities: dict[str, dict[str, str]]) -> None:
+    """Note in the dataset which networks worked on it last, by role. Needs the lock."""
     info = dataset.info
-    models = {
-        **info.models,
-        "captioner": {"name": drafting.model, "revision": drafting.revision},
-        "tokenizer": {"name": drafting.tokenizer},
-    }
+    models = {**info.models, **identities}
     if models != info.models:
         dataset.save_info(replace(info, models=models))

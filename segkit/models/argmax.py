@@ -43,9 +43,7 @@ def candidates(scores: "Tensor") -> "Tensor":
         return functional.max_pool2d(functional.pad(plane[None], (1, 0, 1, 0), mode="replicate"), 2, 1)[0]
 
     best = scores.argmax(0)  # (h, w)
-    corners = torch.stack(
-        [best[_at(corner, best)] for corner in _CORNERS]
-    )  # (4, h, w): the classes of a cell's corners
+    corners = torch.stack([best[_at(corner, best)] for corner in _CORNERS])  # (4, h, w): classes of a cell's corners
     lowest = torch.stack([scores[corners, *_at(corner, best)] for corner in _CORNERS]).amin(0)  # (4, h, w)
     bound, place = lowest.max(0)  # (h, w): some class attains at least this everywhere in the cell
     leader = corners.gather(0, place[None])[0]

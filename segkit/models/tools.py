@@ -31,6 +31,14 @@ class Drafting:
     tokenizer: str = "estimate"
     batch: int = 1
 
+    @property
+    def identities(self) -> dict[str, dict[str, str]]:
+        """Who drafts and whose tokens are counted, as Info.models has them."""
+        return {
+            "captioner": {"name": self.model, "revision": self.revision},
+            "tokenizer": {"name": self.tokenizer},
+        }
+
     def __call__(self, photos: Sequence[Image.Image]) -> list[str]:
         """Caption photos, in batches that fit."""
         from segkit.models import batches
@@ -54,6 +62,12 @@ class Tools:
     model: str = ""
     revision: str = ""
     batch: int = 1
+
+    @property
+    def identities(self) -> dict[str, dict[str, str]]:
+        """Which networks these are, as Info.models has them."""
+        drafting = self.drafting.identities if self.drafting else {}
+        return {"segmenter": {"name": self.model, "revision": self.revision}, **drafting}
 
     def __call__(self, photos: Sequence[Image.Image]) -> list[Segmentation]:
         """Segment photos of one size, in batches that fit."""
