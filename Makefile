@@ -21,7 +21,7 @@ fix: $(INSTALLED)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-# The built wheel works outside the checkout, with the palettes in it.
+# The built wheel works outside the checkout, with the palettes and the toy world's networks in it.
 wheel: $(INSTALLED)
 	sh .ci/wheel
 

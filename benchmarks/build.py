@@ -27,7 +27,7 @@ from segkit.models import batches, device, hub
 from segkit.models.segment import NeuralSegmenter
 from segkit.models.tools import Tools
 from segkit.settings import BuildSettings
-from segkit.toy import pictures, untrained
+from segkit.toy import networks, world
 
 SIZE = (1280, 960)
 
@@ -108,7 +108,7 @@ def render(folder: Path, count: int) -> list[Path]:
     folder.mkdir(exist_ok=True)
     paths = [folder / f"{number:04}.jpg" for number in range(count)]
     for number, path in enumerate(paths):
-        pictures.render(number, SIZE).save(path, quality=92)
+        world.scene(number, (640, 480)).photo.resize(SIZE).save(path, quality=92)
     return paths
 
 
@@ -124,7 +124,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         with hub.quiet():
-            small = untrained.write_oneformer(place / "small", palette.load("ade20k"))
+            small = networks.write(place / "small", networks.oneformer(palette.load("ade20k")))
         tiny = chosen.folder / "oneformer"
         print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, {SIZE[0]}x{SIZE[1]}")
         for case in (

@@ -9,16 +9,16 @@ from pathlib import Path
 
 from segkit import palette
 from segkit.models import hub
-from segkit.toy import untrained
+from segkit.toy import networks
 
 
 def write(folder: Path) -> None:
     """Write folder/oneformer (49 M weights) and folder/blip (225 M weights); what is there already stays."""
     with hub.quiet():
         if not (folder / "oneformer" / "processor_config.json").exists():
-            untrained.write_oneformer(folder / "oneformer", palette.load("ade20k"), untrained.FULL)
+            networks.write(folder / "oneformer", networks.oneformer(palette.load("ade20k"), networks.FULL))
         if not (folder / "blip" / "processor_config.json").exists():
-            untrained.write_blip(folder / "blip", untrained.FULL)
+            networks.write(folder / "blip", networks.blip(scale=networks.FULL))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from PIL import Image
 
 from segkit import palette
 from segkit.models import hub
-from segkit.toy import pictures, untrained
+from segkit.toy import networks, world
 
 NUMBERS = (200, 2000)
 
@@ -26,7 +26,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         with hub.quiet():
-            model = untrained.write_oneformer(place / "oneformer", palette.load("ade20k"))
+            model = networks.write(place / "oneformer", networks.oneformer(palette.load("ade20k")))
         peaks = {}
         for number in NUMBERS:
             photos = place / f"photos-{number}"
@@ -43,7 +43,7 @@ def main() -> None:
 def render(folder: Path, number: int) -> None:
     """Render photos; --keep-duplicates takes them all."""
     folder.mkdir()
-    scenes = [np.asarray(pictures.render(seed, (256, 192))) for seed in range(50)]
+    scenes = [np.asarray(world.scene(seed, (256, 192)).photo) for seed in range(50)]
     for place in range(number):
         noise = np.random.default_rng(place).integers(0, 6, (192, 256, 1), np.uint8)
         Image.fromarray(np.minimum(scenes[place % 50], 249) + noise).save(folder / f"{place:05}.jpg", quality=90)

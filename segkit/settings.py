@@ -30,7 +30,7 @@ class ModelSettings:
 class CaptionSettings(ModelSettings):
     """How prompts are drafted."""
 
-    captioner: Annotated[str, f"The captioning model: {MODEL_HELP} (blip-base, blip-large, blip2)."] = (
+    captioner: Annotated[str, f"The captioning model: {MODEL_HELP} (blip-base, blip-large, blip2, toy)."] = (
         "Salesforce/blip-image-captioning-base"
     )
     prefix: Annotated[str, "Text before each drafted prompt."] = ""
@@ -64,7 +64,7 @@ class BuildSettings(CaptionSettings):
     """How photos become triples."""
 
     segmenter: Annotated[
-        str, f"The segmentation model: {MODEL_HELP} (oneformer-large, oneformer-tiny, segformer-b5, ...)."
+        str, f"The segmentation model: {MODEL_HELP} (oneformer-large, oneformer-tiny, segformer-b5, ..., toy)."
     ] = "shi-labs/oneformer_ade20k_swin_large"
     protocol: Annotated[Literal["ade20k", "coco"], "The palette: ADE20K-150, or COCO panoptic-133."] = "ade20k"
     size: Annotated[int, "Short side of the stored photo and map, in pixels; never enlarged."] = 512

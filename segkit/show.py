@@ -11,9 +11,11 @@ if TYPE_CHECKING:  # check-palette must not load what the other commands need
     from segkit.palette_report import PaletteReport
     from segkit.plan import Plan
     from segkit.summary import Summary
+    from segkit.toy.demo import Verdict
 
 WORST_MAPS = 20
 CLASSES = 12
+COMPARED = 3
 
 
 def outcome(result: "Outcome", summary: "Summary", folder: Path, page: Path, as_json: bool) -> None:
@@ -117,3 +119,21 @@ def checked(result: "Checked", folder: Path, as_json: bool) -> None:
     errors = sum(problem.severity == "error" for problem in result.problems)
     verdict = "no problem" if not result.problems else f"{errors} errors, {len(result.problems) - errors} warnings"
     return console.line(f"{folder}: {result.triples:,} triples, {verdict}.")
+
+
+def verdict(result: "Verdict", folder: Path, sheet: Path, page: Path) -> None:
+    """Show how right the demo's dataset is, and what comes next."""
+    console.table(
+        "captions, and what is true", ("photo", "drafted prompt", "true sentence"), result.captions[:COMPARED]
+    )
+    worst = sorted(result.maps.iou.items(), key=lambda found: found[1])
+    names = ", ".join(f"{name} {share:.2f}" for name, share in worst[:3])
+    console.line(
+        f"Control maps beside the truth of {result.maps.scenes} photos that the networks were not trained on: "
+        f"mIoU {result.maps.miou:.3f}, {result.maps.accuracy:.1%} of the pixels right; least right: {names}."
+    )
+    console.line(f"Open {page.resolve()} in a browser, or look at {sheet}: photo, control map and prompt.")
+    console.line("These networks know the toy world only. For your own photos:")
+    console.line("  segkit build-dataset photos/ -o my-dataset  # downloads OneFormer and BLIP where missing")
+    console.line("  segkit check my-dataset")
+    console.line(f'  segkit caption {folder} --edit KEY "words of your own"')

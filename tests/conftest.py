@@ -1,4 +1,4 @@
-"""What tests share: small networks of the real architectures, rendered photos, and the command line in this process."""
+"""What tests share: the toy world's photos and networks, and the command line in this process."""
 
 import os
 import sys
@@ -16,7 +16,7 @@ os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="segkit-tests-hf-")
 
 @dataclass(frozen=True)
 class Models:
-    """Folders with small networks of random weights."""
+    """Folders of the networks that segkit ships, trained on the toy world, and of a CLIP tokenizer."""
 
     oneformer: Path
     blip: Path
@@ -37,28 +37,23 @@ Segkit = Callable[..., Result]
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
-    """OneFormer (ADE labels), BLIP and a CLIP tokenizer, small and untrained."""
-    from segkit import palette
+    """The shipped OneFormer (ADE labels) and BLIP, and a CLIP tokenizer that takes every letter for a token."""
     from segkit.models import hub
-    from segkit.toy import untrained
+    from segkit.toy import networks
 
-    folder = tmp_path_factory.mktemp("models")
     with hub.quiet():
-        return Models(
-            untrained.write_oneformer(folder / "oneformer", palette.load("ade20k")),
-            untrained.write_blip(folder / "blip"),
-            untrained.write_clip_tokenizer(folder / "clip"),
-        )
+        clip = networks.write_clip_tokenizer(tmp_path_factory.mktemp("models") / "clip")
+    return Models(hub.toy_folder() / "segmenter", hub.toy_folder() / "captioner", clip)
 
 
 @pytest.fixture(scope="session")
 def six_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of six rendered photos in three sizes. Do not change it."""
-    from segkit.toy import pictures
+    from segkit.toy import world
 
     folder = tmp_path_factory.mktemp("six photos")
     for seed in range(6):
-        pictures.render(seed, ((640, 480), (480, 640), (560, 400))[seed % 3]).save(folder / f"{seed}.jpg", quality=92)
+        world.scene(seed, ((640, 480), (480, 640), (560, 400))[seed % 3]).photo.save(folder / f"{seed}.jpg", quality=92)
     return folder
 
 
@@ -80,8 +75,5 @@ def segkit(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture(scope="session")
 def build_options(models: Models) -> list[str]:
-    """The options that make build-dataset use the small networks."""
-    return [
-        *("--segmenter", str(models.oneformer), "--captioner", str(models.blip)),
-        *("--tokenizer", str(models.clip), "--caption-tokens", "6"),
-    ]
+    """The options that make build-dataset use the shipped networks, and count letters, so that long prompts are cut."""
+    return ["--segmenter", "toy", "--captioner", "toy", "--tokenizer", str(models.clip), "--caption-tokens", "6"]

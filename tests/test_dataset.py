@@ -16,7 +16,7 @@ from segkit.errors import DatasetError
 from segkit.models.segment import Segmentation
 from segkit.models.tools import Tools
 from segkit.settings import BuildSettings
-from segkit.toy import pictures
+from segkit.toy import world
 from segkit.triple import PERSON, Prompt, Triple
 from tests.conftest import Segkit
 
@@ -43,7 +43,7 @@ def render(folder: Path, number: int, first: int = 0) -> Path:
     folder.mkdir(exist_ok=True)
     for seed in range(first, first + number):
         size = ((160, 120), (120, 160), (144, 96))[seed % 3]
-        pictures.render(seed, size).save(folder / f"{seed:03}.png")
+        world.scene(seed, size).photo.save(folder / f"{seed:03}.png")
     return folder
 
 

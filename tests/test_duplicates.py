@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
 from segkit import duplicates
-from segkit.toy import pictures
+from segkit.toy import world
 
 
 def recompressed(image: Image.Image) -> Image.Image:
@@ -33,10 +33,10 @@ def recompressed(image: Image.Image) -> Image.Image:
 @pytest.mark.parametrize("seed", range(6))
 def test_a_changed_copy_is_recognised(seed: int, change: Callable[[Image.Image], Image.Image]) -> None:
     """A photo that was recompressed, mirrored, scaled, trimmed or toned is found under the first one's key."""
-    original = pictures.render(seed, (480, 360))
+    original = world.scene(seed, (480, 360)).photo
     seen = duplicates.Likeness()
     for other in range(6):
-        seen.add(f"photo {other}", duplicates.hashes(pictures.render(other, (480, 360)))[0])
+        seen.add(f"photo {other}", duplicates.hashes(world.scene(other, (480, 360)).photo)[0])
 
     found = seen.find(*duplicates.hashes(change(original)))
 
@@ -48,7 +48,7 @@ def test_different_photos_are_told_apart() -> None:
     seen = duplicates.Likeness()
     taken = []
     for seed in range(30):
-        hashes = duplicates.hashes(pictures.render(seed, (240, 180)))
+        hashes = duplicates.hashes(world.scene(seed, (240, 180)).photo)
         taken.append(seen.find(*hashes))
         seen.add(str(seed), hashes[0])
 

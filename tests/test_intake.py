@@ -15,7 +15,7 @@ from segkit import intake, photos
 from segkit.dataset import Rejection
 from segkit.intake import Arrival, Candidate, Loaded, Memory
 from segkit.photos import Limits
-from segkit.toy import pictures
+from segkit.toy import world
 
 LIMITS = Limits(min_size=64, size=64)
 
@@ -33,7 +33,7 @@ def fates(arrivals: list[Arrival]) -> dict[str, str]:
 @pytest.fixture
 def copies(tmp_path: Path) -> Path:
     """Two photos, a byte-identical copy of one, and three changed copies of the other."""
-    first, second = pictures.render(0, (160, 120)), pictures.render(1, (160, 120))
+    first, second = world.scene(0, (160, 120)).photo, world.scene(1, (160, 120)).photo
     first.save(tmp_path / "a.png")
     second.save(tmp_path / "b.png")
     (tmp_path / "c.png").write_bytes((tmp_path / "a.png").read_bytes())
@@ -75,7 +75,7 @@ def test_kept_near_duplicates_share_the_group_of_the_first(copies: Path) -> None
 def test_a_photo_between_two_groups_is_left_out() -> None:
     """One that resembles photos of two groups would tie their splits together, so even --keep-duplicates refuses it."""
     memory = Memory(None, keep_duplicates=True)
-    photo = photos.fit(pictures.render(0, (400, 300)), 64)
+    photo = photos.fit(world.scene(0, (400, 300)).photo, 64)
     loads = [
         Loaded(name, name * 64, photo, (bits, bits)) for name, bits in (("a", 0), ("b", 2**20 - 1), ("c", 2**10 - 1))
     ]
@@ -90,9 +90,9 @@ def test_a_photo_between_two_groups_is_left_out() -> None:
 
 def test_the_order_of_the_paths_decides_not_that_of_the_threads(tmp_path: Path) -> None:
     """A large first photo that is decoded last is still the one that its copies are compared with."""
-    pictures.render(0, (1200, 900)).save(tmp_path / "0.png")
+    world.scene(0, (600, 450)).photo.resize((1200, 900)).save(tmp_path / "0.png")
     for number in range(1, 12):
-        pictures.render(0, (160, 120)).save(tmp_path / f"{number:02}.jpg", quality=50 + number)
+        world.scene(0, (160, 120)).photo.save(tmp_path / f"{number:02}.jpg", quality=50 + number)
 
     arrivals = take(tmp_path)
 
@@ -125,7 +125,7 @@ NAMES = {
 def test_awkward_names_are_photos_like_others(tmp_path: Path, same: bool) -> None:
     """No name makes a photo vanish, be taken for another or stop the run."""
     for seed, name in enumerate(NAMES.values()):
-        pictures.render(0 if same else seed, (160, 120)).save(tmp_path / name, "PNG")
+        world.scene(0 if same else seed, (160, 120)).photo.save(tmp_path / name, "PNG")
 
     arrivals = take(tmp_path)
 
@@ -168,7 +168,7 @@ def test_what_may_not_be_read_is_named(tmp_path: Path) -> None:
     """Unreadable files and folders that cannot be listed or entered are rejected one by one; the rest goes on."""
     for seed, name in enumerate(("good/a", "locked file", "locked folder/b", "listed only/c", "x.jpg/d")):
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        pictures.render(seed, (160, 120)).save(tmp_path / f"{name}.jpg")
+        world.scene(seed, (160, 120)).photo.save(tmp_path / f"{name}.jpg")
     (tmp_path / "way").symlink_to("locked folder/inside")
     modes = {"locked file.jpg": 0, "locked folder": 0, "listed only": 0o444, "x.jpg": 0, "": 0o755}
     for name, mode in modes.items():

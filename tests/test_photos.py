@@ -19,7 +19,7 @@ from PIL import Image
 from segkit import photos
 from segkit.errors import PhotoError
 from segkit.photos import Limits
-from segkit.toy import pictures
+from segkit.toy import world
 
 TINY = Limits(min_size=8, size=64)
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF", "JPEG2000", "PPM", "QOI", "PCX", "SGI", "TGA")
@@ -161,9 +161,9 @@ def test_truncated_photos_are_refused(picture_format: str, share: float) -> None
     """A file that ends early is damaged in every format, never half a picture."""
     options = {"progressive": True} if picture_format == "progressive" else {}
     if picture_format.startswith("tiff"):
-        data = encode(pictures.render(1, (160, 120)), "TIFF", compression=picture_format)
+        data = encode(world.scene(1, (160, 120)).photo, "TIFF", compression=picture_format)
     else:
-        data = encode(pictures.render(1, (160, 120)), "JPEG" if options else picture_format, **options)
+        data = encode(world.scene(1, (160, 120)).photo, "JPEG" if options else picture_format, **options)
 
     assert reason(data[: int(len(data) * share)]) == "damaged"
 
@@ -171,7 +171,7 @@ def test_truncated_photos_are_refused(picture_format: str, share: float) -> None
 @pytest.mark.parametrize("place", [0.2, 0.5, 0.8])
 def test_a_png_with_a_broken_byte_is_refused(place: float) -> None:
     """Pillow's first load of such a PNG fails and its second returns half a picture; segkit believes the first."""
-    data = bytearray(encode(pictures.render(1, (160, 120)), "PNG"))
+    data = bytearray(encode(world.scene(1, (160, 120)).photo, "PNG"))
     data[int(len(data) * place)] ^= 0x55
 
     assert reason(bytes(data)) == "damaged"
@@ -343,7 +343,7 @@ def test_the_crop_is_where_the_record_says(width: int, height: int, eighths: int
 
 def test_a_jpeg_decoded_at_a_fraction_looks_like_the_whole() -> None:
     """Decoding a large JPEG at half size and scaling the rest changes no colour visibly."""
-    large = pictures.render(2, (1500, 1100))
+    large = world.scene(2, (750, 550)).photo.resize((1500, 1100))
 
     opened = photos.open_photo(encode(large, "JPEG", quality=95), Limits(min_size=8, size=256))
 

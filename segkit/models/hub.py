@@ -25,6 +25,9 @@ SHORT_NAMES = {
     "blip-large": "Salesforce/blip-image-captioning-large",
     "blip2": "Salesforce/blip2-opt-2.7b",
 }
+TOY = "toy"
+"""The short name of the networks that segkit ships; they know the toy world only."""
+
 _SMALL_FILES = ["*.json", "*.txt", "*.model", "*.jinja"]
 
 
@@ -53,25 +56,33 @@ def find(name: str, option: str) -> tuple[str, Path]:
     """Find a model by folder, short name or hub id; download it where it is missing and the hub answers.
 
     Args:
-        name: a folder with config.json and weights, a short name such as "oneformer-tiny", or a hub id.
-        option: the command line's option for it, for messages.
+        name: a folder with config.json and weights, a short name such as "oneformer-tiny", a hub id, or "toy" for the
+            network that segkit ships for this option ("./toy" is a folder).
+        option: the command line's option for it.
 
     Returns:
-        The hub id, or the folder's own name (without "/"); and the folder.
+        The hub id, "toy", or the folder's own name (without "/"); and the folder.
 
     Raises:
         ModelError: no such folder, files are missing, or the model is neither here nor to be had.
     """
     refuse_broken_torchvision()
+    if name == TOY:
+        return TOY, _shipped(option)
     path = Path(name).expanduser()
     if path.is_dir():
         _require_files(path, option)
         return path.resolve().name, path
     hub_id = SHORT_NAMES.get(name, name)
     if name.startswith((".", "~", "/")) or hub_id.count("/") != 1:
-        short = ", ".join(SHORT_NAMES)
+        short = ", ".join((TOY, *SHORT_NAMES))
         raise ModelError(f"{option} {name}: no such folder. Expected a folder, a hub id or one of: {short}.")
     return hub_id, _cached(hub_id) or _download(hub_id, option)
+
+
+def toy_folder() -> Path:
+    """Return the folder of the shipped networks, each in one named as its option: segmenter, captioner."""
+    return Path(__file__).parent.parent / "toy" / "weights"
 
 
 @contextmanager
@@ -151,6 +162,16 @@ def check_tokenizer(tokenizer: Any, folder: Path, option: str) -> None:
             f"{option} {folder}: the tokenizer's files are missing, every word would become the same token. "
             "Expected tokenizer.json, vocab.txt, or vocab.json and merges.txt; download them again."
         )
+
+
+def _shipped(option: str) -> Path:
+    folder = toy_folder() / option.removeprefix("--")
+    if not has_weights(folder):
+        raise ModelError(
+            f"{option} {TOY}: {folder} is not in this installation. Install segkit again, or make the network: "
+            f"python -m segkit.toy.train -o toy-weights ; then pass {option} toy-weights/{folder.name}"
+        )
+    return folder
 
 
 def _require_files(folder: Path, option: str) -> None:

@@ -1,1 +1,1 @@
-"""The embedded default: rendered pictures and small networks of the real architectures, so that all can run offline."""
+"""The toy world: a renderer that knows the truth of every pixel, and small real networks trained on it, in weights/."""

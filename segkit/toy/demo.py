@@ -1,37 +1,86 @@
-"""The demo's photos and networks, written where they are missing."""
+"""The demo: photos of the toy world, and how right the dataset is that was made of them."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
-from segkit import palette, storage
+import numpy as np
+from PIL import Image
+
+from segkit import control, storage, triple
+from segkit.control import Labels
+from segkit.dataset import Dataset
 from segkit.models import hub
 from segkit.settings import BuildSettings
-from segkit.toy import pictures, untrained
+from segkit.toy import measure, world
+from segkit.toy.measure import MapQuality
 
-_SIZES = ((640, 480), (480, 640), (768, 512), (560, 560))
+SETTINGS = BuildSettings(segmenter=hub.TOY, captioner=hub.TOY)
+
+_SIZES = ((512, 512), (640, 512), (512, 640), (768, 512))
+"""Width and height of the photos: such that a build stores them as they are, and the truth fits the map."""
 
 
-def prepare(folder: Path, photos: int) -> BuildSettings:
-    """Render photos into folder/photos and write networks with random weights into folder/models.
+@dataclass(frozen=True)
+class Truth:
+    """What a rendered photo shows: (H, W) classes, and a sentence."""
+
+    labels: Labels
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How right a dataset of rendered photos is.
+
+    Attributes:
+        maps: its control maps beside the truth.
+        captions: source, prompt and true sentence of each triple.
+    """
+
+    maps: MapQuality
+    captions: list[tuple[str, str, str]]
+
+
+def render(folder: Path, photos: int, progress: Callable[[int, int], None]) -> dict[str, Truth]:
+    """Render photos into a folder.
+
+    Args:
+        folder: made where it is missing; photos that are there already stay.
+        photos: how many; scene i is that of seed i, which the shipped networks were not trained on.
+        progress: called with the photos done and their total.
 
     Returns:
-        The settings that build a dataset of them.
+        The truth by the key of the photo.
 
     Raises:
         StorageError: the disk is full.
     """
-    from io import BytesIO
-
+    truths = {}
     for seed in range(photos):
-        path = folder / "photos" / f"{'street' if seed % 2 else 'room'} {seed:03}.jpg"
-        if not path.exists():
-            buffer = BytesIO()
-            pictures.render(seed, _SIZES[seed % len(_SIZES)]).save(buffer, "JPEG", quality=92)
+        scene = world.scene(seed, _SIZES[seed % len(_SIZES)])
+        buffer = BytesIO()
+        scene.photo.save(buffer, "JPEG", quality=92)
+        path = folder / f"{'street' if scene.outdoors else 'room'} {seed:03}.jpg"
+        if not path.exists() or path.read_bytes() != buffer.getvalue():
             storage.write(path, buffer.getvalue())
-    models = folder / "models"
-    if not models.exists():
-        unfinished = folder / "models.part"
-        with hub.quiet():
-            untrained.write_oneformer(unfinished / "oneformer", palette.load("ade20k"))
-            untrained.write_blip(unfinished / "blip")
-        unfinished.rename(models)
-    return BuildSettings(segmenter=str(models / "oneformer"), captioner=str(models / "blip"), caption_tokens=12)
+        truths[triple.key_of(storage.sha256(buffer.getvalue()))] = Truth(scene.labels, scene.sentence)
+        progress(seed + 1, photos)
+    return truths
+
+
+def judge(dataset: Dataset, truths: Mapping[str, Truth]) -> Verdict:
+    """Compare a dataset of rendered photos with the truth.
+
+    Raises:
+        ValueError: none of the triples is of a rendered photo.
+    """
+    counts, captions = np.zeros((256, 256), np.int64), []
+    for each in dataset.triples():
+        if truth := truths.get(each.key):
+            with Image.open(dataset.folder / each.conditioning_image_file_name) as image:
+                found, _ = control.read(image, dataset.info.palette)
+            counts += measure.confusion(truth.labels, found)
+            captions.append((each.source, each.text, truth.sentence))
+    return Verdict(measure.map_quality(counts, len(captions), dataset.info.palette), captions)

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from segkit import photos
-from segkit.toy import pictures
+from segkit.toy import world
 from tests.conftest import Result, Segkit
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse some of these names and files")
@@ -67,16 +67,16 @@ def nasty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed, name in enumerate(GOOD):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         picture_format = "JPEG" if name.lower().endswith("jpg") else "PNG"
-        pictures.render(seed, ((120, 96), (96, 120))[seed % 2]).save(folder / name, picture_format)
+        world.scene(seed, ((120, 96), (96, 120))[seed % 2]).photo.save(folder / name, picture_format)
     first = (folder / GOOD[0]).read_bytes()
-    png = encode(pictures.render(50, (120, 96)))
+    png = encode(world.scene(50, (120, 96)).photo)
     header = b"IHDR" + struct.pack(">II", 50_000, 50_000) + png[24:29]
     contents = {
-        "truncated.jpg": encode(pictures.render(51, (120, 96)), "JPEG")[:-800],
+        "truncated.jpg": encode(world.scene(51, (120, 96)).photo, "JPEG")[:-800],
         "flipped byte.png": png[:9000] + bytes([png[9000] ^ 0x55]) + png[9001:],
         "zero bytes.jpg": b"",
         "text.jpg": b"Dear diary",
-        "postscript.jpg": encode(pictures.render(52, (120, 96)), "EPS"),
+        "postscript.jpg": encode(world.scene(52, (120, 96)).photo, "EPS"),
         "bomb.png": png[:12] + header + struct.pack(">I", zlib.crc32(header)) + png[33:],
         "1x1.png": encode(Image.new("RGB", (1, 1))),
         "1x10000.png": encode(Image.new("RGB", (1, 10_000))),
@@ -193,7 +193,7 @@ def test_a_copy_comes_in_when_its_rejected_original_is_gone(
     """Being a copy is no lasting fault: without the original, and with a limit that admits it, the copy is taken."""
     for name in ("a.png", "b.png"):
         (tmp_path / "in").mkdir(exist_ok=True)
-        pictures.render(0, (120, 96)).save(tmp_path / "in" / name)
+        world.scene(0, (120, 96)).photo.save(tmp_path / "in" / name)
     command = ("build-dataset", tmp_path / "in", "-o", tmp_path / "out", *build_options, *OPTIONS)
     first = ran(segkit(*command, "--min-size", 1000))
     (tmp_path / "in" / "a.png").unlink()

@@ -198,10 +198,10 @@ def test_another_segmenter_is_refused(
     """New photos may not be segmented by another network than the dataset's."""
     from segkit import palette
     from segkit.models import hub
-    from segkit.toy import untrained
+    from segkit.toy import networks
 
     with hub.quiet():
-        other = untrained.write_oneformer(tmp_path / "other", palette.load("ade20k"), seed=1)
+        other = networks.write(tmp_path / "other", networks.oneformer(palette.load("ade20k"), seed=1))
     out = tmp_path / "out"
     build(segkit, six_photos, out, *build_options, "--limit", 2)
 
@@ -287,11 +287,11 @@ def test_coco_networks_use_the_coco_palette(segkit: Segkit, six_photos: Path, tm
     """--protocol coco takes a COCO model, paints with COCO's colours and records the palette."""
     from segkit import palette
     from segkit.models import hub
-    from segkit.toy import untrained
+    from segkit.toy import networks
 
     table = palette.load("coco_panoptic")
     with hub.quiet():
-        model = untrained.write_oneformer(tmp_path / "model", table)
+        model = networks.write(tmp_path / "model", networks.oneformer(table))
     out = tmp_path / "out"
     build(segkit, six_photos, out, "--segmenter", model, "--no-caption", "--protocol", "coco")
 

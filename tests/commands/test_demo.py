@@ -1,16 +1,45 @@
 """segkit demo."""
 
+import re
 from pathlib import Path
 
-from tests.conftest import Segkit
+import pytest
+from PIL import Image
+
+from tests.conftest import Result, Segkit
 
 
-def test_the_demo_runs_the_whole_way_twice(segkit: Segkit, tmp_path: Path) -> None:
-    """It ends without a problem, says that its networks are untrained, and the second run makes nothing anew."""
-    first = segkit("demo", tmp_path / "demo", "--photos", "4")
-    second = segkit("demo", tmp_path / "demo", "--photos", "4")
+@pytest.fixture
+def shown(segkit: Segkit, tmp_path: Path) -> Result:
+    """The demo, run once on eight photos."""
+    return segkit("demo", tmp_path / "demo", "--photos", "8")
 
-    assert (first.code, second.code) == (0, 0)
-    assert "untrained" in first.out
+
+def test_the_demo_measures_its_own_maps(shown: Result) -> None:
+    """It ends without a problem, says what its networks are, and its maps agree with the truth."""
+    assert shown.code == 0
+    assert "know the toy world only" in shown.out
+    found = re.search(r"mIoU (0\.\d+), (\d+\.\d)% of the pixels right", shown.out)
+    assert found
+    assert float(found[1]) > 0.7
+    assert float(found[2]) > 95
+
+
+def test_the_demo_shows_captions_pictures_and_what_comes_next(shown: Result, tmp_path: Path) -> None:
+    """Three drafts stand beside the true sentences; the sheet and the page are there; the next commands are named."""
+    assert len(re.findall(r"(room|street) 00\d\.jpg", shown.out)) >= 3
+    assert "segkit build-dataset photos/" in shown.out
     assert (tmp_path / "demo" / "dataset" / ".segkit" / "report.html").is_file()
-    assert "4 triples, no problem" in second.out
+    with Image.open(tmp_path / "demo" / "contact-sheet.png") as sheet:
+        sheet.load()
+        assert sheet.width > 1000
+
+
+def test_a_second_demo_makes_nothing_anew(segkit: Segkit, shown: Result, tmp_path: Path) -> None:
+    """Photos and triples that are there stay, and the figures are the same."""
+    again = segkit("demo", tmp_path / "demo", "--photos", "8")
+
+    assert again.code == 0
+    assert "8 triples, no problem" in again.out
+    figures = [line for line in shown.out.splitlines() if "mIoU" in line]
+    assert figures == [line for line in again.out.splitlines() if "mIoU" in line]

@@ -12,7 +12,7 @@ from segkit.errors import ModelError
 from segkit.models.caption import NeuralCaptioner, _answers
 from segkit.models.device import Device
 from segkit.models.hub import quiet
-from segkit.toy import pictures
+from segkit.toy import world
 from tests.conftest import Models
 from tests.models import talkers
 
@@ -36,7 +36,7 @@ def talker(tmp_path_factory: pytest.TempPathFactory, models: Models) -> Talker:
 @pytest.fixture(scope="module")
 def photos() -> list[Image.Image]:
     """Three photos of two sizes."""
-    return [pictures.render(seed, ((320, 240), (240, 320))[seed % 2]) for seed in range(3)]
+    return [world.scene(seed, ((320, 240), (240, 320))[seed % 2]).photo for seed in range(3)]
 
 
 @pytest.mark.parametrize("kind", ["blip", "blip2", "llava"])

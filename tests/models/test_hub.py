@@ -256,3 +256,26 @@ def test_a_broken_torchvision_is_told_in_words(entry: str, tmp_path: Path) -> No
 
     assert said.startswith("ModelError torchvision is installed but broken (operator torchvision::nms does not exist)")
     assert said.endswith("pip uninstall torchvision")
+
+
+@pytest.mark.parametrize("option", ["--segmenter", "--captioner"])
+def test_toy_is_the_shipped_network_of_its_option(option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name stands for files in the package, even where a folder is called so; ./toy is the folder."""
+    (tmp_path / "toy").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    source = hub.locate("toy", option)
+
+    assert source.name == "toy"
+    assert source.folder == hub.toy_folder() / option.removeprefix("--")
+    assert source.revision.startswith("sha256:")
+    with pytest.raises(ModelError, match=r"no config\.json"):
+        hub.locate("./toy", option)
+
+
+def test_an_installation_without_the_toy_networks_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Missing files of the package are named, and how to make them."""
+    monkeypatch.setattr(hub, "toy_folder", lambda: tmp_path)
+
+    with pytest.raises(ModelError, match=r"python -m segkit\.toy\.train"):
+        hub.find("toy", "--captioner")

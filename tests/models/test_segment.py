@@ -16,7 +16,7 @@ from segkit.errors import ModelError
 from segkit.models.device import Device
 from segkit.models.segment import NeuralSegmenter, match_labels
 from segkit.palette import Palette
-from segkit.toy import pictures
+from segkit.toy import world
 from tests.conftest import Models
 from tests.models import families
 from tests.models.labels import ONEFORMER, SEGFORMER
@@ -45,7 +45,7 @@ def family(tmp_path_factory: pytest.TempPathFactory, models: Models) -> Family:
 
 def photos(size: tuple[int, int], count: int) -> list[Image.Image]:
     """Render photos of one size."""
-    return [pictures.render(seed, (640, 480)).resize(size) for seed in range(count)]
+    return [world.scene(seed, (640, 480)).photo.resize(size) for seed in range(count)]
 
 
 def theirs(segmenter: NeuralSegmenter, batch: list[Image.Image]) -> list[np.ndarray[Any, Any]]:
@@ -102,13 +102,16 @@ def test_mixed_sizes_are_refused(family: Family) -> None:
 
 @pytest.mark.parametrize("name", ["oneformer", "mask2former", "segformer"])
 def test_a_batch_gives_what_single_photos_give(family: Family, name: str) -> None:
-    """Photos of one size get the same labels together as alone."""
+    """Photos of one size get the same labels together as alone, but for a pixel where two classes tie.
+
+    (Batches are summed up in another order, which moves scores by some 1e-7.)
+    """
     batch = photos((320, 240), 3)
 
     together = family(name)(batch)
 
     for photo, found in zip(batch, together, strict=True):
-        assert np.array_equal(found.labels, family(name)([photo])[0].labels)
+        assert (found.labels != family(name)([photo])[0].labels).mean() < 1e-4
 
 
 def test_no_photos_no_segmentations(family: Family) -> None:

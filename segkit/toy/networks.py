@@ -1,13 +1,59 @@
-"""Real architectures with random weights, in transformers' own folder format.
+"""Real architectures with fresh random weights: what toy.train trains, and what tests and benchmarks take as it is.
 
-They load through the code that loads released models, so the mechanics are real; what they say is noise.
+Written in transformers' own folder format, they load through the code that loads released models.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from segkit.palette import Palette
+
+STAGES = ("stage1", "stage2", "stage3", "stage4")
+"""Of a backbone; OneFormer looks at all of them."""
+
+
+@dataclass(frozen=True)
+class Swin:
+    """A Swin transformer as OneFormer's backbone: embedding width, depths, heads, window."""
+
+    embed: int
+    depths: tuple[int, int, int, int]
+    heads: tuple[int, int, int, int]
+    window: int
+
+    def config(self) -> Any:
+        """Return it in transformers' terms."""
+        from transformers import SwinConfig
+
+        return SwinConfig(
+            embed_dim=self.embed,
+            depths=self.depths,
+            num_heads=self.heads,
+            window_size=self.window,
+            out_features=list(STAGES),
+        )
+
+
+@dataclass(frozen=True)
+class ResNet:
+    """A ResNet of basic blocks as OneFormer's backbone: widths, depths."""
+
+    widths: tuple[int, int, int, int]
+    depths: tuple[int, int, int, int]
+
+    def config(self) -> Any:
+        """Return it in transformers' terms."""
+        from transformers import ResNetConfig
+
+        return ResNetConfig(
+            embedding_size=self.widths[0],
+            hidden_sizes=self.widths,
+            depths=self.depths,
+            layer_type="basic",
+            out_features=list(STAGES),
+        )
 
 
 @dataclass(frozen=True)
@@ -15,7 +61,7 @@ class Scale:
     """How large the networks are.
 
     Attributes:
-        swin: embedding width, depths, heads and window of OneFormer's backbone.
+        backbone: OneFormer's.
         width: OneFormer's hidden width.
         queries: number of its queries.
         layers: its pixel encoder and query decoder layers.
@@ -23,10 +69,10 @@ class Scale:
         shortest_edge: what its processor scales the short side to, in pixels.
         blip_width, blip_layers: of BLIP's text and vision part.
         blip_image, blip_patch: BLIP's picture and patch side, in pixels.
-        vocabulary: BLIP's number of words.
+        vocabulary: BLIP's number of words, at least.
     """
 
-    swin: tuple[int, tuple[int, ...], tuple[int, ...], int]
+    backbone: Swin | ResNet
     width: int
     queries: int
     layers: tuple[int, int]
@@ -39,21 +85,21 @@ class Scale:
     vocabulary: int
 
 
-SMALL = Scale((16, (1, 1, 1, 1), (2, 2, 2, 2), 4), 32, 20, (1, 2), (50, 200), 96, 32, 2, 64, 16, 40)
-FULL = Scale((96, (2, 2, 6, 2), (3, 6, 12, 24), 7), 256, 150, (6, 10), (50, 10), 640, 768, 12, 384, 16, 30524)
+SMALL = Scale(Swin(16, (1, 1, 1, 1), (2, 2, 2, 2), 4), 32, 20, (1, 2), (50, 200), 96, 32, 2, 64, 16, 40)
+FULL = Scale(Swin(96, (2, 2, 6, 2), (3, 6, 12, 24), 7), 256, 150, (6, 10), (50, 10), 640, 768, 12, 384, 16, 30524)
 """The sizes of shi-labs/oneformer_ade20k_swin_tiny and Salesforce/blip-image-captioning-base."""
 
+TOY = Scale(ResNet((32, 64, 96, 128), (2, 2, 2, 2)), 64, 24, (2, 3), (1, 1), 192, 128, 4, 96, 8, 0)
+"""The sizes of the networks that segkit ships. BLIP's vocabulary is just the words of the toy world."""
+
 _WORDS = "a the room street with and of house tree sky wall bed chair table window door lamp car road grass".split()
+_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]", "[ENC]")
 
 
-def write_oneformer(folder: Path, palette: Palette, scale: Scale = SMALL, seed: int = 0) -> Path:
-    """Write a OneFormer with random weights, a class for each of the palette's, and its processor.
-
-    Returns:
-        The folder.
-    """
+def oneformer(palette: Palette, scale: Scale = SMALL, seed: int = 0) -> tuple[Any, Any]:
+    """Return a OneFormer with random weights and a class for each of the palette's, and its processor."""
     import torch
-    from transformers import OneFormerConfig, OneFormerForUniversalSegmentation, OneFormerProcessor, SwinConfig
+    from transformers import OneFormerConfig, OneFormerForUniversalSegmentation, OneFormerProcessor
     from transformers.models.oneformer.image_processing_pil_oneformer import OneFormerImageProcessorPil
 
     tokenizer = _clip_tokenizer()
@@ -64,14 +110,11 @@ def write_oneformer(folder: Path, palette: Palette, scale: Scale = SMALL, seed: 
         num_labels=len(palette),
         size={"shortest_edge": scale.shortest_edge, "longest_edge": 4 * scale.shortest_edge},
     )
-    embed, depths, heads, window = scale.swin
-    stages = ["stage1", "stage2", "stage3", "stage4"]
-    swin = SwinConfig(embed_dim=embed, depths=depths, num_heads=heads, window_size=window, out_features=stages)
     labels = {swatch.index: swatch.name for swatch in palette}
     torch.manual_seed(seed)
     model = OneFormerForUniversalSegmentation(
         OneFormerConfig(
-            backbone_config=swin,
+            backbone_config=scale.backbone.config(),
             num_queries=scale.queries,
             **dict.fromkeys(("hidden_dim", "mask_dim", "conv_dim", "text_encoder_width"), scale.width),
             **dict.fromkeys(("encoder_feedforward_dim", "dim_feedforward"), 4 * scale.width),
@@ -80,6 +123,8 @@ def write_oneformer(folder: Path, palette: Palette, scale: Scale = SMALL, seed: 
             num_attention_heads=8,
             text_encoder_num_layers=1,
             text_encoder_vocab_size=len(tokenizer),
+            dropout=0.0,
+            contrastive_weight=0.0,  # of the text branch, which is for training by several tasks at once
             id2label=labels,
             label2id={name: index for index, name in labels.items()},
         )
@@ -90,25 +135,17 @@ def write_oneformer(folder: Path, palette: Palette, scale: Scale = SMALL, seed: 
         decoder = model.model.transformer_module.decoder
         decoder.class_embed.weight.mul_(scale.contrast[0])
         dict(decoder.mask_embed.named_parameters())["layers.2.0.weight"].mul_(scale.contrast[1])
-    model.save_pretrained(folder)
-    OneFormerProcessor(image_processor=image_processor, tokenizer=tokenizer).save_pretrained(folder)
-    return folder
+    return model, OneFormerProcessor(image_processor=image_processor, tokenizer=tokenizer)
 
 
-def write_blip(folder: Path, scale: Scale = SMALL, seed: int = 0) -> Path:
-    """Write a BLIP captioner with random weights and its processor.
-
-    Returns:
-        The folder.
-    """
+def blip(words: Sequence[str] = _WORDS, scale: Scale = SMALL, seed: int = 0) -> tuple[Any, Any]:
+    """Return a BLIP captioner with random weights that knows the given words, and its processor."""
     import torch
     from transformers import BertTokenizer, BlipConfig, BlipForConditionalGeneration, BlipProcessor
     from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
-    folder.mkdir(parents=True, exist_ok=True)
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]", "[ENC]"]
-    fillers = [f"word{number}" for number in range(scale.vocabulary - len(special) - len(_WORDS))]
-    vocabulary = {word: place for place, word in enumerate([*special, *_WORDS, *fillers])}
+    fillers = [f"word{number}" for number in range(scale.vocabulary - len(_SPECIAL) - len(words))]
+    vocabulary = {word: place for place, word in enumerate([*_SPECIAL, *words, *fillers])}
     tokenizer = BertTokenizer(vocab=vocabulary, bos_token="[DEC]", additional_special_tokens=["[ENC]"])
     sides = {"hidden_size": scale.blip_width, "num_hidden_layers": scale.blip_layers, "num_attention_heads": 4}
     sides["intermediate_size"] = 4 * scale.blip_width
@@ -121,10 +158,20 @@ def write_blip(folder: Path, scale: Scale = SMALL, seed: int = 0) -> Path:
     }
     vision = {"image_size": scale.blip_image, "patch_size": scale.blip_patch}
     torch.manual_seed(seed)
-    config = BlipConfig(text_config={**sides, **text}, vision_config={**sides, **vision})
-    BlipForConditionalGeneration(config).save_pretrained(folder)
+    model = BlipForConditionalGeneration(BlipConfig(text_config={**sides, **text}, vision_config={**sides, **vision}))
     size = {"height": scale.blip_image, "width": scale.blip_image}
-    BlipProcessor(image_processor=BlipImageProcessorPil(size=size), tokenizer=tokenizer).save_pretrained(folder)
+    return model, BlipProcessor(image_processor=BlipImageProcessorPil(size=size), tokenizer=tokenizer)
+
+
+def write(folder: Path, network: tuple[Any, Any]) -> Path:
+    """Write a network and its processor in transformers' folder format.
+
+    Returns:
+        The folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in network:
+        each.save_pretrained(folder)
     return folder
 
 

@@ -1,0 +1,43 @@
+"""Every notebook runs from its first cell to its last, on the toy world, without a network."""
+
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
+
+
+def load(path: Path) -> Any:
+    """Read a notebook."""
+    return nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+
+
+def run(path: Path, folder: Path) -> Any:
+    """Run a notebook in a folder of its own; an error in a cell is raised."""
+    notebook = load(path)
+    client = NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
+    client.execute()
+    return notebook
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs_and_shows_pictures(path: Path, tmp_path: Path) -> None:
+    """No cell fails or warns, and there is something to look at."""
+    notebook = run(path, tmp_path)
+
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 2
+    assert not [output.text for output in outputs if output.get("name") == "stderr"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_is_stored_with_its_results(path: Path) -> None:
+    """Whoever reads a notebook where it cannot run sees its pictures; it is small, and names nobody's folders."""
+    notebook = load(path)
+
+    assert any("image/png" in output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", ()))
+    assert path.stat().st_size < 2_000_000
+    assert "/home/" not in path.read_text()

@@ -1,0 +1,54 @@
+"""The script that made the shipped networks still runs and learns."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that python -m segkit.toy.train --quick has written."""
+    folder = tmp_path_factory.mktemp("toy") / "weights"
+    command = [sys.executable, "-m", "segkit.toy.train", "--quick", "-o", str(folder)]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_losses_fall_and_maps_improve(quick: Path) -> None:
+    """After a short run every loss has fallen by a quarter, and the maps are far better than the untrained ones."""
+    figures = json.loads((quick / "figures.json").read_text())
+
+    courses = [course for name in ("segmenter", "captioner") for course in figures[name]["courses"].values()]
+    assert len(courses) == 4
+    assert all(course["last_loss"] < 0.75 * course["first_loss"] for course in courses)
+    segmenter = figures["segmenter"]
+    assert segmenter["trained"]["128"]["miou"] > segmenter["untrained"]["128"]["miou"] + 0.1
+    assert segmenter["trained"]["128"]["accuracy"] > segmenter["untrained"]["128"]["accuracy"] + 0.3
+
+
+def test_the_folder_holds_what_is_shipped(quick: Path) -> None:
+    """Two networks in fp16, their figures, and the card."""
+    assert {path.name for path in quick.iterdir()} == {"segmenter", "captioner", "figures.json", "README.md"}
+    for name in ("segmenter", "captioner"):
+        kinds = {tensor.dtype for tensor in load_file(quick / name / "model.safetensors").values()}
+        assert torch.float16 in kinds
+        assert kinds <= {torch.float16, torch.int64}  # batches that a normalisation has counted
+
+
+def test_a_folder_with_files_is_not_written_over(quick: Path) -> None:
+    """Without --force the script stops before it does anything."""
+    command = [sys.executable, "-m", "segkit.toy.train", "--quick", "-o", str(quick)]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 2
+    assert "is not empty" in done.stderr
+    assert "--force" in done.stderr
