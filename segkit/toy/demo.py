@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -60,12 +59,11 @@ def render(folder: Path, photos: int, progress: Callable[[int, int], None]) -> d
     truths = {}
     for seed in range(photos):
         scene = world.scene(seed, _SIZES[seed % len(_SIZES)])
-        buffer = BytesIO()
-        scene.photo.save(buffer, "JPEG", quality=92)
+        data = world.jpeg(scene.photo)
         path = folder / f"{'street' if scene.outdoors else 'room'} {seed:03}.jpg"
-        if not path.exists() or path.read_bytes() != buffer.getvalue():
-            storage.write(path, buffer.getvalue())
-        truths[triple.key_of(storage.sha256(buffer.getvalue()))] = Truth(scene.labels, scene.sentence)
+        if not path.exists() or path.read_bytes() != data:
+            storage.write(path, data)
+        truths[triple.key_of(storage.sha256(data))] = Truth(scene.labels, scene.sentence)
         progress(seed + 1, photos)
     return truths
 

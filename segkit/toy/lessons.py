@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
@@ -81,6 +82,7 @@ def batches(lessons: Sequence[Lesson], size: int, seed: int, *, mixed: bool = Fa
             yield [each.mirrored() if random.random() < 0.5 else each for each in drawn[place]]
 
 
+@cache
 def places() -> NDArray[np.int64]:
     """Return the place in world.CLASSES by palette index, -1 for classes that are not in the world: (256,)."""
     found = np.full(256, -1)

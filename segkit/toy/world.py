@@ -7,7 +7,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from PIL.Image import Transpose
 
 from segkit import palette, storage
@@ -30,9 +30,6 @@ SIDES = (96, 1024)
 
 TRAINING = 1_000_000
 """The shipped networks are trained on scenes from this seed on; those below are new to them."""
-
-_ORIENTATION = 0x0112
-"""The EXIF tag."""
 
 _SPECK = 0.012
 """A thing of which less is seen, as a share of the pixels, is taken out of the scene."""
@@ -99,15 +96,15 @@ def write_variants(folder: Path, seed: int, size: tuple[int, int] = (512, 384)) 
     photo = scene(seed, size).photo
     width, height = photo.size
     orientation = Image.Exif()
-    orientation[_ORIENTATION] = 6  # to be turned to the right
+    orientation[ExifTags.Base.Orientation] = 6  # to be turned to the right
     cut = (width // 20, height // 20, width - width // 20, height - height // 20)
     encoded = {
-        "original": _jpeg(photo),
-        "copy": _jpeg(photo),
-        "turned": _jpeg(photo.transpose(Transpose.ROTATE_90), orientation),
-        "grey": _jpeg(photo.convert("L")),
-        "cropped": _jpeg(photo.crop(cut)),
-        "mirrored": _jpeg(ImageOps.mirror(photo)),
+        "original": jpeg(photo),
+        "copy": jpeg(photo),
+        "turned": jpeg(photo.transpose(Transpose.ROTATE_90), orientation),
+        "grey": jpeg(photo.convert("L")),
+        "cropped": jpeg(photo.crop(cut)),
+        "mirrored": jpeg(ImageOps.mirror(photo)),
     }
     paths = {name: folder / f"{name}.jpg" for name in encoded}
     for name, data in encoded.items():
@@ -115,7 +112,8 @@ def write_variants(folder: Path, seed: int, size: tuple[int, int] = (512, 384)) 
     return paths
 
 
-def _jpeg(image: Image.Image, exif: Image.Exif | None = None) -> bytes:
+def jpeg(image: Image.Image, exif: Image.Exif | None = None) -> bytes:
+    """Return a photo as a camera would store it."""
     buffer = BytesIO()
     image.save(buffer, "JPEG", quality=92, exif=exif or Image.Exif())
     return buffer.getvalue()
