@@ -36,7 +36,7 @@ SCENERY = ("mountain", "water", "grass", "sidewalk")
 GROUND = (*SCENERY, "road")
 """Not counted as things."""
 
-NAMED = 0.025
+NAMED = 0.03
 """Share of the pixels from which a thing is named."""
 
 _CLASS_OF = {form: name for name, nouns in NOUNS.items() for noun in nouns for form in noun}
@@ -92,7 +92,7 @@ def describe(seen: Sequence[Seen], random: Generator) -> str:
         return f"{random.choice(('', 'a photo of '))}an empty {place}"
     forms = ("a {place} with {things}", "a photo of a {place} with {things}", "{things} {where} a {place}")
     form = str(random.choice(forms, p=(0.4, 0.3, 0.3)))
-    return form.format(place=place, things=_list(phrases), where="on" if outdoors else "in")
+    return form.format(place=place, things=_list(phrases, random), where="on" if outdoors else "in")
 
 
 def _room(shares: dict[str, float]) -> str:
@@ -154,9 +154,12 @@ def _noun(name: str, number: int, random: Generator, *, article: bool = True) ->
     return f"a {one}" if article else one
 
 
-def _list(phrases: Sequence[str]) -> str:
-    *others, last = phrases
-    return f"{', '.join(others)} and {last}" if others else last
+def _list(phrases: Sequence[str], random: Generator) -> str:
+    """Join phrases by commas and, anywhere, "and": if it stood only before the last, its choice would be a promise."""
+    text = phrases[0]
+    for phrase in phrases[1:]:
+        text += (" and " if random.random() < 1 / 3 else ", ") + phrase
+    return text
 
 
 def mirrored(text: str) -> str:

@@ -51,14 +51,14 @@ class Plan:
 
 
 WHOLE = Plan(
-    lessons={"segmenter": 8000, "captioner": 14000},
+    lessons={"segmenter": 8000, "captioner": 20000},
     scenes=500,
     seed=1,
     courses={
         "segmenter: sight": (2000, 16, 2e-3),
         "segmenter: masks": (2600, 8, 2e-3),
         "captioner: sight": (3000, 32, 1e-3),
-        "captioner: words": (2000, 32, 1e-3),
+        "captioner: words": (3600, 32, 1e-3),
     },
 )
 QUICK = Plan(

@@ -31,12 +31,12 @@ def test_maps_are_right(side: int, miou: float, accuracy: float) -> None:
 
 
 def test_captions_are_right() -> None:
-    """Of 500 captions at least 90 % of the words for things are right, 88 % are said, and 90 % invent nothing."""
+    """Of 500 captions at least 90 % of the words for things are right, 90 % are said, and 95 % invent nothing."""
     quality = measure.captioner(NeuralCaptioner(hub.TOY, CPU), SCENES, (256, 256))
 
     assert quality.precision >= 0.9
-    assert quality.recall >= 0.88
-    assert quality.truthful >= 0.9
+    assert quality.recall >= 0.9
+    assert quality.truthful >= 0.95
 
 
 def test_the_weights_are_small() -> None:
