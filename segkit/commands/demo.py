@@ -23,6 +23,7 @@ def command(context: click.Context, folder: Path, photos: int) -> None:
     from segkit.dataset import Dataset
     from segkit.toy import demo
 
+    demo.claim(folder)
     line("The toy world: rendered rooms and streets, and a tiny OneFormer and BLIP that know nothing else.")
     line("For real photos take the real networks; all else here is what they go through.")
     with progress("rendering") as advance:

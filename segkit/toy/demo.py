@@ -1,5 +1,6 @@
 """The demo: photos of the toy world, and how right the dataset is that was made of them."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from PIL import Image
 from segkit import control, storage, triple
 from segkit.control import Labels
 from segkit.dataset import Dataset
+from segkit.errors import UsageError
 from segkit.models import hub
 from segkit.settings import BuildSettings
 from segkit.toy import measure, world
@@ -19,6 +21,8 @@ SETTINGS = BuildSettings(segmenter=hub.TOY, captioner=hub.TOY)
 
 _SIZES = ((512, 512), (640, 512), (512, 640), (768, 512))
 """Width and height of the photos: such that a build stores them as they are, and the truth fits the map."""
+
+_PHOTO = re.compile(r"(room|street) [0-9]{3}\.jpg")
 
 
 @dataclass(frozen=True)
@@ -42,11 +46,23 @@ class Verdict:
     captions: list[tuple[str, str, str]]
 
 
+def claim(folder: Path) -> None:
+    """Make sure that a folder is free for the demo, or holds an earlier one.
+
+    Raises:
+        UsageError: it holds anything else.
+    """
+    foreign = [path for path in folder.glob("*") if path.name not in ("photos", "dataset", "contact-sheet.png")]
+    foreign += [path for path in folder.glob("photos/*") if not _PHOTO.fullmatch(path.name)]
+    if foreign:
+        raise UsageError(f"{folder} holds {foreign[0].name}, which is not the demo's. Name a folder of its own for it.")
+
+
 def render(folder: Path, photos: int, progress: Callable[[int, int], None]) -> dict[str, Truth]:
     """Render photos into a folder.
 
     Args:
-        folder: made where it is missing; photos that are there already stay.
+        folder: made where it is missing; photos of an earlier demo that are as they should be stay untouched.
         photos: how many; scene i is that of seed i, which the shipped networks were not trained on.
         progress: called with the photos done and their total.
 

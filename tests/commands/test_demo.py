@@ -43,3 +43,17 @@ def test_a_second_demo_makes_nothing_anew(segkit: Segkit, shown: Result, tmp_pat
     assert "8 triples, no problem" in again.out
     figures = [line for line in shown.out.splitlines() if "mIoU" in line]
     assert figures == [line for line in again.out.splitlines() if "mIoU" in line]
+
+
+@pytest.mark.parametrize("name", ["thesis.txt", "photos/holiday.jpg"])
+def test_a_folder_of_other_things_is_left_alone(segkit: Segkit, tmp_path: Path, name: str) -> None:
+    """One line names what is in the way, and nothing is written."""
+    mine = tmp_path / name
+    mine.parent.mkdir(exist_ok=True)
+    mine.write_text("mine")
+
+    result = segkit("demo", tmp_path, "--photos", "1")
+
+    assert result.code == 2
+    assert f"holds {mine.name}" in result.err
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [mine]
