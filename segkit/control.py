@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from segkit import pixels
 from segkit.palette import UNLABELLED, Palette
 from segkit.triple import ClassShare
 
@@ -15,9 +16,6 @@ Labels = NDArray[np.uint8]
 
 _ROWS = 512
 """Rows of a map that are looked up at once."""
-
-_NO_COLOUR = 1 << 24
-"""Stands for a pixel that no 8-bit colour describes."""
 
 
 def paint(labels: Labels, palette: Palette) -> Image.Image:
@@ -73,28 +71,17 @@ def read(image: Image.Image, palette: Palette) -> tuple[Labels, int]:
     labels = np.empty((image.height, image.width), np.uint8)
     off = 0
     for top in range(0, image.height, _ROWS):  # the lookup needs 16 bytes a pixel
-        packed = _packed(image.crop((0, top, image.width, min(top + _ROWS, image.height))))
-        found = _table(palette).take(packed)
+        packed = pixels.packed(image.crop((0, top, image.width, min(top + _ROWS, image.height))))
+        found = pixels.look_up(packed, _table(palette))
         labels[top : top + _ROWS] = found
         off += int(((found == UNLABELLED) & (packed != 0)).sum())
     return labels, off
 
 
-def _packed(image: Image.Image) -> NDArray[np.uint32]:
-    """Return each pixel's colour as red + green * 2^8 + blue * 2^16, or _NO_COLOUR."""
-    if image.mode.startswith(("I", "F")):  # grey of 16 or 32 bits; Pillow's convert() would clip it to white
-        with np.errstate(invalid="ignore"):
-            grey, rest = np.divmod(np.asarray(image), 257)
-        exact = (rest == 0) & (grey >= 0) & (grey <= 255)
-        return np.where(exact, np.where(exact, grey, 0).astype(np.uint32) * 0x010101, np.uint32(_NO_COLOUR))
-    rgba = np.asarray(image.convert("RGBA"))  # not RGB, which warns of transparency in a P image
-    return rgba.view("<u4")[..., 0] & np.uint32(0xFFFFFF)
-
-
 @lru_cache(maxsize=4)
 def _table(palette: Palette) -> NDArray[np.uint8]:
     """Return the class of each packed colour (16 MiB), 255 where there is none."""
-    table = np.full(_NO_COLOUR + 1, UNLABELLED, np.uint8)
+    table = np.full(pixels.COLOURS + 1, UNLABELLED, np.uint8)
     for (red, green, blue), index in palette.by_colour.items():
         table[red | green << 8 | blue << 16] = index
     return table

@@ -1,0 +1,38 @@
+"""The nearest of a set of colours for every pixel: exact, by a table of all 2^24 colours."""
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segkit import cube, pixels
+from segkit.color import RGB
+from segkit.pixels import Packed
+
+
+def nearest(packed: Packed, colours: tuple[RGB, ...]) -> NDArray[np.uint8]:
+    """Return for each pixel the place of the colour nearest to it in RGB (L2).
+
+    Args:
+        packed: the pixels, of any shape.
+        colours: 1 to 256; of equally near ones the first is taken.
+
+    Returns:
+        An array of the shape of the pixels.
+    """
+    return pixels.look_up(packed, table(colours))
+
+
+@lru_cache(maxsize=2)
+def table(colours: tuple[RGB, ...]) -> NDArray[np.uint8]:
+    """Return the place of the nearest colour for each packed colour: (2^24,), 16 MiB."""
+    taken = np.array(colours, np.int32)[:, ::-1]  # blue, green, red, as packed colours count
+    near, far = zip(*(cube.edges(taken[:, axis]) for axis in range(3)), strict=True)
+    found = np.empty((256, 256, 256), np.uint8)
+    for block in np.ndindex(16, 16, 16):
+        reach, limits = (sum(part[axis][block[axis]] for axis in range(3)) for part in (near, far))
+        places = np.flatnonzero(reach <= np.min(limits))  # no other can be nearest inside the block
+        corner = [int(cube.STARTS[place]) for place in block]
+        cells = tuple(slice(start, start + cube.SIDE) for start in corner)
+        found[cells] = places[cube.inside(corner, taken[places]).argmin(axis=3)]
+    return found.reshape(-1)
