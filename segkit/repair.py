@@ -43,7 +43,8 @@ _DOUBT = 0.75
 SOLID = 7
 """Side of the solid square, in pixels, without which a class is not in a JPEG map: false ones have at most 5."""
 
-_NONE = 255
+NONE = 255
+"""Stands for a pixel without a label."""
 
 _OPPONENT = np.array(
     [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32
@@ -68,14 +69,14 @@ class Repaired:
 
 
 @dataclass(frozen=True)
-class _Border:
-    """The pixels that have yet to choose.
+class Border:
+    """Pixels that have yet to choose, and what is around them.
 
     Attributes:
-        board: the labels of the map with a margin around, flat; _NONE in the margin and where none is chosen.
+        board: the labels of the map with a margin around, flat; NONE in the margin and where none is chosen.
         stride: places on the board from a pixel to the one below.
         at: (N,) where the pixels are on the board.
-        labels: (candidates, N) the different labels around each, the nearest first, then _NONE.
+        labels: (candidates, N) the different labels around each, the nearest first, then NONE.
         reached: (candidates, N) how far away those are, in pixels.
     """
 
@@ -95,30 +96,30 @@ def repair(packed: Packed, colours: tuple[RGB, ...], *, solid: int = SOLID, outl
         solid: side of the square of one colour, in pixels and odd, without which a colour is not in the map.
         outlined: its areas are divided by white lines, which belong to the areas on both sides.
     """
-    places = _seeds(packed, colours, solid).ravel()
-    unsure = np.flatnonzero(places == _NONE)
+    places = seeds(packed, colours, solid).ravel()
+    unsure = np.flatnonzero(places == NONE)
     doubtful = np.zeros(packed.size, bool)
     if len(unsure):
-        border = _border(places.reshape(packed.shape), unsure)
+        border = around(places.reshape(packed.shape), unsure)
         seen = packed.ravel()[unsure]
         cost = _outlined if outlined else _plain
         costs = cost(pixels.unpack(seen).astype(np.float32), np.array(colours, np.float32), border)
         chosen = _choose(border, costs)
-        lost = border.labels[0] == _NONE
+        lost = border.labels[0] == NONE
         if lost.any():
             chosen[lost] = _nearest(seen[lost], colours, places)
         places[unsure], doubtful[unsure] = chosen, lost | _is_doubtful(costs)
     return Repaired(places.reshape(packed.shape), doubtful.reshape(packed.shape))
 
 
-def _seeds(packed: Packed, colours: tuple[RGB, ...], side: int) -> Places:
-    """Return the places of colours in solid areas, _NONE elsewhere."""
+def seeds(packed: Packed, colours: tuple[RGB, ...], side: int) -> Places:
+    """Return what is sure: the places of colours in solid areas, NONE elsewhere. For the arguments see repair."""
     places = pixels.look_up(packed, _near(colours))
     around = np.pad(places, 1, mode="edge")
     same = around[:, 1:] == around[:, :-1]
     across = same[:, 1:] & same[:, :-1]
     down = around[1:, 1:-1] == around[:-1, 1:-1]
-    solid = across[:-2] & across[1:-1] & across[2:] & down[:-1] & down[1:] & (places != _NONE)
+    solid = across[:-2] & across[1:-1] & across[2:] & down[:-1] & down[1:] & (places != NONE)
     deep = solid
     for _ in range(3, side, 2):
         deep = _every(deep)
@@ -126,7 +127,7 @@ def _seeds(packed: Packed, colours: tuple[RGB, ...], side: int) -> Places:
     wide = np.pad(solid & keep[places], 1)  # what touches a solid pixel is of its colour
     wide = wide[:-2] | wide[1:-1] | wide[2:]
     wide = wide[:, :-2] | wide[:, 1:-1] | wide[:, 2:]
-    return np.where(wide, places, np.uint8(_NONE))
+    return np.where(wide, places, np.uint8(NONE))
 
 
 def _every(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -138,8 +139,8 @@ def _every(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 @lru_cache(maxsize=2)
 def _near(colours: tuple[RGB, ...]) -> Places:
-    """Return the place of the nearest colour within TOLERANCE for each packed colour, _NONE where there is none."""
-    found = np.full(pixels.COLOURS + 1, _NONE, np.uint8)
+    """Return the place of the nearest colour within TOLERANCE for each packed colour, NONE where there is none."""
+    found = np.full(pixels.COLOURS + 1, NONE, np.uint8)
     taken = np.array(colours, np.int32)
     places = np.arange(len(colours) - 1, -1, -1)  # the lowest is written last
     reach = int(TOLERANCE)
@@ -152,28 +153,33 @@ def _near(colours: tuple[RGB, ...]) -> Places:
     return found
 
 
-def _border(seeds: Places, unsure: NDArray[np.intp]) -> _Border:
-    """Find the labels around the pixels that are unsure, given by their places in the map."""
+def around(sure: Places, unsure: NDArray[np.intp]) -> Border:
+    """Find the labels around pixels.
+
+    Args:
+        sure: (H, W) what is sure, NONE elsewhere.
+        unsure: (N,) places in the flat map of at least one pixel that is not.
+    """
     margin = _REACH[-1]
-    board = np.pad(seeds, margin, constant_values=_NONE)
-    stride, width = board.shape[1], seeds.shape[1]
+    board = np.pad(sure, margin, constant_values=NONE)
+    stride, width = board.shape[1], sure.shape[1]
     at = (unsure // width + margin) * stride + unsure % width + margin
     flat, first = board.ravel(), int(at[0])
     near = at - first
-    labels = np.full((_CANDIDATES, len(at)), _NONE, np.uint8)
+    labels = np.full((_CANDIDATES, len(at)), NONE, np.uint8)
     reached = np.full((_CANDIDATES, len(at)), np.inf, np.float32)
     for distance, step in _steps(stride):
         new = flat[first + step :].take(near, mode="clip")  # never clipped, but unchecked it is faster
-        fresh = new != _NONE
+        fresh = new != NONE
         for label, far in zip(labels, reached, strict=True):
             fresh &= new != label
-            here = fresh & (label == _NONE)
+            here = fresh & (label == NONE)
             np.copyto(label, new, where=here)
             np.copyto(far, distance, where=here)
             fresh ^= here
             if not fresh.any():
                 break
-    return _Border(flat, stride, at, labels, reached)
+    return Border(flat, stride, at, labels, reached)
 
 
 def _steps(stride: int) -> list[tuple[float, int]]:
@@ -183,13 +189,13 @@ def _steps(stride: int) -> list[tuple[float, int]]:
     return sorted(straight + [(2**0.5 * reach, reach * step) for reach in _REACH for step in corners])
 
 
-def _plain(seen: Numbers, colours: Numbers, border: _Border) -> Numbers:
+def _plain(seen: Numbers, colours: Numbers, border: Border) -> Numbers:
     """Return the squared distance of (N, 3) pixels to their candidates' colours: (candidates, N), inf for none."""
     view, known = seen @ _OPPONENT.T, colours @ _OPPONENT.T
     return _costs(border.labels, lambda some, label, far: _square(view[some] - known[label]), border.reached)
 
 
-def _outlined(seen: Numbers, colours: Numbers, border: _Border) -> Numbers:
+def _outlined(seen: Numbers, colours: Numbers, border: Border) -> Numbers:
     """Return how ill candidates fit under a white line: the squared distance to a blend with white, and the way."""
 
     def cost(some: NDArray[np.intp], label: Places, far: Numbers) -> Numbers:
@@ -204,7 +210,7 @@ def _costs(labels: Places, cost: Callable[[NDArray[np.intp], Places, Numbers], N
     """Ask for the cost of every candidate there is; few pixels have a third."""
     costs = np.full(labels.shape, np.inf, np.float32)
     for row, label, far in zip(costs, labels, reached, strict=True):
-        some = np.flatnonzero(label != _NONE)
+        some = np.flatnonzero(label != NONE)
         row[some] = cost(some, label[some], far[some])
     return costs
 
@@ -214,7 +220,7 @@ def _square(vectors: Numbers) -> Numbers:
     return lengths
 
 
-def _choose(border: _Border, costs: Numbers) -> Places:
+def _choose(border: Border, costs: Numbers) -> Places:
     """Return the labels: colours fit and neighbours agree (iterated conditional modes, Besag 1986)."""
     board, at, stride = border.board, border.at, border.stride
     board[at] = np.take_along_axis(border.labels, costs.argmin(0)[None], 0)[0]
@@ -236,9 +242,9 @@ def _choose(border: _Border, costs: Numbers) -> Places:
     return board[at]
 
 
-def _nearest(packed: Packed, colours: tuple[RGB, ...], seeds: Places) -> Places:
+def _nearest(packed: Packed, colours: tuple[RGB, ...], sure: Places) -> Places:
     """Return the nearest of the colours that the map has for sure, of all where it has none."""
-    present = np.flatnonzero(np.bincount(seeds, minlength=256)[: len(colours)])
+    present = np.flatnonzero(np.bincount(sure, minlength=256)[: len(colours)])
     if not len(present):
         present = np.arange(len(colours))
     return present.astype(np.uint8)[nearest.nearest(packed, tuple(colours[place] for place in present))]

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.Image import Resampling
 
-from segkit import control, palette
+from segkit import control, painters, palette, plausibility
 from segkit.control import Labels
 from segkit.palette import Palette
 
@@ -20,6 +20,29 @@ def regions(seed: int, number: int, size: int = 512, palette: Palette = ADE) -> 
     points = random.uniform(0, size, (number, 2)).astype(np.float32)
     classes = [swatch.index for swatch in palette if palette.by_colour[swatch.rgb] == swatch.index]
     labels = random.choice(np.array(classes, np.uint8), number, replace=number > len(classes))
+    return _filled(random, points, labels, size)
+
+
+def place(seed: int, number: int, size: int = 512) -> Labels:
+    """Return a label map of a room or a street of some classes, each where it belongs: sky above, floor below."""
+    random = np.random.default_rng(seed)
+    indoors = random.random() < 0.5
+    first = ("wall", "floor", "ceiling") if indoors else ("sky", "building", "road")
+    strange = {*first, *(plausibility.OUTDOORS if indoors else plausibility.INDOORS), "skyscraper"}
+    more = [swatch.index for swatch in ADE if swatch.name not in strange]
+    chances = 1 / (np.array(more) + 3)
+    drawn = random.choice(more, number - len(first), replace=False, p=chances / chances.sum())
+    names = [*first, *(ADE[index].name for index in drawn.tolist())]
+    points = random.uniform(0, size, (number, 2)).astype(np.float32)
+    points[:, 0] = np.sort(points[:, 0])
+    points[: number // 3, 0] *= 0.6  # what is above gets room there
+    names.sort(key=lambda name: (name not in plausibility.ABOVE) + (name in plausibility.BELOW))
+    return _filled(random, points, np.array([ADE.find(name).index for name in names], np.uint8), size)
+
+
+def _filled(random: np.random.Generator, points: NDArray[np.float32], labels: Labels, size: int) -> Labels:
+    """Give every pixel the label of the point nearest to it, in a space that is a little warped."""
+    number = len(points)
     y, x = np.mgrid[:size, :size].astype(np.float32)
     waves = 0.05 * size / np.sqrt(number)
     y, x = (axis + waves * _noise(random, size, int(4 * np.sqrt(number)) + 3) for axis in (y, x))
@@ -69,3 +92,11 @@ def ruled(labels: Labels, palette: Palette = ADE) -> Image.Image:
     line[:, 1:] |= labels[:, 1:] != labels[:, :-1]
     line[1:] |= labels[1:] != labels[:-1]
     return Image.fromarray(np.where(line[..., None], np.uint8(255), np.asarray(painted(labels, palette))))
+
+
+def by(name: str, labels: Labels) -> Image.Image:
+    """Return the map as one of the known painters makes it; classes that it has no colour for become black."""
+    (painter,) = (way for way in painters.known(ADE) if way.name == name)
+    colours = np.zeros((256, 3), np.uint8)
+    colours[list(painter.classes)] = painter.colours
+    return Image.fromarray(colours[labels])
