@@ -3,6 +3,7 @@
 SegkitError                 one line for the user: what was found, what was expected, what to type next
 ├── UsageError              the call cannot work as typed (exit code 2)
 ├── PaletteError            a table that is no palette, or a name it does not know
+├── MapError                a control map that cannot be read or mended
 ├── PhotoError              one photo that cannot be used; carries a reason from photos.REASONS
 ├── DatasetError            a folder that is no dataset, or a damaged one
 │   └── LockedError         another process is writing it
@@ -23,6 +24,10 @@ class UsageError(SegkitError):
 
 class PaletteError(SegkitError):
     """A table that is no palette, or a class name that it does not know."""
+
+
+class MapError(SegkitError):
+    """A control map that cannot be read or mended."""
 
 
 class PhotoError(SegkitError):

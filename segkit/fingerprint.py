@@ -76,8 +76,10 @@ def identify(image: Image.Image, palette: Palette) -> Fingerprint:
     """
     if control.is_exact(image, palette):
         _, off = control.read(image, palette)
-        share = off / (image.width * image.height)
-        return Fingerprint("exact", painters.known(palette)[0], "none", share, "an indexed map with just this palette")
+        if off:
+            share = off / (image.width * image.height)
+            return Fingerprint("unknown", None, "none", share, "an indexed map in which some indices are no class")
+        return Fingerprint("exact", painters.known(palette)[0], "none", 0.0, "an indexed map with just this palette")
     packed = pixels.packed(image)
     ways = painters.known(palette)
     solid = _solid(packed)
@@ -100,12 +102,19 @@ def identify(image: Image.Image, palette: Palette) -> Fingerprint:
     return Fingerprint(cause, painter, damage, 1 - exact, _evidence(painter, own, damage))
 
 
+_PAINTED = {
+    "exact": "exact {} colours",
+    "shifted": "exact {} colours, each of the class before",
+    "bgr": "exact {} colours with red and blue swapped",
+    "coco": "exact {} colours",
+    "golden-angle": "exact golden-angle colours",
+}
+_BLURRED = {"outlined": "blends with white", "jpeg": "blurred as JPEG does", "resized": "blends of two areas"}
+
+
 def _evidence(painter: Painter, own: float, damage: str) -> str:
-    whose = {"exact": "", "shifted": " shifted by one", "bgr": " with red and blue swapped"}.get(painter.name)
-    colours = "golden-angle" if whose is None and painter.name != "coco" else f"{painter.palette.name}{whose or ''}"
-    words = f"{own:.1%} of the pixels are exact {colours} colours"
-    blurred = {"outlined": "blends with white", "jpeg": "blurred as JPEG does", "resized": "blends of two areas"}
-    return f"{words}, the others are {blurred[damage]}" if damage in blurred else words
+    words = f"{own:.1%} of the pixels are {_PAINTED[painter.name].format(painter.palette.name)}"
+    return f"{words}, the others are {_BLURRED[damage]}" if damage in _BLURRED else words
 
 
 def _on_palette(packed: Packed, ways: Sequence[Painter]) -> Fingerprint:
@@ -116,7 +125,7 @@ def _on_palette(packed: Packed, ways: Sequence[Painter]) -> Fingerprint:
     possible = tuple(way.name for way in (right, *rivals) if way is not likely)
     evidence = "all pixels are colours of the palette or black"
     if likely is not right:
-        evidence += f", but the classes go together only as {likely.name}: {CAUSES[likely.name]}"
+        evidence += f", but only if {likely.name} do their classes go together and stand where they belong"
     return Fingerprint(likely.name, likely, "none", 0.0, evidence, possible)
 
 

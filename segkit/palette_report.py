@@ -1,36 +1,28 @@
 """What check-palette finds: in a palette table, a control map, a folder of maps or a dataset."""
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from segkit import collisions, palette, problem, tables
+from segkit.color import to_hex
 from segkit.errors import PaletteError, UsageError
 from segkit.palette import Palette
 from segkit.problem import Problem
 from segkit.tables import Swatch
 
+if TYPE_CHECKING:
+    from segkit.farthest import FreeColour
+    from segkit.map_report import MapReport
+
 Kind = Literal["palette", "map", "folder", "dataset"]
 TABLES = (".csv", ".tsv")
-FORMATS = ("PNG", "BMP", "GIF", "TIFF", "WEBP", "JPEG")
-"""What a control map may be saved as, well or badly."""
 EXPECTED = "a palette table (.csv, .tsv), a control map (.png), a folder of maps or a dataset"
 
 Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 """Opens a progress display of a name; it is told the number done and the total."""
-
-
-@dataclass(frozen=True)
-class MapReport:
-    """One control map: its file, share of pixels off the palette (0 to 1), number of those, classes by share."""
-
-    file: str
-    off_palette: float
-    off_pixels: int
-    classes: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -44,6 +36,7 @@ class PaletteReport:
         findings: problems, "known" ones too.
         swatches: the table's classes; empty for maps.
         maps: one report a map; empty for tables.
+        suggestions: colours for new classes, where they were asked for.
     """
 
     target: str
@@ -51,7 +44,8 @@ class PaletteReport:
     palette: str
     findings: list[Problem]
     swatches: list[Swatch] = field(default_factory=list)
-    maps: list[MapReport] = field(default_factory=list)
+    maps: list["MapReport"] = field(default_factory=list)
+    suggestions: list["FreeColour"] = field(default_factory=list)
 
     @property
     def has_findings(self) -> bool:
@@ -68,6 +62,7 @@ class PaletteReport:
             "classes": len(self.swatches),
             "findings": findings,
             "maps": [asdict(found) for found in self.maps],
+            "suggestions": [{"colour": to_hex(free.rgb), "distance": free.distance} for free in self.suggestions],
         }
 
 
@@ -98,9 +93,11 @@ def examine(
     path = _there(target)
     if path.suffix.lower() in TABLES and not path.is_dir():
         return _table(target, path, min_distance)
-    kind, folder, files, table = _find_maps(target, path)
+    from segkit import map_report  # with numpy, which a table has no need of
+
+    kind, folder, files, table = map_report.find(path)
     with progress("maps") as advance:
-        findings, maps = _read_maps(folder, files, table, advance)
+        findings, maps = map_report.read(folder, files, table, advance)
     return PaletteReport(target, kind, table.name, findings, maps=maps)
 
 
@@ -125,61 +122,35 @@ def _table(target: str, path: Path, min_distance: float) -> PaletteReport:
     return PaletteReport(target, "palette", path.stem, findings, swatches)
 
 
-def _find_maps(target: str, path: Path) -> tuple[Kind, Path, list[Path], Palette]:
-    """Return what the target is, the folder that file names are relative to, the maps, and their palette."""
-    from segkit import photos
-    from segkit.dataset import Dataset
+def with_suggestions(report: PaletteReport, number: int) -> PaletteReport:
+    """Return the report with colours for new classes beside those of its palette.
 
-    if (path / ".segkit").is_dir():
-        dataset = Dataset.open(path)
-        names = dict.fromkeys(triple.conditioning_image_file_name for triple in dataset.triples())
-        return "dataset", path, [path / name for name in names], dataset.info.palette
-    if path.is_dir():
-        files = list(photos.find(path))
-        if not files:
-            raise PaletteError(f"{path} holds no control maps: no picture was found in it.")
-        return "folder", path, files, palette.load("ade20k")
-    if path.suffix.lower() in photos.SUFFIXES and path.is_file():
-        return "map", path.parent, [path], palette.load("ade20k")
-    raise PaletteError(f"{target}: neither table nor picture by its name. Expected {EXPECTED}.")
+    Raises:
+        UsageError: it is of maps.
+    """
+    from segkit import extend
+
+    return replace(report, suggestions=extend.suggest(_swatches(report), number))
 
 
-def _read_maps(
-    folder: Path, files: Sequence[Path], table: Palette, advance: Callable[[int, int], None]
-) -> tuple[list[Problem], list[MapReport]]:
-    findings: list[Problem] = []
-    maps = []
-    for done, file in enumerate(files, 1):
-        name = file.relative_to(folder).as_posix()
-        found = _read_map(file, name, table)
-        advance(done, len(files))
-        if isinstance(found, Problem):
-            findings.append(found)
-            continue
-        maps.append(found)
-        if found.off_pixels:
-            message = f"{name}: {found.off_pixels:,} pixels ({found.off_palette:.1%}) are off the palette {table.name}."
-            cure = "Make the map anew; never resize one smoothly or save it as JPEG."
-            findings.append(Problem("off-palette", "error", name, message, cure))
-    return findings, maps
+def extend(report: PaletteReport, path: Path, names: Sequence[str]) -> None:
+    """Write the palette of a report with new classes, as a table.
+
+    Raises:
+        UsageError: the report is of maps, the file is no .csv, or it is there already.
+        PaletteError: the table has faults, or a name does not do.
+    """
+    from segkit import extend, storage
+
+    if path.suffix.lower() != ".csv":
+        raise UsageError(f"--extend {path}: expected a name that ends in .csv.")
+    if path.exists():
+        raise UsageError(f"--extend: {path} is there already. Name another file, or remove it.")
+    table = Palette(report.palette, tuple(_swatches(report)))
+    storage.write(path, extend.encode(extend.extended(table, names, path.stem)))
 
 
-def _read_map(file: Path, name: str, table: Palette) -> MapReport | Problem:
-    from PIL import Image
-
-    from segkit import control
-
-    def unreadable(reason: str) -> Problem:
-        return Problem("unreadable-map", "error", name, f"{name} {reason}.", "Make the map anew.")
-
-    if not file.is_file():  # opening a named pipe would block for ever
-        return unreadable("is no file" if file.exists() else "is not there")
-    try:
-        with warnings.catch_warnings(action="ignore"), Image.open(file, formats=FORMATS) as image:
-            labels, off = control.read(image, table)
-    except Exception as error:  # Pillow raises anything on damaged files
-        return unreadable(f"does not open ({type(error).__name__}: {error})")
-    pixels = control.count(labels)[: len(table)]
-    present = sorted((index for index, number in enumerate(pixels) if number), key=lambda index: -pixels[index])
-    shares = {table[index].name: round(pixels[index] / labels.size, 4) for index in present}
-    return MapReport(name, off / labels.size, off, shares)
+def _swatches(report: PaletteReport) -> list[Swatch]:
+    if report.kind != "palette":
+        raise UsageError(f"{report.target} is a {report.kind}. New classes belong to a palette: name a table, or none.")
+    return report.swatches

@@ -1,15 +1,20 @@
 """How each command's result is shown: as tables and lines, or as one JSON object."""
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segkit import console
+from segkit.color import to_hex
 
 if TYPE_CHECKING:  # check-palette must not load what the other commands need
     from segkit.build import Outcome
     from segkit.checks import Checked
+    from segkit.mend import Mended
     from segkit.palette_report import PaletteReport
     from segkit.plan import Plan
+    from segkit.snap import Snapped
     from segkit.summary import Summary
     from segkit.toy.demo import Verdict
 
@@ -69,10 +74,15 @@ def palette(result: "PaletteReport", as_json: bool) -> None:
     else:
         console.line(f"{result.target}: a {result.kind}, {len(result.maps)} maps compared with {result.palette}.")
         worst = sorted(result.maps, key=lambda found: -found.off_palette)[:WORST_MAPS]
-        rows = [(found.file, found.off_pixels, found.off_palette, _classes(found.classes)) for found in worst]
-        console.table("maps, worst first", ("map", "pixels off", "share", "classes"), rows)
+        rows = [(found.file, found.cause, found.off_palette, _classes(found.classes)) for found in worst]
+        console.table("maps, worst first", ("map", "cause", "off palette", "classes"), rows)
         if len(result.maps) > len(worst):
             console.line(f"... and {len(result.maps) - len(worst):,} more (--json lists all)")
+        causes = Counter(found.cause for found in result.maps).most_common()
+        console.line("Causes: " + ", ".join(f"{number:,} {cause}" for cause, number in causes) + ".")
+    if result.suggestions:
+        free = [(to_hex(each.rgb), str(each.rgb), f"{each.distance:.2f}") for each in result.suggestions]
+        console.table("colours for new classes", ("colour", "(r, g, b)", "from the nearest other, L2"), free)
     console.problems(result.findings)
     mine = sum(found.severity != "known" for found in result.findings)
     known = len(result.findings) - mine
@@ -83,6 +93,29 @@ def palette(result: "PaletteReport", as_json: bool) -> None:
 def _classes(shares: dict[str, float]) -> str:
     names = [f"{name} {share:.0%}" for name, share in shares.items()]
     return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+
+
+def mended(result: "Sequence[Mended]", target: Path, as_json: bool) -> None:
+    """Show what became of foreign maps."""
+    if as_json:
+        return console.json_object({"target": str(target), "maps": [each.to_json() for each in result]})
+    causes = Counter(each.result.found.cause if each.result else "not mended" for each in result)
+    console.table(f"{len(result):,} maps", ("cause", "maps"), causes.most_common())
+    done = sorted(
+        (each for each in result if each.result), key=lambda each: -each.result.doubtful if each.result else 0
+    )
+    rows = [(each.file, *_told(each.result)) for each in done[:WORST_MAPS] if each.result]
+    console.table("the most doubtful first", ("map", "cause", "changed", "in doubt", "appeared", "vanished"), rows)
+    for each in result:
+        if each.reason:
+            console.line(f"{each.file} {each.reason}.")
+    left = sum(bool(each.reason) for each in result)
+    return console.line(f"{len(result) - left:,} maps mended" + (f", {left:,} not." if left else "."))
+
+
+def _told(result: "Snapped") -> tuple[str, float, float, str, str]:
+    appeared, vanished = ", ".join(result.appeared), ", ".join(result.vanished)
+    return result.found.cause, result.changed, result.doubtful, appeared, vanished
 
 
 def captioned(drafted: int, written: int, too_long: int, folder: Path, as_json: bool) -> None:

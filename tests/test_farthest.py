@@ -24,8 +24,8 @@ def by_trying_all(taken: list[RGB]) -> tuple[RGB, float]:
     for red, green, blue in taken:
         near = ((steps - red) ** 2)[:, None, None] + ((steps - green) ** 2)[:, None] + (steps - blue) ** 2
         np.minimum(squares, near, out=squares)
-    red, green, blue = np.unravel_index(int(squares.argmax()), squares.shape)
-    return (int(red), int(green), int(blue)), float(np.sqrt(squares.max()))
+    place = int(squares.argmax())
+    return (place >> 16, place >> 8 & 255, place & 255), float(np.sqrt(squares.max()))
 
 
 @settings(max_examples=12, deadline=None)

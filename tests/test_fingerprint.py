@@ -11,8 +11,7 @@ from PIL.Image import Resampling
 
 from segkit import control, fingerprint, painters, palette
 from segkit.control import Labels
-from segkit.toy import world
-from tests import damage
+from segkit.toy import damage, world
 
 SMOOTH = (Resampling.BILINEAR, Resampling.BICUBIC, Resampling.LANCZOS, Resampling.BOX)
 Maker = Callable[[Labels], Image.Image]

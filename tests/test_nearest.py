@@ -3,6 +3,7 @@
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from PIL import Image
 
 from segkit import nearest, palette, pixels
@@ -12,9 +13,10 @@ CHANNEL = st.integers(0, 255) | st.sampled_from([0, 15, 16, 127, 128, 255])
 COLOURS = st.lists(st.tuples(CHANNEL, CHANNEL, CHANNEL), min_size=1, max_size=60)
 
 
-def by_trying_all(pixels: np.ndarray, colours: list[RGB]) -> np.ndarray:
+def by_trying_all(picture: NDArray[np.uint8], colours: list[RGB]) -> NDArray[np.intp]:
     """Return the place of the first nearest colour of (N, 3) pixels, by measuring every distance."""
-    return ((pixels[:, None].astype(np.int32) - np.array(colours, np.int32)) ** 2).sum(2).argmin(1)
+    apart = picture[:, None].astype(np.int32) - np.array(colours, np.int32)
+    return np.asarray((apart**2).sum(2).argmin(1))
 
 
 @settings(max_examples=10, deadline=None)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from segkit import control, palette, palette_report
 from segkit.dataset import Dataset
-from segkit.errors import PaletteError, SegkitError, UsageError
+from segkit.errors import MapError, SegkitError, UsageError
 from segkit.info import Info
 from segkit.triple import PERSON, Geometry, Triple, map_name, photo_name
 
@@ -151,7 +151,7 @@ def test_a_folder_called_like_a_table_is_a_folder(tmp_path: Path) -> None:
     """A folder called x.csv is looked into for maps."""
     (tmp_path / "x.csv").mkdir()
 
-    with pytest.raises(PaletteError, match=r"x\.csv holds no control maps"):
+    with pytest.raises(MapError, match=r"x\.csv holds no control maps"):
         palette_report.examine(str(tmp_path / "x.csv"))
 
 

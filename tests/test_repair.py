@@ -1,5 +1,7 @@
 """Spatial repair of damaged maps."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,14 +11,14 @@ from PIL.Image import Resampling
 
 from segkit import nearest, pixels, repair
 from segkit.control import Labels
-from tests import damage
+from segkit.toy import damage
 
 COLOURS = tuple(swatch.rgb for swatch in damage.ADE)
 
 
-def repaired(image: Image.Image, **options: int) -> Labels:
+def repaired(image: Image.Image, solid: int = repair.SOLID, *, outlined: bool = False) -> Labels:
     """Return the classes that repair finds."""
-    return repair.repair(pixels.packed(image), COLOURS, **options).places
+    return repair.repair(pixels.packed(image), COLOURS, solid=solid, outlined=outlined).places
 
 
 def wrong(found: Labels, truth: Labels) -> float:
@@ -48,11 +50,11 @@ def test_a_smooth_resize_is_undone(how: Resampling) -> None:
 
 
 @pytest.mark.parametrize("draw", [damage.outlined, damage.ruled])
-def test_white_outlines_are_dissolved(draw: object) -> None:
+def test_white_outlines_are_dissolved(draw: Callable[[Labels], Image.Image]) -> None:
     """Soft lines and hard ones give their pixels back to the regions on both sides."""
     truth = damage.regions(3, 30, 1024)
 
-    found = repaired(draw(truth), solid=3, outlined=True)  # type: ignore[operator]
+    found = repaired(draw(truth), solid=3, outlined=True)
 
     assert wrong(found, truth) <= 1
 

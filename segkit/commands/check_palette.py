@@ -1,5 +1,7 @@
 """segkit check-palette."""
 
+from pathlib import Path
+
 import click
 
 from segkit.commands.options import Command, json_option
@@ -16,16 +18,37 @@ from segkit.commands.options import Command, json_option
     "--min-distance", type=click.FloatRange(0, 442), default=10.0, show_default=True,
     help="Colours nearer than this (RGB, L2) are reported.",
 )  # fmt: skip
+@click.option("--suggest", type=click.IntRange(1, 100), help="Give so many colours for new classes.")
+@click.option("--extend", type=click.Path(path_type=Path), help="Write the palette with the classes of --add: a .csv.")
+@click.option("--add", "names", multiple=True, help="A new class for --extend; may be given several times.")
 @json_option
 @click.pass_context
-def command(context: click.Context, target: str | None, min_distance: float, as_json: bool) -> None:
-    """Report colours that could be taken for one another, and pixels that are off the palette.
+def command(
+    context: click.Context,
+    target: str | None,
+    min_distance: float,
+    suggest: int | None,
+    extend: Path | None,
+    names: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Report colours that could be taken for one another, and maps with wrong colours: the cause and the cure.
 
     TARGET is a palette table (.csv, .tsv), a control map, a folder of maps or a dataset. Without one the ADE20K
-    palette itself is looked at. Exit code 0: clean; 1: findings; 2: unusable.
+    palette itself is looked at. --suggest gives the colours farthest from ADE20K, COCO, black, white, the table's and
+    one another, exact over all 2^24. Exit code 0: clean; 1: findings; 2: unusable.
     """
     from segkit import console, palette_report, show
+    from segkit.errors import UsageError
 
+    if (extend is None) != (not names):
+        raise UsageError("--extend and --add go together: segkit check-palette --extend mine.csv --add 'solar panel'.")
     result = palette_report.examine(target, min_distance, console.progress)
+    if suggest:
+        result = palette_report.with_suggestions(result, suggest)
+    if extend:
+        palette_report.extend(result, extend, names)
     show.palette(result, as_json)
+    if extend and not as_json:
+        console.line(f"{extend}: {len(result.swatches) + len(names)} classes, {len(names)} of them new.")
     context.exit(int(result.has_findings))

@@ -1,6 +1,7 @@
 """segkit check-palette, through the command line."""
 
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from PIL import Image
 
 from segkit import control, palette
+from segkit.toy import damage
 from tests.conftest import Segkit
 
 ADE = palette.load("ade20k")
@@ -158,3 +160,79 @@ def test_nonsense_is_refused(
     assert "Traceback" not in done.err
     assert "\x1b" not in done.err
     assert "segkit failed" not in done.err
+
+
+def test_causes_are_told_with_their_cure(segkit: Segkit, tmp_path: Path) -> None:
+    """By name, as JSON, for every map of a folder; the cure is a command that mends it."""
+    truth = damage.place(3, 9, 256)
+    damage.painted(truth).save(tmp_path / "exact.png")
+    damage.by("shifted", truth).save(tmp_path / "shifted.png")
+    damage.outlined(truth).save(tmp_path / "out lined.png")
+    damage.painted(truth).convert("L").save(tmp_path / "grey.png")
+
+    done = segkit("check-palette", tmp_path, "--json")
+
+    told = {each["file"]: each for each in json.loads(done.out)["maps"]}
+    assert done.code == 1
+    assert {name: each["cause"] for name, each in told.items()} == {
+        "exact.png": "exact",
+        "shifted.png": "shifted",
+        "out lined.png": "outlined",
+        "grey.png": "greyscale",
+    }
+    assert told["exact.png"]["cure"] == ""
+    assert told["out lined.png"]["off_palette"] > 0
+    cure = shlex.split(told["out lined.png"]["cure"])
+    assert cure[:2] == ["segkit", "snap"]
+    assert segkit(*cure[1:-1], tmp_path / "mended.png").code == 0
+    shown = segkit("check-palette", tmp_path)
+    assert "1 outlined" in shown.out
+    assert "white lines were drawn between the areas" in " ".join(shown.out.split())
+
+
+def test_colours_for_new_classes_are_suggested(segkit: Segkit) -> None:
+    """The exact farthest, with their distances, as a table and as JSON."""
+    shown, told = segkit("check-palette", "--suggest", 2), segkit("check-palette", "--suggest", 2, "--json")
+
+    assert (shown.code, told.code) == (0, 0)
+    assert "#76FE47" in shown.out
+    assert "72.57" in shown.out
+    assert [free["colour"] for free in json.loads(told.out)["suggestions"]] == ["#76FE47", "#C4FF4B"]
+
+
+def test_a_palette_is_extended(segkit: Segkit, tmp_path: Path) -> None:
+    """The new table has no finding, and is not written over."""
+    words = ["check-palette", "--extend", tmp_path / "mine.csv", "--add", "solar panel", "--add", "pergola"]
+
+    done, again = segkit(*words), segkit(*words)
+
+    assert done.code == 0
+    assert "152 classes, 2 of them new" in done.out
+    assert palette.load(tmp_path / "mine.csv").find("pergola").index == 151
+    assert segkit("check-palette", tmp_path / "mine.csv").code == 0
+    assert again.code == 2
+    assert "is there already" in again.err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--add", "pergola"], "go together"),
+        (["--extend", "mine.csv"], "go together"),
+        (["--extend", "mine.txt", "--add", "pergola"], "ends in .csv"),
+        (["--extend", "mine.csv", "--add", "sky"], "is class 2 of ade20k already"),
+        (["map.png", "--suggest", "2"], "New classes belong to a palette"),
+    ],
+)
+def test_mistakes_with_new_classes_are_told(
+    segkit: Segkit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], told: str
+) -> None:
+    """And nothing is written."""
+    monkeypatch.chdir(tmp_path)
+    control.paint(np.zeros((4, 4), np.uint8), ADE).save("map.png")
+
+    done = segkit("check-palette", *words)
+
+    assert done.code == 2
+    assert told in " ".join(done.err.split())
+    assert not list(tmp_path.glob("mine*"))

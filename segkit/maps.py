@@ -1,0 +1,46 @@
+"""Control maps as files: found, and opened without trusting them."""
+
+import warnings
+from pathlib import Path
+
+from PIL import Image
+
+from segkit import photos
+from segkit.errors import MapError
+
+FORMATS = ("PNG", "BMP", "GIF", "TIFF", "WEBP", "JPEG")
+"""What a control map may be saved as, well or badly."""
+
+
+def find(target: Path) -> tuple[Path, list[Path]]:
+    """Return the folder that names are relative to, and the maps: the file itself, or all pictures of a folder.
+
+    Raises:
+        MapError: neither a picture nor a folder of pictures.
+    """
+    if target.is_dir():
+        files = list(photos.find(target))
+        if not files:
+            raise MapError(f"{target} holds no control maps: no picture was found in it.")
+        return target, files
+    if not target.is_file() or target.suffix.lower() not in photos.SUFFIXES:
+        found = "is no picture by its name" if target.exists() else "is not there"
+        raise MapError(f"{target} {found}. Expected a control map such as map.png, or a folder of them.")
+    return target.parent, [target]
+
+
+def read(path: Path) -> Image.Image:
+    """Open a map and load its pixels.
+
+    Raises:
+        MapError: it is no file, or no picture that opens; the text begins with a verb.
+    """
+    if not path.is_file():  # opening a named pipe would block for ever
+        raise MapError("is no file" if path.exists() else "is not there")
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            image = Image.open(path, formats=FORMATS)
+            image.load()
+    except Exception as error:  # Pillow raises anything on damaged files
+        raise MapError(f"does not open ({type(error).__name__}: {error})") from None
+    return image
