@@ -40,8 +40,9 @@ _WAY = 10.0
 _DOUBT = 0.75
 """A pixel is doubtful if the distance to its label's colour is more than this share of that to another's."""
 
-SOLID = 7
-"""Side of the solid square, in pixels, without which a class is not in a JPEG map: false ones have at most 5."""
+SOLID = 9
+"""Side of the solid square, in pixels, without which a class is not in a JPEG map. At quality 50 blends form false
+squares of 7 in 4 of 100 maps, of 9 in none."""
 
 NONE = 255
 """Stands for a pixel without a label."""
