@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from segkit import dataset, intake, photos, splits
+from segkit import dataset, intake, photos, protocol, splits
 from segkit.dataset import Dataset, Rejection
 from segkit.errors import DatasetError, UsageError
 from segkit.info import Info
@@ -178,7 +178,7 @@ def open_or_create(output: Path, settings: BuildSettings, tools: Callable[[], To
     target = open_same(output, settings)
     if target:
         return target
-    recorded = {name: getattr(settings, name) for name in (*FIXED, "split")}
+    recorded = {name: getattr(settings, name) for name in (*FIXED, "palette", "split")}
     return Dataset.create(output, Info(tools().palette, tools().identities, recorded))
 
 
@@ -200,6 +200,13 @@ def open_same(output: Path, settings: BuildSettings) -> Dataset | None:
             raise UsageError(
                 f"{output} was built with {option} {before}, not {now}. Type {option} {before}, or name another folder."
             )
+    own = protocol.load(settings.protocol, settings.palette)
+    if target.info.palette.hash != own.hash and (settings.palette or target.info.settings.get("palette")):
+        before = target.info.settings.get("palette") or target.info.palette.name
+        raise UsageError(
+            f"{output} was built with the palette {before}, not {settings.palette or own.name}. "
+            "Pass the same --palette, or name another folder."
+        )
     return target
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from segkit import control, duplicates, prompts, storage
+from segkit import control, duplicates, prompts, protocol, storage
 from segkit.dataset import Dataset
 from segkit.palette import PROTOCOLS, UNLABELLED, Palette, load
 from segkit.problem import Problem
@@ -41,7 +41,7 @@ RULES = {
     "split-unknown": f"the split is one of {', '.join(SPLITS)}",
     "split-leak": "near-duplicates (a group) stay within one split",
     "split-near": "no photo looks like one of another group in another split",
-    "palette-differs": "the dataset's palette is the published one of its protocol",
+    "palette-differs": "the dataset's palette is its protocol's, or adds classes to it; with --palette, just that one",
     "orphan": "nothing lies in the dataset that the manifest does not name",
 }
 
@@ -67,6 +67,7 @@ def check(
     dataset: Dataset,
     count: prompts.Count | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    own: Palette | None = None,
 ) -> Checked:
     """Run every rule over a dataset. Changes nothing.
 
@@ -74,6 +75,7 @@ def check(
         dataset: what to check.
         count: counts a prompt's tokens; None trusts the recorded numbers.
         progress: called with the triples done and their total.
+        own: the palette that it should have; None takes any that its protocol allows.
     """
     problems: list[Problem] = []
     triples = _read(dataset, problems)
@@ -86,7 +88,7 @@ def check(
         _repeated(triples),
         _splits(dataset, triples),
         _lookalikes(triples),
-        _palette(dataset),
+        _palette(dataset, own),
         _orphans(dataset, triples),
     )
     return Checked(len(triples), sorted(problems, key=lambda problem: problem.severity))
@@ -219,10 +221,13 @@ def _lookalikes(triples: Iterable[Triple]) -> Iterator[Problem]:
         likeness.add(triple.key, phash)
 
 
-def _palette(dataset: Dataset) -> Iterator[Problem]:
-    protocol = dataset.info.settings.get("protocol")
-    if protocol in PROTOCOLS and dataset.info.palette.hash != load(PROTOCOLS[protocol]).hash:
-        message = f".segkit/dataset.toml: its palette is not that of {protocol}; every colour may mean another class."
+def _palette(dataset: Dataset, own: Palette | None) -> Iterator[Problem]:
+    name, found = dataset.info.settings.get("protocol"), dataset.info.palette
+    base = load(PROTOCOLS[name]) if name in PROTOCOLS else found
+    extended = bool(dataset.info.settings.get("palette")) and protocol.extends(found, base)
+    if found.hash != (own or base).hash and (own or not extended):
+        whose = own.name if own else name
+        message = f".segkit/dataset.toml: its palette is not that of {whose}; every colour may mean another class."
         yield Problem("palette-differs", "error", "dataset.toml", message, "Put a copy of it back, or build anew.")
 
 

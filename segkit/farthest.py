@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit import cube
-from segkit.color import RGB
+from segkit.color import RGB, to_hex
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,11 @@ class FreeColour:
 
     rgb: RGB
     distance: float
+
+    @property
+    def hex(self) -> str:
+        """The colour as "#RRGGBB"."""
+        return to_hex(self.rgb)
 
 
 def farthest(taken: Iterable[RGB]) -> Iterator[FreeColour]:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from segkit import collisions, palette, problem, tables
-from segkit.color import to_hex
 from segkit.errors import PaletteError, UsageError
 from segkit.palette import Palette
 from segkit.problem import Problem
@@ -62,7 +61,7 @@ class PaletteReport:
             "classes": len(self.swatches),
             "findings": findings,
             "maps": [asdict(found) for found in self.maps],
-            "suggestions": [{"colour": to_hex(free.rgb), "distance": free.distance} for free in self.suggestions],
+            "suggestions": [{"colour": free.hex, "distance": free.distance} for free in self.suggestions],
         }
 
 

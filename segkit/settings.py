@@ -67,6 +67,7 @@ class BuildSettings(CaptionSettings):
         str, f"The segmentation model: {MODEL_HELP} (oneformer-large, oneformer-tiny, segformer-b5, ..., toy)."
     ] = "shi-labs/oneformer_ade20k_swin_large"
     protocol: Annotated[Literal["ade20k", "coco"], "The palette: ADE20K-150, or COCO panoptic-133."] = "ade20k"
+    palette: Annotated[str, "A table that adds classes to it (segkit check-palette --extend)."] = ""
     size: Annotated[int, "Short side of the stored photo and map, in pixels; never enlarged."] = 512
     min_size: Annotated[int, "Refuse photos with a shorter short side, in pixels."] = 384
     max_megapixels: Annotated[float, "Refuse larger photos (JPEG: up to 250 megapixels, decoded at a fraction)."] = 90

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segkit import console
-from segkit.color import to_hex
 
 if TYPE_CHECKING:  # check-palette must not load what the other commands need
     from segkit.build import Outcome
@@ -81,7 +80,7 @@ def palette(result: "PaletteReport", as_json: bool) -> None:
         causes = Counter(found.cause for found in result.maps).most_common()
         console.line("Causes: " + ", ".join(f"{number:,} {cause}" for cause, number in causes) + ".")
     if result.suggestions:
-        free = [(to_hex(each.rgb), str(each.rgb), f"{each.distance:.2f}") for each in result.suggestions]
+        free = [(each.hex, str(each.rgb), f"{each.distance:.2f}") for each in result.suggestions]
         console.table("colours for new classes", ("colour", "(r, g, b)", "from the nearest other, L2"), free)
     console.problems(result.findings)
     mine = sum(found.severity != "known" for found in result.findings)

@@ -10,14 +10,16 @@ from segkit.commands.options import Command, json_option
 @click.command("check", cls=Command, short_help="Run every rule over a dataset.", example="segkit check rooms --json")
 @click.argument("dataset", type=click.Path(path_type=Path))
 @click.option("--tokenizer", default="", help="Folder of CLIP's tokenizer, to count prompts anew.")
+@click.option("--palette", default="", help="The table that the dataset should be painted with, if it is your own.")
 @json_option
 @click.pass_context
-def command(context: click.Context, dataset: Path, tokenizer: str, as_json: bool) -> None:
+def command(context: click.Context, dataset: Path, tokenizer: str, palette: str, as_json: bool) -> None:
     """Run every rule over a dataset: files, sizes, classes, colours, prompts, duplicates, splits, strays.
 
     Exit code 0: no error (warnings do not fail a dataset); 1: errors found; 2: no dataset.
     """
     from segkit import checks, show
+    from segkit import palette as table
     from segkit.console import progress
     from segkit.dataset import Dataset
 
@@ -27,6 +29,6 @@ def command(context: click.Context, dataset: Path, tokenizer: str, as_json: bool
 
         count = tokens.counter(tokenizer).count
     with progress("triples") as advance:
-        result = checks.check(Dataset.open(dataset), count, advance)
+        result = checks.check(Dataset.open(dataset), count, advance, table.load(palette) if palette else None)
     show.checked(result, dataset, as_json)
     context.exit(int(result.failed))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from segkit import palette, prompts
+from segkit import prompts, protocol
 from segkit.models.caption import Captioner
 from segkit.models.segment import Segmentation, Segmenter
 from segkit.palette import Palette
@@ -81,15 +81,16 @@ def load(settings: BuildSettings) -> Tools:
 
     Raises:
         ModelError: a network is missing, damaged or does not fit the palette.
+        PaletteError: the table of --palette is none, or clashes.
         UsageError: the device is not there.
     """
     from segkit.models import batches, device, hub, segment
     from segkit.models.segment import NeuralSegmenter
 
+    table = protocol.load(settings.protocol, settings.palette)
     hub.find(settings.segmenter, segment.OPTION)  # what is missing is told before anything is loaded
     drafting = load_drafting(settings) if settings.caption else None
     where = device.choose(settings.device, settings.precision)
-    table = palette.load(palette.PROTOCOLS[settings.protocol])
     segmenter = NeuralSegmenter(settings.segmenter, table, where)
     batch = batches.size(settings.batch_size, where.name, segmenter.parameters)
     return Tools(table, segmenter, drafting, segmenter.source.name, segmenter.source.revision, batch)

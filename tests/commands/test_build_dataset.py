@@ -8,6 +8,8 @@ from typing import Any, cast
 import pytest
 from PIL import Image
 
+from segkit import palette
+from segkit.dataset import Dataset
 from tests.conftest import Models, Segkit
 from tests.test_checks import swap_colours
 
@@ -326,3 +328,38 @@ def test_the_default_output_lies_beside_the_photos(
     segkit("build-dataset", photos, "--segmenter", models.oneformer, "--no-caption")
 
     assert len(lines(tmp_path / "my photos-dataset")) == 6
+
+
+def test_classes_of_ones_own_are_recorded(segkit: Segkit, six_photos: Path, tmp_path: Path) -> None:
+    """--palette takes ADE and more classes; the dataset keeps them, is checked against them, mixes with no other."""
+    mine, other, out = tmp_path / "mine.csv", tmp_path / "other.csv", tmp_path / "out"
+    segkit("check-palette", "--extend", mine, "--add", "solar panel")
+    segkit("check-palette", "--extend", other, "--add", "pergola")
+    words = ("build-dataset", six_photos, "-o", out, "--segmenter", "toy", "--no-caption")
+
+    made = segkit(*words, "--palette", mine)
+
+    assert made.code == 0
+    assert Dataset.open(out).info.palette.find("solar panel").index == 150
+    assert segkit("check", out, "--palette", mine).code == 0
+    wrong = segkit("check", out, "--palette", other)
+    assert wrong.code == 1
+    assert "palette is not that of other" in " ".join(wrong.out.split())
+    assert segkit(*words, "--palette", mine).code == 0
+    for again in (segkit(*words), segkit(*words, "--palette", other)):
+        assert again.code == 2
+        assert "Pass the same --palette" in again.err
+
+
+def test_a_palette_that_clashes_is_refused(segkit: Segkit, six_photos: Path, tmp_path: Path) -> None:
+    """Before anything is made, with the finding and a colour that is free."""
+    (tmp_path / "mine.csv").write_text((palette.folder() / "ade20k.csv").read_text() + "150,pergola,,180,121,120\n")
+
+    done = segkit(
+        "build-dataset", six_photos, "-o", tmp_path / "out", "--segmenter", "toy", "--palette", tmp_path / "mine.csv"
+    )
+
+    assert done.code == 2
+    assert "building (1) and pergola (150) are 1.00 apart" in done.err
+    assert "#76FE47" in done.err
+    assert not (tmp_path / "out").exists()

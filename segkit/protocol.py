@@ -1,0 +1,41 @@
+"""The palette of a dataset: a protocol's, or one of the user's that adds classes to it."""
+
+from segkit import collisions, extend, palette, problem
+from segkit.errors import PaletteError
+from segkit.palette import Palette
+
+
+def load(protocol: str, table: str = "") -> Palette:
+    """Return the palette to paint with.
+
+    Args:
+        protocol: a key of palette.PROTOCOLS.
+        table: a palette table that begins with the protocol's classes; "" is the protocol's own palette.
+
+    Raises:
+        PaletteError: the table is none, does not begin with the protocol's classes, or has colours or names that clash.
+    """
+    base = palette.load(palette.PROTOCOLS[protocol])
+    if not table:
+        return base
+    own = palette.load(table)
+    if not extends(own, base):
+        raise PaletteError(
+            f"--palette {table} does not begin with the {len(base)} classes of {base.name}, in their colours. "
+            f"Make one that does: segkit check-palette --extend mine.csv --add NAME"
+        )
+    found = collisions.within(list(own), own.name)
+    for name in palette.SHIPPED:
+        found += collisions.between(list(own), own.name, palette.load(name))
+    if problem.fails(found):
+        clash = next(each for each in found if each.severity != "known")
+        free = extend.suggest(own, 1)[0]
+        more = f"Take {free.hex}, {free.distance:.0f} from all others; see segkit check-palette {table}"
+        raise PaletteError(f"--palette {table}: {clash.message} {more}")
+    return own
+
+
+def extends(own: Palette, base: Palette) -> bool:
+    """Tell whether a palette begins with all classes of another, in their names and colours."""
+    first = [(swatch.name, swatch.rgb) for swatch in own][: len(base)]
+    return first == [(swatch.name, swatch.rgb) for swatch in base]
