@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from segkit.map_report import MapReport
 
 Kind = Literal["palette", "map", "folder", "dataset"]
-TABLES = (".csv", ".tsv")
-EXPECTED = "a palette table (.csv, .tsv), a control map (.png), a folder of maps or a dataset"
+TABLES = (".csv", ".tsv", ".json", ".gpl")
+EXPECTED = "a palette table (.csv, .tsv, .json, .gpl), a control map (.png), a folder of maps or a dataset"
 
 Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 """Opens a progress display of a name; it is told the number done and the total."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from segkit import table_formats
 from segkit.color import RGB, channel, parse, to_hex
 from segkit.errors import PaletteError
 from segkit.problem import Problem
@@ -61,7 +62,7 @@ Row = tuple[int, Swatch]
 
 
 def read(path: Path) -> tuple[list[Swatch], list[Problem]]:
-    """Read a palette table: comma, semicolon or tab, with a header line.
+    """Read a palette table: comma, semicolon or tab, with a header line; a GIMP palette (.gpl), or JSON (.json).
 
     Columns are told by name: index (or idx, id), name (or class, label), synonyms separated by `|`, and the colour as
     r, g, b, as one column rgb "(r, g, b)", or as hex. Without an index column rows count from 0; an index column that
@@ -74,7 +75,9 @@ def read(path: Path) -> tuple[list[Swatch], list[Problem]]:
     Raises:
         PaletteError: the file as a whole is no table.
     """
-    lines = _records(_text(path), path)
+    read_records = _READERS.get(path.suffix.lower(), _records)
+    lines = read_records(_text(path), path)
+    _require_rows(lines, path)
     header = lines[0][1]
     columns = _header(header, path)
     rows: list[Row] = []
@@ -125,13 +128,19 @@ def _records(text: str, path: Path) -> list[tuple[int, list[str]]]:
     except csv.Error as error:
         reason = "a quote is opened and never closed" if "unexpected end" in str(error) else str(error)
         raise PaletteError(f"{path}, line {line}: not a table: {reason}.") from None
+    return found
+
+
+def _require_rows(found: list[tuple[int, list[str]]], path: Path) -> None:
     if len(found) < 2:
         raise PaletteError(f"{path}: no rows. Expected a header such as index,name,r,g,b and one line a class.")
     if (rows := len(found) - 1) > MOST_CLASSES:
         raise PaletteError(
             f"{path}: {rows:,} rows; a palette has at most {MOST_CLASSES} classes, 0 to {MOST_CLASSES - 1}."
         )
-    return found
+
+
+_READERS = {".gpl": table_formats.gimp, ".json": table_formats.from_json}
 
 
 def _header(cells: list[str], path: Path) -> dict[str, int]:

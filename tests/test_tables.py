@@ -209,3 +209,68 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
         tables.read(pipe)
     with pytest.raises(PaletteError, match="no such file"):
         tables.read(missing)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("my.gpl", "GIMP Palette\nName: mine\nColumns: 2\n# a comment\n120 120 120\twall\n  6 230 230 sky\n\n"),
+        ("MY.GPL", "GIMP Palette\r\n120 120 120 wall\r\n6 230 230 sky\r\n"),
+        ("my.json", '[{"name": "wall", "rgb": [120, 120, 120]}, {"name": "sky", "rgb": [6, 230, 230]}]'),
+        ("my.json", '[{"index": 1, "name": "sky", "hex": "#06E6E6"},\n {"index": 0, "name": "wall", "hex": "787878"}]'),
+        ("my.json", '{"wall": "#787878", "sky": [6, 230, 230]}'),
+        ("my.json", '[{"name": "wall", "r": 120, "g": 120, "b": 120}, {"name": "sky", "r": 6, "g": 230, "b": 230}]'),
+    ],
+)
+def test_gimps_palettes_and_json_are_tables_too(tmp_path: Path, name: str, content: str) -> None:
+    """Read to the same classes as a CSV."""
+    (tmp_path / name).write_bytes(content.encode())
+
+    swatches, problems = tables.read(tmp_path / name)
+
+    assert problems == []
+    assert [(each.index, each.name, each.rgb) for each in swatches] == [(s.index, s.name, s.rgb) for s in TWO]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("my.gpl", "120 120 120 wall\n", "first line should be 'GIMP Palette'"),
+        ("my.gpl", "GIMP Palette\n", "no rows"),
+        ("my.json", "{", "line 1: no JSON"),
+        ("my.json", '[\n{"name": "wall",}\n]', "line 2: no JSON"),
+        ("my.json", '{"wall": "#787878", "wall": "#000000"}', "'wall' stands there twice"),
+        ("my.json", '[{"name": "wall", "name": "sky"}]', "'name' stands there twice"),
+        ("my.json", "[[120, 120, 120]]", "no list of classes"),
+        ("my.json", "12", "no list of classes"),
+        ("my.json", "[]", "no rows"),
+        ("my.json", "[" * 100_000, "no palette|no JSON"),
+        ("my.json", '[{"colour": "#787878"}]', "no column name"),
+    ],
+)
+def test_what_is_no_gimp_palette_or_json_is_refused(tmp_path: Path, name: str, content: str, told: str) -> None:
+    """With the line, where there is one."""
+    (tmp_path / name).write_text(content)
+
+    with pytest.raises(PaletteError, match=told):
+        tables.read(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("my.gpl", "GIMP Palette\n120 120 120 wall\n6 230 300 sky\n", "line 3: '300'"),
+        ("my.gpl", "GIMP Palette\n120 120 120 wall\n6 230 230\n", "line 3: the class has no name"),
+        ("my.gpl", "GIMP Palette\n120 120 120 wall\nsky\n", "line 3: "),
+        ("my.json", '[{"name": "wall", "rgb": [120, 120, 120]},\n{"name": "sky", "rgb": [6, 230, 1.5]}]', "line 2: "),
+        ("my.json", '{"wall": "#787878",\n"sky": true}', "line 2: 'True'"),
+    ],
+)
+def test_faulty_rows_of_them_are_named(tmp_path: Path, name: str, content: str, told: str) -> None:
+    """By their line in the file, while the others are read."""
+    (tmp_path / name).write_text(content)
+
+    swatches, problems = tables.read(tmp_path / name)
+
+    assert [swatch.name for swatch in swatches] == ["wall"]
+    assert told in problems[0].message

@@ -34,9 +34,9 @@ def command(
 ) -> None:
     """Report colours that could be taken for one another, and maps with wrong colours: the cause and the cure.
 
-    TARGET is a palette table (.csv, .tsv), a control map, a folder of maps or a dataset. Without one the ADE20K
-    palette itself is looked at. --suggest gives the colours farthest from ADE20K, COCO, black, white, the table's and
-    one another, exact over all 2^24. Exit code 0: clean; 1: findings; 2: unusable.
+    TARGET is a palette table (.csv, .tsv, .json, GIMP's .gpl), a control map, a folder of maps or a dataset. Without
+    one the ADE20K palette itself is looked at. --suggest gives the colours farthest from ADE20K, COCO, black, white,
+    the table's and one another, exact over all 2^24. Exit code 0: clean; 1: findings; 2: unusable.
     """
     from segkit import console, palette_report, show
     from segkit.errors import UsageError

@@ -1,0 +1,85 @@
+"""Palette tables that are no CSV, as rows of cells: GIMP palettes and JSON."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from segkit.errors import PaletteError
+
+Records = list[tuple[int, list[str]]]
+"""The line of the file, from 1, and the cells; the header first."""
+
+_GPL_ROW = re.compile(r"\s*(\S+)\s+(\S+)\s+(\S+)\s*(.*)")
+_GPL_MARK = "GIMP Palette"
+
+
+def gimp(text: str, path: object) -> Records:
+    """Read a GIMP palette: a line of red, green, blue and name for every colour; `#` begins a comment.
+
+    Raises:
+        PaletteError: the first line is not GIMP's.
+    """
+    lines = text.splitlines()
+    if not lines or lines[0].strip() != _GPL_MARK:
+        raise PaletteError(f"{path}: no GIMP palette; its first line should be {_GPL_MARK!r}.")
+    records: Records = [(1, ["r", "g", "b", "name"])]
+    for number, line in enumerate(lines[1:], 2):
+        if not line.strip() or line.startswith(("#", "Name:", "Columns:")):
+            continue
+        match = _GPL_ROW.fullmatch(line)
+        records.append((number, list(match.groups()) if match else ["", "", "", line.strip()]))
+    return records
+
+
+def from_json(text: str, path: object) -> Records:
+    """Read a list of objects such as {"name": "wall", "rgb": [120, 120, 120]}, or one object of colours by name.
+
+    Raises:
+        PaletteError: it is no JSON, or something else in JSON; the text names the line.
+    """
+    try:
+        rows = list(_objects(text))
+    except json.JSONDecodeError as error:
+        raise PaletteError(f"{path}, line {error.lineno}: no JSON: {error.msg}.") from None
+    except RecursionError:
+        raise PaletteError(f"{path}: lists within lists, no palette.") from None
+    except ValueError as error:
+        raise PaletteError(
+            f'{path}: {error}. Expected a list such as [{{"name": "wall", "hex": "#787878"}}, ...].'
+        ) from None
+    header = list(dict.fromkeys(key for _, row in rows for key in row))
+    return [(1, header), *((line, [_cell(row.get(key, "")) for key in header]) for line, row in rows)]
+
+
+def _objects(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the line and the content of each class."""
+    whole = json.loads(text, object_pairs_hook=_once)
+    if isinstance(whole, dict):
+        for name, colour in whole.items():
+            line = text[: text.index(json.dumps(name))].count("\n") + 1 if json.dumps(name) in text else 1
+            yield line, {"name": name, "rgb": colour}
+        return
+    if not isinstance(whole, list) or not all(isinstance(each, dict) for each in whole):
+        raise ValueError("no list of classes")
+    decoder, at = json.JSONDecoder(), text.index("[") + 1
+    for each in whole:
+        at = text.index("{", at)
+        yield text.count("\n", 0, at) + 1, each
+        at = decoder.raw_decode(text, at)[1]
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse an object that has a key twice, of which json would keep the last in silence."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"{twice!r} stands there twice")
+    return found
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) if len(value) == 3 else "|".join(map(str, value))
+    return "" if value is None else str(value)
