@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from segkit import control, fingerprint, maps, palette
+from segkit import control, fingerprint, maps
 from segkit.dataset import Dataset
 from segkit.errors import MapError
 from segkit.fingerprint import CAUSES
@@ -41,8 +41,12 @@ class MapReport:
     cure: str
 
 
-def find(path: Path) -> tuple[Kind, Path, list[Path], Palette]:
-    """Return what a path is, the folder that file names are relative to, the maps, and their palette.
+def find(path: Path, table: Palette) -> tuple[Kind, Path, list[Path], Palette]:
+    """Return what a path is, the folder that file names are relative to, the maps, and what they are painted with.
+
+    Args:
+        path: a map, a folder of maps or a dataset.
+        table: the palette of maps; a dataset has its own.
 
     Raises:
         MapError: it is neither map, folder nor dataset.
@@ -53,7 +57,7 @@ def find(path: Path) -> tuple[Kind, Path, list[Path], Palette]:
         names = dict.fromkeys(triple.conditioning_image_file_name for triple in dataset.triples())
         return "dataset", path, [path / name for name in names], dataset.info.palette
     folder, files = maps.find(path)
-    return "folder" if path.is_dir() else "map", folder, files, palette.load("ade20k")
+    return "folder" if path.is_dir() else "map", folder, files, table
 
 
 def read(

@@ -71,7 +71,11 @@ def _silent(label: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def examine(
-    target: str | None, min_distance: float = collisions.MIN_DISTANCE, progress: Progress = _silent
+    target: str | None,
+    min_distance: float = collisions.MIN_DISTANCE,
+    progress: Progress = _silent,
+    against: Sequence[str] = palette.SHIPPED,
+    painted_with: str = "ade20k",
 ) -> PaletteReport:
     """Look at whatever the target is. One map at a time is held in memory.
 
@@ -79,22 +83,25 @@ def examine(
         target: None or a shipped palette's name, a table, a control map, a folder of maps, a dataset.
         min_distance: RGB L2, 0 to 442; nearer colours of a table are reported.
         progress: shows how many maps were read.
+        against: shipped palettes or tables with whose colours those of a table must not be confused.
+        painted_with: what a map or a folder of maps should be painted with: a shipped palette's name or a table.
 
     Raises:
-        PaletteError: the target is none of these.
+        PaletteError: the target is none of these, or a palette is none.
         DatasetError: the target is a damaged dataset.
         UsageError: the distance is out of its range.
     """
     if not 0 <= min_distance <= 442:
         raise UsageError(f"--min-distance {min_distance:g}: expected 0 to 442, the distance of black and white.")
     if target is None or target in palette.SHIPPED:
-        return _table(target or "ade20k", palette.folder() / f"{target or 'ade20k'}.csv", min_distance)
+        name = target or "ade20k"
+        return _table(name, palette.folder() / f"{name}.csv", min_distance, against)
     path = _there(target)
     if path.suffix.lower() in TABLES and not path.is_dir():
-        return _table(target, path, min_distance)
+        return _table(target, path, min_distance, against)
     from segkit import map_report  # with numpy, which a table has no need of
 
-    kind, folder, files, table = map_report.find(path)
+    kind, folder, files, table = map_report.find(path, palette.load(painted_with))
     with progress("maps") as advance:
         findings, maps = map_report.read(folder, files, table, advance)
     return PaletteReport(target, kind, table.name, findings, maps=maps)
@@ -112,10 +119,10 @@ def _there(target: str) -> Path:
     return path
 
 
-def _table(target: str, path: Path, min_distance: float) -> PaletteReport:
+def _table(target: str, path: Path, min_distance: float, against: Sequence[str]) -> PaletteReport:
     swatches, findings = tables.read(path)
     findings += collisions.within(swatches, path.stem, min_distance)
-    for name in palette.SHIPPED:
+    for name in against:
         if name != target:
             findings += collisions.between(swatches, path.stem, palette.load(name), min_distance)
     return PaletteReport(target, "palette", path.stem, findings, swatches)

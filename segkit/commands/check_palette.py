@@ -18,6 +18,13 @@ from segkit.commands.options import Command, json_option
     "--min-distance", type=click.FloatRange(0, 442), default=10.0, show_default=True,
     help="Colours nearer than this (RGB, L2) are reported.",
 )  # fmt: skip
+@click.option(
+    "--against", default="ade20k,coco_panoptic", show_default=True,
+    help="Palettes or tables with whose colours a table's must not be confused, by commas; '' for none.",
+)  # fmt: skip
+@click.option(
+    "--palette", default="ade20k", show_default=True, help="What maps should be painted with: a name or a table."
+)
 @click.option("--suggest", type=click.IntRange(1, 100), help="Give so many colours for new classes.")
 @click.option("--extend", type=click.Path(path_type=Path), help="Write the palette with the classes of --add: a .csv.")
 @click.option("--add", "names", multiple=True, help="A new class for --extend; may be given several times.")
@@ -27,6 +34,8 @@ def command(
     context: click.Context,
     target: str | None,
     min_distance: float,
+    against: str,
+    palette: str,
     suggest: int | None,
     extend: Path | None,
     names: tuple[str, ...],
@@ -43,7 +52,8 @@ def command(
 
     if (extend is None) != (not names):
         raise UsageError("--extend and --add go together: segkit check-palette --extend mine.csv --add 'solar panel'.")
-    result = palette_report.examine(target, min_distance, console.progress)
+    others = [name.strip() for name in against.split(",") if name.strip()]
+    result = palette_report.examine(target, min_distance, console.progress, others, palette)
     if suggest:
         result = palette_report.with_suggestions(result, suggest)
     if extend:

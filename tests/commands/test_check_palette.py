@@ -236,3 +236,27 @@ def test_mistakes_with_new_classes_are_told(
     assert done.code == 2
     assert told in " ".join(done.err.split())
     assert not list(tmp_path.glob("mine*"))
+
+
+def test_a_table_is_compared_with_the_palettes_asked_for(segkit: Segkit, tmp_path: Path) -> None:
+    """With ADE and COCO, with one of them, with a table of one's own, or with none."""
+    (tmp_path / "mine.csv").write_text("name,hex\nhuman,96053D\n")
+    (tmp_path / "other.csv").write_text("name,hex\nalien,960540\n")
+
+    def found(*against: object) -> str:
+        return segkit("check-palette", tmp_path / "mine.csv", *against).out
+
+    assert "person (12) of ade20k share" in found()
+    assert "No findings" in found("--against", "coco_panoptic")
+    assert "alien (0) of other are 3.00 apart" in found("--against", tmp_path / "other.csv")
+    assert "No findings" in found("--against", "")
+    assert segkit("check-palette", "--against", "pascal").code == 2
+
+
+def test_maps_can_be_painted_with_another_palette(segkit: Segkit, tmp_path: Path) -> None:
+    """A COCO map is exact by COCO's palette, and COCO by ADE's."""
+    coco = palette.load("coco_panoptic")
+    damage.painted(damage.regions(2, 9, 96, coco), coco).save(tmp_path / "map.png")
+
+    assert segkit("check-palette", tmp_path / "map.png", "--palette", "coco_panoptic").code == 0
+    assert "the colours are COCO's" in " ".join(segkit("check-palette", tmp_path / "map.png").out.split())
