@@ -81,6 +81,8 @@ def identify(image: Image.Image, palette: Palette) -> Fingerprint:
             return Fingerprint("unknown", None, "none", share, "an indexed map in which some indices are no class")
         return Fingerprint("exact", painters.known(palette)[0], "none", 0.0, "an indexed map with just this palette")
     packed = pixels.packed(image)
+    if deep := float((packed == pixels.NO_COLOUR).mean()):
+        return Fingerprint("unknown", None, "none", deep, "grey of more than 8 bits, which is no colour and no class")
     ways = painters.known(palette)
     solid = _solid(packed)
     colours, counts = np.unique(packed[solid], return_counts=True)
@@ -97,8 +99,6 @@ def identify(image: Image.Image, palette: Palette) -> Fingerprint:
     own = _share(packed, painter)
     damage = "none" if own == 1 else "jpeg" if image.format == "JPEG" else _damage(packed, painter)
     cause = painter.name if painter.name != "exact" else damage
-    if damage == "unknown":
-        return Fingerprint("unknown", None, "none", 1 - exact, "flat areas of palette colours, blurred in no known way")
     return Fingerprint(cause, painter, damage, 1 - exact, _evidence(painter, own, damage))
 
 
@@ -167,7 +167,7 @@ def _painter(colours: Packed, counts: NDArray[np.int64], ways: Sequence[Painter]
 
 def _damage(packed: Packed, painter: Painter) -> str:
     """Tell by what the pixels beside the areas were blended."""
-    places = repair.seeds(packed, painter.colours, 3)
+    places = repair.seeds(packed, painter.colours, repair.SOFT)
     unsure = np.flatnonzero(places == repair.NONE)
     if len(unsure) > _SAMPLE:
         unsure = np.sort(np.random.default_rng(0).choice(unsure, _SAMPLE, replace=False))

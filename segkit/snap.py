@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from segkit import control, fingerprint, painters, pixels, repair
+from segkit.color import RGB
 from segkit.control import Labels
 from segkit.errors import MapError, PaletteError
 from segkit.fingerprint import Fingerprint
@@ -16,9 +17,6 @@ from segkit.palette import UNLABELLED, Palette, simplify
 from segkit.pixels import Packed
 
 Unsure = Literal["nearest", "unlabelled"]
-
-SOFT = 3
-"""Side of the solid square, in pixels, that a class needs in a map that was outlined or scaled, but no JPEG."""
 
 _ADDED = ("merged", "other", "stuff")
 """Words of COCO's class names that say nothing of what is seen."""
@@ -66,6 +64,9 @@ def snap(
         MapError: the cause is unknown, or one that cannot be undone.
     """
     found = fingerprint.identify(image, palette)
+    packed = pixels.packed(image)
+    if (packed == pixels.NO_COLOUR).any():
+        raise MapError(f"cannot be mended: {found.evidence}. Save it with 8 bits a pixel")
     if cause and cause != found.cause:
         found = _told(found, cause, palette)
     if found.painter is None and found.cause != "label-ids":
@@ -73,15 +74,19 @@ def snap(
     if control.is_exact(image, palette) and found.cause == "exact":
         labels, _ = control.read(image, palette)
         return Snapped(labels, palette, found, 0.0, (), (), 0.0)
-    labels, doubtful, own = _labels(image, palette, found)
+    if found.painter is None or found.damage == "none":
+        labels = _exactly(packed, found.painter) if found.painter else _from_ids(packed, palette)
+        before, doubtful = labels, np.zeros(labels.shape, bool)
+    else:
+        labels, doubtful = _repaired(packed, found.painter, found.damage)
+        before = _classes(found.painter)[repair.seeds(packed, _paints(found.painter), repair.SOFT)]
     if unsure == "unlabelled":
         labels[doubtful] = UNLABELLED
-    before = _before(image, own, found)
+    own = found.painter.palette if found.painter else palette
     appeared, vanished = _changes(before, labels, own)
     if to is not None and to.hash != own.hash:
         labels, own = renamed(own, to)[labels], to
-    painted = pixels.packed(control.paint(labels, own))
-    changed = float((painted != pixels.packed(image)).mean())
+    changed = float((pixels.packed(control.paint(labels, own)) != packed).mean())
     return Snapped(labels, own, found, changed, appeared, vanished, float(doubtful.mean()))
 
 
@@ -98,39 +103,29 @@ def _told(found: Fingerprint, cause: str, palette: Palette) -> Fingerprint:
     return replace(found, cause=cause, painter=found.painter or right, damage=cause, evidence=evidence)
 
 
-def _labels(image: Image.Image, palette: Palette, found: Fingerprint) -> tuple[Labels, NDArray[np.bool_], Palette]:
-    """Return the classes, where they are doubtful, and the palette that they are of."""
-    if found.painter is None:
-        labels = _from_ids(image, palette)
-        return labels, np.zeros(labels.shape, bool), palette
-    painter, packed = found.painter, pixels.packed(image)
-    if found.damage == "none":
-        labels = _exactly(packed, painter)
-        return labels, np.zeros(labels.shape, bool), painter.palette
-    colours = painter.colours[: repair.NONE]
-    solid = repair.SOLID if found.damage == "jpeg" else SOFT
-    result = repair.repair(packed, colours, solid=solid, outlined=found.damage == "outlined")
-    return _classes(painter)[result.places], result.doubtful, painter.palette
+def _repaired(packed: Packed, painter: Painter, damage: str) -> tuple[Labels, NDArray[np.bool_]]:
+    """Return the classes of a blurred map, and where they are doubtful."""
+    solid = repair.SOLID if damage == "jpeg" else repair.SOFT
+    result = repair.repair(packed, _paints(painter), solid=solid, outlined=damage == "outlined")
+    return _classes(painter)[result.places], result.doubtful
 
 
-def _from_ids(image: Image.Image, palette: Palette) -> Labels:
+def _paints(painter: Painter) -> tuple[RGB, ...]:
+    """Return as many of a painter's colours as repair can tell apart: black, the last, makes room for a 255th class."""
+    return painter.colours[: repair.NONE]
+
+
+def _from_ids(packed: Packed, palette: Palette) -> Labels:
     """Read grey values as class indices, from 0 or, where the highest says so, from 1 with 0 for none."""
-    grey = (pixels.packed(image) & 255).astype(np.int64)
+    parts = pixels.unpack(packed)
+    if (parts != parts[..., :1]).any():
+        raise MapError("cannot be mended: its pixels have colours, so they are no class indices")
+    grey = parts[..., 0].astype(np.int64)
     known = grey[grey != UNLABELLED]
     if known.size and known.max() > len(palette):
         raise MapError(f"cannot be mended: value {known.max()} is no class of {palette.name}, which has {len(palette)}")
     one_based = bool(known.size) and known.max() == len(palette)
     return np.where(grey == UNLABELLED, UNLABELLED, grey - one_based).astype(np.uint8)  # 0 - 1 wraps to 255
-
-
-def _before(image: Image.Image, own: Palette, found: Fingerprint) -> Labels:
-    """Return the classes that areas have by their colours, UNLABELLED elsewhere."""
-    if found.painter is None:
-        return _from_ids(image, own)
-    packed, painter = pixels.packed(image), found.painter
-    if found.damage == "none":
-        return _exactly(packed, painter)
-    return _classes(painter)[repair.seeds(packed, painter.colours[: repair.NONE], SOFT)]
 
 
 def _classes(painter: Painter) -> NDArray[np.uint8]:

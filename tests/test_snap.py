@@ -136,3 +136,18 @@ def test_what_cannot_be_undone_is_refused(image: Image.Image, told: str) -> None
     """With the reason."""
     with pytest.raises(MapError, match=told):
         snap.snap(image, ADE)
+
+
+@pytest.mark.parametrize("cause", ["", "exact", "label-ids"])
+def test_deep_grey_is_never_taken_for_classes(cause: str) -> None:
+    """Indices of 16 bits, of which no pixel is an 8-bit colour, would all become walls; told or not, it is refused."""
+    deep = Image.fromarray(damage.place(1, 9, 64).astype(np.uint16))
+
+    with pytest.raises(MapError, match="more than 8 bits"):
+        snap.snap(deep, ADE, cause=cause)
+
+
+def test_colours_are_never_read_as_indices() -> None:
+    """Not even when the user says that they are."""
+    with pytest.raises(MapError, match="its pixels have colours"):
+        snap.snap(damage.painted(damage.place(1, 9, 64)), ADE, cause="label-ids")
