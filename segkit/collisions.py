@@ -40,6 +40,18 @@ def between(swatches: Sequence[Swatch], name: str, other: Palette, min_distance:
     return [problem for problem in found if problem]
 
 
+def found(
+    swatches: Sequence[Swatch], name: str, others: Iterable[str] = palette.SHIPPED, min_distance: float = MIN_DISTANCE
+) -> list[Problem]:
+    """Report what `within` finds in a table and `between` it and other palettes, each a shipped one's name or a table.
+
+    Raises:
+        PaletteError: one of the others is no palette.
+    """
+    own = within(swatches, name, min_distance)
+    return own + [each for other in others for each in between(swatches, name, palette.load(other), min_distance)]
+
+
 def _clash(a: Swatch, b: Swatch, name: str, whose_b: str, min_distance: float) -> Problem | None:
     gap = distance(a.rgb, b.rgb)
     if gap >= min_distance and gap:

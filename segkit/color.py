@@ -5,6 +5,8 @@ import re
 
 RGB = tuple[int, int, int]
 
+BLACK, WHITE = (0, 0, 0), (255, 255, 255)
+
 _HEX = re.compile(r"#?([0-9a-fA-F]{6})")
 _TRIPLE = re.compile(r"[(\[]?\s*([0-9]+)\s*[,;\s]\s*([0-9]+)\s*[,;\s]\s*([0-9]+)\s*[)\]]?", re.ASCII)
 _CHANNEL = re.compile(r"0*([0-9]{1,3})")

@@ -6,13 +6,11 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 
 from segkit import palette
-from segkit.color import RGB
+from segkit.color import BLACK, RGB, WHITE
 from segkit.errors import PaletteError
 from segkit.farthest import FreeColour, farthest
 from segkit.palette import UNLABELLED, Palette
 from segkit.tables import Swatch
-
-BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 
 
 def suggest(table: Iterable[Swatch], number: int) -> list[FreeColour]:

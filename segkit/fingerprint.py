@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from segkit import control, grey, painters, pixels, plausibility, repair
+from segkit.color import BLACK, WHITE
 from segkit.painters import Painter
 from segkit.palette import Palette
 from segkit.pixels import Packed
@@ -141,7 +142,7 @@ def _solid(packed: Packed) -> NDArray[np.bool_]:
 def _share(packed: Packed, painter: Painter) -> float:
     """Return the share of pixels that have just a painter's colours, or black."""
     table = np.zeros(pixels.COLOURS + 1, bool)
-    table[pixels.pack(np.array([*painter.colours, painters.BLACK], np.uint8))] = True
+    table[pixels.pack(np.array([*painter.colours, BLACK], np.uint8))] = True
     return float(pixels.look_up(packed, table).mean())
 
 
@@ -154,7 +155,7 @@ def _painter(colours: Packed, counts: NDArray[np.int64], ways: Sequence[Painter]
     weights = counts / counts.sum() if len(counts) else counts
     best, most = ways[0], (0.0, 0.0)
     for way in ways:
-        palette = np.array([*way.colours, painters.BLACK], np.float32)
+        palette = np.array([*way.colours, BLACK], np.float32)
         far = np.full(len(flat), np.inf, np.float32)
         for colour in palette:
             np.minimum(far, ((flat - colour) ** 2).sum(1), out=far)
@@ -180,7 +181,7 @@ def _damage(packed: Packed, painter: Painter) -> str:
     with np.errstate(invalid="ignore"):
         far = np.nan_to_num(np.linalg.norm(areas - seen, axis=2), nan=np.inf).min(0)
         telling = (far > _AT_HAND) & (border.labels[0] != repair.NONE)
-        white = np.min([_off_line(seen, area, np.full(3, 255, np.float32)) for area in areas], axis=0)
+        white = np.min([_off_line(seen, area, np.array(WHITE, np.float32)) for area in areas], axis=0)
         pairs = [(0, 1), (0, 2), (1, 2)]
         blend = np.min([_off_line(seen, areas[a], areas[b]) for a, b in pairs], axis=0)
     if telling.sum() < 0.1 * len(unsure):

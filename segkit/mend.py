@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from segkit import control, maps, palette, snap, storage
 from segkit.errors import MapError, UsageError
-from segkit.palette import Palette
 from segkit.snap import Snapped, Unsure
 
 
@@ -79,13 +81,15 @@ def mend(target: Path, output: Path | None, rules: Rules, progress: Callable[[in
     if (target / ".segkit").is_dir():
         raise UsageError(f"{target} is a dataset: its maps are exact. See: segkit check {target}")
     folder, files = maps.find(target)
-    tables = palette.load(rules.palette), palette.load(rules.to) if rules.to else None
+    table, to = palette.load(rules.palette), palette.load(rules.to) if rules.to else None
+    way = partial(snap.snap, palette=table, to=to, cause=rules.cause, unsure=rules.unsure)
+    backup = backup_of(target) if output is None else None
     places = _places(folder, files, output)
     found = []
     for number, (file, place) in enumerate(places.items(), 1):
         name = file.relative_to(folder).as_posix()
         try:
-            found.append(_mend(file, name, place, backup_of(target) if output is None else None, (*tables, rules)))
+            found.append(_mend(file, name, place, backup, way))
         except MapError as error:
             found.append(Mended(name, None, str(error)))
         progress(number, len(places))
@@ -114,11 +118,8 @@ def _places(folder: Path, files: Sequence[Path], output: Path | None) -> dict[Pa
     return places
 
 
-def _mend(
-    file: Path, name: str, place: Path, backup: Path | None, how: tuple[Palette, Palette | None, Rules]
-) -> Mended:
-    table, to, rules = how
-    result = snap.snap(maps.read(file), table, to=to, cause=rules.cause, unsure=rules.unsure)
+def _mend(file: Path, name: str, place: Path, backup: Path | None, way: Callable[[Image.Image], Snapped]) -> Mended:
+    result = way(maps.read(file))
     data = control.encode(result.labels, result.palette)
     if backup is None:
         storage.write(place, data)

@@ -6,10 +6,8 @@ from functools import lru_cache
 import numpy as np
 
 from segkit import palette
-from segkit.color import RGB
+from segkit.color import BLACK, RGB
 from segkit.palette import UNLABELLED, Palette
-
-BLACK = (0, 0, 0)
 
 _GOLDEN = 137.508
 """Degrees from the hue of one class to that of the next."""

@@ -121,10 +121,8 @@ def _there(target: str) -> Path:
 
 def _table(target: str, path: Path, min_distance: float, against: Sequence[str]) -> PaletteReport:
     swatches, findings = tables.read(path)
-    findings += collisions.within(swatches, path.stem, min_distance)
-    for name in against:
-        if name != target:
-            findings += collisions.between(swatches, path.stem, palette.load(name), min_distance)
+    others = [name for name in against if name != target]
+    findings += collisions.found(swatches, path.stem, others, min_distance)
     return PaletteReport(target, "palette", path.stem, findings, swatches)
 
 
@@ -139,7 +137,7 @@ def with_suggestions(report: PaletteReport, number: int) -> PaletteReport:
     return replace(report, suggestions=extend.suggest(_swatches(report), number))
 
 
-def extend(report: PaletteReport, path: Path, names: Sequence[str]) -> None:
+def write_extended(report: PaletteReport, path: Path, names: Sequence[str]) -> None:
     """Write the palette of a report with new classes, as a table.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Which reading of a map makes sense: classes that go together, where they belong, as often as they are seen."""
+"""Which reading of a map makes sense: classes that go together, each where it belongs."""
 
 from collections.abc import Sequence
 
@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit import pixels
-from segkit.color import RGB
-from segkit.painters import BLACK, Painter
+from segkit.color import BLACK, RGB
+from segkit.painters import Painter
 from segkit.palette import UNLABELLED
 from segkit.pixels import Packed
 

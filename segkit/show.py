@@ -100,10 +100,8 @@ def mended(result: "Sequence[Mended]", target: Path, as_json: bool) -> None:
         return console.json_object({"target": str(target), "maps": [each.to_json() for each in result]})
     causes = Counter(each.result.found.cause if each.result else "not mended" for each in result)
     console.table(f"{len(result):,} maps", ("cause", "maps"), causes.most_common())
-    done = sorted(
-        (each for each in result if each.result), key=lambda each: -each.result.doubtful if each.result else 0
-    )
-    rows = [(each.file, *_told(each.result)) for each in done[:WORST_MAPS] if each.result]
+    done = sorted(((each.file, each.result) for each in result if each.result), key=lambda pair: -pair[1].doubtful)
+    rows = [(file, *_told(snapped)) for file, snapped in done[:WORST_MAPS]]
     console.table("the most doubtful first", ("map", "cause", "changed", "in doubt", "appeared", "vanished"), rows)
     for each in result:
         if each.reason:

@@ -57,7 +57,7 @@ def command(
     if suggest:
         result = palette_report.with_suggestions(result, suggest)
     if extend:
-        palette_report.extend(result, extend, names)
+        palette_report.write_extended(result, extend, names)
     show.palette(result, as_json)
     if extend and not as_json:
         console.line(f"{extend}: {len(result.swatches) + len(names)} classes, {len(names)} of them new.")
