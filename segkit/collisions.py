@@ -1,10 +1,11 @@
 """Which colours of one or more palettes could be taken for one another."""
 
+import math
 from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import combinations, product
 
-from segkit import palette
+from segkit import palette, perception
 from segkit.color import RGB, distance
 from segkit.palette import Palette, simplify
 from segkit.problem import Problem, Severity
@@ -17,7 +18,7 @@ _UNLABELLED = Swatch(palette.UNLABELLED, "unlabelled", (), (0, 0, 0))
 
 
 def within(swatches: Sequence[Swatch], name: str, min_distance: float = MIN_DISTANCE) -> list[Problem]:
-    """Report equal and too near colours and repeated names inside one table; black is taken, for unlabelled pixels.
+    """Report equal and too near colours and unclear names inside one table; black is taken, for unlabelled pixels.
 
     Args:
         swatches: the classes, as tables.read gives them (they need not form a valid Palette).
@@ -25,7 +26,7 @@ def within(swatches: Sequence[Swatch], name: str, min_distance: float = MIN_DIST
         min_distance: RGB L2; pairs nearer than that are reported.
     """
     found = [_clash(a, b, name, "", min_distance) for a, b in combinations((*swatches, _UNLABELLED), 2)]
-    return [problem for problem in found if problem] + _repeated_names(swatches, name)
+    return [problem for problem in found if problem] + _repeated_names(swatches, name) + _ambiguous(swatches, name)
 
 
 def between(swatches: Sequence[Swatch], name: str, other: Palette, min_distance: float = MIN_DISTANCE) -> list[Problem]:
@@ -63,8 +64,15 @@ def _clash(a: Swatch, b: Swatch, name: str, whose_b: str, min_distance: float) -
     severity: Severity = "known" if known else "warning" if gap else "error"
     pair = f"{a.name} ({a.index}) and {b.name} ({b.index}){whose_b}"
     if gap:
-        return Problem("near-colours", severity, place, f"{pair} are {gap:.2f} apart ({a.hex}, {b.hex}).", cure)
+        return Problem("near-colours", severity, place, f"{pair} are {gap:.2f} apart ({_told(a, b, gap)}).", cure)
     return Problem("equal-colours", severity, place, f"{pair} share {a.hex}.", cure)
+
+
+def _told(a: Swatch, b: Swatch, gap: float) -> str:
+    """Word how alike two colours are; beyond half of their distance a pixel is nearer to the other."""
+    most = max(abs(one - other) for one, other in zip(a.rgb, b.rgb, strict=True))
+    seen = perception.ciede2000(perception.lab(a.rgb), perception.lab(b.rgb))
+    return f"{a.hex}, {b.hex}; L∞ {most}, CIEDE2000 {seen:.2f}; safe for a drift below {math.floor(gap * 50) / 100:.2f}"
 
 
 def _names(swatch: Swatch) -> set[str]:
@@ -89,4 +97,22 @@ def _repeated_names(swatches: Iterable[Swatch], name: str) -> list[Problem]:
         if before is not swatch:
             message = f"{swatch.name} is the name of classes {before.index} and {swatch.index}."
             found.append(Problem("repeated-name", "error", f"{name}: {swatch.name}", message, "Rename one of them."))
+    return found
+
+
+def _ambiguous(swatches: Sequence[Swatch], name: str) -> list[Problem]:
+    """Report synonyms that mean several classes, and names that are a synonym of another class."""
+    meant: dict[str, list[Swatch]] = {}
+    for swatch in swatches:
+        for word in _names(swatch):
+            meant.setdefault(word, []).append(swatch)
+    found = []
+    for word, several in sorted(meant.items()):
+        if len(several) < 2 or sum(simplify(swatch.name) == word for swatch in several) > 1:  # told as repeated
+            continue
+        which = " and ".join(f"{swatch.name} ({swatch.index})" for swatch in several)
+        severity: Severity = "known" if all(map(_is_shipped, several)) else "warning"
+        cure = "" if severity == "known" else "Keep one of them, or take the word from the others."
+        message = f"{word} means {which}."
+        found.append(Problem("ambiguous-name", severity, f"{name}: {several[-1].name}", message, cure))
     return found

@@ -27,8 +27,10 @@ def load(protocol: str, table: str = "") -> Palette:
     found = collisions.found(own.swatches, own.name)
     if problem.fails(found):
         clash = next(each for each in found if each.severity != "known")
-        free = extend.suggest(own, 1)[0]
-        more = f"Take {free.hex}, {free.distance:.0f} from all others; see segkit check-palette {table}"
+        more = clash.cure
+        if clash.rule.endswith("-colours"):
+            free = extend.suggest(own, 1)[0]
+            more = f"Take {free.hex}, {free.distance:.0f} from all others; see segkit check-palette {table}"
         raise PaletteError(f"--palette {table}: {clash.message} {more}")
     return own
 

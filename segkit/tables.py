@@ -21,6 +21,9 @@ LARGEST = 4 << 20
 MOST_CLASSES = 255
 """A map's pixels hold 0 to 254; 255 means unlabelled."""
 
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+"""How spreadsheets begin what they call Unicode text."""
+
 _COLUMNS = {
     "index": ("index", "idx", "id", "classid", "classindex"),
     "name": ("name", "classname", "class", "label"),
@@ -101,13 +104,12 @@ def _text(path: Path) -> str:
         raise PaletteError(f"{path}: {size:,} bytes is no palette table; expected at most {LARGEST:,}.")
     try:
         raw = path.read_bytes()
-        text = raw.decode("utf-8-sig")
+        text = raw.decode("utf-16" if raw[:2] in _UTF16 else "utf-8-sig")
     except OSError as error:
         raise PaletteError(f"{path}: cannot be read ({error.strerror}).") from None
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        found = "the text is UTF-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else f"not UTF-8 text (line {line})"
-        raise PaletteError(f"{path}: {found}. Save it as CSV UTF-8 and try again.") from None
+        raise PaletteError(f"{path}: no {error.encoding.upper()} text (line {line}). Save it as CSV UTF-8.") from None
     if "\0" in text:
         raise PaletteError(f"{path}: NUL bytes, so UTF-16 or no text at all. Save it as CSV UTF-8 and try again.")
     return text

@@ -119,7 +119,8 @@ def test_a_changed_copy_of_a_published_table_is_compared_with_it(tmp_path: Path)
     found = palette_report.examine(str(path))
 
     assert [problem.message for problem in found.findings] == [
-        "robot (0) and wall (0) of ade20k are 1.00 apart (#787879, #787878)."
+        "robot (0) and wall (0) of ade20k are 1.00 apart "
+        "(#787879, #787878; L∞ 1, CIEDE2000 0.62; safe for a drift below 0.50)."
     ]
 
 

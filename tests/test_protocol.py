@@ -39,6 +39,12 @@ def test_a_table_that_clashes_is_refused_with_a_better_colour(tmp_path: Path) ->
         protocol.load("ade20k", table(tmp_path, "150,pergola,,121,120,120"))
 
 
+def test_a_class_that_is_there_under_another_name_is_refused(tmp_path: Path) -> None:
+    """ADE's sofa is called couch too: a prompt's or a person's couch would be either."""
+    with pytest.raises(PaletteError, match=r"couch means sofa \(23\) and couch \(150\)\. Keep one of them"):
+        protocol.load("ade20k", table(tmp_path, "150,couch,,118,254,71"))
+
+
 def test_a_table_of_other_classes_is_refused(tmp_path: Path) -> None:
     """A network's colours mean its own classes: they must stay."""
     text = "index,name,r,g,b\n0,pergola,118,254,71\n"

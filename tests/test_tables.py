@@ -26,6 +26,8 @@ def write(folder: Path, content: str | bytes) -> Path:
     [
         PLAIN,
         b"\xef\xbb\xbfname,synonyms,hex\nwall,,787878\nsky,heaven,06E6E6\n",
+        PLAIN.replace(",", "\t").encode("utf-16"),
+        b"\xfe\xff" + PLAIN.encode("utf-16-be"),
         PLAIN.replace(",", ";"),
         PLAIN.replace(",", "\t"),
         PLAIN.replace("\n", "\r\n"),
@@ -42,8 +44,8 @@ def write(folder: Path, content: str | bytes) -> Path:
         "name,r,g,b,hex,synonyms\nwall,120,120,120\nsky,,,,06E6E6,heaven\n",
         'Idx,"Color_Code (R,G,B)",Color,Name,synonyms\n1,"(120,0120 , 120)",,wall,\n2,"(6,230,230)",,sky,heaven\n',
     ],
-    ids="plain bom semicolons tabs crlf cr no-end empty-lines trailing-commas from-one unordered hex hex-without-hash "
-    "triple triple-semicolons short-rows sheet".split(),
+    ids="plain bom utf-16 utf-16-be semicolons tabs crlf cr no-end empty-lines trailing-commas from-one unordered hex "
+    "hex-without-hash triple triple-semicolons short-rows sheet".split(),
 )  # fmt: skip
 def test_odd_tables_read_as_a_person_would(tmp_path: Path, content: str | bytes) -> None:
     """Byte order marks, separators, line ends, numbering and spellings of colours do not change the meaning."""
@@ -164,8 +166,8 @@ def test_255_classes_counted_from_one_fit(tmp_path: Path) -> None:
         ("name,r,g\nwall,1,2\n", "no column r, g and b (or rgb, or hex); the header is: name, r, g"),
         ("r,g,b\n1,2,3\n", "no column name; the header is: r, g, b"),
         ("name,name,hex\nwall,wall,000001\n", "2 columns called name"),
-        ("name,hex\nM\xfcnze,000001\n".encode("latin-1"), "not UTF-8 text (line 2)"),
-        (PLAIN.encode("utf-16"), "the text is UTF-16"),
+        ("name,hex\nM\xfcnze,000001\n".encode("latin-1"), "no UTF-8 text (line 2)"),
+        (PLAIN.encode("utf-16")[:-1], "no UTF-16"),
         (PLAIN.encode("utf-16-le"), "NUL bytes"),
         (b"name,hex\nwall,00\x000001\n", "NUL bytes"),
         ('name,r,g,b\nwall,1,2,3\n"sky,1,2,4\ntree,1,2,5\n', "line 3: not a table: a quote is opened and never closed"),
@@ -173,7 +175,7 @@ def test_255_classes_counted_from_one_fit(tmp_path: Path) -> None:
         ("name,r,g,b\n" + "x" * 200_000 + ",1,2,3\n", "line 2: not a table: "),
         ("name,hex\n" + "wall,000001\n" * 256, "256 rows; a palette has at most 255 classes"),
         ("name,hex\n" + "wall,000001\n" * 300_000, "300,000 rows; a palette has at most 255 classes"),
-        (b"\x89PNG\r\n\x1a\n", "not UTF-8 text (line 1)"),
+        (b"\x89PNG\r\n\x1a\n", "no UTF-8 text (line 1)"),
     ],
 )
 def test_what_is_no_table_is_refused_in_one_line(tmp_path: Path, content: str | bytes, reason: str) -> None:

@@ -61,7 +61,7 @@ def test_a_clean_table_has_no_finding(segkit: Segkit, tmp_path: Path) -> None:
     ("rows", "options", "told"),
     [
         ("a,A877FF\nb,A877FF", [], "a (0) and b (1) share #A877FF"),
-        ("a,A877FF\nb,A877F8", [], "a (0) and b (1) are 7.00 apart (#A877FF, #A877F8)"),
+        ("a,A877FF\nb,A877F8", [], "a (0) and b (1) are 7.00 apart (#A877FF, #A877F8; L∞ 7, CIEDE2000 1.01; safe"),
         ("a,A877FF\nb,A877E1", ["--min-distance", "31"], "a (0) and b (1) are 30.00 apart"),
         ("human,96053D", [], "human (0) and person (12) of ade20k share #96053D"),
         ("human,DC143D", [], "human (0) and person (0) of coco_panoptic are 1.00 apart"),
