@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
-from segkit import palette
+from segkit import palette, tables
 from segkit.color import BLACK, RGB, WHITE
 from segkit.errors import PaletteError
 from segkit.farthest import FreeColour, farthest
@@ -54,7 +54,7 @@ def extended(table: Palette, names: Sequence[str], name: str) -> Palette:
 def _check(name: str, table: Palette) -> None:
     if not name.strip() or not name.isprintable() or name != " ".join(name.split()):
         raise PaletteError(f"{name!r} is no class name; expected printable words.")
-    if name[0] in "=+-@":
+    if tables.as_text(name) != name:
         raise PaletteError(f"{name!r} is no class name: spreadsheets take it for a formula. Begin it with a letter.")
     try:
         found = table.find(name)
@@ -66,9 +66,14 @@ def _check(name: str, table: Palette) -> None:
 
 
 def encode(table: Palette) -> bytes:
-    """Return a palette as the bytes of a CSV table that tables.read reads back."""
+    """Return a palette as the bytes of a CSV table that tables.read reads back.
+
+    A cell that a spreadsheet would take for a formula gets an apostrophe in front, which tables.read takes off again.
+    """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["index", "name", "synonyms", "r", "g", "b"])
-    writer.writerows([each.index, each.name, "|".join(each.synonyms), *each.rgb] for each in table)
+    writer.writerows(
+        [each.index, tables.as_text(each.name), tables.as_text("|".join(each.synonyms)), *each.rgb] for each in table
+    )
     return text.getvalue().encode()

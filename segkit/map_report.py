@@ -41,12 +41,13 @@ class MapReport:
     cure: str
 
 
-def find(path: Path, table: Palette) -> tuple[Kind, Path, list[Path], Palette]:
+def find(path: Path, table: Palette, expected: str) -> tuple[Kind, Path, list[Path], Palette]:
     """Return what a path is, the folder that file names are relative to, the maps, and what they are painted with.
 
     Args:
         path: a map, a folder of maps or a dataset.
         table: the palette of maps; a dataset has its own.
+        expected: what an error says a target may be.
 
     Raises:
         MapError: it is neither map, folder nor dataset.
@@ -56,7 +57,7 @@ def find(path: Path, table: Palette) -> tuple[Kind, Path, list[Path], Palette]:
         dataset = Dataset.open(path)
         names = dict.fromkeys(triple.conditioning_image_file_name for triple in dataset.triples())
         return "dataset", path, [path / name for name in names], dataset.info.palette
-    folder, files = maps.find(path)
+    folder, files = maps.find(path, expected)
     return "folder" if path.is_dir() else "map", folder, files, table
 
 

@@ -12,8 +12,12 @@ FORMATS = ("PNG", "BMP", "GIF", "TIFF", "WEBP", "JPEG")
 """What a control map may be saved as, well or badly."""
 
 
-def find(target: Path) -> tuple[Path, list[Path]]:
+def find(target: Path, expected: str = "a control map such as map.png, or a folder of them") -> tuple[Path, list[Path]]:
     """Return the folder that names are relative to, and the maps: the file itself, or all pictures of a folder.
+
+    Args:
+        target: the file or folder.
+        expected: what an error says a target may be.
 
     Raises:
         MapError: neither a picture nor a folder of pictures.
@@ -25,7 +29,7 @@ def find(target: Path) -> tuple[Path, list[Path]]:
         return target, files
     if not target.is_file() or target.suffix.lower() not in photos.SUFFIXES:
         found = "is no picture by its name" if target.exists() else "is not there"
-        raise MapError(f"{target} {found}. Expected a control map such as map.png, or a folder of them.")
+        raise MapError(f"{target} {found}. Expected {expected}.")
     return target.parent, [target]
 
 

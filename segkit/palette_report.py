@@ -101,7 +101,7 @@ def examine(
         return _table(target, path, min_distance, against)
     from segkit import map_report  # with numpy, which a table has no need of
 
-    kind, folder, files, table = map_report.find(path, palette.load(painted_with))
+    kind, folder, files, table = map_report.find(path, palette.load(painted_with), EXPECTED)
     with progress("maps") as advance:
         findings, maps = map_report.read(folder, files, table, advance)
     return PaletteReport(target, kind, table.name, findings, maps=maps)

@@ -24,6 +24,9 @@ MOST_CLASSES = 255
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 """How spreadsheets begin what they call Unicode text."""
 
+_MASKED = re.compile(r"^'(?='*[=+@-])")
+"""The apostrophe before what a spreadsheet would take for a formula."""
+
 _COLUMNS = {
     "index": ("index", "idx", "id", "classid", "classindex"),
     "name": ("name", "classname", "class", "label"),
@@ -172,7 +175,8 @@ def _aligned(cells: list[str], header: list[str]) -> list[str]:
 
 def _swatch(cells: list[str], columns: dict[str, int], position: int) -> Swatch:
     def cell(column: str) -> str:
-        return " ".join(cells[columns[column]].split()) if column in columns else ""
+        text = " ".join(cells[columns[column]].split()) if column in columns else ""
+        return _MASKED.sub("", text)
 
     name = cell("name")
     if not name:
@@ -182,6 +186,11 @@ def _swatch(cells: list[str], columns: dict[str, int], position: int) -> Swatch:
     index = _index(cell("index")) if "index" in columns else position
     words = (word.strip() for word in cell("synonyms").split("|"))
     return Swatch(index, name, tuple(dict.fromkeys(word for word in words if word not in ("", name))), _colour(cell))
+
+
+def as_text(cell: str) -> str:
+    """Return a cell as one that no spreadsheet takes for a formula; read gives the same text back."""
+    return f"'{cell}" if cell.startswith(("=", "+", "-", "@")) or _MASKED.match(cell) else cell
 
 
 def _index(text: str) -> int:

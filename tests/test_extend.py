@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from segkit import extend, palette, tables
 from segkit.errors import PaletteError
+from segkit.palette import Palette
 from segkit.tables import Swatch
 
 ADE = palette.load("ade20k")
@@ -64,3 +65,19 @@ def test_all_indices_can_be_filled() -> None:
 
     assert made[254].name == "new 104"
     assert len({swatch.rgb for swatch in made}) == 254  # road and skyscraper share theirs
+
+
+@given(st.text(st.sampled_from("=+-@'a |"), min_size=1, max_size=6))
+def test_no_cell_of_a_written_table_is_a_formula(word: str) -> None:
+    """A spreadsheet that opens it runs nothing, and the name reads back as it was."""
+    name = " ".join(word.split()) or "a"
+    table = Palette("mine", (Swatch(0, name, (), (1, 2, 3)),))
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "mine.csv"
+        path.write_bytes(extend.encode(table))
+        cells = path.read_text().splitlines()[1].split(",")
+        back, problems = tables.read(path)
+
+    assert not any(cell.startswith(("=", "+", "-", "@")) for cell in cells)
+    assert ([each.name for each in back], problems) == ([name], [])

@@ -148,6 +148,14 @@ def test_other_targets_are_refused_in_one_line(tmp_path: Path, monkeypatch: pyte
     assert "\n" not in str(raised.value)
 
 
+def test_a_file_of_another_kind_is_told_all_that_a_target_may_be(tmp_path: Path) -> None:
+    """Tables too, not maps alone."""
+    (tmp_path / "notes.txt").write_text("hello")
+
+    with pytest.raises(MapError, match=r"no picture by its name\. Expected a palette table .* or a dataset"):
+        palette_report.examine(str(tmp_path / "notes.txt"))
+
+
 def test_a_folder_called_like_a_table_is_a_folder(tmp_path: Path) -> None:
     """A folder called x.csv is looked into for maps."""
     (tmp_path / "x.csv").mkdir()
