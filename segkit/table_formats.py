@@ -1,8 +1,11 @@
-"""Palette tables that are no CSV, as rows of cells: GIMP palettes and JSON."""
+"""Palette tables as rows of cells: CSV in its kinds, GIMP palettes and JSON."""
 
+import csv
+import io
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from segkit.errors import PaletteError
@@ -10,8 +13,65 @@ from segkit.errors import PaletteError
 Records = list[tuple[int, list[str]]]
 """The line of the file, from 1, and the cells; the header first."""
 
+LARGEST = 4 << 20
+"""Bytes. A table of 255 classes has some tens of kilobytes; more is a wrong file."""
+
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+"""How spreadsheets begin what they call Unicode text."""
+
 _GPL_ROW = re.compile(r"\s*(\S+)\s+(\S+)\s+(\S+)\s*(.*)")
 _GPL_MARK = "GIMP Palette"
+
+
+def rows(path: Path) -> Records:
+    """Return the rows of a table file, told by its name's ending: .json, .gpl, or else CSV.
+
+    Raises:
+        PaletteError: it is no file, too large, no text, or not in its format.
+    """
+    read = {".gpl": gimp, ".json": from_json}.get(path.suffix.lower(), from_csv)
+    return read(_text(path), path)
+
+
+def _text(path: Path) -> str:
+    if not path.is_file():
+        found = "a folder or device, not a file" if path.exists() else "no such file"
+        raise PaletteError(f"{path}: {found}. Expected a palette table such as ade20k.csv.")
+    if (size := path.stat().st_size) > LARGEST:
+        raise PaletteError(f"{path}: {size:,} bytes is no palette table; expected at most {LARGEST:,}.")
+    try:
+        raw = path.read_bytes()
+        text = raw.decode("utf-16" if raw[:2] in _UTF16 else "utf-8-sig")
+    except OSError as error:
+        raise PaletteError(f"{path}: cannot be read ({error.strerror}).") from None
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise PaletteError(f"{path}: no {error.encoding.upper()} text (line {line}). Save it as CSV UTF-8.") from None
+    if "\0" in text:
+        raise PaletteError(f"{path}: NUL bytes, so UTF-16 or no text at all. Save it as CSV UTF-8 and try again.")
+    return text
+
+
+def from_csv(text: str, path: object) -> Records:
+    """Read the rows that are not empty, split by comma, semicolon or tab; a row may span lines inside quotes.
+
+    Raises:
+        PaletteError: a quote is left open, or a cell is too long; the text names the line.
+    """
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    separator = max(",;\t", key=re.sub(r'"[^"]*"|\([^)]*\)', "", first).count)  # "name;(r,g,b)" is no comma table
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
+    found = []
+    line = 1
+    try:
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                found.append((line, cells))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        reason = "a quote is opened and never closed" if "unexpected end" in str(error) else str(error)
+        raise PaletteError(f"{path}, line {line}: not a table: {reason}.") from None
+    return found
 
 
 def gimp(text: str, path: object) -> Records:

@@ -3,26 +3,19 @@
 Everything is read as text and parsed here: pandas turns a class called "null" into NaN and all-digit hex into floats.
 """
 
-import csv
-import io
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from segkit import table_formats
 from segkit.color import RGB, channel, parse, to_hex
 from segkit.errors import PaletteError
 from segkit.problem import Problem
-
-LARGEST = 4 << 20
-"""Bytes. A table of 255 classes has some tens of kilobytes; more is a wrong file."""
+from segkit.table_formats import Records
 
 MOST_CLASSES = 255
 """A map's pixels hold 0 to 254; 255 means unlabelled."""
-
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
-"""How spreadsheets begin what they call Unicode text."""
 
 _MASKED = re.compile(r"^'(?='*[=+@-])")
 """The apostrophe before what a spreadsheet would take for a formula."""
@@ -81,74 +74,46 @@ def read(path: Path) -> tuple[list[Swatch], list[Problem]]:
     Raises:
         PaletteError: the file as a whole is no table.
     """
-    read_records = _READERS.get(path.suffix.lower(), _records)
-    lines = read_records(_text(path), path)
-    _require_rows(lines, path)
+    return from_rows(table_formats.rows(path), str(path))
+
+
+def from_rows(lines: Records, source: str) -> tuple[list[Swatch], list[Problem]]:
+    """Read the rows of a table, the header first; what is asked and returned is told by `read`.
+
+    Args:
+        lines: each row's number in its file or sheet, from 1, and its cells.
+        source: what messages call the table: a path, or a sheet's title.
+
+    Raises:
+        PaletteError: it is no table as a whole.
+    """
+    _require_rows(lines, source)
     header = lines[0][1]
-    columns = _header(header, path)
+    columns = _header(header, source)
     rows: list[Row] = []
     problems: list[Problem] = []
+    name = PurePath(source).name
     for position, (line, cells) in enumerate(lines[1:]):
         try:
             rows.append((line, _swatch(_aligned(cells, header), columns, position)))
         except ValueError as error:
-            place = f"{path.name}, line {line}"
+            place = f"{name}, line {line}"
             problems.append(Problem("unreadable-row", "error", place, f"{place}: {error}.", "Correct the cell."))
-    problems += _numbering(rows, len(lines) - 1, path.name)
+    problems += _numbering(rows, len(lines) - 1, name)
     swatches = sorted(_from_zero(rows, len(lines) - 1), key=lambda swatch: swatch.index)
-    return swatches, problems + _black_first(swatches, len(lines) - 1, path.name)
+    return swatches, problems + _black_first(swatches, len(lines) - 1, name)
 
 
-def _text(path: Path) -> str:
-    if not path.is_file():
-        found = "a folder or device, not a file" if path.exists() else "no such file"
-        raise PaletteError(f"{path}: {found}. Expected a palette table such as ade20k.csv.")
-    if (size := path.stat().st_size) > LARGEST:
-        raise PaletteError(f"{path}: {size:,} bytes is no palette table; expected at most {LARGEST:,}.")
-    try:
-        raw = path.read_bytes()
-        text = raw.decode("utf-16" if raw[:2] in _UTF16 else "utf-8-sig")
-    except OSError as error:
-        raise PaletteError(f"{path}: cannot be read ({error.strerror}).") from None
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise PaletteError(f"{path}: no {error.encoding.upper()} text (line {line}). Save it as CSV UTF-8.") from None
-    if "\0" in text:
-        raise PaletteError(f"{path}: NUL bytes, so UTF-16 or no text at all. Save it as CSV UTF-8 and try again.")
-    return text
-
-
-def _records(text: str, path: Path) -> list[tuple[int, list[str]]]:
-    """Return (line, cells) of all rows that are not empty, the header first; a row may span lines inside quotes."""
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    separator = max(",;\t", key=re.sub(r'"[^"]*"|\([^)]*\)', "", first).count)  # "name;(r,g,b)" is no comma table
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
-    found = []
-    line = 1
-    try:
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                found.append((line, cells))
-            line = reader.line_num + 1
-    except csv.Error as error:
-        reason = "a quote is opened and never closed" if "unexpected end" in str(error) else str(error)
-        raise PaletteError(f"{path}, line {line}: not a table: {reason}.") from None
-    return found
-
-
-def _require_rows(found: list[tuple[int, list[str]]], path: Path) -> None:
+def _require_rows(found: Records, source: str) -> None:
     if len(found) < 2:
-        raise PaletteError(f"{path}: no rows. Expected a header such as index,name,r,g,b and one line a class.")
+        raise PaletteError(f"{source}: no rows. Expected a header such as index,name,r,g,b and one line a class.")
     if (rows := len(found) - 1) > MOST_CLASSES:
         raise PaletteError(
-            f"{path}: {rows:,} rows; a palette has at most {MOST_CLASSES} classes, 0 to {MOST_CLASSES - 1}."
+            f"{source}: {rows:,} rows; a palette has at most {MOST_CLASSES} classes, 0 to {MOST_CLASSES - 1}."
         )
 
 
-_READERS = {".gpl": table_formats.gimp, ".json": table_formats.from_json}
-
-
-def _header(cells: list[str], path: Path) -> dict[str, int]:
+def _header(cells: list[str], source: str) -> dict[str, int]:
     written = [re.sub(r"[\s_]", "", cell).lower() for cell in cells]
     columns = {}
     for column, spellings in _COLUMNS.items():
@@ -156,13 +121,13 @@ def _header(cells: list[str], path: Path) -> dict[str, int]:
         if spelling:
             columns[column] = written.index(spelling)
             if (number := written.count(spelling)) > 1:
-                raise PaletteError(f"{path}: {number} columns called {cells[columns[column]].strip()}; expected one.")
+                raise PaletteError(f"{source}: {number} columns called {cells[columns[column]].strip()}; expected one.")
     missing = [] if "name" in columns else ["name"]
     if not ({"r", "g", "b"} <= columns.keys() or "rgb" in columns or "hex" in columns):
         missing.append("r, g and b (or rgb, or hex)")
     if missing:
         shown = ", ".join(" ".join(cell.split()) for cell in cells)[:80]
-        raise PaletteError(f"{path}: no column {' and no column '.join(missing)}; the header is: {shown}.")
+        raise PaletteError(f"{source}: no column {' and no column '.join(missing)}; the header is: {shown}.")
     return columns
 
 
