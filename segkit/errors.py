@@ -3,6 +3,7 @@
 SegkitError                 one line for the user: what was found, what was expected, what to type next
 ├── UsageError              the call cannot work as typed (exit code 2)
 ├── PaletteError            a table that is no palette, or a name it does not know
+├── SheetError              a Google Sheet that is not there, not shared or not answered
 ├── MapError                a control map that cannot be read or mended
 ├── PhotoError              one photo that cannot be used; carries a reason from photos.REASONS
 ├── DatasetError            a folder that is no dataset, or a damaged one
@@ -24,6 +25,10 @@ class UsageError(SegkitError):
 
 class PaletteError(SegkitError):
     """A table that is no palette, or a class name that it does not know."""
+
+
+class SheetError(SegkitError):
+    """A Google Sheet that is not there, not shared, or not answered."""
 
 
 class MapError(SegkitError):

@@ -4,8 +4,8 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -144,4 +144,22 @@ def load(source: str | Path) -> Palette:
     if problems:
         more = f" And {len(problems) - 1} more: segkit check-palette {path}" if len(problems) > 1 else ""
         raise PaletteError(f"{problems[0].message} {problems[0].cure}{more}")
-    return Palette(path.stem, tuple(swatches))
+    return Palette(path.stem, tuple(unjoined(swatches)))
+
+
+def unjoined(swatches: Iterable[Swatch]) -> list[Swatch]:
+    """Mend names whose blanks and commas became `;`, as in the sheet that many copied ("chest;of;drawers;bureau").
+
+    Where one name ends and the next begins cannot be told from them; a class of ADE's that has the colour and begins
+    with a name of that class is that class. Others keep all words, with blanks.
+    """
+    return [_unjoined(swatch) if ";" in swatch.name else swatch for swatch in swatches]
+
+
+def _unjoined(swatch: Swatch) -> Swatch:
+    words = simplify(swatch.name.replace(";", " "))
+    for own in load("ade20k"):
+        names = [simplify(name) for name in (own.name, *own.synonyms)]
+        if own.rgb == swatch.rgb and any(f"{words} ".startswith(f"{name} ") for name in names):
+            return replace(swatch, name=own.name, synonyms=own.synonyms)
+    return replace(swatch, name=words)

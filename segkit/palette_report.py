@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from segkit import collisions, palette, problem, tables
+from segkit import collisions, palette, problem, sheets, tables
 from segkit.errors import PaletteError, UsageError
 from segkit.palette import Palette
 from segkit.problem import Problem
@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from segkit.farthest import FreeColour
     from segkit.map_report import MapReport
 
-Kind = Literal["palette", "map", "folder", "dataset"]
+Kind = Literal["palette", "sheet", "map", "folder", "dataset"]
 TABLES = (".csv", ".tsv", ".json", ".gpl")
-EXPECTED = "a palette table (.csv, .tsv, .json, .gpl), a control map (.png), a folder of maps or a dataset"
+EXPECTED = (
+    "a palette table (.csv, .tsv, .json, .gpl), a Google Sheet, a control map (.png), a folder of maps or a dataset"
+)
 
 Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 """Opens a progress display of a name; it is told the number done and the total."""
@@ -121,9 +123,49 @@ def _there(target: str) -> Path:
 
 def _table(target: str, path: Path, min_distance: float, against: Sequence[str]) -> PaletteReport:
     swatches, findings = tables.read(path)
+    swatches = palette.unjoined(swatches)
     others = [name for name in against if name != target]
     findings += collisions.found(swatches, path.stem, others, min_distance)
     return PaletteReport(target, "palette", path.stem, findings, swatches)
+
+
+def examine_sheet(
+    sheet: sheets.Address, access: sheets.Access, min_distance: float, against: Sequence[str]
+) -> PaletteReport:
+    """Look at the palette table in a Google Sheet.
+
+    Raises:
+        SheetError: the sheet cannot be read.
+        PaletteError: it holds no palette table.
+    """
+    title, rows = sheets.rows(sheet, access)
+    swatches, findings = tables.from_rows(rows, title)
+    swatches = palette.unjoined(swatches)
+    findings += collisions.found(swatches, title, against, min_distance)
+    return PaletteReport(sheet.key, "sheet", title, findings, swatches)
+
+
+def save(report: PaletteReport, path: Path) -> None:
+    """Write the table that was read as CSV.
+
+    Raises:
+        UsageError: the report is of maps, the table has errors, the file is no .csv, or it is there already.
+    """
+    from segkit import extend, storage
+
+    swatches = _swatches(report)
+    _free(path, "--save")
+    errors = sum(found.severity == "error" for found in report.findings)
+    if errors:
+        raise UsageError(f"--save: {report.target} has {errors} errors, so nothing was kept. Mend them first.")
+    storage.write(path, extend.encode(Palette(path.stem, tuple(swatches))))
+
+
+def _free(path: Path, option: str) -> None:
+    if path.suffix.lower() != ".csv":
+        raise UsageError(f"{option} {path}: expected a name that ends in .csv.")
+    if path.exists():
+        raise UsageError(f"{option}: {path} is there already. Name another file, or remove it.")
 
 
 def with_suggestions(report: PaletteReport, number: int) -> PaletteReport:
@@ -146,15 +188,12 @@ def write_extended(report: PaletteReport, path: Path, names: Sequence[str]) -> N
     """
     from segkit import extend, storage
 
-    if path.suffix.lower() != ".csv":
-        raise UsageError(f"--extend {path}: expected a name that ends in .csv.")
-    if path.exists():
-        raise UsageError(f"--extend: {path} is there already. Name another file, or remove it.")
+    _free(path, "--extend")
     table = Palette(report.palette, tuple(_swatches(report)))
     storage.write(path, extend.encode(extend.extended(table, names, path.stem)))
 
 
 def _swatches(report: PaletteReport) -> list[Swatch]:
-    if report.kind != "palette":
-        raise UsageError(f"{report.target} is a {report.kind}. New classes belong to a palette: name a table, or none.")
+    if report.kind not in ("palette", "sheet"):
+        raise UsageError(f"{report.target} is a {report.kind}. Name a palette table, or none.")
     return report.swatches

@@ -68,8 +68,8 @@ def palette(result: "PaletteReport", as_json: bool) -> None:
     """Show what check-palette found."""
     if as_json:
         return console.json_object(result.to_json())
-    if result.kind == "palette":
-        console.line(f"{result.target}: a palette of {len(result.swatches)} classes.")
+    if result.kind in ("palette", "sheet"):
+        console.line(f"{result.target}: a {result.kind} of {len(result.swatches)} classes.")
     else:
         console.line(f"{result.target}: a {result.kind}, {len(result.maps)} maps compared with {result.palette}.")
         worst = sorted(result.maps, key=lambda found: -found.off_palette)[:WORST_MAPS]

@@ -28,6 +28,10 @@ from segkit.commands.options import Command, json_option
 @click.option("--suggest", type=click.IntRange(1, 100), help="Give so many colours for new classes.")
 @click.option("--extend", type=click.Path(path_type=Path), help="Write the palette with the classes of --add: a .csv.")
 @click.option("--add", "names", multiple=True, help="A new class for --extend; may be given several times.")
+@click.option("--worksheet", default="", help="Of a Google Sheet: gid or name. Else the address's gid, or the first.")
+@click.option("--credentials", default="", help="Key file of a service account or authorized user, for a Google Sheet.")
+@click.option("--api-key", default="", help="Google API key, for a Google Sheet that everybody may read.")
+@click.option("--save", type=click.Path(path_type=Path), help="Keep the table that was read as this .csv.")
 @json_option
 @click.pass_context
 def command(
@@ -39,21 +43,32 @@ def command(
     suggest: int | None,
     extend: Path | None,
     names: tuple[str, ...],
+    worksheet: str,
+    credentials: str,
+    api_key: str,
+    save: Path | None,
     as_json: bool,
 ) -> None:
     """Report colours that could be taken for one another, and maps with wrong colours: the cause and the cure.
 
-    TARGET is a palette table (.csv, .tsv, .json, GIMP's .gpl), a control map, a folder of maps or a dataset. Without
-    one the ADE20K palette itself is looked at. --suggest gives the colours farthest from ADE20K, COCO, black, white,
-    the table's and one another, exact over all 2^24. Exit code 0: clean; 1: findings; 2: unusable.
+    TARGET is a palette table (.csv, .tsv, .json, GIMP's .gpl), a Google Sheet's URL or id, a control map, a folder of
+    maps or a dataset. Without one the ADE20K palette itself is looked at. --suggest gives the colours farthest from
+    ADE20K, COCO, black, white, the table's and one another, exact over all 2^24. Exit code 0: clean;
+    1: findings; 2: unusable.
     """
-    from segkit import console, palette_report, show
+    from segkit import console, palette_report, sheets, show
     from segkit.errors import UsageError
 
     if (extend is None) != (not names):
         raise UsageError("--extend and --add go together: segkit check-palette --extend mine.csv --add 'solar panel'.")
     others = [name.strip() for name in against.split(",") if name.strip()]
-    result = palette_report.examine(target, min_distance, console.progress, others, palette)
+    if sheet := sheets.find(target or "", worksheet):
+        access = sheets.Access.of(credentials, api_key)
+        result = palette_report.examine_sheet(sheet, access, min_distance, others)
+    else:
+        result = palette_report.examine(target, min_distance, console.progress, others, palette)
+    if save:
+        palette_report.save(result, save)
     if suggest:
         result = palette_report.with_suggestions(result, suggest)
     if extend:

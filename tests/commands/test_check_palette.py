@@ -221,7 +221,7 @@ def test_a_palette_is_extended(segkit: Segkit, tmp_path: Path) -> None:
         (["--extend", "mine.csv"], "go together"),
         (["--extend", "mine.txt", "--add", "pergola"], "ends in .csv"),
         (["--extend", "mine.csv", "--add", "sky"], "is class 2 of ade20k already"),
-        (["map.png", "--suggest", "2"], "New classes belong to a palette"),
+        (["map.png", "--suggest", "2"], "Name a palette table, or none"),
     ],
 )
 def test_mistakes_with_new_classes_are_told(

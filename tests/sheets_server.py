@@ -1,0 +1,92 @@
+"""A stand-in for Google Sheets on loopback: the needed part of the API v4, tokens of service accounts, CSV export."""
+
+import csv
+import io
+import json
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, unquote, urlsplit
+
+KEY = "1" * 44
+
+
+@dataclass
+class Sheets:
+    """What the server holds and does; tests change it.
+
+    Attributes:
+        pages: rows by worksheet title; the gid of the n-th is n * 7.
+        answers: statuses to give to the next requests instead of answers, each with its Retry-After.
+        public: whether the CSV is handed out to everybody.
+        delay: seconds before each answer.
+        asked: what was asked, and with which key or token.
+    """
+
+    pages: dict[str, list[list[str]]]
+    answers: list[tuple[int, str]] = field(default_factory=list)
+    public: bool = True
+    delay: float = 0
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    url: str = ""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    sheets: Sheets
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("content-length", 0)))
+        self._send(200, json.dumps({"access_token": "token of the account", "expires_in": 3600}))
+
+    def do_GET(self) -> None:
+        held, parts = self.sheets, urlsplit(self.path)
+        held.asked.append((parts.path, self.headers.get("x-goog-api-key") or self.headers.get("authorization") or ""))
+        time.sleep(held.delay)
+        if held.answers:
+            status, later = held.answers.pop(0)
+            return self._send(status, json.dumps({"error": {"code": status, "message": "no", "status": "NO"}}), later)
+        if KEY not in parts.path:
+            return self._send(404, json.dumps({"error": {"code": 404, "message": "no", "status": "NOT_FOUND"}}))
+        if parts.path.endswith("/export"):
+            return self._csv(parse_qs(parts.query).get("gid", ["0"])[0])
+        if "/values/" in parts.path:
+            title = unquote(parts.path.rsplit("/", 1)[1]).strip("'").replace("''", "'")
+            return self._send(200, json.dumps({"range": title, "majorDimension": "ROWS", "values": held.pages[title]}))
+        pages = [
+            {"properties": {"sheetId": place * 7, "title": title, "index": place, "gridProperties": {}}}
+            for place, title in enumerate(held.pages)
+        ]
+        return self._send(
+            200, json.dumps({"spreadsheetId": KEY, "properties": {"title": "Our colours"}, "sheets": pages})
+        )
+
+    def _csv(self, gid: str) -> None:
+        if not self.sheets.public:
+            return self._send(200, "<html>Sign in</html>", kind="text/html; charset=utf-8")
+        text = io.StringIO()
+        csv.writer(text).writerows(list(self.sheets.pages.values())[int(gid) // 7])
+        return self._send(200, text.getvalue(), kind="text/csv")
+
+    def _send(self, status: int, text: str, later: str = "", kind: str = "application/json") -> None:
+        body = text.encode()
+        self.send_response(status)
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(len(body)))
+        if later:
+            self.send_header("retry-after", later)
+        with suppress(BrokenPipeError):  # the client no longer waits
+            self.end_headers()
+            self.wfile.write(body)
+
+
+def start(sheets: Sheets) -> ThreadingHTTPServer:
+    """Serve in a thread until shutdown() is called; sheets.url is the address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"sheets": sheets}))
+    sheets.url = f"http://127.0.0.1:{server.server_port}"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
