@@ -7,6 +7,7 @@ from itertools import combinations, product
 
 from segkit import palette, perception
 from segkit.color import RGB, distance
+from segkit.errors import PaletteError
 from segkit.palette import Palette, simplify
 from segkit.problem import Problem, Severity
 from segkit.tables import Swatch
@@ -44,13 +45,46 @@ def between(swatches: Sequence[Swatch], name: str, other: Palette, min_distance:
 def found(
     swatches: Sequence[Swatch], name: str, others: Iterable[str] = palette.SHIPPED, min_distance: float = MIN_DISTANCE
 ) -> list[Problem]:
-    """Report what `within` finds in a table and `between` it and other palettes, each a shipped one's name or a table.
+    """Report what `within` finds in a table, and `between` and `elsewhere` in it and other palettes.
+
+    A table that holds one of those or a shipped one whole is an extension of it, whose new classes may have any name.
+
+    Args:
+        swatches: the classes.
+        name: what to call the table.
+        others: shipped palettes' names or tables.
+        min_distance: RGB L2; pairs nearer than that are reported.
 
     Raises:
         PaletteError: one of the others is no palette.
     """
-    own = within(swatches, name, min_distance)
-    return own + [each for other in others for each in between(swatches, name, palette.load(other), min_distance)]
+    problems = within(swatches, name, min_distance)
+    own = {(simplify(swatch.name), swatch.rgb) for swatch in swatches}
+    tables = [palette.load(other) for other in others]
+    bases = [*tables, *map(palette.load, palette.SHIPPED)]
+    extended = any(own >= {(simplify(swatch.name), swatch.rgb) for swatch in base} for base in bases)
+    for table in tables:
+        problems += between(swatches, name, table, min_distance)
+        problems += [] if extended else elsewhere(swatches, name, table)
+    return problems
+
+
+def elsewhere(swatches: Sequence[Swatch], name: str, other: Palette) -> list[Problem]:
+    """Report classes that another palette has in another colour, under the same name or another."""
+    problems = []
+    for swatch in swatches:
+        try:
+            known = other.find(swatch.name)
+        except PaletteError:
+            continue
+        if known.rgb == swatch.rgb:
+            continue
+        place = f"{name}: {swatch.name}"
+        message = f"{swatch.name} ({swatch.index}) is {swatch.hex} here; in {other.name} it is {known.hex}"
+        message += "." if simplify(known.name) == simplify(swatch.name) else f", called {known.name} ({known.index})."
+        cure = f"Take {known.hex}, which networks trained on {other.name} know, or leave {other.name} out of --against."
+        problems.append(Problem("known-class", "warning", place, message, cure))
+    return problems
 
 
 def _clash(a: Swatch, b: Swatch, name: str, whose_b: str, min_distance: float) -> Problem | None:

@@ -125,3 +125,22 @@ def test_words_that_mean_several_classes_are_told() -> None:
     known = [each.message for each in found if each.severity == "known"]
     assert mine == ["couch means sofa (23) and couch (150) and glasshouse (151)."]
     assert "ground means earth (13) and land (94)." in known
+
+
+def test_classes_that_another_palette_knows_are_told() -> None:
+    """Under their own name or another, where the colour differs; an extension of a palette may name its own."""
+    table = [
+        swatch(0, "couch", 168, 119, 255),
+        swatch(1, "sky", 255, 234, 64),
+        ADE.find("wall"),
+        swatch(3, "robot", 0, 0, 116),
+    ]
+
+    told = [each.message for each in collisions.found(table, "mine", ["ade20k"]) if each.rule == "known-class"]
+
+    assert told == [
+        "couch (0) is #A877FF here; in ade20k it is #0B66FF, called sofa (23).",
+        "sky (1) is #FFEA40 here; in ade20k it is #06E6E6.",
+    ]
+    extended = collisions.found([*ADE, swatch(150, "cat", 118, 254, 71)], "mine")
+    assert [each for each in extended if each.severity != "known"] == []
