@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 from segkit import tables
@@ -156,9 +156,14 @@ def unjoined(swatches: Iterable[Swatch]) -> list[Swatch]:
     return [_unjoined(swatch) if ";" in swatch.name else swatch for swatch in swatches]
 
 
+@cache
+def _ade() -> Palette:
+    return load("ade20k")
+
+
 def _unjoined(swatch: Swatch) -> Swatch:
     words = simplify(swatch.name.replace(";", " "))
-    for own in load("ade20k"):
+    for own in _ade():
         names = [simplify(name) for name in (own.name, *own.synonyms)]
         if own.rgb == swatch.rgb and any(f"{words} ".startswith(f"{name} ") for name in names):
             return replace(swatch, name=own.name, synonyms=own.synonyms)

@@ -122,11 +122,17 @@ def _there(target: str) -> Path:
 
 
 def _table(target: str, path: Path, min_distance: float, against: Sequence[str]) -> PaletteReport:
-    swatches, findings = tables.read(path)
-    swatches = palette.unjoined(swatches)
     others = [name for name in against if name != target]
-    findings += collisions.found(swatches, path.stem, others, min_distance)
+    swatches, findings = _judged(tables.read(path), path.stem, min_distance, others)
     return PaletteReport(target, "palette", path.stem, findings, swatches)
+
+
+def _judged(
+    table: tuple[list[Swatch], list[Problem]], name: str, min_distance: float, against: Sequence[str]
+) -> tuple[list[Swatch], list[Problem]]:
+    """Return the classes of a table that was read, their names mended, and all that is wrong with it."""
+    swatches, problems = palette.unjoined(table[0]), table[1]
+    return swatches, problems + collisions.found(swatches, name, against, min_distance)
 
 
 def examine_sheet(
@@ -139,9 +145,7 @@ def examine_sheet(
         PaletteError: it holds no palette table.
     """
     title, rows = sheets.rows(sheet, access)
-    swatches, findings = tables.from_rows(rows, title)
-    swatches = palette.unjoined(swatches)
-    findings += collisions.found(swatches, title, against, min_distance)
+    swatches, findings = _judged(tables.from_rows(rows, title), title, min_distance, against)
     return PaletteReport(sheet.key, "sheet", title, findings, swatches)
 
 
