@@ -2,6 +2,7 @@
 
 import warnings
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL import Image
 
@@ -41,9 +42,18 @@ def read(path: Path) -> Image.Image:
     """
     if not path.is_file():  # opening a named pipe would block for ever
         raise MapError("is no file" if path.exists() else "is not there")
+    return decode(path)
+
+
+def decode(source: Path | BinaryIO) -> Image.Image:
+    """Load the pixels of a map that is at hand.
+
+    Raises:
+        MapError: it is no picture that opens; the text begins with a verb.
+    """
     try:
         with warnings.catch_warnings(action="ignore"):
-            image = Image.open(path, formats=FORMATS)
+            image = Image.open(source, formats=FORMATS)
             image.load()
     except Exception as error:  # Pillow raises anything on damaged files
         raise MapError(f"does not open ({type(error).__name__}: {error})") from None

@@ -1,4 +1,4 @@
-"""What check-palette finds: in a palette table, a control map, a folder of maps or a dataset."""
+"""What check-palette finds: in palette tables, and in control maps wherever they are kept."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from segkit.farthest import FreeColour
     from segkit.map_report import MapReport
 
-Kind = Literal["palette", "sheet", "map", "folder", "dataset"]
+Kind = Literal["palette", "sheet", "map", "folder", "dataset", "shard", "imagefolder"]
 TABLES = (".csv", ".tsv", ".json", ".gpl")
 EXPECTED = (
-    "a palette table (.csv, .tsv, .json, .gpl), a Google Sheet, a control map (.png), a folder of maps or a dataset"
+    "a palette table (.csv, .tsv, .json, .gpl), a Google Sheet, a control map (.png), a folder of maps, a dataset, "
+    "a WebDataset shard (.tar) or an imagefolder"
 )
 
 Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
@@ -82,7 +83,8 @@ def examine(
     """Look at whatever the target is. One map at a time is held in memory.
 
     Args:
-        target: None or a shipped palette's name, a table, a control map, a folder of maps, a dataset.
+        target: None or a shipped palette's name, a table, a control map, a folder of maps, a dataset, a shard
+            (.tar) or an imagefolder.
         min_distance: RGB L2, 0 to 442; nearer colours of a table are reported.
         progress: shows how many maps were read.
         against: shipped palettes or tables with whose colours those of a table must not be confused.
@@ -101,11 +103,11 @@ def examine(
     path = _there(target)
     if path.suffix.lower() in TABLES and not path.is_dir():
         return _table(target, path, min_distance, against)
-    from segkit import map_report  # with numpy, which a table has no need of
+    from segkit import map_report, targets  # with numpy, which a table has no need of
 
-    kind, folder, files, table = map_report.find(path, palette.load(painted_with), EXPECTED)
+    kind, sources, table = targets.find(path, palette.load(painted_with), EXPECTED)
     with progress("maps") as advance:
-        findings, maps = map_report.read(folder, files, table, advance)
+        findings, maps = map_report.read(sources, table, advance)
     return PaletteReport(target, kind, table.name, findings, maps=maps)
 
 

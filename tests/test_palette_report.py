@@ -152,7 +152,7 @@ def test_a_file_of_another_kind_is_told_all_that_a_target_may_be(tmp_path: Path)
     """Tables too, not maps alone."""
     (tmp_path / "notes.txt").write_text("hello")
 
-    with pytest.raises(MapError, match=r"no picture by its name\. Expected a palette table .* or a dataset"):
+    with pytest.raises(MapError, match=r"no picture by its name\. Expected a palette table .* or an imagefolder"):
         palette_report.examine(str(tmp_path / "notes.txt"))
 
 

@@ -52,8 +52,9 @@ def command(
     """Report colours that could be taken for one another, and maps with wrong colours: the cause and the cure.
 
     TARGET is a palette table (.csv, .tsv, .json, GIMP's .gpl), a Google Sheet's URL or id, a control map, a folder of
-    maps or a dataset. Without one the ADE20K palette itself is looked at. --suggest gives the colours farthest from
-    ADE20K, COCO, black, white, the table's and one another, exact over all 2^24. Exit code 0: clean;
+    maps, a dataset, a WebDataset shard (.tar) or an imagefolder (metadata.jsonl). Without one the ADE20K palette
+    itself is looked at. --suggest gives the colours farthest from ADE20K, COCO, black, white, the table's and one
+    another, exact over all 2^24. Exit code 0: clean;
     1: findings; 2: unusable.
     """
     from segkit import console, palette_report, sheets, show
