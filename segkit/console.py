@@ -3,17 +3,27 @@
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from segkit.problem import Problem
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 NEVER_WRAPPED = ("map", "broken rule")
 """Columns whose cells stand on one line, so that they can be copied; others give way."""
 
 WORST = 20
 """Problems that are listed one by one."""
+
+
+class Colour(NamedTuple):
+    """A cell: an area of a colour, "#RRGGBB", and words beside it."""
+
+    hex: str
+    words: str
 
 
 def line(text: str, *, error: bool = False) -> None:
@@ -37,7 +47,6 @@ def table(title: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> N
     """Print a table. Cells are text, never markup; numbers stand on the right."""
     from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
     body = [list(row) for row in rows]
     shown = Table(title=title, title_justify="left")
@@ -47,14 +56,18 @@ def table(title: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> N
             name, justify="right" if numeric and body else "left", overflow="fold", no_wrap=name in NEVER_WRAPPED
         )
     for row in body:
-        shown.add_row(*(Text(_cell(cell)) for cell in row))
+        shown.add_row(*map(_cell, row))
     Console().print(shown)
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any) -> "Text":
+    from rich.text import Text
+
+    if isinstance(value, Colour):
+        return Text.assemble(("   ", f"on {value.hex}"), f" {clean(value.words)}")
     if isinstance(value, float):
-        return f"{value:.1%}" if 0 <= value <= 1 else f"{value:,.1f}"
-    return f"{value:,}" if isinstance(value, int) else clean(str(value))
+        return Text(f"{value:.1%}" if 0 <= value <= 1 else f"{value:,.1f}")
+    return Text(f"{value:,}" if isinstance(value, int) else clean(str(value)))
 
 
 def problems(found: Sequence[Problem], most: int = WORST) -> None:

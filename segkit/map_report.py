@@ -1,7 +1,8 @@
 """What check-palette finds in control maps: the cause of wrong colours, the classes, the cure."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 from segkit import control, fingerprint
 from segkit.errors import MapError
@@ -24,6 +25,7 @@ class MapReport:
         off_pixels: number of those.
         classes: share of the pixels by class name, by the map's exact colours.
         cure: the command that mends it; "" for an exact map.
+        source: where it stands.
     """
 
     file: str
@@ -34,6 +36,11 @@ class MapReport:
     off_pixels: int
     classes: dict[str, float]
     cure: str
+    source: Source
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as plain values."""
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.name != "source"}
 
 
 def read(
@@ -70,8 +77,8 @@ def _read_map(source: Source, table: Palette) -> MapReport | Problem:
     pixels = control.count(labels)[: len(table)]
     present = sorted((index for index, number in enumerate(pixels) if number), key=lambda index: -pixels[index])
     shares = {table[index].name: round(pixels[index] / labels.size, 4) for index in present}
-    cure = _cure(source, found.cause)
-    return MapReport(source.name, found.cause, found.evidence, found.possible, off / labels.size, off, shares, cure)
+    share, cure = off / labels.size, _cure(source, found.cause)
+    return MapReport(source.name, found.cause, found.evidence, found.possible, share, off, shares, cure, source)
 
 
 def _cure(source: Source, cause: str) -> str:

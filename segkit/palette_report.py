@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from segkit import collisions, palette, problem, sheets, tables
+from segkit import collisions, jpeg, palette, problem, sheets, tables
 from segkit.errors import PaletteError, UsageError
+from segkit.pairs import Pair
 from segkit.palette import Palette
 from segkit.problem import Problem
 from segkit.tables import Swatch
@@ -37,8 +38,10 @@ class PaletteReport:
         palette: the palette that maps were compared with, or the table itself.
         findings: problems, "known" ones too.
         swatches: the table's classes; empty for maps.
+        pairs: classes of like colours, in the table and between it and other palettes.
         maps: one report a map; empty for tables.
         suggestions: colours for new classes, where they were asked for.
+        table: the palette of maps; None for tables.
     """
 
     target: str
@@ -46,13 +49,20 @@ class PaletteReport:
     palette: str
     findings: list[Problem]
     swatches: list[Swatch] = field(default_factory=list)
+    pairs: list[Pair] = field(default_factory=list)
     maps: list["MapReport"] = field(default_factory=list)
     suggestions: list["FreeColour"] = field(default_factory=list)
+    table: Palette | None = None
 
     @property
     def has_findings(self) -> bool:
         """Whether anything but known quirks was found."""
         return problem.fails(self.findings)
+
+    @property
+    def jpeg_quality(self) -> int | None:
+        """The lowest JPEG quality at which areas of one colour keep their class (see jpeg.lowest_quality)."""
+        return jpeg.lowest_quality([swatch.rgb for swatch in self.swatches]) if self.swatches else None
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain values."""
@@ -63,7 +73,9 @@ class PaletteReport:
             "palette": self.palette,
             "classes": len(self.swatches),
             "findings": findings,
-            "maps": [asdict(found) for found in self.maps],
+            "pairs": [pair.to_json() for pair in self.pairs],
+            "jpeg_quality": self.jpeg_quality,
+            "maps": [found.to_json() for found in self.maps],
             "suggestions": [{"colour": free.hex, "distance": free.distance} for free in self.suggestions],
         }
 
@@ -108,7 +120,7 @@ def examine(
     kind, sources, table = targets.find(path, palette.load(painted_with), EXPECTED)
     with progress("maps") as advance:
         findings, maps = map_report.read(sources, table, advance)
-    return PaletteReport(target, kind, table.name, findings, maps=maps)
+    return PaletteReport(target, kind, table.name, findings, maps=maps, table=table)
 
 
 def _there(target: str) -> Path:
@@ -125,16 +137,21 @@ def _there(target: str) -> Path:
 
 def _table(target: str, path: Path, min_distance: float, against: Sequence[str]) -> PaletteReport:
     others = [name for name in against if name != target]
-    swatches, findings = _judged(tables.read(path), path.stem, min_distance, others)
-    return PaletteReport(target, "palette", path.stem, findings, swatches)
+    return _judged(target, "palette", path.stem, tables.read(path), min_distance, others)
 
 
 def _judged(
-    table: tuple[list[Swatch], list[Problem]], name: str, min_distance: float, against: Sequence[str]
-) -> tuple[list[Swatch], list[Problem]]:
-    """Return the classes of a table that was read, their names mended, and all that is wrong with it."""
-    swatches, problems = palette.unjoined(table[0]), table[1]
-    return swatches, problems + collisions.found(swatches, name, against, min_distance)
+    target: str,
+    kind: Kind,
+    name: str,
+    table: tuple[list[Swatch], list[Problem]],
+    min_distance: float,
+    against: Sequence[str],
+) -> PaletteReport:
+    """Return what a table holds, joined names mended, and all that is wrong with it."""
+    swatches = palette.unjoined(table[0])
+    clashes = collisions.found(swatches, name, against, min_distance)
+    return PaletteReport(target, kind, name, table[1] + clashes.problems, swatches, clashes.pairs)
 
 
 def examine_sheet(
@@ -147,8 +164,7 @@ def examine_sheet(
         PaletteError: it holds no palette table.
     """
     title, rows = sheets.rows(sheet, access)
-    swatches, findings = _judged(tables.from_rows(rows, title), title, min_distance, against)
-    return PaletteReport(sheet.key, "sheet", title, findings, swatches)
+    return _judged(sheet.key, "sheet", title, tables.from_rows(rows, title), min_distance, against)
 
 
 def save(report: PaletteReport, path: Path) -> None:
@@ -160,26 +176,33 @@ def save(report: PaletteReport, path: Path) -> None:
     from segkit import extend, storage
 
     swatches = _swatches(report)
-    _free(path, "--save")
+    free(path, "--save")
     errors = sum(found.severity == "error" for found in report.findings)
     if errors:
         raise UsageError(f"--save: {report.target} has {errors} errors, so nothing was kept. Mend them first.")
     storage.write(path, extend.encode(Palette(path.stem, tuple(swatches))))
 
 
-def _free(path: Path, option: str) -> None:
-    if path.suffix.lower() != ".csv":
-        raise UsageError(f"{option} {path}: expected a name that ends in .csv.")
+def free(path: Path, option: str, ending: str = ".csv") -> None:
+    """Refuse a name for a new file that is taken, or ends in another way.
+
+    Raises:
+        UsageError: so.
+    """
+    if path.suffix.lower() != ending:
+        raise UsageError(f"{option} {path}: expected a name that ends in {ending}.")
     if path.exists():
         raise UsageError(f"{option}: {path} is there already. Name another file, or remove it.")
 
 
 def with_suggestions(report: PaletteReport, number: int) -> PaletteReport:
-    """Return the report with colours for new classes beside those of its palette.
+    """Return the report with colours for new classes beside those of its palette; with 0 it stays as it is.
 
     Raises:
         UsageError: it is of maps.
     """
+    if not number:
+        return report
     from segkit import extend
 
     return replace(report, suggestions=extend.suggest(_swatches(report), number))
@@ -194,7 +217,7 @@ def write_extended(report: PaletteReport, path: Path, names: Sequence[str]) -> N
     """
     from segkit import extend, storage
 
-    _free(path, "--extend")
+    free(path, "--extend")
     table = Palette(report.palette, tuple(_swatches(report)))
     storage.write(path, extend.encode(extend.extended(table, names, path.stem)))
 

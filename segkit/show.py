@@ -64,29 +64,64 @@ def plan(result: "Plan", as_json: bool) -> None:
     return console.line(f"Would take {took} on this machine and {result.megabytes:,.1f} MB on disk.")
 
 
-def palette(result: "PaletteReport", as_json: bool) -> None:
-    """Show what check-palette found."""
+def palette(result: "PaletteReport", as_json: bool, written: "Sequence[Path]" = ()) -> None:
+    """Show what check-palette found, and which files it wrote."""
     if as_json:
         return console.json_object(result.to_json())
     if result.kind in ("palette", "sheet"):
-        console.line(f"{result.target}: a {result.kind} of {len(result.swatches)} classes.")
+        _table(result)
     else:
-        console.line(f"{result.target}: a {result.kind}, {len(result.maps)} maps compared with {result.palette}.")
-        worst = sorted(result.maps, key=lambda found: -found.off_palette)[:WORST_MAPS]
-        rows = [(found.file, found.cause, found.off_palette, _classes(found.classes)) for found in worst]
-        console.table("maps, worst first", ("map", "cause", "off palette", "classes"), rows)
-        if len(result.maps) > len(worst):
-            console.line(f"... and {len(result.maps) - len(worst):,} more (--json lists all)")
-        causes = Counter(found.cause for found in result.maps).most_common()
-        console.line("Causes: " + ", ".join(f"{number:,} {cause}" for cause, number in causes) + ".")
+        _maps(result)
     if result.suggestions:
-        free = [(each.hex, str(each.rgb), f"{each.distance:.2f}") for each in result.suggestions]
+        free = [
+            (console.Colour(each.hex, each.hex), str(each.rgb), f"{each.distance:.2f}") for each in result.suggestions
+        ]
         console.table("colours for new classes", ("colour", "(r, g, b)", "from the nearest other, L2"), free)
-    console.problems(result.findings)
+    pairs = ("equal-colours", "near-colours")
+    console.problems([found for found in result.findings if found.severity != "known" or found.rule not in pairs])
     mine = sum(found.severity != "known" for found in result.findings)
     known = len(result.findings) - mine
     quirks = f" ({known} known quirks of the published palettes)" if known else ""
-    return console.line(f"{mine or 'No'} finding{'' if mine == 1 else 's'}{quirks}.")
+    console.line(f"{mine or 'No'} finding{'' if mine == 1 else 's'}{quirks}.")
+    for path in written:
+        console.line(f"Written: {path}")
+    return None
+
+
+def _table(result: "PaletteReport") -> None:
+    console.line(f"{result.target}: a {result.kind} of {len(result.swatches)} classes.")
+    if result.pairs:
+        order = sorted(result.pairs, key=lambda pair: (pair.severity == "known", pair.l2))
+        rows = [
+            (
+                console.Colour(pair.a.hex, pair.a.name),
+                console.Colour(pair.b.hex, pair.b.name),
+                pair.other,
+                f"{pair.l2:.2f}",
+                pair.linf,
+                f"{pair.ciede2000:.2f}",
+                f"{pair.margin:.2f}",
+            )
+            for pair in order[:CLASSES]
+        ]
+        header = ("class", "like", "of", "L2", "L∞", "ΔE00", "safe")
+        console.table("like colours: distances, and the drift of a pixel that is still safe", header, rows)
+        if len(result.pairs) > len(rows):
+            console.line(f"... and {len(result.pairs) - len(rows):,} more (--json lists all)")
+    quality = result.jpeg_quality
+    told = f"down to quality {quality}" if quality else "at no quality"
+    console.line(f"JPEG keeps areas of one colour nearest their own class {told}; borders it blurs always.")
+
+
+def _maps(result: "PaletteReport") -> None:
+    console.line(f"{result.target}: a {result.kind}, {len(result.maps)} maps compared with {result.palette}.")
+    worst = sorted(result.maps, key=lambda found: -found.off_palette)[:WORST_MAPS]
+    rows = [(found.file, found.cause, found.off_palette, _classes(found.classes)) for found in worst]
+    console.table("maps, worst first", ("map", "cause", "off palette", "classes"), rows)
+    if len(result.maps) > len(worst):
+        console.line(f"... and {len(result.maps) - len(worst):,} more (--json lists all)")
+    causes = Counter(found.cause for found in result.maps).most_common()
+    console.line("Causes: " + ", ".join(f"{number:,} {cause}" for cause, number in causes) + ".")
 
 
 def _classes(shares: dict[str, float]) -> str:

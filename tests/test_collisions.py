@@ -1,8 +1,10 @@
 """Colours that could be taken for one another."""
 
+from collections.abc import Sequence
+
 import pytest
 
-from segkit import collisions, palette
+from segkit import collisions, pairs, palette
 from segkit.problem import Problem
 from segkit.tables import Swatch
 
@@ -13,6 +15,11 @@ def swatch(index: int, name: str, *rgb: int) -> Swatch:
     """Return a class without synonyms."""
     red, green, blue = rgb
     return Swatch(index, name, (), (red, green, blue))
+
+
+def within(table: Sequence[Swatch], name: str, min_distance: float = 10) -> list[Problem]:
+    """Return what is found in a table alone."""
+    return collisions.found(table, name, (), min_distance).problems
 
 
 def told(problems: list[Problem]) -> list[tuple[str, str]]:
@@ -32,14 +39,14 @@ def told(problems: list[Problem]) -> list[tuple[str, str]]:
 )
 def test_pairs_nearer_than_the_distance_are_found(other: tuple[int, int, int], expected: list[tuple[str, str]]) -> None:
     """Equal colours are errors, nearer ones than 10 (L2) warnings, those exactly 10 apart are far enough."""
-    found = collisions.within([swatch(0, "lawn", 100, 100, 100), swatch(1, "pond", *other)], "mine")
+    found = within([swatch(0, "lawn", 100, 100, 100), swatch(1, "pond", *other)], "mine")
 
     assert told(found) == expected
 
 
 def test_a_near_pair_is_told_with_both_names_and_the_distance() -> None:
     """The message names both classes, their distance and colours; the cure says whose colour to change."""
-    found = collisions.within([swatch(0, "lawn", 100, 100, 100), swatch(1, "pond", 103, 104, 100)], "mine")
+    found = within([swatch(0, "lawn", 100, 100, 100), swatch(1, "pond", 103, 104, 100)], "mine")
 
     assert found[0].message == (
         "lawn (0) and pond (1) are 5.00 apart (#646464, #676864; L∞ 4, CIEDE2000 2.93; safe for a drift below 2.50)."
@@ -51,7 +58,7 @@ def test_zero_distance_finds_equal_colours_only() -> None:
     """With a distance of 0 near colours pass and equal ones do not."""
     table = [swatch(0, "a", 9, 9, 90), swatch(1, "b", 9, 9, 91), swatch(2, "c", 9, 9, 90)]
 
-    assert told(collisions.within(table, "mine", 0)) == [("equal-colours", "error")]
+    assert told(within(table, "mine", 0)) == [("equal-colours", "error")]
 
 
 @pytest.mark.parametrize(
@@ -59,7 +66,7 @@ def test_zero_distance_finds_equal_colours_only() -> None:
 )
 def test_black_is_taken(rgb: tuple[int, int, int], rule: str, severity: str) -> None:
     """A class in the colour of unlabelled pixels is an error, one near it a warning."""
-    found = collisions.within([swatch(0, "tar", *rgb)], "mine")
+    found = within([swatch(0, "tar", *rgb)], "mine")
 
     assert told(found) == [(rule, severity)]
     assert "tar (0) and unlabelled (255)" in found[0].message
@@ -67,7 +74,7 @@ def test_black_is_taken(rgb: tuple[int, int, int], rule: str, severity: str) -> 
 
 def test_repeated_names_are_errors() -> None:
     """Two classes of one name, but for case and blanks, are told with their indices."""
-    found = collisions.within([swatch(0, "pool table", 9, 9, 99), swatch(1, "Pool_Table", 99, 9, 9)], "mine")
+    found = within([swatch(0, "pool table", 9, 9, 99), swatch(1, "Pool_Table", 99, 9, 9)], "mine")
 
     assert told(found) == [("repeated-name", "error")]
     assert found[0].message == "Pool_Table is the name of classes 0 and 1."
@@ -76,15 +83,14 @@ def test_repeated_names_are_errors() -> None:
 @pytest.mark.parametrize("min_distance", [10, 107])
 def test_quirks_of_the_published_tables_are_known(min_distance: float) -> None:
     """What is near in the published palettes is never the user's finding, whatever the distance."""
-    found = collisions.within(list(ADE), "ade20k", min_distance)
-    found += collisions.between(list(ADE), "ade20k", palette.load("coco_panoptic"), min_distance)
+    found = collisions.found(list(ADE), "ade20k", ["coco_panoptic"], min_distance).problems
 
     assert {problem.severity for problem in found} == {"known"}
 
 
 def test_ade_has_two_pairs_nearer_than_ten() -> None:
     """Road and skyscraper, grass and bottle, and no other pair, lie nearer than 10 in ADE."""
-    found = [each for each in collisions.within(list(ADE), "ade20k") if each.rule != "ambiguous-name"]
+    found = [each for each in within(list(ADE), "ade20k") if each.rule != "ambiguous-name"]
 
     assert [problem.message.split(" are ")[0] for problem in found] == [
         "road (6) and skyscraper (48) share #8C8C8C.",
@@ -97,16 +103,16 @@ def test_a_class_known_elsewhere_by_name_and_colour_is_no_clash() -> None:
     red, green, blue = ADE.find("person").rgb
     same, synonym, other = (swatch(0, name, red, green, blue) for name in ("Person", "somebody", "robot"))
 
-    assert collisions.between([same], "mine", ADE) == []
-    assert collisions.between([synonym], "mine", ADE) == []
-    assert told(collisions.between([other], "mine", ADE)) == [("equal-colours", "error")]
+    assert pairs.between([same], ADE, 10) == []
+    assert pairs.between([synonym], ADE, 10) == []
+    assert [(pair.b.name, pair.severity) for pair in pairs.between([other], ADE, 10)] == [("person", "error")]
 
 
 def test_a_new_class_beside_the_published_ones_is_told_once() -> None:
     """ADE with a clashing class added gives one finding, and it is the new class that must change."""
     table = [*ADE, swatch(150, "solar panel", 120, 120, 121)]
 
-    found = collisions.within(table, "mine") + collisions.between(table, "mine", ADE)
+    found = collisions.found(table, "mine", ["ade20k"]).problems
 
     mine = [problem for problem in found if problem.severity != "known"]
     assert len(mine) == 1
@@ -119,7 +125,7 @@ def test_words_that_mean_several_classes_are_told() -> None:
     couch = Swatch(150, "couch", (), (168, 119, 255))
     table = [*ADE, couch, Swatch(151, "glasshouse", ("couch",), (118, 254, 71))]
 
-    found = [each for each in collisions.within(table, "mine") if each.rule == "ambiguous-name"]
+    found = [each for each in within(table, "mine") if each.rule == "ambiguous-name"]
 
     mine = [each.message for each in found if each.severity == "warning"]
     known = [each.message for each in found if each.severity == "known"]
@@ -136,11 +142,28 @@ def test_classes_that_another_palette_knows_are_told() -> None:
         swatch(3, "robot", 0, 0, 116),
     ]
 
-    told = [each.message for each in collisions.found(table, "mine", ["ade20k"]) if each.rule == "known-class"]
+    told = [each.message for each in collisions.found(table, "mine", ["ade20k"]).problems if each.rule == "known-class"]
 
     assert told == [
         "couch (0) is #A877FF here; in ade20k it is #0B66FF, called sofa (23).",
         "sky (1) is #FFEA40 here; in ade20k it is #06E6E6.",
     ]
-    extended = collisions.found([*ADE, swatch(150, "cat", 118, 254, 71)], "mine")
+    extended = collisions.found([*ADE, swatch(150, "cat", 118, 254, 71)], "mine").problems
     assert [each for each in extended if each.severity != "known"] == []
+
+
+def test_a_pair_is_told_as_values() -> None:
+    """Names, colours, three distances and the margin, rounded to hundredths."""
+    found = collisions.found([swatch(0, "lawn", 100, 100, 100), swatch(1, "pond", 103, 104, 100)], "mine", ())
+
+    assert [pair.to_json() for pair in found.pairs] == [
+        {
+            "a": {"index": 0, "name": "lawn", "hex": "#646464"},
+            "b": {"index": 1, "name": "pond", "hex": "#676864", "palette": ""},
+            "severity": "warning",
+            "l2": 5.0,
+            "linf": 4,
+            "ciede2000": 2.93,
+            "margin": 2.5,
+        }
+    ]

@@ -25,13 +25,16 @@ from segkit.commands.options import Command, json_option
 @click.option(
     "--palette", default="ade20k", show_default=True, help="What maps should be painted with: a name or a table."
 )
-@click.option("--suggest", type=click.IntRange(1, 100), help="Give so many colours for new classes.")
+@click.option("--suggest", type=click.IntRange(0, 100), default=0, help="Give so many colours for new classes.")
 @click.option("--extend", type=click.Path(path_type=Path), help="Write the palette with the classes of --add: a .csv.")
 @click.option("--add", "names", multiple=True, help="A new class for --extend; may be given several times.")
 @click.option("--worksheet", default="", help="Of a Google Sheet: gid or name. Else the address's gid, or the first.")
 @click.option("--credentials", default="", help="Key file of a service account or authorized user, for a Google Sheet.")
 @click.option("--api-key", default="", help="Google API key, for a Google Sheet that everybody may read.")
 @click.option("--save", type=click.Path(path_type=Path), help="Keep the table that was read as this .csv.")
+@click.option(
+    "--html", "page", type=click.Path(path_type=Path), help="Write swatches, pairs or the worst maps as .html."
+)
 @json_option
 @click.pass_context
 def command(
@@ -40,13 +43,14 @@ def command(
     min_distance: float,
     against: str,
     palette: str,
-    suggest: int | None,
+    suggest: int,
     extend: Path | None,
     names: tuple[str, ...],
     worksheet: str,
     credentials: str,
     api_key: str,
     save: Path | None,
+    page: Path | None,
     as_json: bool,
 ) -> None:
     """Report colours that could be taken for one another, and maps with wrong colours: the cause and the cure.
@@ -54,27 +58,30 @@ def command(
     TARGET is a palette table (.csv, .tsv, .json, GIMP's .gpl), a Google Sheet's URL or id, a control map, a folder of
     maps, a dataset, a WebDataset shard (.tar) or an imagefolder (metadata.jsonl). Without one the ADE20K palette
     itself is looked at. --suggest gives the colours farthest from ADE20K, COCO, black, white, the table's and one
-    another, exact over all 2^24. Exit code 0: clean;
-    1: findings; 2: unusable.
+    another, exact over all 2^24. Exit code 0: clean; 1: findings; 2: unusable.
     """
     from segkit import console, palette_report, sheets, show
     from segkit.errors import UsageError
 
     if (extend is None) != (not names):
         raise UsageError("--extend and --add go together: segkit check-palette --extend mine.csv --add 'solar panel'.")
+    if page:
+        palette_report.free(page, "--html", ".html")
     others = [name.strip() for name in against.split(",") if name.strip()]
-    if sheet := sheets.find(target or "", worksheet):
+    sheet = sheets.find(target or "", worksheet)
+    if sheet:
         access = sheets.Access.of(credentials, api_key)
         result = palette_report.examine_sheet(sheet, access, min_distance, others)
     else:
         result = palette_report.examine(target, min_distance, console.progress, others, palette)
+    result = palette_report.with_suggestions(result, suggest)
     if save:
         palette_report.save(result, save)
-    if suggest:
-        result = palette_report.with_suggestions(result, suggest)
     if extend:
         palette_report.write_extended(result, extend, names)
-    show.palette(result, as_json)
-    if extend and not as_json:
-        console.line(f"{extend}: {len(result.swatches) + len(names)} classes, {len(names)} of them new.")
+    if page:
+        from segkit import palette_page  # with numpy
+
+        palette_page.write(result, page)
+    show.palette(result, as_json, [path for path in (page, save, extend) if path])
     context.exit(int(result.has_findings))

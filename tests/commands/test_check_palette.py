@@ -1,6 +1,9 @@
 """segkit check-palette, through the command line."""
 
+import base64
+import io
 import json
+import re
 import shlex
 from pathlib import Path
 
@@ -8,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segkit import control, palette
+from segkit import console, control, palette
 from segkit.toy import damage
 from tests.conftest import Segkit
 
@@ -36,15 +39,32 @@ def test_the_published_palettes_have_known_quirks_only(segkit: Segkit, target: l
 
     assert (done.code, done.err) == (0, "")
     assert "No findings" in done.out
-    assert "potted plant (58)" in done.out
+    assert "potted plant" in done.out
+    assert "known quirks of the published palettes" in done.out
 
 
 def test_equal_and_near_colours_of_ade_are_named(segkit: Segkit) -> None:
-    """Road and skyscraper, and grass and bottle with their distance, are told."""
-    done = segkit("check-palette")
+    """Road and skyscraper, and grass and bottle with their distances, are told, nearest first."""
+    shown, told = segkit("check-palette"), segkit("check-palette", "--json")
 
-    assert "road (6) and skyscraper (48) share #8C8C8C" in done.out
-    assert "grass (9) and bottle (98) are 7.07 apart" in done.out
+    lines = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.out.splitlines()]
+    rows = [line for line in lines if line]
+    assert rows[0] == ["road", "skyscraper", "", "0.00", "0", "0.00", "0.00"]
+    assert ["grass", "bottle", "", "7.07", "5", "1.03", "3.53"] in rows
+    found = json.loads(told.out)
+    assert (found["pairs"][0]["a"]["name"], found["pairs"][0]["b"]["name"]) == ("road", "skyscraper")
+    assert found["jpeg_quality"] == 32
+
+
+def test_swatches_are_shown_in_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where colours can be shown, each class stands beside an area of its own; a name is text, never markup."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLORTERM", "truecolor")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    console.table("t", ("class",), [(console.Colour("#04FA07", "[red]grass"),)])
+
+    out = capsys.readouterr().out
+    assert "\x1b[48;2;4;250;7m   \x1b[0m [red]grass" in out
 
 
 def test_a_clean_table_has_no_finding(segkit: Segkit, tmp_path: Path) -> None:
@@ -207,7 +227,7 @@ def test_a_palette_is_extended(segkit: Segkit, tmp_path: Path) -> None:
     done, again = segkit(*words), segkit(*words)
 
     assert done.code == 0
-    assert "152 classes, 2 of them new" in done.out
+    assert f"Written: {tmp_path / 'mine.csv'}" in done.out
     assert palette.load(tmp_path / "mine.csv").find("pergola").index == 151
     assert segkit("check-palette", tmp_path / "mine.csv").code == 0
     assert again.code == 2
@@ -260,3 +280,46 @@ def test_maps_can_be_painted_with_another_palette(segkit: Segkit, tmp_path: Path
 
     assert segkit("check-palette", tmp_path / "map.png", "--palette", "coco_panoptic").code == 0
     assert "the colours are COCO's" in " ".join(segkit("check-palette", tmp_path / "map.png").out.split())
+
+
+def test_a_page_shows_a_table(segkit: Segkit, tmp_path: Path) -> None:
+    """Swatches, pairs and findings; names are text; nothing is written over."""
+    (tmp_path / "mine.csv").write_text("name,hex\n<b>lawn</b>,#646464\npond,#676864\n")
+    words = ["check-palette", tmp_path / "mine.csv", "--suggest", 1, "--html", tmp_path / "report.html"]
+
+    done, again = segkit(*words), segkit(*words)
+
+    text = (tmp_path / "report.html").read_text()
+    assert (done.code, again.code) == (1, 2)
+    assert f"Written: {tmp_path / 'report.html'}" in done.out
+    assert "is there already" in again.err
+    assert "&lt;b&gt;lawn&lt;/b&gt;" in text
+    assert "<b>" not in text
+    assert {"background:#646464", "background:#676864", "background:#76FE47"} <= set(
+        re.findall("background:#......", text)
+    )
+    assert "default-src 'none'" in text
+
+
+def test_a_page_shows_the_worst_maps(segkit: Segkit, tmp_path: Path) -> None:
+    """Three pictures a map: as it is, the pixels off the palette marked, mended; one that cannot be mended has two."""
+    truth = damage.place(3, 9, 256)
+    (tmp_path / "maps").mkdir()
+    damage.painted(truth).save(tmp_path / "maps" / "exact.png")
+    damage.outlined(truth).save(tmp_path / "maps" / "<i>out.png")
+    damage.painted(truth).convert("L").save(tmp_path / "maps" / "grey.png")
+
+    done = segkit("check-palette", tmp_path / "maps", "--html", tmp_path / "report.html")
+
+    text = (tmp_path / "report.html").read_text()
+    pictures = [Image.open(io.BytesIO(base64.b64decode(data))) for data in re.findall(r"base64,([^\"]+)", text)]
+    grey, outlined = text.index("grey.png: greyscale"), text.index("&lt;i&gt;out.png: outlined")
+    assert done.code == 1
+    assert grey < outlined
+    assert "<i>out" not in text
+    assert len(pictures) == 5
+    as_it_is, marked, mended = (np.asarray(picture.convert("RGB")) for picture in pictures[2:])
+    off = (marked == (255, 0, 255)).all(-1)
+    blended = control.read(Image.fromarray(as_it_is), ADE)[0] == 255
+    assert (off == blended).all()
+    assert (control.read(Image.fromarray(mended), ADE)[0] == truth).mean() > 0.99
