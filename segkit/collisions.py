@@ -1,6 +1,7 @@
 """What classes of one or more palettes could be taken for one another: by colour, or by name."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from segkit import pairs, palette
@@ -53,20 +54,30 @@ def found(
 
 def _elsewhere(swatches: Sequence[Swatch], name: str, other: Palette) -> list[Problem]:
     """Report classes that another palette has in another colour, under the same name or another."""
+    differing = [(swatch, known) for swatch, known in _known(swatches, other) if swatch.rgb != known.rgb]
+    swapped = [(swatch, known) for swatch, known in differing if swatch.rgb == known.rgb[::-1]]
+    if len(swapped) > max(2, len(differing) // 2):
+        swatch, known = swapped[0]
+        message = (
+            f"{name}: red and blue are swapped in {len(swapped)} of the {len(differing)} classes that {other.name} has "
+            f"in another colour; {swatch.name} is {swatch.hex} here and {known.hex} there."
+        )
+        return [Problem("swapped-channels", "error", name, message, "Swap the columns r and b, or their headers.")]
     problems = []
-    for swatch in swatches:
-        try:
-            known = other.find(swatch.name)
-        except PaletteError:
-            continue
-        if known.rgb == swatch.rgb:
-            continue
+    for swatch, known in differing:
         place = f"{name}: {swatch.name}"
         message = f"{swatch.name} ({swatch.index}) is {swatch.hex} here; in {other.name} it is {known.hex}"
         message += "." if simplify(known.name) == simplify(swatch.name) else f", called {known.name} ({known.index})."
         cure = f"Take {known.hex}, which networks trained on {other.name} know, or leave {other.name} out of --against."
         problems.append(Problem("known-class", "warning", place, message, cure))
     return problems
+
+
+def _known(swatches: Sequence[Swatch], other: Palette) -> Iterator[tuple[Swatch, Swatch]]:
+    """Yield the classes whose name means one class of another palette, and that class."""
+    for swatch in swatches:
+        with suppress(PaletteError):
+            yield swatch, other.find(swatch.name)
 
 
 def _repeated_names(swatches: Iterable[Swatch], name: str) -> list[Problem]:

@@ -1,5 +1,6 @@
 """What check-palette finds: in palette tables, and in control maps wherever they are kept."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
@@ -165,6 +166,27 @@ def examine_sheet(
     """
     title, rows = sheets.rows(sheet, access)
     return _judged(sheet.key, "sheet", title, tables.from_rows(rows, title), min_distance, against)
+
+
+def push(report: PaletteReport, sheet: sheets.Address, access: sheets.Access) -> int:
+    """Write what was found in a sheet into it, each finding beside its row; those of the whole table stand first.
+
+    Returns:
+        The number of findings written; known quirks are not.
+
+    Raises:
+        SheetError: it cannot be written.
+    """
+    first = min((swatch.line for swatch in report.swatches), default=2)
+    lines = {f"{report.palette}: {swatch.name}": swatch.line for swatch in report.swatches}
+    told: dict[int, list[str]] = {}
+    mine = [found for found in report.findings if found.severity != "known"]
+    for found in mine:
+        named = re.fullmatch(r".*, line (\d+)", found.place)
+        line = int(named[1]) if named else lines.get(found.place, first)
+        told.setdefault(line, []).append(f"{found.message} {found.cure}".strip())
+    sheets.push(sheet, access, {line: "\n".join(texts) for line, texts in told.items()})
+    return len(mine)
 
 
 def save(report: PaletteReport, path: Path) -> None:

@@ -1,14 +1,16 @@
-"""A palette table in a Google Sheet, as rows of cells: through Google's API, or as a public sheet's CSV."""
+"""A palette table in a Google Sheet: read through Google's API or as a public sheet's CSV; findings written back."""
 
 import os
 import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
-from segkit import table_formats
+from segkit import table_formats, tables
 from segkit.errors import SheetError
 from segkit.table_formats import Records
 
@@ -25,7 +27,10 @@ RETRIES = 3
 _API, _PAGES = "https://sheets.googleapis.com", "https://docs.google.com"
 _KEY = re.compile(r"[\w-]{40,}", re.ASCII)
 _PATH = re.compile(r"/(?:a/[^/]+/)?spreadsheets/(?:u/\d+/)?d/((?:e/)?[\w-]{20,})(?:/.*)?", re.ASCII)
-_READ_ONLY = ["https://www.googleapis.com/auth/spreadsheets.readonly"]
+_SCOPE = "https://www.googleapis.com/auth/spreadsheets"
+
+COLUMN = "segkit findings"
+"""The header of the column that findings are written to."""
 
 
 @dataclass(frozen=True)
@@ -80,17 +85,68 @@ def rows(sheet: Address, access: Access) -> tuple[str, Records]:
         SheetError: it is not there, not shared, or the service does not answer; the text says what to do.
         PaletteError: the CSV is broken.
     """
+    with _answering():
+        if access.credentials or access.api_key:
+            title, _, cells = _through_api(sheet, access)
+            return title, cells
+        return "sheet", table_formats.from_csv(_public_csv(sheet), "sheet")
+
+
+def push(sheet: Address, access: Access, findings: Mapping[int, str]) -> None:
+    """Write findings into a worksheet: into the column COLUMN, or a new one behind the others. No other cell changes.
+
+    Args:
+        sheet: the worksheet.
+        access: with credentials that may write it.
+        findings: texts by row, from 1; the column's other cells become empty. They stay text, never formulas.
+
+    Raises:
+        SheetError: it cannot be written; the text says what to do.
+    """
+    if not access.credentials:
+        raise SheetError("--push writes to the sheet, so it needs --credentials FILE of somebody who may edit it.")
+    with _answering():
+        _, page, cells = _through_api(sheet, access, writing=True)
+        first, header = cells[tables.header_row(cells)]
+        names = [*(cell.strip() for cell in header), COLUMN]
+        column, last = names.index(COLUMN) + 1, cells[-1][0]
+        with _refusing():
+            if column > page.col_count:
+                page.add_cols(column - page.col_count)
+            values = [[COLUMN], *([findings.get(line, "")] for line in range(first + 1, last + 1))]
+            page.update(values, f"{_column(column)}{first}:{_column(column)}{last}", raw=True)
+
+
+def _column(number: int) -> str:
+    from gspread.utils import rowcol_to_a1
+
+    return str(rowcol_to_a1(1, number)).rstrip("1")
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    """Turn what can go wrong on the way to the service into one line."""
     _require_library()
     import requests
 
     try:
-        if access.credentials or access.api_key:
-            return _through_api(sheet, access)
-        return "sheet", table_formats.from_csv(_public_csv(sheet), "sheet")
+        yield
     except requests.Timeout:
         raise SheetError(f"The sheet did not answer within {TIMEOUT:g} seconds. Try again later.") from None
     except requests.RequestException as error:
         raise SheetError(f"The sheet cannot be reached ({type(error).__name__}). Is this machine online?") from None
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Turn the service's refusals into one line."""
+    import gspread
+
+    try:
+        yield
+    except (gspread.exceptions.APIError, gspread.exceptions.SpreadsheetNotFound, PermissionError) as error:
+        cause = error if isinstance(error, gspread.exceptions.APIError) else error.__cause__
+        _refuse(getattr(getattr(cause, "response", None), "status_code", 0))
 
 
 def _require_library() -> None:
@@ -152,27 +208,23 @@ def _refuse(status: int) -> None:
     reasons = {
         400: "there is no such worksheet. Expected the gid at the end of its address",
         401: "it is not shared with everybody. Share it by its link, or give --credentials FILE",
-        403: "these credentials may not read it. Share the sheet with them, or share it by its link",
+        403: "these credentials may not read it, or not write it. Share the sheet with them, to write as an editor",
         404: "there is no such sheet. Look at its address",
         429: "too many requests. Wait a minute and try again",
     }
     raise SheetError(f"The sheet was not handed out ({status}): {reasons.get(status, 'try again later')}.")
 
 
-def _through_api(sheet: Address, access: Access) -> tuple[str, Records]:
-    import gspread
-
+def _through_api(sheet: Address, access: Access, writing: bool = False) -> tuple[str, "gspread.Worksheet", Records]:
+    """Return the spreadsheet's title, the worksheet and its rows."""
     if sheet.key.startswith("e/"):
         raise SheetError("A published address (/d/e/...) is read without credentials. Leave them out.")
-    try:
-        book = _client(access).open_by_key(sheet.key)
+    with _refusing():
+        book = _client(access, writing).open_by_key(sheet.key)
         page = _page(book, sheet.worksheet)
         cells = page.get_all_values()
-    except (gspread.exceptions.APIError, gspread.exceptions.SpreadsheetNotFound, PermissionError) as error:
-        cause = error if isinstance(error, gspread.exceptions.APIError) else error.__cause__
-        _refuse(getattr(getattr(cause, "response", None), "status_code", 0))
     found = [(line, [str(cell) for cell in row]) for line, row in enumerate(cells, 1)]
-    return book.title, [(line, row) for line, row in found if any(cell.strip() for cell in row)]
+    return book.title, page, [(line, row) for line, row in found if any(cell.strip() for cell in row)]
 
 
 def _page(book: "gspread.Spreadsheet", worksheet: str) -> "gspread.Worksheet":
@@ -183,7 +235,7 @@ def _page(book: "gspread.Spreadsheet", worksheet: str) -> "gspread.Worksheet":
     raise SheetError(f"{worksheet!r} is no worksheet. There are: {', '.join(page.title for page in pages)}.")
 
 
-def _client(access: Access) -> "gspread.Client":
+def _client(access: Access, writing: bool) -> "gspread.Client":
     import gspread
 
     base = _base(_API)
@@ -195,13 +247,13 @@ def _client(access: Access) -> "gspread.Client":
     if access.api_key:
         client = gspread.api_key(access.api_key, http_client=Http)
     else:
-        client = gspread.authorize(_credentials(Path(access.credentials)), http_client=Http)
+        client = gspread.authorize(_credentials(Path(access.credentials), writing), http_client=Http)
     _patient(client.http_client.session)
     client.set_timeout(TIMEOUT)
     return client
 
 
-def _credentials(path: Path) -> Any:
+def _credentials(path: Path, writing: bool) -> Any:
     import json
 
     from google.oauth2.credentials import Credentials
@@ -213,7 +265,7 @@ def _credentials(path: Path) -> Any:
     }
     try:
         content = json.loads(path.read_text("utf-8"))
-        return kinds[content["type"]](content, scopes=_READ_ONLY)
+        return kinds[content["type"]](content, scopes=[_SCOPE if writing else f"{_SCOPE}.readonly"])
     except OSError as error:
         raise SheetError(f"--credentials {path}: cannot be read ({error.strerror}).") from None
     except (ValueError, KeyError, TypeError):  # never the content: it is a secret

@@ -58,7 +58,7 @@ def from_csv(text: str, path: object) -> Records:
     Raises:
         PaletteError: a quote is left open, or a cell is too long; the text names the line.
     """
-    first = next((line for line in text.splitlines() if line.strip()), "")
+    first = next((line for line in text.splitlines() if re.search("[,;\t]", line)), "")
     separator = max(",;\t", key=re.sub(r'"[^"]*"|\([^)]*\)', "", first).count)  # "name;(r,g,b)" is no comma table
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
     found = []

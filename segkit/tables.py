@@ -5,7 +5,7 @@ Everything is read as text and parsed here: pandas turns a class called "null" i
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
 from segkit import table_formats
@@ -43,12 +43,14 @@ class Swatch:
         name: the primary name.
         synonyms: other names for the class, the primary not among them.
         rgb: sRGB, 8 bits a channel.
+        line: of the file or sheet that it was read from, from 1; 0 elsewhere.
     """
 
     index: int
     name: str
     synonyms: tuple[str, ...]
     rgb: RGB
+    line: int = field(default=0, compare=False, repr=False)
 
     @property
     def hex(self) -> str:
@@ -56,8 +58,10 @@ class Swatch:
         return to_hex(self.rgb)
 
 
-Row = tuple[int, Swatch]
-"""The line of the file, from 1, and the class that stands there."""
+TITLES = 4
+"""Lines that may stand above the header."""
+
+_MERGED = " (of merged cells only the first row has the value)"
 
 
 def read(path: Path) -> tuple[list[Swatch], list[Problem]]:
@@ -87,21 +91,33 @@ def from_rows(lines: Records, source: str) -> tuple[list[Swatch], list[Problem]]
     Raises:
         PaletteError: it is no table as a whole.
     """
+    lines = lines[header_row(lines) :]
     _require_rows(lines, source)
     header = lines[0][1]
     columns = _header(header, source)
-    rows: list[Row] = []
+    rows: list[Swatch] = []
     problems: list[Problem] = []
     name = PurePath(source).name
     for position, (line, cells) in enumerate(lines[1:]):
         try:
-            rows.append((line, _swatch(_aligned(cells, header), columns, position)))
+            rows.append(replace(_swatch(_aligned(cells, header), columns, position), line=line))
         except ValueError as error:
             place = f"{name}, line {line}"
             problems.append(Problem("unreadable-row", "error", place, f"{place}: {error}.", "Correct the cell."))
     problems += _numbering(rows, len(lines) - 1, name)
     swatches = sorted(_from_zero(rows, len(lines) - 1), key=lambda swatch: swatch.index)
     return swatches, problems + _black_first(swatches, len(lines) - 1, name)
+
+
+def header_row(lines: Records) -> int:
+    """Return which of the first rows names the columns; the first if none does."""
+    for place, (_, cells) in enumerate(lines[: TITLES + 1]):
+        try:
+            _header(cells, "")
+        except PaletteError:
+            continue
+        return place
+    return 0
 
 
 def _require_rows(found: Records, source: str) -> None:
@@ -145,7 +161,7 @@ def _swatch(cells: list[str], columns: dict[str, int], position: int) -> Swatch:
 
     name = cell("name")
     if not name:
-        raise ValueError("the class has no name")
+        raise ValueError(f"the class has no name{_MERGED}")
     if not name.isprintable():
         raise ValueError(f"the name {name!r} holds invisible characters")
     index = _index(cell("index")) if "index" in columns else position
@@ -160,7 +176,8 @@ def as_text(cell: str) -> str:
 
 def _index(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,3}", text) or int(text) > MOST_CLASSES:
-        raise ValueError(f"{text[:40]!r} is no class index; expected a whole number from 0 to {MOST_CLASSES - 1}")
+        hint = "" if text else _MERGED
+        raise ValueError(f"{text[:40]!r} is no class index; expected a whole number from 0 to {MOST_CLASSES - 1}{hint}")
     return int(text)
 
 
@@ -173,31 +190,31 @@ def _colour(cell: Callable[[str], str]) -> RGB:
         if text := cell(column):
             found[column] = parse(text)
     if not found:
-        raise ValueError("the class has no colour")
+        raise ValueError(f"the class has no colour{_MERGED}")
     if len(set(found.values())) > 1:
         raise ValueError("its colours disagree: " + ", ".join(f"{k} says {to_hex(v)}" for k, v in found.items()))
     return next(iter(found.values()))
 
 
-def _counts_from_one(rows: list[Row], total: int) -> bool:
-    indices = [swatch.index for _, swatch in rows]
+def _counts_from_one(rows: list[Swatch], total: int) -> bool:
+    indices = [swatch.index for swatch in rows]
     return bool(indices) and min(indices) == 1 and total in (len(indices), max(indices))  # else row 0 is unreadable
 
 
-def _from_zero(rows: list[Row], total: int) -> list[Swatch]:
+def _from_zero(rows: list[Swatch], total: int) -> list[Swatch]:
     if not _counts_from_one(rows, total):
-        return [swatch for _, swatch in rows]
-    return [replace(swatch, index=swatch.index - 1) for _, swatch in rows]
+        return rows
+    return [replace(swatch, index=swatch.index - 1) for swatch in rows]
 
 
-def _numbering(rows: list[Row], total: int, name: str) -> list[Problem]:
+def _numbering(rows: list[Swatch], total: int, name: str) -> list[Problem]:
     """Report indices, as the file writes them, that stand twice or are missing."""
     first = int(_counts_from_one(rows, total))
     found: list[tuple[str, str, str]] = []
     lines: dict[int, int] = {}
-    for line, swatch in rows:
-        if (before := lines.setdefault(swatch.index, line)) != line:
-            place = f"{name}, line {line}"
+    for swatch in rows:
+        if (before := lines.setdefault(swatch.index, swatch.line)) != swatch.line:
+            place = f"{name}, line {swatch.line}"
             found.append(("repeated-index", place, f"{place}: index {swatch.index} stands in line {before} already."))
     highest = max(lines, default=0)
     missing = [str(index) for index in range(first, highest) if index not in lines]

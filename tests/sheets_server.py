@@ -3,8 +3,10 @@
 import csv
 import io
 import json
+import re
 import threading
 import time
+from base64 import urlsafe_b64decode
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,6 +25,9 @@ class Sheets:
         public: whether the CSV is handed out to everybody.
         delay: seconds before each answer.
         asked: what was asked, and with which key or token.
+        columns: of every worksheet's grid.
+        refuse_writing: whether they may be read only.
+        scopes: that tokens were asked for.
     """
 
     pages: dict[str, list[list[str]]]
@@ -30,6 +35,9 @@ class Sheets:
     public: bool = True
     delay: float = 0
     asked: list[tuple[str, str]] = field(default_factory=list)
+    columns: int = 26
+    refuse_writing: bool = False
+    scopes: list[str] = field(default_factory=list)
     url: str = ""
 
 
@@ -40,8 +48,32 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers.get("content-length", 0)))
-        self._send(200, json.dumps({"access_token": "token of the account", "expires_in": 3600}))
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        if urlsplit(self.path).path.endswith(":batchUpdate"):
+            grid = json.loads(body)["requests"][0]["updateSheetProperties"]["properties"]["gridProperties"]
+            self.sheets.columns = grid["columnCount"]
+            return self._send(200, "{}")
+        claims = parse_qs(body.decode())["assertion"][0].split(".")[1]
+        self.sheets.scopes.append(json.loads(urlsafe_b64decode(claims + "=="))["scope"])
+        return self._send(200, json.dumps({"access_token": "token of the account", "expires_in": 3600}))
+
+    def do_PUT(self) -> None:
+        """Write one column, as the API does with a range such as 'Sheet 1'!C1:C9."""
+        held, parts = self.sheets, urlsplit(self.path)
+        values = json.loads(self.rfile.read(int(self.headers["content-length"])))["values"]
+        if held.refuse_writing:
+            return self._send(403, json.dumps({"error": {"code": 403, "message": "no", "status": "NO"}}))
+        title, _, cells = unquote(parts.path.rsplit("/", 1)[1]).rpartition("!")
+        match = re.fullmatch(r"([A-Z])([0-9]+):\1([0-9]+)", cells)
+        assert match
+        assert parse_qs(parts.query)["valueInputOption"] == ["RAW"]
+        rows, column = held.pages[title.strip("'").replace("''", "'")], ord(match[1]) - ord("A")
+        assert column < held.columns
+        assert len(values) == int(match[3]) - int(match[2]) + 1
+        for row, (value,) in zip(rows[int(match[2]) - 1 :], values, strict=False):
+            row += [""] * (column + 1 - len(row))
+            row[column] = value
+        return self._send(200, "{}")
 
     def do_GET(self) -> None:
         held, parts = self.sheets, urlsplit(self.path)
@@ -58,7 +90,14 @@ class _Handler(BaseHTTPRequestHandler):
             title = unquote(parts.path.rsplit("/", 1)[1]).strip("'").replace("''", "'")
             return self._send(200, json.dumps({"range": title, "majorDimension": "ROWS", "values": held.pages[title]}))
         pages = [
-            {"properties": {"sheetId": place * 7, "title": title, "index": place, "gridProperties": {}}}
+            {
+                "properties": {
+                    "sheetId": place * 7,
+                    "title": title,
+                    "index": place,
+                    "gridProperties": {"rowCount": 1000, "columnCount": held.columns},
+                }
+            }
             for place, title in enumerate(held.pages)
         ]
         return self._send(

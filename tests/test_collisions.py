@@ -1,6 +1,8 @@
 """Colours that could be taken for one another."""
 
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -167,3 +169,16 @@ def test_a_pair_is_told_as_values() -> None:
             "margin": 2.5,
         }
     ]
+
+
+def test_a_table_with_red_and_blue_swapped_is_told_as_such() -> None:
+    """One line for all its classes, not one for each; a table that only differs in a colour is none."""
+    swapped = [replace(each, rgb=each.rgb[::-1]) for each in ADE]
+    found = collisions.found(swapped, "mine", ["ade20k"]).problems
+    told = [each.message for each in found if each.rule == "swapped-channels"]
+
+    assert not any(each.rule == "known-class" for each in found)
+    assert len(told) == 1
+    assert re.match(r"mine: red and blue are swapped in (\d+) of the \1 classes that ade20k has", told[0])
+    one = [*ADE.swatches[:149], replace(ADE[149], rgb=ADE[149].rgb[::-1])]
+    assert "swapped-channels" not in [each.rule for each in collisions.found(one, "mine", ["ade20k"]).problems]

@@ -1,5 +1,6 @@
 """Google Sheets, read from a server on loopback that speaks the needed part of Google's API."""
 
+import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -192,3 +193,127 @@ def test_a_file_that_is_no_key_is_refused(held: Sheets, segkit: Segkit, tmp_path
     done = segkit("check-palette", URL, "--credentials", tmp_path / "key.json")
 
     assert (done.code, "no key file" in done.err, "secret" in done.err) == (2, True, False)
+
+
+def test_findings_are_written_beside_their_rows(held: Sheets, segkit: Segkit, tmp_path: Path) -> None:
+    """In a column of their own, which is made once and written anew; no other cell changes, and text stays text."""
+    rows = [["Our colours"], ["name", "hex"], ["=lawn", "646464"], [], ["pond", "676864"], ["sea", "6768G4"]]
+    held.pages, held.columns = {"Mine": rows}, 2
+    words = ["check-palette", URL, "--credentials", account(tmp_path, held.url), "--push", "--against", ""]
+
+    first, second = segkit(*words), segkit(*words)
+
+    assert (first.code, second.code) == (1, 1)
+    assert "2 findings written into the sheet's column 'segkit findings'" in first.out
+    assert "https://www.googleapis.com/auth/spreadsheets" in held.scopes
+    assert [row[:2] for row in rows] == [
+        ["Our colours"], ["name", "hex"], ["=lawn", "646464"], ["", ""], ["pond", "676864"], ["sea", "6768G4"]
+    ]  # fmt: skip
+    assert [row[2:] for row in rows][:2] == [[], ["segkit findings"]]
+    assert rows[2][2].startswith("=lawn (0) and pond (1) are 5.00 apart")
+    assert [row[2] for row in rows[3:5]] == ["", ""]
+    assert rows[5][2].startswith("Our colours, line 6: '6768G4' is no colour")
+    assert held.columns == 3
+
+
+def test_a_mended_row_loses_its_finding(held: Sheets, segkit: Segkit, tmp_path: Path) -> None:
+    """Findings of before do not stay."""
+    held.pages = {"Mine": [["segkit findings", "name", "hex"], ["old", "lawn", "A877FF"], ["older", "pond", "FCFF6D"]]}
+
+    done = segkit("check-palette", URL, "--credentials", account(tmp_path, held.url), "--push")
+
+    assert done.code == 0
+    assert held.pages["Mine"] == [
+        ["segkit findings", "name", "hex"], ["", "lawn", "A877FF"], ["", "pond", "FCFF6D"]
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([URL, "--push"], "needs --credentials FILE"),
+        ([URL, "--push", "--api-key", "k"], "needs --credentials FILE"),
+        (["ade20k", "--push"], "writes to a Google Sheet"),
+    ],
+)
+def test_writing_needs_a_sheet_and_credentials(held: Sheets, segkit: Segkit, words: list[str], told: str) -> None:
+    """An API key may read only, and a file is no sheet."""
+    done = segkit("check-palette", *words)
+    assert (done.code, told in done.err) == (2, True)
+
+
+def test_a_sheet_that_may_not_be_written_is_told(held: Sheets, tmp_path: Path) -> None:
+    """Reading may be allowed where writing is not."""
+    access = Access(str(account(tmp_path, held.url)))
+    held.pages = {"Mine": [["name", "hex"], ["lawn", "A877FF"]]}
+    book = sheets.rows(Address(KEY), access)
+    assert len(book[1]) == 2
+    held.refuse_writing = True
+    with pytest.raises(SheetError, match=r"403.*as an editor"):
+        sheets.push(Address(KEY), access, {})
+    assert held.pages["Mine"] == [["name", "hex"], ["lawn", "A877FF"]]
+
+
+BAD = {
+    "leading zeros": ("name,rgb", "a,(0168; 119 ;255)", ""),
+    "titles above the header": ("Our colours\n\nname,hex", "a,A877FF", ""),
+    "empty lines": ("name,hex", "\na,A877FF\n\n", ""),
+    "an apostrophe": ("name,hex", "'=a,A877FF", ""),
+    "hex with a hash": ("name,hex", "a,#A877FF", ""),
+    "odd names of columns": ("CLASS_NAME,Hex Code", "a,A877FF", ""),
+    "blue first": ("name,b,g,r", "a,255,119,168", ""),
+    "negative": ("name,r,g,b", "a,-1,0,0", "line 2: '-1' is no channel value"),
+    "a decimal comma": ("name;r;g;b", "a;168,0;119;255", "line 2: '168,0' is no channel value"),
+    "a float": ("name,r,g,b", "a,168.0,119,255", "line 2: '168.0' is no channel value"),
+    "out of range": ("name,rgb", "a,(256; 0; 0)", "line 2: '256' is no channel value"),
+    "two channels": ("name,rgb", "a,(6; 0)", "line 2: '(6, 0)' is no colour"),
+    "an error of a formula": ("name,hex", "a,#REF!", "line 2: '#REF!' is no colour"),
+    "a formula": ("name,hex", "a,=B1", "line 2: '=B1' is no colour"),
+    "short hex": ("name,hex", "a,A87", "line 2: 'A87' is no colour"),
+    "hex turned into a number": ("name,hex", "a,1.00E+05", "line 2: '1.00E+05' is no colour"),
+    "merged names": ("name,hex", "a,A877FF\n,FCFF6D", "line 3: the class has no name (of merged cells"),
+    "merged colours": ("name,hex", "a,A877FF\nb,", "line 3: the class has no colour (of merged cells"),
+    "merged indices": ("idx,name,hex", "0,a,A877FF\n,b,FCFF6D", "line 3: '' is no class index"),
+    "swapped columns": ("idx,name,hex", "a,0,A877FF", "line 2: 'a' is no class index"),
+    "colours that disagree": ("name,hex,r,g,b", "a,A877FF,1,2,3", "line 2: its colours disagree"),
+    "an index twice": ("idx,name,hex", "0,a,A877FF\n0,b,FCFF6D", "line 3: index 0 stands in line 2 already"),
+    "a gap": ("idx,name,hex", "0,a,A877FF\n2,b,FCFF6D", "no class has index 1"),
+    "a name twice": ("name,hex", "a,A877FF\nA,FCFF6D", "A is the name of classes 0 and 1"),
+    "two columns of one name": ("name,hex,name", "a,A877FF,b", "2 columns called name"),
+    "no names": ("idx,hex", "0,A877FF", "no column name"),
+    "no colours": ("idx,name", "0,a", "no column r, g and b"),
+    "no rows": ("name,hex", "", "no rows"),
+    "nothing": ("", "", "no rows"),
+    "too many rows": ("name,hex", "\n".join(["a,A877FF"] * 256), "256 rows"),
+    "151 rows": ("name,hex", "\n".join(["black,000000"] + ["a,A877FF"] * 150), "151 rows with black first"),
+    "a control character": ("name,hex", "a\x07,A877FF", "invisible characters"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", ["api", "public", "file"])
+@pytest.mark.parametrize("name", BAD)
+def test_odd_sheets_and_files_read_as_meant_or_are_told(
+    held: Sheets, segkit: Segkit, tmp_path: Path, name: str, way: str
+) -> None:
+    """By the API, as a public sheet, as a file: the same reading, or the same one line that names the row."""
+    header, body, told = BAD[name]
+    mark = ";" if ";" in header else ","
+    lines = [line.split(mark) for line in f"{header}\n{body}".split("\n")]
+    held.pages = {"Mine": [[cell.replace(";", ",") if mark == "," else cell for cell in line] for line in lines]}
+    target: object = URL
+    if way == "file":
+        target = tmp_path / "mine.csv"
+        with Path(str(target)).open("w", newline="") as file:
+            csv.writer(file).writerows(held.pages["Mine"])
+
+    done = segkit("check-palette", target, *(["--api-key", "k"] if way == "api" else []), "--json")
+
+    if not told:
+        found = json.loads(done.out)
+        assert (done.code, found["classes"], found["findings"]) == (0, 1, [])
+        return
+    messages = [each["message"] for each in json.loads(done.out)["findings"]] if done.code == 1 else [done.err]
+    assert done.code in (1, 2)
+    assert any(told in message for message in messages)
+    assert all(message.strip().count("\n") == 0 for message in messages)
+    assert "Traceback" not in done.err

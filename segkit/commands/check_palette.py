@@ -1,10 +1,15 @@
 """segkit check-palette."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from segkit.commands.options import Command, json_option
+
+if TYPE_CHECKING:
+    from segkit.palette_report import PaletteReport
 
 
 @click.command(
@@ -31,6 +36,7 @@ from segkit.commands.options import Command, json_option
 @click.option("--worksheet", default="", help="Of a Google Sheet: gid or name. Else the address's gid, or the first.")
 @click.option("--credentials", default="", help="Key file of a service account or authorized user, for a Google Sheet.")
 @click.option("--api-key", default="", help="Google API key, for a Google Sheet that everybody may read.")
+@click.option("--push", is_flag=True, help="Write the findings into a column of the Google Sheet. Needs --credentials.")
 @click.option("--save", type=click.Path(path_type=Path), help="Keep the table that was read as this .csv.")
 @click.option(
     "--html", "page", type=click.Path(path_type=Path), help="Write swatches, pairs or the worst maps as .html."
@@ -49,6 +55,7 @@ def command(
     worksheet: str,
     credentials: str,
     api_key: str,
+    push: bool,
     save: Path | None,
     page: Path | None,
     as_json: bool,
@@ -65,16 +72,32 @@ def command(
 
     if (extend is None) != (not names):
         raise UsageError("--extend and --add go together: segkit check-palette --extend mine.csv --add 'solar panel'.")
+    sheet = sheets.find(target or "", worksheet)
+    if push and not sheet:
+        raise UsageError("--push writes to a Google Sheet. Give its URL or id, and --credentials FILE.")
     if page:
         palette_report.free(page, "--html", ".html")
     others = [name.strip() for name in against.split(",") if name.strip()]
-    sheet = sheets.find(target or "", worksheet)
+    access = sheets.Access.of(credentials, api_key)
     if sheet:
-        access = sheets.Access.of(credentials, api_key)
         result = palette_report.examine_sheet(sheet, access, min_distance, others)
     else:
         result = palette_report.examine(target, min_distance, console.progress, others, palette)
     result = palette_report.with_suggestions(result, suggest)
+    _write(result, save, extend, names, page)
+    pushed = palette_report.push(result, sheet, access) if push and sheet else 0
+    show.palette(result, as_json, [path for path in (page, save, extend) if path])
+    if push and not as_json:
+        console.line(f"{pushed} findings written into the sheet's column {sheets.COLUMN!r}.")
+    context.exit(int(result.has_findings))
+
+
+def _write(
+    result: "PaletteReport", save: Path | None, extend: Path | None, names: Sequence[str], page: Path | None
+) -> None:
+    """Write the files that were asked for."""
+    from segkit import palette_report
+
     if save:
         palette_report.save(result, save)
     if extend:
@@ -83,5 +106,3 @@ def command(
         from segkit import palette_page  # with numpy
 
         palette_page.write(result, page)
-    show.palette(result, as_json, [path for path in (page, save, extend) if path])
-    context.exit(int(result.has_findings))
