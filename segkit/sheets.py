@@ -265,6 +265,11 @@ def _credentials(path: Path, writing: bool) -> Any:
     }
     try:
         content = json.loads(path.read_text("utf-8"))
+        if "installed" in content or "web" in content:
+            raise SheetError(
+                f"--credentials {path}: an OAuth client; nobody signed in yet. Sign in once, and give the file it names: "
+                f"gcloud auth application-default login --client-id-file={path} --scopes=openid,{_SCOPE}"
+            )
         return kinds[content["type"]](content, scopes=[_SCOPE if writing else f"{_SCOPE}.readonly"])
     except OSError as error:
         raise SheetError(f"--credentials {path}: cannot be read ({error.strerror}).") from None

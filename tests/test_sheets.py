@@ -195,6 +195,17 @@ def test_a_file_that_is_no_key_is_refused(held: Sheets, segkit: Segkit, tmp_path
     assert (done.code, "no key file" in done.err, "secret" in done.err) == (2, True, False)
 
 
+@pytest.mark.parametrize("kind", ["installed", "web"])
+def test_an_oauth_client_is_told_how_to_sign_in(held: Sheets, segkit: Segkit, tmp_path: Path, kind: str) -> None:
+    """The file that Google's console hands out names nobody; the command that signs in is told."""
+    (tmp_path / "client.json").write_text(json.dumps({kind: {"client_id": "a", "client_secret": "secret"}}))
+
+    done = segkit("check-palette", URL, "--credentials", tmp_path / "client.json")
+
+    assert (done.code, "secret" in done.err) == (2, False)
+    assert f"gcloud auth application-default login --client-id-file={tmp_path / 'client.json'}" in done.err
+
+
 def test_findings_are_written_beside_their_rows(held: Sheets, segkit: Segkit, tmp_path: Path) -> None:
     """In a column of their own, which is made once and written anew; no other cell changes, and text stays text."""
     rows = [["Our colours"], ["name", "hex"], ["=lawn", "646464"], [], ["pond", "676864"], ["sea", "6768G4"]]
