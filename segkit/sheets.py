@@ -267,7 +267,7 @@ def _credentials(path: Path, writing: bool) -> Any:
         content = json.loads(path.read_text("utf-8"))
         if "installed" in content or "web" in content:
             raise SheetError(
-                f"--credentials {path}: an OAuth client; nobody signed in yet. Sign in once, and give the file it names: "
+                f"--credentials {path}: an OAuth client, no key. Sign in once, and give the file that this names: "
                 f"gcloud auth application-default login --client-id-file={path} --scopes=openid,{_SCOPE}"
             )
         return kinds[content["type"]](content, scopes=[_SCOPE if writing else f"{_SCOPE}.readonly"])
