@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # check-palette must not load what the other commands need
     from segkit.snap import Snapped
     from segkit.summary import Summary
     from segkit.toy.demo import Verdict
+    from trainer.inspection import Inspection
 
 WORST_MAPS = 20
 CLASSES = 12
@@ -202,3 +203,21 @@ def verdict(result: "Verdict", folder: Path, sheet: Path, page: Path) -> None:
     console.line("  segkit build-dataset photos/ -o my-dataset  # downloads OneFormer and BLIP where missing")
     console.line("  segkit check my-dataset")
     console.line(f'  segkit caption {folder} --edit KEY "words of your own"')
+
+
+def inspection(result: "Inspection", as_json: bool) -> None:
+    """Show what a checkpoint is."""
+    if as_json:
+        return console.json_object(result.to_json())
+    found = result.identity
+    console.line(f"{result.path}: {found.sentence.removeprefix('This is ')} {found.parameters:,} parameters.")
+    rows = [(name, told) for name, told in sorted(result.metadata.items())]
+    if rows:
+        console.table("what it says of itself", ("name", "value"), rows)
+    if not result.is_sound:
+        console.line(f"{result.faults.sentence()}.")
+    elif result.compared:
+        console.line("Complete, every shape as it should be, all numbers finite.")
+    else:
+        console.line("All numbers are finite; whether it is complete cannot be told from the file alone.")
+    return console.line(found.advice) if found.advice else None

@@ -43,7 +43,7 @@ def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
 
 
 def test_every_import_is_declared() -> None:
-    """What segkit imports is in its dependencies or extras, under the name it is installed by."""
+    """What segkit and its trainer import is in its dependencies or extras, under the name it is installed by."""
     with (ROOT / "pyproject.toml").open("rb") as file:
         project = tomllib.load(file)["project"]
     declared = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
@@ -53,11 +53,11 @@ def test_every_import_is_declared() -> None:
     names |= {"huggingface_hub"} if "transformers" in names else set()  # transformers is made on it
 
     imported = set()
-    for path in (ROOT / "segkit").rglob("*.py"):
+    for path in [*(ROOT / "segkit").rglob("*.py"), *(ROOT / "trainer").rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
                 imported |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 imported.add(node.module.split(".")[0])
 
-    assert {name.lower() for name in imported} - set(sys.stdlib_module_names) - {"segkit"} <= names
+    assert {name.lower() for name in imported} - set(sys.stdlib_module_names) - {"segkit", "trainer"} <= names

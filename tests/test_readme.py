@@ -12,11 +12,12 @@ README = (ROOT / "README.md").read_text()
 
 
 def test_the_tree_names_every_module() -> None:
-    """Each module and folder of segkit/ has its line in the tree, and no line is left of one that is gone."""
+    """Each module and folder of segkit/ and trainer/ has its line in the tree, and no line is left of one gone."""
     tree = README.split("## The code")[1].split("```")[1]
     named = set(re.findall(r"^  (\S+?)/? +\S", tree, re.MULTILINE))
 
-    files = {path.name for path in (ROOT / "segkit").glob("*.py")} - {"__init__.py", "__main__.py"}
+    modules = [path.name for package in ("segkit", "trainer") for path in (ROOT / package).glob("*.py")]
+    files = set(modules) - {"__init__.py", "__main__.py"}
     folders = {path.parent.name for path in (ROOT / "segkit").glob("*/__init__.py")}
     assert named == files | folders
 

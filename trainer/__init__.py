@@ -1,0 +1,1 @@
+"""Finetunes the segmentation ControlNet on checked triples."""
