@@ -1,6 +1,32 @@
-"""The configurations of the Stable Diffusion families that single files belong to: values that the files leave out."""
+"""The configurations of the Stable Diffusion families that single files leave out, told from a file's shapes.
 
-from typing import Any
+SD1.x and SD2.x differ in little else than widths and the number of heads, and both are read off the weights; what
+shapes cannot tell (heads, activations, the noise that is predicted) is the family's.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from segkit.errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_UNET, _VAE = "model.diffusion_model.", "first_stage_model."
+_CLIP, _OPEN_CLIP = "cond_stage_model.transformer.text_model.", "cond_stage_model.model."
+
+SCHEDULER: dict[str, Any] = {
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "num_train_timesteps": 1000,
+    "clip_sample": False,
+    "steps_offset": 1,
+}
+"""Of both families; prediction_type comes to it."""
+
+HINTS = [16, 32, 96, 256]
+"""Channels of the embedding of the control map, of every released ControlNet."""
 
 _SD15: dict[str, Any] = {
     "block_out_channels": [320, 640, 1280, 1280],
@@ -8,18 +34,105 @@ _SD15: dict[str, Any] = {
     "cross_attention_dim": 768,
     "attention_head_dim": 8,  # the number of heads, whatever the name says
     "down_block_types": ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"],
-    "norm_num_groups": 32,
+    "use_linear_projection": False,
 }
 _SD21 = _SD15 | {"cross_attention_dim": 1024, "attention_head_dim": [5, 10, 20, 20], "use_linear_projection": True}
-_UNETS = {"sd15": _SD15, "sd21": _SD21}
+_RELEASED = {"sd15": _SD15, "sd21": _SD21}
+_OF_CONTROLNETS = (
+    "block_out_channels", "layers_per_block", "cross_attention_dim", "attention_head_dim", "num_attention_heads",
+    "down_block_types", "use_linear_projection", "norm_num_groups", "in_channels", "flip_sin_to_cos", "freq_shift",
+    "norm_eps", "only_cross_attention", "downsample_padding", "act_fn", "upcast_attention",
+)  # fmt: skip
 
 
-def unet(family: str) -> dict[str, Any]:
-    """Return the configuration of a family's UNet: "sd15" or "sd21"."""
-    up = ["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3
-    return _UNETS[family] | {"sample_size": 64, "in_channels": 4, "out_channels": 4, "up_block_types": up}
+def released(family: str) -> dict[str, Any]:
+    """Return the configuration of a released family's ControlNet: "sd15" or "sd21"."""
+    return _RELEASED[family] | {"conditioning_embedding_out_channels": HINTS}
 
 
-def controlnet(family: str) -> dict[str, Any]:
-    """Return the configuration of a family's ControlNet: "sd15" or "sd21"."""
-    return _UNETS[family] | {"conditioning_embedding_out_channels": [16, 32, 96, 256]}
+def controlnet(unet: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration of a ControlNet for a base's UNet."""
+    own = {name: unet[name] for name in _OF_CONTROLNETS if name in unet}
+    return own | {"conditioning_embedding_out_channels": HINTS}
+
+
+def unet(state: Mapping[str, "Tensor"]) -> dict[str, Any]:
+    """Return the configuration of the UNet of a single file.
+
+    Raises:
+        ModelError: it has none of the family's shapes.
+    """
+    base = f"{_UNET}input_blocks."
+    levels = [_rows(state, f"{base}{step}.0.out_layers.3.weight") for step in (1, 4, 7, 10)]
+    width = _columns(state, f"{base}1.1.transformer_blocks.0.attn2.to_k.weight")
+    linear = _get(state, f"{base}1.1.proj_in.weight").ndim == 2
+    return {
+        **(_SD21 if linear else _SD15),
+        "block_out_channels": levels,
+        "cross_attention_dim": width,
+        "attention_head_dim": [max(1, channels // 64) for channels in levels] if linear else 8,
+        "up_block_types": ["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3,
+        "in_channels": _columns(state, f"{base}0.0.weight"),
+        "out_channels": _rows(state, f"{_UNET}out.2.weight"),
+        "sample_size": 64,
+    }
+
+
+def vae(state: Mapping[str, "Tensor"]) -> dict[str, Any]:
+    """Return the configuration of the VAE of a single file.
+
+    Raises:
+        ModelError: it has none of the family's shapes.
+    """
+    levels = [_rows(state, f"{_VAE}encoder.down.{level}.block.0.conv2.weight") for level in range(4)]
+    return {
+        "block_out_channels": levels,
+        "down_block_types": ["DownEncoderBlock2D"] * 4,
+        "up_block_types": ["UpDecoderBlock2D"] * 4,
+        "latent_channels": _rows(state, f"{_VAE}post_quant_conv.weight"),
+        "layers_per_block": 2,
+        "sample_size": 512,
+        "scaling_factor": 0.18215,
+    }
+
+
+def text_encoder(state: Mapping[str, "Tensor"]) -> dict[str, Any]:
+    """Return the configuration of the text encoder of a single file: CLIP's (SD1) or OpenCLIP's (SD2).
+
+    Raises:
+        ModelError: it has neither.
+    """
+    is_clip = f"{_CLIP}embeddings.token_embedding.weight" in state
+    words = f"{_CLIP}embeddings.token_embedding.weight" if is_clip else f"{_OPEN_CLIP}token_embedding.weight"
+    places = f"{_CLIP}embeddings.position_embedding.weight" if is_clip else f"{_OPEN_CLIP}positional_embedding"
+    layer = f"{_CLIP}encoder.layers" if is_clip else f"{_OPEN_CLIP}transformer.resblocks"
+    first = f"{layer}.0.mlp.{'fc1' if is_clip else 'c_fc'}.weight"
+    layers = {name.removeprefix(f"{layer}.").split(".")[0] for name in state if name.startswith(f"{layer}.")}
+    width = _columns(state, words)
+    entries = _rows(state, words)
+    return {
+        "vocab_size": entries,
+        "bos_token_id": entries - 2,
+        "eos_token_id": entries - 1,
+        "hidden_size": width,
+        "intermediate_size": _rows(state, first),
+        "num_hidden_layers": len(layers) - (0 if is_clip else 1),  # SD2 leaves the last layer out
+        "num_attention_heads": max(1, width // 64),
+        "max_position_embeddings": _rows(state, places),
+        "hidden_act": "quick_gelu" if is_clip else "gelu",
+        "projection_dim": width,
+    }
+
+
+def _get(state: Mapping[str, "Tensor"], name: str) -> "Tensor":
+    if name not in state:
+        raise ModelError(f"no Stable Diffusion 1 or 2: it lacks {name}")
+    return state[name]
+
+
+def _rows(state: Mapping[str, "Tensor"], name: str) -> int:
+    return int(_get(state, name).shape[0])
+
+
+def _columns(state: Mapping[str, "Tensor"], name: str) -> int:
+    return int(_get(state, name).shape[1])

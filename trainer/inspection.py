@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from segkit.errors import ModelError
 from trainer import configs, identify, reader, weights
 from trainer.identify import Faults, Identity
 
@@ -56,25 +55,16 @@ def inspect(path: Path) -> Inspection:
     Raises:
         ModelError: it is none, damaged, or asks for code.
     """
-    tensors = reader.read(_file(path))
+    tensors = reader.read(reader.in_folder(path) if path.is_dir() else path)
     found = identify.identify(tensors)
     expected = _expected(found)
     wrong = identify.faults(tensors, expected, found.prefix)
     return Inspection(tensors.path, found, wrong, bool(expected), tensors.metadata)
 
 
-def _file(path: Path) -> Path:
-    if not path.is_dir():
-        return path
-    files = sorted(file for file in path.iterdir() if file.suffix in reader.ENDINGS)
-    if not files:
-        raise ModelError(f"{path}: no weights in it. Expected a file such as diffusion_pytorch_model.safetensors.")
-    return next((file for file in files if file.suffix == ".safetensors"), files[0])
-
-
 def _expected(found: Identity) -> Mapping[str, Sequence[int]]:
     """Return the shapes that a ControlNet of a known family has; empty for what is not known."""
     if found.kind not in ("controlnet", "controlldm") or found.family not in _SIZES:
         return {}
-    model = weights.empty(configs.controlnet(_SIZES[found.family]))
+    model = weights.empty(configs.released(_SIZES[found.family]))
     return weights.shapes(model, found)

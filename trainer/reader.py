@@ -107,6 +107,18 @@ def read(path: Path) -> Tensors:
     raise ModelError(f"{path}: no checkpoint by its first bytes. Expected .safetensors, .pth or .ckpt.")
 
 
+def in_folder(folder: Path) -> Path:
+    """Return the file with the weights of a diffusers folder of one network.
+
+    Raises:
+        ModelError: there is none.
+    """
+    files = sorted(file for file in folder.iterdir() if file.suffix in ENDINGS)
+    if not files:
+        raise ModelError(f"{folder}: no weights in it. Expected a file such as diffusion_pytorch_model.safetensors.")
+    return next((file for file in files if file.suffix == ".safetensors"), files[0])
+
+
 _STRANGERS = {
     b"version https://git-lfs": "a git-lfs pointer, not the file itself. Type: git lfs pull",
     b"<": "a web page, not a checkpoint. Download the file itself",

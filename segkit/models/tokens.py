@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,24 +36,46 @@ def counter(folder: str = "") -> Counter:
         ModelError: the folder given holds no CLIP tokenizer.
     """
     if folder:
-        path = Path(folder).expanduser()
-        path = path / "tokenizer" if (path / "tokenizer").is_dir() else path
-        if not path.is_dir():
-            raise ModelError(
-                f"--tokenizer {folder}: no such folder. Expected one with CLIP's vocab.json and merges.txt."
-            )
-        return _counter(path, path.resolve().name)
-    for find in (_cached, _downloaded):
-        found = find()
-        if found:
+        tokenizer = load(folder)
+        return Counter(_folder(folder).resolve().name, partial(_count, tokenizer))
+    tokenizer = find()
+    return Counter("estimate", prompts.estimate) if tokenizer is None else Counter(CLIP, partial(_count, tokenizer))
+
+
+def find(folder: str = "") -> Any:
+    """Return CLIP's tokenizer: of the folder given, or else of the Hugging Face cache or the hub; None for none.
+
+    Raises:
+        ModelError: the folder given holds no CLIP tokenizer.
+    """
+    if folder:
+        return load(folder)
+    for look in (_cached, _downloaded):
+        if found := look():
             with suppress(ModelError):  # an incomplete download
-                return _counter(found, CLIP)
-    return Counter("estimate", prompts.estimate)
+                return _tokenizer(found)
+    return None
 
 
-def _counter(folder: Path, name: str) -> Counter:
-    tokenizer = _tokenizer(folder)
-    return Counter(name, lambda text: len(tokenizer(text, verbose=False)["input_ids"]))
+def load(folder: str) -> Any:
+    """Load CLIP's tokenizer from a folder, or from the tokenizer/ in it.
+
+    Raises:
+        ModelError: it holds none.
+    """
+    path = _folder(folder)
+    if not path.is_dir():
+        raise ModelError(f"--tokenizer {folder}: no such folder. Expected one with CLIP's vocab.json and merges.txt.")
+    return _tokenizer(path)
+
+
+def _folder(name: str) -> Path:
+    path = Path(name).expanduser()
+    return path / "tokenizer" if (path / "tokenizer").is_dir() else path
+
+
+def _count(tokenizer: Any, text: str) -> int:
+    return len(tokenizer(text, verbose=False)["input_ids"])
 
 
 def _tokenizer(folder: Path) -> Any:

@@ -1,9 +1,13 @@
 """Small networks of the real architectures, with random weights."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+
+from segkit.models import hub
+from tests.conftest import Models
 
 SMALL: dict[str, Any] = {
     "block_out_channels": [16, 32, 32, 32],
@@ -33,3 +37,50 @@ def randomised(config: dict[str, Any], seed: int = 0) -> Any:
         for weight in model.parameters():
             weight.copy_(torch.randn(weight.shape, generator=draw) * 0.1)
     return model.eval()
+
+
+def base_folder(folder: Path, tokenizer: Path, family: str = "SD1", prediction: str = "epsilon", seed: int = 0) -> Path:
+    """Write a small Stable Diffusion as a diffusers folder: the real architecture, random weights."""
+    from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+    torch.manual_seed(seed)
+    words = CLIPTokenizer.from_pretrained(tokenizer)
+    is_first = family == "SD1"
+    text_encoder = CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(words), hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=1,
+            max_position_embeddings=77, hidden_act="quick_gelu" if is_first else "gelu", projection_dim=64,
+            bos_token_id=len(words) - 2, eos_token_id=len(words) - 1,
+        )
+    )  # fmt: skip
+    unet = UNet2DConditionModel(
+        sample_size=16, block_out_channels=[32, 64, 64, 64], layers_per_block=2, cross_attention_dim=64,
+        attention_head_dim=8 if is_first else [1, 1, 1, 1], use_linear_projection=not is_first,
+        down_block_types=["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"],
+        up_block_types=["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3,
+    )  # fmt: skip
+    vae = AutoencoderKL(
+        block_out_channels=[32, 32, 32, 32], down_block_types=["DownEncoderBlock2D"] * 4, layers_per_block=2,
+        up_block_types=["UpDecoderBlock2D"] * 4, latent_channels=4, scaling_factor=0.18215,
+    )  # fmt: skip
+    scheduler = DDPMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type=prediction,
+        clip_sample=False,
+        steps_offset=1,
+    )
+    with hub.quiet():
+        StableDiffusionPipeline(
+            vae, text_encoder, words, unet, scheduler, safety_checker=None, feature_extractor=None,
+            requires_safety_checker=False,
+        ).save_pretrained(folder)  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="session")
+def base(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small Stable Diffusion 1 as a diffusers folder. Do not change it."""
+    return base_folder(tmp_path_factory.mktemp("base") / "small", models.clip)

@@ -219,7 +219,7 @@ def test_the_full_size_comes_back_bit_by_bit(tmp_path: Path, family: str) -> Non
     """SD1.5's 340 and SD2.1's tensors, written and read, with equal outputs before and after."""
     from trainer import configs
 
-    config = configs.controlnet(family)
+    config = configs.released(family)
     model = randomised(config)
     assert len(model.state_dict()) == 340
     assert sum(weight.numel() for weight in model.parameters()) == {"sd15": 361_279_120, "sd21": 364_228_240}[family]
