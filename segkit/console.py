@@ -80,14 +80,14 @@ def problems(found: Sequence[Problem], most: int = WORST) -> None:
 
 
 @contextmanager
-def progress(label: str) -> Iterator[Callable[[int, int], None]]:
+def progress(label: str) -> Iterator[Callable[..., None]]:
     """Show a progress bar with rate and time left on a terminal's error stream, nothing elsewhere.
 
     Yields:
-        A function to call with the number done and the total.
+        A function to call with the number done, the total, and words to show beside them, if any.
     """
     if not sys.stderr.isatty():
-        yield lambda done, total: None
+        yield lambda done, total, words="": None
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -98,12 +98,13 @@ def progress(label: str) -> Iterator[Callable[[int, int], None]]:
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[words]}", markup=False),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=None, rate="")
+        task = bar.add_task(label, total=None, rate="", words="")
 
-        def advance(done: int, total: int) -> None:
+        def advance(done: int, total: int, words: str = "") -> None:
             speed = bar.tasks[0].speed
-            bar.update(task, completed=done, total=total, rate=f"{speed:.2f}/s" if speed else "")
+            bar.update(task, completed=done, total=total, rate=f"{speed:.2f}/s" if speed else "", words=words)
 
         yield advance

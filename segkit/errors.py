@@ -8,6 +8,7 @@ SegkitError                 one line for the user: what was found, what was expe
 ├── PhotoError              one photo that cannot be used; carries a reason from photos.REASONS
 ├── DatasetError            a folder that is no dataset, or a damaged one
 │   └── LockedError         another process is writing it
+├── TrainingError           a training that cannot go on; its checkpoints stay
 ├── ModelError              weights that are missing, do not load or do not fit the palette
 └── StorageError            the disk is full or refuses to write; nothing half written remains
 """
@@ -58,6 +59,10 @@ class LockedError(DatasetError):
 
 class ModelError(SegkitError):
     """Weights that are missing, do not load or do not fit the palette."""
+
+
+class TrainingError(SegkitError):
+    """A training that cannot go on. Its checkpoints stay."""
 
 
 class StorageError(SegkitError):

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from segkit.prompts import Style
 
 MODEL_HELP = "a folder, a hub id or a short name"
+SEG = "lllyasviel/control_v11p_sd15_seg"
+SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,3 +98,65 @@ class BuildSettings(CaptionSettings):
         from segkit import splits  # not needed to show the options
 
         splits.shares(self.split)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """How a ControlNet is finetuned."""
+
+    base: Annotated[str, "The Stable Diffusion to steer: a diffusers folder, a .safetensors file or a hub id."] = SD15
+    controlnet: Annotated[str, "Where to start: a file, folder, run or hub id, or fresh for the base's encoder."] = SEG
+    tokenizer: Annotated[str, "Folder of CLIP's tokenizer, for a base without one."] = ""
+    prediction: Annotated[
+        Literal["auto", "epsilon", "v_prediction"], "What the base predicts; auto is what its folder says."
+    ] = "auto"
+    palette: Annotated[str, "What the maps are painted with, if not with the dataset's own: a name or a table."] = ""
+    allow_any_control: Annotated[bool, "Take control pictures that are no segmentation maps, such as fill50k's."] = (
+        False
+    )
+    name: Annotated[str, "What to call the result.  [default: the run folder's name]"] = ""
+    resolution: Annotated[int, "Side of a square photo's crop; others get as many pixels, in multiples of 64."] = 512
+    flip: Annotated[bool, "Mirror every other photo, with its map."] = True
+    prompt_dropout: Annotated[float, "Share of prompts left empty, drawn anew each step."] = 0.1
+    steps: Annotated[int, "Updates of the weights."] = 10_000
+    batch_size: Annotated[int, "Photos at once, for each process."] = 4
+    accumulate: Annotated[int, "Batches whose gradients make one update."] = 1
+    learning_rate: Annotated[float, "Of AdamW."] = 1e-5
+    schedule: Annotated[Literal["constant", "linear", "cosine"], "How the learning rate falls after the warm-up."] = (
+        "constant"
+    )
+    warmup: Annotated[int, "Updates over which the learning rate rises."] = 0
+    weight_decay: Annotated[float, "Of AdamW."] = 1e-2
+    clip: Annotated[float, "Largest norm of the gradient."] = 1.0
+    sd_unlocked: Annotated[bool, "Train the base's up blocks and output too; the base is saved with the run."] = False
+    decoder_learning_rate: Annotated[float, "Of those, with --sd-unlocked."] = 2e-6
+    only_mid_control: Annotated[bool, "Steer through the middle block alone."] = False
+    gradient_checkpointing: Annotated[bool, "Less memory, more time."] = False
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16", "fp16"], "Arithmetic; auto is fp32 on a CPU and bf16 on a GPU."
+    ] = "auto"
+    cpu: Annotated[bool, "Leave the GPU alone."] = False
+    processes: Annotated[int, "Refuse to run with another number of processes; 0 takes what there is."] = 0
+    seed: Annotated[int, "Of the order, the crops, the noise and the dropout."] = 0
+    checkpoint_every: Annotated[int, "Updates between checkpoints."] = 500
+    keep: Annotated[int, "Newest checkpoints that are kept, beside the best."] = 3
+    tracker: Annotated[
+        Literal["", "tensorboard", "wandb"], "Log there too; TensorBoard needs no asking where it is installed."
+    ] = ""
+
+    def __post_init__(self) -> None:
+        positive = ("steps", "batch_size", "accumulate", "checkpoint_every", "keep")
+        for name in positive:
+            self._require(name, getattr(self, name) >= 1, "1 or more")
+        for name in ("learning_rate", "decoder_learning_rate", "clip"):
+            self._require(name, 0 < getattr(self, name) < float("inf"), "more than 0")
+        for name in ("warmup", "weight_decay", "seed", "processes"):
+            self._require(name, 0 <= getattr(self, name) < 2**63, "0 or more")
+        self._require("prompt_dropout", 0 <= self.prompt_dropout <= 1, "0 to 1")
+        self._require("resolution", self.resolution >= 64 and self.resolution % 64 == 0, "a multiple of 64")
+        for name in ("base", "controlnet"):
+            self._require(name, bool(getattr(self, name)), "a file, a folder or a hub id")
+
+    def _require(self, name: str, holds: bool, expected: str) -> None:
+        if not holds:
+            raise UsageError(f"--{name.replace('_', '-')} {getattr(self, name)}: expected {expected}.")

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:  # check-palette must not load what the other commands need
     from segkit.summary import Summary
     from segkit.toy.demo import Verdict
     from trainer.inspection import Inspection
+    from trainer.loop import Outcome as Trained
 
 WORST_MAPS = 20
 CLASSES = 12
@@ -221,3 +223,19 @@ def inspection(result: "Inspection", as_json: bool) -> None:
     else:
         console.line("All numbers are finite; whether it is complete cannot be told from the file alone.")
     return console.line(found.advice) if found.advice else None
+
+
+def trained(result: "Trained", run: Path, as_json: bool) -> None:
+    """Show how a training ended."""
+    if as_json:
+        file = str(result.file) if result.file else None
+        loss = None if isnan(result.loss) else result.loss
+        return console.json_object(
+            {"run": str(run), "steps": result.steps, "resumed": result.resumed, "loss": loss, "file": file}
+        )
+    resumed = f", gone on from step {result.resumed:,}" if result.resumed else ""
+    console.line(f"{run}: {result.steps:,} steps{resumed}, loss {result.loss:.4f}.")
+    if not result.file:
+        return console.line("Stopped. Its state is kept; type the same again to go on.")
+    console.line(f"For diffusers: {run / 'controlnet'}")
+    return console.line(f"For A1111, Forge and ComfyUI: {result.file}")

@@ -73,7 +73,11 @@ def _from_hub(name: str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=_HUB_FILES, local_files_only=not hub.hub_answers()))
     except Exception as error:  # the hub's, the network's and the disk's errors have no common base
-        raise ModelError(f"--base {name}: is not here and cannot be had ({hub.reason(error)}). {advice}") from None
+        raise ModelError(f"--base {name}: is not here and cannot be had ({_why(error)}). {advice}") from None
+
+
+def _why(error: Exception) -> str:
+    return hub.reason(error) if hub.hub_answers() else "the hub does not answer"
 
 
 def _from_folder(folder: Path, name: str, tokenizer: str, prediction: Prediction | None) -> Base:
@@ -199,23 +203,27 @@ def _family(unet: Any) -> str:
     return {768: "SD1", 1024: "SD2"}.get(unet.config.cross_attention_dim, "")
 
 
-def load_controlnet(name: str, base: Base) -> "ControlNetModel":
+def load_controlnet(name: str, base: Base, seed: int = 0) -> "ControlNetModel":
     """Load the ControlNet that a training starts from, in fp32.
 
     Args:
         name: a file in ldm's or diffusers' layout, a diffusers folder, a run of segkit, a hub id, or "fresh" for the
             base's own encoder with zero convolutions, which changes nothing yet.
         base: what it is to steer.
+        seed: of what a fresh one draws at random, the hint encoder; its last convolution is zero.
 
     Raises:
         ModelError: it is none, damaged, or was made for a base of another width.
     """
+    import torch
     from diffusers import ControlNetModel
 
     if name == FRESH:
-        fresh: ControlNetModel = ControlNetModel.from_unet(
-            base.unet, conditioning_embedding_out_channels=tuple(configs.HINTS)
-        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            fresh: ControlNetModel = ControlNetModel.from_unet(
+                base.unet, conditioning_embedding_out_channels=tuple(configs.HINTS)
+            )
         return fresh.requires_grad_(True)
     path = Path(name).expanduser()
     config = configs.controlnet(base.unet.config)
@@ -245,7 +253,7 @@ def _controlnet_from_hub(name: str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=not hub.hub_answers()))
     except Exception as error:  # the hub's, the network's and the disk's errors have no common base
-        raise ModelError(f"--controlnet {name}: is not here and cannot be had ({hub.reason(error)}).") from None
+        raise ModelError(f"--controlnet {name}: is not here and cannot be had ({_why(error)}).") from None
 
 
 def _json(path: Path) -> dict[str, Any]:

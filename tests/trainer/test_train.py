@@ -1,0 +1,322 @@
+"""segkit train: small networks of the real architecture, through the command line."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.conftest import Segkit
+
+OPTIONS: dict[str, Any] = {
+    "--controlnet": "fresh", "--resolution": 64, "--steps": 6, "--batch-size": 2, "--checkpoint-every": 3,
+    "--learning-rate": 1e-3,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def rooms(six_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of six photos, two of them held out. Do not change it."""
+    from segkit import build
+    from segkit.settings import BuildSettings
+
+    folder = tmp_path_factory.mktemp("rooms") / "rooms"
+    settings = BuildSettings(
+        segmenter="toy", captioner="toy", size=128, min_size=64, split="val=0.3", keep_duplicates=True
+    )
+    build.build_dataset(six_photos, folder, settings, lambda outcome: None)
+    return folder
+
+
+def words(rooms: Path, base: Path, run: Path, **changed: Any) -> list[str]:
+    """Return what is typed to train."""
+    options = OPTIONS | {f"--{name.replace('_', '-')}": value for name, value in changed.items()}
+    flags = [name for name, value in options.items() if value is True]
+    rest = [str(word) for name, value in options.items() if value is not True for word in (name, value)]
+    return ["train", str(rooms), "-o", str(run), "--base", str(base), *flags, *rest]
+
+
+def log(run: Path) -> list[dict[str, float]]:
+    """Return the lines of a run's log without its timings."""
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key != "photos_per_second"} for line in lines]
+
+
+def weights_of(run: Path) -> dict[str, torch.Tensor]:
+    """Return the trained weights."""
+    return load_file(run / "controlnet" / "diffusion_pytorch_model.safetensors")
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    """Tell whether weights are equal, bit by bit."""
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.fixture(scope="module")
+def whole(rooms: Path, base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of six steps without a stop, in a process of its own. Do not change it."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    subprocess.run([sys.executable, "-m", "segkit", *words(rooms, base, run)], check=True, capture_output=True)
+    return run
+
+
+def test_a_run_leaves_what_people_load(whole: Path, base: Path) -> None:
+    """Diffusers' folder, the file for A1111 and ComfyUI with what it says of itself, card, log and checkpoints."""
+    from diffusers import ControlNetModel
+
+    from trainer import identify, reader
+    from trainer import weights as layouts
+
+    model = ControlNetModel.from_pretrained(whole / "controlnet", local_files_only=True)
+    found = reader.read(whole / "run.safetensors")
+
+    exported = layouts.load(found, dict(model.config))
+    assert same(
+        {k: v.half() for k, v in model.state_dict().items()}, {k: v.half() for k, v in exported.state_dict().items()}
+    )
+    assert identify.identify(found).precision == "fp16"
+    assert found.metadata["base"] == "small"
+    assert "licences apply" in found.metadata["licence"]
+    assert len(found.metadata["palette_hash"]) == len(found.metadata["dataset_hash"]) == 64
+    assert "ade20k" in (whole / "model-card.md").read_text()
+    assert [line["step"] for line in log(whole)] == [1, 2, 3, 4, 5, 6]
+    assert [path.name for path in sorted((whole / "checkpoints").iterdir())] == ["step-00000003", "step-00000006"]
+    assert all("held_out_loss" in line for line in log(whole) if line["step"] % 3 == 0)
+
+
+def test_training_changes_the_network(whole: Path, base: Path) -> None:
+    """The zero convolutions are zero no more, and the base's files are as they were."""
+    trained = weights_of(whole)
+    assert float(trained["controlnet_down_blocks.3.weight"].abs().max()) > 0
+    assert float(trained["controlnet_mid_block.weight"].abs().max()) > 0
+
+
+def test_a_longer_run_goes_on_exactly(whole: Path, rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
+    """Three steps, then six: losses, weights and log are those of six in one go, bit by bit."""
+    run = tmp_path / "run"
+    first = segkit(*words(rooms, base, run, steps=3))
+    second = segkit(*words(rooms, base, run), "--json")
+
+    assert (first.code, second.code) == (0, 0)
+    assert json.loads(second.out)["resumed"] == 3
+    assert log(run) == log(whole)
+    assert same(weights_of(run), weights_of(whole))
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda each: each.name)
+def test_a_killed_run_goes_on_exactly(
+    whole: Path, rooms: Path, base: Path, tmp_path: Path, how: signal.Signals
+) -> None:
+    """Killed after a step that no checkpoint holds; what a person typed is typed again. A gentle stop saves first."""
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "segkit", *words(rooms, base, run, checkpoint_every=4)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while process.poll() is None and (not (run / "log.jsonl").exists() or len(log_lines(run)) < 5):
+        time.sleep(0.002)
+    os.kill(process.pid, how)
+    process.communicate()
+    stopped_at = len(log_lines(run))
+    again = subprocess.run([*command, "--json"], check=True, capture_output=True)
+
+    if process.returncode != 0:  # else it was at its end before the signal came
+        assert process.returncode == (-9 if how == signal.SIGKILL else 130)
+        assert json.loads(again.stdout)["resumed"] == (4 if how == signal.SIGKILL else stopped_at)
+    losses = [line["loss"] for line in log(run)]
+    assert losses == [line["loss"] for line in log(whole)]
+    assert same(weights_of(run), weights_of(whole))
+
+
+def log_lines(run: Path) -> list[str]:
+    """Return the whole lines of a log that is being written."""
+    return (run / "log.jsonl").read_text().split("\n")[:-1]
+
+
+def test_a_broken_checkpoint_is_passed_over(
+    whole: Path, rooms: Path, base: Path, tmp_path: Path, segkit: Segkit
+) -> None:
+    """The newest whole one counts, not the newest."""
+    run = tmp_path / "run"
+    assert segkit(*words(rooms, base, run)).code == 0
+    weights = run / "checkpoints" / "step-00000006" / "controlnet.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[len(data) // 2] ^= 1
+    weights.write_bytes(data)
+
+    again = segkit(*words(rooms, base, run), "--json")
+
+    assert json.loads(again.out)["resumed"] == 3
+    assert same(weights_of(run), weights_of(whole))
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_processes_average_their_gradients(rooms: Path, base: Path, tmp_path: Path, world: int) -> None:
+    """Two processes with one photo each are one process with two, to 1e-5; and each goes on exactly."""
+    run = tmp_path / "run"
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(world), "-m", "trainer"]
+
+    def train(folder: Path, steps: int) -> None:
+        settings = toml(rooms, base, folder, batch_size=2 // world, steps=steps, processes=world)
+        (tmp_path / "run.toml").write_text(settings)
+        subprocess.run([*torchrun, str(tmp_path / "run.toml")], check=True, capture_output=True)
+
+    train(run, 4)
+    train(tmp_path / "stopped", 3)
+    train(tmp_path / "stopped", 4)
+
+    assert same(weights_of(run), weights_of(tmp_path / "stopped"))
+    assert log(run) == log(tmp_path / "stopped")
+    one = tmp_path / "one"
+    (tmp_path / "one.toml").write_text(toml(rooms, base, one, batch_size=2, steps=4))
+    subprocess.run([sys.executable, "-m", "trainer", str(tmp_path / "one.toml")], check=True, capture_output=True)
+    for name, weight in weights_of(one).items():
+        torch.testing.assert_close(weights_of(run)[name], weight, rtol=0, atol=1e-5)
+    for line, other in zip(log(run), log(one), strict=True):
+        assert line["loss"] == pytest.approx(other["loss"], abs=1e-5)
+
+
+def toml(rooms: Path, base: Path, run: Path, **changed: Any) -> str:
+    """Return a run.toml."""
+    import tomli_w
+
+    options = {name[2:].replace("-", "_"): value for name, value in OPTIONS.items()}
+    # AdamW's first steps are as large as its rate however small the gradient, so 1e-5 asks for a low one
+    options |= {"dataset": str(rooms), "output": str(run), "base": str(base), "learning_rate": 1e-6, **changed}
+    return tomli_w.dumps(options)
+
+
+def test_the_number_of_processes_is_kept_to(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
+    """Asking for two and getting one is an error that tells how to start two."""
+    done = segkit(*words(rooms, base, tmp_path / "run", processes=2))
+    assert (done.code, list(tmp_path.iterdir())) == (2, [])
+    assert "--processes 2, but 1 run. Start them with: torchrun --nproc-per-node 2" in done.err
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"accumulate": 2}, {"gradient_checkpointing": True}, {"only_mid_control": True}, {"sd_unlocked": True},
+        {"schedule": "cosine", "warmup": 2}, {"prompt_dropout": 0.5, "no_flip": True}, {"precision": "bf16"},
+        {"prediction": "v_prediction"},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)  # fmt: skip
+def test_each_way_of_training_goes_on_exactly(
+    rooms: Path, base: Path, tmp_path: Path, segkit: Segkit, changed: dict[str, Any]
+) -> None:
+    """Whatever the options: two steps, then four, equal four in one go."""
+    for run, steps in (("whole", 4), ("halves", 2), ("halves", 4)):
+        done = segkit(*words(rooms, base, tmp_path / run, steps=steps, checkpoint_every=2, **changed))
+        if changed.get("schedule") == "cosine" and steps == 2:
+            continue  # the schedule ends with the run: another end, another way
+        assert (done.code, done.err) == (0, "")
+    if "schedule" in changed:
+        assert [line["learning_rate"] for line in log(tmp_path / "whole")] == pytest.approx([5e-4, 1e-3, 1e-3, 5e-4])
+        return
+    assert log(tmp_path / "whole") == log(tmp_path / "halves")
+    assert same(weights_of(tmp_path / "whole"), weights_of(tmp_path / "halves"))
+
+
+def test_what_is_frozen_stays_as_it_was(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
+    """Only the middle: the other zero convolutions stay zero. Unlocked: the up blocks move, the rest does not."""
+    assert segkit(*words(rooms, base, tmp_path / "mid", steps=2, only_mid_control=True)).code == 0
+    assert segkit(*words(rooms, base, tmp_path / "open", steps=2, sd_unlocked=True)).code == 0
+
+    trained = weights_of(tmp_path / "mid")
+    before = load_file(base / "unet" / "diffusion_pytorch_model.safetensors")
+    after = load_file(tmp_path / "open" / "unet" / "diffusion_pytorch_model.safetensors")
+
+    assert all(float(trained[name].abs().max()) == 0 for name in trained if name.startswith("controlnet_down_blocks"))
+    assert float(trained["controlnet_mid_block.weight"].abs().max()) > 0
+    moved = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {"up_blocks", "conv_norm_out", "conv_out"}
+    assert not (tmp_path / "mid" / "unet").exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"resolution": 128}, "--resolution was 64, now 128"),
+        ({"seed": 1}, "--seed was 0, now 1"),
+        ({"batch_size": 1}, "--batch-size was 2, now 1"),
+    ],
+)
+def test_a_run_is_not_gone_on_with_otherwise(
+    rooms: Path, base: Path, tmp_path: Path, segkit: Segkit, changed: dict[str, Any], told: str
+) -> None:
+    """Another option is told, and nothing is changed."""
+    assert segkit(*words(rooms, base, tmp_path / "run", steps=1)).code == 0
+    before = (tmp_path / "run" / "run.json").read_bytes()
+
+    done = segkit(*words(rooms, base, tmp_path / "run", steps=2, **changed))
+
+    assert (done.code, told in done.err) == (2, True)
+    assert (tmp_path / "run" / "run.json").read_bytes() == before
+
+
+def test_a_config_holds_every_option_and_flags_win(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
+    """The resolved one is kept in the run, and can be typed as it is."""
+    (tmp_path / "my.toml").write_text(toml(rooms, base, tmp_path / "run", steps=1, seed=7, flip=False))
+
+    done = segkit("train", "--config", tmp_path / "my.toml", "--seed", 8)
+    again = segkit("train", "--config", tmp_path / "run" / "run.toml", "--json")
+
+    import tomllib
+
+    kept = tomllib.loads((tmp_path / "run" / "run.toml").read_text())
+    assert (done.code, kept["seed"], kept["flip"], kept["steps"]) == (0, 8, False, 1)
+    assert (again.code, json.loads(again.out)["resumed"]) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("stepps = 3", "no option stepps. Did you mean steps?"),
+        ("steps = '3'", "steps is '3'; expected int"),
+        ("flip = 1", "flip is 1; expected bool"),
+        ("steps =", "no TOML"),
+        ("steps = 0", "--steps 0: expected 1 or more"),
+    ],
+)
+def test_a_faulty_config_is_told(rooms: Path, tmp_path: Path, segkit: Segkit, text: str, told: str) -> None:
+    """In one line."""
+    (tmp_path / "my.toml").write_text(text)
+    done = segkit("train", rooms, "--config", tmp_path / "my.toml", "-o", tmp_path / "run")
+    assert (done.code, told in done.err, done.err.count("\n")) == (2, True, 1)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_loss_that_is_no_number_ends_the_run(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
+    """A learning rate far too high: what the step saw is kept, and the checkpoint before it stays."""
+    run = tmp_path / "run"
+    done = segkit(*words(rooms, base, run, learning_rate=1e18, steps=20, checkpoint_every=1))
+
+    assert done.code == 2
+    assert "The loss is no number at step" in done.err
+    step = int(done.err.split("at step ")[1].split(".")[0])
+    seen = load_file(run / f"not-finite-step-{step}-process-0.safetensors")
+    assert seen["photos"].shape == (2, 3, 64, 64)
+    assert (run / "checkpoints" / f"step-{step - 1:08}").is_dir()
+
+
+def test_other_things_are_not_written_over(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
+    """A folder that is no run is refused; a base that is not there leaves nothing behind."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "photo.jpg").write_text("x")
+
+    assert "other things are in it" in segkit(*words(rooms, base, tmp_path / "mine")).err
+    assert segkit(*words(rooms, tmp_path / "nothing", tmp_path / "run")).code == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_a_batch_larger_than_the_data_is_told(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
+    """With the size that would do."""
+    done = segkit(*words(rooms, base, tmp_path / "run", batch_size=50))
+    assert done.code == 2
+    assert "fewer than a batch of 50 on 1 processes. Type --batch-size" in done.err

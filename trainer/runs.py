@@ -1,0 +1,109 @@
+"""A run's folder: what was asked for, so that going on with other options or another dataset is told, not done."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from segkit import storage
+from segkit.errors import TrainingError, UsageError
+from segkit.settings import TrainSettings
+from trainer import settings as options
+from trainer.examples import Examples
+
+_LOCK = ".lock"
+
+MAY_CHANGE = frozenset("steps checkpoint_every keep tracker name processes".split())
+"""Options that a run may be gone on with in another value: none of them changes a step."""
+
+
+def facts(settings: TrainSettings, dataset: Path, found: Examples, processes: int) -> dict[str, Any]:
+    """Return what a run depends on: the options, the dataset, the palette, the number of processes."""
+    table = found.palette
+    return {
+        "options": {name: value for name, value in asdict(settings).items() if name not in MAY_CHANGE},
+        "dataset": str(dataset),
+        "processes": processes,
+        "told": {
+            "controlnet": settings.controlnet,
+            "dataset_hash": found.hash,
+            "triples": len(found.train),
+            "palette": table.name if table else "none",
+            "palette_hash": table.hash if table else "none",
+        },
+    }
+
+
+@contextmanager
+def claimed(run: Path) -> Iterator[None]:
+    """Hold a run's folder: new, empty, or a run's; nobody else may write it.
+
+    Raises:
+        UsageError: other things are in it.
+        LockedError: another process trains there.
+    """
+    if run.exists() and not run.is_dir():
+        raise UsageError(f"-o {run}: a file. Name a new folder.")
+    if run.is_dir() and not (run / "run.toml").is_file() and any(path.name != _LOCK for path in run.iterdir()):
+        raise UsageError(f"-o {run}: other things are in it than a run. Name a new folder.")
+    storage.make_folder(run)
+    with storage.locked(run / _LOCK):
+        try:
+            yield
+        finally:
+            if not (run / "run.toml").exists():
+                with suppress(OSError):  # nothing came to be
+                    (run / _LOCK).unlink(missing_ok=True)
+                    run.rmdir()
+
+
+def require_same(run: Path, given: dict[str, Any]) -> None:
+    """Compare with the run that is gone on with.
+
+    Raises:
+        UsageError: an option, the dataset or the palette is another than the run was started with.
+    """
+    if (run / "run.json").is_file():
+        _compare(run, _read(run / "run.json"), given)
+
+
+def start(run: Path, settings: TrainSettings, given: dict[str, Any]) -> None:
+    """Write what the run depends on, and run.toml."""
+    storage.write(run / "run.json", json.dumps(given, indent=2).encode())
+    storage.write(run / "run.toml", options.to_toml(settings, Path(given["dataset"]), run))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        return content
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{path} is damaged ({error}). Start a new run with another -o.") from None
+
+
+def _compare(run: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    told = [
+        f"--{name.replace('_', '-')} was {value!r}, now {now['options'].get(name)!r}"
+        for name, value in before.get("options", {}).items()
+        if now["options"].get(name) != value
+    ]
+    names = {"dataset_hash": "the dataset has changed", "palette_hash": "the palette has changed"}
+    told += [words for key, words in names.items() if before["told"][key] != now["told"][key]]
+    if before["processes"] != now["processes"]:
+        told.append(f"there were {before['processes']} processes, now {now['processes']}")
+    if told:
+        raise UsageError(f"{run} was started otherwise: {'; '.join(told)}. Take the same again, or another -o.")
+
+
+def best(run: Path, step: int, loss: float | None) -> list[int]:
+    """Note the loss of held-out photos at a checkpoint, and return the step with the lowest so far; none without."""
+    path = run / "best.json"
+    held = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    if loss is None:
+        return []
+    if not held or held["step"] >= step or loss < held["held_out_loss"]:
+        held = {"step": step, "held_out_loss": loss}
+        storage.write(path, json.dumps(held).encode())
+    return [held["step"]]
