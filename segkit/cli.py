@@ -5,7 +5,7 @@ import sys
 import click
 
 from segkit import __version__
-from segkit.commands import build_dataset, caption, check, check_palette, demo, inspect_file, snap, train
+from segkit.commands import build_dataset, caption, check, check_palette, demo, export, inspect_file, snap, train
 from segkit.errors import SegkitError
 
 
@@ -29,7 +29,7 @@ def group() -> None:
     """
 
 
-for _module in (build_dataset, check_palette, snap, caption, check, train, inspect_file, demo):
+for _module in (build_dataset, check_palette, snap, caption, check, train, export, inspect_file, demo):
     group.add_command(_module.command)
 
 

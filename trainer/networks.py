@@ -231,17 +231,27 @@ def load_controlnet(name: str, base: Base, seed: int = 0) -> "ControlNetModel":
         return weights.load(reader.read(path), config)
     folder = path if path.is_dir() else _controlnet_from_hub(name)
     folder = folder / "controlnet" if (folder / "controlnet").is_dir() else folder
-    told = _json(folder / "config.json")
-    if told.get("_class_name") != "ControlNetModel":
-        raise ModelError(
-            f"--controlnet {name}: a folder of {told.get('_class_name', 'no network')}, not of a ControlNet."
-        )
+    told = controlnet_config(folder)
     if told.get("cross_attention_dim") != base.unet.config.cross_attention_dim:
         raise ModelError(
             f"--controlnet {name}: made for words {told.get('cross_attention_dim')} wide, the base's are "
             f"{base.unet.config.cross_attention_dim}. Take the ControlNet of the base's family."
         )
     return weights.load(reader.read(reader.in_folder(folder)), told)
+
+
+def controlnet_config(folder: Path) -> dict[str, Any]:
+    """Return the config of a ControlNet's diffusers folder.
+
+    Raises:
+        ModelError: the folder is of another network, or of none.
+    """
+    told = _json(folder / "config.json")
+    if told.get("_class_name") != "ControlNetModel":
+        raise ModelError(
+            f"--controlnet {folder}: a folder of {told.get('_class_name', 'no network')}, not of a ControlNet."
+        )
+    return told
 
 
 def _controlnet_from_hub(name: str) -> Path:

@@ -36,16 +36,16 @@ def write(run: Path, name: str, controlnet: Any, facts: dict[str, Any], unet: An
     """
     import torch
 
-    _folder(run / "controlnet", controlnet)
+    write_folder(run / "controlnet", controlnet)
     if unet is not None:
-        _folder(run / "unet", unet)
+        write_folder(run / "unet", unet)
     path = run / f"{weights.safe_name(name)}.safetensors"
     weights.save_ldm(controlnet, path, torch.float16, metadata(facts))
     storage.write(run / "model-card.md", _card(name, path.name, facts).encode())
     return path
 
 
-def _folder(folder: Path, model: Any) -> None:
+def write_folder(folder: Path, model: Any) -> None:
     """Write a network as a diffusers folder: the config, then the weights, each by one rename."""
     from safetensors.torch import save
 
