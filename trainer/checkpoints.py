@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"step-(\d{8})")
 _HASHES = "sha256.json"
+_STAGED = ".part-"
 
 
 @dataclass(frozen=True)
@@ -44,56 +46,68 @@ class Checkpoint:
         return torch.load(self.folder / "optimizer.pt", map_location="cpu", weights_only=True)
 
 
-def save(
-    folder: Path, step: int, parts: Mapping[str, "Mapping[str, Tensor]"], optimizer: Any, state: Mapping[str, Any]
-) -> Checkpoint:
-    """Write a checkpoint; it is there whole or not at all.
+def stage(folder: Path, step: int) -> Path:
+    """Make the folder in which a checkpoint comes to be.
 
     Args:
         folder: of all checkpoints.
         step: steps that were taken.
+
+    Raises:
+        StorageError: the disk refuses.
+    """
+    staged = folder / f"{_STAGED}{step:08}"
+    shutil.rmtree(staged, ignore_errors=True)
+    storage.make_folder(staged)
+    return staged
+
+
+def finish(
+    staged: Path, step: int, parts: Mapping[str, "Mapping[str, Tensor]"], optimizer: Any, state: Mapping[str, Any]
+) -> Checkpoint:
+    """Write a checkpoint into its stage, and give it its name: it is there whole or not at all.
+
+    Args:
+        staged: what stage() made; what stands in it already becomes a part of the checkpoint.
+        step: steps that were taken.
         parts: weights by the name of their part.
-        optimizer: its state.
+        optimizer: its state; None if it stands in the folder already.
         state: what else a resumed run must know.
 
     Raises:
         StorageError: the disk is full; nothing of it remains, and the checkpoints before stay.
     """
-    from io import BytesIO
-
     import torch
-    from safetensors.torch import save as to_bytes
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
 
-    storage.make_folder(folder)
-    final, staged = folder / f"step-{step:08}", folder / f".part-{step:08}"
-    shutil.rmtree(staged, ignore_errors=True)
+    final = staged.with_name(f"step-{step:08}")
     try:
-        storage.make_folder(staged)
-        buffer = BytesIO()
-        torch.save(optimizer, buffer)
-        hashes = _written(staged, {"optimizer.pt": buffer.getvalue()})
-        del buffer
         for name, tensors in parts.items():
             plain = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
-            hashes |= _written(staged, {f"{name}.safetensors": to_bytes(plain)})
-        hashes |= _written(staged, {"state.json": json.dumps({**state, "step": step}).encode()})
+            save_file(plain, staged / f"{name}.safetensors")
+        if optimizer is not None:
+            with (staged / "optimizer.pt").open("wb") as file:
+                torch.save(optimizer, file)
+        (staged / "state.json").write_text(json.dumps({**state, "step": step}), "utf-8")
+        files = [path for path in sorted(staged.rglob("*")) if path.is_file()]
+        hashes = {path.relative_to(staged).as_posix(): _flushed(path) for path in files}
         storage.write(staged / _HASHES, json.dumps(hashes).encode())
         shutil.rmtree(final, ignore_errors=True)  # of a run that was resumed before it: the same, or not whole
         staged.rename(final)
-        storage.sync_folder(folder)
-    except OSError as error:
+        storage.sync_folder(final.parent)
+    except (OSError, RuntimeError, SafetensorError, StorageError) as error:  # torch and safetensors raise their own
         shutil.rmtree(staged, ignore_errors=True)
-        raise StorageError(f"{final}: cannot be written ({error.strerror}). The checkpoints before it stay.") from None
-    except StorageError:
-        shutil.rmtree(staged, ignore_errors=True)
-        raise
+        why = (error.strerror if isinstance(error, OSError) else "") or str(error).strip().partition("\n")[0]
+        raise StorageError(f"{final}: cannot be written ({why}). The checkpoints before it stay.") from None
     return Checkpoint(final, step)
 
 
-def _written(folder: Path, files: Mapping[str, bytes]) -> dict[str, str]:
-    for name, data in files.items():
-        storage.write(folder / name, data)
-    return {name: storage.sha256(data) for name, data in files.items()}
+def _flushed(path: Path) -> str:
+    """Return the hash of a file that has reached the disk."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def newest(folder: Path) -> Checkpoint | None:
@@ -136,12 +150,12 @@ def prune(folder: Path, keep: int, best: Sequence[int] = ()) -> None:
     for old in found[:-keep]:
         if old.step not in best:
             _remove(old.folder)
-    for path in folder.glob(".part-*"):
+    for path in folder.glob(f"{_STAGED}*"):
         shutil.rmtree(path, ignore_errors=True)
 
 
 def _remove(folder: Path) -> None:
     """Take a checkpoint away: first its name, so that a kill in between leaves no half of it under a whole one's."""
-    gone = folder.with_name(f".part-{folder.name}")
+    gone = folder.with_name(f"{_STAGED}{folder.name}")
     folder.replace(gone)
     shutil.rmtree(gone, ignore_errors=True)
