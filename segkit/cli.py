@@ -5,7 +5,18 @@ import sys
 import click
 
 from segkit import __version__
-from segkit.commands import build_dataset, caption, check, check_palette, demo, export, inspect_file, snap, train
+from segkit.commands import (
+    build_dataset,
+    caption,
+    check,
+    check_palette,
+    demo,
+    export,
+    generate,
+    inspect_file,
+    snap,
+    train,
+)
 from segkit.errors import SegkitError
 
 
@@ -29,7 +40,7 @@ def group() -> None:
     """
 
 
-for _module in (build_dataset, check_palette, snap, caption, check, train, export, inspect_file, demo):
+for _module in (build_dataset, check_palette, snap, caption, check, train, generate, export, inspect_file, demo):
     group.add_command(_module.command)
 
 

@@ -147,16 +147,52 @@ class TrainSettings:
     def __post_init__(self) -> None:
         positive = ("steps", "batch_size", "accumulate", "checkpoint_every", "keep")
         for name in positive:
-            self._require(name, getattr(self, name) >= 1, "1 or more")
+            _require(self, name, getattr(self, name) >= 1, "1 or more")
         for name in ("learning_rate", "decoder_learning_rate", "clip"):
-            self._require(name, 0 < getattr(self, name) < float("inf"), "more than 0")
+            _require(self, name, 0 < getattr(self, name) < float("inf"), "more than 0")
         for name in ("warmup", "weight_decay", "seed", "processes"):
-            self._require(name, 0 <= getattr(self, name) < 2**63, "0 or more")
-        self._require("prompt_dropout", 0 <= self.prompt_dropout <= 1, "0 to 1")
-        self._require("resolution", self.resolution >= 64 and self.resolution % 64 == 0, "a multiple of 64")
+            _require(self, name, 0 <= getattr(self, name) < 2**63, "0 or more")
+        _require(self, "prompt_dropout", 0 <= self.prompt_dropout <= 1, "0 to 1")
+        _require(self, "resolution", self.resolution >= 64 and self.resolution % 64 == 0, "a multiple of 64")
         for name in ("base", "controlnet"):
-            self._require(name, bool(getattr(self, name)), "a file, a folder or a hub id")
+            _require(self, name, bool(getattr(self, name)), "a file, a folder or a hub id")
 
-    def _require(self, name: str, holds: bool, expected: str) -> None:
-        if not holds:
-            raise UsageError(f"--{name.replace('_', '-')} {getattr(self, name)}: expected {expected}.")
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateSettings:
+    """How pictures are drawn from control maps."""
+
+    controlnet: Annotated[str, "What steers: a run of segkit train, a file, a folder or a hub id."] = SEG
+    base: Annotated[str, "The Stable Diffusion: a folder, a file or a hub id.  [default: the run's]"] = ""
+    tokenizer: Annotated[str, "Folder of CLIP's tokenizer, for a base without one."] = ""
+    prediction: Annotated[
+        Literal["auto", "epsilon", "v_prediction"], "What the base predicts; auto is what its folder says."
+    ] = "auto"
+    palette: Annotated[str, "What the maps are painted with.  [default: the run's, or ade20k]"] = ""
+    allow_any_control: Annotated[bool, "Take control pictures that are no segmentation maps."] = False
+    negative: Annotated[str, "What not to draw."] = ""
+    seed: Annotated[int, "Of the first picture of each map."] = 0
+    count: Annotated[int, "Pictures of each map, with the seeds that follow."] = 1
+    resolution: Annotated[int, "As many pixels as a square of this side; 0 keeps the map's size."] = 512
+    steps: Annotated[int, "Steps of the sampler, DPM-Solver++ 2M."] = 30
+    guidance: Annotated[float, "How closely the prompt is followed."] = 7.5
+    strength: Annotated[float, "How closely the map is followed."] = 1.0
+    device: Annotated[str, "Where networks run: auto, cpu, cuda, cuda:1, mps."] = "auto"
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16", "fp16"], "Arithmetic; auto is fp32 on a CPU and bf16 on a GPU."
+    ] = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("count", "steps"):
+            _require(self, name, getattr(self, name) >= 1, "1 or more")
+        for name in ("guidance", "strength"):
+            _require(self, name, 0 <= getattr(self, name) < float("inf"), "0 or more")
+        _require(self, "seed", 0 <= self.seed < 2**63 - self.count, "0 or more")
+        _require(self, "resolution", self.resolution == 0 or self.resolution >= 64, "0, or 64 or more")
+        _require(self, "controlnet", bool(self.controlnet), "a run, a file, a folder or a hub id")
+
+
+def _require(given: object, name: str, holds: bool, expected: str) -> None:
+    """Refuse a value outside its range."""
+    if not holds:
+        raise UsageError(f"--{name.replace('_', '-')} {getattr(given, name)}: expected {expected}.")

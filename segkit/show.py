@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # check-palette must not load what the other commands need
     from segkit.snap import Snapped
     from segkit.summary import Summary
     from segkit.toy.demo import Verdict
+    from trainer.generate import Picture
     from trainer.inspection import Inspection
     from trainer.loop import Outcome as Trained
 
@@ -239,3 +240,20 @@ def trained(result: "Trained", run: Path, as_json: bool) -> None:
         return console.line("Stopped. Its state is kept; type the same again to go on.")
     console.line(f"For diffusers: {run / 'controlnet'}")
     return console.line(f"For A1111, Forge and ComfyUI: {result.file}")
+
+
+def generated(pictures: "Sequence[Picture]", folder: Path, as_json: bool) -> None:
+    """Show which pictures were drawn."""
+    if as_json:
+        rows = [
+            {"picture": str(each.path), "map": str(each.scene.control_map), "prompt": each.scene.prompt,
+             "seed": each.seed, "kept": each.kept, "cut": each.cut}
+            for each in pictures
+        ]  # fmt: skip
+        return console.json_object({"pictures": rows})
+    kept = sum(each.kept for each in pictures)
+    there = f", {kept:,} were there already" if kept else ""
+    console.line(f"{folder}: {len(pictures) - kept:,} pictures drawn{there}.")
+    if cut := len({each.scene for each in pictures if each.cut}):
+        console.line(f"{cut:,} prompts are longer than CLIP reads, 77 tokens: their ends were not heard.")
+    return None

@@ -35,7 +35,18 @@ def test_commands_stand_in_the_order_of_the_work(segkit: Segkit) -> None:
     lines = [line.split()[0] for line in segkit("--help").out.splitlines() if line.startswith("  ") and line.strip()]
 
     order = [word for word in lines if word in COMMANDS]
-    assert order == ["build-dataset", "check-palette", "snap", "caption", "check", "train", "export", "inspect", "demo"]
+    assert order == [
+        "build-dataset",
+        "check-palette",
+        "snap",
+        "caption",
+        "check",
+        "train",
+        "generate",
+        "export",
+        "inspect",
+        "demo",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -165,8 +165,13 @@ def paint(labels: NDArray[np.uint8], table: Palette) -> NDArray[np.float32]:
     return painted
 
 
-def require_exact(painted: NDArray[np.float32], table: Palette) -> None:
+def require_exact(painted: NDArray[np.float32], table: Palette, precision: str = "fp32") -> None:
     """Assert that every pixel is a colour of the palette, or black: the promise, kept to the last step.
+
+    Args:
+        painted: (..., 3), 0 to 1.
+        table: the palette.
+        precision: what the numbers were rounded to; of bf16's 8 bits, 255 levels can still be told apart.
 
     Raises:
         MapError: one is not.
@@ -175,7 +180,7 @@ def require_exact(painted: NDArray[np.float32], table: Palette) -> None:
     whole = np.rint(bytes_of).astype(np.int64)
     packed = whole[..., 0] | whole[..., 1] << 8 | whole[..., 2] << 16
     known = [0, *(r | g << 8 | b << 16 for r, g, b in table.by_colour)]
-    off = (np.abs(bytes_of - whole) > 1e-4).any(-1) | ~np.isin(packed, known)
+    off = (np.abs(bytes_of - whole) > (1e-4 if precision == "fp32" else 0.5)).any(-1) | ~np.isin(packed, known)
     if off.any():
         raise MapError(f"{int(off.sum()):,} pixels that the network would see are off the palette {table.name}.")
 

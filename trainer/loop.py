@@ -84,7 +84,9 @@ class _Training:
             step = start.step if start else 0
             try:
                 self._prepare(start)
-                on_main(self.accelerator, lambda: runs.start(self.output, self.settings, self.facts))
+                on_main(
+                    self.accelerator, lambda: runs.start(self.output, self.settings, self.facts, self.found.palette)
+                )
                 with Stop(self.accelerator) as stop, self._journal(step) as journal:
                     taken = self._steps(step, stop, journal)
             except torch.OutOfMemoryError:

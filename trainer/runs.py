@@ -7,8 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from segkit import storage
+from segkit import extend, storage
 from segkit.errors import TrainingError, UsageError
+from segkit.palette import Palette
 from segkit.settings import TrainSettings
 from trainer import settings as options
 from trainer.examples import Examples
@@ -69,8 +70,10 @@ def require_same(run: Path, given: dict[str, Any]) -> None:
         _compare(run, _read(run / "run.json"), given)
 
 
-def start(run: Path, settings: TrainSettings, given: dict[str, Any]) -> None:
-    """Write what the run depends on, and run.toml."""
+def start(run: Path, settings: TrainSettings, given: dict[str, Any], table: Palette | None) -> None:
+    """Write what the run depends on, the maps' palette, and run.toml."""
+    if table:
+        storage.write(run / "palette.csv", extend.encode(table))
     storage.write(run / "run.json", json.dumps(given, indent=2).encode())
     storage.write(run / "run.toml", options.to_toml(settings, Path(given["dataset"]), run))
 
