@@ -157,6 +157,11 @@ class TrainSettings:
         for name in ("base", "controlnet"):
             _require(self, name, bool(getattr(self, name)), "a file, a folder or a hub id")
 
+    @property
+    def told_prediction(self) -> Literal["epsilon", "v_prediction"] | None:
+        """What the base predicts; None leaves it to the base."""
+        return None if self.prediction == "auto" else self.prediction
+
 
 @dataclass(frozen=True, kw_only=True)
 class GenerateSettings:

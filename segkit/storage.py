@@ -79,6 +79,19 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def flush(folder: Path) -> None:
+    """Flush all files of a folder, and the names in it, to the disk.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with (Path(parent) / name).open("rb+") as file:
+                os.fsync(file.fileno())
+        sync_folder(Path(parent))
+
+
 def remove(paths: Iterable[Path], folder: Path) -> None:
     """Delete files of one folder, in the order given, durably: not even a power cut brings one back.
 

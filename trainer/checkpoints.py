@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
@@ -91,7 +90,8 @@ def finish(
                 torch.save(optimizer, file)
         (staged / "state.json").write_text(json.dumps({**state, "step": step}), "utf-8")
         files = [path for path in sorted(staged.rglob("*")) if path.is_file()]
-        hashes = {path.relative_to(staged).as_posix(): _flushed(path) for path in files}
+        hashes = {path.relative_to(staged).as_posix(): _digest(path) for path in files}
+        storage.flush(staged)
         storage.write(staged / _HASHES, json.dumps(hashes).encode())
         shutil.rmtree(final, ignore_errors=True)  # of a run that was resumed before it: the same, or not whole
         staged.rename(final)
@@ -101,13 +101,6 @@ def finish(
         why = (error.strerror if isinstance(error, OSError) else "") or str(error).strip().partition("\n")[0]
         raise StorageError(f"{final}: cannot be written ({why}). The checkpoints before it stay.") from None
     return Checkpoint(final, step)
-
-
-def _flushed(path: Path) -> str:
-    """Return the hash of a file that has reached the disk."""
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def newest(folder: Path) -> Checkpoint | None:

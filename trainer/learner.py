@@ -35,8 +35,7 @@ class Learner:
     def __init__(self, settings: TrainSettings, accelerator: Accelerator, start: Checkpoint | None) -> None:
         self._settings, self._accelerator = settings, accelerator
         self._sharded = processes.is_sharded(accelerator)
-        prediction = None if settings.prediction == "auto" else settings.prediction
-        base = networks.load_base(settings.base, settings.tokenizer, prediction)
+        base = networks.load_base(settings.base, settings.tokenizer, settings.told_prediction)
         controlnet = networks.load_controlnet(settings.controlnet, base, settings.seed)
         if settings.controlnet == networks.FRESH:
             require_unchanged(base, controlnet)

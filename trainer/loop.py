@@ -13,7 +13,7 @@ from accelerate import Accelerator
 
 from segkit.errors import TrainingError
 from segkit.settings import TrainSettings
-from trainer import checkpoints, examples, results, runs
+from trainer import checkpoints, examples, results, runs, unlocked
 from trainer.batches import Batches
 from trainer.checkpoints import Checkpoint
 from trainer.examples import Examples
@@ -161,8 +161,13 @@ class _Training:
         model = self.learner.trained()
         facts = {"base": self.learner.base_name, "steps": step, **self.facts["told"]}
         name = self.settings.name or self.output.resolve().name
-        unet = model.unet if self.settings.sd_unlocked else None
-        return on_main(self.accelerator, lambda: results.write(self.output, name, model.controlnet, facts, unet))
+
+        def write() -> Path:
+            if self.settings.sd_unlocked:
+                unlocked.write(self.output, name, self.settings, model.unet.state_dict())
+            return results.write(self.output, name, model.controlnet, facts)
+
+        return on_main(self.accelerator, write)
 
 
 def _held_out(found: Examples, settings: TrainSettings) -> Batches | None:

@@ -18,7 +18,7 @@ def metadata(facts: dict[str, Any]) -> dict[str, str]:
     return {"segkit": __version__, "licence": _LICENCE, **{name: str(value) for name, value in facts.items()}}
 
 
-def write(run: Path, name: str, controlnet: Any, facts: dict[str, Any], unet: Any = None) -> Path:
+def write(run: Path, name: str, controlnet: Any, facts: dict[str, Any]) -> Path:
     """Write the results into a run's folder, each whole or not at all.
 
     Args:
@@ -26,7 +26,6 @@ def write(run: Path, name: str, controlnet: Any, facts: dict[str, Any], unet: An
         name: of the file.
         controlnet: the network, on any device.
         facts: base, dataset, palette and steps, for the file's metadata and the card.
-        unet: the base's, where it was trained too.
 
     Returns:
         The file for A1111, Forge and ComfyUI.
@@ -37,8 +36,6 @@ def write(run: Path, name: str, controlnet: Any, facts: dict[str, Any], unet: An
     import torch
 
     write_folder(run / "controlnet", controlnet)
-    if unet is not None:
-        write_folder(run / "unet", unet)
     path = run / f"{weights.safe_name(name)}.safetensors"
     weights.save_ldm(controlnet, path, torch.float16, metadata(facts))
     storage.write(run / "model-card.md", _card(name, path.name, facts).encode())

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.conftest import Segkit
+from tests.conftest import Models, Segkit
 
 OPTIONS: dict[str, Any] = {
     "--controlnet": "fresh", "--resolution": 64, "--steps": 6, "--batch-size": 2, "--checkpoint-every": 3,
@@ -230,13 +230,43 @@ def test_what_is_frozen_stays_as_it_was(rooms: Path, base: Path, tmp_path: Path,
 
     trained = weights_of(tmp_path / "mid")
     before = load_file(base / "unet" / "diffusion_pytorch_model.safetensors")
-    after = load_file(tmp_path / "open" / "unet" / "diffusion_pytorch_model.safetensors")
+    after = load_file(tmp_path / "open" / "base" / "unet" / "diffusion_pytorch_model.safetensors")
 
     assert all(float(trained[name].abs().max()) == 0 for name in trained if name.startswith("controlnet_down_blocks"))
     assert float(trained["controlnet_mid_block.weight"].abs().max()) > 0
     moved = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
     assert moved == {"up_blocks", "conv_norm_out", "conv_out"}
-    assert not (tmp_path / "mid" / "unet").exists()
+    assert not (tmp_path / "mid" / "base").exists()
+
+
+def test_an_unlocked_base_comes_back_as_it_was_given(
+    rooms: Path, base: Path, models: Models, tmp_path: Path, segkit: Segkit
+) -> None:
+    """From a single file: a folder for diffusers, whose CLIP has the names that others know, and a single file."""
+    from diffusers import StableDiffusionPipeline
+    from safetensors.torch import save_file
+
+    from tests.trainer import single_file
+    from trainer import networks, reader
+
+    source = tmp_path / "deliberate.safetensors"
+    before = single_file.state(networks.load_base(str(base)))
+    save_file(before, source)
+    run = tmp_path / "run"
+    done = segkit(*words(rooms, source, run, steps=2, sd_unlocked=True, tokenizer=models.clip))
+
+    assert (done.code, done.err) == (0, "")
+    file = networks.load_base(str(run / "run-base.safetensors"), str(models.clip))
+    folder = StableDiffusionPipeline.from_pretrained(run / "base", local_files_only=True)
+    assert same(file.unet.state_dict(), folder.unet.state_dict())
+    assert same(file.text_encoder.state_dict(), folder.text_encoder.state_dict())
+    assert same(file.vae.state_dict(), folder.vae.state_dict())
+    after = reader.read(run / "run-base.safetensors")
+    assert all(
+        name.startswith("text_model.") for name in load_file(run / "base" / "text_encoder" / "model.safetensors")
+    )
+    moved = {name.split(".")[2] for name in after if not torch.equal(after[name], before[name])}
+    assert moved == {"output_blocks", "out"}
 
 
 @pytest.mark.parametrize(
