@@ -56,6 +56,28 @@ def controlnet(unet: Mapping[str, Any]) -> dict[str, Any]:
     return own | {"conditioning_embedding_out_channels": HINTS}
 
 
+def require_heads(told: Mapping[str, Any], source: str) -> None:
+    """Refuse a number of heads that networks of a released size do not have: it loads without a word, and is wrong.
+
+    Raises:
+        ModelError: config.json says another number.
+    """
+    for family in _RELEASED.values():
+        levels, width = family["block_out_channels"], family["cross_attention_dim"]
+        same = list(told.get("block_out_channels", ())) == levels and told.get("cross_attention_dim") == width
+        if same and heads(told) != heads(family):
+            raise ModelError(
+                f"{source}: attention_head_dim is {told.get('attention_head_dim')} in config.json; expected "
+                f"{family['attention_head_dim']}, the number of heads of every network of this size."
+            )
+
+
+def heads(told: Mapping[str, Any]) -> list[int]:
+    """Return the number of heads at each level, which diffusers calls attention_head_dim."""
+    number = told.get("num_attention_heads") or told.get("attention_head_dim", 8)
+    return [number] * len(told["block_out_channels"]) if isinstance(number, int) else list(number)
+
+
 def unet(state: Mapping[str, "Tensor"]) -> dict[str, Any]:
     """Return the configuration of the UNet of a single file.
 

@@ -180,14 +180,14 @@ def _held_out(found: Examples, settings: TrainSettings) -> Batches | None:
 
 def _too_large(settings: TrainSettings) -> str:
     words = []
+    if not settings.gradient_checkpointing:
+        words.append("--gradient-checkpointing, with which a run goes on")
     if settings.batch_size > 1:
         half = settings.batch_size // 2
         words.append(f"--batch-size {half} --accumulate {-(-settings.batch_size * settings.accumulate // half)}")
-    if not settings.gradient_checkpointing:
-        words.append("--gradient-checkpointing")
     if settings.precision == "fp32":
         words.append("--precision bf16")
     if settings.resolution > 512:
         words.append("--resolution 512")
     cure = f"Try {', or '.join(words)}" if words else "A GPU with more memory is needed"
-    return f"The GPU's memory is too small for this. {cure}; the run goes on from its last checkpoint."
+    return f"The memory is too small for this. {cure}. Checkpoints stay."

@@ -84,6 +84,7 @@ def _from_folder(folder: Path, name: str, tokenizer: str, prediction: Prediction
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextModel
 
+    configs.require_heads(_json(folder / "unet" / "config.json"), f"--base {folder}")
     unet = _component(UNet2DConditionModel, folder / "unet")
     text_encoder = _component(CLIPTextModel, folder / "text_encoder")
     vae = _component(AutoencoderKL, folder / "vae")
@@ -236,6 +237,12 @@ def load_controlnet(name: str, base: Base, seed: int = 0) -> "ControlNetModel":
         raise ModelError(
             f"--controlnet {name}: made for words {told.get('cross_attention_dim')} wide, the base's are "
             f"{base.unet.config.cross_attention_dim}. Take the ControlNet of the base's family."
+        )
+    configs.require_heads(told, f"--controlnet {name}")
+    if configs.heads(told) != configs.heads(base.unet.config):
+        raise ModelError(
+            f"--controlnet {name}: {configs.heads(told)} attention heads, the base has "
+            f"{configs.heads(base.unet.config)}. Take the ControlNet of the base's family."
         )
     return weights.load(reader.read(reader.in_folder(folder)), told)
 

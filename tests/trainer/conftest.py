@@ -84,3 +84,17 @@ def base_folder(folder: Path, tokenizer: Path, family: str = "SD1", prediction: 
 def base(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small Stable Diffusion 1 as a diffusers folder. Do not change it."""
     return base_folder(tmp_path_factory.mktemp("base") / "small", models.clip)
+
+
+@pytest.fixture(scope="session")
+def rooms(six_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of six photos, two of them held out. Do not change it."""
+    from segkit import build
+    from segkit.settings import BuildSettings
+
+    folder = tmp_path_factory.mktemp("rooms") / "rooms"
+    settings = BuildSettings(
+        segmenter="toy", captioner="toy", size=128, min_size=64, split="val=0.3", keep_duplicates=True
+    )
+    build.build_dataset(six_photos, folder, settings, lambda outcome: None)
+    return folder

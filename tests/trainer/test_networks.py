@@ -13,7 +13,7 @@ from segkit.errors import ModelError
 from tests.conftest import Models
 from tests.trainer import single_file
 from tests.trainer.conftest import base_folder
-from trainer import networks, weights
+from trainer import configs, networks, weights
 
 PARTS = ("unet", "vae", "text_encoder")
 
@@ -202,7 +202,12 @@ def test_another_networks_folder_or_width_is_refused(tmp_path: Path, base: Path,
     name = "input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
     save_file(state | {name: torch.ones(32, 48)}, tmp_path / "narrow.safetensors")
 
+    model.save_pretrained(tmp_path / "heads")
+    path = tmp_path / "heads" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"attention_head_dim": 4}))
+
     for given, told in (
+        (tmp_path / "heads", r"\[4, 4, 4, 4\] attention heads, the base has \[8, 8, 8, 8\]"),
         (base / "unet", "a folder of UNet2DConditionModel"),
         (tmp_path / "wide", "made for words 1024 wide, the base's are 64"),
         (tmp_path / "narrow.safetensors", r"\(32, 48\) instead of \(32, 64\).*another size than the base"),
@@ -210,3 +215,15 @@ def test_another_networks_folder_or_width_is_refused(tmp_path: Path, base: Path,
     ):
         with pytest.raises(ModelError, match=told):
             networks.load_controlnet(str(given), loaded)
+
+
+def test_a_wrong_number_of_heads_is_refused(tmp_path: Path, base: Path) -> None:
+    """It would load without a word and predict something else: of a released size the number is known."""
+    shutil.copytree(base, tmp_path / "base")
+    sd15 = {"block_out_channels": [320, 640, 1280, 1280], "cross_attention_dim": 768, "attention_head_dim": 16}
+    path = tmp_path / "base" / "unet" / "config.json"
+    configs.require_heads(configs.released("sd15"), "x")
+    configs.require_heads(configs.released("sd21"), "x")
+    path.write_text(json.dumps(json.loads(path.read_text()) | sd15))
+    with pytest.raises(ModelError, match=r"attention_head_dim is 16 in config\.json; expected 8"):
+        networks.load_base(str(tmp_path / "base"))

@@ -14,49 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.conftest import Models, Segkit
-
-OPTIONS: dict[str, Any] = {
-    "--controlnet": "fresh", "--resolution": 64, "--steps": 6, "--batch-size": 2, "--checkpoint-every": 3,
-    "--learning-rate": 1e-3,
-}  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def rooms(six_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A dataset of six photos, two of them held out. Do not change it."""
-    from segkit import build
-    from segkit.settings import BuildSettings
-
-    folder = tmp_path_factory.mktemp("rooms") / "rooms"
-    settings = BuildSettings(
-        segmenter="toy", captioner="toy", size=128, min_size=64, split="val=0.3", keep_duplicates=True
-    )
-    build.build_dataset(six_photos, folder, settings, lambda outcome: None)
-    return folder
-
-
-def words(rooms: Path, base: Path, run: Path, **changed: Any) -> list[str]:
-    """Return what is typed to train."""
-    options = OPTIONS | {f"--{name.replace('_', '-')}": value for name, value in changed.items()}
-    flags = [name for name, value in options.items() if value is True]
-    rest = [str(word) for name, value in options.items() if value is not True for word in (name, value)]
-    return ["train", str(rooms), "-o", str(run), "--base", str(base), *flags, *rest]
-
-
-def log(run: Path) -> list[dict[str, float]]:
-    """Return the lines of a run's log without its timings."""
-    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in line.items() if key != "photos_per_second"} for line in lines]
-
-
-def weights_of(run: Path) -> dict[str, torch.Tensor]:
-    """Return the trained weights."""
-    return load_file(run / "controlnet" / "diffusion_pytorch_model.safetensors")
-
-
-def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
-    """Tell whether weights are equal, bit by bit."""
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+from tests.trainer.runs import log, log_lines, same, toml, weights_of, words
 
 
 @pytest.fixture(scope="module")
@@ -133,11 +91,6 @@ def test_a_killed_run_goes_on_exactly(
     assert same(weights_of(run), weights_of(whole))
 
 
-def log_lines(run: Path) -> list[str]:
-    """Return the whole lines of a log that is being written."""
-    return (run / "log.jsonl").read_text().split("\n")[:-1]
-
-
 def test_a_broken_checkpoint_is_passed_over(
     whole: Path, rooms: Path, base: Path, tmp_path: Path, segkit: Segkit
 ) -> None:
@@ -179,16 +132,6 @@ def test_processes_average_their_gradients(rooms: Path, base: Path, tmp_path: Pa
         torch.testing.assert_close(weights_of(run)[name], weight, rtol=0, atol=1e-5)
     for line, other in zip(log(run), log(one), strict=True):
         assert line["loss"] == pytest.approx(other["loss"], abs=1e-5)
-
-
-def toml(rooms: Path, base: Path, run: Path, **changed: Any) -> str:
-    """Return a run.toml."""
-    import tomli_w
-
-    options = {name[2:].replace("-", "_"): value for name, value in OPTIONS.items()}
-    # AdamW's first steps are as large as its rate however small the gradient, so 1e-5 asks for a low one
-    options |= {"dataset": str(rooms), "output": str(run), "base": str(base), "learning_rate": 1e-6, **changed}
-    return tomli_w.dumps(options)
 
 
 def test_the_number_of_processes_is_kept_to(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
@@ -320,33 +263,3 @@ def test_a_faulty_config_is_told(rooms: Path, tmp_path: Path, segkit: Segkit, te
     done = segkit("train", rooms, "--config", tmp_path / "my.toml", "-o", tmp_path / "run")
     assert (done.code, told in done.err, done.err.count("\n")) == (2, True, 1)
     assert not (tmp_path / "run").exists()
-
-
-def test_a_loss_that_is_no_number_ends_the_run(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
-    """A learning rate far too high: what the step saw is kept, and the checkpoint before it stays."""
-    run = tmp_path / "run"
-    done = segkit(*words(rooms, base, run, learning_rate=1e18, steps=20, checkpoint_every=1))
-
-    assert done.code == 2
-    assert "The loss is no number at step" in done.err
-    step = int(done.err.split("at step ")[1].split(".")[0])
-    seen = load_file(run / f"not-finite-step-{step}-process-0.safetensors")
-    assert seen["photos"].shape == (2, 3, 64, 64)
-    assert (run / "checkpoints" / f"step-{step - 1:08}").is_dir()
-
-
-def test_other_things_are_not_written_over(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
-    """A folder that is no run is refused; a base that is not there leaves nothing behind."""
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "photo.jpg").write_text("x")
-
-    assert "other things are in it" in segkit(*words(rooms, base, tmp_path / "mine")).err
-    assert segkit(*words(rooms, tmp_path / "nothing", tmp_path / "run")).code == 2
-    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
-
-
-def test_a_batch_larger_than_the_data_is_told(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
-    """With the size that would do."""
-    done = segkit(*words(rooms, base, tmp_path / "run", batch_size=50))
-    assert done.code == 2
-    assert "fewer than a batch of 50 on 1 processes. Type --batch-size" in done.err
