@@ -11,6 +11,7 @@ import pytest
 
 # No test touches the network or a user's model cache; set before anything imports huggingface_hub.
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["MKL_CBWR"] = "AUTO,STRICT"  # as trainer/__init__.py does, which may come too late here
 os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="segkit-tests-hf-")
 
 

@@ -146,7 +146,7 @@ def test_the_number_of_processes_is_kept_to(rooms: Path, base: Path, tmp_path: P
     [
         {"accumulate": 2}, {"gradient_checkpointing": True}, {"only_mid_control": True}, {"sd_unlocked": True},
         {"schedule": "cosine", "warmup": 2}, {"prompt_dropout": 0.5, "no_flip": True}, {"precision": "bf16"},
-        {"prediction": "v_prediction"},
+        {"prediction": "v_prediction"}, {"batch_size": 1},
     ],
     ids=lambda changed: next(iter(changed)),
 )  # fmt: skip
