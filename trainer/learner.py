@@ -138,6 +138,7 @@ class Learner:
         staged = processes.on_main(accelerator, lambda: checkpoints.stage(folder, step))
         if self._sharded:
             accelerator.save_state(str(staged / _SHARDS))
+            accelerator.wait_for_everyone()
         processes.on_main(accelerator, lambda: self._finish(staged, step, state))
 
     def _finish(self, staged: Path, step: int, state: Mapping[str, Any]) -> None:

@@ -134,6 +134,31 @@ def test_processes_average_their_gradients(rooms: Path, base: Path, tmp_path: Pa
         assert line["loss"] == pytest.approx(other["loss"], abs=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["SHARDED_STATE_DICT", "FULL_STATE_DICT"])
+def test_sharded_weights_are_trained_and_gone_on_with(rooms: Path, base: Path, tmp_path: Path, kind: str) -> None:
+    """FSDP: every process holds a part of the weights. They become those of a plain run, and resume bit by bit."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    sharded = [*torchrun, str(Path(__file__).parent / "fsdp_on_cpu.py")]
+    told = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_AUTO_WRAP_POLICY": "NO_WRAP"}
+    environment = os.environ | told | {"FSDP_STATE_DICT_TYPE": kind, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+    def train(command: list[str], name: str, steps: int) -> Path:
+        settings = toml(rooms, base, tmp_path / name, batch_size=1, steps=steps, checkpoint_every=2)
+        (tmp_path / "run.toml").write_text(settings)
+        env = environment if command is sharded else None
+        subprocess.run([*command, str(tmp_path / "run.toml")], check=True, capture_output=True, env=env)
+        return tmp_path / name
+
+    train(sharded, "stopped", 2)
+    stopped = train(sharded, "stopped", 3)
+    plain = train([*torchrun, "-m", "trainer"], "plain", 3)
+
+    assert (stopped / "checkpoints" / "step-00000002" / "shards").is_dir()
+    for name, weight in weights_of(plain).items():
+        torch.testing.assert_close(weights_of(stopped)[name], weight, rtol=0, atol=1e-6)
+    assert [line["loss"] for line in log(stopped)] == pytest.approx([line["loss"] for line in log(plain)], abs=1e-6)
+
+
 def test_the_number_of_processes_is_kept_to(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
     """Asking for two and getting one is an error that tells how to start two."""
     done = segkit(*words(rooms, base, tmp_path / "run", processes=2))
