@@ -231,11 +231,12 @@ def trained(result: "Trained", run: Path, as_json: bool) -> None:
     if as_json:
         file = str(result.file) if result.file else None
         loss = None if isnan(result.loss) else result.loss
-        return console.json_object(
-            {"run": str(run), "steps": result.steps, "resumed": result.resumed, "loss": loss, "file": file}
-        )
+        ended = {"run": str(run), "steps": result.steps, "resumed": result.resumed, "loss": loss}
+        return console.json_object(ended | {"cut_prompts": result.cut, "file": file})
     resumed = f", gone on from step {result.resumed:,}" if result.resumed else ""
     console.line(f"{run}: {result.steps:,} steps{resumed}, loss {result.loss:.4f}.")
+    if result.cut:
+        console.line(f"{result.cut:,} prompts are longer than CLIP reads, 77 tokens: their ends were not learnt from.")
     if not result.file:
         return console.line("Stopped. Its state is kept; type the same again to go on.")
     console.line(f"For diffusers: {run / 'controlnet'}")

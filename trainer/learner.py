@@ -1,7 +1,7 @@
 """The networks and their optimizer, over one process or several: updated, measured, saved, restored."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +114,10 @@ class Learner:
             f"The loss is no number at step {step + 1}. What the step saw is kept in {path}; the checkpoints before it "
             "stay. Try a lower --learning-rate, or --precision bf16 or fp32."
         )
+
+    def cut(self, texts: Sequence[str]) -> int:
+        """Return how many prompts are longer than the text encoder reads: their ends are not learnt from."""
+        return self._objective.cut(texts)
 
     @torch.no_grad()
     def measure(self, held_out: Batches) -> float:

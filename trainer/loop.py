@@ -36,12 +36,14 @@ class Outcome:
         steps: updates taken in all.
         resumed: the step that it went on from; 0 for a new run.
         loss: mean of the last steps; NaN without any.
+        cut: prompts longer than the text encoder reads; their ends were not learnt from.
         file: for A1111, Forge and ComfyUI; None if the run was stopped before its end.
     """
 
     steps: int
     resumed: int
     loss: float
+    cut: int
     file: Path | None
 
 
@@ -84,6 +86,7 @@ class _Training:
             step = start.step if start else 0
             try:
                 self._prepare(start)
+                cut = on_main(self.accelerator, lambda: self.learner.cut([each.text for each in self.found.train]))
                 on_main(
                     self.accelerator, lambda: runs.start(self.output, self.settings, self.facts, self.found.palette)
                 )
@@ -93,7 +96,7 @@ class _Training:
                 raise TrainingError(_too_large(self.settings)) from None
             file = self._finish(taken) if taken == self.settings.steps else None
             recent = self.losses[-50:]
-            return Outcome(taken, step, sum(recent) / len(recent) if recent else math.nan, file)
+            return Outcome(taken, step, sum(recent) / len(recent) if recent else math.nan, cut, file)
 
     def _claim(self, held: ExitStack) -> Checkpoint | None:
         """Hold the run's folder, and return the checkpoint to go on from."""

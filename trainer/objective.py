@@ -1,11 +1,14 @@
 """What is minimised: the steered base's error in predicting the noise (or the velocity) of a diffused photo."""
 
+from collections.abc import Sequence
+
 import torch
 from diffusers import ControlNetModel, DDPMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 from torch.nn import functional
 
 from segkit.errors import ModelError
+from segkit.models import hub
 from trainer import configs
 from trainer.batches import Batch
 from trainer.networks import Base
@@ -99,6 +102,13 @@ class Objective:
         ]
         sample, times, noise = (torch.stack(each).to(self._device) for each in zip(*drawn, strict=True))
         return (mean + spread * sample) * self._vae.config.scaling_factor, times, noise
+
+    def cut(self, texts: Sequence[str]) -> int:
+        """Return how many prompts are longer than the text encoder reads."""
+        most = self._text_encoder.config.max_position_embeddings
+        with hub.quiet():
+            found = self._tokenizer(list(texts)).input_ids
+        return sum(len(tokens) > most for tokens in found)
 
     @torch.no_grad()
     def words(self, texts: list[str]) -> Tensor:

@@ -47,10 +47,11 @@ def claimed(run: Path) -> Iterator[None]:
     """
     if run.exists() and not run.is_dir():
         raise UsageError(f"-o {run}: a file. Name a new folder.")
-    if run.is_dir() and not (run / "run.toml").is_file() and any(path.name != _LOCK for path in run.iterdir()):
+    if run.is_dir() and not (run / "run.toml").is_file() and not all(map(_is_of_a_start, run.iterdir())):
         raise UsageError(f"-o {run}: other things are in it than a run. Name a new folder.")
     storage.make_folder(run)
     with storage.locked(run / _LOCK):
+        storage.remove_unfinished(run)
         try:
             yield
         finally:
@@ -58,6 +59,11 @@ def claimed(run: Path) -> Iterator[None]:
                 with suppress(OSError):  # nothing came to be
                     (run / _LOCK).unlink(missing_ok=True)
                     run.rmdir()
+
+
+def _is_of_a_start(path: Path) -> bool:
+    """Tell whether a run that was killed before run.toml was written may have left this."""
+    return path.name in (_LOCK, "palette.csv", "run.json") or path.name.startswith(storage.TEMPORARY)
 
 
 def require_same(run: Path, given: dict[str, Any]) -> None:

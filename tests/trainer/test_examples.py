@@ -128,6 +128,14 @@ def test_a_photo_that_lies_on_its_side_is_set_upright(base: Path, tmp_path: Path
     assert segkit(*words(folder, base, tmp_path / "run", steps=1)).code == 0
 
 
+def test_prompts_that_are_cut_are_told(base: Path, tmp_path: Path, segkit: Segkit) -> None:
+    """Never in silence: CLIP reads 77 tokens."""
+    folder = write(tmp_path / "data", "kohya")
+    (folder / "img" / "1.txt").write_text("word " * 90)
+    done = segkit(*words(folder, base, tmp_path / "run", steps=1))
+    assert "1 prompts are longer than CLIP reads" in done.out
+
+
 def test_a_table_of_ones_own_may_paint_the_maps(tmp_path: Path) -> None:
     """Colours that are none of ADE's are refused without it."""
     (tmp_path / "mine.csv").write_text("index,name,r,g,b\n0,left,10,20,30\n1,right,200,100,50\n")

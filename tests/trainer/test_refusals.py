@@ -48,6 +48,19 @@ def test_a_batch_larger_than_the_data_is_told(rooms: Path, base: Path, tmp_path:
     assert "fewer than a batch of 50 on 1 processes. Type --batch-size" in done.err
 
 
+def test_a_run_that_was_killed_while_it_began_begins_anew(
+    rooms: Path, base: Path, tmp_path: Path, segkit: Segkit
+) -> None:
+    """Before run.toml stood there, and with an unfinished file left."""
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "palette.csv").write_text("index,name,r,g,b\n0,wall,1,2,3\n")
+    (run / ".part-0123456789ab").write_text("half")
+
+    assert segkit(*words(rooms, base, run, steps=1)).code == 0
+    assert not list(run.rglob(".part-*"))
+
+
 def test_one_triple_can_be_trained_on(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
     """Alone; a batch of two is told which size would do."""
     alone = shutil.copytree(rooms, tmp_path / "alone")
