@@ -253,6 +253,12 @@ def controlnet_config(folder: Path) -> dict[str, Any]:
     Raises:
         ModelError: the folder is of another network, or of none.
     """
+    if not (folder / "config.json").is_file():
+        whole = (folder / "model_index.json").is_file()
+        found = "a whole Stable Diffusion; give it as --base" if whole else "no ControlNet in it"
+        raise ModelError(
+            f"--controlnet {folder}: {found}. Expected a finished run, or a ControlNet's diffusers folder."
+        )
     told = _json(folder / "config.json")
     if told.get("_class_name") != "ControlNetModel":
         raise ModelError(

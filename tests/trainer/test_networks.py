@@ -208,6 +208,8 @@ def test_another_networks_folder_or_width_is_refused(tmp_path: Path, base: Path,
 
     for given, told in (
         (tmp_path / "heads", r"\[4, 4, 4, 4\] attention heads, the base has \[8, 8, 8, 8\]"),
+        (base, "a whole Stable Diffusion; give it as --base"),
+        (tmp_path, r"no ControlNet in it\. Expected a finished run"),
         (base / "unet", "a folder of UNet2DConditionModel"),
         (tmp_path / "wide", "made for words 1024 wide, the base's are 64"),
         (tmp_path / "narrow.safetensors", r"\(32, 48\) instead of \(32, 64\).*another size than the base"),
