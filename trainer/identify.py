@@ -36,6 +36,7 @@ _ADVICE: dict[Kind, str] = {
     "lora": "A LoRA changes a network, it is none: take the base or ControlNet itself.",
 }
 _FAMILIES = {768: "SD1", 1024: "SD2", 2048: "SDXL"}
+_COUNTS = "position_ids"  # whole numbers that old files of CLIP hold; no weights
 _DTYPES = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "float64": "fp64"}
 
 # What only a network of a kind has. The first that fits counts: a ControlLDM holds all that a Stable Diffusion does.
@@ -102,9 +103,8 @@ def identify(tensors: Tensors) -> Identity:
     shapes = {name: tensors[name] for name in tensors}
     kind, layout, prefix = _kind(shapes)
     width = _width(shapes)
-    precision = Counter(
-        _DTYPES.get(str(each.dtype).removeprefix("torch."), str(each.dtype)) for each in shapes.values()
-    )
+    numbers = {name: str(each.dtype).removeprefix("torch.") for name, each in shapes.items()}
+    precision = {_DTYPES.get(each, f"torch.{each}") for name, each in numbers.items() if not name.endswith(_COUNTS)}
     family = "SDXL" if any(name.startswith("conditioner.embedders") for name in shapes) else _FAMILIES.get(width, "")
     parameters = sum(each.numel() for each in shapes.values())
     return Identity(kind, layout, prefix, family, width, "+".join(sorted(precision)), len(shapes), parameters)
