@@ -158,7 +158,7 @@ def faults(tensors: Mapping[str, "Tensor"], expected: Mapping[str, Sequence[int]
         expected: the shape of each weight by its name in the file.
         prefix: names that begin so belong to the network; others are not looked at.
     """
-    own = {name for name in tensors if name.startswith(prefix)}
+    own = {name for name in tensors if name.startswith(prefix) and not name.endswith(_COUNTS)}
     shapes, broken, integers = [], [], []
     for name in sorted(own):
         weight = tensors[name]

@@ -13,7 +13,7 @@ from segkit.errors import ModelError
 from tests.conftest import Models
 from tests.trainer import single_file
 from tests.trainer.conftest import base_folder
-from trainer import configs, networks, weights
+from trainer import configs, inspection, networks, weights
 
 PARTS = ("unet", "vae", "text_encoder")
 
@@ -45,6 +45,16 @@ def test_a_single_file_is_the_folder_it_was_made_from(tmp_path: Path, models: Mo
         ]
     assert torch.equal(seen[0], seen[1])
     assert torch.equal(seen[2], seen[3])
+
+
+def test_an_honest_base_is_sound(tmp_path: Path, base: Path) -> None:
+    """The counts that files of CLIP hold are neither weights nor faults."""
+    state = {name: weight.half() for name, weight in single_file.state(networks.load_base(str(base))).items()}
+    counts = next(name for name in state if name.endswith("position_ids"))
+    save_file(state | {counts: torch.arange(77)[None]}, tmp_path / "base.safetensors")
+
+    found = inspection.inspect(tmp_path / "base.safetensors")
+    assert (found.is_sound, found.identity.precision, found.identity.kind) == (True, "fp16", "stable-diffusion")
 
 
 def test_a_file_of_half_precision_is_held_exactly(tmp_path: Path, base: Path, models: Models) -> None:
