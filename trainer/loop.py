@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from segkit.errors import TrainingError
+from segkit.errors import TrainingError, UsageError
 from segkit.settings import TrainSettings
 from trainer import checkpoints, examples, results, runs, unlocked
 from trainer.batches import Batches
@@ -104,6 +104,10 @@ class _Training:
         start = checkpoints.newest(self.output / "checkpoints")
         if start:
             runs.require_same(self.output, self.facts)
+            if start.step > self.settings.steps:
+                raise UsageError(
+                    f"{self.output} has taken {start.step:,} steps; --steps {self.settings.steps} is fewer."
+                )
         return start
 
     def _journal(self, step: int) -> Any:

@@ -23,8 +23,9 @@ MAY_CHANGE = frozenset("steps checkpoint_every keep tracker name processes gradi
 def facts(settings: TrainSettings, dataset: Path, found: Examples, processes: int) -> dict[str, Any]:
     """Return what a run depends on: the options, the dataset, the palette, the number of processes."""
     table = found.palette
+    free = MAY_CHANGE if settings.schedule == "constant" else MAY_CHANGE - {"steps"}  # other ends, other rates
     return {
-        "options": {name: value for name, value in asdict(settings).items() if name not in MAY_CHANGE},
+        "options": {name: value for name, value in asdict(settings).items() if name not in free},
         "dataset": str(dataset),
         "processes": processes,
         "told": {
