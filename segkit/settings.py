@@ -132,6 +132,16 @@ class TrainSettings:
     decoder_learning_rate: Annotated[float, "Of those, with --sd-unlocked."] = 2e-6
     only_mid_control: Annotated[bool, "Steer through the middle block alone."] = False
     gradient_checkpointing: Annotated[bool, "Less memory, more time."] = False
+    optimizer: Annotated[Literal["adamw", "adamw8bit"], "AdamW, or bitsandbytes' with 8-bit state: less memory."] = (
+        "adamw"
+    )
+    ema: Annotated[
+        float, "Keep a running mean of the weights with this decay, such as 0.9999, and save that; 0: no."
+    ] = 0.0
+    min_snr: Annotated[float, "Weigh times by Min-SNR with this gamma, such as 5; 0 weighs all alike."] = 0.0
+    balance: Annotated[bool, "See photos with rare classes more often."] = False
+    cache: Annotated[bool, "Keep what VAE and text encoder say on the disk, so that they work but once."] = True
+    compile: Annotated[bool, "Compile the networks: minutes to start, then faster on GPUs."] = False
     precision: Annotated[
         Literal["auto", "fp32", "bf16", "fp16"], "Arithmetic; auto is fp32 on a CPU and bf16 on a GPU."
     ] = "auto"
@@ -150,8 +160,9 @@ class TrainSettings:
             _require(self, name, getattr(self, name) >= 1, "1 or more")
         for name in ("learning_rate", "decoder_learning_rate", "clip"):
             _require(self, name, 0 < getattr(self, name) < float("inf"), "more than 0")
-        for name in ("warmup", "weight_decay", "seed", "processes"):
+        for name in ("warmup", "weight_decay", "seed", "processes", "min_snr"):
             _require(self, name, 0 <= getattr(self, name) < 2**63, "0 or more")
+        _require(self, "ema", 0 <= self.ema < 1, "0 up to 1")
         _require(self, "prompt_dropout", 0 <= self.prompt_dropout <= 1, "0 to 1")
         _require(self, "resolution", self.resolution >= 64 and self.resolution % 64 == 0, "a multiple of 64")
         for name in ("base", "controlnet"):

@@ -41,7 +41,7 @@ def write(path: Path, data: bytes) -> None:
             raise
         sync_folder(path.parent)
     except OSError as error:
-        raise _storage_error(path, error) from error
+        raise _refusal(path, error) from error
 
 
 def _write_through(path: Path, data: bytes) -> None:
@@ -65,7 +65,7 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(exist_ok=True)
         sync_folder(folder.parent)
     except OSError as error:
-        raise _storage_error(folder, error) from error
+        raise _refusal(folder, error) from error
 
 
 def sync_folder(folder: Path) -> None:
@@ -104,7 +104,7 @@ def remove(paths: Iterable[Path], folder: Path) -> None:
             path.unlink(missing_ok=True)
         sync_folder(folder)
     except OSError as error:
-        raise _storage_error(path, error) from error
+        raise _refusal(path, error) from error
 
 
 def remove_unfinished(folder: Path) -> None:
@@ -119,7 +119,20 @@ def remove_unfinished(folder: Path) -> None:
             remove(unfinished, Path(parent))
 
 
-def _storage_error(path: Path, error: OSError) -> StorageError:
+@contextmanager
+def refusals_told(path: Path) -> Iterator[None]:
+    """Say of a file that is written piece by piece what the disk refused.
+
+    Raises:
+        StorageError: the disk is full, or refuses.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise _refusal(path, error) from error
+
+
+def _refusal(path: Path, error: OSError) -> StorageError:
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     cure = "Free some space" if full else "Mend that"
     return StorageError(
@@ -199,7 +212,7 @@ def locked(path: Path) -> Iterator[None]:
         folder = path.parent.parent
         raise LockedError(f"{folder} is being written by {holder}. Wait for it to end, or stop it.") from None
     except OSError as error:
-        raise _storage_error(path, error) from error
+        raise _refusal(path, error) from error
     try:
         yield
     finally:

@@ -21,8 +21,7 @@ def main() -> None:
         if missing:
             raise UsageError(f"{sys.argv[1]}: no {' and no '.join(missing)} in it.")
         dataset, output = Path(given.pop("dataset")), Path(given.pop("output"))
-        with console.progress("steps") as advance:
-            result = loop.train(dataset, output, TrainSettings(**given), advance)
+        result = loop.train(dataset, output, TrainSettings(**given), console.progress)
         if main_process:
             show.trained(result, output, as_json=False)
         sys.exit(0 if result.file or not main_process else 130)

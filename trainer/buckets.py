@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 STEP = 64
 """Sides are multiples of it: three halvings of the UNet and eight pixels to a latent."""
@@ -34,13 +35,20 @@ class Order:
         buckets: the size of each photo.
         batch: photos in a batch, over all processes.
         seed: of the shuffling.
+        weights: how often to see each photo, in proportion; None for all alike.
     """
 
-    def __init__(self, buckets: Sequence[Size], batch: int, seed: int) -> None:
+    def __init__(
+        self, buckets: Sequence[Size], batch: int, seed: int, weights: NDArray[np.float64] | None = None
+    ) -> None:
+        self._weights = weights
         self._groups = [np.flatnonzero([size == bucket for bucket in buckets]) for size in sorted(set(buckets))]
         self._batch, self._seed = batch, seed
         self.batches = sum(-(-len(group) // batch) for group in self._groups)
-        """Batches in one epoch: each photo stands in one, and some twice where a bucket's last batch is filled up."""
+        """Batches in one epoch: each photo stands in one, and some twice where a bucket's last batch is filled up.
+
+        With weights, some stand in several, and some in none.
+        """
         self._epoch: tuple[int, list[list[int]]] = (-1, [])
 
     def __getitem__(self, number: int) -> list[int]:
@@ -54,7 +62,19 @@ class Order:
         random = np.random.default_rng([self._seed, epoch])
         found: list[list[int]] = []
         for group in self._groups:
-            mixed = random.permutation(group)
-            whole = np.resize(mixed, -(-len(group) // self._batch) * self._batch)  # begins anew at its end
+            number = -(-len(group) // self._batch) * self._batch
+            if self._weights is None:
+                whole = np.resize(random.permutation(group), number)  # begins anew at its end
+            else:
+                whole = random.permutation(group[_systematic(self._weights[group], number, random.random())])
             found += whole.reshape(-1, self._batch).tolist()
         return [found[place] for place in random.permutation(len(found))]
+
+
+def _systematic(weights: NDArray[np.float64], number: int, start: float) -> NDArray[np.intp]:
+    """Draw a number of places in proportion to weights, each as often as its share says, rounded up or down.
+
+    Systematic sampling (Madow 1949): one random start, from 0 to 1, and equal strides.
+    """
+    reached = np.cumsum(weights) / weights.sum() * number
+    return np.minimum(np.searchsorted(reached, start + np.arange(number), side="right"), len(weights) - 1)

@@ -50,10 +50,20 @@ def released(family: str) -> dict[str, Any]:
     return _RELEASED[family] | {"conditioning_embedding_out_channels": HINTS}
 
 
-def controlnet(unet: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration of a ControlNet for a base's UNet."""
+def controlnet(unet: Mapping[str, Any], vae: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration of a ControlNet for a base's UNet and VAE."""
     own = {name: unet[name] for name in _OF_CONTROLNETS if name in unet}
-    return own | {"conditioning_embedding_out_channels": HINTS}
+    return own | {"conditioning_embedding_out_channels": hints(vae)}
+
+
+def hints(vae: Mapping[str, Any]) -> list[int]:
+    """Return the channels of the embedding of the control map, which halves it as often as the VAE halves photos."""
+    return HINTS[: len(vae["block_out_channels"])]
+
+
+def factor(vae: Mapping[str, Any]) -> int:
+    """Return how many pixels of a photo's side make one of its latents: 8 for every released VAE."""
+    return 1 << (len(vae["block_out_channels"]) - 1)
 
 
 def require_heads(told: Mapping[str, Any], source: str) -> None:

@@ -21,13 +21,21 @@ _PHOTOS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 @dataclass(frozen=True)
 class Example:
-    """One photo with its control map and prompt. Attributes: the two files, the text, pixels of the photo."""
+    """One photo with its control map and prompt.
+
+    Attributes:
+        photo, control_map: the two files.
+        text: the prompt.
+        width, height: pixels of the photo.
+        photo_hash: SHA-256 of the photo's file.
+    """
 
     photo: Path
     control_map: Path
     text: str
-    width: int
-    height: int
+    width: int = 0
+    height: int = 0
+    photo_hash: str = ""
 
 
 @dataclass(frozen=True)
@@ -39,7 +47,7 @@ class Examples:
         train: the examples.
         val: those held out; none where the folder knows no splits.
         palette: what the maps are painted with; None for control pictures that are no maps.
-        hash: SHA-256 over names, prompts, the maps' and photos' sizes or recorded hashes: another one, other examples.
+        hash: SHA-256 over names, prompts, photos, and the maps' hashes or sizes: another one, other examples.
     """
 
     layout: str
@@ -91,7 +99,7 @@ def _own(folder: Path, painted_with: str) -> Examples:
     for each in triples:
         if each.review != "rejected":
             photo, control_map = folder / each.file_name, folder / each.conditioning_image_file_name
-            found[each.split].append(Example(photo, control_map, each.text, each.width, each.height))
+            found[each.split].append(Example(photo, control_map, each.text, each.width, each.height, each.photo_sha256))
     if not found["train"]:
         raise DatasetError(f"{folder}: no triple to train on. Add photos with segkit build-dataset, or lift --split.")
     stored = {each.file_name: each.photo_sha256 + each.map_sha256 for each in triples}
@@ -115,14 +123,16 @@ def _require_clean(folder: Path, found: list[Example], table: Palette) -> None:
 
 
 def _measured(example: Example) -> Example:
-    """Return the example with its photo's upright size; its map must have the same shape."""
+    """Return the example with its photo's hash and upright size; its map must have the same shape."""
     width, height = _size(example.photo)
     across, down = _size(example.control_map)
     if abs(width * down - height * across) > max(width, height, across, down):
         raise DatasetError(
             f"{example.control_map}: {across} x {down} pixels, the photo {width} x {height}. Expected the same shape."
         )
-    return replace(example, width=width, height=height)
+    with example.photo.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return replace(example, width=width, height=height, photo_hash=digest)
 
 
 def _size(path: Path) -> tuple[int, int]:
@@ -140,7 +150,7 @@ def _hash(found: list[Example], stored: dict[str, str]) -> str:
     digest = hashlib.sha256()
     for each in found:
         tail = "/".join(each.photo.parts[-3:])
-        known = stored.get(tail, f"{each.photo.stat().st_size} {each.control_map.stat().st_size}")
+        known = stored.get(tail, f"{each.photo_hash} {each.control_map.stat().st_size}")
         digest.update(json.dumps([each.photo.name, each.control_map.name, each.text, known]).encode())
     return digest.hexdigest()
 
@@ -151,7 +161,7 @@ def _fill50k(folder: Path) -> Iterator[Example]:
         if not all(isinstance(name, str) for name in names):
             raise DatasetError(f"{folder / 'prompt.json'}, line {line}: expected source, target and prompt.")
         source, target, text = map(str, names)
-        yield Example(_inside(folder, target, line), _inside(folder, source, line), text, 0, 0)
+        yield Example(_inside(folder, target, line), _inside(folder, source, line), text)
 
 
 def _imagefolder(folder: Path) -> Iterator[Example]:
@@ -161,7 +171,7 @@ def _imagefolder(folder: Path) -> Iterator[Example]:
             if not column or not isinstance(row.get("file_name"), str):
                 raise DatasetError(f"{place / 'metadata.jsonl'}, line {line}: expected file_name and a ..._file_name.")
             text = str(row.get("text", ""))
-            yield Example(_inside(place, row["file_name"], line), _inside(place, str(row[column]), line), text, 0, 0)
+            yield Example(_inside(place, row["file_name"], line), _inside(place, str(row[column]), line), text)
 
 
 def _kohya(folder: Path) -> Iterator[Example]:
@@ -171,7 +181,7 @@ def _kohya(folder: Path) -> Iterator[Example]:
         raise DatasetError(f"{folder}: {len(alone)} names stand in img/ or cond/ alone, such as {alone[0]}.")
     for stem, photo in photos.items():
         caption = photo.with_suffix(".txt")
-        yield Example(photo, controls[stem], caption.read_text("utf-8").strip() if caption.is_file() else "", 0, 0)
+        yield Example(photo, controls[stem], caption.read_text("utf-8").strip() if caption.is_file() else "")
 
 
 _LAYOUTS: dict[str, Callable[[Path], Iterator[Example]]] = {

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from PIL.Image import Resampling
 from PIL.PngImagePlugin import PngInfo
@@ -19,12 +18,14 @@ from segkit.errors import MapError, TrainingError, UsageError
 from segkit.models import device, hub
 from segkit.palette import Palette
 from segkit.settings import SD15, GenerateSettings
-from trainer import batches, configs, networks, settings
+from trainer import configs, networks, settings
 from trainer.networks import Base
+from trainer.painting import Paint
 from trainer.scenes import Scene
 
 if TYPE_CHECKING:
     from diffusers import ControlNetModel
+    from torch import Tensor
 
 _RECIPE = "segkit"
 """The PNG text chunk that tells what a picture was drawn from."""
@@ -168,7 +169,7 @@ class _Artist:
     """The networks, ready to draw."""
 
     def __init__(self, source: Sources, given: GenerateSettings, table: Palette | None) -> None:
-        self._given, self._table = given, table
+        self._given, self._table, self._paint = given, table, Paint(table)
         self._device = device.choose(given.device, given.precision)
         prediction: Any = None if source.prediction == "auto" else source.prediction
         base = networks.load_base(source.base, source.tokenizer, prediction)
@@ -218,7 +219,7 @@ class _Artist:
         import torch
 
         given = self._given
-        sized = torch.from_numpy(self._painted(scene, (size[0], size[1]))).permute(2, 0, 1)[None].contiguous()
+        sized = self._painted(scene, (size[0], size[1]))
         with torch.inference_mode(), hub.quiet():
             drawn = self._pipeline(
                 scene.prompt, sized, width=size[0], height=size[1], num_inference_steps=given.steps,
@@ -228,19 +229,25 @@ class _Artist:
         picture: Image.Image = drawn.images[0]
         return picture
 
-    def _painted(self, scene: Scene, size: tuple[int, int]) -> NDArray[np.float32]:
+    def _painted(self, scene: Scene, size: tuple[int, int]) -> "Tensor":
+        """Return a map in a size, (1, 3, H, W), 0 to 1."""
+        import torch
+
         image = _read(scene)
         if self._table is None:
-            return np.asarray(image.convert("RGB").resize(size, Resampling.NEAREST), np.float32) / np.float32(255)
-        labels = Image.fromarray(_labels(scene, image, self._table)).resize(size, Resampling.NEAREST)
-        return batches.paint(np.asarray(labels), self._table)
+            pixels = np.asarray(image.convert("RGB").resize(size, Resampling.NEAREST))
+        else:
+            labels = Image.fromarray(_labels(scene, image, self._table))
+            pixels = np.asarray(labels.resize(size, Resampling.NEAREST))
+        return self._paint(torch.from_numpy(pixels.copy())[None])
 
     def _look(self, module: Any, args: Any, kwargs: dict[str, Any]) -> None:
         """Look at what the ControlNet is given, once a picture, wherever it came through."""
         seen = kwargs["controlnet_cond"]
         if self._table is None or seen is self._looked_at:
             return
-        batches.require_exact(seen.float().permute(0, 2, 3, 1).cpu().numpy(), self._table, self._device.precision)
+        tolerance = 1e-4 if self._device.precision == "fp32" else 0.5
+        self._paint.require_exact(self._paint.off(seen.cpu(), tolerance))
         self._looked_at = seen
 
 

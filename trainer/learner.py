@@ -1,7 +1,9 @@
 """The networks and their optimizer, over one process or several: updated, measured, saved, restored."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,32 @@ from accelerate import Accelerator
 from segkit import storage
 from segkit.errors import TrainingError
 from segkit.settings import TrainSettings
-from trainer import checkpoints, networks, processes
+from trainer import checkpoints, networks, optimizers, processes
 from trainer.batches import Batch, Batches
 from trainer.checkpoints import Checkpoint
+from trainer.networks import Base
 from trainer.objective import Objective, Steered, require_unchanged
 
-_DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _SHARDS = "shards"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step whose numbers the device may still be working on.
+
+    Attributes:
+        number: steps taken before.
+        rate: the learning rate.
+        loss: mean over all batches and processes.
+        off: pixels off the palette that this process's ControlNet was given.
+        batches: what the step saw.
+    """
+
+    number: int
+    rate: float
+    loss: torch.Tensor
+    off: torch.Tensor
+    batches: list[Batch]
 
 
 class Learner:
@@ -26,22 +47,23 @@ class Learner:
     Args:
         settings: of the training.
         accelerator: the processes.
+        base: what is steered; its UNet is taken, its VAE and text encoder are not.
+        objective: what is learnt.
         start: where an earlier run was; None for a new one.
 
     Raises:
         ModelError: a network is missing, damaged or of another kind.
     """
 
-    def __init__(self, settings: TrainSettings, accelerator: Accelerator, start: Checkpoint | None) -> None:
-        self._settings, self._accelerator = settings, accelerator
+    def __init__(
+        self, settings: TrainSettings, accelerator: Accelerator, base: Base, objective: Objective,
+        start: Checkpoint | None,
+    ) -> None:  # fmt: skip
+        self._settings, self._accelerator, self._objective = settings, accelerator, objective
         self._sharded = processes.is_sharded(accelerator)
-        base = networks.load_base(settings.base, settings.tokenizer, settings.told_prediction)
         controlnet = networks.load_controlnet(settings.controlnet, base, settings.seed)
         if settings.controlnet == networks.FRESH:
             require_unchanged(base, controlnet)
-        self.base_name = base.name
-        dtype = _DTYPES[accelerator.mixed_precision]
-        self._objective = Objective(base, accelerator.device, dtype)
         model = Steered(controlnet, base.unet, settings.only_mid_control, settings.sd_unlocked)
         if settings.gradient_checkpointing:
             controlnet.enable_gradient_checkpointing()
@@ -49,13 +71,18 @@ class Learner:
         if start and not self._sharded:
             _restore(model, start)
         if not settings.sd_unlocked:
-            base.unet.to(dtype=dtype)
+            base.unet.to(dtype=processes.dtype(accelerator))
+        if accelerator.device.type == "cuda":
+            model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if settings.compile:
+            controlnet.compile()
+            base.unet.compile()
         self._begin(model, start)
 
     def _begin(self, model: Steered, start: Checkpoint | None) -> None:
         accelerator = self._accelerator
-        optimizer = torch.optim.AdamW(
-            _groups(model), self._settings.learning_rate, weight_decay=self._settings.weight_decay
+        optimizer = optimizers.optimizer(self._settings)(
+            _groups(model), lr=self._settings.learning_rate, weight_decay=self._settings.weight_decay
         )
         self._model, self._optimizer = accelerator.prepare(model, optimizer)
         if start and self._sharded:
@@ -64,68 +91,99 @@ class Learner:
             self._optimizer.load_state_dict(start.optimizer())
             if accelerator.scaler is not None:
                 accelerator.scaler.load_state_dict(start.state()["scaler"])
+        self._mean = optimizers.Mean(self._trainable(), self._settings.ema, start) if self._settings.ema else None
 
-    def update(self, stream: Iterator[Batch], step: int, output: Path) -> dict[str, float]:
-        """Take one step.
+    def update(self, stream: Iterator[Batch], step: int) -> Step:
+        """Take one step; the host does not wait for its numbers.
 
         Args:
             stream: as many batches are taken of it as settings.accumulate says.
             step: steps taken before.
+        """
+        settings, accelerator = self._settings, self._accelerator
+        highest = (settings.learning_rate, settings.decoder_learning_rate)
+        for group, most in zip(self._optimizer.param_groups, highest, strict=False):  # the decoder's may be missing
+            group["lr"] = most * optimizers.rate(step, settings)
+        total = torch.zeros((), device=accelerator.device)
+        off = torch.zeros((), dtype=torch.long, device=accelerator.device)
+        batches = [next(stream) for _ in range(settings.accumulate)]
+        for batch in batches:
+            with accelerator.accumulate(self._model):
+                with accelerator.autocast():
+                    loss, strange = self._objective.loss(self._model, batch)
+                total += accelerator.reduce(loss.detach(), "mean")
+                off += strange
+                accelerator.backward(loss)
+                if accelerator.sync_gradients:
+                    accelerator.clip_grad_norm_(self._trainable(), settings.clip)
+                self._optimizer.step()
+                self._optimizer.zero_grad(set_to_none=True)
+        if self._mean:
+            self._mean.follow(self._trainable())
+        return Step(step, self._optimizer.param_groups[0]["lr"], total / settings.accumulate, off, batches)
+
+    def settle(self, step: Step, output: Path) -> dict[str, float]:
+        """Wait for a step's numbers, and look at them.
+
+        Args:
+            step: taken.
             output: the run's folder, for what a step saw whose loss is no number.
 
         Returns:
             The loss, its mean over all processes, and the learning rate.
 
         Raises:
-            TrainingError: the loss is no number.
+            TrainingError: the loss is no number. No checkpoint was written since.
+            MapError: the network was given a pixel off the palette.
         """
-        settings, accelerator = self._settings, self._accelerator
-        highest = (settings.learning_rate, settings.decoder_learning_rate)
-        for group, most in zip(self._optimizer.param_groups, highest, strict=False):  # the decoder's may be missing
-            group["lr"] = most * rate(step, settings)
-        total = torch.zeros((), device=accelerator.device)
-        for _ in range(settings.accumulate):
-            batch = next(stream)
-            with accelerator.accumulate(self._model):
-                with accelerator.autocast():
-                    loss = self._objective.loss(self._model, batch)
-                mean = accelerator.reduce(loss.detach(), "mean")
-                if not bool(torch.isfinite(mean)):
-                    self._give_up(batch, step, output)
-                total += mean
-                accelerator.backward(loss)
-                if accelerator.sync_gradients:
-                    accelerator.clip_grad_norm_(self._trainable(), settings.clip)
-                self._optimizer.step()
-                self._optimizer.zero_grad(set_to_none=True)
-        return {"loss": float(total) / settings.accumulate, "learning_rate": self._optimizer.param_groups[0]["lr"]}
+        self._objective.require_exact(step.off)
+        loss = float(step.loss)
+        if not math.isfinite(loss):
+            self._give_up(step, output)
+        return {"loss": loss, "learning_rate": step.rate}
 
-    def _trainable(self) -> list[torch.nn.Parameter]:
+    def _trainable(self) -> list[torch.Tensor]:
         return [weight for weight in self._model.parameters() if weight.requires_grad]
 
-    def _give_up(self, batch: Batch, step: int, output: Path) -> None:
+    def _give_up(self, step: Step, output: Path) -> None:
         """Keep what the step saw, and end the run; the last checkpoint stays."""
         from safetensors.torch import save
 
-        path = output / f"not-finite-step-{step + 1}-process-{self._accelerator.process_index}.safetensors"
-        seen = {"photos": batch.photos, "controls": batch.controls}
-        storage.write(path, save(seen, {"texts": "\n".join(batch.texts)}))
+        name = f"not-finite-step-{step.number + 1}-process-{self._accelerator.process_index}.safetensors"
+        seen: dict[str, torch.Tensor] = {}
+        for place, batch in enumerate(step.batches):
+            parts = {"photos": batch.photos, "moments": batch.moments, "controls": batch.controls}
+            seen |= {f"{name}.{place}": tensor for name, tensor in parts.items() if tensor is not None}
+        texts = "\n".join(text for batch in step.batches for text in batch.texts)
+        storage.write(output / name, save(seen, {"texts": texts}))
         raise TrainingError(
-            f"The loss is no number at step {step + 1}. What the step saw is kept in {path}; the checkpoints before it "
-            "stay. Try a lower --learning-rate, or --precision bf16 or fp32."
+            f"The loss is no number at step {step.number + 1}. What the step saw is kept in {output / name}; the "
+            "checkpoints before it stay. Try a lower --learning-rate, or --precision bf16 or fp32."
         )
-
-    def cut(self, texts: Sequence[str]) -> int:
-        """Return how many prompts are longer than the text encoder reads: their ends are not learnt from."""
-        return self._objective.cut(texts)
 
     @torch.no_grad()
     def measure(self, held_out: Batches) -> float:
-        """Return the mean loss of one epoch of batches; nothing is learnt."""
+        """Return the mean loss of one epoch of batches; nothing is learnt. With --ema, that of the mean weights."""
         count = held_out.order.batches
-        with self._accelerator.autocast():
-            losses = [float(self._objective.loss(self._model, held_out.batch(number))) for number in range(count)]
-        return sum(losses) / count
+        with self._shown(), self._accelerator.autocast():
+            found = [self._objective.loss(self._model, held_out.batch(number)) for number in range(count)]
+        for _, off in found:
+            self._objective.require_exact(off)
+        return sum(float(loss) for loss, _ in found) / count
+
+    @contextmanager
+    def _shown(self) -> Iterator[None]:
+        """Put the weights into the network that the run will end with."""
+        if self._mean is None:
+            yield
+            return
+        own = [weight.detach().clone() for weight in self._trainable()]
+        self._mean.put_into(self._trainable())
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                torch._foreach_copy_(self._trainable(), own)
 
     def save(self, folder: Path, step: int, state: Mapping[str, Any]) -> None:
         """Write a checkpoint; all processes call it.
@@ -157,10 +215,14 @@ class Learner:
         parts = {"controlnet": model.controlnet.state_dict()}
         if self._settings.sd_unlocked:
             parts["unet"] = {name: weight for name, weight in model.unet.named_parameters() if weight.requires_grad}
+        if self._mean:
+            parts["ema"] = self._mean.state()
         return parts
 
     def trained(self) -> Steered:
-        """Return the networks, whole in the main process; all processes call it."""
+        """Return the networks as they are to be used, whole in the main process; all processes call it at the end."""
+        if self._mean:
+            self._mean.put_into(self._trainable())
         model: Steered = self._accelerator.unwrap_model(self._model)
         if self._sharded:
             whole = self._accelerator.get_state_dict(self._model)
@@ -172,14 +234,6 @@ class Learner:
                     )
                 model.load_state_dict(whole)
         return model
-
-
-def rate(step: int, settings: TrainSettings) -> float:
-    """Return the share of the learning rate that a step, counted from 0, is taken with."""
-    if step < settings.warmup:
-        return (step + 1) / settings.warmup
-    way = (step - settings.warmup) / max(1, settings.steps - settings.warmup)
-    return {"constant": 1.0, "linear": 1 - way, "cosine": 0.5 + 0.5 * math.cos(math.pi * way)}[settings.schedule]
 
 
 def _groups(model: Steered) -> list[dict[str, Any]]:

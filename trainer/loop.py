@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,19 +13,25 @@ from accelerate import Accelerator
 
 from segkit.errors import TrainingError, UsageError
 from segkit.settings import TrainSettings
-from trainer import checkpoints, examples, results, runs, unlocked
+from trainer import checkpoints, encodings, examples, networks, processes, results, runs, unlocked
 from trainer.batches import Batches
 from trainer.checkpoints import Checkpoint
+from trainer.encodings import Encoder, Encodings, Progress
 from trainer.examples import Examples
 from trainer.journal import Journal
-from trainer.learner import Learner
+from trainer.learner import Learner, Step
+from trainer.objective import Objective
+from trainer.painting import Paint
 from trainer.processes import Stop, on_main, started
 
 HELD_OUT = 64
 """Photos of the split val whose loss is measured at each checkpoint."""
 
-Told = Callable[[int, int, str], None]
-"""Hears of each step: steps taken, their total, and the loss and more in words."""
+
+@contextmanager
+def quiet(label: str) -> Iterator[Callable[..., None]]:
+    """Show no progress."""
+    yield lambda done, total, words="": None
 
 
 @dataclass(frozen=True)
@@ -47,16 +53,14 @@ class Outcome:
     file: Path | None
 
 
-def train(
-    dataset: Path, output: Path, settings: TrainSettings, told: Told = lambda done, total, words: None
-) -> Outcome:
+def train(dataset: Path, output: Path, settings: TrainSettings, progress: Progress = quiet) -> Outcome:
     """Finetune a ControlNet, or go on with a run that was stopped.
 
     Args:
         dataset: what to train on (see examples.find).
         output: the run's folder; one that holds a run with the same options is gone on with, exactly.
         settings: how.
-        told: hears of each step.
+        progress: shows how far things are.
 
     Raises:
         SegkitError: the dataset, a network, an option or the machine does not do; one line with the cure.
@@ -65,16 +69,17 @@ def train(
 
     logging.set_verbosity_error()
     with started(settings) as accelerator:
-        return _Training(dataset, output, settings, accelerator, told).run()
+        return _Training(dataset, output, settings, accelerator, progress).run()
 
 
 class _Training:
     """One run: what it works with, and the steps."""
 
     def __init__(
-        self, dataset: Path, output: Path, settings: TrainSettings, accelerator: Accelerator, told: Told
+        self, dataset: Path, output: Path, settings: TrainSettings, accelerator: Accelerator, progress: Progress
     ) -> None:
-        self.settings, self.output, self.accelerator, self.told = settings, output, accelerator, told
+        self.settings, self.output, self.accelerator = settings, output, accelerator
+        self.dataset, self.progress = dataset, progress if accelerator.is_main_process else quiet
         self.found = on_main(accelerator, lambda: examples.find(dataset, settings.palette, settings.allow_any_control))
         self.facts = runs.facts(settings, dataset, self.found, accelerator.num_processes)
         self.losses: list[float] = []
@@ -85,12 +90,12 @@ class _Training:
             start = on_main(self.accelerator, lambda: self._claim(held))
             step = start.step if start else 0
             try:
-                self._prepare(start)
-                cut = on_main(self.accelerator, lambda: self.learner.cut([each.text for each in self.found.train]))
+                cut = self._prepare(start)
                 on_main(
                     self.accelerator, lambda: runs.start(self.output, self.settings, self.facts, self.found.palette)
                 )
-                with Stop(self.accelerator) as stop, self._journal(step) as journal:
+                bar = self.progress("steps")
+                with Stop(self.accelerator) as stop, self._journal(step) as journal, bar as self.advance:
                     taken = self._steps(step, stop, journal)
             except torch.OutOfMemoryError:
                 raise TrainingError(_too_large(self.settings)) from None
@@ -115,27 +120,55 @@ class _Training:
             return nullcontext(None)
         return Journal(self.output, step, self.settings.tracker, asdict(self.settings))
 
-    def _prepare(self, start: Checkpoint | None) -> None:
-        self.learner = Learner(self.settings, self.accelerator, start)
-        rank, world = self.accelerator.process_index, self.accelerator.num_processes
-        self.batches = Batches(self.found.train, self.found.palette, self.settings, rank, world)
-        self.held_out = _held_out(self.found, self.settings)
+    def _prepare(self, start: Checkpoint | None) -> int:
+        """Load the networks and fill the cache; return the number of prompts that are cut."""
+        settings, accelerator = self.settings, self.accelerator
+        base = networks.load_base(settings.base, settings.tokenizer, settings.told_prediction)
+        self.base_name = base.name
+        encoder = Encoder(base, accelerator.device, processes.dtype(accelerator))
+        cut = encoder.cut([each.text for each in self.found.train])
+        kept = self._cache(encoder) if settings.cache else None  # then nothing holds VAE and text encoder any more
+        paint = Paint(self.found.palette, accelerator.device)
+        objective = Objective(base, None if kept else encoder, paint, accelerator.device, settings.min_snr)
+        self.learner = Learner(settings, accelerator, base, objective, start)
+        share = accelerator.process_index, accelerator.num_processes
+        self.batches = Batches(self.found.train, self.found.palette, settings, kept, share)
+        self.held_out = _held_out(self.found, settings, kept)
+        return cut
+
+    def _cache(self, encoder: Encoder) -> Encodings:
+        """Return what VAE and text encoder say of everything; the processes share the work."""
+        accelerator = self.accelerator
+        folder = encodings.folder_for(self.found, self.dataset, self.output)
+        kept = Encodings(folder, encoder)
+
+        def missing() -> Any:
+            photos, prompts = kept.missing(self.found, self.settings)
+            encodings.require_space(folder, encodings.size(photos, prompts, encoder))
+            return photos, prompts
+
+        photos, prompts = on_main(accelerator, missing)
+        rank, world = accelerator.process_index, accelerator.num_processes
+        kept.fill(photos[rank::world], prompts[rank::world], encoder, self.progress)
+        accelerator.wait_for_everyone()
+        kept.refresh()
+        return kept
 
     def _steps(self, step: int, stop: Stop, journal: Journal | None) -> int:
         settings = self.settings
-        saved = step
         stream = self.batches.starting_at(step * settings.accumulate)
+        late: Step | None = None  # told while the device works on the next
+        self.told_at = time.perf_counter()
         while step < settings.steps and not stop:
-            began = time.perf_counter()
-            numbers = self.learner.update(stream, step, self.output)
-            step += 1
+            taken = self.learner.update(stream, step)
+            if late:
+                self._tell(late, journal)
+            late, step = taken, step + 1
             if step % settings.checkpoint_every == 0 or step == settings.steps:
-                numbers |= self._checkpoint(step)
-                saved = step
-            seconds = time.perf_counter() - began
-            self._tell(step, numbers, seconds, journal)
-        if saved != step:
-            self._checkpoint(step)
+                self._tell(late, journal, save=True)
+                late = None
+        if late:
+            self._tell(late, journal, save=True)
         return step
 
     def _checkpoint(self, step: int) -> dict[str, float]:
@@ -149,24 +182,31 @@ class _Training:
     def _tidy(self, folder: Path, step: int, loss: float | None) -> None:
         checkpoints.prune(folder, self.settings.keep, runs.best(self.output, step, loss))
 
-    def _tell(self, step: int, numbers: dict[str, float], seconds: float, journal: Journal | None) -> None:
+    def _tell(self, taken: Step, journal: Journal | None, save: bool = False) -> None:
+        """Look at the numbers of a step, write a checkpoint if asked to, and tell of both."""
         settings = self.settings
+        numbers = self.learner.settle(taken, self.output)
+        step = taken.number + 1
+        if save:
+            numbers |= self._checkpoint(step)
+        now = time.perf_counter()
         photos = settings.batch_size * settings.accumulate * self.accelerator.num_processes
-        numbers["photos_per_second"] = photos / seconds
+        numbers["photos_per_second"] = photos / (now - self.told_at)
+        self.told_at = now
         if self.accelerator.device.type == "cuda":
             numbers["memory_gb"] = torch.cuda.max_memory_allocated() / 1e9
         self.losses.append(numbers["loss"])
         if journal:
             journal.write(step, numbers)
-            memory = f", {numbers['memory_gb']:.1f} GB" if "memory_gb" in numbers else ""
-            recent = self.losses[-50:]
-            words = f"loss {sum(recent) / len(recent):.4f}, {numbers['photos_per_second']:.2f} photos/s{memory}"
-            self.told(step, settings.steps, words)
+        memory = f", {numbers['memory_gb']:.1f} GB" if "memory_gb" in numbers else ""
+        recent = self.losses[-50:]
+        words = f"loss {sum(recent) / len(recent):.4f}, {numbers['photos_per_second']:.2f} photos/s{memory}"
+        self.advance(step, settings.steps, words)
 
     def _finish(self, step: int) -> Path | None:
         """Write the results; return the single file, in the main process."""
         model = self.learner.trained()
-        facts = {"base": self.learner.base_name, "steps": step, **self.facts["told"]}
+        facts = {"base": self.base_name, "steps": step, **self.facts["told"]}
         name = self.settings.name or self.output.resolve().name
 
         def write() -> Path:
@@ -177,12 +217,12 @@ class _Training:
         return on_main(self.accelerator, write)
 
 
-def _held_out(found: Examples, settings: TrainSettings) -> Batches | None:
+def _held_out(found: Examples, settings: TrainSettings, kept: Encodings | None) -> Batches | None:
     """Return batches of one photo each of the split val, the same ones at every checkpoint."""
     if not found.val:
         return None
-    single = replace(settings, batch_size=1, flip=False, prompt_dropout=0.0, seed=0)
-    return Batches(found.val[:HELD_OUT], found.palette, single)
+    single = replace(settings, batch_size=1, flip=False, prompt_dropout=0.0, seed=0, balance=False)
+    return Batches(found.val[:HELD_OUT], found.palette, single, kept)
 
 
 def _too_large(settings: TrainSettings) -> str:

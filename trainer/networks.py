@@ -223,11 +223,11 @@ def load_controlnet(name: str, base: Base, seed: int = 0) -> "ControlNetModel":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             fresh: ControlNetModel = ControlNetModel.from_unet(
-                base.unet, conditioning_embedding_out_channels=tuple(configs.HINTS)
+                base.unet, conditioning_embedding_out_channels=tuple(configs.hints(base.vae.config))
             )
         return fresh.requires_grad_(True)
     path = Path(name).expanduser()
-    config = configs.controlnet(base.unet.config)
+    config = configs.controlnet(base.unet.config, base.vae.config)
     if path.is_file():
         return weights.load(reader.read(path), config)
     folder = path if path.is_dir() else _controlnet_from_hub(name)

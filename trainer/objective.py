@@ -1,17 +1,16 @@
 """What is minimised: the steered base's error in predicting the noise (or the velocity) of a diffused photo."""
 
-from collections.abc import Sequence
-
 import torch
 from diffusers import ControlNetModel, DDPMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 from torch.nn import functional
 
 from segkit.errors import ModelError
-from segkit.models import hub
 from trainer import configs
 from trainer.batches import Batch
+from trainer.encodings import Encoder
 from trainer.networks import Base
+from trainer.painting import Paint
 
 UNLOCKED = ("up_blocks", "conv_norm_out", "conv_out")
 """Parts of the UNet that --sd-unlocked trains (cldm's sd_locked = False)."""
@@ -46,7 +45,7 @@ class Steered(nn.Module):
             latents: (B, 4, h, w), with noise.
             times: (B,) int64, 0 to 999.
             words: (B, 77, width) of the text encoder.
-            control: (B, 3, 8h, 8w), 0 to 1.
+            control: (B, 3, 8h, 8w), 0 to 1; 8 is how often the VAE halves, as a factor.
         """
         down, middle = self.controlnet(latents, times, words, controlnet_cond=control, return_dict=False)
         if self.only_mid:
@@ -66,31 +65,50 @@ class Objective:
     """The loss of batches.
 
     Args:
-        base: its VAE and text encoder are moved to the device, in dtype.
+        base: what its UNet predicts and how its latents are scaled is taken from it.
+        encoder: what photos and prompts are given to that come without a cache; None where all come with one.
+        paint: paints the maps.
         device: where to compute.
-        dtype: of the frozen networks.
+        min_snr: the gamma of Min-SNR weighting (Hang et al. 2023, arXiv 2303.09556); 0 weighs all times alike.
     """
 
-    def __init__(self, base: Base, device: torch.device, dtype: torch.dtype) -> None:
-        self._vae, self._text_encoder = base.vae.to(device, dtype), base.text_encoder.to(device, dtype)
-        self._tokenizer, self._device, self._dtype = base.tokenizer, device, dtype
+    def __init__(
+        self, base: Base, encoder: Encoder | None, paint: Paint, device: torch.device, min_snr: float = 0.0
+    ) -> None:
+        self._encoder, self._paint, self._device, self._min_snr = encoder, paint, device, min_snr
+        self._scale: float = base.vae.config.scaling_factor
         self._schedule = DDPMScheduler(**configs.SCHEDULER, prediction_type=base.prediction)
         self._velocity = base.prediction == "v_prediction"
+        signal = self._schedule.alphas_cumprod.to(device)
+        self._ratio = signal / (1 - signal)
 
-    def loss(self, steered: nn.Module, batch: Batch) -> Tensor:
-        """Return the mean squared error of a batch, in fp32."""
+    def loss(self, steered: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the mean squared error of a batch, in fp32; and the number of control pixels off the palette."""
         latents, times, noise = self._drawn(batch)
         noisy = self._schedule.add_noise(latents, noise, times)
         target = self._schedule.get_velocity(latents, noise, times) if self._velocity else noise
-        control = batch.controls.to(self._device)
-        prediction = steered(noisy, times, self.words(batch.texts), control)
-        return functional.mse_loss(prediction.float(), target.float())
+        control = self._paint(self._sent(batch.controls))
+        prediction = steered(noisy, times, self._words(batch), control)
+        loss = functional.mse_loss(prediction.float(), target.float(), reduction="none").mean((1, 2, 3))
+        return (loss * self._weights(times)).mean(), self._paint.off(control)
+
+    def require_exact(self, off: Tensor) -> None:
+        """See Paint.require_exact."""
+        self._paint.require_exact(off)
+
+    def _weights(self, times: Tensor) -> Tensor | float:
+        """Return the weight of each photo's loss, (B,)."""
+        if not self._min_snr:
+            return 1.0
+        ratio = self._ratio[times]
+        weights: Tensor = ratio.clamp(max=self._min_snr) / (ratio + 1 if self._velocity else ratio)
+        return weights
 
     @torch.no_grad()
     def _drawn(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Return latents, times and noise; what is random comes from each photo's own generator, on the CPU."""
-        posterior = self._vae.encode(batch.photos.to(self._device, self._dtype)).latent_dist
-        mean, spread = posterior.mean.float(), posterior.std.float()
+        moments = self._moments(batch)
+        mean, spread = moments[:, 0], (0.5 * moments[:, 1].clamp(-30, 20)).exp()
         shape = mean.shape[1:]
         drawn = [
             (
@@ -100,25 +118,30 @@ class Objective:
             )
             for draw in batch.draws
         ]
-        sample, times, noise = (torch.stack(each).to(self._device) for each in zip(*drawn, strict=True))
-        return (mean + spread * sample) * self._vae.config.scaling_factor, times, noise
+        sample, times, noise = (self._sent(torch.stack(each)) for each in zip(*drawn, strict=True))
+        return (mean + spread * sample) * self._scale, times, noise
 
-    def cut(self, texts: Sequence[str]) -> int:
-        """Return how many prompts are longer than the text encoder reads."""
-        most = self._text_encoder.config.max_position_embeddings
-        with hub.quiet():
-            found = self._tokenizer(list(texts)).input_ids
-        return sum(len(tokens) > most for tokens in found)
+    def _moments(self, batch: Batch) -> Tensor:
+        """Return mean and log-variance of a batch's latents, (B, 2, 4, h, w), in fp32."""
+        if batch.moments is not None:
+            return self._sent(batch.moments).float()
+        return torch.stack([self._require_encoder().photo(each) for each in batch.require_photos()]).float()
 
-    @torch.no_grad()
-    def words(self, texts: list[str]) -> Tensor:
-        """Return what the text encoder makes of prompts, (B, 77, width); longer ones are cut."""
-        tokens = self._tokenizer(
-            texts, padding="max_length", truncation=True, max_length=self._text_encoder.config.max_position_embeddings,
-            return_tensors="pt",
-        )  # fmt: skip
-        words: Tensor = self._text_encoder(tokens.input_ids.to(self._device))[0]
-        return words
+    def _words(self, batch: Batch) -> Tensor:
+        """Return what the text encoder makes of a batch's prompts, (B, 77, width)."""
+        if batch.words is not None:
+            return self._sent(batch.words)
+        return torch.stack([self._require_encoder().prompt(text) for text in batch.texts])
+
+    def _require_encoder(self) -> Encoder:
+        if self._encoder is None:
+            raise ValueError("a batch without a cache needs an encoder")
+        return self._encoder
+
+    def _sent(self, tensor: Tensor) -> Tensor:
+        """Return a tensor on the device; the host does not wait for it to be there."""
+        ready = tensor.pin_memory() if self._device.type == "cuda" else tensor
+        return ready.to(self._device, non_blocking=True)
 
 
 @torch.no_grad()
@@ -130,8 +153,9 @@ def require_unchanged(base: Base, controlnet: ControlNetModel) -> None:
     """
     draw = torch.Generator().manual_seed(0)
     width = base.unet.config.cross_attention_dim
+    side = 8 * configs.factor(base.vae.config)
     latents, times = torch.randn(1, base.unet.config.in_channels, 8, 8, generator=draw), torch.tensor([500])
-    words, control = torch.randn(1, 77, width, generator=draw), torch.rand(1, 3, 64, 64, generator=draw)
+    words, control = torch.randn(1, 77, width, generator=draw), torch.rand(1, 3, side, side, generator=draw)
     alone = base.unet(latents, times, words, return_dict=False)[0]
     down, middle = controlnet(latents, times, words, controlnet_cond=control, return_dict=False)
     steered = base.unet(

@@ -51,6 +51,11 @@ def started(settings: TrainSettings) -> Iterator[Accelerator]:
         AcceleratorState._reset_state(reset_partial_state=True)  # a second training in one process may differ
 
 
+def dtype(accelerator: Accelerator) -> torch.dtype:
+    """Return the arithmetic of what is frozen."""
+    return {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[accelerator.mixed_precision]
+
+
 def is_sharded(accelerator: Accelerator) -> bool:
     """Tell whether weights are spread over the processes: FSDP or DeepSpeed."""
     return accelerator.distributed_type in _SHARDED

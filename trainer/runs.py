@@ -16,7 +16,7 @@ from trainer.examples import Examples
 
 _LOCK = ".lock"
 
-MAY_CHANGE = frozenset("steps checkpoint_every keep tracker name processes gradient_checkpointing".split())
+MAY_CHANGE = frozenset("steps checkpoint_every keep tracker name processes gradient_checkpointing cache".split())
 """Options that a run may be gone on with in another value: none of them changes a step."""
 
 

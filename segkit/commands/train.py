@@ -52,7 +52,6 @@ def command(
         raise UsageError("No dataset. Type: segkit train DATASET, or name one in --config.")
     output = output or Path(given.get("output") or f"{dataset.resolve().name}-run")
     chosen = TrainSettings(**resolved)
-    with console.progress("steps") as advance:
-        result = loop.train(dataset, output, chosen, advance)
+    result = loop.train(dataset, output, chosen, console.progress)
     show.trained(result, output, as_json)
     context.exit(0 if result.file else 130)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
@@ -40,18 +40,22 @@ class Lesson:
         return Lesson(ImageOps.mirror(self.photo), labels, grammar.mirrored(self.sentence))
 
 
-def lesson(number: int) -> Lesson:
+Sizes = Sequence[tuple[int, int]]
+"""Widths and heights in pixels, of one lesson after another."""
+
+
+def lesson(number: int, sizes: Sizes = SIZES) -> Lesson:
     """Render one lesson. Numbers from 0; none of the scenes is used for anything but training."""
-    size = SIZES[number % len(SIZES)]
+    size = sizes[number % len(sizes)]
     scene = world.scene(world.TRAINING + number, size)
     return Lesson(scene.photo, scene.labels, scene.sentence)
 
 
-def render(number: int) -> list[Lesson]:
+def render(number: int, sizes: Sizes = SIZES) -> list[Lesson]:
     """Render lessons 0 to number - 1, on all cores."""
     workers = min(os.cpu_count() or 1, 16)
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        return list(pool.map(lesson, range(number), chunksize=50))
+        return list(pool.map(partial(lesson, sizes=sizes), range(number), chunksize=50))
 
 
 def batches(lessons: Sequence[Lesson], size: int, seed: int, *, mixed: bool = False) -> Iterator[list[Lesson]]:

@@ -3,6 +3,7 @@
 Written in transformers' own folder format, they load through the code that loads released models.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +94,18 @@ TOY = Scale(ResNet((32, 64, 96, 128), (2, 2, 2, 2)), 64, 24, (2, 3), (1, 1), 192
 """The sizes of the networks that segkit ships. BLIP's vocabulary is just the words of the toy world."""
 
 _WORDS = "a the room street with and of house tree sky wall bed chair table window door lamp car road grass".split()
+_MOST = 2000
+"""Entries of a vocabulary, at most."""
+
+NOISE: dict[str, Any] = {
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "clip_sample": False,
+    "steps_offset": 1,
+}
+"""The noise schedule of every Stable Diffusion 1."""
+
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]", "[ENC]")
 
 
@@ -163,8 +176,44 @@ def blip(words: Sequence[str] = _WORDS, scale: Scale = SMALL, seed: int = 0) -> 
     return model, BlipProcessor(image_processor=BlipImageProcessorPil(size=size), tokenizer=tokenizer)
 
 
-def write(folder: Path, network: tuple[Any, Any]) -> Path:
-    """Write a network and its processor in transformers' folder format.
+def stable_diffusion(words: Sequence[str], seed: int = 0) -> Any:
+    """Return a Stable Diffusion of SD1's classes with random weights that knows the given words.
+
+    Photos of 64 x 64 become latents of 16 x 16: the VAE halves twice. All in all 4.7 million weights.
+
+    Returns:
+        diffusers' StableDiffusionPipeline, without safety checker.
+    """
+    import torch
+    from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    tokenizer = _clip_tokenizer(words)
+    width, entries = 64, len(tokenizer)
+    torch.manual_seed(seed)
+    text_encoder = CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=entries, hidden_size=width, intermediate_size=4 * width, num_hidden_layers=2,
+            num_attention_heads=1, projection_dim=width, bos_token_id=entries - 2, eos_token_id=entries - 1,
+        )
+    )  # fmt: skip
+    vae = AutoencoderKL(
+        block_out_channels=[24, 48, 64], layers_per_block=1, norm_num_groups=8, latent_channels=4,
+        down_block_types=["DownEncoderBlock2D"] * 3, up_block_types=["UpDecoderBlock2D"] * 3, sample_size=64,
+    )  # fmt: skip
+    unet = UNet2DConditionModel(
+        block_out_channels=[48, 96, 112], layers_per_block=1, norm_num_groups=16, attention_head_dim=4,
+        down_block_types=["CrossAttnDownBlock2D"] * 2 + ["DownBlock2D"], sample_size=16,
+        up_block_types=["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 2, cross_attention_dim=width,
+    )  # fmt: skip
+    return StableDiffusionPipeline(
+        vae, text_encoder, tokenizer, unet, DDPMScheduler(**NOISE), safety_checker=None, feature_extractor=None,
+        requires_safety_checker=False,
+    )  # fmt: skip
+
+
+def write(folder: Path, network: Sequence[Any]) -> Path:
+    """Write networks and their processors in the folder format of their library.
 
     Returns:
         The folder.
@@ -182,11 +231,20 @@ def write_clip_tokenizer(folder: Path) -> Path:
     return folder
 
 
-def _clip_tokenizer() -> Any:
+def _clip_tokenizer(words: Sequence[str] = ()) -> Any:
+    """Return a byte-level CLIP tokenizer to which each of the given words is one token."""
     from transformers import CLIPTokenizer
     from transformers.convert_slow_tokenizer import bytes_to_unicode
 
     letters = list(bytes_to_unicode().values())
-    words = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
-    vocabulary = {word: place for place, word in enumerate(words)}
-    return CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=77)
+    ends = [letter + "</w>" for letter in letters]
+    merges: list[tuple[str, str]] = []
+    if words:
+        model = json.loads(_clip_tokenizer().train_new_from_iterator([words], _MOST).backend_tokenizer.to_str())[
+            "model"
+        ]
+        merges = [(left, right) for left, right in model["merges"]]
+    merged = [left + right for left, right in merges]
+    entries = [*letters, *ends, *merged, "<|startoftext|>", "<|endoftext|>"]
+    vocabulary = {entry: place for place, entry in enumerate(entries)}
+    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=77)

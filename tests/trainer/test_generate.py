@@ -14,7 +14,7 @@ from PIL import Image
 from segkit import control, palette
 from segkit.errors import MapError
 from tests.conftest import Segkit
-from trainer import batches, generate, networks, results
+from trainer import generate, networks, results
 
 ADE = palette.load("ade20k")
 
@@ -149,7 +149,7 @@ def test_the_network_sees_palette_colours_alone(typed: list[Any], base: Path, st
 
     exact = artist._pipeline.prepare_image
     artist._pipeline.prepare_image = lambda **given: torch.nn.functional.avg_pool2d(exact(**given), 3, 1, 1)
-    with pytest.raises(MapError, match="pixels that the network would see are off the palette"):
+    with pytest.raises(MapError, match="pixels that the network sees are off the palette"):
         artist.draw(scene, 0, (160, 104))
 
 
@@ -158,8 +158,6 @@ def test_every_class_can_be_told_apart_in_bf16_and_fp16() -> None:
     levels = torch.arange(256, dtype=torch.float32) / 255
     for dtype in (torch.bfloat16, torch.float16):
         assert torch.equal((levels.to(dtype).float() * 255).round().long(), torch.arange(256))
-    painted = torch.from_numpy(batches.paint(np.arange(150, dtype=np.uint8)[None], ADE))
-    batches.require_exact(painted.to(torch.bfloat16).float().numpy(), ADE, "bf16")
 
 
 @given(st.integers(8, 5000), st.integers(8, 5000), st.sampled_from([0, 256, 512, 768]))

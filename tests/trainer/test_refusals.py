@@ -27,7 +27,8 @@ def test_a_loss_that_is_no_number_ends_the_run(rooms: Path, base: Path, tmp_path
     assert "The loss is no number at step" in done.err
     step = int(done.err.split("at step ")[1].split(".")[0])
     seen = load_file(run / f"not-finite-step-{step}-process-0.safetensors")
-    assert seen["photos"].shape == (2, 3, 64, 64)
+    assert seen["moments.0"].shape == (2, 2, 4, 8, 8)
+    assert seen["controls.0"].shape == (2, 64, 64)
     assert (run / "checkpoints" / f"step-{step - 1:08}").is_dir()
 
 

@@ -1,0 +1,71 @@
+"""How weights follow their gradients: AdamW, the schedule of its rate, and the running mean of the weights."""
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+
+from segkit.errors import UsageError
+from segkit.settings import TrainSettings
+from trainer.checkpoints import Checkpoint
+
+
+def rate(step: int, settings: TrainSettings) -> float:
+    """Return the share of the learning rate that a step, counted from 0, is taken with."""
+    if step < settings.warmup:
+        return (step + 1) / settings.warmup
+    way = (step - settings.warmup) / max(1, settings.steps - settings.warmup)
+    return {"constant": 1.0, "linear": 1 - way, "cosine": 0.5 + 0.5 * math.cos(math.pi * way)}[settings.schedule]
+
+
+def optimizer(settings: TrainSettings) -> Any:
+    """Return what makes the optimizer of its groups of weights, lr and weight_decay.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    if settings.optimizer == "adamw":
+        return partial(torch.optim.AdamW, fused=True)
+    if find_spec("bitsandbytes") is None:
+        raise UsageError("--optimizer adamw8bit: bitsandbytes is not installed. Type: pip install bitsandbytes")
+    import bitsandbytes
+
+    return bitsandbytes.optim.AdamW8bit
+
+
+class Mean:
+    """The running mean of weights, in fp32.
+
+    Args:
+        weights: what is trained.
+        decay: what a step keeps of the mean; less at first, (1 + n) / (10 + n) after n steps.
+        start: where an earlier run was.
+    """
+
+    def __init__(self, weights: Sequence[torch.Tensor], decay: float, start: Checkpoint | None) -> None:
+        self._decay = decay
+        kept = start.tensors("ema") if start else {}
+        self._steps = int(kept["steps"]) if kept else 0
+        self._means = [
+            (kept[str(place)].to(weight.device) if kept else weight.detach().clone())
+            for place, weight in enumerate(weights)
+        ]
+
+    def follow(self, weights: Sequence[torch.Tensor]) -> None:
+        """Take a step's weights into the mean."""
+        self._steps += 1
+        decay = min(self._decay, (1 + self._steps) / (10 + self._steps))
+        with torch.no_grad():
+            torch._foreach_lerp_(self._means, list(weights), 1 - decay)
+
+    def put_into(self, weights: Sequence[torch.Tensor]) -> None:
+        """Set weights to their mean."""
+        with torch.no_grad():
+            torch._foreach_copy_(list(weights), self._means)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Return what a checkpoint keeps."""
+        return {str(place): mean for place, mean in enumerate(self._means)} | {"steps": torch.tensor(self._steps)}
