@@ -66,6 +66,8 @@ def read(image: Image.Image, palette: Palette) -> tuple[Labels, int]:
     """
     if is_exact(image, palette):
         labels = np.asarray(image)
+        if int((labels + np.uint8(1)).max(initial=0)) <= len(palette):  # 255 becomes 0
+            return labels, 0
         wrong = (labels >= len(palette)) & (labels != UNLABELLED)
         return np.where(wrong, np.uint8(UNLABELLED), labels), int(wrong.sum())
     labels = np.empty((image.height, image.width), np.uint8)

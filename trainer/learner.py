@@ -13,11 +13,10 @@ from accelerate import Accelerator
 from segkit import storage
 from segkit.errors import TrainingError
 from segkit.settings import TrainSettings
-from trainer import checkpoints, networks, optimizers, processes
+from trainer import checkpoints, optimizers, processes
 from trainer.batches import Batch, Batches
 from trainer.checkpoints import Checkpoint
-from trainer.networks import Base
-from trainer.objective import Objective, Steered, require_unchanged
+from trainer.objective import Objective, Steered
 
 _SHARDS = "shards"
 
@@ -47,36 +46,30 @@ class Learner:
     Args:
         settings: of the training.
         accelerator: the processes.
-        base: what is steered; its UNet is taken, its VAE and text encoder are not.
+        model: the networks, in fp32; they are taken.
         objective: what is learnt.
         start: where an earlier run was; None for a new one.
-
-    Raises:
-        ModelError: a network is missing, damaged or of another kind.
     """
 
     def __init__(
-        self, settings: TrainSettings, accelerator: Accelerator, base: Base, objective: Objective,
+        self, settings: TrainSettings, accelerator: Accelerator, model: Steered, objective: Objective,
         start: Checkpoint | None,
     ) -> None:  # fmt: skip
         self._settings, self._accelerator, self._objective = settings, accelerator, objective
         self._sharded = processes.is_sharded(accelerator)
-        controlnet = networks.load_controlnet(settings.controlnet, base, settings.seed)
-        if settings.controlnet == networks.FRESH:
-            require_unchanged(base, controlnet)
-        model = Steered(controlnet, base.unet, settings.only_mid_control, settings.sd_unlocked)
+        parts = (model.controlnet, model.unet)
         if settings.gradient_checkpointing:
-            controlnet.enable_gradient_checkpointing()
-            base.unet.enable_gradient_checkpointing()
+            for part in parts:
+                part.enable_gradient_checkpointing()
         if start and not self._sharded:
             _restore(model, start)
         if not settings.sd_unlocked:
-            base.unet.to(dtype=processes.dtype(accelerator))
+            model.unet.to(dtype=processes.dtype(accelerator))
         if accelerator.device.type == "cuda":
             model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if settings.compile:
-            controlnet.compile()
-            base.unet.compile()
+            for part in parts:
+                part.compile()
         self._begin(model, start)
 
     def _begin(self, model: Steered, start: Checkpoint | None) -> None:

@@ -20,7 +20,7 @@ from trainer.encodings import Encoder, Encodings, Progress
 from trainer.examples import Examples
 from trainer.journal import Journal
 from trainer.learner import Learner, Step
-from trainer.objective import Objective
+from trainer.objective import Objective, Steered, require_unchanged
 from trainer.painting import Paint
 from trainer.processes import Stop, on_main, started
 
@@ -130,7 +130,11 @@ class _Training:
         kept = self._cache(encoder) if settings.cache else None  # then nothing holds VAE and text encoder any more
         paint = Paint(self.found.palette, accelerator.device)
         objective = Objective(base, None if kept else encoder, paint, accelerator.device, settings.min_snr)
-        self.learner = Learner(settings, accelerator, base, objective, start)
+        controlnet = networks.load_controlnet(settings.controlnet, base, settings.seed)
+        if settings.controlnet == networks.FRESH:
+            require_unchanged(base, controlnet)
+        model = Steered(controlnet, base.unet, settings.only_mid_control, settings.sd_unlocked)
+        self.learner = Learner(settings, accelerator, model, objective, start)
         share = accelerator.process_index, accelerator.num_processes
         self.batches = Batches(self.found.train, self.found.palette, settings, kept, share)
         self.held_out = _held_out(self.found, settings, kept)
