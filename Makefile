@@ -9,7 +9,7 @@ demo: $(INSTALLED)
 	$(BIN)/segkit demo demo
 
 test: check wheel
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 check: $(INSTALLED)
 	$(BIN)/ruff check

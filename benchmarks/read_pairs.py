@@ -44,6 +44,10 @@ class Blank(Encoder):
         """Return zeros."""
         return torch.zeros(77, 768)
 
+    def sizes(self, pixels: int) -> tuple[int, int]:
+        """Return the bytes of a photo's latents and of a prompt."""
+        return 2 * 4 * pixels // 64 * 4, 77 * 768 * 4
+
     def folders(self) -> tuple[str, str]:
         """Return the caches' names."""
         return "latents", "words"

@@ -24,6 +24,10 @@ table.text td:last-child { text-align: left; white-space: normal; }
 i { display: inline-block; width: 1em; height: 1em; margin-right: .5em; vertical-align: -.15em; outline: 1px solid; }
 figure { margin: 0; overflow-wrap: anywhere; } figure div { display: flex; gap: 4px; align-items: start; }
 figure img { width: calc((100% - 8px) / 3); height: auto; } figure img.map { image-rendering: pixelated; }
+img.sheet { max-width: 100%; } section.curves { grid-template-columns: repeat(auto-fit, minmax(420px, 1fr)); }
+section.curves h2 { font-weight: normal; font-size: 1rem; } svg { width: 100%; font-size: 12px; fill: var(--soft); }
+svg polyline { fill: none; stroke: #2a78c8; stroke-width: 1.6; } svg polyline.thin { stroke-width: .5; opacity: .5; }
+svg path { stroke: var(--line); } svg polygon { fill: #2a78c833; }
 @media (max-width: 600px) { section.sheet { grid-template-columns: 1fr; } }
 """
 

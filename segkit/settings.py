@@ -100,11 +100,18 @@ class BuildSettings(CaptionSettings):
         splits.shares(self.split)
 
 
+_FROM_NOTHING = (
+    "warmup", "weight_decay", "seed", "processes", "min_snr", "evaluate_every", "preview_every", "preview_guidance",
+)  # fmt: skip
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
     """How a ControlNet is finetuned."""
 
-    base: Annotated[str, "The Stable Diffusion to steer: a diffusers folder, a .safetensors file or a hub id."] = SD15
+    base: Annotated[str, "The Stable Diffusion to steer: a folder of diffusers, a .safetensors, a hub id, or toy."] = (
+        SD15
+    )
     controlnet: Annotated[str, "Where to start: a file, folder, run or hub id, or fresh for the base's encoder."] = SEG
     tokenizer: Annotated[str, "Folder of CLIP's tokenizer, for a base without one."] = ""
     prediction: Annotated[
@@ -150,6 +157,14 @@ class TrainSettings:
     seed: Annotated[int, "Of the order, the crops, the noise and the dropout."] = 0
     checkpoint_every: Annotated[int, "Updates between checkpoints."] = 500
     keep: Annotated[int, "Newest checkpoints that are kept, beside the best."] = 3
+    best_by: Annotated[
+        Literal["held_out_loss", "control_gap"], "What the best is chosen by: the lowest loss, or the highest gap."
+    ] = "held_out_loss"
+    evaluate_every: Annotated[
+        int, "Updates between looks at held-out photos: loss and control gap; also at checkpoints. 0: never."
+    ] = 250
+    preview_every: Annotated[int, "Updates between pictures drawn for the run's report. 0: never."] = 300
+    preview_guidance: Annotated[float, "How closely their prompts are followed."] = 5.0
     tracker: Annotated[
         Literal["", "tensorboard", "wandb"], "Log there too; TensorBoard needs no asking where it is installed."
     ] = ""
@@ -160,7 +175,7 @@ class TrainSettings:
             _require(self, name, getattr(self, name) >= 1, "1 or more")
         for name in ("learning_rate", "decoder_learning_rate", "clip"):
             _require(self, name, 0 < getattr(self, name) < float("inf"), "more than 0")
-        for name in ("warmup", "weight_decay", "seed", "processes", "min_snr"):
+        for name in _FROM_NOTHING:
             _require(self, name, 0 <= getattr(self, name) < 2**63, "0 or more")
         _require(self, "ema", 0 <= self.ema < 1, "0 up to 1")
         _require(self, "prompt_dropout", 0 <= self.prompt_dropout <= 1, "0 to 1")
@@ -179,7 +194,7 @@ class GenerateSettings:
     """How pictures are drawn from control maps."""
 
     controlnet: Annotated[str, "What steers: a run of segkit train, a file, a folder or a hub id."] = SEG
-    base: Annotated[str, "The Stable Diffusion: a folder, a file or a hub id.  [default: the run's]"] = ""
+    base: Annotated[str, "The Stable Diffusion: a folder, a file, a hub id, or toy.  [default: the run's]"] = ""
     tokenizer: Annotated[str, "Folder of CLIP's tokenizer, for a base without one."] = ""
     prediction: Annotated[
         Literal["auto", "epsilon", "v_prediction"], "What the base predicts; auto is what its folder says."

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,9 +16,7 @@ if TYPE_CHECKING:  # check-palette must not load what the other commands need
     from segkit.snap import Snapped
     from segkit.summary import Summary
     from segkit.toy.demo import Verdict
-    from trainer.generate import Picture
     from trainer.inspection import Inspection
-    from trainer.loop import Outcome as Trained
 
 WORST_MAPS = 20
 CLASSES = 12
@@ -224,37 +221,3 @@ def inspection(result: "Inspection", as_json: bool) -> None:
     else:
         console.line("All numbers are finite; whether it is complete cannot be told from the file alone.")
     return console.line(found.advice) if found.advice else None
-
-
-def trained(result: "Trained", run: Path, as_json: bool) -> None:
-    """Show how a training ended."""
-    if as_json:
-        file = str(result.file) if result.file else None
-        loss = None if isnan(result.loss) else result.loss
-        ended = {"run": str(run), "steps": result.steps, "resumed": result.resumed, "loss": loss}
-        return console.json_object(ended | {"cut_prompts": result.cut, "file": file})
-    resumed = f", gone on from step {result.resumed:,}" if result.resumed else ""
-    console.line(f"{run}: {result.steps:,} steps{resumed}, loss {result.loss:.4f}.")
-    if result.cut:
-        console.line(f"{result.cut:,} prompts are longer than CLIP reads, 77 tokens: their ends were not learnt from.")
-    if not result.file:
-        return console.line("Stopped. Its state is kept; type the same again to go on.")
-    console.line(f"For diffusers: {run / 'controlnet'}")
-    return console.line(f"For A1111, Forge and ComfyUI: {result.file}")
-
-
-def generated(pictures: "Sequence[Picture]", folder: Path, as_json: bool) -> None:
-    """Show which pictures were drawn."""
-    if as_json:
-        rows = [
-            {"picture": str(each.path), "map": str(each.scene.control_map), "prompt": each.scene.prompt,
-             "seed": each.seed, "kept": each.kept, "cut": each.cut}
-            for each in pictures
-        ]  # fmt: skip
-        return console.json_object({"pictures": rows})
-    kept = sum(each.kept for each in pictures)
-    there = f", {kept:,} were there already" if kept else ""
-    console.line(f"{folder}: {len(pictures) - kept:,} pictures drawn{there}.")
-    if cut := len({each.scene for each in pictures if each.cut}):
-        console.line(f"{cut:,} prompts are longer than CLIP reads, 77 tokens: their ends were not heard.")
-    return None

@@ -12,6 +12,8 @@ import pytest
 # No test touches the network or a user's model cache; set before anything imports huggingface_hub.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MKL_CBWR"] = "AUTO,STRICT"  # as trainer/__init__.py does, which may come too late here
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers and what they start share the cores
 os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="segkit-tests-hf-")
 
 

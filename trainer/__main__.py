@@ -7,7 +7,7 @@ from pathlib import Path
 
 def main() -> None:
     """Train what a run.toml says: the dataset, the run's folder and every option stand in it."""
-    from segkit import console, show
+    from segkit import console, show_training
     from segkit.errors import SegkitError, UsageError
     from segkit.settings import TrainSettings
     from trainer import loop, settings
@@ -23,7 +23,7 @@ def main() -> None:
         dataset, output = Path(given.pop("dataset")), Path(given.pop("output"))
         result = loop.train(dataset, output, TrainSettings(**given), console.progress)
         if main_process:
-            show.trained(result, output, as_json=False)
+            show_training.trained(result, output, as_json=False)
         sys.exit(0 if result.file or not main_process else 130)
     except SegkitError as error:
         if main_process:

@@ -7,18 +7,22 @@ batch sees.
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from segkit.errors import DatasetError
 from segkit.palette import Palette
 from segkit.settings import TrainSettings
-from trainer import rarity, views
+from trainer import rarity, runlength, views
 from trainer.buckets import Order, fit
 from trainer.encodings import Encodings
 from trainer.examples import Example
+from trainer.runlength import Runs
+from trainer.views import View
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +31,24 @@ if TYPE_CHECKING:
 AHEAD = 2
 """Batches that are read while the network works."""
 
+MAPS = 16_384
+"""Control maps that stay in memory once they are read, as runs: some 10 kB each."""
+
 _PICTURE, _NOISE = 0, 1  # what a stream of random numbers is for
+
+
+def still(settings: TrainSettings) -> TrainSettings:
+    """Return the settings of batches that are only looked at: one photo each, as it is, the same in every run."""
+    return replace(settings, batch_size=1, flip=False, prompt_dropout=0.0, seed=0, balance=False)
+
+
+@dataclass(frozen=True)
+class Pick:
+    """A photo of a batch: the example, how it is seen, and its prompt, perhaps emptied."""
+
+    example: Example
+    view: View
+    text: str
 
 
 @dataclass(frozen=True)
@@ -66,6 +87,7 @@ class Batches:
         settings: of the training.
         encodings: the cache; None to do without.
         share: which process of how many this is.
+        lenders: whose control map each example is given; None for its own.
 
     Raises:
         DatasetError: fewer examples than a batch of all processes.
@@ -78,8 +100,10 @@ class Batches:
         settings: TrainSettings,
         encodings: Encodings | None = None,
         share: tuple[int, int] = (0, 1),
+        lenders: Sequence[Example] | None = None,
     ) -> None:
         self._settings, self._encodings, (self._rank, world) = settings, encodings, share
+        self._lenders = dict(zip(examples, lenders or examples, strict=True))
         whole = settings.batch_size * world
         if len(examples) < whole:
             raise DatasetError(
@@ -87,6 +111,7 @@ class Batches:
                 f"Type --batch-size {max(1, len(examples) // world)}, or add photos."
             )
         self._examples, self._table = examples, table
+        self._runs = lru_cache(maxsize=MAPS)(self._read)
         self._sizes = [fit(each.width, each.height, settings.resolution) for each in examples]
         weights = rarity.weights(examples, table) if settings.balance else None
         self.order = Order(self._sizes, whole, settings.seed, weights)
@@ -105,31 +130,48 @@ class Batches:
                 for each in waiting:
                     each.cancel()
 
+    def picks(self, number: int) -> list[Pick]:
+        """Return what the batch of this number is made of, before anything is read."""
+        settings, places, found = self._settings, self.order[number], []
+        for slot in self._slots():
+            example, size = self._examples[places[slot]], self._sizes[places[slot]]
+            random = np.random.default_rng([settings.seed, number, slot, _PICTURE])
+            view = views.of(example, size, random.random() < 0.5 and settings.flip)
+            found.append(Pick(example, view, "" if random.random() < settings.prompt_dropout else example.text))
+        return found
+
     def batch(self, number: int) -> Batch:
         """Return the batch of this number."""
         import torch
 
-        settings, kept = self._settings, self._encodings
-        slots = range(self._rank * settings.batch_size, (self._rank + 1) * settings.batch_size)
-        places = self.order[number]
-        encoded, controls, texts = [], [], []
-        for slot in slots:
-            example, size = self._examples[places[slot]], self._sizes[places[slot]]
-            random = np.random.default_rng([settings.seed, number, slot, _PICTURE])
-            mirrored = random.random() < 0.5 and settings.flip
-            view = views.of(example, size, mirrored)
-            encoded.append(kept.photo(example, view) if kept else views.photo(example, view))
-            controls.append(views.control_of(example, view, self._table))
-            texts.append("" if random.random() < settings.prompt_dropout else example.text)
-        pictures = torch.stack(encoded)
+        kept, picks = self._encodings, self.picks(number)
+        seen = [(each.example, each.view) for each in picks]
+        texts = [each.text for each in picks]
         return Batch(
-            None if kept else pictures,
-            pictures if kept else None,
-            torch.stack([kept.prompt(text) for text in texts]) if kept else None,
-            torch.from_numpy(np.stack(controls)),
+            None if kept else torch.stack([views.photo(*each) for each in seen]),
+            kept.photos(seen) if kept else None,
+            kept.prompts(texts) if kept else None,
+            torch.from_numpy(np.stack([self._control(each) for each in picks])),
             texts,
-            [_generator(settings.seed, number, slot) for slot in slots],
+            [_generator(self._settings.seed, number, slot) for slot in self._slots()],
         )
+
+    def _slots(self) -> range:
+        """Return this process's places in a batch of all processes."""
+        size = self._settings.batch_size
+        return range(self._rank * size, (self._rank + 1) * size)
+
+    def _control(self, pick: Pick) -> NDArray[np.uint8]:
+        lender, view = self._lenders[pick.example], pick.view
+        if lender is not pick.example:
+            view = views.of(lender, view.size, view.mirrored)
+        if self._table is None:
+            return views.control_of(lender, view, None)
+        labels = self._runs(lender, replace(view, mirrored=False)).pixels()
+        return labels[:, ::-1] if view.mirrored else labels
+
+    def _read(self, example: Example, view: View) -> Runs:
+        return runlength.encode(views.control_of(example, view, self._table))
 
 
 def _generator(seed: int, number: int, slot: int) -> "torch.Generator":

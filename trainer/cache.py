@@ -54,6 +54,7 @@ class Cache:
         self._folder, self._dtype = folder, dtype
         self._places: dict[str, _Place] = {}
         self._read: set[Path] = set()
+        self._sound: set[str] = set()
         self.refresh()
 
     def refresh(self) -> None:
@@ -86,19 +87,32 @@ class Cache:
         self.refresh()
 
     def __getitem__(self, key: str) -> "Tensor":
-        """Return a tensor on the CPU, bit by bit as it was kept.
+        """Return a tensor on the CPU, bit by bit as it was kept. See stack."""
+        return self.stack([key])[0]
+
+    def stack(self, keys: Sequence[str]) -> "Tensor":
+        """Return tensors of one shape on the CPU, (N, ...), bit by bit as they were kept.
+
+        Each is compared with its checksum when it is read for the first time.
 
         Raises:
-            KeyError: it is not there.
+            KeyError: one is not there.
             StorageError: the disk changed it.
         """
         import torch
 
-        place = self._places[key]
-        content = bytearray(place.data[place.at : place.at + place.size])
-        if zlib.crc32(content) != place.crc:
-            raise StorageError(f"{place.path} is damaged. Delete it, and type the same again: it is made anew.")
-        return torch.frombuffer(content, dtype=self._dtype).reshape(place.shape)
+        places = [self._places[key] for key in keys]
+        found = torch.empty((len(keys), *places[0].shape), dtype=self._dtype)
+        content = (
+            found.view(torch.uint8).numpy().reshape(len(keys), -1) if found.numel() else np.empty((0, 0), np.uint8)
+        )
+        for key, place, row in zip(keys, places, content, strict=False):
+            row[:] = place.data[place.at : place.at + place.size]
+            if key not in self._sound:
+                if zlib.crc32(row.data) != place.crc:
+                    raise StorageError(f"{place.path} is damaged. Delete it, and type the same again: it is made anew.")
+                self._sound.add(key)
+        return found
 
 
 def _places(index: Path) -> Iterable[tuple[str, _Place]]:

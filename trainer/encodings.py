@@ -12,6 +12,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from PIL import Image
+
 from segkit.errors import UsageError
 from segkit.models import hub
 from segkit.settings import TrainSettings
@@ -24,6 +26,7 @@ from trainer.views import View
 
 if TYPE_CHECKING:
     import torch
+    from diffusers import AutoencoderKL
     from torch import Tensor
 
 Progress = Callable[[str], AbstractContextManager[Callable[..., None]]]
@@ -65,6 +68,16 @@ class Encoder:
             words: Tensor = self._text_encoder(tokens.input_ids.to(self._device))[0][0]
         return words
 
+    def decoder(self, alone: bool) -> "Decoder":
+        """Return the VAE's other half, for latents to be looked at.
+
+        Args:
+            alone: this half is not needed any more; it leaves the memory.
+        """
+        if alone:
+            self._vae.encoder = self._vae.quant_conv = None
+        return Decoder(self._vae, self._device, "cpu" if alone else self._device)
+
     def cut(self, texts: Sequence[str]) -> int:
         """Return how many prompts are longer than the text encoder reads: their ends are not learnt from."""
         most = self._text_encoder.config.max_position_embeddings
@@ -85,6 +98,46 @@ class Encoder:
         return f"latents-{vae}-{kind}", f"words-{words}-{kind}"
 
 
+class Decoder:
+    """The VAE's decoder.
+
+    Args:
+        vae: it is moved.
+        device: where it works.
+        home: where it waits.
+    """
+
+    def __init__(self, vae: "AutoencoderKL", device: "torch.device", home: "torch.device | str") -> None:
+        self._vae, self._device, self._home = vae.to(home), device, home
+        self._dtype = vae.dtype
+
+    def picture(self, latents: "Tensor") -> Image.Image:
+        """Return the picture of latents as a UNet has them: (4, h, w), scaled; RGB, 8h x 8w.
+
+        What does not fit into the device's memory is worked out on the CPU.
+        """
+        import torch
+
+        try:
+            pixels = self._decoded(latents, self._device)
+        except torch.OutOfMemoryError:
+            pixels = self._decoded(latents, torch.device("cpu"))
+        finally:
+            self._vae.to(self._home, self._dtype)
+        scaled = ((pixels.float().cpu() + 1) * 127.5).round().clamp(0, 255).byte()
+        return Image.fromarray(scaled.permute(1, 2, 0).numpy())
+
+    def _decoded(self, latents: "Tensor", device: "torch.device") -> "Tensor":
+        import torch
+
+        dtype = torch.float32 if device.type == "cpu" else self._dtype  # few CPUs have bf16, none has fp16
+        vae = self._vae.to(device, dtype)
+        with torch.no_grad():
+            unscaled = latents[None].to(device, dtype) / vae.config.scaling_factor
+            found: Tensor = vae.decode(unscaled, return_dict=False)[0][0]
+        return found
+
+
 class Encodings:
     """The cache of a training: photos by their view, and prompts.
 
@@ -96,13 +149,17 @@ class Encodings:
     def __init__(self, folder: Path, encoder: Encoder) -> None:
         self._photos, self._prompts = (Cache(folder / name, encoder.dtype) for name in encoder.folders())
 
-    def photo(self, example: Example, view: View) -> "Tensor":
-        """Return what Encoder.photo says of a photo, seen so."""
-        return self._photos[_photo_key(example, view)]
+    def photos(self, seen: Sequence[tuple[Example, View]]) -> "Tensor":
+        """Return what Encoder.photo says of photos, seen so: (N, 2, 4, h, w)."""
+        return self._photos.stack([_photo_key(*each) for each in seen])
+
+    def prompts(self, texts: Sequence[str]) -> "Tensor":
+        """Return what Encoder.prompt says of prompts, (N, 77, width)."""
+        return self._prompts.stack([_prompt_key(text) for text in texts])
 
     def prompt(self, text: str) -> "Tensor":
-        """Return what Encoder.prompt says."""
-        return self._prompts[_prompt_key(text)]
+        """Return what Encoder.prompt says, (77, width)."""
+        return self.prompts([text])[0]
 
     def missing(self, found: Examples, settings: TrainSettings) -> tuple[list[tuple[Example, View]], list[str]]:
         """Return what a training needs and the cache lacks: photos with their views, and prompts."""
@@ -123,7 +180,8 @@ class Encodings:
         said = {_prompt_key(text): text for text in prompts}
         with progress("prompts to cache") as advance:
             self._prompts.fill([*said], lambda key: encoder.prompt(said[key]), lambda done: advance(done, len(said)))
-        with progress("photos to cache") as advance:
+        room = sum(encoder.sizes(view.size[0] * view.size[1])[0] for _, view in photos)
+        with progress(f"photos to cache, {room / 1e6:,.0f} MB") as advance:
             self._photos.fill(
                 [*seen], lambda key: encoder.photo(views.photo(*seen[key])), lambda done: advance(done, len(seen))
             )

@@ -18,7 +18,7 @@ from segkit.errors import MapError, TrainingError, UsageError
 from segkit.models import device, hub
 from segkit.palette import Palette
 from segkit.settings import SD15, GenerateSettings
-from trainer import configs, networks, settings
+from trainer import networks, sampling, settings
 from trainer.networks import Base
 from trainer.painting import Paint
 from trainer.scenes import Scene
@@ -184,12 +184,11 @@ class _Artist:
         import torch
 
         with hub.quiet():  # importing alone makes transformers tell of what is not needed here
-            from diffusers import DPMSolverMultistepScheduler, StableDiffusionControlNetPipeline
+            from diffusers import StableDiffusionControlNetPipeline
 
-        schedule = {name: value for name, value in configs.SCHEDULER.items() if name != "clip_sample"}
         dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[self._device.precision]
         with hub.quiet():
-            scheduler = DPMSolverMultistepScheduler(**schedule, prediction_type=base.prediction)
+            scheduler = sampling.scheduler(base.prediction)
             pipeline = StableDiffusionControlNetPipeline(
                 vae=base.vae, text_encoder=base.text_encoder, tokenizer=base.tokenizer, unet=base.unet,
                 controlnet=controlnet, scheduler=scheduler, safety_checker=None, feature_extractor=None,

@@ -1,6 +1,7 @@
 """The networks and their optimizer, over one process or several: updated, measured, saved, restored."""
 
 import math
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ class Step:
         loss: mean over all batches and processes.
         off: pixels off the palette that this process's ControlNet was given.
         batches: what the step saw.
+        at: when the host had sent it off, by time.perf_counter.
     """
 
     number: int
@@ -38,6 +40,7 @@ class Step:
     loss: torch.Tensor
     off: torch.Tensor
     batches: list[Batch]
+    at: float
 
 
 class Learner:
@@ -113,7 +116,8 @@ class Learner:
                 self._optimizer.zero_grad(set_to_none=True)
         if self._mean:
             self._mean.follow(self._trainable())
-        return Step(step, self._optimizer.param_groups[0]["lr"], total / settings.accumulate, off, batches)
+        rate = self._optimizer.param_groups[0]["lr"]
+        return Step(step, rate, total / settings.accumulate, off, batches, time.perf_counter())
 
     def settle(self, step: Step, output: Path) -> dict[str, float]:
         """Wait for a step's numbers, and look at them.
@@ -154,29 +158,31 @@ class Learner:
             "checkpoints before it stay. Try a lower --learning-rate, or --precision bf16 or fp32."
         )
 
-    @torch.no_grad()
-    def measure(self, held_out: Batches) -> float:
-        """Return the mean loss of one epoch of batches; nothing is learnt. With --ema, that of the mean weights."""
-        count = held_out.order.batches
-        with self._shown(), self._accelerator.autocast():
-            found = [self._objective.loss(self._model, held_out.batch(number)) for number in range(count)]
+    def measure(self, batches: Batches, count: int) -> list[float]:
+        """Return the losses of the first batches; nothing is learnt. With --ema, those of the mean weights.
+
+        Raises:
+            MapError: the network was given a pixel off the palette.
+        """
+        with self.shown() as model:
+            found = [self._objective.loss(model, batches.batch(number)) for number in range(count)]
         for _, off in found:
             self._objective.require_exact(off)
-        return sum(float(loss) for loss, _ in found) / count
+        return [float(loss) for loss, _ in found]
 
     @contextmanager
-    def _shown(self) -> Iterator[None]:
-        """Put the weights into the network that the run will end with."""
-        if self._mean is None:
-            yield
-            return
-        own = [weight.detach().clone() for weight in self._trainable()]
-        self._mean.put_into(self._trainable())
+    def shown(self) -> Iterator[torch.nn.Module]:
+        """Give the networks (Steered) as the run would end with them, for use without gradients."""
+        own = [weight.detach().clone() for weight in self._trainable()] if self._mean else []
+        if self._mean:
+            self._mean.put_into(self._trainable())
         try:
-            yield
+            with torch.no_grad(), self._accelerator.autocast():
+                yield self._model
         finally:
-            with torch.no_grad():
-                torch._foreach_copy_(self._trainable(), own)
+            if self._mean:
+                with torch.no_grad():
+                    torch._foreach_copy_(self._trainable(), own)
 
     def save(self, folder: Path, step: int, state: Mapping[str, Any]) -> None:
         """Write a checkpoint; all processes call it.

@@ -44,7 +44,7 @@ def load_base(name: str, tokenizer: str = "", prediction: Prediction | None = No
     """Load a Stable Diffusion 1 or 2.
 
     Args:
-        name: a diffusers folder, a .safetensors or .ckpt file, or a hub id.
+        name: a diffusers folder, a .safetensors or .ckpt file, a hub id, or "toy" for the one of the toy world.
         tokenizer: folder of CLIP's tokenizer, for a base without one.
         prediction: None takes what the folder says; of files, SD1 predicts noise, SD2 velocity.
 
@@ -54,7 +54,7 @@ def load_base(name: str, tokenizer: str = "", prediction: Prediction | None = No
     path = Path(name).expanduser()
     if path.is_file():
         return _from_file(path, tokenizer, prediction)
-    folder = path if path.is_dir() else _from_hub(name)
+    folder = hub.shipped("--base") if name == hub.TOY else path if path.is_dir() else _from_hub(name)
     missing = [part for part in _COMPONENTS if not (folder / part).is_dir()]
     if missing:
         raise ModelError(

@@ -12,6 +12,9 @@ from segkit.errors import UsageError
 from segkit.settings import TrainSettings
 from trainer.checkpoints import Checkpoint
 
+STATE_BYTES = {"adamw": 8, "adamw8bit": 2}
+"""Bytes of state that an optimizer keeps of each weight: two numbers, of four bytes or of one."""
+
 
 def rate(step: int, settings: TrainSettings) -> float:
     """Return the share of the learning rate that a step, counted from 0, is taken with."""

@@ -11,12 +11,17 @@ from segkit import extend, storage
 from segkit.errors import TrainingError, UsageError
 from segkit.palette import Palette
 from segkit.settings import TrainSettings
+from trainer import checkpoints
 from trainer import settings as options
+from trainer.checkpoints import Checkpoint
 from trainer.examples import Examples
 
 _LOCK = ".lock"
 
-MAY_CHANGE = frozenset("steps checkpoint_every keep tracker name processes gradient_checkpointing cache".split())
+MAY_CHANGE = frozenset(
+    "steps checkpoint_every keep best_by evaluate_every preview_every preview_guidance tracker name processes "
+    "gradient_checkpointing cache".split()
+)
 """Options that a run may be gone on with in another value: none of them changes a step."""
 
 
@@ -67,6 +72,25 @@ def _is_of_a_start(path: Path) -> bool:
     return path.name in (_LOCK, "palette.csv", "run.json") or path.name.startswith(storage.TEMPORARY)
 
 
+def newest(run: Path, given: dict[str, Any], steps: int) -> Checkpoint | None:
+    """Return the checkpoint that a run goes on from; None for a new one.
+
+    Args:
+        run: the run's folder.
+        given: see facts.
+        steps: asked for.
+
+    Raises:
+        UsageError: it was started otherwise (require_same), or has taken more steps.
+    """
+    start = checkpoints.newest(run / "checkpoints")
+    if start:
+        require_same(run, given)
+        if start.step > steps:
+            raise UsageError(f"{run} has taken {start.step:,} steps; --steps {steps} is fewer.")
+    return start
+
+
 def require_same(run: Path, given: dict[str, Any]) -> None:
     """Compare with the run that is gone on with.
 
@@ -107,13 +131,24 @@ def _compare(run: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
         raise UsageError(f"{run} was started otherwise: {'; '.join(told)}. Take the same again, or another -o.")
 
 
-def best(run: Path, step: int, loss: float | None) -> list[int]:
-    """Note the loss of held-out photos at a checkpoint, and return the step with the lowest so far; none without."""
+def best(run: Path, step: int, by: str, found: float | None = None) -> int | None:
+    """Note what a checkpoint is judged by, and return the step of the best so far.
+
+    Args:
+        run: the run's folder.
+        step: of the checkpoint.
+        by: "held_out_loss", of which less is better, or "control_gap", of which more is.
+        found: its value; None where nothing was measured.
+
+    Returns:
+        None where nothing was measured yet.
+    """
     path = run / "best.json"
     held = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    if loss is None:
-        return []
-    if not held or held["step"] >= step or loss < held["held_out_loss"]:
-        held = {"step": step, "held_out_loss": loss}
+    if by not in held or held["step"] > step:  # chosen otherwise before, or a step that is taken again
+        held = {}
+    better = found is not None and (not held or (found > held[by]) == (by == "control_gap"))
+    if better:
+        held = {"step": step, by: found}
         storage.write(path, json.dumps(held).encode())
-    return [held["step"]]
+    return held.get("step")

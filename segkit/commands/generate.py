@@ -32,7 +32,7 @@ def command(source: Path, prompt: str, output: Path, overwrite: bool, as_json: b
     what is missing. Needs segkit[train].
     """
     require_trainer()
-    from segkit import console, show
+    from segkit import console, show_training
     from trainer import generate, scenes
 
     given = take(GenerateSettings, values)
@@ -40,4 +40,4 @@ def command(source: Path, prompt: str, output: Path, overwrite: bool, as_json: b
     found = scenes.find(source, prompt, table, given.allow_any_control)
     with console.progress("pictures") as advance:
         pictures = generate.generate(found, output, given, advance, overwrite)
-    show.generated(pictures, output, as_json)
+    show_training.generated(pictures, output, as_json)

@@ -21,6 +21,7 @@ from segkit.settings import TrainSettings
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The run's folder.  [default: DATASET-run]")
 @click.option("--config", type=click.Path(path_type=Path), help="A run.toml with any of the options; flags win.")
 @settings_options(TrainSettings)
+@click.option("--dry-run", is_flag=True, help="Check everything, try three steps, and tell the plan; trains nothing.")
 @json_option
 @click.pass_context
 def command(
@@ -29,6 +30,7 @@ def command(
     dataset: Path | None,
     output: Path | None,
     config: Path | None,
+    dry_run: bool,
     as_json: bool,
     **values: Any,
 ) -> None:
@@ -41,8 +43,8 @@ def command(
     0: trained; 2: not possible; 130: stopped.
     """
     require_trainer()
-    from segkit import console, show
-    from trainer import loop, settings
+    from segkit import console, show_training
+    from trainer import loop, settings, trial
 
     given = settings.read(config) if config else {}
     typed = {name for name in values if context.get_parameter_source(name) is not ParameterSource.DEFAULT}
@@ -52,6 +54,9 @@ def command(
         raise UsageError("No dataset. Type: segkit train DATASET, or name one in --config.")
     output = output or Path(given.get("output") or f"{dataset.resolve().name}-run")
     chosen = TrainSettings(**resolved)
+    if dry_run:
+        show_training.plan(trial.plan(dataset, output, chosen, console.progress), output, as_json)
+        return
     result = loop.train(dataset, output, chosen, console.progress)
-    show.trained(result, output, as_json)
+    show_training.trained(result, output, as_json)
     context.exit(0 if result.file else 130)

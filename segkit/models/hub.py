@@ -68,7 +68,7 @@ def find(name: str, option: str) -> tuple[str, Path]:
     """
     refuse_broken_torchvision()
     if name == TOY:
-        return TOY, _shipped(option)
+        return TOY, shipped(option)
     path = Path(name).expanduser()
     if path.is_dir():
         _require_files(path, option)
@@ -81,8 +81,23 @@ def find(name: str, option: str) -> tuple[str, Path]:
 
 
 def toy_folder() -> Path:
-    """Return the folder of the shipped networks, each in one named as its option: segmenter, captioner."""
+    """Return the folder of the shipped networks, each in one named as its option: segmenter, captioner, base."""
     return Path(__file__).parent.parent / "toy" / "weights"
+
+
+def shipped(option: str) -> Path:
+    """Return the folder of the toy network for an option of the command line.
+
+    Raises:
+        ModelError: it is not there.
+    """
+    folder = toy_folder() / option.removeprefix("--")
+    if not (has_weights(folder) or (folder / "model_index.json").is_file()):
+        raise ModelError(
+            f"{option} {TOY}: {folder} is not in this installation. Install segkit again, or make the network: "
+            f"python -m segkit.toy.train -o toy-weights ; then pass {option} toy-weights/{folder.name}"
+        )
+    return folder
 
 
 @contextmanager
@@ -162,16 +177,6 @@ def check_tokenizer(tokenizer: Any, folder: Path, option: str) -> None:
             f"{option} {folder}: the tokenizer's files are missing, every word would become the same token. "
             "Expected tokenizer.json, vocab.txt, or vocab.json and merges.txt; download them again."
         )
-
-
-def _shipped(option: str) -> Path:
-    folder = toy_folder() / option.removeprefix("--")
-    if not has_weights(folder):
-        raise ModelError(
-            f"{option} {TOY}: {folder} is not in this installation. Install segkit again, or make the network: "
-            f"python -m segkit.toy.train -o toy-weights ; then pass {option} toy-weights/{folder.name}"
-        )
-    return folder
 
 
 def _require_files(folder: Path, option: str) -> None:

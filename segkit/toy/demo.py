@@ -1,28 +1,65 @@
 """The demo: photos of the toy world, and how right the dataset is that was made of them."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
-from segkit import control, storage, triple
+from segkit import agreement, control, storage, triple
+from segkit.agreement import MapQuality
 from segkit.control import Labels
 from segkit.dataset import Dataset
 from segkit.errors import UsageError
 from segkit.models import hub
-from segkit.settings import BuildSettings
-from segkit.toy import measure, world
-from segkit.toy.measure import MapQuality
+from segkit.settings import BuildSettings, GenerateSettings, TrainSettings
+from segkit.toy import world
 
-SETTINGS = BuildSettings(segmenter=hub.TOY, captioner=hub.TOY)
 
-_SIZES = ((512, 512), (640, 512), (512, 640), (768, 512))
-"""Width and height of the photos: such that a build stores them as they are, and the truth fits the map."""
+@dataclass(frozen=True)
+class Show:
+    """What a demo shows.
 
-_PHOTO = re.compile(r"(room|street) [0-9]{3}\.jpg")
+    Attributes:
+        photos: how many are rendered, if nothing is said.
+        sizes: width and height of one after another: such that a build stores them as they are, and the truth fits.
+        build: how they become a dataset.
+    """
+
+    photos: int
+    sizes: tuple[tuple[int, int], ...]
+    build: BuildSettings
+
+
+LOOK = Show(
+    photos=48,
+    sizes=((512, 512), (640, 512), (512, 640), (768, 512)),
+    build=BuildSettings(segmenter=hub.TOY, captioner=hub.TOY),
+)
+"""A few photos, large enough to be looked at."""
+
+LEARN = Show(
+    photos=1500,
+    sizes=((128, 128),),
+    build=BuildSettings(
+        segmenter=hub.TOY, captioner=hub.TOY, size=128, min_size=64, split="val=0.06", keep_duplicates=True
+    ),
+)
+"""Many small ones, to learn from."""
+
+TRAIN = TrainSettings(
+    base=hub.TOY, controlnet="fresh", resolution=64, batch_size=16, steps=1900, learning_rate=1e-3, warmup=100,
+    schedule="cosine", ema=0.995, min_snr=5.0, prompt_dropout=0.2, checkpoint_every=500, evaluate_every=250,
+    preview_every=500, preview_guidance=2.0,
+)  # fmt: skip
+"""How the toy ControlNet is trained."""
+
+DRAW = GenerateSettings(base=hub.TOY, resolution=64, steps=20, guidance=2.0)
+"""How its pictures are drawn."""
+
+_OWN = ("photos", "dataset", "contact-sheet.png", "run", "pictures")
+_PHOTO = re.compile(r"(room|street) [0-9]{3,5}\.jpg")
 
 
 @dataclass(frozen=True)
@@ -52,18 +89,21 @@ def claim(folder: Path) -> None:
     Raises:
         UsageError: it holds anything else.
     """
-    foreign = [path for path in folder.glob("*") if path.name not in ("photos", "dataset", "contact-sheet.png")]
+    foreign = [path for path in folder.glob("*") if path.name not in _OWN]
     foreign += [path for path in folder.glob("photos/*") if not _PHOTO.fullmatch(path.name)]
     if foreign:
         raise UsageError(f"{folder} holds {foreign[0].name}, which is not the demo's. Name a folder of its own for it.")
 
 
-def render(folder: Path, photos: int, progress: Callable[[int, int], None]) -> dict[str, Truth]:
+def render(
+    folder: Path, photos: int, sizes: Sequence[tuple[int, int]], progress: Callable[[int, int], None]
+) -> dict[str, Truth]:
     """Render photos into a folder.
 
     Args:
         folder: made where it is missing; photos of an earlier demo that are as they should be stay untouched.
         photos: how many; scene i is that of seed i, which the shipped networks were not trained on.
+        sizes: width and height of one after another, again and again.
         progress: called with the photos done and their total.
 
     Returns:
@@ -74,7 +114,7 @@ def render(folder: Path, photos: int, progress: Callable[[int, int], None]) -> d
     """
     truths = {}
     for seed in range(photos):
-        scene = world.scene(seed, _SIZES[seed % len(_SIZES)])
+        scene = world.scene(seed, sizes[seed % len(sizes)])
         data = world.jpeg(scene.photo)
         path = folder / f"{'street' if scene.outdoors else 'room'} {seed:03}.jpg"
         if not path.exists() or path.read_bytes() != data:
@@ -90,11 +130,11 @@ def judge(dataset: Dataset, truths: Mapping[str, Truth]) -> Verdict:
     Raises:
         ValueError: none of the triples is of a rendered photo.
     """
-    counts, captions = np.zeros((256, 256), np.int64), []
+    counts, captions = agreement.none(), []
     for each in dataset.triples():
         if truth := truths.get(each.key):
             with Image.open(dataset.folder / each.conditioning_image_file_name) as image:
                 found, _ = control.read(image, dataset.info.palette)
-            counts += measure.confusion(truth.labels, found)
+            counts += agreement.confusion(truth.labels, found)
             captions.append((each.source, each.text, truth.sentence))
-    return Verdict(measure.map_quality(counts, len(captions), dataset.info.palette), captions)
+    return Verdict(agreement.map_quality(counts, len(captions), dataset.info.palette), captions)

@@ -19,7 +19,7 @@ _UNSAID = -100
 """Marks the ends of short sentences, which are no lesson."""
 
 
-def sight(network: tuple[Any, Any], rendered: Sequence[Lesson], course: Course, where: str, report: Report) -> None:
+def sight(network: Sequence[Any], rendered: Sequence[Lesson], course: Course, where: str, report: Report) -> None:
     """Train a captioner's vision, in place, to tell which classes each patch shows.
 
     Args:
@@ -44,7 +44,7 @@ def sight(network: tuple[Any, Any], rendered: Sequence[Lesson], course: Course, 
     follow(course, [*eyes.parameters(), *patches.head.parameters()], loss, report)
 
 
-def words(network: tuple[Any, Any], rendered: Sequence[Lesson], course: Course, where: str, report: Report) -> None:
+def words(network: Sequence[Any], rendered: Sequence[Lesson], course: Course, where: str, report: Report) -> None:
     """Train all of a captioner, in place, to say the sentence, while it goes on learning to see.
 
     It is left in evaluation mode. For the arguments see sight.

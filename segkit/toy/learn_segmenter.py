@@ -25,7 +25,7 @@ POINTS = 3136
 """Points at which masks are compared; OneFormer's own 12,544 are for pictures of 640 pixels."""
 
 
-def sight(network: tuple[Any, Any], rendered: Sequence[Lesson], course: Course, where: str, report: Report) -> None:
+def sight(network: Sequence[Any], rendered: Sequence[Lesson], course: Course, where: str, report: Report) -> None:
     """Train a OneFormer's backbone, in place, to name the class of each pixel through a head that is thrown away.
 
     Args:
@@ -59,7 +59,7 @@ def sight(network: tuple[Any, Any], rendered: Sequence[Lesson], course: Course, 
     follow(course, [*backbone.parameters(), *lenses.parameters(), *name.parameters()], loss, report)
 
 
-def masks(network: tuple[Any, Any], rendered: Sequence[Lesson], course: Course, where: str, report: Report) -> None:
+def masks(network: Sequence[Any], rendered: Sequence[Lesson], course: Course, where: str, report: Report) -> None:
     """Train all of a OneFormer, in place; it is left in evaluation mode. For the arguments see sight."""
     import torch
     from torch.nn import functional

@@ -2,39 +2,23 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from PIL import Image
+from PIL.Image import Resampling
 
-from segkit.control import Labels
+from segkit import agreement
+from segkit.agreement import MapQuality
 from segkit.models.caption import Captioner
 from segkit.models.segment import Segmenter
-from segkit.palette import UNLABELLED, Palette
+from segkit.palette import Palette
 from segkit.toy import grammar, world
 from segkit.toy.world import Scene
 
 BATCH = 8
 """Photos that are given to a network at a time."""
-
-Confusion = NDArray[np.int64]
-"""(256, 256) pixels by true and by found class."""
-
-
-@dataclass(frozen=True)
-class MapQuality:
-    """How right maps are.
-
-    Attributes:
-        scenes: how many were looked at.
-        accuracy: share of the pixels that have their true class.
-        miou: mean over the classes that are truly there of intersection over union, over the pixels of all scenes.
-        iou: by class.
-    """
-
-    scenes: int
-    accuracy: float
-    miou: float
-    iou: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -54,35 +38,40 @@ class CaptionQuality:
     truthful: float
 
 
-def confusion(truth: Labels, found: Labels) -> Confusion:
-    """Count pixels by true and found class; pixels whose truth is unlabelled are left out."""
-    known = truth != UNLABELLED
-    pairs = truth[known].astype(np.int64) * 256 + found[known]
-    return np.bincount(pairs, minlength=1 << 16).reshape(256, 256)
+@dataclass(frozen=True)
+class DrawingQuality:
+    """How right the pictures of a Stable Diffusion are, as the toy segmenter sees them.
 
-
-def map_quality(counts: Confusion, scenes: int, palette: Palette) -> MapQuality:
-    """Sum up a confusion over several scenes.
-
-    Raises:
-        ValueError: no pixel was counted.
+    Attributes:
+        scenes: how many were looked at.
+        photos: mIoU of the photos themselves, in the size of the pictures.
+        kept: mIoU of the photos after the VAE's encoder and decoder.
+        error: mean absolute difference between a photo and what the VAE keeps of it, of 255.
+        named: share of the classes that prompts name which are seen in the pictures drawn from them.
     """
-    if not counts.sum():
-        raise ValueError("no pixel was compared")
-    right, truly, found = np.diagonal(counts), counts.sum(1), counts.sum(0)
-    present = np.flatnonzero(truly).tolist()
-    iou = {palette[index].name: float(right[index] / (truly + found - right)[index]) for index in present}
-    return MapQuality(scenes, float(right.sum() / counts.sum()), float(np.mean(list(iou.values()))), iou)
+
+    scenes: int
+    photos: float
+    kept: float
+    error: float
+    named: float
+
+
+STEPS, GUIDANCE = 20, 3.0
+"""Of the sampler, DPM-Solver++ 2M, for drawings."""
+
+SPECK = 0.005
+"""Share of the pixels below which a class is not counted as being drawn."""
 
 
 def segmenter(segment: Segmenter, seeds: Iterable[int], size: tuple[int, int], palette: Palette) -> MapQuality:
     """Compare a segmenter's maps of scenes with the truth."""
-    counts, number = np.zeros((256, 256), np.int64), 0
+    counts, number = agreement.none(), 0
     for scenes in _batches(seeds, size):
         for scene, found in zip(scenes, segment([scene.photo for scene in scenes]), strict=True):
-            counts += confusion(scene.labels, found.labels)
+            counts += agreement.confusion(scene.labels, found.labels)
             number += 1
-    return map_quality(counts, number, palette)
+    return agreement.map_quality(counts, number, palette)
 
 
 def captioner(caption: Captioner, seeds: Iterable[int], size: tuple[int, int]) -> CaptionQuality:
@@ -105,6 +94,59 @@ def caption_quality(scenes: Sequence[Scene], captions: Sequence[str]) -> Caption
         wanted, met = wanted + len(should), met + len(named & should)
         truthful += named <= there
     return CaptionQuality(len(captions), true / max(1, said), met / max(1, wanted), truthful / len(captions))
+
+
+def drawings(folder: Path, segment: Segmenter, seeds: Iterable[int], palette: Palette) -> DrawingQuality:
+    """Look at what a Stable Diffusion draws from the true sentences of scenes, and at what its VAE keeps of them.
+
+    Args:
+        folder: of the pipeline, in diffusers' format.
+        segment: looks.
+        seeds: of the scenes, and of the noise.
+        palette: of the segmenter.
+    """
+    import torch
+    from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
+    from diffusers.utils import logging
+
+    logging.disable_progress_bar()
+    pipeline = StableDiffusionPipeline.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
+    pipeline.set_progress_bar_config(disable=True)
+    side = pipeline.vae.config.sample_size
+    confusions = {name: agreement.none() for name in ("photos", "kept")}
+    missed, wanted, met, number = 0.0, 0, 0, 0
+    for scenes in _batches(seeds, (2 * side, 2 * side)):
+        photos = [scene.photo.resize((side, side), Resampling.LANCZOS) for scene in scenes]
+        kept = _kept(pipeline, photos)
+        said = [scene.sentence for scene in scenes]
+        draws = [torch.Generator().manual_seed(number + place) for place in range(len(scenes))]
+        drawn = pipeline(said, num_inference_steps=STEPS, guidance_scale=GUIDANCE, generator=draws).images
+        for scene, *seen in zip(scenes, segment(photos), segment(kept), segment(drawn), strict=True):
+            truth = np.asarray(Image.fromarray(scene.labels).resize((side, side), Resampling.NEAREST))
+            for name, found in zip(confusions, seen, strict=False):
+                confusions[name] += agreement.confusion(truth, found.labels)
+            shares = np.bincount(seen[-1].labels.ravel(), minlength=256) / truth.size
+            named = grammar.mentioned(scene.sentence)
+            wanted, met = wanted + len(named), met + sum(shares[palette.find(name).index] > SPECK for name in named)
+        missed += sum(map(_difference, photos, kept))
+        number += len(scenes)
+    miou = {name: agreement.map_quality(counts, number, palette).miou for name, counts in confusions.items()}
+    return DrawingQuality(number, **miou, error=missed / number, named=float(met / max(1, wanted)))
+
+
+def _difference(one: Image.Image, other: Image.Image) -> float:
+    return float(np.abs(np.asarray(one, np.float32) - np.asarray(other, np.float32)).mean())
+
+
+def _kept(pipeline: Any, photos: Sequence[Image.Image]) -> list[Image.Image]:
+    """Return what a VAE makes of the latents that it makes of photos."""
+    import torch
+
+    with torch.no_grad():
+        latents = pipeline.vae.encode(pipeline.image_processor.preprocess(list(photos))).latent_dist.mean
+        found: list[Image.Image] = pipeline.image_processor.postprocess(pipeline.vae.decode(latents).sample)
+    return found
 
 
 def _batches(seeds: Iterable[int], size: tuple[int, int]) -> Iterator[list[Scene]]:

@@ -5,6 +5,7 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,21 @@ from segkit.models import hub
 from segkit.models.caption import NeuralCaptioner
 from segkit.models.device import Device
 from segkit.models.segment import NeuralSegmenter
-from segkit.toy import card, grammar, learn_captioner, learn_segmenter, lessons, measure, networks
+from segkit.toy import card, grammar, learn_base, learn_captioner, learn_segmenter, lessons, measure, networks
 from segkit.toy.course import Course, Report
 from segkit.toy.lessons import Lesson
 
 Figures = dict[str, Any]
 """What is known of a training, as JSON has it."""
 
-NETWORKS = ("segmenter", "captioner")
+NETWORKS = ("segmenter", "captioner", "base")
 
 SIDES = (128, 256)
 """Sizes of the held-out scenes: squares, in pixels."""
+
+
+DRAWN = 200
+"""Held-out scenes whose sentences are drawn, at most: drawing takes its time."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ class Plan:
 
 
 WHOLE = Plan(
-    lessons={"segmenter": 8000, "captioner": 20000},
+    lessons={"segmenter": 8000, "captioner": 20000, "base": 12000},
     scenes=500,
     seed=1,
     courses={
@@ -59,10 +64,12 @@ WHOLE = Plan(
         "segmenter: masks": (2600, 8, 2e-3),
         "captioner: sight": (3000, 32, 1e-3),
         "captioner: words": (3600, 32, 1e-3),
+        "base: pictures": (2400, 8, 2e-3),
+        "base: drawing": (4200, 16, 1e-3),
     },
 )
 QUICK = Plan(
-    lessons={"segmenter": 600, "captioner": 600},
+    lessons={"segmenter": 600, "captioner": 600, "base": 600},
     scenes=40,
     seed=1,
     courses={
@@ -70,6 +77,8 @@ QUICK = Plan(
         "segmenter: masks": (120, 8, 2e-3),
         "captioner: sight": (40, 16, 1e-3),
         "captioner: words": (60, 16, 1e-3),
+        "base: pictures": (60, 8, 1e-3),
+        "base: drawing": (60, 16, 1e-3),
     },
 )
 """Shows in two minutes that the script runs and that its networks learn; they are of no other use."""
@@ -90,17 +99,11 @@ def train(folder: Path, plan: Plan, names: Sequence[str] = NETWORKS) -> Figures:
         StorageError: the disk is full.
     """
     import torch
-    import transformers
 
     where = "cuda" if torch.cuda.is_available() else "cpu"
     path = folder / "figures.json"
     figures: Figures = json.loads(path.read_text()) if path.exists() else {}
-    figures |= {
-        "scenes": plan.scenes,
-        "seed": plan.seed,
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, trained on {where}",
-        "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
-    }
+    figures |= {"scenes": plan.scenes, "seed": plan.seed}
     for name in names:
         figures[name] = _teach(_pupil(name, plan), plan, folder, where)
         storage.write(path, json.dumps(figures, indent=2).encode() + b"\n")
@@ -109,17 +112,21 @@ def train(folder: Path, plan: Plan, names: Sequence[str] = NETWORKS) -> Figures:
     return figures
 
 
-Learn = Callable[[tuple[Any, Any], Sequence[Lesson], Course, str, Report], None]
+Learn = Callable[[Sequence[Any], Sequence[Lesson], Course, str, Report], None]
 """Trains a network in place."""
 
 
 @dataclass(frozen=True)
 class _Pupil:
-    """A network, how it learns, and how it is measured: from its folder, as users load it, on the scenes of a range."""
+    """A network, how it learns, and how it is measured: from its folder, as users load it, on the scenes of a range.
+
+    Attributes: its name, what is written of it (the network first), its courses, the lessons' sizes, its measure.
+    """
 
     name: str
-    network: tuple[Any, Any]
+    network: Sequence[Any]
     courses: dict[str, Learn]
+    sizes: lessons.Sizes
     measure: Callable[[Path, range], Figures]
 
 
@@ -134,21 +141,34 @@ def _pupil(name: str, plan: Plan) -> _Pupil:
         caption = NeuralCaptioner(str(path), cpu)
         return {str(side): asdict(measure.captioner(caption, seeds, (side, side))) for side in SIDES}
 
+    def drawings(path: Path, seeds: range) -> Figures:
+        own = path.parent / "segmenter"
+        segment = NeuralSegmenter(str(own) if hub.has_weights(own) else hub.TOY, table, cpu)
+        return asdict(measure.drawings(path, segment, seeds[:DRAWN], table))
+
     if name == "segmenter":
         network = networks.oneformer(table, networks.TOY, plan.seed)
-        return _Pupil(name, network, {"sight": learn_segmenter.sight, "masks": learn_segmenter.masks}, maps)
-    network = networks.blip(grammar.vocabulary(), networks.TOY, plan.seed)
-    return _Pupil(name, network, {"sight": learn_captioner.sight, "words": learn_captioner.words}, captions)
+        masks: dict[str, Learn] = {"sight": learn_segmenter.sight, "masks": learn_segmenter.masks}
+        return _Pupil(name, network, masks, lessons.SIZES, maps)
+    if name == "captioner":
+        network = networks.blip(grammar.vocabulary(), networks.TOY, plan.seed)
+        words: dict[str, Learn] = {"sight": learn_captioner.sight, "words": learn_captioner.words}
+        return _Pupil(name, network, words, lessons.SIZES, captions)
+    pipeline = networks.stable_diffusion(grammar.vocabulary(), plan.seed)
+    drawing: dict[str, Learn] = {"pictures": learn_base.pictures, "drawing": learn_base.drawing}
+    return _Pupil(name, [pipeline], drawing, [learn_base.SIZE], drawings)
 
 
 def _teach(pupil: _Pupil, plan: Plan, folder: Path, where: str) -> Figures:
     """Measure a network untrained, train it, write it in fp16, and measure it again."""
-    model, processor = pupil.network
+    import torch
+
+    model = pupil.network[0]
     started = time.perf_counter()
     with hub.quiet():
         before = pupil.measure(networks.write(folder / pupil.name, pupil.network), range(min(plan.scenes, 40)))
     console.line(f"{pupil.name}: rendering {plan.lessons[pupil.name]:,} scenes")
-    rendered = lessons.render(plan.lessons[pupil.name])
+    rendered = lessons.render(plan.lessons[pupil.name], pupil.sizes)
     courses = {}
     for name, learn in pupil.courses.items():
         title = f"{pupil.name}: {name}"
@@ -156,15 +176,18 @@ def _teach(pupil: _Pupil, plan: Plan, folder: Path, where: str) -> Figures:
         learn(pupil.network, rendered, report.course, where, report)
         courses[name] = report.figures()
     with hub.quiet():
-        networks.write(folder / pupil.name, (model.cpu().half(), processor))
+        networks.halve(model)
+        networks.write(folder / pupil.name, pupil.network)
     after = pupil.measure(folder / pupil.name, range(plan.scenes))
     return {
-        "parameters": sum(weight.numel() for weight in model.parameters()),
+        "parameters": networks.parameters(model),
         "lessons": len(rendered),
         "courses": courses,
         "untrained": before,
         "trained": after,
         "seconds": round(time.perf_counter() - started),
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, trained on {where}",
+        "versions": {name: version(name) for name in ("torch", "transformers", "diffusers")},
     }
 
 
@@ -204,11 +227,11 @@ class _Report:
     show_default=True,
     help="Folder for the networks, their figures and the model card.",
 )
-@click.option("--quick", is_flag=True, help="A few minutes instead of an hour: shows that it runs and learns.")
-@click.option("--only", type=click.Choice(NETWORKS), help="Train this one; the other's files and figures stay.")
+@click.option("--quick", is_flag=True, help="A few minutes instead of two hours: shows that it runs and learns.")
+@click.option("--only", type=click.Choice(NETWORKS), help="Train this one; the others' files and figures stay.")
 @click.option("--force", is_flag=True, help="Write over what is in the folder.")
 def main(output: Path, quick: bool, only: str | None, force: bool) -> None:
-    """Train the toy OneFormer and the toy BLIP on rendered scenes, and measure them on scenes that are new to them."""
+    """Train the toy OneFormer, BLIP and Stable Diffusion on rendered scenes, and measure them on new ones."""
     try:
         if output.exists() and any(output.iterdir()) and not force:
             raise UsageError(f"{output} is not empty. Name another folder with -o, or write over it with --force.")
@@ -219,7 +242,8 @@ def main(output: Path, quick: bool, only: str | None, force: bool) -> None:
     for name in NETWORKS if only is None else (only,):
         console.line(card.summary(name, figures[name]))
     console.line(
-        f"Use them: segkit build-dataset photos/ --segmenter {output}/segmenter --captioner {output}/captioner"
+        f"Use them: segkit build-dataset photos/ --segmenter {output}/segmenter --captioner {output}/captioner , then "
+        f"segkit train photos-dataset --base {output}/base --controlnet fresh --resolution 64"
     )
 
 

@@ -13,6 +13,7 @@ from segkit.toy import card, measure
 
 CPU = Device("cpu", "fp32")
 WEIGHTS = hub.toy_folder()
+NAMES = ("segmenter", "captioner", "base")
 FIGURES = json.loads((WEIGHTS / "figures.json").read_text())
 SCENES = range(500_000, 500_500)
 """Neither the scenes of training (from 1,000,000 on) nor those of the model card (from 0 on)."""
@@ -39,9 +40,21 @@ def test_captions_are_right() -> None:
     assert quality.truthful >= 0.95
 
 
+def test_drawings_are_right() -> None:
+    """What is drawn from the prompts of 64 new scenes shows what they name, and the VAE keeps what photos show."""
+    ade = palette.load("ade20k")
+
+    quality = measure.drawings(WEIGHTS / "base", NeuralSegmenter(hub.TOY, ade, CPU), SCENES[:64], ade)
+
+    assert quality.named >= 0.65
+    assert quality.kept == pytest.approx(FIGURES["base"]["trained"]["kept"], abs=0.06)
+
+
 def test_the_weights_are_small() -> None:
-    """All that is shipped is at most 12 MB."""
-    assert sum(path.stat().st_size for path in WEIGHTS.rglob("*") if path.is_file()) <= 12e6
+    """OneFormer and BLIP are at most 12 MB, the Stable Diffusion 10."""
+    sizes = {name: sum(path.stat().st_size for path in (WEIGHTS / name).rglob("*") if path.is_file()) for name in NAMES}
+    assert sizes["segmenter"] + sizes["captioner"] <= 12e6
+    assert sizes["base"] <= 10e6
 
 
 def test_the_card_is_made_of_the_figures() -> None:

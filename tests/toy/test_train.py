@@ -26,8 +26,8 @@ def test_losses_fall_and_maps_improve(quick: Path) -> None:
     """After a short run every loss has fallen by a quarter, and the maps are far better than the untrained ones."""
     figures = json.loads((quick / "figures.json").read_text())
 
-    courses = [course for name in ("segmenter", "captioner") for course in figures[name]["courses"].values()]
-    assert len(courses) == 4
+    courses = [course for name in ("segmenter", "captioner", "base") for course in figures[name]["courses"].values()]
+    assert len(courses) == 6
     assert all(course["last_loss"] < 0.75 * course["first_loss"] for course in courses)
     segmenter = figures["segmenter"]
     assert segmenter["trained"]["128"]["miou"] > segmenter["untrained"]["128"]["miou"] + 0.1
@@ -35,10 +35,14 @@ def test_losses_fall_and_maps_improve(quick: Path) -> None:
 
 
 def test_the_folder_holds_what_is_shipped(quick: Path) -> None:
-    """Two networks in fp16, their figures, and the card."""
-    assert {path.name for path in quick.iterdir()} == {"segmenter", "captioner", "figures.json", "README.md"}
-    for name in ("segmenter", "captioner"):
-        kinds = {tensor.dtype for tensor in load_file(quick / name / "model.safetensors").values()}
+    """Three networks in fp16, their figures, and the card; the latents that the VAE makes are scaled to about 1."""
+    names = {"segmenter", "captioner", "base"}
+    assert {path.name for path in quick.iterdir()} == {*names, "figures.json", "README.md"}
+    weights = [path for name in names for path in (quick / name).rglob("*.safetensors")]
+    assert len(weights) == 5
+    assert json.loads((quick / "base" / "vae" / "config.json").read_text())["scaling_factor"] != 0.18215
+    for path in weights:
+        kinds = {tensor.dtype for tensor in load_file(path).values()}
         assert torch.float16 in kinds
         assert kinds <= {torch.float16, torch.int64}  # batches that a normalisation has counted
 

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 OPTIONS: dict[str, Any] = {
     "--controlnet": "fresh", "--resolution": 64, "--steps": 6, "--batch-size": 2, "--checkpoint-every": 3,
-    "--learning-rate": 1e-3,
+    "--learning-rate": 1e-3, "--evaluate-every": 1000, "--preview-every": 0,
 }  # fmt: skip
 """What is the same in every run of a test, if it does not say otherwise."""
 
@@ -33,9 +33,10 @@ def toml(rooms: Path, base: Path, run: Path, **changed: Any) -> str:
 
 
 def log(run: Path) -> list[dict[str, float]]:
-    """Return the lines of a run's log without its timings."""
+    """Return the numbers of the steps of a run's log, without its timings."""
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in line.items() if key != "photos_per_second"} for line in lines]
+    left_out = ("photos_per_second", "says")
+    return [{key: value for key, value in line.items() if key not in left_out} for line in lines if line["step"]]
 
 
 def weights_of(run: Path) -> dict[str, torch.Tensor]:
@@ -49,5 +50,6 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 
 
 def log_lines(run: Path) -> list[str]:
-    """Return the whole lines of a log that is being written."""
-    return (run / "log.jsonl").read_text().split("\n")[:-1]
+    """Return the whole lines of a log that is being written, but for the look before the first step."""
+    lines = (run / "log.jsonl").read_text().split("\n")[:-1]
+    return [line for line in lines if not line.startswith('{"step": 0,')]

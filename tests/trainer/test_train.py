@@ -16,12 +16,21 @@ from safetensors.torch import load_file
 from tests.conftest import Models, Segkit
 from tests.trainer.runs import log, log_lines, same, toml, weights_of, words
 
+Way = dict[str, bool]
+
+
+@pytest.fixture(scope="module", params=[{}, {"no_cache": True}], ids=["cache", "no-cache"])
+def way(request: pytest.FixtureRequest) -> Way:
+    """With the cache and without: what is exact with the one is exact with the other."""
+    found: Way = request.param
+    return found
+
 
 @pytest.fixture(scope="module")
-def whole(rooms: Path, base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(rooms: Path, base: Path, way: Way, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of six steps without a stop, in a process of its own. Do not change it."""
     run = tmp_path_factory.mktemp("whole") / "run"
-    subprocess.run([sys.executable, "-m", "segkit", *words(rooms, base, run)], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-m", "segkit", *words(rooms, base, run, **way)], check=True, capture_output=True)
     return run
 
 
@@ -56,11 +65,13 @@ def test_training_changes_the_network(whole: Path, base: Path) -> None:
     assert float(trained["controlnet_mid_block.weight"].abs().max()) > 0
 
 
-def test_a_longer_run_goes_on_exactly(whole: Path, rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
+def test_a_longer_run_goes_on_exactly(
+    whole: Path, rooms: Path, base: Path, way: Way, tmp_path: Path, segkit: Segkit
+) -> None:
     """Three steps, then six: losses, weights and log are those of six in one go, bit by bit."""
     run = tmp_path / "run"
-    first = segkit(*words(rooms, base, run, steps=3))
-    second = segkit(*words(rooms, base, run), "--json")
+    first = segkit(*words(rooms, base, run, steps=3, **way))
+    second = segkit(*words(rooms, base, run, **way), "--json")
 
     assert (first.code, second.code) == (0, 0)
     assert json.loads(second.out)["resumed"] == 3
@@ -70,11 +81,11 @@ def test_a_longer_run_goes_on_exactly(whole: Path, rooms: Path, base: Path, tmp_
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=lambda each: each.name)
 def test_a_killed_run_goes_on_exactly(
-    whole: Path, rooms: Path, base: Path, tmp_path: Path, how: signal.Signals
+    whole: Path, rooms: Path, base: Path, way: Way, tmp_path: Path, how: signal.Signals
 ) -> None:
     """Killed after a step that no checkpoint holds; what a person typed is typed again. A gentle stop saves first."""
     run = tmp_path / "run"
-    command = [sys.executable, "-m", "segkit", *words(rooms, base, run, checkpoint_every=4)]
+    command = [sys.executable, "-m", "segkit", *words(rooms, base, run, checkpoint_every=4, **way)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     while process.poll() is None and (not (run / "log.jsonl").exists() or len(log_lines(run)) < 5):
         time.sleep(0.002)
@@ -119,20 +130,21 @@ def launch(command: list[str], settings: str, folder: Path, **environment: str) 
 
 
 @pytest.fixture(scope="module")
-def two(rooms: Path, base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def two(rooms: Path, base: Path, way: Way, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of four steps in two processes with one photo each. Do not change it."""
     folder = tmp_path_factory.mktemp("two")
-    settings = toml(rooms, base, folder / "run", batch_size=1, steps=4, processes=2)
+    settings = toml(rooms, base, folder / "run", batch_size=1, steps=4, processes=2, cache=not way)
     launch([*TORCHRUN, "-m", "trainer"], settings, folder)
     return folder / "run"
 
 
-def test_processes_average_their_gradients(two: Path, rooms: Path, base: Path, tmp_path: Path) -> None:
+def test_processes_average_their_gradients(two: Path, rooms: Path, base: Path, way: Way, tmp_path: Path) -> None:
     """Two processes with one photo each are one process with two, to 1e-5; and they go on exactly."""
     for steps in (3, 4):
-        settings = toml(rooms, base, tmp_path / "stopped", batch_size=1, steps=steps, processes=2)
+        settings = toml(rooms, base, tmp_path / "stopped", batch_size=1, steps=steps, processes=2, cache=not way)
         launch([*TORCHRUN, "-m", "trainer"], settings, tmp_path)
-    launch([sys.executable, "-m", "trainer"], toml(rooms, base, tmp_path / "one", batch_size=2, steps=4), tmp_path)
+    settings = toml(rooms, base, tmp_path / "one", batch_size=2, steps=4, cache=not way)
+    launch([sys.executable, "-m", "trainer"], settings, tmp_path)
 
     assert same(weights_of(two), weights_of(tmp_path / "stopped"))
     assert log(two) == log(tmp_path / "stopped")
@@ -144,14 +156,14 @@ def test_processes_average_their_gradients(two: Path, rooms: Path, base: Path, t
 
 @pytest.mark.parametrize("kind", ["SHARDED_STATE_DICT", pytest.param("FULL_STATE_DICT", marks=pytest.mark.slow)])
 def test_sharded_weights_are_trained_and_gone_on_with(
-    two: Path, rooms: Path, base: Path, tmp_path: Path, kind: str
+    two: Path, rooms: Path, base: Path, way: Way, tmp_path: Path, kind: str
 ) -> None:
     """FSDP: every process holds a part of the weights. They become those of a plain run, after a stop too."""
     told = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_AUTO_WRAP_POLICY": "NO_WRAP"}
     told |= {"FSDP_STATE_DICT_TYPE": kind, "PYTHONPATH": os.pathsep.join(sys.path)}
     run = tmp_path / "stopped"
     for steps in (2, 4):
-        settings = toml(rooms, base, run, batch_size=1, steps=steps, checkpoint_every=2, processes=2)
+        settings = toml(rooms, base, run, batch_size=1, steps=steps, checkpoint_every=2, processes=2, cache=not way)
         launch([*TORCHRUN, str(Path(__file__).parent / "fsdp_on_cpu.py")], settings, tmp_path, **told)
 
     assert (run / "checkpoints" / "step-00000002" / "shards").is_dir()
