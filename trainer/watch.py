@@ -3,7 +3,8 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import mean, stdev
+
+import numpy as np
 
 from segkit.settings import TrainSettings
 from trainer.batches import Batches, still
@@ -35,11 +36,11 @@ class Look:
 
     @property
     def numbers(self) -> dict[str, float]:
-        """What was measured, by name."""
+        """What was measured, by name; what is no number is left out."""
         every = {
             "held_out_loss": self.held_out_loss, "control_gap": self.control_gap, "control_gap_error": self.gap_error
         }  # fmt: skip
-        return {name: value for name, value in every.items() if value is not None}
+        return {name: value for name, value in every.items() if value is not None and math.isfinite(value)}
 
     @property
     def looks_at_the_map(self) -> bool:
@@ -51,6 +52,8 @@ class Look:
         """What the gap means."""
         if self.control_gap is None:
             return "one map alone: whether the network looks at it cannot be told"
+        if not math.isfinite(self.control_gap):
+            return "the loss is no number"
         found = f"control gap {self.control_gap:.5f} ± {self.gap_error:.5f}"
         if self.looks_at_the_map:
             return f"the network looks at the map: {found}"
@@ -81,9 +84,10 @@ class Watch:
         gap = error = None
         if self._shuffled:
             shuffled = learner.measure(self._shuffled, self._count)
-            differences = [other - own for other, own in zip(shuffled, true, strict=True)]
-            gap, error = mean(differences), stdev(differences) / math.sqrt(len(differences))
-        return Look(mean(true) if self._held_out else None, gap, error)
+            with np.errstate(invalid="ignore"):  # a training that diverges has losses without end
+                differences = np.subtract(shuffled, true)
+                gap, error = float(differences.mean()), float(differences.std(ddof=1) / math.sqrt(self._count))
+        return Look(float(np.mean(true)) if self._held_out else None, gap, error)
 
 
 def _spread(examples: Sequence[Example]) -> list[Example]:
