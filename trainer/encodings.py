@@ -180,8 +180,7 @@ class Encodings:
         said = {_prompt_key(text): text for text in prompts}
         with progress("prompts to cache") as advance:
             self._prompts.fill([*said], lambda key: encoder.prompt(said[key]), lambda done: advance(done, len(said)))
-        room = sum(encoder.sizes(view.size[0] * view.size[1])[0] for _, view in photos)
-        with progress(f"photos to cache, {room / 1e6:,.0f} MB") as advance:
+        with progress(f"photos to cache, {size(photos, (), encoder) / 1e6:,.0f} MB") as advance:
             self._photos.fill(
                 [*seen], lambda key: encoder.photo(views.photo(*seen[key])), lambda done: advance(done, len(seen))
             )

@@ -73,8 +73,6 @@ class Milestones:
             look = self._prepared.watch.look(self._prepared.learner)
             seen, self.says = look.numbers, look.words
             said.append(look.words)
-        if due.save:
-            self._save(step, seen)
         sheet = None
         if due.draw and self._prepared.previews:
             previews = self._prepared.previews
@@ -87,6 +85,9 @@ class Milestones:
             self._journal.write(step, {**numbers, **seen}, "; ".join(said))
             if sheet:
                 self._journal.picture(step, "previews", sheet)
+        if due.save:  # after the log's line: of a step that no checkpoint holds it is dropped, and written anew
+            self._save(step, seen)
+        if self._journal:
             told = {"base": self._prepared.base, **self._facts["told"]}
             run_report.write(self._run, asdict(self._settings), told)
 

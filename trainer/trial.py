@@ -140,7 +140,7 @@ class _Trial:
         kept.fill(
             [(each.example, each.view) for each in picks], ["", *(each.text for each in picks)], encoder, self._progress
         )
-        self.photo_seconds = (time.perf_counter() - began) / len(picks)
+        self.photo_seconds = (time.perf_counter() - began) / len({(each.example, each.view) for each in picks})
         return kept
 
 
