@@ -68,8 +68,7 @@ class Learner:
             _restore(model, start)
         if not settings.sd_unlocked:
             model.unet.to(dtype=processes.dtype(accelerator))
-        if accelerator.device.type == "cuda":
-            model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if settings.compile:
             for part in parts:
                 part.compile()
@@ -113,7 +112,7 @@ class Learner:
                 if accelerator.sync_gradients:
                     accelerator.clip_grad_norm_(self._trainable(), settings.clip)
                 self._optimizer.step()
-                self._optimizer.zero_grad(set_to_none=True)
+                self._optimizer.zero_grad(set_to_none=accelerator.device.type != "cpu")  # a CPU's memory is slow to get
         if self._mean:
             self._mean.follow(self._trainable())
         rate = self._optimizer.param_groups[0]["lr"]

@@ -9,9 +9,9 @@ from segkit.commands.options import Command, require_trainer
 
 @click.command("demo", cls=Command, short_help="The whole way on rendered photos, offline.", example="segkit demo")
 @click.argument("folder", type=click.Path(path_type=Path), required=False)
-@click.option("--photos", type=click.IntRange(1, 10_000), help="How many to render.  [default: 48; with --train 1500]")
-@click.option("--train", is_flag=True, help="Train a ControlNet on small photos too, and draw with it: half an hour.")
-@click.option("--steps", type=click.IntRange(1), help="Of that training.  [default: 1900]")
+@click.option("--photos", type=click.IntRange(1, 10_000), help="How many to render.  [default: 48; with --train 2500]")
+@click.option("--train", is_flag=True, help="Train a ControlNet on small photos too, and draw: 15 to 30 minutes.")
+@click.option("--steps", type=click.IntRange(1), help="Of that training.  [default: 4500]")
 @click.pass_context
 def command(context: click.Context, folder: Path | None, photos: int | None, train: bool, steps: int | None) -> None:
     """Run the whole way in the toy world, without any network connection or download.

@@ -40,17 +40,17 @@ LOOK = Show(
 """A few photos, large enough to be looked at."""
 
 LEARN = Show(
-    photos=1500,
+    photos=2500,
     sizes=((128, 128),),
     build=BuildSettings(
-        segmenter=hub.TOY, captioner=hub.TOY, size=128, min_size=64, split="val=0.06", keep_duplicates=True
+        segmenter=hub.TOY, captioner=hub.TOY, size=128, min_size=64, split="val=0.04", keep_duplicates=True
     ),
 )
 """Many small ones, to learn from."""
 
 TRAIN = TrainSettings(
-    base=hub.TOY, controlnet="fresh", resolution=64, batch_size=16, steps=1900, learning_rate=1e-3, warmup=100,
-    schedule="cosine", ema=0.995, min_snr=5.0, prompt_dropout=0.2, checkpoint_every=500, evaluate_every=250,
+    base=hub.TOY, controlnet="fresh", resolution=64, batch_size=16, steps=4500, learning_rate=3e-3, warmup=100,
+    schedule="cosine", ema=0.995, min_snr=1.0, prompt_dropout=0.2, checkpoint_every=500, evaluate_every=250,
     preview_every=500, preview_guidance=2.0,
 )  # fmt: skip
 """How the toy ControlNet is trained."""

@@ -237,9 +237,11 @@ def write(folder: Path, network: Sequence[Any]) -> Path:
 
 
 def halve(network: Any) -> None:
-    """Bring a network, or all networks of a pipeline, to the CPU and to fp16."""
+    """Bring a network, or all networks of a pipeline, to the CPU, to fp16 and to the layout that files have."""
+    import torch
+
     for part in _parts(network):
-        part.cpu().half()
+        part.cpu().half().to(memory_format=torch.contiguous_format)
 
 
 def parameters(network: Any) -> int:

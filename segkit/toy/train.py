@@ -56,7 +56,7 @@ class Plan:
 
 
 WHOLE = Plan(
-    lessons={"segmenter": 8000, "captioner": 20000, "base": 12000},
+    lessons={"segmenter": 8000, "captioner": 20000, "base": 16000},
     scenes=500,
     seed=1,
     courses={
@@ -64,8 +64,8 @@ WHOLE = Plan(
         "segmenter: masks": (2600, 8, 2e-3),
         "captioner: sight": (3000, 32, 1e-3),
         "captioner: words": (3600, 32, 1e-3),
-        "base: pictures": (2400, 8, 2e-3),
-        "base: drawing": (4200, 16, 1e-3),
+        "base: pictures": (6000, 8, 2e-3),
+        "base: drawing": (14000, 16, 1e-3),
     },
 )
 QUICK = Plan(
