@@ -218,14 +218,14 @@ def theirs(base: Base, controlnet: Any, work: Work, accelerator: Accelerator, ch
         sample, times, noise = (torch.stack(each).to(work.device) for each in zip(*drawn, strict=True))
         with torch.no_grad():
             posterior = vae.encode(work.photos.to(work.device, work.dtype)).latent_dist
-            latents = (posterior.mean + posterior.std * sample).float() * 0.18215
+            latents = (posterior.mean + posterior.std * sample.to(work.dtype)) * 0.18215
             words = text_encoder(tokens.to(work.device))[0]
-        noisy = schedule.add_noise(latents, noise, times)
+        noisy = schedule.add_noise(latents, noise.to(work.dtype), times)
         with accelerator.autocast():
             down, middle = model(noisy, times, words, controlnet_cond=colours.to(work.device), return_dict=False)
             found = unet(
-                noisy, times, words, down_block_additional_residuals=down, mid_block_additional_residual=middle,
-                return_dict=False,
+                noisy, times, words, down_block_additional_residuals=[each.to(work.dtype) for each in down],
+                mid_block_additional_residual=middle.to(work.dtype), return_dict=False,
             )[0]  # fmt: skip
             loss = functional.mse_loss(found.float(), noise.float(), reduction="mean")
         accelerator.backward(loss)
