@@ -53,16 +53,17 @@ class Cache:
     def __init__(self, folder: Path, dtype: "torch.dtype") -> None:
         self._folder, self._dtype = folder, dtype
         self._places: dict[str, _Place] = {}
-        self._read: set[Path] = set()
+        self._read: dict[Path, int] = {}
         self._sound: set[str] = set()
         self.refresh()
 
     def refresh(self) -> None:
-        """Look for segments that were written since."""
+        """Look for what was written since: by other processes, which may still be writing."""
         for index in sorted(self._folder.glob("*.jsonl")):
-            if index not in self._read:
+            size = index.stat().st_size
+            if self._read.get(index) != size:
                 self._places |= dict(_places(index))
-                self._read.add(index)
+                self._read[index] = size
 
     def missing(self, keys: Iterable[str]) -> list[str]:
         """Return the keys that are not there, each once, in the order given."""

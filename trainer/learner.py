@@ -68,7 +68,8 @@ class Learner:
             _restore(model, start)
         if not settings.sd_unlocked:
             model.unet.to(dtype=processes.dtype(accelerator))
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if not self._sharded:  # FSDP takes contiguous weights only
+            model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if settings.compile:
             for part in parts:
                 part.compile()

@@ -65,6 +65,23 @@ def test_a_cut_or_changed_segment_is_no_lie(tmp_path: Path) -> None:
     assert Cache(tmp_path, torch.float32).missing(["a", "b"]) == ["a", "b"]
 
 
+def test_what_another_is_still_writing_is_found_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that looks while another fills sees what is there, and at its next look the rest."""
+    monkeypatch.setattr("trainer.cache.FLUSHED", 0.0)
+    reader, found = Cache(tmp_path, torch.float32), []
+
+    def make(key: str) -> torch.Tensor:
+        reader.refresh()
+        found.append(reader.missing("abc"))
+        return torch.full((10,), float(ord(key)))
+
+    Cache(tmp_path, torch.float32).fill("abc", make, ignore)
+    reader.refresh()
+
+    assert found == [["a", "b", "c"], ["b", "c"], ["c"]]
+    assert torch.equal(reader["c"], torch.full((10,), float(ord("c"))))
+
+
 _FILLING = """
 import sys, time, torch
 from pathlib import Path

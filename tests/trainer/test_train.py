@@ -126,7 +126,8 @@ def launch(command: list[str], settings: str, folder: Path, **environment: str) 
     """Train as a run.toml says, in processes of their own."""
     (folder / "run.toml").write_text(settings)
     env = os.environ | environment
-    subprocess.run([*command, str(folder / "run.toml")], check=True, capture_output=True, env=env)
+    done = subprocess.run([*command, str(folder / "run.toml")], check=False, capture_output=True, text=True, env=env)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="module")
