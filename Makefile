@@ -9,7 +9,7 @@ demo: $(INSTALLED)
 	$(BIN)/segkit demo demo
 
 test: check wheel
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: $(INSTALLED)
 	$(BIN)/ruff check

@@ -16,6 +16,14 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers and what they start share the cores
 os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="segkit-tests-hf-")
 
+LONG = ("toy/test_train.py", "trainer/test_train.py", "test_notebooks.py", "trainer/test_trial.py")
+"""Files of tests that take a minute or more."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take long, so that all workers end at about the same time."""
+    items.sort(key=lambda item: not item.path.as_posix().endswith(LONG))
+
 
 @dataclass(frozen=True)
 class Models:
