@@ -7,7 +7,8 @@
 
 Networks of Stable Diffusion 1.5's sizes with random weights: right for time and memory. Both ways get the same photos,
 maps, noise and times, and take turns; losses must be equal to float tolerance. Theirs: VAE and text encoder at every
-step, PyTorch's default AdamW. Ours: trainer.learner with the cache. CPU times are CPU seconds; on a GPU, seconds by the
+step, PyTorch's default AdamW. Ours: trainer.learner with the cache. Floor, if asked for: forward and back through
+ControlNet and UNet and nothing else, which no way can leave out. CPU times are CPU seconds; on a GPU, seconds by the
 clock with the queue empty, and the share of the card's matrix rate, measured first, that the step's arithmetic has.
 """
 
@@ -60,6 +61,7 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--option", nargs="*", default=[], help="switches of segkit train, such as compile")
     options.add_argument("--peaks", action="store_true", help="measure memory, each way in a process of its own")
+    options.add_argument("--floor", action="store_true", help="measure what no way can leave out, too")
     options.add_argument("--only", choices=WAYS, help="this way alone")
     chosen = options.parse_args()
     if chosen.device == "cpu" and not ON_CPU.items() <= os.environ.items():
@@ -91,10 +93,12 @@ def compare(chosen: argparse.Namespace, size: int, rate: float) -> None:
         if rate or chosen.only:
             words += f", peak {peaks[name]:.2f} GB"
         print(words, flush=True)
-    if len(costs) == 2:
+    if len(costs) > 1:
         worst = max(abs(a - b) / a for a, b in zip(losses["theirs"], losses["ours"], strict=True))
         assert worst < (1e-4 if chosen.precision == "fp32" else 2e-2), f"losses differ by {worst}"
         print(f"batch {size} ratio  {costs['theirs'] / costs['ours']:7.2f}; losses equal to {worst:.1e}", flush=True)
+    if "floor" in costs:
+        print(f"batch {size} at most {costs['theirs'] / costs['floor']:7.2f}, by leaving work out", flush=True)
 
 
 def measure(chosen: argparse.Namespace, size: int) -> tuple[dict[str, float], dict[str, list[float]], dict[str, float]]:
@@ -104,14 +108,17 @@ def measure(chosen: argparse.Namespace, size: int) -> tuple[dict[str, float], di
     )
     base, controlnet = full_size()
     work = Work(base, chosen.side, size, accelerator.device, chosen.precision)
-    makers = {"theirs": theirs, "ours": ours} if chosen.only is None else {chosen.only: globals()[chosen.only]}
+    makers = {"theirs": theirs, "ours": ours} | ({"floor": floor} if chosen.floor else {})
+    makers = {chosen.only: makers[chosen.only]} if chosen.only else makers
     ways = {name: make(base, deepcopy(controlnet), work, accelerator, chosen) for name, make in makers.items()}
     costs: dict[str, list[float]] = {name: [] for name in ways}
     losses: dict[str, list[float]] = {name: [] for name in ways}
     peaks = dict.fromkeys(ways, 0.0)
     for turn in range(chosen.rounds + 1):  # the first is warming up
         for name, step in ways.items():
-            if chosen.device == "cuda":
+            if chosen.device == "cpu":  # there the UNet is shared
+                base.unet.to(memory_format=torch.channels_last if name == "ours" else torch.contiguous_format)
+            else:
                 torch.cuda.reset_peak_memory_stats()
             began = clock(chosen.device)
             losses[name].append(step())
@@ -157,6 +164,7 @@ class Work:
         self.photos = torch.rand(size, 3, side, side, generator=draw) * 2 - 1
         self.labels = torch.randint(150, (size, side // 32, side // 32), generator=draw, dtype=torch.uint8)
         self.labels = self.labels.repeat_interleave(32, 1).repeat_interleave(32, 2)
+        self.colours = Paint(palette.load("ade20k"), device)(self.labels.to(device))
         self.text, self.dtype, self.device = "a room with a bed and a window on the left", dtype, device
         self.seeds = range(size)
         encoder = Encoder(base, device, dtype)
@@ -205,7 +213,6 @@ def theirs(base: Base, controlnet: Any, work: Work, accelerator: Accelerator, ch
     controlnet.requires_grad_(True).train()
     optimizer = torch.optim.AdamW(controlnet.parameters(), lr=1e-5, weight_decay=1e-2)
     model, adam = accelerator.prepare(controlnet, optimizer)
-    colours = Paint(palette.load("ade20k"))(work.labels)
     tokens = base.tokenizer(
         [work.text] * len(work.seeds), padding="max_length", max_length=77, return_tensors="pt"
     ).input_ids
@@ -224,20 +231,36 @@ def theirs(base: Base, controlnet: Any, work: Work, accelerator: Accelerator, ch
             latents = (posterior.mean + posterior.std * sample.to(work.dtype)) * 0.18215
             words = text_encoder(tokens.to(work.device))[0]
         noisy = schedule.add_noise(latents, noise.to(work.dtype), times)
-        with accelerator.autocast():
-            down, middle = model(noisy, times, words, controlnet_cond=colours.to(work.device), return_dict=False)
-            found = unet(
-                noisy, times, words, down_block_additional_residuals=[each.to(work.dtype) for each in down],
-                mid_block_additional_residual=middle.to(work.dtype), return_dict=False,
-            )[0]  # fmt: skip
-            loss = functional.mse_loss(found.float(), noise.float(), reduction="mean")
-        accelerator.backward(loss)
+        loss = there_and_back(model, unet, work, accelerator, (noisy, times, words), noise)
         accelerator.clip_grad_norm_(controlnet.parameters(), 1.0)
         adam.step()
         adam.zero_grad(set_to_none=False)
-        return float(loss.detach())
+        return loss
 
     return step
+
+
+def floor(base: Base, controlnet: Any, work: Work, accelerator: Accelerator, _: argparse.Namespace) -> Step:
+    """Return what is left of their step without VAE, text encoder and optimizer."""
+    controlnet.to(work.device).requires_grad_(True).train()
+    noise = work.moments[:, 0].float().to(work.device)
+    seen = noise.to(work.dtype), torch.full((len(noise),), 500, device=work.device), work.words.to(work.device)
+    return lambda: there_and_back(controlnet, base.unet, work, accelerator, seen, noise)
+
+
+def there_and_back(
+    controlnet: Any, unet: Any, work: Work, accelerator: Accelerator, seen: tuple[Any, Any, Any], noise: torch.Tensor
+) -> float:
+    """Go forward and back through ControlNet and UNet as train_controlnet.py does; return the loss."""
+    with accelerator.autocast():
+        down, middle = controlnet(*seen, controlnet_cond=work.colours, return_dict=False)
+        found = unet(
+            *seen, down_block_additional_residuals=[each.to(work.dtype) for each in down],
+            mid_block_additional_residual=middle.to(work.dtype), return_dict=False,
+        )[0]  # fmt: skip
+        loss = functional.mse_loss(found.float(), noise.float(), reduction="mean")
+    accelerator.backward(loss)
+    return float(loss.detach())
 
 
 def clock(device: str) -> float:
