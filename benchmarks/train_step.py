@@ -164,7 +164,8 @@ class Work:
         self.photos = torch.rand(size, 3, side, side, generator=draw) * 2 - 1
         self.labels = torch.randint(150, (size, side // 32, side // 32), generator=draw, dtype=torch.uint8)
         self.labels = self.labels.repeat_interleave(32, 1).repeat_interleave(32, 2)
-        self.colours = Paint(palette.load("ade20k"), device)(self.labels.to(device))
+        self.paint = Paint(palette.load("ade20k"), device)
+        self.colours = self.paint(self.labels.to(device))
         self.text, self.dtype, self.device = "a room with a bed and a window on the left", dtype, device
         self.seeds = range(size)
         encoder = Encoder(base, device, dtype)
@@ -184,8 +185,7 @@ def ours(base: Base, controlnet: Any, work: Work, accelerator: Accelerator, chos
     """Return segkit's step, with the cache."""
     switches: dict[str, Any] = dict.fromkeys(chosen.option, True)
     settings = TrainSettings(batch_size=len(work.seeds), resolution=chosen.side, **switches)
-    paint = Paint(palette.load("ade20k"), accelerator.device)
-    objective = Objective(base, None, paint, accelerator.device)
+    objective = Objective(base, None, work.paint, accelerator.device)
     unet = base.unet if chosen.device == "cpu" else deepcopy(base.unet)  # theirs is not channels-last, nor compiled
     learner = Learner(settings, accelerator, Steered(controlnet, unet), objective, None)
     if chosen.only:  # as in a run: what the cache stands in for leaves the memory
