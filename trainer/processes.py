@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import torch
@@ -12,6 +12,7 @@ from accelerate.utils import DistributedType, broadcast_object_list
 
 from segkit.errors import SegkitError, UsageError
 from segkit.settings import TrainSettings
+from trainer import allocator
 
 Found = TypeVar("Found")
 
@@ -45,7 +46,8 @@ def started(settings: TrainSettings) -> Iterator[Accelerator]:
                 f"--processes {settings.processes}, but {accelerator.num_processes} run. Start them with: torchrun "
                 f"--nproc-per-node {settings.processes} -m trainer run.toml"
             )
-        yield accelerator
+        with allocator.kept() if on_cpu else nullcontext():
+            yield accelerator
     finally:
         accelerator.end_training()
         AcceleratorState._reset_state(reset_partial_state=True)  # a second training in one process may differ
