@@ -2,25 +2,26 @@
 
     python benchmarks/train_step.py                               # CPU: 256 x 256 in fp32, one thread
     python benchmarks/train_step.py --side 512 --precision bf16
-    python benchmarks/train_step.py --peaks                       # memory too, each way in a process of its own
+    python benchmarks/train_step.py --together                    # both in one process, with segkit's memory settings
     python benchmarks/train_step.py --device cuda --side 512 --precision bf16 --batch 1 2 4 8 16 32
 
 Networks of Stable Diffusion 1.5's sizes with random weights: right for time and memory. Both ways get the same photos,
-maps, noise and times, and take turns; losses must be equal to float tolerance. Theirs: VAE and text encoder at every
-step, PyTorch's default AdamW. Ours: trainer.learner with the cache. Floor, if asked for: forward and back through
-ControlNet and UNet and nothing else, which no way can leave out. CPU times are CPU seconds; on a GPU, seconds by the
-clock with the queue empty, and the share of the card's matrix rate, measured first, that the step's arithmetic has.
+maps, noise and times; losses must be equal to float tolerance. Theirs: VAE and text encoder at every step, PyTorch's
+default AdamW. Ours: trainer.learner with the cache. On a CPU each way runs in processes of its own, by turns, as its
+command runs it, and times are CPU seconds, the kernel's included; on a GPU both share a process and take turns step by
+step, and times are seconds by the clock with the queue empty, beside the share of the card's matrix rate, measured
+first, that the step's arithmetic has.
 """
 
 import argparse
-import os
 import resource
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from itertools import repeat
+from multiprocessing import get_context
 from statistics import median
 from typing import Any
 
@@ -34,7 +35,7 @@ from segkit import palette
 from segkit.models import hub
 from segkit.settings import TrainSettings
 from segkit.toy import networks as toy
-from trainer import configs
+from trainer import allocator, configs
 from trainer.batches import Batch
 from trainer.encodings import Encoder
 from trainer.learner import Learner
@@ -47,8 +48,14 @@ CACHED_TERA = 2.265
 
 WAYS = ("theirs", "ours")
 
-ON_CPU = {"OMP_NUM_THREADS": "1", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
-"""Environment on a CPU, for both ways: one thread; large pages, or handing out memory takes as long as computing."""
+
+@dataclass
+class Seen:
+    """What the steps of one way cost."""
+
+    seconds: list[float] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    peak: float = 0.0
 
 
 def main() -> None:
@@ -60,21 +67,13 @@ def main() -> None:
     options.add_argument("--batch", type=int, nargs="+", default=[1])
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--option", nargs="*", default=[], help="switches of segkit train, such as compile")
-    options.add_argument("--peaks", action="store_true", help="measure memory, each way in a process of its own")
-    options.add_argument("--floor", action="store_true", help="measure what no way can leave out, too")
-    options.add_argument("--only", choices=WAYS, help="this way alone")
+    options.add_argument("--together", action="store_true", help="on a CPU too, both in one process, step by step")
     chosen = options.parse_args()
-    if chosen.device == "cpu" and not ON_CPU.items() <= os.environ.items():
-        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | ON_CPU)
     rate = matrix_rate() if chosen.device == "cuda" else 0.0
-    name = torch.cuda.get_device_name() if chosen.device == "cuda" else f"{torch.get_num_threads()} thread"
+    name = torch.cuda.get_device_name() if chosen.device == "cuda" else "1 thread"
     print(f"{name}, torch {torch.__version__}, {chosen.side} x {chosen.side}, {chosen.precision}", flush=True)
     if rate:
         print(f"matrix rate: {rate:.0f} TFLOP/s in bf16")
-    if chosen.peaks and not chosen.only:
-        for way in WAYS:
-            subprocess.run([sys.executable, __file__, *sys.argv[1:], "--only", way], check=True)
-        return
     for batch in chosen.batch:
         try:
             compare(chosen, batch, rate)
@@ -84,48 +83,69 @@ def main() -> None:
 
 
 def compare(chosen: argparse.Namespace, size: int, rate: float) -> None:
-    """Measure both ways, or one, and print what they cost."""
-    costs, losses, peaks = measure(chosen, size)
-    for name, seconds in costs.items():
+    """Measure both ways, and print what they cost."""
+    together = chosen.together or chosen.device == "cuda"
+    found = measure(chosen, size, WAYS) if together else apart(chosen, size)
+    for name, seen in found.items():
+        seconds = median(seen.seconds)
         words = f"batch {size} {name:6} {seconds:7.2f} s a step, {size / seconds:.3f} samples/s"
         if rate:
             words += f", {CACHED_TERA * (chosen.side / 512) ** 2 * size / seconds / rate:.0%} of the matrix rate"
-        if rate or chosen.only:
-            words += f", peak {peaks[name]:.2f} GB"
+        if rate or not together:
+            words += f", peak {seen.peak:.2f} GB"
         print(words, flush=True)
-    if len(costs) > 1:
-        worst = max(abs(a - b) / a for a, b in zip(losses["theirs"], losses["ours"], strict=True))
-        assert worst < (1e-4 if chosen.precision == "fp32" else 2e-2), f"losses differ by {worst}"
-        print(f"batch {size} ratio  {costs['theirs'] / costs['ours']:7.2f}; losses equal to {worst:.1e}", flush=True)
-    if "floor" in costs:
-        print(f"batch {size} at most {costs['theirs'] / costs['floor']:7.2f}, by leaving work out", flush=True)
+    usual, own = found["theirs"], found["ours"]
+    worst = max(abs(a - b) / a for a, b in zip(usual.losses, own.losses, strict=True))
+    assert worst < (1e-4 if chosen.precision == "fp32" else 2e-2), f"losses differ by {worst}"
+    ratio = median(usual.seconds) / median(own.seconds)
+    print(f"batch {size} ratio  {ratio:7.2f}; losses equal to {worst:.1e}", flush=True)
 
 
-def measure(chosen: argparse.Namespace, size: int) -> tuple[dict[str, float], dict[str, list[float]], dict[str, float]]:
-    """Take steps in turn; return by way the median cost in seconds, all losses, and the peak in GB."""
-    accelerator = Accelerator(
-        mixed_precision="no" if chosen.precision == "fp32" else chosen.precision, cpu=chosen.device == "cpu"
-    )
-    base, controlnet = full_size()
-    work = Work(base, chosen.side, size, accelerator.device, chosen.precision)
-    makers = {"theirs": theirs, "ours": ours} | ({"floor": floor} if chosen.floor else {})
-    makers = {chosen.only: makers[chosen.only]} if chosen.only else makers
-    ways = {name: make(base, deepcopy(controlnet), work, accelerator, chosen) for name, make in makers.items()}
-    costs: dict[str, list[float]] = {name: [] for name in ways}
-    losses: dict[str, list[float]] = {name: [] for name in ways}
-    peaks = dict.fromkeys(ways, 0.0)
-    for turn in range(chosen.rounds + 1):  # the first is warming up
-        for name, step in ways.items():
-            if chosen.device == "cpu":  # there the UNet is shared
-                base.unet.to(memory_format=torch.channels_last if name == "ours" else torch.contiguous_format)
-            else:
-                torch.cuda.reset_peak_memory_stats()
-            began = clock(chosen.device)
-            losses[name].append(step())
-            cost = clock(chosen.device) - began
-            costs[name] += [cost] if turn else []
-            peaks[name] = torch.cuda.max_memory_allocated() / 1e9 if chosen.device == "cuda" else peak()
-    return {name: median(seen) for name, seen in costs.items()}, losses, peaks
+def apart(chosen: argparse.Namespace, size: int) -> dict[str, Seen]:
+    """Measure both ways, by turns, each in processes of its own and with the memory settings that its command has."""
+    found = {way: Seen() for way in WAYS}
+    for way in WAYS * 2:
+        with get_context("spawn").Pool(1) as process:
+            part = process.apply(measure, (chosen, size, (way,)))[way]
+        found[way].seconds += part.seconds
+        found[way].losses += part.losses
+        found[way].peak = max(found[way].peak, part.peak)
+    return found
+
+
+def measure(chosen: argparse.Namespace, size: int, ways: Sequence[str]) -> dict[str, Seen]:
+    """Take steps of each way in turn; return by way its seconds a step, all its losses, and the peak in GB."""
+    if chosen.device == "cpu":
+        torch.set_num_threads(1)
+    with allocator.kept() if chosen.device == "cpu" and "ours" in ways else nullcontext():
+        accelerator = Accelerator(
+            mixed_precision="no" if chosen.precision == "fp32" else chosen.precision, cpu=chosen.device == "cpu"
+        )
+        base, controlnet = full_size()
+        work = Work(base, chosen.side, size, accelerator.device, chosen.precision)
+        makers, steps = {"theirs": theirs, "ours": ours}, {}
+        for name in ways:
+            copy = deepcopy if name != ways[-1] else _itself
+            own = replace(base, unet=copy(base.unet))
+            steps[name] = makers[name](own, copy(controlnet), work, accelerator, chosen)
+        if ways == ("ours",):  # as in a run: what the cache stands in for leaves the memory
+            for part in (base.vae, base.text_encoder):
+                part.to("meta")
+        found = {name: Seen() for name in ways}
+        for turn in range(chosen.rounds + 1):  # the first is warming up
+            for name, step in steps.items():
+                if chosen.device == "cuda":
+                    torch.cuda.reset_peak_memory_stats()
+                began = clock(chosen.device)
+                found[name].losses.append(step())
+                cost = clock(chosen.device) - began
+                found[name].seconds += [cost] if turn else []
+                found[name].peak = torch.cuda.max_memory_allocated() / 1e9 if chosen.device == "cuda" else peak()
+    return found
+
+
+def _itself(network: Any) -> Any:
+    return network
 
 
 def full_size() -> tuple[Base, ControlNetModel]:
@@ -186,11 +206,7 @@ def ours(base: Base, controlnet: Any, work: Work, accelerator: Accelerator, chos
     switches: dict[str, Any] = dict.fromkeys(chosen.option, True)
     settings = TrainSettings(batch_size=len(work.seeds), resolution=chosen.side, **switches)
     objective = Objective(base, None, work.paint, accelerator.device)
-    unet = base.unet if chosen.device == "cpu" else deepcopy(base.unet)  # theirs is not channels-last, nor compiled
-    learner = Learner(settings, accelerator, Steered(controlnet, unet), objective, None)
-    if chosen.only:  # as in a run: what the cache stands in for leaves the memory
-        for part in (base.vae, base.text_encoder):
-            part.to("meta")
+    learner = Learner(settings, accelerator, Steered(controlnet, base.unet), objective, None)
 
     def batches() -> Iterator[Batch]:
         for _ in repeat(None):
@@ -231,36 +247,20 @@ def theirs(base: Base, controlnet: Any, work: Work, accelerator: Accelerator, ch
             latents = (posterior.mean + posterior.std * sample.to(work.dtype)) * 0.18215
             words = text_encoder(tokens.to(work.device))[0]
         noisy = schedule.add_noise(latents, noise.to(work.dtype), times)
-        loss = there_and_back(model, unet, work, accelerator, (noisy, times, words), noise)
+        with accelerator.autocast():
+            down, middle = model(noisy, times, words, controlnet_cond=work.colours, return_dict=False)
+            found = unet(
+                noisy, times, words, down_block_additional_residuals=[each.to(work.dtype) for each in down],
+                mid_block_additional_residual=middle.to(work.dtype), return_dict=False,
+            )[0]  # fmt: skip
+            loss = functional.mse_loss(found.float(), noise.float(), reduction="mean")
+        accelerator.backward(loss)
         accelerator.clip_grad_norm_(controlnet.parameters(), 1.0)
         adam.step()
         adam.zero_grad(set_to_none=False)
-        return loss
+        return float(loss.detach())
 
     return step
-
-
-def floor(base: Base, controlnet: Any, work: Work, accelerator: Accelerator, _: argparse.Namespace) -> Step:
-    """Return what is left of their step without VAE, text encoder and optimizer."""
-    controlnet.to(work.device).requires_grad_(True).train()
-    noise = work.moments[:, 0].float().to(work.device)
-    seen = noise.to(work.dtype), torch.full((len(noise),), 500, device=work.device), work.words.to(work.device)
-    return lambda: there_and_back(controlnet, base.unet, work, accelerator, seen, noise)
-
-
-def there_and_back(
-    controlnet: Any, unet: Any, work: Work, accelerator: Accelerator, seen: tuple[Any, Any, Any], noise: torch.Tensor
-) -> float:
-    """Go forward and back through ControlNet and UNet as train_controlnet.py does; return the loss."""
-    with accelerator.autocast():
-        down, middle = controlnet(*seen, controlnet_cond=work.colours, return_dict=False)
-        found = unet(
-            *seen, down_block_additional_residuals=[each.to(work.dtype) for each in down],
-            mid_block_additional_residual=middle.to(work.dtype), return_dict=False,
-        )[0]  # fmt: skip
-        loss = functional.mse_loss(found.float(), noise.float(), reduction="mean")
-    accelerator.backward(loss)
-    return float(loss.detach())
 
 
 def clock(device: str) -> float:
