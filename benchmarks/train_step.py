@@ -123,11 +123,10 @@ def measure(chosen: argparse.Namespace, size: int, ways: Sequence[str]) -> dict[
         )
         base, controlnet = full_size()
         work = Work(base, chosen.side, size, accelerator.device, chosen.precision)
-        makers, steps = {"theirs": theirs, "ours": ours}, {}
-        for name in ways:
-            copy = deepcopy if name != ways[-1] else _itself
-            own = replace(base, unet=copy(base.unet))
-            steps[name] = makers[name](own, copy(controlnet), work, accelerator, chosen)
+        makers, networks = {"theirs": theirs, "ours": ours}, [(base, controlnet)]
+        if len(ways) > 1:
+            networks.append((replace(base, unet=deepcopy(base.unet)), deepcopy(controlnet)))
+        steps = {name: makers[name](*own, work, accelerator, chosen) for name, own in zip(ways, networks, strict=True)}
         if ways == ("ours",):  # as in a run: what the cache stands in for leaves the memory
             for part in (base.vae, base.text_encoder):
                 part.to("meta")
@@ -142,10 +141,6 @@ def measure(chosen: argparse.Namespace, size: int, ways: Sequence[str]) -> dict[
                 found[name].seconds += [cost] if turn else []
                 found[name].peak = torch.cuda.max_memory_allocated() / 1e9 if chosen.device == "cuda" else peak()
     return found
-
-
-def _itself(network: Any) -> Any:
-    return network
 
 
 def full_size() -> tuple[Base, ControlNetModel]:

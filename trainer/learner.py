@@ -119,7 +119,7 @@ class Learner:
                 if accelerator.sync_gradients:
                     accelerator.clip_grad_norm_(self._trainable(), settings.clip)
                 self._optimizer.step()
-                self._optimizer.zero_grad(set_to_none=accelerator.device.type != "cpu")  # a CPU's memory is slow to get
+                self._optimizer.zero_grad()
         if self._mean:
             self._mean.follow(self._trainable())
         rate = self._optimizer.param_groups[0]["lr"]
