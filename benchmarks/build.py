@@ -1,18 +1,24 @@
 """Photos per second of build-dataset against the loop that one would write from transformers' documentation.
 
     python benchmarks/build.py [--photos 6] [--rounds 3] [--folder full-size-models]
+    python benchmarks/build.py --device cuda --network large --batch 1 4 8 16 --photos 32
 
 Both run in this process and in turn, on the same networks (random weights, which cost the same time) and the same
 photos of 1280x960. The loop opens a photo, calls processor, model and post_process_semantic_segmentation, paints class
 by class and saves an RGB PNG. build-dataset does more: it hashes, finds duplicates, stores the photo too, and flushes
 everything to the disk. Control maps are compared pixel by pixel.
+
+With --batch, build-dataset alone, captions by BLIP base included: photos per second by batch size, and on a GPU the
+share of the time in which it is busy, as nvidia-smi samples it. The networks are loaded before the clock starts.
 """
 
 import argparse
+import json
 import statistics
+import subprocess
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +32,13 @@ from segkit.build import build_dataset
 from segkit.models import batches, device, hub
 from segkit.models.segment import NeuralSegmenter
 from segkit.models.tools import Tools
+from segkit.models.tools import load as load_tools
 from segkit.settings import BuildSettings
 from segkit.toy import networks, world
 
 SIZE = (1280, 960)
+
+SCALES = {"small": networks.SMALL, "tiny": networks.FULL, "large": networks.LARGE}
 
 
 @dataclass(frozen=True)
@@ -90,6 +99,55 @@ def compare(case: Case, rounds: int, place: Path) -> None:
     )
 
 
+def sweep(chosen: argparse.Namespace, place: Path) -> None:
+    """Build by each batch size in turn; print photos per second, and how busy the GPU is."""
+    scale = SCALES[chosen.network]
+    with hub.quiet(), torch.device(chosen.device):
+        segmenter = networks.write(place / "oneformer", networks.oneformer(palette.load("ade20k"), scale))
+        captioner = networks.write(place / "blip", networks.blip(scale=scale))
+    settings = BuildSettings(
+        segmenter=str(segmenter), captioner=str(captioner), device=chosen.device, size=960, keep_duplicates=True
+    )
+    tools = load_tools(settings)
+    photos = render(place / "photos", chosen.photos)
+    for turn, size in enumerate([chosen.batch[0], *chosen.batch]):  # the first warms up
+        drafting = replace(tools.drafting, batch=size) if tools.drafting else None
+        own = replace(tools, batch=size, drafting=drafting)
+        with Busy(chosen.device) as busy:
+            began = time.perf_counter()
+            build_dataset(photos[0].parent, place / f"built-{turn}", settings, load=lambda _, own=own: own)
+            seconds = time.perf_counter() - began
+        if turn:
+            record = {"network": chosen.network, "batch": size, "photos_per_second": len(photos) / seconds}
+            record |= {"gpu_busy": busy.share} if busy.share is not None else {}
+            words = f", GPU busy {busy.share:.0%}" if busy.share is not None else ""
+            print(f"batch {size:2}: {len(photos) / seconds:.2f} photos/s{words}", flush=True)
+            if chosen.json:
+                with chosen.json.open("a") as file:
+                    file.write(json.dumps({"benchmark": "build", **record}) + "\n")
+
+
+class Busy:
+    """Samples how busy the GPU is, ten times a second, as nvidia-smi tells; nothing on a CPU."""
+
+    COMMAND = ("nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "--loop-ms=100")
+
+    def __init__(self, device: str) -> None:
+        self.share: float | None = None
+        self._device = device
+
+    def __enter__(self) -> "Busy":
+        on_gpu = self._device.startswith("cuda")
+        self._process = subprocess.Popen(self.COMMAND, stdout=subprocess.PIPE, text=True) if on_gpu else None
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._process:
+            self._process.terminate()
+            samples = [int(line) for line in self._process.communicate()[0].split() if line.isdecimal()]
+            self.share = statistics.mean(samples) / 100 if samples else None
+
+
 def different(loop: Path, built: Path) -> str:
     """Compare the maps of both, as RGB."""
     from segkit.dataset import Dataset
@@ -119,7 +177,15 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--folder", type=Path, default=Path("full-size-models"), help="where full_size.py writes")
     options.add_argument("--only", default="", help="only cases whose name contains this")
+    options.add_argument("--batch", type=int, nargs="+", help="batch sizes to sweep, instead of the comparison")
+    options.add_argument("--device", default="cpu", help="where the sweep runs")
+    options.add_argument("--network", choices=SCALES, default="tiny", help="the sweep's OneFormer: its Swin's size")
+    options.add_argument("--json", type=Path, help="append each of the sweep's results to this file, one a line")
     chosen = options.parse_args()
+    if chosen.batch:
+        with tempfile.TemporaryDirectory() as folder:
+            sweep(chosen, Path(folder))
+        return
     write_full_size(chosen.folder)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)

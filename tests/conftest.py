@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import gpu
+
 # No test touches the network or a user's model cache; set before anything imports huggingface_hub.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MKL_CBWR"] = "AUTO,STRICT"  # as trainer/__init__.py does, which may come too late here
@@ -18,6 +20,12 @@ os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="segkit-tests-hf-")
 
 LONG = ("toy/test_train.py", "trainer/test_train.py", "test_notebooks.py", "trainer/test_trial.py")
 """Files of tests that take a minute or more."""
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip the tests marked `cuda` where there is no GPU."""
+    if item.get_closest_marker("cuda") and (reason := gpu.missing()):
+        pytest.skip(reason)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

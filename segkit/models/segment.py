@@ -236,7 +236,10 @@ def _config(source: hub.Source) -> Any:
 
 
 def _processor(source: hub.Source, config: Any) -> Any:
-    from transformers import AutoImageProcessor, AutoTokenizer, OneFormerProcessor
+    from transformers import AutoTokenizer, OneFormerProcessor
+
+    # Not from transformers itself: 5.17 gives a stand-in there that demands torchvision, even for backend="pil".
+    from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
     folder = str(source.folder)
     one_former = config.model_type == "oneformer"

@@ -5,7 +5,7 @@ Written in transformers' own folder format, they load through the code that load
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,9 @@ class Scale:
 SMALL = Scale(Swin(16, (1, 1, 1, 1), (2, 2, 2, 2), 4), 32, 20, (1, 2), (50, 200), 96, 32, 2, 64, 16, 40)
 FULL = Scale(Swin(96, (2, 2, 6, 2), (3, 6, 12, 24), 7), 256, 150, (6, 10), (50, 10), 640, 768, 12, 384, 16, 30524)
 """The sizes of shi-labs/oneformer_ade20k_swin_tiny and Salesforce/blip-image-captioning-base."""
+
+LARGE = replace(FULL, backbone=Swin(192, (2, 2, 18, 2), (6, 12, 24, 48), 12), queries=250)
+"""With the OneFormer of shi-labs/oneformer_ade20k_swin_large."""
 
 TOY = Scale(ResNet((32, 64, 96, 128), (2, 2, 2, 2)), 64, 24, (2, 3), (1, 1), 192, 128, 4, 96, 8, 0)
 """The sizes of the networks that segkit ships. BLIP's vocabulary is just the words of the toy world."""

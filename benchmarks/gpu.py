@@ -1,0 +1,273 @@
+"""Prove and measure the CUDA path: tests, training steps, builds, most important first. Run it by benchmarks/gpu.sh.
+
+Every result is written at once: a JSON line in OUTPUT/gpu.jsonl, a row in OUTPUT/gpu.md, everything printed in
+OUTPUT/gpu.log. Every part has a time limit of its own, and all share --minutes, so that a failure costs minutes only.
+The exit code is 1 where a part failed.
+"""
+
+import argparse
+import json
+import os
+import platform
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import invalidate_caches, metadata
+from pathlib import Path
+from threading import Timer
+from typing import IO, Any
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[1]
+TESTS = ("tests/trainer/test_cuda.py", "tests/models/test_cuda.py")
+VERDICT = re.compile(r"^(tests/\S+?::.+?) (PASSED|FAILED|ERROR|SKIPPED)")
+
+CARD = """
+import json, sys, torch
+known = {"python": sys.version.split()[0], "torch": torch.__version__}
+if sys.argv[1] == "cuda":
+    known |= {"card": torch.cuda.get_device_name(), "cuda": torch.version.cuda,
+              "memory_gb": torch.cuda.get_device_properties(0).total_memory / 1e9}
+    piece = torch.empty(1 << 30, dtype=torch.uint8, device="cuda")
+    seconds = []
+    for turn in range(8):
+        began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        began.record(); other = piece.clone(); ended.record(); torch.cuda.synchronize()
+        seconds.append(began.elapsed_time(ended) / 1e3)
+    known["copies_gb_per_second"] = 2 * piece.numel() / sorted(seconds)[4] / 1e9
+print("CARD " + json.dumps(known))
+"""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part. Attributes: its name, its time limit in seconds, and what to run with Python."""
+
+    name: str
+    limit: int
+    command: list[str]
+
+
+def parts(chosen: argparse.Namespace, results: Path) -> list[Part]:
+    """Return what is to be run, most important first."""
+    pytest = ["-m", "pytest", "-m", "cuda", "-vv", "-W", "default", "-p", "no:cacheprovider", "--tb=short"]
+    device = "cpu" if chosen.cpu else "cuda"
+    step = ["benchmarks/train_step.py", "--json", str(results), "--device", device]
+    build = ["benchmarks/build.py", "--json", str(results), "--device", device]
+    full = ["--side", "512", "--precision", "bf16"]
+    if chosen.cpu:
+        full = ["--toy", "--together", "--side", "64"]
+    batches = ["1", "2"] if chosen.cpu else ["1", "8"] if chosen.quick else ["1", "2", "4", "8", "16", "32"]
+    sweep = ["--network", "small", "--batch", "2", "--photos", "4"]
+    if not chosen.cpu:
+        sweep = ["--network", "large", "--batch", *(["8"] if chosen.quick else ["1", "4", "8", "16"]), "--photos", "32"]
+    compiled = [] if chosen.cpu else [
+        Part("step, compiled", 130, [*step, *full, "--option", "compile", "--way", "ours", "--batch", "8", "32"]),
+        Part("test, compiled", 110, [*pytest, "-k", "compile", TESTS[0]]),
+    ]  # fmt: skip
+    single = [*step, *full, "--way", "ours", "--batch", batches[-1]]
+    profile = [] if chosen.cpu else ["--profile"]
+    return [
+        Part("card", 40, ["-c", CARD, device]),
+        Part("train", 140, [*pytest, *([] if chosen.cpu else ["-k", "not compile"]), TESTS[0]]),
+        Part("models", 80, [*pytest, TESTS[1]]),
+        Part("step", 130, [*step, *full, "--batch", *batches, *profile]),
+        Part("build", 80, [*build, *sweep]),
+        *compiled,
+        Part("step, checkpointing", 50, [*single, "--option", "gradient_checkpointing"]),
+        Part("step, contiguous", 50, [*single, "--contiguous"]),
+    ]
+
+
+class Report:
+    """What came of it: lines, a table, a log."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.lines, self.table = folder / "gpu.jsonl", folder / "gpu.md"
+        self.log: IO[str] = (folder / "gpu.log").open("w")
+        self.lines.write_text("")
+
+    def add(self, **record: Any) -> None:
+        """Write one result at once."""
+        with self.lines.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+        self.draw()
+
+    def say(self, text: str) -> None:
+        """Print a line, and keep it."""
+        print(text, flush=True)
+        self.log.write(text + "\n")
+        self.log.flush()
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return all results so far."""
+        return [json.loads(line) for line in self.lines.read_text().splitlines()]
+
+    def draw(self) -> None:
+        """Write the table of all results so far."""
+        self.table.write_text("\n".join(tables(self.records())) + "\n")
+
+
+def tables(records: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield the lines of a page in Markdown."""
+    card = next((record for record in records if "python" in record), {})
+    yield f"## {card.get('card', platform.machine())}, torch {card.get('torch', '?')}, {time.strftime('%Y-%m-%d')}"
+    if "copies_gb_per_second" in card:
+        yield f"\n{card['memory_gb']:.0f} GB; copies {card['copies_gb_per_second']:.0f} GB/s, read and written."
+    yield from table("Tests", ("test", "outcome"), [
+        (record["test"].split("::")[1], record["outcome"]) for record in records if "test" in record
+    ])  # fmt: skip
+    yield from table("Training steps", ("way", "batch", "s a step", "samples/s", "matrix rate", "peak, GB"), [
+        (
+            " ".join([record["way"], *record["options"], *["contiguous"] * record["contiguous"]]), record["batch"],
+            f"{record['seconds_a_step']:.4f}", f"{record['samples_per_second']:.2f}",
+            f"{record['share']:.1%}" if "share" in record else "", f"{record['peak_gb']:.1f}",
+        )
+        for record in records if "seconds_a_step" in record
+    ])  # fmt: skip
+    yield from table("Ours to theirs", ("batch", "times as fast", "losses differ by"), [
+        (record["batch"], f"{record['ratio']:.2f}", f"{record['losses_differ_by']:.1e}")
+        for record in records if "ratio" in record
+    ])  # fmt: skip
+    yield from table("Largest costs of a step", ("share of the GPU's time", "kernel"), [
+        (f"{record['share_of_gpu_time']:.1%}", f"`{record['profile'][:100]}`")
+        for record in records if "profile" in record
+    ])  # fmt: skip
+    yield from table("build-dataset", ("OneFormer", "batch", "photos/s", "GPU busy"), [
+        (
+            record["network"], record["batch"], f"{record['photos_per_second']:.2f}",
+            f"{record['gpu_busy']:.0%}" if "gpu_busy" in record else "",
+        )
+        for record in records if "photos_per_second" in record
+    ])  # fmt: skip
+    yield from table("Parts", ("part", "outcome", "seconds"), [
+        (record["part"], record["outcome"], f"{record['seconds']:.0f}") for record in records if "part" in record
+    ])  # fmt: skip
+
+
+def table(title: str, heads: tuple[str, ...], rows: list[tuple[Any, ...]]) -> Iterator[str]:
+    """Yield the lines of one table; none without rows."""
+    if rows:
+        yield f"\n### {title}\n"
+        for row in (heads, ["---"] * len(heads), *rows):
+            yield "| " + " | ".join(map(str, row)) + " |"
+
+
+def run(part: Part, limit: float, environment: dict[str, str], report: Report) -> str:
+    """Run one part; return its outcome. What it prints is shown, kept, and searched for verdicts."""
+    process = subprocess.Popen(
+        [sys.executable, *part.command], cwd=ROOT, env=environment, text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    late = Timer(limit, os.killpg, (process.pid, signal.SIGKILL))
+    late.start()
+    assert process.stdout
+    for line in process.stdout:
+        text = line.rstrip("\n")
+        if text.startswith("CARD "):
+            report.add(**json.loads(text[5:]))
+            continue
+        report.say(text)
+        if verdict := VERDICT.match(text):
+            report.add(test=verdict[1], outcome=verdict[2].lower())
+    code = process.wait()
+    late.cancel()
+    return {0: "done", -signal.SIGKILL: f"stopped at its limit of {limit:.0f} s"}.get(code, f"failed, exit code {code}")
+
+
+def install(wheels: Path, site: Path) -> None:
+    """Install what this Python lacks from a folder of wheels, without a network, into a folder of its own."""
+    files = {canonicalize_name(file.name.split("-")[0]): file for file in sorted(wheels.glob("*.whl"))}
+    needed = [*requirements(), *(Requirement(name) for name in files)]  # of what was brought along too
+    sys.path.insert(0, str(site))
+    while lacking := [requirement.name for requirement in unsatisfied(needed)]:
+        found = [str(files.pop(name)) for name in dict.fromkeys(map(canonicalize_name, lacking)) if name in files]
+        if not found:
+            names = ", ".join(sorted(set(lacking)))
+            sys.exit(f"{names}: not installed. Where there is a network: benchmarks/gpu_wheels.sh {wheels}")
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-compile"]
+        subprocess.run([*command, "--upgrade", "--target", str(site), *found], check=True)
+        print(f"installed {', '.join(Path(file).name.split('-')[0] for file in found)} from {wheels}", flush=True)
+        invalidate_caches()
+
+
+def requirements() -> list[Requirement]:
+    """Return what training, building and their tests need."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        project = tomllib.load(file)["project"]
+    return [
+        *map(
+            Requirement, [*project["dependencies"], *project["optional-dependencies"]["train"], "pytest", "hypothesis"]
+        )
+    ]
+
+
+def unsatisfied(needed: list[Requirement]) -> Iterator[Requirement]:
+    """Yield the requirements, and theirs in turn, that are not installed or in a version that will not do."""
+    waiting, seen = list(needed), set()
+    while waiting:
+        requirement = waiting.pop()
+        if str(requirement) in seen or (requirement.marker and not requirement.marker.evaluate({"extra": ""})):
+            continue
+        seen.add(str(requirement))
+        try:
+            found = metadata.distribution(requirement.name)
+        except metadata.PackageNotFoundError:
+            yield requirement
+            continue
+        if not requirement.specifier.contains(found.version, prereleases=True):
+            yield requirement
+        waiting += map(Requirement, found.requires or ())
+
+
+def parse() -> argparse.Namespace:
+    """Return what was asked for."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument(
+        "--wheels", type=Path, default=ROOT / "benchmarks" / "wheels", help="what gpu_wheels.sh filled"
+    )
+    options.add_argument("--output", type=Path, default=Path("gpu-results"), help="folder of the results")
+    options.add_argument("--minutes", type=float, default=8.0, help="for all parts together")
+    options.add_argument("--only", nargs="+", default=[], help="only the parts whose names begin so")
+    options.add_argument("--quick", action="store_true", help="fewer batch sizes")
+    options.add_argument("--cpu", action="store_true", help="on the CPU, with small networks: does the script work?")
+    return options.parse_args()
+
+
+def main() -> None:
+    """Run all parts; exit with 1 where one failed."""
+    chosen = parse()
+    ends = time.monotonic() + 60 * chosen.minutes
+    report = Report(chosen.output)
+    with tempfile.TemporaryDirectory() as site:
+        install(chosen.wheels, Path(site))
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), site])}
+        if chosen.cpu:
+            environment |= {"SEGKIT_CUDA_TESTS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
+            environment.setdefault("OMP_NUM_THREADS", "1")
+        failed = False
+        for part in parts(chosen, report.lines.resolve()):
+            if chosen.only and not part.name.startswith(tuple(chosen.only)):
+                continue
+            began = time.monotonic()
+            left = ends - began
+            report.say(f"\n== {part.name}, at most {min(part.limit, left):.0f} s")
+            outcome = run(part, min(part.limit, left), environment, report) if left > 5 else "no time left"
+            report.add(part=part.name, outcome=outcome, seconds=time.monotonic() - began)
+            failed |= outcome != "done"
+    report.say("\n" + report.table.read_text())
+    report.say(f"Written: {report.table}, {report.lines}")
+    sys.exit(int(failed))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Fill a folder with the wheels that a machine with PyTorch, transformers and accelerate lacks, for benchmarks/gpu.sh:
+#
+#   benchmarks/gpu_wheels.sh [FOLDER] [PYTHON_VERSION]        # default: benchmarks/wheels, 3.12; x86-64 Linux
+#
+# Versions are those of constraints.txt. gpu.sh installs only what is missing there, and says what is missing still.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+folder=${1:-benchmarks/wheels}
+version=${2:-3.12}
+names=(
+    diffusers importlib_metadata zipp lazy-importer requests charset-normalizer urllib3 certifi idna # the training
+    click filelock tomli-w rich markdown-it-py mdurl pygments # the command line
+    pytest pluggy iniconfig hypothesis sortedcontainers # the tests
+    bitsandbytes # --optimizer adamw8bit
+)
+platforms=()
+for glibc in 2_28 2_27 2_24 2_17; do platforms+=(--platform "manylinux_${glibc}_x86_64"); done
+"${PYTHON:-python3}" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: -c constraints.txt \
+    --python-version "$version" --implementation cp "${platforms[@]}" --platform manylinux2014_x86_64 \
+    -d "$folder" "${names[@]}"
+size=$(du -sm "$folder" | cut -f1)
+echo "$folder: $(ls "$folder" | wc -l) wheels, $size MB"
+if [ "$size" -gt 60 ]; then
+    echo "More than 60 MB. Remove what the machine has already." >&2
+    exit 1
+fi

@@ -1,0 +1,20 @@
+"""Where the tests marked `cuda` run: on a GPU; on the CPU, smaller, where that is asked for so that they cannot rot."""
+
+import os
+
+ON_CPU = os.environ.get("SEGKIT_CUDA_TESTS") == "cpu"
+"""Whether to run them on the CPU; what only a GPU can show is skipped there."""
+
+DEVICE = "cpu" if ON_CPU else "cuda"
+
+
+def missing() -> str:
+    """Return why these tests cannot run here; "" where they can."""
+    import torch
+
+    return "" if ON_CPU or torch.cuda.is_available() else "no CUDA GPU"
+
+
+def only() -> str:
+    """Return why a test of what only a GPU has cannot run here; "" where it can."""
+    return "the CPU stands in for a GPU" if ON_CPU else missing()

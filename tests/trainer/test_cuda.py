@@ -1,0 +1,205 @@
+"""segkit train and generate on a GPU: what the CPU computes in fp32, to the rounding of bf16 and fp16."""
+
+import json
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from segkit import control, palette
+from tests import gpu
+from tests.conftest import Result, Segkit
+from tests.trainer.runs import log, weights_of, words
+from trainer import networks, results
+from trainer.painting import Paint
+
+pytestmark = pytest.mark.cuda
+
+STEPS = 6 if gpu.ON_CPU else 20
+RATE = 1e-4
+BF16 = 2.0**-8
+"""Half the distance of neighbouring numbers: what a single rounding may move."""
+
+OPTIONS: dict[str, Any] = {
+    "steps": STEPS, "learning_rate": RATE, "checkpoint_every": STEPS // 2, "preview_every": STEPS // 2,
+    "evaluate_every": STEPS // 2, "precision": "bf16",
+}  # fmt: skip
+
+
+def losses(run: Path) -> list[float]:
+    """Return the loss of each step."""
+    return [line["loss"] for line in log(run)]
+
+
+def require_done(done: Result) -> None:
+    """Demand that a command succeeded; what the libraries said on stderr becomes a warning."""
+    assert done.code == 0, done.err
+    if done.err:
+        warnings.warn(f"on stderr: {done.err}", stacklevel=2)
+
+
+@pytest.fixture(scope="module")
+def reference(rooms: Path, base: Path, tmp_path_factory: pytest.TempPathFactory) -> list[float]:
+    """The losses of the same steps on the CPU in fp32."""
+    from segkit.settings import TrainSettings
+    from trainer import loop
+
+    run = tmp_path_factory.mktemp("reference") / "run"
+    settings = TrainSettings(
+        base=str(base), controlnet="fresh", resolution=64, batch_size=2, steps=STEPS, learning_rate=RATE, cpu=True,
+        precision="fp32", evaluate_every=0, preview_every=0,
+    )  # fmt: skip
+    loop.train(rooms, run, settings)
+    return losses(run)
+
+
+@pytest.fixture(scope="module")
+def whole(rooms: Path, base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run in bf16, with cache, previews and looks. Do not change it."""
+    from segkit.settings import TrainSettings
+    from trainer import loop
+
+    run = tmp_path_factory.mktemp("whole") / "run"
+    settings = TrainSettings(base=str(base), controlnet="fresh", resolution=64, batch_size=2, **OPTIONS)
+    loop.train(rooms, run, settings)
+    return run
+
+
+def test_training_follows_the_cpu(whole: Path, reference: list[float]) -> None:
+    """In bf16, from the cache: every loss is the CPU's in fp32 within 2 %; no pixel off the palette stopped the run."""
+    assert losses(whole) == pytest.approx(reference, rel=2e-2)
+    if not gpu.ON_CPU:
+        assert all(line["memory_gb"] > 0 for line in log(whole))
+
+
+def test_previews_and_looks(whole: Path) -> None:
+    """Held-out maps are drawn at the start, on the way and at the end; every look measured something finite."""
+    for step in (0, STEPS // 2, STEPS):
+        folder = whole / "previews" / f"step-{step:08}"
+        pictures = [np.asarray(Image.open(path)) for path in sorted(folder.glob("*.png"))]
+        assert pictures
+        assert all(picture.std() > 1 for picture in pictures)
+    looks = [line for line in log(whole) if line["step"] % (STEPS // 2) == 0]
+    assert len(looks) == 2
+    assert all(np.isfinite([line["held_out_loss"], line["control_gap"]]).all() for line in looks)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"precision": "bf16"}, {"compile": True}, {"no_cache": True, "gradient_checkpointing": True, "ema": 0.9}],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_a_resumed_run_ends_like_one_without_a_stop(
+    rooms: Path, base: Path, tmp_path: Path, segkit: Segkit, reference: list[float], changed: dict[str, Any]
+) -> None:
+    """Half of the steps, then the others: losses and weights are those of one go within bf16's rounding."""
+    with torch.compiler.set_stance("force_eager" if gpu.ON_CPU else "default"):
+        for run, steps in (("one", STEPS), ("two", STEPS // 2), ("two", STEPS)):
+            typed = OPTIONS | {"preview_every": 0, "steps": steps} | changed
+            done = segkit(*words(rooms, base, tmp_path / run, **typed), "--json")
+            require_done(done)
+
+    assert json.loads(done.out)["resumed"] == STEPS // 2
+    assert losses(tmp_path / "one") == pytest.approx(reference, rel=2e-2)
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=BF16)
+    one, two = weights_of(tmp_path / "one"), weights_of(tmp_path / "two")
+    for name, weight in one.items():  # AdamW moves a weight by its rate at most, whichever way rounding turned it
+        torch.testing.assert_close(two[name], weight, rtol=BF16, atol=2 * RATE * STEPS // 2)
+
+
+@pytest.mark.skipif(bool(gpu.only()), reason=gpu.only() or "a GPU is here")
+def test_fp16_trains_with_a_scale(
+    rooms: Path, base: Path, tmp_path: Path, segkit: Segkit, reference: list[float]
+) -> None:
+    """Losses are scaled so that small gradients survive fp16; the scale goes into the checkpoint and comes back."""
+    for steps in (STEPS // 2, STEPS):
+        typed = OPTIONS | {"precision": "fp16", "preview_every": 0, "steps": steps}
+        done = segkit(*words(rooms, base, tmp_path / "run", **typed))
+        require_done(done)
+
+    state = json.loads((tmp_path / "run" / "checkpoints" / f"step-{STEPS:08}" / "state.json").read_text())
+    assert state["scaler"]["scale"] > 1
+    assert losses(tmp_path / "run") == pytest.approx(reference, rel=2e-2)
+    assert all(bool(weight.isfinite().all()) for weight in weights_of(tmp_path / "run").values())
+
+
+@pytest.mark.skipif(bool(gpu.only()), reason=gpu.only() or "a GPU is here")
+@pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="bitsandbytes is not installed")
+def test_adamw_in_8_bits(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit, reference: list[float]) -> None:
+    """bitsandbytes' AdamW follows PyTorch's, and a resumed run goes on from its 8-bit state."""
+    for run, steps in (("one", STEPS), ("two", STEPS // 2), ("two", STEPS)):
+        typed = OPTIONS | {"optimizer": "adamw8bit", "preview_every": 0, "steps": steps}
+        done = segkit(*words(rooms, base, tmp_path / run, **typed))
+        require_done(done)
+
+    assert losses(tmp_path / "one") == pytest.approx(reference, rel=2e-2)
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=BF16)
+
+
+@pytest.mark.skipif(bool(gpu.only()), reason=gpu.only() or "a GPU is here")
+def test_too_little_memory_is_told(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
+    """With a cap below what a step needs, one line says what to change; without it the same run goes on."""
+    typed = words(rooms, base, tmp_path / "run", batch_size=4, resolution=256, preview_every=0, steps=1)
+    torch.cuda.reset_peak_memory_stats()
+    free = words(rooms, base, tmp_path / "free", batch_size=4, resolution=256, preview_every=0, steps=1)
+    assert segkit(*free).code == 0
+    needed = torch.cuda.max_memory_allocated()
+    torch.cuda.empty_cache()
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_allocated() + needed) / 2 / total)
+    try:
+        capped = segkit(*typed)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    after = segkit(*typed)
+
+    assert (capped.code, capped.err.count("\n"), after.code) == (1, 1, 0)
+    assert "The memory is too small for this. Try --gradient-checkpointing" in capped.err
+    assert "--batch-size 2 --accumulate 2" in capped.err
+
+
+def test_the_palette_is_exact_on_the_device() -> None:
+    """Every class is painted with its colour; one changed channel of one pixel is counted."""
+    ade = palette.load("ade20k")
+    paint = Paint(ade, gpu.DEVICE)
+    labels = torch.arange(151, dtype=torch.uint8, device=gpu.DEVICE).clamp(max=150).repeat(1, 2, 1)
+    labels[labels == 150] = 255
+
+    painted = paint(labels)
+
+    expected = control.paint(labels[0].cpu().numpy(), ade).convert("RGB")
+    assert np.array_equal((painted[0].cpu() * 255).round().byte().permute(1, 2, 0).numpy(), np.asarray(expected))
+    assert int(paint.off(painted)) == 0
+    painted[0, 1, 0, 7] += 1 / 255
+    assert int(paint.off(painted)) == 1
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_equal_seeds_draw_equal_pictures(base: Path, tmp_path: Path, segkit: Segkit, precision: str) -> None:
+    """Bit by bit on the device, twice; in fp32 also what the CPU draws, to a few levels."""
+    labels = np.repeat(np.repeat(np.arange(16, dtype=np.uint8).reshape(4, 4), 32, 0), 32, 1)
+    (tmp_path / "map.png").write_bytes(control.encode(labels, palette.load("ade20k")))
+    model = networks.load_controlnet("fresh", networks.load_base(str(base)))
+    draw = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(torch.randn(weight.shape, generator=draw) * 0.1)
+    results.write_folder(tmp_path / "controlnet", model)
+    typed = ["generate", "--map", tmp_path / "map.png", "--prompt", "a room", "--base", base, "--resolution", 128]
+    typed += ["--controlnet", tmp_path / "controlnet", "--steps", 4, "--seed", 5]
+
+    drawn = {}
+    for name, device in (("one", gpu.DEVICE), ("two", gpu.DEVICE), ("cpu", "cpu")):
+        done = segkit(*typed, "--device", device, "--precision", precision, "-o", tmp_path / name)
+        require_done(done)
+        drawn[name] = np.asarray(Image.open(tmp_path / name / "map-5.png")).astype(int)
+
+    assert drawn["one"].std() > 1
+    assert np.array_equal(drawn["one"], drawn["two"])
+    if precision == "fp32":
+        assert abs(drawn["one"] - drawn["cpu"]).mean() < 4
