@@ -2,6 +2,8 @@
 
 import os
 
+import pytest
+
 ON_CPU = os.environ.get("SEGKIT_CUDA_TESTS") == "cpu"
 """Whether to run them on the CPU; what only a GPU can show is skipped there."""
 
@@ -18,3 +20,11 @@ def missing() -> str:
 def only() -> str:
     """Return why a test of what only a GPU has cannot run here; "" where it can."""
     return "the CPU stands in for a GPU" if ON_CPU else missing()
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """With `-p tests.gpu`: show a failure and what a test printed at once, for a time limit may cut off the end."""
+    if report.failed:
+        print(f"\n{report.longreprtext}", flush=True)  # noqa: T201
+    elif report.when == "call":
+        print(f"\n{report.capstdout.strip()} {report.duration:.1f} s", flush=True)  # noqa: T201

@@ -219,7 +219,7 @@ class _Artist:
 
         given = self._given
         sized = self._painted(scene, (size[0], size[1]))
-        with torch.inference_mode(), hub.quiet():
+        with torch.inference_mode(), hub.quiet(), self._device.exact():
             drawn = self._pipeline(
                 scene.prompt, sized, width=size[0], height=size[1], num_inference_steps=given.steps,
                 guidance_scale=given.guidance, negative_prompt=given.negative or None,

@@ -1,5 +1,7 @@
 """What is minimised: the steered base's error in predicting the noise (or the velocity) of a diffused photo."""
 
+from contextlib import nullcontext
+
 import torch
 from diffusers import ControlNetModel, DDPMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
@@ -50,14 +52,17 @@ class Steered(nn.Module):
         down, middle = self.controlnet(latents, times, words, controlnet_cond=control, return_dict=False)
         if self.only_mid:
             down = [torch.zeros_like(each) for each in down]
-        prediction: Tensor = self.unet(
-            latents,
-            times,
-            words,
-            down_block_additional_residuals=down,
-            mid_block_additional_residual=middle,
-            return_dict=False,
-        )[0]
+        dtype = self.unet.dtype
+        # A frozen UNet of 16 bits needs no autocast, which would copy to fp32 and back around every normalisation.
+        with nullcontext() if dtype == torch.float32 else torch.autocast(latents.device.type, enabled=False):
+            prediction: Tensor = self.unet(
+                latents.to(dtype),
+                times,
+                words.to(dtype),
+                down_block_additional_residuals=[each.to(dtype) for each in down],
+                mid_block_additional_residual=middle.to(dtype),
+                return_dict=False,
+            )[0]
         return prediction
 
 

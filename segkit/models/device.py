@@ -1,6 +1,7 @@
 """Where a network runs, and in which precision."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,9 +29,22 @@ class Device:
         import torch
 
         if self.precision == "fp32":
-            return nullcontext()
+            return self.exact()
         kind = self.name.split(":")[0]
         return torch.autocast(kind, torch.bfloat16 if self.precision == "bf16" else torch.float16)
+
+    @contextmanager
+    def exact(self) -> Iterator[None]:
+        """Let fp32 mean fp32 on a GPU: PyTorch's convolutions would multiply in TF32, which has 10 bits."""
+        import torch
+
+        before = torch.backends.cudnn.allow_tf32
+        if self.precision == "fp32":
+            torch.backends.cudnn.allow_tf32 = False
+        try:
+            yield
+        finally:
+            torch.backends.cudnn.allow_tf32 = before
 
 
 def choose(name: str = "auto", precision: Precision = "auto") -> Device:

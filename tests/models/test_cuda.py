@@ -23,11 +23,11 @@ pytestmark = pytest.mark.cuda
 ADE = palette.load("ade20k")
 SCALE = networks.SMALL if gpu.ON_CPU else networks.FULL
 SIZE = (320, 240) if gpu.ON_CPU else (640, 480)
-TIE = {"fp32": 5e-3, "bf16": 1.0}
-"""By how much of a pixel's best score two classes may differ and still count as a tie. In fp32 a GPU convolves in TF32,
-of 10 bits; bf16, of 7, moves the scores of random weights too far for such a bound."""
+TIE = {"fp32": 1e-3, "bf16": 1.0}
+"""By how much of a pixel's best score two classes may differ and still count as a tie; bf16 moves the scores of random
+weights too far for such a bound."""
 
-DIFFERING = {"fp32": 2e-3, "bf16": 0.1}
+DIFFERING = {"fp32": 1e-3, "bf16": 0.1}
 """Share of pixels, at most, whose labels differ."""
 
 
@@ -35,7 +35,7 @@ DIFFERING = {"fp32": 2e-3, "bf16": 0.1}
 def _all_threads() -> Iterator[None]:
     """Let the CPU compute its reference with all its cores."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(torch.multiprocessing.cpu_count())
+    torch.set_num_threads(min(8, torch.multiprocessing.cpu_count()))
     yield
     torch.set_num_threads(threads)
 
@@ -69,7 +69,7 @@ def scores(segmenter: NeuralSegmenter, photo: Image.Image) -> torch.Tensor:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_maps_are_the_cpus_but_for_ties(
-    folders: tuple[Path, Path], photos: Path, tmp_path: Path, segkit: Segkit, precision: Any, record_property: Any
+    folders: tuple[Path, Path], photos: Path, tmp_path: Path, segkit: Segkit, precision: Any
 ) -> None:
     """build-dataset: where a label differs from the CPU's in fp32, the two classes' scores are as good as equal."""
     done = segkit(
@@ -91,8 +91,7 @@ def test_maps_are_the_cpus_but_for_ties(
         chosen = every.gather(0, torch.from_numpy(labels.astype(np.int64))[None])[0]
         differing += float((winners != torch.from_numpy(labels.astype(np.int64))).float().mean()) / len(triples)
         worst = max(worst, float(((best - chosen) / best).max()))
-    record_property("pixels that differ", f"{differing:.3%}")
-    record_property("largest gap of scores", f"{worst:.1e}")
+    print(f"{precision}: {differing:.4%} of the pixels differ, by {worst:.1e} of the best score at most")  # noqa: T201
     assert len(triples) == 4
     assert all(triple.text for triple in triples)
     assert differing <= DIFFERING[precision]

@@ -39,3 +39,14 @@ def test_autocast_sets_the_precision(precision: str, kind: torch.dtype) -> None:
         product = torch.ones(2, 2) @ torch.ones(2, 2)
 
     assert product.dtype == kind
+
+
+def test_fp32_is_not_tf32() -> None:
+    """In fp32 convolutions do not round to TF32; the caller's setting comes back, after an error too."""
+    before = torch.backends.cudnn.allow_tf32
+    with pytest.raises(KeyError), Device("cuda", "fp32").autocast():
+        assert not torch.backends.cudnn.allow_tf32
+        raise KeyError
+    assert torch.backends.cudnn.allow_tf32 == before
+    with Device("cuda", "bf16").exact():
+        assert torch.backends.cudnn.allow_tf32 == before

@@ -158,7 +158,8 @@ def test_too_little_memory_is_told(rooms: Path, base: Path, tmp_path: Path, segk
         torch.cuda.set_per_process_memory_fraction(1.0)
     after = segkit(*typed)
 
-    assert (capped.code, capped.err.count("\n"), after.code) == (1, 1, 0)
+    assert (capped.code, after.code) == (2, 0)
+    assert capped.err.count("\n") == 1
     assert "The memory is too small for this. Try --gradient-checkpointing" in capped.err
     assert "--batch-size 2 --accumulate 2" in capped.err
 
@@ -194,7 +195,8 @@ def test_equal_seeds_draw_equal_pictures(base: Path, tmp_path: Path, segkit: Seg
     typed += ["--controlnet", tmp_path / "controlnet", "--steps", 4, "--seed", 5]
 
     drawn = {}
-    for name, device in (("one", gpu.DEVICE), ("two", gpu.DEVICE), ("cpu", "cpu")):
+    places = {"one": gpu.DEVICE, "two": gpu.DEVICE} | ({"cpu": "cpu"} if precision == "fp32" else {})
+    for name, device in places.items():
         done = segkit(*typed, "--device", device, "--precision", precision, "-o", tmp_path / name)
         require_done(done)
         drawn[name] = np.asarray(Image.open(tmp_path / name / "map-5.png")).astype(int)
