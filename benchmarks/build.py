@@ -83,12 +83,10 @@ def compare(case: Case, rounds: int, place: Path) -> None:
     for number in range(rounds + 1):  # the first warms up
         loop, built = place / f"{case.name}-loop-{number}", place / f"{case.name}-built-{number}"
         loop.mkdir()
-        started = time.perf_counter()
+        began = time.perf_counter()
         documented_loop(photos, loop, processor, model)
-        between = time.perf_counter()
-        build_dataset(photos[0].parent, built, settings, load=lambda _: tools)
-        theirs.append(between - started)
-        ours.append(time.perf_counter() - between)
+        theirs.append(time.perf_counter() - began)
+        ours.append(build(photos, built, settings, tools))
     ratios = [loop / built for loop, built in zip(theirs[1:], ours[1:], strict=True)]
     print(
         f"{case.name:24} loop {len(photos) / statistics.median(theirs[1:]):6.2f} photos/s   "
@@ -112,19 +110,23 @@ def sweep(chosen: argparse.Namespace, place: Path) -> None:
     photos = render(place / "photos", chosen.photos)
     for turn, size in enumerate([chosen.batch[0], *chosen.batch]):  # the first warms up
         drafting = replace(tools.drafting, batch=size) if tools.drafting else None
-        own = replace(tools, batch=size, drafting=drafting)
         with Busy(chosen.device) as busy:
-            began = time.perf_counter()
-            build_dataset(photos[0].parent, place / f"built-{turn}", settings, load=lambda _, own=own: own)
-            seconds = time.perf_counter() - began
+            seconds = build(photos, place / f"built-{turn}", settings, replace(tools, batch=size, drafting=drafting))
         if turn:
-            record = {"network": chosen.network, "batch": size, "photos_per_second": len(photos) / seconds}
-            record |= {"gpu_busy": busy.share} if busy.share is not None else {}
-            words = f", GPU busy {busy.share:.0%}" if busy.share is not None else ""
+            words = "" if busy.share is None else f", GPU busy {busy.share:.0%}"
             print(f"batch {size:2}: {len(photos) / seconds:.2f} photos/s{words}", flush=True)
             if chosen.json:
+                record = {"benchmark": "build", "network": chosen.network, "batch": size}
+                record |= {"photos_per_second": len(photos) / seconds, "gpu_busy": busy.share}
                 with chosen.json.open("a") as file:
-                    file.write(json.dumps({"benchmark": "build", **record}) + "\n")
+                    file.write(json.dumps(record) + "\n")
+
+
+def build(photos: list[Path], output: Path, settings: BuildSettings, tools: Tools) -> float:
+    """Build a dataset with loaded networks; return the seconds."""
+    began = time.perf_counter()
+    build_dataset(photos[0].parent, output, settings, load=lambda _: tools)
+    return time.perf_counter() - began
 
 
 class Busy:

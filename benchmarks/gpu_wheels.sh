@@ -11,7 +11,7 @@ version=${2:-3.12}
 names=(
     diffusers importlib_metadata zipp lazy-importer requests charset-normalizer urllib3 certifi idna # the training
     click filelock tomli-w rich markdown-it-py mdurl pygments # the command line
-    pytest pluggy iniconfig hypothesis sortedcontainers # the tests
+    pytest pluggy iniconfig pytest-xdist execnet hypothesis sortedcontainers # the tests
     bitsandbytes # --optimizer adamw8bit
 )
 platforms=()

@@ -10,8 +10,8 @@ Networks of Stable Diffusion 1.5's sizes with random weights: right for time and
 maps, noise and times; losses must be equal to float tolerance. Theirs: VAE and text encoder at every step, PyTorch's
 default AdamW. Ours: trainer.learner with the cache. On a CPU each way runs in processes of its own, by turns, as its
 command runs it, and times are CPU seconds, the kernel's included; on a GPU both share a process and take turns, some
-steps each, and times are seconds by the clock with the queue empty, beside the share of the card's matrix rate, measured
-first, that the step's arithmetic has; the peak of memory is then that of both, unless one way is measured alone.
+steps each, and times are seconds by the clock with the queue empty, beside the share of the card's matrix rate,
+measured first, that the step's arithmetic has; the peak of memory is then that of both, unless --way names one.
 """
 
 import argparse
@@ -208,7 +208,8 @@ class Bench:
             began = clock("cuda")
             self.ways["ours"](work, 3)
             wall = clock("cuda") - began
-        kernels = [event for event in seen.key_averages() if event.device_type.name == "CUDA"]
+        events = [event for event in seen.key_averages() if event.device_type.name == "CUDA"]
+        kernels = [event for event in events if not event.key.startswith("Optimizer.")]  # a span, not a kernel
         total = sum(event.self_device_time_total for event in kernels)
         largest = sorted(kernels, key=lambda event: -event.self_device_time_total)[:5]
         lines = [f"batch {size}: the GPU is busy for {total / 1e6 / wall:.0%} of the time; its largest costs:"]

@@ -23,8 +23,10 @@ def only() -> str:
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """With `-p tests.gpu`: show a failure and what a test printed at once, for a time limit may cut off the end."""
+    """With `-p tests.gpu`: tell of every test at once, and of a failure all, for a time limit may cut off the end."""
+    if os.environ.get("PYTEST_XDIST_WORKER") or (report.when != "call" and report.passed):
+        return
+    name = report.nodeid.split("::")[-1]
+    print(f"\nVERDICT {name} {report.outcome} {report.duration:.1f} s {report.capstdout.strip()}", flush=True)  # noqa: T201
     if report.failed:
-        print(f"\n{report.longreprtext}", flush=True)  # noqa: T201
-    elif report.when == "call":
-        print(f"\n{report.capstdout.strip()} {report.duration:.1f} s", flush=True)  # noqa: T201
+        print(report.longreprtext, flush=True)  # noqa: T201

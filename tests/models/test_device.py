@@ -44,9 +44,14 @@ def test_autocast_sets_the_precision(precision: str, kind: torch.dtype) -> None:
 def test_fp32_is_not_tf32() -> None:
     """In fp32 convolutions do not round to TF32; the caller's setting comes back, after an error too."""
     before = torch.backends.cudnn.allow_tf32
-    with pytest.raises(KeyError), Device("cuda", "fp32").autocast():
-        assert not torch.backends.cudnn.allow_tf32
-        raise KeyError
+
+    def fail() -> None:
+        with Device("cuda", "fp32").autocast():
+            assert not torch.backends.cudnn.allow_tf32
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
     assert torch.backends.cudnn.allow_tf32 == before
     with Device("cuda", "bf16").exact():
         assert torch.backends.cudnn.allow_tf32 == before

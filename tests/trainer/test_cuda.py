@@ -20,14 +20,14 @@ from trainer.painting import Paint
 
 pytestmark = pytest.mark.cuda
 
-STEPS = 6 if gpu.ON_CPU else 20
+STEPS = 4 if gpu.ON_CPU else 20
 RATE = 1e-4
 BF16 = 2.0**-8
 """Half the distance of neighbouring numbers: what a single rounding may move."""
 
 OPTIONS: dict[str, Any] = {
-    "steps": STEPS, "learning_rate": RATE, "checkpoint_every": STEPS // 2, "preview_every": STEPS // 2,
-    "evaluate_every": STEPS // 2, "precision": "bf16",
+    "steps": STEPS, "learning_rate": RATE, "checkpoint_every": STEPS // 2, "preview_every": 0, "evaluate_every": 0,
+    "precision": "bf16",
 }  # fmt: skip
 
 
@@ -65,7 +65,8 @@ def whole(rooms: Path, base: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     from trainer import loop
 
     run = tmp_path_factory.mktemp("whole") / "run"
-    settings = TrainSettings(base=str(base), controlnet="fresh", resolution=64, batch_size=2, **OPTIONS)
+    options = OPTIONS | {"preview_every": STEPS // 2, "evaluate_every": STEPS // 2}
+    settings = TrainSettings(base=str(base), controlnet="fresh", resolution=64, batch_size=2, **options)
     loop.train(rooms, run, settings)
     return run
 
@@ -100,7 +101,7 @@ def test_a_resumed_run_ends_like_one_without_a_stop(
     """Half of the steps, then the others: losses and weights are those of one go within bf16's rounding."""
     with torch.compiler.set_stance("force_eager" if gpu.ON_CPU else "default"):
         for run, steps in (("one", STEPS), ("two", STEPS // 2), ("two", STEPS)):
-            typed = OPTIONS | {"preview_every": 0, "steps": steps} | changed
+            typed = OPTIONS | {"steps": steps} | changed
             done = segkit(*words(rooms, base, tmp_path / run, **typed), "--json")
             require_done(done)
 
@@ -118,7 +119,7 @@ def test_fp16_trains_with_a_scale(
 ) -> None:
     """Losses are scaled so that small gradients survive fp16; the scale goes into the checkpoint and comes back."""
     for steps in (STEPS // 2, STEPS):
-        typed = OPTIONS | {"precision": "fp16", "preview_every": 0, "steps": steps}
+        typed = OPTIONS | {"precision": "fp16", "steps": steps}
         done = segkit(*words(rooms, base, tmp_path / "run", **typed))
         require_done(done)
 
@@ -131,9 +132,9 @@ def test_fp16_trains_with_a_scale(
 @pytest.mark.skipif(bool(gpu.only()), reason=gpu.only() or "a GPU is here")
 @pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="bitsandbytes is not installed")
 def test_adamw_in_8_bits(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit, reference: list[float]) -> None:
-    """bitsandbytes' AdamW follows PyTorch's, and a resumed run goes on from its 8-bit state."""
+    """AdamW of bitsandbytes follows PyTorch's, and a resumed run goes on from its 8-bit state."""
     for run, steps in (("one", STEPS), ("two", STEPS // 2), ("two", STEPS)):
-        typed = OPTIONS | {"optimizer": "adamw8bit", "preview_every": 0, "steps": steps}
+        typed = OPTIONS | {"optimizer": "adamw8bit", "steps": steps}
         done = segkit(*words(rooms, base, tmp_path / run, **typed))
         require_done(done)
 
