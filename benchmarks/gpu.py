@@ -245,7 +245,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as site:
         install(chosen.wheels, Path(site))
         threads = "1" if chosen.cpu else "4"  # small networks on many cores only wait for one another
-        environment = {"OMP_NUM_THREADS": threads} | os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), site])}
+        own = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+        environment = {"OMP_NUM_THREADS": threads} | own | {"PYTHONPATH": os.pathsep.join([str(ROOT), site])}
         if chosen.cpu:
             environment |= {"SEGKIT_CUDA_TESTS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
         failed = False

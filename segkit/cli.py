@@ -1,34 +1,43 @@
 """The command line: the commands in the order of the work, and errors as one line each."""
 
 import sys
+from importlib import import_module
 
 import click
 
 from segkit import __version__
-from segkit.commands import (
-    build_dataset,
-    caption,
-    check,
-    check_palette,
-    demo,
-    export,
-    generate,
-    inspect_file,
-    snap,
-    train,
-)
 from segkit.errors import SegkitError
 
+COMMANDS = {
+    "build-dataset": "build_dataset",
+    "check-palette": "check_palette",
+    "snap": "snap",
+    "caption": "caption",
+    "check": "check",
+    "train": "train",
+    "generate": "generate",
+    "export": "export",
+    "inspect": "inspect_file",
+    "demo": "demo",
+}
+"""Modules of segkit.commands by the name of their command, in the order of the work."""
 
-class _InOrder(click.Group):
-    """A group that lists its commands in the order of the work."""
+
+class _Lazy(click.Group):
+    """A group that imports a command only when it is run or listed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"segkit.commands.{COMMANDS[cmd_name]}").command
+        return command
 
 
 @click.group(
-    cls=_InOrder,
+    cls=_Lazy,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="Example: segkit demo, then segkit build-dataset photos/ -o rooms",
 )
@@ -40,8 +49,11 @@ def group() -> None:
     """
 
 
-for _module in (build_dataset, check_palette, snap, caption, check, train, generate, export, inspect_file, demo):
-    group.add_command(_module.command)
+def commands() -> dict[str, click.Command]:
+    """Return all commands by name."""
+    with click.Context(group) as context:
+        found = {name: group.get_command(context, name) for name in group.list_commands(context)}
+    return {name: command for name, command in found.items() if command}
 
 
 def main() -> None:

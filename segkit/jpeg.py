@@ -6,10 +6,14 @@ blurred at every quality.
 
 from collections.abc import Sequence
 
-from segkit.color import RGB, distance
+from segkit.color import RGB
 
 _LUMA, _CHROMA = 16, 17
 """Steps of the first coefficient at quality 50 (ITU-T T.81, tables K.1 and K.2)."""
+
+
+LOWEST = {"ade20k": 32, "coco_panoptic": 9}
+"""lowest_quality of the shipped palettes, worked out beforehand."""
 
 
 def flat(rgb: RGB, quality: int) -> RGB:
@@ -19,12 +23,22 @@ def flat(rgb: RGB, quality: int) -> RGB:
         rgb: the colour.
         quality: 1 to 100, as libjpeg and Pillow count.
     """
+    return _after(_ycc(rgb), _levels(_LUMA, quality), _levels(_CHROMA, quality))
+
+
+def _ycc(rgb: RGB) -> tuple[int, int, int]:
+    """Return luma and both chromas, 0 to 255, in JFIF 1.02's 16 bits of fraction."""
     red, green, blue = rgb
-    luma = 19595 * red + 38470 * green + 7471 * blue + 32768 >> 16  # JFIF 1.02 in 16 bits of fraction
-    cb = -11059 * red - 21709 * green + 32768 * blue + 8421375 >> 16
-    cr = 32768 * red - 27439 * green - 5329 * blue + 8421375 >> 16
-    luma = _rounded(luma, _LUMA, quality)
-    cb, cr = _rounded(cb, _CHROMA, quality) - 128, _rounded(cr, _CHROMA, quality) - 128
+    return (
+        19595 * red + 38470 * green + 7471 * blue + 32768 >> 16,
+        -11059 * red - 21709 * green + 32768 * blue + 8421375 >> 16,
+        32768 * red - 27439 * green - 5329 * blue + 8421375 >> 16,
+    )
+
+
+def _after(ycc: tuple[int, int, int], lumas: Sequence[int], chromas: Sequence[int]) -> RGB:
+    """Return the colour of an area whose levels were rounded as the tables say."""
+    luma, cb, cr = lumas[ycc[0]], chromas[ycc[1]] - 128, chromas[ycc[2]] - 128
     return (
         _clamped(luma + (91881 * cr + 32768 >> 16)),
         _clamped(luma + (-22554 * cb - 46802 * cr + 32768 >> 16)),
@@ -32,17 +46,17 @@ def flat(rgb: RGB, quality: int) -> RGB:
     )
 
 
-def _rounded(value: int, step: int, quality: int) -> int:
-    """Round a level as the quantised mean of its block."""
+def _levels(step: int, quality: int) -> list[int]:
+    """Return what each level, 0 to 255, becomes as the quantised mean of its block."""
     scale = 5000 // quality if quality < 50 else 200 - 2 * quality
     step = min(255, max(1, (step * scale + 50) // 100))
-    mean = 8 * (value - 128)
-    number = (abs(mean) + step // 2) // step
-    return _clamped((step * number * (1 if mean >= 0 else -1) + 4 >> 3) + 128)
+    means = [8 * (level - 128) for level in range(256)]
+    numbers = [(abs(mean) + step // 2) // step * (1 if mean >= 0 else -1) for mean in means]
+    return [_clamped((step * number + 4 >> 3) + 128) for number in numbers]
 
 
 def _clamped(value: int) -> int:
-    return min(255, max(0, value))
+    return 0 if value < 0 else 255 if value > 255 else value
 
 
 def lowest_quality(colours: Sequence[RGB]) -> int | None:
@@ -52,13 +66,21 @@ def lowest_quality(colours: Sequence[RGB]) -> int | None:
         colours: of all classes; equal ones count as one.
     """
     distinct = list(dict.fromkeys(colours))
-    nearest = {a: min((distance(a, b) for b in distinct if a != b), default=442.0) for a in distinct}
+    # A colour that drifts less than half of the way to its nearest other stays nearest: most do.
+    nearest = {own: min((_square(own, each) for each in distinct if each != own), default=1 << 20) for own in distinct}
+    known = [(own, _ycc(own), square) for own, square in nearest.items()]
     lowest = None
     for quality in range(100, 0, -1):
-        for own in distinct:
-            after = flat(own, quality)
-            drift = distance(own, after)
-            if drift * 2 >= nearest[own] and any(distance(after, b) <= drift for b in distinct if b != own):
+        lumas, chromas = _levels(_LUMA, quality), _levels(_CHROMA, quality)
+        for own, ycc, square in known:
+            after = _after(ycc, lumas, chromas)
+            drift = _square(own, after)
+            if 4 * drift >= square and any(_square(after, each) <= drift for each in distinct if each != own):
                 return lowest
         lowest = quality
     return lowest
+
+
+def _square(a: RGB, b: RGB) -> int:
+    """Return the squared distance of two colours."""
+    return (a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2 + (a[2] - b[2]) ** 2

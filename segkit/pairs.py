@@ -1,10 +1,10 @@
 """Pairs of classes whose colours are equal or nearer than asked, inside a palette and between two."""
 
 import math
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import combinations, product
 from typing import Any
 
 from segkit import palette, perception
@@ -88,11 +88,9 @@ class Pair:
 
 def within(swatches: Sequence[Swatch], min_distance: float) -> list[Pair]:
     """Return the pairs of a table that are nearer than min_distance (RGB L2) or equal; black counts as a class."""
-    return [
-        Pair(a, b, "", _severity(a, b, b is UNLABELLED or _is_shipped(b)))
-        for a, b in combinations((*swatches, UNLABELLED), 2)
-        if _near(a.rgb, b.rgb, min_distance)
-    ]
+    every = (*swatches, UNLABELLED)
+    near = ((every[i], every[j]) for i, j in _near(every, every, min_distance) if i < j)
+    return [Pair(a, b, "", _severity(a, b, b is UNLABELLED or _is_shipped(b))) for a, b in near]
 
 
 def between(swatches: Sequence[Swatch], other: Palette, min_distance: float) -> list[Pair]:
@@ -103,7 +101,7 @@ def between(swatches: Sequence[Swatch], other: Palette, min_distance: float) -> 
     """
     own = {(word, swatch.rgb) for swatch in swatches for word in names(swatch)}
     foreign = [swatch for swatch in other if not any((word, swatch.rgb) in own for word in names(swatch))]
-    near = ((a, b) for a, b in product(swatches, foreign) if _near(a.rgb, b.rgb, min_distance))
+    near = ((swatches[i], foreign[j]) for i, j in _near(swatches, foreign, min_distance))
     return [Pair(a, b, other.name, _severity(a, b, _is_shipped(b))) for a, b in near]
 
 
@@ -117,8 +115,16 @@ def all_shipped(swatches: Sequence[Swatch]) -> bool:
     return all(map(_is_shipped, swatches))
 
 
-def _near(a: RGB, b: RGB, min_distance: float) -> bool:
-    return a == b or distance(a, b) < min_distance
+def _near(ones: Sequence[Swatch], others: Sequence[Swatch], min_distance: float) -> Iterator[tuple[int, int]]:
+    """Yield the places, in order, of colours nearer than min_distance or equal; only those of like red are compared."""
+    order = sorted(range(len(others)), key=lambda place: others[place].rgb[0])
+    reds = [others[place].rgb[0] for place in order]
+    for i, one in enumerate(ones):
+        red = one.rgb[0]
+        like = order[bisect_left(reds, red - min_distance) : bisect_right(reds, red + min_distance)]
+        for j in sorted(like):
+            if one.rgb == others[j].rgb or distance(one.rgb, others[j].rgb) < min_distance:
+                yield i, j
 
 
 def _severity(a: Swatch, b: Swatch, b_is_shipped: bool) -> Severity:

@@ -1,7 +1,5 @@
 """Palettes: which class has which colour, and which name means which class."""
 
-import hashlib
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -93,6 +91,9 @@ class Palette:
     @cached_property
     def hash(self) -> str:
         """SHA-256 over index, name and colour of every class: equal hashes, equal meaning."""
+        import hashlib  # only here: check-palette starts faster without them
+        import json
+
         rows = [[swatch.index, swatch.name, *swatch.rgb] for swatch in self.swatches]
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
@@ -133,13 +134,19 @@ def load(source: str | Path) -> Palette:
         PaletteError: an unknown name, or a table with anything wrong in it; the first finding is told.
     """
     if str(source) in SHIPPED:
-        path = folder() / f"{source}.csv"
-    else:
-        path = Path(source)
-        if not path.suffix and not path.exists():
-            raise PaletteError(
-                f"{str(source)!r} is no palette. Expected {', '.join(SHIPPED)} or a table such as my.csv."
-            )
+        return _shipped(str(source))
+    path = Path(source)
+    if not path.suffix and not path.exists():
+        raise PaletteError(f"{str(source)!r} is no palette. Expected {', '.join(SHIPPED)} or a table such as my.csv.")
+    return _read(path)
+
+
+@cache
+def _shipped(name: str) -> Palette:
+    return _read(folder() / f"{name}.csv")
+
+
+def _read(path: Path) -> Palette:
     swatches, problems = tables.read(path)
     if problems:
         more = f" And {len(problems) - 1} more: segkit check-palette {path}" if len(problems) > 1 else ""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from segkit import collisions, jpeg, palette, problem, sheets, tables
+from segkit import collisions, jpeg, palette, problem, tables
 from segkit.errors import PaletteError, UsageError
 from segkit.pairs import Pair
 from segkit.palette import Palette
@@ -15,6 +15,7 @@ from segkit.problem import Problem
 from segkit.tables import Swatch
 
 if TYPE_CHECKING:
+    from segkit import sheets
     from segkit.farthest import FreeColour
     from segkit.map_report import MapReport
 
@@ -63,7 +64,8 @@ class PaletteReport:
     @property
     def jpeg_quality(self) -> int | None:
         """The lowest JPEG quality at which areas of one colour keep their class (see jpeg.lowest_quality)."""
-        return jpeg.lowest_quality([swatch.rgb for swatch in self.swatches]) if self.swatches else None
+        known = jpeg.LOWEST.get(self.target)
+        return known or (jpeg.lowest_quality([swatch.rgb for swatch in self.swatches]) if self.swatches else None)
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain values."""
@@ -156,7 +158,7 @@ def _judged(
 
 
 def examine_sheet(
-    sheet: sheets.Address, access: sheets.Access, min_distance: float, against: Sequence[str]
+    sheet: "sheets.Address", access: "sheets.Access", min_distance: float, against: Sequence[str]
 ) -> PaletteReport:
     """Look at the palette table in a Google Sheet.
 
@@ -164,11 +166,13 @@ def examine_sheet(
         SheetError: the sheet cannot be read.
         PaletteError: it holds no palette table.
     """
+    from segkit import sheets
+
     title, rows = sheets.rows(sheet, access)
     return _judged(sheet.key, "sheet", title, tables.from_rows(rows, title), min_distance, against)
 
 
-def push(report: PaletteReport, sheet: sheets.Address, access: sheets.Access) -> int:
+def push(report: PaletteReport, sheet: "sheets.Address", access: "sheets.Access") -> int:
     """Write what was found in a sheet into it, each finding beside its row; those of the whole table stand first.
 
     Returns:
@@ -177,6 +181,8 @@ def push(report: PaletteReport, sheet: sheets.Address, access: sheets.Access) ->
     Raises:
         SheetError: it cannot be written.
     """
+    from segkit import sheets
+
     first = min((swatch.line for swatch in report.swatches), default=2)
     lines = {f"{report.palette}: {swatch.name}": swatch.line for swatch in report.swatches}
     told: dict[int, list[str]] = {}

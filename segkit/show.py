@@ -116,11 +116,14 @@ def _table(result: "PaletteReport") -> None:
 
 def _maps(result: "PaletteReport") -> None:
     console.line(f"{result.target}: a {result.kind}, {len(result.maps)} maps compared with {result.palette}.")
-    worst = sorted(result.maps, key=lambda found: -found.off_palette)[:WORST_MAPS]
-    rows = [(found.file, found.cause, found.off_palette, _classes(found.classes)) for found in worst]
-    console.table("maps, worst first", ("map", "cause", "off palette", "classes"), rows)
-    if len(result.maps) > len(worst):
-        console.line(f"... and {len(result.maps) - len(worst):,} more (--json lists all)")
+    alone = len(result.maps) == 1
+    wrong = [found for found in result.maps if found.off_palette or found.cause != "exact" or alone]
+    worst = sorted(wrong, key=lambda found: -found.off_palette)[:WORST_MAPS]
+    if worst:
+        rows = [(found.file, found.cause, found.off_palette, _classes(found.classes)) for found in worst]
+        console.table("maps, worst first", ("map", "cause", "off palette", "classes"), rows)
+    if len(wrong) > len(worst):
+        console.line(f"... and {len(wrong) - len(worst):,} more (--json lists all)")
     causes = Counter(found.cause for found in result.maps).most_common()
     console.line("Causes: " + ", ".join(f"{number:,} {cause}" for cause, number in causes) + ".")
 
@@ -187,22 +190,28 @@ def checked(result: "Checked", folder: Path, as_json: bool) -> None:
     return console.line(f"{folder}: {result.triples:,} triples, {verdict}.")
 
 
-def verdict(result: "Verdict", folder: Path, sheet: Path, page: Path) -> None:
-    """Show how right the demo's dataset is, and what comes next."""
-    console.table(
-        "captions, and what is true", ("photo", "drafted prompt", "true sentence"), result.captions[:COMPARED]
-    )
-    worst = sorted(result.maps.iou.items(), key=lambda found: found[1])
+def demonstrated(
+    result: "Outcome", summary: "Summary", maps: "PaletteReport", verdict: "Verdict", folder: Path, sheet: Path
+) -> None:
+    """Show what the demo made, how right it is, and what comes next, on one screen."""
+    off = sum(each.off_palette > 0 for each in maps.maps)
+    rate = f", {result.made / result.seconds:.1f} photos a second" if result.made and result.seconds else ""
+    console.line(f"{summary.triples:,} triples of {len(summary.classes)} classes in {result.seconds:.1f} s{rate}.")
+    console.line(f"Control maps: {f'{off:,} with pixels off' if off else 'every pixel on'} the palette. Prompts:")
+    for source, drafted, true in verdict.captions[:COMPARED]:
+        console.line(f"  {source}  {drafted}")
+        console.line(f"{'the truth: ':>{len(source) + 4}}{true}")
+    worst = sorted(verdict.maps.iou.items(), key=lambda found: found[1])
     names = ", ".join(f"{name} {share:.2f}" for name, share in worst[:3])
     console.line(
-        f"Control maps beside the truth of {result.maps.scenes} photos that the networks were not trained on: "
-        f"mIoU {result.maps.miou:.3f}, {result.maps.accuracy:.1%} of the pixels right; least right: {names}."
+        f"Maps beside the truth of {verdict.maps.scenes} photos that the networks were not trained on: "
+        f"mIoU {verdict.maps.miou:.3f}, {verdict.maps.accuracy:.1%} of the pixels right; least right: {names}."
     )
-    console.line(f"Open {page.resolve()} in a browser, or look at {sheet}: photo, control map and prompt.")
+    console.line(f"Look at {sheet}, and in a browser at {folder / '.segkit' / 'report.html'}")
     console.line("These networks know the toy world only. For your own photos:")
-    console.line("  segkit build-dataset photos/ -o my-dataset  # downloads OneFormer and BLIP where missing")
+    console.line("  segkit build-dataset photos/ -o my-dataset    # downloads OneFormer and BLIP where missing")
     console.line("  segkit check my-dataset")
-    console.line(f'  segkit caption {folder} --edit KEY "words of your own"')
+    console.line("  segkit train my-dataset -o my-run             # finetunes the ControlNet on it")
 
 
 def inspection(result: "Inspection", as_json: bool) -> None:

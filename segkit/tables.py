@@ -100,7 +100,7 @@ def from_rows(lines: Records, source: str) -> tuple[list[Swatch], list[Problem]]
     name = PurePath(source).name
     for position, (line, cells) in enumerate(lines[1:]):
         try:
-            rows.append(replace(_swatch(_aligned(cells, header), columns, position), line=line))
+            rows.append(_swatch(_aligned(cells, header), columns, position, line))
         except ValueError as error:
             place = f"{name}, line {line}"
             problems.append(Problem("unreadable-row", "error", place, f"{place}: {error}.", "Correct the cell."))
@@ -154,10 +154,11 @@ def _aligned(cells: list[str], header: list[str]) -> list[str]:
     return cells + [""] * (len(header) - len(cells))
 
 
-def _swatch(cells: list[str], columns: dict[str, int], position: int) -> Swatch:
+def _swatch(cells: list[str], columns: dict[str, int], position: int, line: int) -> Swatch:
+    texts = {column: _MASKED.sub("", " ".join(cells[place].split())) for column, place in columns.items()}
+
     def cell(column: str) -> str:
-        text = " ".join(cells[columns[column]].split()) if column in columns else ""
-        return _MASKED.sub("", text)
+        return texts.get(column, "")
 
     name = cell("name")
     if not name:
@@ -166,7 +167,8 @@ def _swatch(cells: list[str], columns: dict[str, int], position: int) -> Swatch:
         raise ValueError(f"the name {name!r} holds invisible characters")
     index = _index(cell("index")) if "index" in columns else position
     words = (word.strip() for word in cell("synonyms").split("|"))
-    return Swatch(index, name, tuple(dict.fromkeys(word for word in words if word not in ("", name))), _colour(cell))
+    synonyms = tuple(dict.fromkeys(word for word in words if word not in ("", name)))
+    return Swatch(index, name, synonyms, _colour(cell), line)
 
 
 def as_text(cell: str) -> str:

@@ -8,18 +8,32 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import gpu
 
 # No test touches the network or a user's model cache; set before anything imports huggingface_hub.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MKL_CBWR"] = "AUTO,STRICT"  # as trainer/__init__.py does, which may come too late here
-if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers and what they start share the cores
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # small networks gain nothing by more, and on busy cores they crawl
 os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="segkit-tests-hf-")
 
-LONG = ("toy/test_train.py", "trainer/test_train.py", "test_notebooks.py", "trainer/test_trial.py")
-"""Files of tests that take a minute or more."""
+settings.register_profile("segkit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("segkit")  # how busy the machine is decides no test
+
+LONG = (
+    "toy/test_train.py", "trainer/test_processes.py", "trainer/test_train.py", "test_gpu_script.py", "test_notebooks.py",
+    "trainer/test_previews.py", "trainer/test_cache.py", "toy/test_shipped.py", "trainer/test_refusals.py",
+    "commands/test_demo.py", "test_kills.py", "trainer/test_generate.py", "trainer/test_options.py",
+)  # fmt: skip
+"""Files of tests that take longest, in this order: two thirds of the time of all."""
+
+NUMBERS = (
+    "trainer/test_processes.py", "trainer/test_train.py", "trainer/test_cache.py", "trainer/test_previews.py",
+    "trainer/test_options.py", "trainer/test_products.py", "trainer/test_optimizers.py", "trainer/test_networks.py",
+    "trainer/test_weights.py", "trainer/test_generate.py", "models/test_argmax.py", "models/test_segment.py",
+)  # fmt: skip
+"""Files of tests that compare what networks compute."""
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -29,8 +43,18 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take long, so that all workers end at about the same time."""
-    items.sort(key=lambda item: not item.path.as_posix().endswith(LONG))
+    """Mark tests by their files, and begin with those that take longest, so that all workers end at about one time."""
+    places = {name: place for place, name in enumerate(LONG)}
+
+    def place(item: pytest.Item) -> int:
+        return next((places[name] for name in LONG if item.path.as_posix().endswith(f"/tests/{name}")), len(LONG))
+
+    for item in items:
+        if place(item) < len(LONG):
+            item.add_marker("long")
+        if item.path.as_posix().endswith(tuple(f"/tests/{name}" for name in NUMBERS)):
+            item.add_marker("numbers")
+    items.sort(key=place)
 
 
 @dataclass(frozen=True)

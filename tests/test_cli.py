@@ -10,7 +10,7 @@ import pytest
 from segkit import cli
 from tests.conftest import Segkit
 
-COMMANDS = sorted(cli.group.commands)
+COMMANDS = cli.commands()
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -25,7 +25,7 @@ def test_every_command_shows_an_example_in_its_help(segkit: Segkit, name: str) -
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_is_explained(name: str) -> None:
     """No option of any command lacks its help text."""
-    options = [param for param in cli.group.commands[name].params if isinstance(param, click.Option)]
+    options = [param for param in COMMANDS[name].params if isinstance(param, click.Option)]
 
     assert [option.name for option in options if not option.help] == []
 

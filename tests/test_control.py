@@ -60,7 +60,7 @@ def labels_of(table: Palette) -> st.SearchStrategy[Labels]:
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_painted_labels_read_back_for_every_palette(data: st.DataObject) -> None:
     """Paint, save, open and read gives the same labels, even where classes share colours or are black."""
     table = data.draw(palettes())
@@ -73,7 +73,7 @@ def test_painted_labels_read_back_for_every_palette(data: st.DataObject) -> None
 
 
 @given(st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_colours_read_back_where_each_is_one_class(data: st.DataObject) -> None:
     """Labels survive even as a plain RGB picture when no two classes share a colour and none is black."""
     table = data.draw(palettes(unique=True))
@@ -222,7 +222,7 @@ def test_pixels_are_counted_by_label() -> None:
 
 
 @given(st.data(), st.floats(0, 0.99))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_shares_and_unlabelled_pixels_add_up(data: st.DataObject, min_confidence: float) -> None:
     """Shares plus the unlabelled share are 1; unsure pixels are unlabelled, sure ones untouched; largest first."""
     labels = data.draw(labels_of(ADE))

@@ -28,7 +28,7 @@ def by_trying_all(taken: list[RGB]) -> tuple[RGB, float]:
     return (place >> 16, place >> 8 & 255, place & 255), float(np.sqrt(squares.max()))
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(COLOURS)
 def test_no_colour_is_farther(taken: list[RGB]) -> None:
     """The answer is the first of all best, as trying each of the 2^24 colours finds it."""

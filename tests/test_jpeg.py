@@ -50,3 +50,9 @@ def test_neighbours_that_no_quality_keeps_apart_are_told() -> None:
     """Colours one step apart are lost at 100 already; a single colour survives everything."""
     assert jpeg.lowest_quality([(1, 9, 90), (1, 9, 91)]) is None
     assert jpeg.lowest_quality([(9, 9, 90), (9, 9, 90)]) == 1
+
+
+@pytest.mark.parametrize("name", palette.SHIPPED)
+def test_what_was_worked_out_beforehand_is_right(name: str) -> None:
+    """For every shipped palette."""
+    assert jpeg.LOWEST[name] == jpeg.lowest_quality([swatch.rgb for swatch in palette.load(name)])

@@ -1,10 +1,13 @@
 """Kill -9 and full disks in the middle of a build: the next run ends as if nothing had been.
 
-Run as a program (`python -m tests.test_kills PHOTOS OUT`), this file is the build that is killed.
+Run as a program (`python -m tests.test_kills PHOTOS OUT [N]`), this file is the build that is killed; before it writes
+its N-th file, it kills itself.
 """
 
+import os
 import random
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -14,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from segkit import captions
+from segkit import captions, storage
 from segkit.dataset import Dataset
 from segkit.errors import SegkitError
 from segkit.models.tools import Drafting
@@ -26,8 +29,16 @@ KILLS = 20
 ROOT = Path(__file__).parents[1]
 
 
-def main(photos: Path, out: Path) -> int:
+def main(photos: Path, out: Path, last: int = 0) -> int:
     """Build, and end as the command line does."""
+    count, write = iter(range(1, 1000)), storage.write
+
+    def written(path: Path, data: bytes) -> None:
+        if next(count) == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+        write(path, data)
+
+    storage.write = written
     try:
         build(photos, out)
     except SegkitError as error:
@@ -43,14 +54,14 @@ def run(photos: Path, out: Path, file_size: int | None = None) -> subprocess.Com
     return subprocess.run(command, capture_output=True, text=True, preexec_fn=limit, cwd=ROOT, check=False)
 
 
-def kill_after(seconds: float, photos: Path, out: Path) -> bool:
-    """Start a build, kill it so long after its first trace, and tell whether it was still at work."""
+def kill_after(seconds: float, photos: Path, out: Path) -> None:
+    """Start a build, and kill it so long after its first trace, if it is still at work then."""
     process = subprocess.Popen([sys.executable, "-m", "tests.test_kills", str(photos), str(out)], cwd=ROOT)
     while not out.exists() and process.poll() is None:
         time.sleep(0.001)
     time.sleep(seconds)
     process.kill()
-    return process.wait() != 0
+    process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -99,9 +110,21 @@ def test_a_killed_build_ends_like_an_uninterrupted_one(
     assert contents(out) == whole
 
 
-def test_most_kills_hit_a_build_at_work(photos: Path, tmp_path: Path) -> None:
-    """The kills above are no empty ceremony: a kill in the middle of their span leaves work to do."""
-    assert kill_after(0.02, photos, tmp_path / "out")
+@pytest.mark.parametrize("last", [1, 2, 9, 28])
+def test_a_build_killed_at_a_write_ends_like_an_uninterrupted_one(
+    photos: Path, whole: dict[str, bytes], tmp_path: Path, last: int
+) -> None:
+    """Killed for certain while there is work to do, before a file of the dataset's own, a photo, a map."""
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "tests.test_kills", str(photos), str(out), str(last)]
+
+    killed = subprocess.run(command, cwd=ROOT, check=False)
+    left = contents(out)
+    build(photos, out)
+
+    assert killed.returncode == -signal.SIGKILL
+    assert left != whole
+    assert contents(out) == whole
 
 
 def test_a_full_disk_is_one_line_and_nothing_half_written(
@@ -176,4 +199,4 @@ def test_a_redo_of_drafts_that_was_killed_ends_like_an_uninterrupted_one(
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))
+    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:])))

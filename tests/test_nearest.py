@@ -19,7 +19,7 @@ def by_trying_all(picture: NDArray[np.uint8], colours: list[RGB]) -> NDArray[np.
     return np.asarray((apart**2).sum(2).argmin(1))
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(COLOURS, st.integers(0, 1000))
 def test_no_colour_is_nearer(colours: list[RGB], seed: int) -> None:
     """For random pixels and those next to the colours themselves; of equally near ones the first."""

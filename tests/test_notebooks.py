@@ -26,8 +26,8 @@ def run(path: Path, folder: Path) -> Any:
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_and_shows_pictures(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No cell fails or warns, and there is something to look at. Its training is cut short."""
-    monkeypatch.setenv("SEGKIT_PHOTOS", "40")
-    monkeypatch.setenv("SEGKIT_STEPS", "8")
+    monkeypatch.setenv("SEGKIT_PHOTOS", "24")
+    monkeypatch.setenv("SEGKIT_STEPS", "4")
 
     notebook = run(path, tmp_path)
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pillow_heif
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -303,7 +303,6 @@ print(photo.image.size, photo.geometry.source_width)
     assert ended.stdout.strip() == "(1024, 512) 20000", ended.stderr
 
 
-@settings(deadline=None)
 @given(st.integers(8, 700), st.integers(8, 700), st.integers(1, 40))
 def test_fitting_keeps_the_aspect_and_never_enlarges(width: int, height: int, eighths: int) -> None:
     """Scaled down by one factor, rounded to whole pixels, cropped around the centre by less than 8: all on record."""
@@ -327,7 +326,6 @@ def test_fitting_keeps_the_aspect_and_never_enlarges(width: int, height: int, ei
     assert min(geometry.resized_width, geometry.resized_height) <= size
 
 
-@settings(deadline=None)
 @given(st.integers(8, 200), st.integers(8, 200), st.integers(1, 20))
 def test_the_crop_is_where_the_record_says(width: int, height: int, eighths: int) -> None:
     """The stored picture is the resized one from (crop_left, crop_top) on."""

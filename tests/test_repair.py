@@ -59,7 +59,7 @@ def test_white_outlines_are_dissolved(draw: Callable[[Labels], Image.Image]) -> 
     assert wrong(found, truth) <= 1
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(0, 1000), st.integers(1, 12), st.integers(50, 200))
 def test_an_undamaged_map_of_solid_regions_stays(seed: int, number: int, size: int) -> None:
     """Where every region is solid, only pixels in hair-thin corners may be taken for damage."""

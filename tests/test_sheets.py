@@ -141,9 +141,13 @@ def test_findings_name_the_row(held: Sheets, segkit: Segkit) -> None:
     ("status", "told"),
     [(401, "not shared"), (403, "may not read it"), (404, "no such sheet"), (429, "Wait a minute"), (500, "later")],
 )
-def test_refusals_are_one_line(held: Sheets, segkit: Segkit, words: list[str], status: int, told: str) -> None:
-    """What the service refuses is told with what to do, and nothing is kept on trying."""
+def test_refusals_are_one_line(
+    held: Sheets, segkit: Segkit, monkeypatch: pytest.MonkeyPatch, words: list[str], status: int, told: str
+) -> None:
+    """What the service refuses is told with what to do, and nothing is kept on trying; each wait is twice as long."""
     held.answers = [(status, "0")] * 20
+    waits: list[float] = []
+    monkeypatch.setattr("urllib3.util.retry.time.sleep", waits.append)  # nobody has to sit through them
 
     done = segkit("check-palette", URL, *words)
 
@@ -151,6 +155,7 @@ def test_refusals_are_one_line(held: Sheets, segkit: Segkit, words: list[str], s
     assert told in done.err
     assert len(done.err.strip().splitlines()) == 1
     assert len(held.asked) <= 1 + sheets.RETRIES
+    assert [seconds for seconds in waits if seconds] == ([2.0, 4.0] if status >= 429 else [])
 
 
 @pytest.mark.parametrize("words", [[], ["--api-key", "k"]])
@@ -165,7 +170,7 @@ def test_what_is_asked_to_come_later_comes_later(held: Sheets, segkit: Segkit, w
 def test_a_silent_service_is_not_waited_for(held: Sheets, monkeypatch: pytest.MonkeyPatch, access: Access) -> None:
     """Nor is one that is not there."""
     monkeypatch.setattr(sheets, "TIMEOUT", 0.2)
-    held.delay = 1
+    held.delay = 5
 
     with pytest.raises(SheetError, match=r"did not answer within 0\.2 seconds"):
         sheets.rows(Address(KEY), access)

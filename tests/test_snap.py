@@ -19,7 +19,7 @@ def share_wrong(result: snap.Snapped, truth: Labels) -> float:
     return float((result.labels != truth).mean())
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 10_000), st.integers(1, 40), st.sampled_from([ADE, COCO]))
 def test_an_exact_map_is_kept(seed: int, number: int, table: palette.Palette) -> None:
     """Indexed or in RGB, every pixel keeps its class, by its own palette."""

@@ -67,19 +67,23 @@ def command(
     itself is looked at. --suggest gives the colours farthest from ADE20K, COCO, black, white, the table's and one
     another, exact over all 2^24. Exit code 0: clean; 1: findings; 2: unusable.
     """
-    from segkit import console, palette_report, sheets, show
+    from segkit import console, palette_report, show
     from segkit.errors import UsageError
 
     if (extend is None) != (not names):
         raise UsageError("--extend and --add go together: segkit check-palette --extend mine.csv --add 'solar panel'.")
-    sheet = sheets.find(target or "", worksheet)
+    sheet = None
+    if target:
+        from segkit import sheets
+
+        sheet = sheets.find(target, worksheet)
     if push and not sheet:
         raise UsageError("--push writes to a Google Sheet. Give its URL or id, and --credentials FILE.")
     if page:
         palette_report.free(page, "--html", ".html")
     others = [name.strip() for name in against.split(",") if name.strip()]
-    access = sheets.Access.of(credentials, api_key)
     if sheet:
+        access = sheets.Access.of(credentials, api_key)
         result = palette_report.examine_sheet(sheet, access, min_distance, others)
     else:
         result = palette_report.examine(target, min_distance, console.progress, others, palette)

@@ -41,14 +41,13 @@ def command(context: click.Context, folder: Path | None, photos: int | None, tra
             folder / "photos", output, how.build, lambda outcome: advance(outcome.done, outcome.found)
         )
     dataset = Dataset.open(output)
-    page = report.write(dataset)
-    show.outcome(result, summary.summarise(dataset), output, page, as_json=False)
-    show.palette(palette_report.examine(str(output)), as_json=False)
-    checked = checks.check(dataset)
-    show.checked(checked, output, as_json=False)
+    report.write(dataset)
+    checked, maps = checks.check(dataset), palette_report.examine(str(output))
+    if checked.problems:
+        show.checked(checked, output, as_json=False)
     sheet = folder / "contact-sheet.png"
     contact_sheet.write(dataset, sheet)
-    show.verdict(demo.judge(dataset, truths), output, sheet, page)
+    show.demonstrated(result, summary.summarise(dataset), maps, demo.judge(dataset, truths), output, sheet)
     if train and not checked.failed:
         _train(folder, steps)
     context.exit(int(checked.failed))

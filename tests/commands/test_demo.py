@@ -26,9 +26,10 @@ def test_the_demo_measures_its_own_maps(shown: Result) -> None:
 
 
 def test_the_demo_shows_captions_pictures_and_what_comes_next(shown: Result, tmp_path: Path) -> None:
-    """Three drafts stand beside the true sentences; the sheet and the page are there; the next commands are named."""
-    assert len(re.findall(r"(room|street) 00\d\.jpg", shown.out)) >= 3
-    assert "segkit build-dataset photos/" in shown.out
+    """Three drafts over the true sentences; sheet and page are there; three commands to try next; all on one screen."""
+    assert len(re.findall(r"(room|street) 00\d\.jpg .*\n +the truth: ", shown.out)) == 3
+    assert [line.split()[1] for line in shown.out.splitlines()[-3:]] == ["build-dataset", "check", "train"]
+    assert sum(-(-len(line) // 80) for line in shown.out.splitlines()) <= 24
     assert (tmp_path / "demo" / "dataset" / ".segkit" / "report.html").is_file()
     with Image.open(tmp_path / "demo" / "contact-sheet.png") as sheet:
         sheet.load()
@@ -40,7 +41,8 @@ def test_a_second_demo_makes_nothing_anew(segkit: Segkit, shown: Result, tmp_pat
     again = segkit("demo", tmp_path / "demo", "--photos", "8")
 
     assert again.code == 0
-    assert "8 triples, no problem" in again.out
+    assert "8 triples of " in again.out
+    assert "every pixel on the palette" in again.out
     figures = [line for line in shown.out.splitlines() if "mIoU" in line]
     assert figures == [line for line in again.out.splitlines() if "mIoU" in line]
 

@@ -29,7 +29,7 @@ def reference(scores: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     return scaled.argmax(0), scaled.amax(0)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     seed=st.integers(0, 10**6),
     shape=st.tuples(st.integers(1, 40), SIDES, SIDES),

@@ -1,9 +1,5 @@
-"""What accelerate launch starts with an FSDP config, on CPUs: accelerate takes FSDP for GPUs only, torch does not.
+"""What accelerate launch does with an FSDP config, on CPUs: accelerate takes FSDP for GPUs only, torch does not."""
 
-Type: FSDP's settings in the environment, as accelerate launch puts them there, and torchrun ... fsdp_on_cpu.py run.toml
-"""
-
-import runpy
 from typing import Any
 
 from accelerate.state import AcceleratorState
@@ -19,6 +15,6 @@ def _begin_sharded(self: Any, *arguments: Any, **named: Any) -> None:
     self.distributed_type, self.fsdp_plugin = DistributedType.FSDP, _plugin[0]
 
 
-if __name__ == "__main__":
+def install() -> None:
+    """Let accelerate shard in this process, by the settings that accelerate launch puts into the environment."""
     AcceleratorState.__init__ = _begin_sharded
-    runpy.run_module("trainer", run_name="__main__", alter_sys=True)

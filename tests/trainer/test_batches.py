@@ -40,7 +40,7 @@ def pictures(batch: Any) -> tuple[Any, Any]:
     return photos, (Paint(ADE)(batch.controls) * 255).round().byte().permute(0, 2, 3, 1).numpy()
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.integers(100, 400), st.integers(100, 400), st.integers(1, 2), st.sampled_from([64, 128, 192]),
     st.integers(0, 1000),

@@ -20,7 +20,7 @@ from trainer.painting import Paint
 
 pytestmark = pytest.mark.cuda
 
-STEPS = 4 if gpu.ON_CPU else 20
+STEPS = 2 if gpu.ON_CPU else 20
 RATE = 1e-4
 BF16 = 2.0**-8
 """Half the distance of neighbouring numbers: what a single rounding may move."""

@@ -12,24 +12,18 @@ from PIL import Image
 
 from segkit.models import hub
 from tests.conftest import Segkit
-from tests.trainer.runs import log, same, weights_of, words
+from tests.trainer.runs import log, same, train, weights_of, words
 from trainer import networks, run_report, sampling
 from trainer.encodings import Decoder, Encoder
 from trainer.objective import Steered
 
-DRAWN = {"steps": 4, "checkpoint_every": 2, "evaluate_every": 1, "preview_every": 2}
+DRAWN = {"steps": 4, "checkpoint_every": 2, "evaluate_every": 2, "preview_every": 2}
 
 
 @pytest.fixture(scope="module")
 def drawn(rooms: Path, base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of four steps with pictures and looks. Do not change it."""
-    import subprocess
-    import sys
-
-    run = tmp_path_factory.mktemp("drawn") / "run"
-    command = [sys.executable, "-m", "segkit", *words(rooms, base, run, **DRAWN)]
-    subprocess.run(command, check=True, capture_output=True)
-    return run
+    return train(rooms, base, tmp_path_factory.mktemp("drawn") / "run", **DRAWN)
 
 
 def pictures(run: Path) -> dict[str, str]:

@@ -38,7 +38,7 @@ def _require_equal(layer: nn.Module, given: torch.Tensor) -> None:
 class TestOneDnn:
     """Where PyTorch has oneDNN."""
 
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=30)
     @given(
         shape=st.lists(st.integers(1, 9), min_size=0, max_size=3), bias=st.booleans(), frozen=st.booleans(),
         outputs=st.integers(256, 300), inputs=st.integers(256, 300),

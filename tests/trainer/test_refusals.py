@@ -3,10 +3,8 @@
 import os
 import resource
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +13,7 @@ from safetensors.torch import load_file
 
 from segkit import dataset
 from tests.conftest import Segkit
-from tests.trainer.runs import log, log_lines, same, toml, weights_of, words
+from tests.trainer.runs import log, same, weights_of, words
 
 
 def test_a_loss_that_is_no_number_ends_the_run(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
@@ -154,8 +152,10 @@ def test_a_full_disk_leaves_the_checkpoint_before(rooms: Path, base: Path, tmp_p
 
 def test_the_newest_and_the_best_checkpoints_are_kept(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
     """As many of the newest as were asked for, and the one with the lowest loss of held-out photos."""
-    run = tmp_path / "run"
-    assert segkit(*words(rooms, base, run, steps=5, checkpoint_every=1, keep=1, learning_rate=0.05)).code == 0
+    run, looking = tmp_path / "run", {"evaluate_every": 1}
+    assert (
+        segkit(*words(rooms, base, run, steps=5, checkpoint_every=1, keep=1, learning_rate=0.05, **looking)).code == 0
+    )
     losses = {int(line["step"]): line["held_out_loss"] for line in log(run)}
     best = min(losses, key=lambda step: losses[step])
     assert best != 5, "a rate this high should not make the last step the best"
@@ -173,41 +173,8 @@ def test_too_little_memory_is_told_with_what_would_fit(
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     monkeypatch.setattr(Objective, "loss", refuse)
-    done = segkit(*words(rooms, base, tmp_path / "run", resolution=576))
+    done = segkit(*words(rooms, base, tmp_path / "run", resolution=576, no_cache=True))
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert (
         "with which a run goes on, or --batch-size 1 --accumulate 2, or --resolution 512. Checkpoints stay" in done.err
     )
-
-
-def test_two_processes_stop_together(rooms: Path, base: Path, tmp_path: Path) -> None:
-    """SIGTERM to the launcher: both leave after one step, and go on exactly."""
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "trainer"]
-    for name in ("stopped", "whole"):
-        (tmp_path / f"{name}.toml").write_text(toml(rooms, base, tmp_path / name, batch_size=1, steps=12))
-    run = tmp_path / "stopped"
-    process = subprocess.Popen([*torchrun, str(tmp_path / "stopped.toml")], stderr=subprocess.PIPE)
-    while process.poll() is None and (not (run / "log.jsonl").exists() or len(log_lines(run)) < 4):
-        time.sleep(0.01)
-    process.send_signal(signal.SIGTERM)
-    process.communicate()
-    stopped_at = len(log_lines(run))
-    saved = {int(path.name[-8:]) for path in (run / "checkpoints").iterdir()}
-
-    for name in ("stopped", "whole"):
-        subprocess.run([*torchrun, str(tmp_path / f"{name}.toml")], check=True, capture_output=True)
-
-    assert stopped_at in saved
-    assert log(run) == log(tmp_path / "whole")
-    assert same(weights_of(run), weights_of(tmp_path / "whole"))
-
-
-def test_an_error_of_one_process_ends_all(rooms: Path, base: Path, tmp_path: Path) -> None:
-    """A dataset that is not there: both end, with one line."""
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "trainer"]
-    (tmp_path / "run.toml").write_text(toml(rooms / "nothing", base, tmp_path / "run", batch_size=1))
-    done = subprocess.run(
-        [*torchrun, str(tmp_path / "run.toml")], capture_output=True, text=True, check=False, timeout=120
-    )
-    assert done.returncode != 0
-    assert done.stderr.count("no such folder") == 1

@@ -1,22 +1,29 @@
 """segkit train: small networks of the real architecture, through the command line."""
 
 import json
-import os
+import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 import torch
 from safetensors.torch import load_file
 
 from tests.conftest import Models, Segkit
-from tests.trainer.runs import log, log_lines, same, toml, weights_of, words
+from tests.trainer import stopping
+from tests.trainer.runs import log, log_lines, same, toml, train, weights_of, words
+from trainer.journal import Journal
+
+ROOT = Path(__file__).parents[2]
 
 Way = dict[str, bool]
+
+LOOKING = {"evaluate_every": 1000}
+"""Looks before the first step and at every checkpoint."""
 
 
 @pytest.fixture(scope="module", params=[{}, {"no_cache": True}], ids=["cache", "no-cache"])
@@ -28,10 +35,8 @@ def way(request: pytest.FixtureRequest) -> Way:
 
 @pytest.fixture(scope="module")
 def whole(rooms: Path, base: Path, way: Way, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of six steps without a stop, in a process of its own. Do not change it."""
-    run = tmp_path_factory.mktemp("whole") / "run"
-    subprocess.run([sys.executable, "-m", "segkit", *words(rooms, base, run, **way)], check=True, capture_output=True)
-    return run
+    """A run of six steps without a stop, with looks. Do not change it."""
+    return train(rooms, base, tmp_path_factory.mktemp("whole") / "run", **LOOKING, **way)
 
 
 def test_a_run_leaves_what_people_load(whole: Path, base: Path) -> None:
@@ -70,8 +75,8 @@ def test_a_longer_run_goes_on_exactly(
 ) -> None:
     """Three steps, then six: losses, weights and log are those of six in one go, bit by bit."""
     run = tmp_path / "run"
-    first = segkit(*words(rooms, base, run, steps=3, **way))
-    second = segkit(*words(rooms, base, run, **way), "--json")
+    first = segkit(*words(rooms, base, run, steps=3, **LOOKING, **way))
+    second = segkit(*words(rooms, base, run, **LOOKING, **way), "--json")
 
     assert (first.code, second.code) == (0, 0)
     assert json.loads(second.out)["resumed"] == 3
@@ -79,98 +84,55 @@ def test_a_longer_run_goes_on_exactly(
     assert same(weights_of(run), weights_of(whole))
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=lambda each: each.name)
 def test_a_killed_run_goes_on_exactly(
-    whole: Path, rooms: Path, base: Path, way: Way, tmp_path: Path, how: signal.Signals
+    whole: Path, rooms: Path, base: Path, way: Way, tmp_path: Path, segkit: Segkit
 ) -> None:
-    """Killed after a step that no checkpoint holds; what a person typed is typed again. A gentle stop saves first."""
+    """Killed after a step that no checkpoint holds, in a process of its own; what a person typed is typed again."""
     run = tmp_path / "run"
-    command = [sys.executable, "-m", "segkit", *words(rooms, base, run, checkpoint_every=4, **way)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    while process.poll() is None and (not (run / "log.jsonl").exists() or len(log_lines(run)) < 5):
-        time.sleep(0.002)
-    os.kill(process.pid, how)
-    process.communicate()
-    stopped_at = len(log_lines(run))
-    again = subprocess.run([*command, "--json"], check=True, capture_output=True)
+    typed = words(rooms, base, run, checkpoint_every=4, **way)
+    stopping = [sys.executable, "-m", "tests.trainer.stopping", "5", "SIGKILL"]
+    killed = subprocess.run([*stopping, *typed], capture_output=True, check=False, cwd=ROOT)
+    lines = len(log_lines(run))
+    again = segkit(*typed, "--json")
 
-    if process.returncode != 0:  # else it was at its end before the signal came
-        assert process.returncode == (-9 if how == signal.SIGKILL else 130)
-        assert json.loads(again.stdout)["resumed"] == (4 if how == signal.SIGKILL else stopped_at)
-    losses = [line["loss"] for line in log(run)]
-    assert losses == [line["loss"] for line in log(whole)]
+    assert (killed.returncode, lines) == (-signal.SIGKILL, 5)
+    assert (again.code, json.loads(again.out)["resumed"]) == (0, 4)
+    assert [line["loss"] for line in log(run)] == [line["loss"] for line in log(whole)]
+    assert same(weights_of(run), weights_of(whole))
+
+
+def test_a_run_stopped_gently_goes_on_exactly(
+    whole: Path, rooms: Path, base: Path, way: Way, tmp_path: Path, segkit: Segkit
+) -> None:
+    """Ctrl-C: the step that is on its way is finished and saved, and the exit code says that it was stopped."""
+    run = tmp_path / "run"
+    typed = words(rooms, base, run, checkpoint_every=100, **way)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Journal, "write", stopping.at(3, lambda: signal.raise_signal(signal.SIGINT)))
+        stopped = segkit(*typed)
+    lines = len(log_lines(run))
+    again = segkit(*typed, "--json")
+
+    assert (stopped.code, lines) == (130, 4)
+    assert (again.code, json.loads(again.out)["resumed"]) == (0, 4)
+    assert [line["loss"] for line in log(run)] == [line["loss"] for line in log(whole)]
     assert same(weights_of(run), weights_of(whole))
 
 
 def test_a_broken_checkpoint_is_passed_over(
-    whole: Path, rooms: Path, base: Path, tmp_path: Path, segkit: Segkit
+    whole: Path, rooms: Path, base: Path, way: Way, tmp_path: Path, segkit: Segkit
 ) -> None:
     """The newest whole one counts, not the newest."""
-    run = tmp_path / "run"
-    assert segkit(*words(rooms, base, run)).code == 0
+    run = shutil.copytree(whole, tmp_path / "run")
     weights = run / "checkpoints" / "step-00000006" / "controlnet.safetensors"
     data = bytearray(weights.read_bytes())
     data[len(data) // 2] ^= 1
     weights.write_bytes(data)
 
-    again = segkit(*words(rooms, base, run), "--json")
+    again = segkit(*words(rooms, base, run, **LOOKING, **way), "--json")
 
     assert json.loads(again.out)["resumed"] == 3
     assert same(weights_of(run), weights_of(whole))
-
-
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-
-
-def launch(command: list[str], settings: str, folder: Path, **environment: str) -> None:
-    """Train as a run.toml says, in processes of their own."""
-    (folder / "run.toml").write_text(settings)
-    env = os.environ | environment
-    done = subprocess.run([*command, str(folder / "run.toml")], check=False, capture_output=True, text=True, env=env)
-    assert done.returncode == 0, done.stderr
-
-
-@pytest.fixture(scope="module")
-def two(rooms: Path, base: Path, way: Way, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of four steps in two processes with one photo each. Do not change it."""
-    folder = tmp_path_factory.mktemp("two")
-    settings = toml(rooms, base, folder / "run", batch_size=1, steps=4, processes=2, cache=not way)
-    launch([*TORCHRUN, "-m", "trainer"], settings, folder)
-    return folder / "run"
-
-
-def test_processes_average_their_gradients(two: Path, rooms: Path, base: Path, way: Way, tmp_path: Path) -> None:
-    """Two processes with one photo each are one process with two, to 1e-5; and they go on exactly."""
-    for steps in (3, 4):
-        settings = toml(rooms, base, tmp_path / "stopped", batch_size=1, steps=steps, processes=2, cache=not way)
-        launch([*TORCHRUN, "-m", "trainer"], settings, tmp_path)
-    settings = toml(rooms, base, tmp_path / "one", batch_size=2, steps=4, cache=not way)
-    launch([sys.executable, "-m", "trainer"], settings, tmp_path)
-
-    assert same(weights_of(two), weights_of(tmp_path / "stopped"))
-    assert log(two) == log(tmp_path / "stopped")
-    for name, weight in weights_of(tmp_path / "one").items():
-        torch.testing.assert_close(weights_of(two)[name], weight, rtol=0, atol=1e-5)
-    for line, other in zip(log(two), log(tmp_path / "one"), strict=True):
-        assert line["loss"] == pytest.approx(other["loss"], abs=1e-5)
-
-
-@pytest.mark.parametrize("kind", ["SHARDED_STATE_DICT", pytest.param("FULL_STATE_DICT", marks=pytest.mark.slow)])
-def test_sharded_weights_are_trained_and_gone_on_with(
-    two: Path, rooms: Path, base: Path, way: Way, tmp_path: Path, kind: str
-) -> None:
-    """FSDP: every process holds a part of the weights. They become those of a plain run, after a stop too."""
-    told = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_AUTO_WRAP_POLICY": "NO_WRAP"}
-    told |= {"FSDP_STATE_DICT_TYPE": kind, "PYTHONPATH": os.pathsep.join(sys.path)}
-    run = tmp_path / "stopped"
-    for steps in (2, 4):
-        settings = toml(rooms, base, run, batch_size=1, steps=steps, checkpoint_every=2, processes=2, cache=not way)
-        launch([*TORCHRUN, str(Path(__file__).parent / "fsdp_on_cpu.py")], settings, tmp_path, **told)
-
-    assert (run / "checkpoints" / "step-00000002" / "shards").is_dir()
-    for name, weight in weights_of(two).items():
-        torch.testing.assert_close(weights_of(run)[name], weight, rtol=0, atol=1e-6)
-    assert [line["loss"] for line in log(run)] == pytest.approx([line["loss"] for line in log(two)], abs=1e-6)
 
 
 def test_the_number_of_processes_is_kept_to(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
@@ -284,7 +246,7 @@ def test_a_run_is_not_gone_on_with_otherwise(
 
 def test_a_config_holds_every_option_and_flags_win(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
     """The resolved one is kept in the run, and can be typed as it is."""
-    (tmp_path / "my.toml").write_text(toml(rooms, base, tmp_path / "run", steps=1, seed=7, flip=False))
+    (tmp_path / "my.toml").write_text(tomli_w.dumps(toml(rooms, base, tmp_path / "run", steps=1, seed=7, flip=False)))
 
     done = segkit("train", "--config", tmp_path / "my.toml", "--seed", 8)
     again = segkit("train", "--config", tmp_path / "run" / "run.toml", "--json")
