@@ -16,15 +16,18 @@ from tests import gpu
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MKL_CBWR"] = "AUTO,STRICT"  # as trainer/__init__.py does, which may come too late here
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small networks gain nothing by more, and on busy cores they crawl
-os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="segkit-tests-hf-")
+_PLACE = Path(tempfile.mkdtemp(prefix="segkit-tests-"))  # for what libraries write beside the work: never the home
+for _name in ("HF_HOME", "IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR", "JUPYTER_CONFIG_DIR"):
+    os.environ[_name] = str(_PLACE / _name.lower())
 
 settings.register_profile("segkit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("segkit")  # how busy the machine is decides no test
 
 LONG = (
-    "toy/test_train.py", "trainer/test_processes.py", "trainer/test_train.py", "test_gpu_script.py", "test_notebooks.py",
-    "trainer/test_previews.py", "trainer/test_cache.py", "toy/test_shipped.py", "trainer/test_refusals.py",
-    "commands/test_demo.py", "test_kills.py", "trainer/test_generate.py", "trainer/test_options.py",
+    "toy/test_train.py", "trainer/test_processes.py", "trainer/test_train.py", "test_gpu_script.py",
+    "test_notebooks.py", "trainer/test_previews.py", "trainer/test_cache.py", "toy/test_shipped.py",
+    "trainer/test_refusals.py", "commands/test_demo.py", "test_kills.py", "trainer/test_generate.py",
+    "trainer/test_options.py",
 )  # fmt: skip
 """Files of tests that take longest, in this order: two thirds of the time of all."""
 
