@@ -29,7 +29,7 @@ test-slow: $(INSTALLED)
 
 # Sums are rounded in another order on another processor: the trainer's numbers must hold on it too.
 test-other-cpu: $(INSTALLED)
-	@echo "The trainer's numbers with SSE instructions only: two minutes on two cores."
+	@echo "The numbers of networks with SSE instructions only: three to four minutes on two cores."
 	@$(OTHER_CPU) $(PYTEST) -m "not slow and numbers"
 
 check: $(INSTALLED)
