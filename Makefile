@@ -12,6 +12,7 @@ OTHER_CPU := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INS
 
 demo: $(INSTALLED)
 	@$(BIN)/segkit demo demo
+	@echo "(Here segkit is $(BIN)/segkit; after \`. $(BIN)/activate\` the lines above can be typed as they are.)"
 
 test: check wheel
 	@echo "All tests: 6 to 9 minutes on two cores, less on more."

@@ -1,5 +1,6 @@
 """The command line as a whole: help, examples, errors, exit codes."""
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -87,7 +88,7 @@ def test_verbose_shows_the_traceback(segkit: Segkit, tmp_path: Path) -> None:
 
 def test_a_closed_pipe_is_no_error() -> None:
     """`segkit check-palette --json | head -1` ends quietly."""
-    program = f"{sys.executable} -m segkit check-palette coco_panoptic --json | head -1"
+    program = f"{shlex.quote(sys.executable)} -m segkit check-palette coco_panoptic --json | head -1"
 
     done = subprocess.run(["sh", "-c", program], capture_output=True, text=True, check=True)
 
