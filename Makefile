@@ -8,11 +8,20 @@ PYTEST := $(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-
 # Arithmetic of another processor: none of the vector instructions beyond SSE, so that no test relies on this one's.
 OTHER_CPU := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2
 
-.PHONY: demo test test-quick test-slow test-other-cpu check fix wheel clean
+.PHONY: demo help test test-quick test-slow test-other-cpu check fix wheel clean
 
 demo: $(INSTALLED)
 	@$(BIN)/segkit demo demo
 	@echo "(Here segkit is $(BIN)/segkit; after \`. $(BIN)/activate\` the lines above can be typed as they are.)"
+
+help:
+	@echo "make demo            install, and the whole way in the toy world"
+	@echo "make test            check and test everything: under 10 minutes on two cores"
+	@echo "make test-quick      tests for work in progress: under 2 minutes"
+	@echo "make test-slow       tests that take gigabytes"
+	@echo "make test-other-cpu  the numbers of networks, as another processor rounds them"
+	@echo "make check | fix     formatting, types, layers | reformat"
+	@echo "make wheel | clean   build and try the wheel | remove what was installed and built"
 
 test: check wheel
 	@echo "All tests: 6 to 9 minutes on two cores, less on more."

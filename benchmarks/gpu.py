@@ -2,7 +2,7 @@
 
 Every result is written at once: a JSON line in OUTPUT/gpu.jsonl, a row in OUTPUT/gpu.md, everything printed in
 OUTPUT/gpu.log. Every part has a time limit of its own, and all share --minutes, so that a failure costs minutes only.
-The exit code is 1 where a part failed.
+Exit code 0: all done; 1: a part failed; 2: wrong use; 130: stopped.
 """
 
 import argparse
@@ -17,16 +17,26 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import invalidate_caches, metadata
 from pathlib import Path
 from threading import Timer
 from typing import IO, Any
 
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
+try:
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+except ImportError:
+    sys.exit(f"{sys.executable} lacks even packaging. PYTHON must name one with PyTorch, transformers and accelerate.")
 
 ROOT = Path(__file__).resolve().parents[1]
+PRESENT = ("torch", "transformers", "accelerate", "numpy", "pillow", "scipy", "safetensors", "huggingface-hub")
+"""What gpu_wheels.sh does not bring."""
+
+QUIET = re.compile(r"[.sxFE]*(\s*\[ *\d+%\])?")
+"""Lines of pytest that say nothing more than the verdicts."""
+
 TOOLS = ("pytest", "pytest-xdist", "hypothesis")
 TESTS = ("tests/trainer/test_cuda.py", "tests/models/test_cuda.py")
 VERDICT = re.compile(r"VERDICT (\S+) (\w+)")
@@ -34,7 +44,9 @@ PYTEST = ["-m", "cuda", "-W", "default", "-p", "no:cacheprovider", "-p", "tests.
 
 CARD = """
 import json, sys, torch
-known = {"python": sys.version.split()[0], "torch": torch.__version__}
+if sys.argv[1] == "cuda" and not torch.cuda.is_available():
+    sys.exit("No CUDA GPU here, or a PyTorch without CUDA. To see whether the script works: --cpu --quick")
+known = {"cpu": sys.argv[1] == "cpu", "python": sys.version.split()[0], "torch": torch.__version__}
 if sys.argv[1] == "cuda":
     known |= {"card": torch.cuda.get_device_name(), "cuda": torch.version.cuda,
               "memory_gb": torch.cuda.get_device_properties(0).total_memory / 1e9}
@@ -91,8 +103,8 @@ class Report:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.lines, self.table = folder / "gpu.jsonl", folder / "gpu.md"
-        self.log: IO[str] = (folder / "gpu.log").open("w")
-        self.lines.write_text("")
+        self.log: IO[str] = (folder / "gpu.log").open("a")
+        self.lines.touch()
 
     def add(self, **record: Any) -> None:
         """Write one result at once."""
@@ -118,7 +130,8 @@ class Report:
 def tables(records: list[dict[str, Any]]) -> Iterator[str]:
     """Yield the lines of a page in Markdown."""
     card = next((record for record in records if "python" in record), {})
-    yield f"## {card.get('card', platform.machine())}, torch {card.get('torch', '?')}, {time.strftime('%Y-%m-%d')}"
+    name = f"{platform.machine()}, small networks on the CPU" if card.get("cpu") else platform.machine()
+    yield f"## {card.get('card', name)}, torch {card.get('torch', '?')}, {time.strftime('%Y-%m-%d')}"
     if "copies_gb_per_second" in card:
         yield f"\n{card['memory_gb']:.0f} GB; copies {card['copies_gb_per_second']:.0f} GB/s, read and written."
     yield from table("Tests", ("test", "outcome"), [
@@ -168,17 +181,20 @@ def run(part: Part, limit: float, environment: dict[str, str], report: Report) -
     )  # fmt: skip
     late = Timer(limit, os.killpg, (process.pid, signal.SIGKILL))
     late.start()
-    assert process.stdout
-    for line in process.stdout:
-        text = line.rstrip("\n")
-        if text.startswith("CARD "):
-            report.add(**json.loads(text[5:]))
-            continue
-        report.say(text)
-        if verdict := VERDICT.search(text):
-            report.add(test=verdict[1], outcome=verdict[2])
-    code = process.wait()
-    late.cancel()
+    try:
+        for line in process.stdout or ():
+            text = line.rstrip("\n")
+            if text.startswith("CARD "):
+                report.add(**json.loads(text[5:]))
+            elif not text or not QUIET.fullmatch(text):
+                report.say(text)
+            if verdict := VERDICT.search(text):
+                report.add(test=verdict[1], outcome=verdict[2])
+        code = process.wait()
+    finally:  # stopped by a person, or by SIGTERM: nothing stays on the GPU
+        late.cancel()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     return {0: "done", -signal.SIGKILL: f"stopped at its limit of {limit:.0f} s"}.get(code, f"failed, exit code {code}")
 
 
@@ -190,10 +206,13 @@ def install(wheels: Path, site: Path) -> None:
     while lacking := [requirement.name for requirement in unsatisfied(needed)]:
         found = [str(files.pop(name)) for name in dict.fromkeys(map(canonicalize_name, lacking)) if name in files]
         if not found:
-            names = ", ".join(sorted(set(lacking)))
-            sys.exit(f"{names}: not installed. Where there is a network: benchmarks/gpu_wheels.sh {wheels}")
+            names = sorted(set(map(canonicalize_name, lacking)))
+            if own := [name for name in names if name in PRESENT]:
+                sys.exit(f"{sys.executable} lacks {', '.join(own)}. PYTHON must name one that has them.")
+            sys.exit(f"{', '.join(names)}: not installed. Where there is a network: benchmarks/gpu_wheels.sh {wheels}")
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-compile"]
-        subprocess.run([*command, "--upgrade", "--target", str(site), *found], check=True)
+        if subprocess.run([*command, "--upgrade", "--target", str(site), *found], check=False).returncode:
+            sys.exit(f"pip refuses a wheel. Fill the folder again, where there is a network: gpu_wheels.sh {wheels}")
         print(f"installed {', '.join(Path(file).name.split('-')[0] for file in found)} from {wheels}", flush=True)
         invalidate_caches()
 
@@ -230,39 +249,66 @@ def parse() -> argparse.Namespace:
         "--wheels", type=Path, default=ROOT / "benchmarks" / "wheels", help="what gpu_wheels.sh filled"
     )
     options.add_argument("--output", type=Path, default=Path("gpu-results"), help="folder of the results")
+    options.add_argument("--add", action="store_true", help="add to the results that are in the folder already")
     options.add_argument("--minutes", type=float, default=8.0, help="for all parts together")
-    options.add_argument("--only", nargs="+", default=[], help="only the parts whose names begin so")
+    options.add_argument("--only", nargs="+", default=[], metavar="PART", help="such as tests build 'steps, compiled'")
     options.add_argument("--quick", action="store_true", help="fewer batch sizes")
     options.add_argument("--cpu", action="store_true", help="on the CPU, with small networks: does the script work?")
-    return options.parse_args()
+    chosen = options.parse_args()
+    chosen.output = chosen.output.resolve()
+    if not chosen.minutes > 0:
+        options.error(f"--minutes {chosen.minutes}: expected more than 0")
+    names = [part.name for part in parts(chosen, chosen.output)]
+    if strange := [name for name in chosen.only if name not in names]:
+        options.error(f"--only {strange[0]}: no such part; there are {', '.join(map(repr, names))}")
+    if (chosen.output / "gpu.jsonl").exists() and not chosen.add:
+        options.error(f"{chosen.output} holds results already. Name another --output, or --add to them")
+    return chosen
 
 
 def main() -> None:
     """Run all parts; exit with 1 where one failed."""
     chosen = parse()
     ends = time.monotonic() + 60 * chosen.minutes
-    report = Report(chosen.output)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory() as site:
-        install(chosen.wheels, Path(site))
+        install(chosen.wheels.resolve(), Path(site))
         threads = "1" if chosen.cpu else "4"  # small networks on many cores only wait for one another
         own = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
         environment = {"OMP_NUM_THREADS": threads} | own | {"PYTHONPATH": os.pathsep.join([str(ROOT), site])}
         if chosen.cpu:
             environment |= {"SEGKIT_CUDA_TESTS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
+        try:
+            report = Report(chosen.output)
+        except OSError as error:
+            sys.exit(f"--output {chosen.output}: {error.strerror}. Name a folder that can be written.")
         failed = False
-        for part in parts(chosen, report.lines.resolve()):
-            if chosen.only and not part.name.startswith(tuple(chosen.only)):
+        for part in parts(chosen, report.lines):
+            if chosen.only and part.name not in chosen.only:
                 continue
-            began = time.monotonic()
-            left = ends - began
-            report.say(f"\n== {part.name}, at most {min(part.limit, left):.0f} s")
-            outcome = run(part, min(part.limit, left), environment, report) if left > 5 else "no time left"
-            report.add(part=part.name, outcome=outcome, seconds=time.monotonic() - began)
+            outcome = timed(part, ends, environment, report)
             failed |= outcome != "done"
+            if part.name == "card" and failed:
+                break
     report.say("\n" + report.table.read_text())
     report.say(f"Written: {report.table}, {report.lines}")
     sys.exit(int(failed))
 
 
+def timed(part: Part, ends: float, environment: dict[str, str], report: Report) -> str:
+    """Run a part in what is left of its time; write down how it ended, also where a person stops it."""
+    began, outcome = time.monotonic(), "stopped by hand"
+    limit = min(part.limit, ends - began)
+    report.say(f"\n== {part.name}, " + (f"at most {limit:.0f} s" if limit > 5 else "no time left"))
+    try:
+        outcome = run(part, limit, environment, report) if limit > 5 else "no time left"
+    finally:
+        report.add(part=part.name, outcome=outcome, seconds=time.monotonic() - began)
+    return outcome
+
+
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

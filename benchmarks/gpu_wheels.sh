@@ -5,8 +5,9 @@
 #
 # Versions are those of constraints.txt. gpu.sh installs only what is missing there, and says what is missing still.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-folder=${1:-benchmarks/wheels}
+here=$(cd "$(dirname "$0")/.." && pwd)
+case ${1:-} in -*) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0"; exit 0 ;; esac
+folder=${1:-$here/benchmarks/wheels}
 version=${2:-3.12}
 names=(
     diffusers importlib_metadata zipp lazy-importer requests charset-normalizer urllib3 certifi idna # the training
@@ -16,7 +17,8 @@ names=(
 )
 platforms=()
 for glibc in 2_28 2_27 2_24 2_17; do platforms+=(--platform "manylinux_${glibc}_x86_64"); done
-"${PYTHON:-python3}" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: -c constraints.txt \
+"${PYTHON:-python3}" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
+    -c "$here/constraints.txt" \
     --python-version "$version" --implementation cp "${platforms[@]}" --platform manylinux2014_x86_64 \
     -d "$folder" "${names[@]}"
 size=$(du -sm "$folder" | cut -f1)

@@ -26,7 +26,9 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """With `-p tests.gpu`: tell of every test at once, and of a failure all, for a time limit may cut off the end."""
     if os.environ.get("PYTEST_XDIST_WORKER") or (report.when != "call" and report.passed):
         return
-    name = report.nodeid.split("::")[-1]
-    print(f"\nVERDICT {name} {report.outcome} {report.duration:.1f} s {report.capstdout.strip()}", flush=True)  # noqa: T201
+    name, said = report.nodeid.split("::")[-1], report.capstdout.strip()
+    if report.skipped and isinstance(report.longrepr, tuple):
+        said = report.longrepr[2]
+    print(f"\nVERDICT {name} {report.outcome} {report.duration:.1f} s {said}", flush=True)  # noqa: T201
     if report.failed:
         print(report.longreprtext, flush=True)  # noqa: T201

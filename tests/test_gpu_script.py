@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import zipfile
@@ -62,7 +63,47 @@ def test_what_is_missing_still_is_told(tmp_path: Path) -> None:
     done = run(tmp_path / "out", "--cpu", "--wheels", str(tmp_path / "wheels"))
 
     assert done.returncode == 1
-    assert "segkit_deeper: not installed. Where there is a network: benchmarks/gpu_wheels.sh" in done.stderr
+    assert "segkit-deeper: not installed. Where there is a network: benchmarks/gpu_wheels.sh" in done.stderr
+
+
+@pytest.mark.parametrize(("how", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stop_leaves_nothing_running(tmp_path: Path, how: signal.Signals, code: int) -> None:
+    """Ctrl-C, or SIGTERM: the part that runs is ended with all it started, and the results say so."""
+    command = [str(ROOT / "benchmarks" / "gpu.sh"), "--output", str(tmp_path / "out"), "--cpu", "--only", "tests"]
+    environment = os.environ | {"PYTHON": sys.executable}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        while "== tests" not in process.stdout.readline():
+            pass
+        process.send_signal(how)
+        left = process.stdout.read()  # ends when nobody holds the pipe any more
+
+    assert process.returncode == code
+    assert "passed" not in left
+    (record,) = [json.loads(line) for line in (tmp_path / "out" / "gpu.jsonl").read_text().splitlines()]
+    assert record["outcome"] == "stopped by hand"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--only", "nonsense"], "--only nonsense: no such part; there are 'card', 'tests'"),
+        (["--minutes", "-1"], "--minutes -1.0: expected more than 0"),
+        ([], "holds results already. Name another --output, or --add to them"),
+    ],
+    ids=["part", "minutes", "taken"],
+)
+def test_a_mistake_is_told_and_changes_nothing(tmp_path: Path, options: list[str], told: str) -> None:
+    """In words, before anything runs; earlier results stay."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "gpu.jsonl").write_text("{}\n")
+
+    done = run(tmp_path / "out", "--cpu", *options)
+
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["gpu.jsonl"]
+    assert (tmp_path / "out" / "gpu.jsonl").read_text() == "{}\n"
 
 
 @pytest.mark.parametrize(("minutes", "outcome"), [("0.13", "stopped at its limit of "), ("0.01", "no time left")])
