@@ -299,8 +299,8 @@ def timed(part: Part, ends: float, environment: dict[str, str], report: Report) 
     """Run a part in what is left of its time; write down how it ended, also where a person stops it."""
     began, outcome = time.monotonic(), "stopped by hand"
     limit = min(part.limit, ends - began)
-    report.say(f"\n== {part.name}, " + (f"at most {limit:.0f} s" if limit > 5 else "no time left"))
     try:
+        report.say(f"\n== {part.name}, " + (f"at most {limit:.0f} s" if limit > 5 else "no time left"))
         outcome = run(part, limit, environment, report) if limit > 5 else "no time left"
     finally:
         report.add(part=part.name, outcome=outcome, seconds=time.monotonic() - began)
