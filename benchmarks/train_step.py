@@ -178,7 +178,7 @@ class Bench:
         """Take steps of each way in turn; what does not fit into a GPU's memory costs nothing."""
         chosen, cuda = self.chosen, self.chosen.device == "cuda"
         work = Work(self.base, self.encoder, chosen, size)
-        if self.alone and not cuda:  # as in a run: what the cache stands in for leaves the memory
+        if self.alone and not cuda:  # as in a run: VAE and text encoder leave the memory once cached
             for part in (self.base.vae, self.base.text_encoder):
                 part.to("meta")
         costs = {name: Cost() for name in self.ways}

@@ -19,7 +19,7 @@ def missing() -> str:
 
 def only() -> str:
     """Return why a test of what only a GPU has cannot run here; "" where it can."""
-    return "the CPU stands in for a GPU" if ON_CPU else missing()
+    return "only a GPU can show this" if ON_CPU else missing()
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -56,7 +56,7 @@ def test_the_whole_script_runs_on_a_cpu(tmp_path: Path) -> None:
     assert table in done.stdout
 
 
-def test_what_is_missing_still_is_told(tmp_path: Path) -> None:
+def test_what_is_still_missing_is_named(tmp_path: Path) -> None:
     """A wheel that needs another which nobody brought: its name, and what to run where there is a network."""
     write_wheel(tmp_path / "wheels", "segkit_absent", "Requires-Dist: segkit_deeper")
 
@@ -85,7 +85,7 @@ def test_a_stop_leaves_nothing_running(tmp_path: Path, how: signal.Signals, code
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (["--only", "nonsense"], "--only nonsense: no such part; there are 'card', 'tests'"),
         (["--minutes", "-1"], "--minutes -1.0: expected more than 0"),
@@ -93,7 +93,7 @@ def test_a_stop_leaves_nothing_running(tmp_path: Path, how: signal.Signals, code
     ],
     ids=["part", "minutes", "taken"],
 )
-def test_a_mistake_is_told_and_changes_nothing(tmp_path: Path, options: list[str], told: str) -> None:
+def test_a_mistake_is_reported_and_changes_nothing(tmp_path: Path, options: list[str], message: str) -> None:
     """In words, before anything runs; earlier results stay."""
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "gpu.jsonl").write_text("{}\n")
@@ -101,7 +101,7 @@ def test_a_mistake_is_told_and_changes_nothing(tmp_path: Path, options: list[str
     done = run(tmp_path / "out", "--cpu", *options)
 
     assert done.returncode == 2
-    assert told in done.stderr
+    assert message in done.stderr
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["gpu.jsonl"]
     assert (tmp_path / "out" / "gpu.jsonl").read_text() == "{}\n"
 

@@ -11,7 +11,7 @@ from typing import Any
 
 
 def at(step: int, act: Callable[[], None]) -> Callable[..., None]:
-    """Return a Journal.write that acts once the line of a step stands in the log."""
+    """Return a Journal.write that acts once the line of a step is in the log."""
     from trainer.journal import Journal
 
     write = Journal.write
