@@ -27,14 +27,15 @@ import torch
 from full_size import write as write_full_size
 from PIL import Image
 
-from segkit import palette
-from segkit.build import build_dataset
+from segkit.build.pipeline import build_dataset
+from segkit.build.settings import BuildSettings
+from segkit.build.tools import Tools
+from segkit.build.tools import load as load_tools
 from segkit.models import batches, device, hub
 from segkit.models.segment import NeuralSegmenter
-from segkit.models.tools import Tools
-from segkit.models.tools import load as load_tools
-from segkit.settings import BuildSettings
-from segkit.toy import networks, world
+from segkit.palette import Palette
+from segkit.toy import world
+from segkit.toy.learn import networks
 
 SIZE = (1280, 960)
 
@@ -54,7 +55,7 @@ class Case:
 
 def documented_loop(photos: list[Path], output: Path, processor: Any, model: Any) -> None:
     """Segment, paint and save as transformers' documentation shows."""
-    colours = [swatch.rgb for swatch in palette.load("ade20k")]
+    colors = [swatch.rgb for swatch in Palette.load("ade20k")]
     for path in photos:
         image = Image.open(path).convert("RGB")
         inputs = processor(images=image, task_inputs=["semantic"], return_tensors="pt")
@@ -62,8 +63,8 @@ def documented_loop(photos: list[Path], output: Path, processor: Any, model: Any
             outputs = model(**inputs)
         labels = processor.post_process_semantic_segmentation(outputs, target_sizes=[image.size[::-1]])[0].numpy()
         painted = np.zeros((*labels.shape, 3), np.uint8)
-        for index, colour in enumerate(colours):
-            painted[labels == index] = colour
+        for index, color in enumerate(colors):
+            painted[labels == index] = color
         Image.fromarray(painted).save(output / f"{path.stem}.png")
 
 
@@ -75,7 +76,7 @@ def compare(case: Case, rounds: int, place: Path) -> None:
     with hub.quiet():
         processor = OneFormerProcessor.from_pretrained(str(case.folder))
         model = OneFormerForUniversalSegmentation.from_pretrained(str(case.folder)).eval()
-    table = palette.load("ade20k")
+    table = Palette.load("ade20k")
     segmenter = NeuralSegmenter(str(case.folder), table, device.choose("cpu", case.precision))
     tools = Tools(table, segmenter, batch=batches.size("auto", "cpu", segmenter.parameters))
     settings = BuildSettings(caption=False, size=960)
@@ -101,7 +102,7 @@ def sweep(chosen: argparse.Namespace, place: Path) -> None:
     """Build by each batch size in turn; print photos per second, and how busy the GPU is."""
     scale = SCALES[chosen.network]
     with hub.quiet(), torch.device(chosen.device):
-        segmenter = networks.write(place / "oneformer", networks.oneformer(palette.load("ade20k"), scale))
+        segmenter = networks.write(place / "oneformer", networks.oneformer(Palette.load("ade20k"), scale))
         captioner = networks.write(place / "blip", networks.blip(scale=scale))
     settings = BuildSettings(
         segmenter=str(segmenter), captioner=str(captioner), device=chosen.device, size=960, keep_duplicates=True
@@ -192,7 +193,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         with hub.quiet():
-            small = networks.write(place / "small", networks.oneformer(palette.load("ade20k")))
+            small = networks.write(place / "small", networks.oneformer(Palette.load("ade20k")))
         tiny = chosen.folder / "oneformer"
         print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, {SIZE[0]}x{SIZE[1]}")
         for case in (

@@ -7,16 +7,16 @@ segkit build-dataset photos -o out --segmenter FOLDER/oneformer --captioner FOLD
 import sys
 from pathlib import Path
 
-from segkit import palette
 from segkit.models import hub
-from segkit.toy import networks
+from segkit.palette import Palette
+from segkit.toy.learn import networks
 
 
 def write(folder: Path) -> None:
     """Write folder/oneformer (49 M weights) and folder/blip (225 M weights); what is there already stays."""
     with hub.quiet():
         if not (folder / "oneformer" / "processor_config.json").exists():
-            networks.write(folder / "oneformer", networks.oneformer(palette.load("ade20k"), networks.FULL))
+            networks.write(folder / "oneformer", networks.oneformer(Palette.load("ade20k"), networks.FULL))
         if not (folder / "blip" / "processor_config.json").exists():
             networks.write(folder / "blip", networks.blip(scale=networks.FULL))
 

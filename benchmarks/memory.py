@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from segkit import palette
 from segkit.models import hub
-from segkit.toy import networks, world
+from segkit.palette import Palette
+from segkit.toy import world
+from segkit.toy.learn import networks
 
 NUMBERS = (200, 2000)
 
@@ -26,7 +27,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         with hub.quiet():
-            model = networks.write(place / "oneformer", networks.oneformer(palette.load("ade20k")))
+            model = networks.write(place / "oneformer", networks.oneformer(Palette.load("ade20k")))
         peaks = {}
         for number in NUMBERS:
             photos = place / f"photos-{number}"

@@ -3,14 +3,12 @@
     python benchmarks/read_pairs.py
 
 512 x 512 pixels, CPU seconds of one thread, in turn. The usual way: photo and map as RGB PNGs, decoded, brought to
-floats and normalised, as the transforms of diffusers' train_controlnet.py do it. Ours goes through trainer.batches.
+floats and normalised, as the transforms of diffusers' train_controlnet.py do it. Ours: trainer.data.batches.
 """
 
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
@@ -20,12 +18,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from segkit import control, palette
-from segkit.settings import TrainSettings
+from segkit.maps import codec
+from segkit.palette import Palette
+from segkit.progress import silent
 from segkit.toy import world
-from trainer.batches import Batches
-from trainer.encodings import Encoder, Encodings
-from trainer.examples import Example, Examples
+from trainer.data.batches import Batches
+from trainer.data.examples import Example, Examples
+from trainer.data.latents import Encoder, Encodings
+from trainer.settings import TrainSettings
 
 SIDE, PAIRS, BATCH, ROUNDS = 512, 64, 4, 9
 
@@ -53,19 +53,13 @@ class Blank(Encoder):
         return "latents", "words"
 
 
-@contextmanager
-def quiet(label: str) -> Iterator[Callable[..., None]]:
-    """Show no progress."""
-    yield lambda *told: None
-
-
 def main() -> None:
     """Write pairs both ways, and read them in turn."""
     with tempfile.TemporaryDirectory() as folder:
         found = write(Path(folder))
         settings = TrainSettings(batch_size=BATCH, resolution=SIDE)
         kept = Encodings(Path(folder) / "cache", Blank())
-        kept.fill(*kept.missing(found, settings), Blank(), quiet)
+        kept.fill(*kept.missing(found, settings), Blank(), silent)
         batches = Batches(found.train, found.palette, settings, kept)
 
         def ours() -> None:
@@ -90,12 +84,12 @@ def main() -> None:
 
 def write(folder: Path) -> Examples:
     """Write photos and maps as RGB PNGs, and maps as segkit has them."""
-    table, examples = palette.load("ade20k"), []
+    table, examples = Palette.load("ade20k"), []
     for seed in range(PAIRS):
         scene, photo = world.scene(seed, (SIDE, SIDE)), folder / f"{seed}.png"
         scene.photo.save(photo)
-        control.paint(scene.labels, table).convert("RGB").save(folder / f"{seed}-rgb.png")
-        (folder / f"{seed}-map.png").write_bytes(control.encode(scene.labels, table))
+        codec.paint(scene.labels, table).convert("RGB").save(folder / f"{seed}-rgb.png")
+        (folder / f"{seed}-map.png").write_bytes(codec.encode(scene.labels, table))
         examples.append(Example(photo, folder / f"{seed}-map.png", scene.sentence, SIDE, SIDE, str(seed)))
     return Examples("imagefolder", examples, [], table, "")
 

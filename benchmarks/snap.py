@@ -17,14 +17,14 @@ import numpy as np
 from PIL import Image
 from PIL.Image import Resampling
 
-from segkit import nearest, pixels, repair
-from segkit.control import Labels
-from segkit.pixels import Packed
-from segkit.toy import damage
+from segkit.maps import borders, nearest, pixels
+from segkit.maps.codec import Labels
+from segkit.maps.pixels import Packed
+from segkit.toy.world import damage
 
 SIDE = 1024
-COLOURS = tuple(dict.fromkeys(swatch.rgb for swatch in damage.ADE))
-CLASSES = np.array([damage.ADE.by_colour[rgb] for rgb in COLOURS], np.uint8)
+COLORS = tuple(dict.fromkeys(swatch.rgb for swatch in damage.ADE))
+CLASSES = np.array([damage.ADE.by_color[rgb] for rgb in COLORS], np.uint8)
 
 Damage = Callable[[Labels], tuple[Image.Image, Labels]]
 """Takes the truth, gives the damaged map and its truth."""
@@ -48,7 +48,7 @@ class Case:
     regions: int
     spoil: Damage
     target: float | None
-    solid: int = repair.SOLID
+    solid: int = borders.SOLID
     outlined: bool = False
 
 
@@ -73,10 +73,10 @@ class Score:
     seconds: float = 0.0
     pixels: int = 0
 
-    def add(self, mend: Callable[[], Labels], truth: Labels) -> None:
+    def add(self, snap_files: Callable[[], Labels], truth: Labels) -> None:
         """Mend one map."""
         started = time.process_time()
-        found = mend()
+        found = snap_files()
         self.seconds += time.process_time() - started
         self.pixels += truth.size
         self.wrong.append(float(100 * (found != truth).mean()))
@@ -89,18 +89,18 @@ class Score:
 
 def by_repair(packed: Packed, case: Case) -> Labels:
     """Return the classes that segkit finds."""
-    return CLASSES[repair.repair(packed, COLOURS, solid=case.solid, outlined=case.outlined).places]
+    return CLASSES[borders.repair(packed, COLORS, solid=case.solid, outlined=case.outlined).places]
 
 
 def by_nearest(packed: Packed) -> Labels:
     """Return the classes of the nearest colours."""
-    return CLASSES[nearest.nearest(packed, COLOURS)]
+    return CLASSES[nearest.nearest(packed, COLORS)]
 
 
 def by_quantize(image: Image.Image) -> Labels:
     """Return the classes that Pillow's quantize to the palette finds."""
     table = Image.new("P", (1, 1))
-    table.putpalette(np.array(COLOURS, np.uint8).tobytes())
+    table.putpalette(np.array(COLORS, np.uint8).tobytes())
     places = np.asarray(image.quantize(palette=table, dither=Image.Dither.NONE))
     return np.asarray(CLASSES[np.minimum(places, len(CLASSES) - 1)])
 
@@ -124,11 +124,11 @@ def look_up() -> None:
     """Measure the exact nearest colour on all cores beside a plain copy of the same pixels."""
     noise = np.random.default_rng(0).integers(0, 1 << 24, (4096, 4096), np.uint32)
     flat = pixels.packed(damage.painted(damage.regions(0, 30, 4096)))
-    nearest.table(COLOURS)
+    nearest.table(COLORS)
     for name, packed in (("a map", flat), ("noise", noise)):
         times: dict[str, list[float]] = {"nearest": [], "copy": []}
         for _ in range(7):
-            for way, run in (("nearest", partial(nearest.nearest, packed, COLOURS)), ("copy", packed.copy)):
+            for way, run in (("nearest", partial(nearest.nearest, packed, COLORS)), ("copy", packed.copy)):
                 started = time.perf_counter()
                 run()
                 times[way].append(time.perf_counter() - started)
@@ -142,8 +142,8 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--maps", type=int, default=20)
     maps = options.parse_args().maps
-    nearest.nearest(np.zeros((1, 1), np.uint32), COLOURS)  # makes the table
-    repair.repair(np.zeros((9, 9), np.uint32), COLOURS)
+    nearest.nearest(np.zeros((1, 1), np.uint32), COLORS)  # makes the table
+    borders.repair(np.zeros((9, 9), np.uint32), COLORS)
     for case in CASES:
         compare(case, maps)
     look_up()

@@ -8,7 +8,7 @@
 
 Networks of Stable Diffusion 1.5's sizes with random weights: right for time and memory. Both ways get the same photos,
 maps, noise and times; losses must be equal to float tolerance. Theirs: VAE and text encoder at every step, PyTorch's
-default AdamW. Ours: trainer.learner with the cache. On a CPU each way runs in processes of its own, by turns, as its
+default AdamW. Ours: trainer.step with the cache. On a CPU each way runs in processes of its own, by turns, as its
 command runs it, and times are CPU seconds, the kernel's included; on a GPU both share a process and take turns, some
 steps each, and times are seconds by the clock with the queue empty, beside the share of the card's matrix rate,
 measured first, that the step's arithmetic has; the peak of memory is then that of both, unless --way names one.
@@ -35,17 +35,18 @@ from diffusers.utils import logging
 from torch.nn import functional
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from segkit import palette
 from segkit.models import hub
-from segkit.settings import TrainSettings
-from segkit.toy import networks as toy
-from trainer import allocator, configs
-from trainer.batches import Batch
-from trainer.encodings import Encoder
-from trainer.learner import Learner
-from trainer.networks import Base, load_base, load_controlnet
-from trainer.objective import Objective, Steered
-from trainer.painting import Paint
+from segkit.palette import Palette
+from segkit.toy.learn import networks as toy
+from trainer.checkpoints import configs
+from trainer.checkpoints.load import Base, load_base, load_controlnet
+from trainer.data.batches import Batch
+from trainer.data.latents import Encoder
+from trainer.data.paint import Paint
+from trainer.settings import TrainSettings
+from trainer.step.cpu import keep_freed_memory
+from trainer.step.learner import Learner
+from trainer.step.loss import Objective, Steered
 
 CACHED_TERA = 2.265
 """Floating-point operations of one sample of 512 x 512 with a cache, in 10^12: ControlNet, UNet, and backward."""
@@ -161,7 +162,7 @@ class Bench:
         cpu = chosen.device == "cpu"
         if cpu:
             torch.set_num_threads(1)
-        self.memory = allocator.kept if cpu and "ours" in ways else nullcontext
+        self.memory = keep_freed_memory if cpu and "ours" in ways else nullcontext
         self.accelerator = Accelerator(mixed_precision="no" if chosen.precision == "fp32" else "bf16", cpu=cpu)
         with torch.device(chosen.device):
             base, controlnet = toy_size() if chosen.toy else full_size()
@@ -268,7 +269,7 @@ class Work:
         self.photos = torch.rand(size, 3, side, side, generator=draw) * 2 - 1
         self.labels = torch.randint(150, (size, side // 32, side // 32), generator=draw, dtype=torch.uint8)
         self.labels = self.labels.repeat_interleave(32, 1).repeat_interleave(32, 2)
-        self.colours = Paint(palette.load("ade20k"), device)(self.labels.to(device))
+        self.colors = Paint(Palette.load("ade20k"), device)(self.labels.to(device))
         self.text = "a room with a bed and a window on the left"
         self.seeds = range(size)
         self.moments = torch.stack([encoder.photo(each).cpu() for each in self.photos])
@@ -287,7 +288,7 @@ def ours(base: Base, controlnet: Any, accelerator: Accelerator, chosen: argparse
     """Return segkit's steps, with the cache; as in a run, the host waits for a step once the next is on its way."""
     switches: dict[str, Any] = dict.fromkeys(chosen.option, True)
     settings = TrainSettings(resolution=chosen.side, **switches)
-    paint = Paint(palette.load("ade20k"), accelerator.device)
+    paint = Paint(Palette.load("ade20k"), accelerator.device)
     steered = Steered(controlnet, base.unet)
     learner = Learner(settings, accelerator, steered, Objective(base, None, paint, accelerator.device), None)
     if chosen.contiguous:
@@ -335,7 +336,7 @@ def theirs(base: Base, controlnet: Any, accelerator: Accelerator, chosen: argpar
             words = text_encoder(tokens.to(device))[0]
         noisy = schedule.add_noise(latents, noise.to(dtype), times)
         with accelerator.autocast():
-            down, middle = model(noisy, times, words, controlnet_cond=work.colours, return_dict=False)
+            down, middle = model(noisy, times, words, controlnet_cond=work.colors, return_dict=False)
             prediction = unet(
                 noisy, times, words, down_block_additional_residuals=[each.to(dtype) for each in down],
                 mid_block_additional_residual=middle.to(dtype), return_dict=False,

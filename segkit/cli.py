@@ -6,7 +6,7 @@ from importlib import import_module
 import click
 
 from segkit import __version__
-from segkit.errors import SegkitError
+from segkit.errors import SegkitError, UsageError
 
 COMMANDS = {
     "build-dataset": "build_dataset",
@@ -32,8 +32,25 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"segkit.commands.{COMMANDS[cmd_name]}").command
+        try:
+            command: click.Command = import_module(f"segkit.commands.{COMMANDS[cmd_name]}").command
+        except ModuleNotFoundError as error:
+            if not _is_hidden(error):
+                raise
+            return click.Command(cmd_name, callback=_hidden, short_help="Not available in this environment.")
         return command
+
+
+HIDDEN = "Another package called trainer hides segkit's own. Install segkit in an environment of its own."
+
+
+def _is_hidden(error: ModuleNotFoundError) -> bool:
+    """Tell whether an import failed because another distribution's `trainer` is found before segkit's."""
+    return (error.name or "").split(".")[0] == "trainer"
+
+
+def _hidden() -> None:
+    raise UsageError(HIDDEN)
 
 
 @click.group(
@@ -72,6 +89,9 @@ def main() -> None:
         code = 0
     except OSError as error:
         code = _explain(error, f"Cannot go on: {error}. Mend that and type the same again.", 2)
+    except ModuleNotFoundError as error:
+        text = HIDDEN if _is_hidden(error) else f"{error}. Install segkit again: pip install segkit"
+        code = _explain(error, text, 2)
     except Exception as error:
         line = str(error).strip().partition("\n")[0]
         code = _explain(error, f"segkit failed: {type(error).__name__}: {line}. The same with -v shows where.", 2)

@@ -1,13 +1,14 @@
 """What is shown in the terminal: tables, progress, single lines. The only module that imports rich."""
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from segkit.problem import Problem
+from segkit.progress import Progress, silent
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -19,7 +20,7 @@ WORST = 20
 """Problems that are listed one by one."""
 
 
-class Colour(NamedTuple):
+class Color(NamedTuple):
     """A cell: an area of a colour, "#RRGGBB", and words beside it."""
 
     hex: str
@@ -63,7 +64,7 @@ def table(title: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> N
 def _cell(value: Any) -> "Text":
     from rich.text import Text
 
-    if isinstance(value, Colour):
+    if isinstance(value, Color):
         return Text.assemble(("   ", f"on {value.hex}"), f" {clean(value.words)}")
     if isinstance(value, float):
         return Text(f"{value:.1%}" if 0 <= value <= 1 else f"{value:,.1f}")
@@ -80,31 +81,35 @@ def problems(found: Sequence[Problem], most: int = WORST) -> None:
 
 
 @contextmanager
-def progress(label: str) -> Iterator[Callable[..., None]]:
-    """Show a progress bar with rate and time left on a terminal's error stream, nothing elsewhere.
+def progress() -> Iterator[Progress]:
+    """Show progress bars with rate and time left on a terminal's error stream, nothing elsewhere.
 
     Yields:
-        A function to call with the number done, the total, and words to show beside them, if any.
+        The callback; see segkit.progress. Each new stage replaces the bar of the one before.
     """
     if not sys.stderr.isatty():
-        yield lambda done, total, words="": None
+        yield silent
         return
+    from rich import progress as bars
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[words]}", markup=False),
+        bars.TextColumn("{task.description}"),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+        bars.TextColumn("{task.fields[rate]}"),
+        bars.TimeRemainingColumn(),
+        bars.TextColumn("{task.fields[note]}", markup=False),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=None, rate="", words="")
+    with bars.Progress(*columns, console=Console(stderr=True), transient=True) as display:
 
-        def advance(done: int, total: int, words: str = "") -> None:
-            speed = bar.tasks[0].speed
-            bar.update(task, completed=done, total=total, rate=f"{speed:.2f}/s" if speed else "", words=words)
+        def report(stage: str, done: int, total: int, note: str = "") -> None:
+            if not display.tasks or display.tasks[-1].description != stage:
+                for task in list(display.tasks):
+                    display.remove_task(task.id)
+                display.add_task(stage, total=None, rate="", note="")
+            task = display.tasks[-1]
+            rate = f"{task.speed:.2f}/s" if task.speed else ""
+            display.update(task.id, completed=done, total=total, rate=rate, note=note)
 
-        yield advance
+        yield report

@@ -24,17 +24,18 @@ settings.register_profile("segkit", deadline=None, suppress_health_check=[Health
 settings.load_profile("segkit")  # how busy the machine is decides no test
 
 LONG = (
-    "toy/test_train.py", "trainer/test_processes.py", "trainer/test_train.py", "test_gpu_script.py",
-    "test_notebooks.py", "trainer/test_previews.py", "trainer/test_cache.py", "toy/test_shipped.py",
-    "trainer/test_refusals.py", "commands/test_demo.py", "test_kills.py", "trainer/test_generate.py",
+    "toy/learn/test_train.py", "trainer/step/test_distributed.py", "trainer/test_train.py", "test_gpu_script.py",
+    "test_notebooks.py", "trainer/run/test_previews.py", "trainer/data/test_tensor_store.py", "toy/test_shipped.py",
+    "trainer/test_refusals.py", "commands/test_demo.py", "test_kills.py", "trainer/sample/test_generate.py",
     "trainer/test_options.py",
 )  # fmt: skip
 """Files of tests that take longest, in this order: two thirds of the time of all."""
 
 NUMBERS = (
-    "trainer/test_processes.py", "trainer/test_train.py", "trainer/test_cache.py", "trainer/test_previews.py",
-    "trainer/test_options.py", "trainer/test_products.py", "trainer/test_optimizers.py", "trainer/test_networks.py",
-    "trainer/test_weights.py", "trainer/test_generate.py", "models/test_argmax.py", "models/test_segment.py",
+    "trainer/step/test_distributed.py", "trainer/test_train.py", "trainer/data/test_tensor_store.py",
+    "trainer/run/test_previews.py", "trainer/test_options.py", "trainer/step/test_cpu.py",
+    "trainer/step/test_optimizers.py", "trainer/checkpoints/test_load.py", "trainer/checkpoints/test_ldm.py",
+    "trainer/sample/test_generate.py", "models/test_argmax.py", "models/test_segment.py",
 )  # fmt: skip
 """Files of tests that compare what networks compute."""
 
@@ -85,7 +86,7 @@ Segkit = Callable[..., Result]
 def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
     """The shipped OneFormer (ADE labels) and BLIP, and a CLIP tokenizer that takes every letter for a token."""
     from segkit.models import hub
-    from segkit.toy import networks
+    from segkit.toy.learn import networks
 
     with hub.quiet():
         clip = networks.write_clip_tokenizer(tmp_path_factory.mktemp("models") / "clip")

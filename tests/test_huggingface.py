@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segkit import palette
 from segkit.dataset import Dataset
-from segkit.triple import NOBODY, PERSON, ClassShare, Triple, map_name, photo_name
-from tests.test_dataset import build, render
+from segkit.dataset.triple import NOBODY, PERSON, Triple, map_name, photo_name
+from segkit.maps.codec import ClassShare
+from segkit.palette import Palette
+from tests.dataset.test_dataset import build, render
 
 Change = Callable[[int, Triple], Triple]
 
@@ -56,7 +57,7 @@ def test_triples_arrive_whole_and_in_exact_colours(dataset: Dataset, tmp_path: P
     """Photos, maps and prompts come with default names; in RGB every map pixel has exactly its class's colour."""
     dataset.replace_all([change(place, triple) for place, triple in enumerate(dataset.triples())])
     expected = list(dataset.triples())
-    colours = np.frombuffer(palette.load("ade20k").bytes, np.uint8).reshape(256, 3)
+    colors = np.frombuffer(Palette.load("ade20k").bytes, np.uint8).reshape(256, 3)
 
     found = load(dataset.folder, tmp_path / "cache")
 
@@ -66,7 +67,7 @@ def test_triples_arrive_whole_and_in_exact_colours(dataset: Dataset, tmp_path: P
     for row, triple in zip(found["train"], expected, strict=True):
         with Image.open(dataset.folder / triple.conditioning_image_file_name) as stored:
             labels = np.asarray(stored)
-        assert (np.asarray(row["conditioning_image"].convert("RGB")) == colours[labels]).all()
+        assert (np.asarray(row["conditioning_image"].convert("RGB")) == colors[labels]).all()
         assert row["image"].size == row["conditioning_image"].size == (triple.width, triple.height)
         assert (row["text"], row["key"], row["problems"]) == (triple.text, triple.key, " ".join(triple.problems))
         assert [ClassShare(**share) for share in row["classes"]] == list(triple.classes)

@@ -17,12 +17,13 @@ from pathlib import Path
 
 import pytest
 
-from segkit import captions, storage
+from segkit import storage
+from segkit.build import captions
+from segkit.build.settings import CaptionSettings
+from segkit.build.tools import Drafting
 from segkit.dataset import Dataset
 from segkit.errors import SegkitError
-from segkit.models.tools import Drafting
-from segkit.settings import CaptionSettings
-from tests.test_dataset import build, contents, render, written
+from tests.dataset.test_dataset import build, contents, render, written
 
 PHOTOS = 14
 KILLS = 20

@@ -14,7 +14,7 @@ from segkit import storage
 from segkit.dataset import Dataset
 from segkit.errors import DatasetError, LockedError, StorageError
 from tests.conftest import Segkit
-from tests.test_dataset import build, render
+from tests.dataset.test_dataset import build, render
 
 
 def fail(error: BaseException) -> object:

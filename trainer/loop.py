@@ -2,8 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,23 +11,20 @@ import torch
 from accelerate import Accelerator
 
 from segkit.errors import TrainingError
-from segkit.settings import TrainSettings
-from trainer import encodings, examples, results, runs, unlocked
-from trainer.checkpoints import Checkpoint
-from trainer.encodings import Encoder, Encodings, Progress
-from trainer.journal import Journal
-from trainer.learner import Step
-from trainer.milestones import Due, Milestones
-from trainer.preparation import filled, prepare
-from trainer.processes import Stop, on_main, started
+from segkit.progress import Progress, silent
+from trainer.checkpoints import export
+from trainer.checkpoints.store import Checkpoint
+from trainer.data import examples, latents
+from trainer.data.latents import Encoder, Encodings
+from trainer.run import run_folder
+from trainer.run.callbacks import Due, Milestones
+from trainer.run.log import Journal
+from trainer.run.setup import filled, prepare
+from trainer.settings import TrainSettings
+from trainer.step.distributed import Stop, on_main, started
+from trainer.step.learner import Step
 
 NOTHING = Due()
-
-
-@contextmanager
-def quiet(label: str) -> Iterator[Callable[..., None]]:
-    """Show no progress."""
-    yield lambda done, total, words="": None
 
 
 @dataclass(frozen=True)
@@ -36,6 +32,7 @@ class Outcome:
     """How a run ended.
 
     Attributes:
+        run: its folder.
         steps: updates taken in all.
         resumed: the step that it went on from; 0 for a new run.
         loss: mean of the last steps; NaN without any.
@@ -45,6 +42,7 @@ class Outcome:
         file: for A1111, Forge and ComfyUI; None if the run was stopped before its end.
     """
 
+    run: Path
     steps: int
     resumed: int
     loss: float
@@ -53,15 +51,33 @@ class Outcome:
     says: str
     file: Path | None
 
+    def lines(self) -> list[str]:
+        """Return the outcome as lines for a person."""
+        resumed = f", resumed at step {self.resumed:,}" if self.resumed else ""
+        lines = [f"{self.run}: {self.steps:,} steps{resumed}, loss {self.loss:.4f}."]
+        if self.cut:
+            lines.append(
+                f"{self.cut:,} prompts are longer than CLIP's 77 tokens; nothing was learnt from what lies beyond."
+            )
+        if self.says:
+            lines.append(f"{self.says[:1].upper()}{self.says[1:]}.")
+        if self.best is not None:
+            lines.append(f"Best checkpoint: {self.run / 'checkpoints' / f'step-{self.best:08}'}")
+        if (self.run / "report.html").is_file():
+            lines.append(f"Report: {self.run / 'report.html'}")
+        if not self.file:
+            return [*lines, "Stopped. Its state is saved; run the same command again to resume."]
+        return [*lines, f"For diffusers: {self.run / 'controlnet'}", f"For A1111, Forge and ComfyUI: {self.file}"]
 
-def train(dataset: Path, output: Path, settings: TrainSettings, progress: Progress = quiet) -> Outcome:
+
+def train(dataset: Path, output: Path, settings: TrainSettings, progress: Progress = silent) -> Outcome:
     """Finetune a ControlNet, or go on with a run that was stopped.
 
     Args:
         dataset: what to train on (see examples.find).
         output: the run's folder; one that holds a run with the same options is gone on with, exactly.
         settings: how.
-        progress: shows how far things are.
+        progress: see segkit.progress.
 
     Raises:
         SegkitError: the dataset, a network, an option or the machine does not do; one line with the cure.
@@ -80,9 +96,9 @@ class _Training:
         self, dataset: Path, output: Path, settings: TrainSettings, accelerator: Accelerator, progress: Progress
     ) -> None:
         self.settings, self.output, self.accelerator = settings, output, accelerator
-        self.dataset, self.progress = dataset, progress if accelerator.is_main_process else quiet
+        self.dataset, self.progress = dataset, progress if accelerator.is_main_process else silent
         self.found = on_main(accelerator, lambda: examples.find(dataset, settings.palette, settings.allow_any_control))
-        self.facts = runs.facts(settings, dataset, self.found, accelerator.num_processes)
+        self.facts = run_folder.facts(settings, dataset, self.found, accelerator.num_processes)
         self.losses: list[float] = []
 
     def run(self) -> Outcome:
@@ -94,26 +110,26 @@ class _Training:
                 caches = self._cache if self.settings.cache else None
                 self.prepared = prepare(self.found, self.settings, self.accelerator, self.output, start, caches)
                 on_main(
-                    self.accelerator, lambda: runs.start(self.output, self.settings, self.facts, self.found.palette)
+                    self.accelerator,
+                    lambda: run_folder.start(self.output, self.settings, self.facts, self.found.palette),
                 )
-                bar = self.progress("steps")
-                with Stop(self.accelerator) as stop, self._journal(step) as journal, bar as self.advance:
+                with Stop(self.accelerator) as stop, self._journal(step) as journal:
                     taken = self._steps(step, stop, journal)
             except torch.OutOfMemoryError:
                 raise TrainingError(_too_large(self.settings)) from None
             file = self._finish(taken) if taken == self.settings.steps else None
             recent = self.losses[-50:]
             loss = sum(recent) / len(recent) if recent else math.nan
-            best = runs.best(self.output, taken, self.settings.best_by)
-            return Outcome(taken, step, loss, self.prepared.cut, best, self.milestones.says, file)
+            best = run_folder.best(self.output, taken, self.settings.best_by)
+            return Outcome(self.output, taken, step, loss, self.prepared.cut, best, self.milestones.says, file)
 
     def _claim(self, held: ExitStack) -> Checkpoint | None:
         """Hold the run's folder, and return the checkpoint to go on from."""
-        held.enter_context(runs.claimed(self.output))
-        return runs.newest(self.output, self.facts, self.settings.steps)
+        held.enter_context(run_folder.claimed(self.output))
+        return run_folder.newest(self.output, self.facts, self.settings.steps)
 
     def _cache(self, encoder: Encoder) -> Encodings:
-        folder = encodings.folder_for(self.found, self.dataset, self.output)
+        folder = latents.folder_for(self.found, self.dataset, self.output)
         return filled(folder, self.found, self.settings, encoder, self.accelerator, self.progress)
 
     def _journal(self, step: int) -> Any:
@@ -157,7 +173,7 @@ class _Training:
             self.since = step, time.perf_counter()
         elif journal:
             journal.write(step, numbers)
-        self.advance(step, settings.steps, self._words(numbers))
+        self.progress("steps", step, settings.steps, self._words(numbers))
 
     def _words(self, numbers: dict[str, float]) -> str:
         memory = f", {numbers['memory_gb']:.1f} GB" if "memory_gb" in numbers else ""
@@ -173,8 +189,8 @@ class _Training:
 
         def write() -> Path:
             if self.settings.sd_unlocked:
-                unlocked.write(self.output, name, self.settings, model.unet.state_dict())
-            return results.write(self.output, name, model.controlnet, facts)
+                export.write_base(self.output, name, self.settings, model.unet.state_dict())
+            return export.write_results(self.output, name, model.controlnet, facts)
 
         return on_main(self.accelerator, write)
 

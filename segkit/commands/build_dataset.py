@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
+from segkit.build.settings import BuildSettings
 from segkit.commands.options import Command, json_option, settings_options, take
-from segkit.settings import BuildSettings
 
 
 @click.command(
@@ -29,24 +29,23 @@ def command(photos: Path, output: Path | None, dry_run: bool, as_json: bool, **v
     photos: only what is new is worked on. Photos that cannot be used are listed in .segkit/rejected.jsonl with the
     reason. Sources are never changed.
     """
-    from segkit import build, plan, report, show, summary
-    from segkit.console import progress
-    from segkit.dataset import Dataset
+    from segkit import console
+    from segkit.build import dry_run as rehearsal
+    from segkit.build import pipeline
+    from segkit.commands import show
+    from segkit.dataset import Dataset, stats
+    from segkit.reports import dataset_page
 
     settings = take(BuildSettings, values)
     output = output or photos.resolve().with_name(photos.resolve().name + "-dataset")
-    with progress("photos") as advance:
-
-        def told(outcome: build.Outcome) -> None:
-            advance(outcome.done, outcome.found - outcome.skipped.total())
-
+    with console.progress() as progress:
         if dry_run:
-            planned = plan.plan(photos, output, settings, told)
+            planned = rehearsal.plan(photos, output, settings, progress)
         else:
-            outcome = build.build_dataset(photos, output, settings, told)
+            outcome = pipeline.build_dataset(photos, output, settings, progress)
     if dry_run:
         show.plan(planned, as_json)
         return
     dataset = Dataset.open(output)
-    page = report.write(dataset)
-    show.outcome(outcome, summary.summarise(dataset), output, page, as_json)
+    page = dataset_page.write(dataset)
+    show.outcome(outcome, stats.summarize(dataset), output, page, as_json)

@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
+from segkit.build.settings import CaptionSettings
 from segkit.commands.options import Command, json_option, settings_options, take
-from segkit.settings import CaptionSettings
 
 
 @click.command(
@@ -35,11 +35,13 @@ def command(
     **values: Any,
 ) -> None:
     """Draft the prompts of a dataset, or set those that a person wrote; no model ever touches the latter."""
-    from segkit import captions, report, show
-    from segkit.console import progress
+    from segkit import console
+    from segkit.build import captions, tools
+    from segkit.commands import show
     from segkit.dataset import Dataset
     from segkit.errors import UsageError
-    from segkit.models import tokens, tools
+    from segkit.models import tokens
+    from segkit.reports import dataset_page
 
     settings = take(CaptionSettings, values)
     if redo and (edits or from_csv):
@@ -51,7 +53,7 @@ def command(
         drafted = 0
     else:
         written = 0
-        with progress("prompts") as advance:
-            drafted = captions.draft(opened, settings, tools.load_drafting, redo=redo, progress=advance)
-    report.write(opened)
+        with console.progress() as progress:
+            drafted = captions.draft(opened, settings, tools.load_drafting, redo=redo, progress=progress)
+    dataset_page.write(opened)
     show.captioned(drafted, written, captions.too_long(opened), dataset, as_json)

@@ -18,17 +18,17 @@ def command(context: click.Context, dataset: Path, tokenizer: str, palette: str,
 
     Exit code 0: no error (warnings do not fail a dataset); 1: errors found; 2: no dataset.
     """
-    from segkit import checks, show
-    from segkit import palette as table
-    from segkit.console import progress
-    from segkit.dataset import Dataset
+    from segkit import console
+    from segkit.commands import show
+    from segkit.dataset import Dataset, checks
+    from segkit.palette import Palette
 
     count = None
     if tokenizer:
         from segkit.models import tokens
 
         count = tokens.counter(tokenizer).count
-    with progress("triples") as advance:
-        result = checks.check(Dataset.open(dataset), count, advance, table.load(palette) if palette else None)
+    with console.progress() as progress:
+        result = checks.check(Dataset.open(dataset), count, progress, Palette.load(palette) if palette else None)
     show.checked(result, dataset, as_json)
     context.exit(int(result.failed))

@@ -9,7 +9,7 @@ import click
 from segkit.commands.options import Command, json_option
 
 if TYPE_CHECKING:
-    from segkit.palette_report import PaletteReport
+    from segkit.reports.findings import PaletteReport
 
 
 @click.command(
@@ -67,32 +67,35 @@ def command(
     itself is looked at. --suggest gives the colours farthest from ADE20K, COCO, black, white, the table's and one
     another, exact over all 2^24. Exit code 0: clean; 1: findings; 2: unusable.
     """
-    from segkit import console, palette_report, show
+    from segkit import console
+    from segkit.commands import show
     from segkit.errors import UsageError
+    from segkit.reports import findings
 
     if (extend is None) != (not names):
         raise UsageError("--extend and --add go together: segkit check-palette --extend mine.csv --add 'solar panel'.")
     sheet = None
     if target:
-        from segkit import sheets
+        from segkit.palette import google_sheets
 
-        sheet = sheets.find(target, worksheet)
+        sheet = google_sheets.find(target, worksheet)
     if push and not sheet:
         raise UsageError("--push writes to a Google Sheet. Give its URL or id, and --credentials FILE.")
     if page:
-        palette_report.free(page, "--html", ".html")
+        findings.free(page, "--html", ".html")
     others = [name.strip() for name in against.split(",") if name.strip()]
     if sheet:
-        access = sheets.Access.of(credentials, api_key)
-        result = palette_report.examine_sheet(sheet, access, min_distance, others)
+        access = google_sheets.Access.of(credentials, api_key)
+        result = findings.examine_sheet(sheet, access, min_distance, others)
     else:
-        result = palette_report.examine(target, min_distance, console.progress, others, palette)
-    result = palette_report.with_suggestions(result, suggest)
+        with console.progress() as progress:
+            result = findings.examine(target, min_distance, progress, others, palette)
+    result = findings.with_suggestions(result, suggest)
     _write(result, save, extend, names, page)
-    pushed = palette_report.push(result, sheet, access) if push and sheet else 0
+    pushed = findings.push(result, sheet, access) if push and sheet else 0
     show.palette(result, as_json, [path for path in (page, save, extend) if path])
     if push and not as_json:
-        console.line(f"{pushed} findings written into the sheet's column {sheets.COLUMN!r}.")
+        console.line(f"{pushed} findings written into the sheet's column {google_sheets.COLUMN!r}.")
     context.exit(int(result.has_findings))
 
 
@@ -100,13 +103,13 @@ def _write(
     result: "PaletteReport", save: Path | None, extend: Path | None, names: Sequence[str], page: Path | None
 ) -> None:
     """Write the files that were asked for."""
-    from segkit import palette_report
+    from segkit.reports import findings
 
     if save:
-        palette_report.save(result, save)
+        findings.save(result, save)
     if extend:
-        palette_report.write_extended(result, extend, names)
+        findings.write_extended(result, extend, names)
     if page:
-        from segkit import palette_page  # with numpy
+        from segkit.reports import palette_page  # with numpy
 
         palette_page.write(result, page)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from segkit.commands.options import Command, require_trainer
+from segkit.commands.options import Command
 
 
 @click.command("demo", cls=Command, short_help="The whole way on rendered photos, offline.", example="segkit demo")
@@ -21,33 +21,31 @@ def command(context: click.Context, folder: Path | None, photos: int | None, tra
     pixel is known here, the demo measures how right its maps are; with --train also how much of a map is seen in what
     is drawn from it, before the training and after. FOLDER is segkit-demo, or segkit-demo-train.
     """
-    from segkit import build, checks, contact_sheet, palette_report, report, show, summary
-    from segkit.console import line, progress
-    from segkit.dataset import Dataset
+    from segkit import console
+    from segkit.build import pipeline
+    from segkit.commands import show
+    from segkit.dataset import Dataset, checks, stats
+    from segkit.reports import contact_sheet, dataset_page, findings
     from segkit.toy import demo
 
-    if train:
-        require_trainer()
     folder = folder or Path("segkit-demo-train" if train else "segkit-demo")
     how = demo.LEARN if train else demo.LOOK
     demo.claim(folder)
-    line("The toy world: rendered rooms and streets, and a tiny OneFormer and BLIP that know nothing else.")
-    line("For real photos take the real networks; all else here is what they go through.")
-    with progress("rendering") as advance:
-        truths = demo.render(folder / "photos", photos or how.photos, how.sizes, advance)
+    console.line("The toy world: rendered rooms and streets, and a tiny OneFormer and BLIP that know nothing else.")
+    console.line("For real photos take the real networks; all else here is what they go through.")
+    with console.progress() as progress:
+        truths = demo.render(folder / "photos", photos or how.photos, how.sizes, progress)
     output = folder / "dataset"
-    with progress("photos") as advance:
-        result = build.build_dataset(
-            folder / "photos", output, how.build, lambda outcome: advance(outcome.done, outcome.found)
-        )
+    with console.progress() as progress:
+        result = pipeline.build_dataset(folder / "photos", output, how.build, progress)
     dataset = Dataset.open(output)
-    report.write(dataset)
-    checked, maps = checks.check(dataset), palette_report.examine(str(output))
+    dataset_page.write(dataset)
+    checked, maps = checks.check(dataset), findings.examine(str(output))
     if checked.problems:
         show.checked(checked, output, as_json=False)
     sheet = folder / "contact-sheet.png"
     contact_sheet.write(dataset, sheet)
-    show.demonstrated(result, summary.summarise(dataset), maps, demo.judge(dataset, truths), output, sheet)
+    show.demonstrated(result, stats.summarize(dataset), maps, demo.judge(dataset, truths), output, sheet)
     if train and not checked.failed:
         _train(folder, steps)
     context.exit(int(checked.failed))
@@ -57,14 +55,19 @@ def _train(folder: Path, steps: int | None) -> None:
     """Train on the demo's dataset, and show what is drawn before and after."""
     from dataclasses import replace
 
-    from segkit import show_training
-    from segkit.console import line, progress
+    from segkit import console
+    from segkit.commands import show_training
     from segkit.toy import demo
-    from trainer import loop, obedience
+    from trainer import loop
+    from trainer.evaluate import fidelity
 
-    line("A fresh ControlNet on the toy Stable Diffusion, which draws rooms and streets but knows nothing of maps.")
+    console.line(
+        "A fresh ControlNet on the toy Stable Diffusion, which draws rooms and streets but knows nothing of maps."
+    )
     settings = replace(demo.TRAIN, steps=steps or demo.TRAIN.steps)
-    show_training.trained(loop.train(folder / "dataset", folder / "run", settings, progress), folder / "run", False)
-    with progress("pictures") as advance:
-        found = obedience.of_run(folder / "run", folder / "dataset", demo.DRAW, folder / "pictures", advance)
+    with console.progress() as progress:
+        outcome = loop.train(folder / "dataset", folder / "run", settings, progress)
+    show_training.trained(outcome, as_json=False)
+    with console.progress() as progress:
+        found = fidelity.of_run(folder / "run", folder / "dataset", demo.DRAW, folder / "pictures", progress)
     show_training.obedience(found)

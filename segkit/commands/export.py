@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from segkit.commands.options import Command, json_option, require_trainer
+from segkit.commands.options import Command, json_option
 
 
 @click.command(
@@ -27,9 +27,8 @@ def command(run: Path, to: Any, output: Path | None, full: bool, overwrite: bool
     and ComfyUI, pth the same as a .pth like the released ones, diffusers a folder. Files are fp16. Needs
     segkit[train].
     """
-    require_trainer()
     from segkit import console
-    from trainer import export
+    from trainer.checkpoints import export
 
     written = export.export(run, to, output, full, overwrite)
     if as_json:

@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from segkit.commands.options import Command, json_option, require_trainer, settings_options, take
-from segkit.settings import GenerateSettings
+from segkit.commands.options import Command, json_option, settings_options, take
+from trainer.settings import GenerateSettings
 
 
 @click.command(
@@ -31,13 +31,13 @@ def command(source: Path, prompt: str, output: Path, overwrite: bool, as_json: b
     NEAREST. Equal seeds give equal pictures on one machine, however many are drawn. Typed again after a stop, it draws
     what is missing. Needs segkit[train].
     """
-    require_trainer()
-    from segkit import console, show_training
-    from trainer import generate, scenes
+    from segkit import console
+    from segkit.commands import show_training
+    from trainer.sample import generate, requests
 
     given = take(GenerateSettings, values)
     table = "" if given.allow_any_control else generate.sources(given).palette
-    found = scenes.find(source, prompt, table, given.allow_any_control)
-    with console.progress("pictures") as advance:
-        pictures = generate.generate(found, output, given, advance, overwrite)
+    found = requests.find(source, prompt, table, given.allow_any_control)
+    with console.progress() as progress:
+        pictures = generate.generate(found, output, given, progress, overwrite)
     show_training.generated(pictures, output, as_json)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from segkit.commands.options import Command, json_option, require_trainer
+from segkit.commands.options import Command, json_option
 
 
 @click.command(
@@ -20,10 +20,9 @@ def command(context: click.Context, file: Path, as_json: bool) -> None:
     and precision are told, and weights that are missing, too many, of wrong shape, NaN or infinite. No code that a
     pickle holds is run. Needs segkit[train]. Exit code 0: sound; 1: faults; 2: no checkpoint.
     """
-    require_trainer()
-    from segkit import show
-    from trainer import inspection
+    from segkit.commands import show
+    from trainer.checkpoints import inspect
 
-    result = inspection.inspect(file)
+    result = inspect.inspect(file)
     show.inspection(result, as_json)
     context.exit(int(not result.is_sound))

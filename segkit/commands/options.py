@@ -4,12 +4,9 @@ import dataclasses
 import inspect
 import typing
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any, TypeVar
 
 import click
-
-from segkit.errors import UsageError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Settings = TypeVar("Settings")
@@ -27,21 +24,6 @@ class Command(click.Command):
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
-
-
-def require_trainer() -> None:
-    """Say in words what is missing where an import would fail.
-
-    Raises:
-        UsageError: the extra is not installed, or another package is called trainer here.
-    """
-    missing = [name for name in ("accelerate", "diffusers", "safetensors") if find_spec(name) is None]
-    if missing:
-        raise UsageError(f"Training needs {', '.join(missing)}: pip install 'segkit[train]'")
-    if find_spec("trainer.reader") is None:
-        raise UsageError(
-            "Another package called trainer hides segkit's own. Install segkit in an environment of its own."
-        )
 
 
 def settings_options(kind: type) -> Callable[[Function], Function]:

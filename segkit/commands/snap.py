@@ -35,13 +35,15 @@ def command(
     taken from the areas around a blurred pixel, never from a colour that happens to be near. The mended maps are
     indexed PNGs. Exit code 0: all mended; 1: some could not be; 2: wrong use.
     """
-    from segkit import console, mend, show
+    from segkit import console
+    from segkit.commands import show
     from segkit.errors import UsageError
+    from segkit.maps import snap_folder
 
     if (output is None) != in_place:
         raise UsageError(f"Say where the mended maps go: segkit snap {maps} -o FOLDER, or --in-place; one of the two.")
-    rules = mend.Rules(**(how | {"cause": how["cause"] or ""}))  # type: ignore[arg-type]
-    with console.progress("maps") as advance:
-        result = mend.mend(maps, output, rules, advance)
+    rules = snap_folder.Rules(**(how | {"cause": how["cause"] or ""}))  # type: ignore[arg-type]
+    with console.progress() as progress:
+        result = snap_folder.snap_files(maps, output, rules, progress)
     show.mended(result, maps, as_json)
     context.exit(int(any(each.reason for each in result)))

@@ -6,9 +6,9 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from segkit.commands.options import Command, json_option, require_trainer, settings_options
+from segkit.commands.options import Command, json_option, settings_options
 from segkit.errors import UsageError
-from segkit.settings import TrainSettings
+from trainer.settings import TrainSettings
 
 
 @click.command(
@@ -42,9 +42,10 @@ def command(
     checkpoints/. Several processes: torchrun --nproc-per-node 2 -m trainer run.toml. Needs segkit[train]. Exit code
     0: trained; 2: not possible; 130: stopped.
     """
-    require_trainer()
-    from segkit import console, show_training
-    from trainer import loop, settings, trial
+    from segkit import console
+    from segkit.commands import show_training
+    from trainer import loop, settings
+    from trainer.run import dry_run as rehearsal
 
     given = settings.read(config) if config else {}
     typed = {name for name in values if context.get_parameter_source(name) is not ParameterSource.DEFAULT}
@@ -55,8 +56,11 @@ def command(
     output = output or Path(given.get("output") or f"{dataset.resolve().name}-run")
     chosen = TrainSettings(**resolved)
     if dry_run:
-        show_training.plan(trial.plan(dataset, output, chosen, console.progress), output, as_json)
+        with console.progress() as progress:
+            planned = rehearsal.plan(dataset, output, chosen, progress)
+        show_training.plan(planned, output, as_json)
         return
-    result = loop.train(dataset, output, chosen, console.progress)
-    show_training.trained(result, output, as_json)
+    with console.progress() as progress:
+        result = loop.train(dataset, output, chosen, progress)
+    show_training.trained(result, as_json)
     context.exit(0 if result.file else 130)

@@ -95,7 +95,7 @@ def shipped(option: str) -> Path:
     if not (has_weights(folder) or (folder / "model_index.json").is_file()):
         raise ModelError(
             f"{option} {TOY}: {folder} is not in this installation. Install segkit again, or make the network: "
-            f"python -m segkit.toy.train -o toy-weights ; then pass {option} toy-weights/{folder.name}"
+            f"python -m segkit.toy.learn -o toy-weights ; then pass {option} toy-weights/{folder.name}"
         )
     return folder
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from segkit.control import Labels
 from segkit.errors import ModelError, PaletteError
+from segkit.maps.codec import Labels
 from segkit.models import argmax, hub
 from segkit.models.device import Device
 from segkit.palette import UNLABELLED, Palette

@@ -6,10 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from segkit import prompts
+from segkit.dataset import prompts
+from segkit.dataset.prompts import Count
 from segkit.errors import ModelError
 from segkit.models import hub
-from segkit.prompts import Count
 
 CLIP = "openai/clip-vit-large-patch14"
 _FILES = ["tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "special_tokens_map.json"]

@@ -1,20 +1,23 @@
 """The demo: photos of the toy world, and how right the dataset is that was made of them."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
-from segkit import agreement, control, storage, triple
-from segkit.agreement import MapQuality
-from segkit.control import Labels
-from segkit.dataset import Dataset
+from segkit import storage
+from segkit.build.settings import BuildSettings
+from segkit.dataset import Dataset, triple
 from segkit.errors import UsageError
+from segkit.maps import codec, metrics
+from segkit.maps.codec import Labels
+from segkit.maps.metrics import MapQuality
 from segkit.models import hub
-from segkit.settings import BuildSettings, GenerateSettings, TrainSettings
+from segkit.progress import Progress
 from segkit.toy import world
+from trainer.settings import GenerateSettings, TrainSettings
 
 
 @dataclass(frozen=True)
@@ -95,16 +98,14 @@ def claim(folder: Path) -> None:
         raise UsageError(f"{folder} holds {foreign[0].name}, which is not the demo's. Name a folder of its own for it.")
 
 
-def render(
-    folder: Path, photos: int, sizes: Sequence[tuple[int, int]], progress: Callable[[int, int], None]
-) -> dict[str, Truth]:
+def render(folder: Path, photos: int, sizes: Sequence[tuple[int, int]], progress: Progress) -> dict[str, Truth]:
     """Render photos into a folder.
 
     Args:
         folder: made where it is missing; photos of an earlier demo that are as they should be stay untouched.
         photos: how many; scene i is that of seed i, which the shipped networks were not trained on.
         sizes: width and height of one after another, again and again.
-        progress: called with the photos done and their total.
+        progress: see segkit.progress.
 
     Returns:
         The truth by the key of the photo.
@@ -120,7 +121,7 @@ def render(
         if not path.exists() or path.read_bytes() != data:
             storage.write(path, data)
         truths[triple.key_of(storage.sha256(data))] = Truth(scene.labels, scene.sentence)
-        progress(seed + 1, photos)
+        progress("rendering", seed + 1, photos)
     return truths
 
 
@@ -130,11 +131,11 @@ def judge(dataset: Dataset, truths: Mapping[str, Truth]) -> Verdict:
     Raises:
         ValueError: none of the triples is of a rendered photo.
     """
-    counts, captions = agreement.none(), []
+    counts, captions = metrics.none(), []
     for each in dataset.triples():
         if truth := truths.get(each.key):
             with Image.open(dataset.folder / each.conditioning_image_file_name) as image:
-                found, _ = control.read(image, dataset.info.palette)
-            counts += agreement.confusion(truth.labels, found)
+                found, _ = codec.read(image, dataset.info.palette)
+            counts += metrics.confusion(truth.labels, found)
             captions.append((each.source, each.text, truth.sentence))
-    return Verdict(agreement.map_quality(counts, len(captions), dataset.info.palette), captions)
+    return Verdict(metrics.map_quality(counts, len(captions), dataset.info.palette), captions)

@@ -8,10 +8,10 @@ from typing import Any, cast
 import pytest
 from PIL import Image
 
-from segkit import palette
 from segkit.dataset import Dataset
+from segkit.palette import Palette, shipped_folder
 from tests.conftest import Models, Segkit
-from tests.test_checks import swap_colours
+from tests.dataset.test_checks import swap_colors
 
 
 def hashes(folder: Path) -> dict[str, bytes]:
@@ -198,12 +198,11 @@ def test_another_segmenter_is_refused(
     segkit: Segkit, six_photos: Path, models: Models, build_options: list[str], tmp_path: Path
 ) -> None:
     """New photos may not be segmented by another network than the dataset's."""
-    from segkit import palette
     from segkit.models import hub
-    from segkit.toy import networks
+    from segkit.toy.learn import networks
 
     with hub.quiet():
-        other = networks.write(tmp_path / "other", networks.oneformer(palette.load("ade20k"), seed=1))
+        other = networks.write(tmp_path / "other", networks.oneformer(Palette.load("ade20k"), seed=1))
     out = tmp_path / "out"
     build(segkit, six_photos, out, *build_options, "--limit", 2)
 
@@ -220,7 +219,7 @@ def test_a_dataset_whose_palette_was_changed_takes_no_new_photos(
     out = tmp_path / "out"
     options = ("--segmenter", models.oneformer, "--no-caption")
     build(segkit, six_photos, out, *options, "--limit", 2)
-    swap_colours(out, [])
+    swap_colors(out, [])
     before = hashes(out)
 
     refused = segkit("build-dataset", six_photos, "-o", out, *options)
@@ -287,11 +286,10 @@ def test_unsure_pixels_become_unlabelled(segkit: Segkit, six_photos: Path, model
 
 def test_coco_networks_use_the_coco_palette(segkit: Segkit, six_photos: Path, tmp_path: Path) -> None:
     """--protocol coco takes a COCO model, paints with COCO's colours and records the palette."""
-    from segkit import palette
     from segkit.models import hub
-    from segkit.toy import networks
+    from segkit.toy.learn import networks
 
-    table = palette.load("coco_panoptic")
+    table = Palette.load("coco_panoptic")
     with hub.quiet():
         model = networks.write(tmp_path / "model", networks.oneformer(table))
     out = tmp_path / "out"
@@ -299,8 +297,8 @@ def test_coco_networks_use_the_coco_palette(segkit: Segkit, six_photos: Path, tm
 
     line = lines(out)[0]
     with Image.open(out / line["conditioning_image_file_name"]) as control_map:
-        colours = {colour for _, colour in control_map.convert("RGB").getcolors() or []}
-    assert colours <= {swatch.rgb for swatch in table}
+        colors = {color for _, color in control_map.convert("RGB").getcolors() or []}
+    assert colors <= {swatch.rgb for swatch in table}
     assert segkit("check-palette", out).code == 0
 
 
@@ -353,7 +351,7 @@ def test_classes_of_ones_own_are_recorded(segkit: Segkit, six_photos: Path, tmp_
 
 def test_a_palette_that_clashes_is_refused(segkit: Segkit, six_photos: Path, tmp_path: Path) -> None:
     """Before anything is made, with the finding and a colour that is free."""
-    (tmp_path / "mine.csv").write_text((palette.folder() / "ade20k.csv").read_text() + "150,pergola,,180,121,120\n")
+    (tmp_path / "mine.csv").write_text((shipped_folder() / "ade20k.csv").read_text() + "150,pergola,,180,121,120\n")
 
     done = segkit(
         "build-dataset", six_photos, "-o", tmp_path / "out", "--segmenter", "toy", "--palette", tmp_path / "mine.csv"

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from segkit.dataset import Dataset
-from segkit.triple import NOBODY, PERSON, Triple
+from segkit.dataset.triple import NOBODY, PERSON, Triple
 from tests.conftest import Models, Result, Segkit
-from tests.test_dataset import build, contents, drafted, render, written
+from tests.dataset.test_dataset import build, contents, drafted, render, written
 
 
 @pytest.fixture

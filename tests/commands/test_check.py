@@ -8,7 +8,7 @@ import pytest
 
 from segkit.dataset import Dataset
 from tests.conftest import Models, Segkit
-from tests.test_dataset import build, contents, render, written
+from tests.dataset.test_dataset import build, contents, render, written
 
 
 @pytest.fixture

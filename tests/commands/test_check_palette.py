@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segkit import console, control, palette
-from segkit.toy import damage
+from segkit import console
+from segkit.maps import codec
+from segkit.palette import Palette
+from segkit.toy.world import damage
 from tests.conftest import Segkit
 
-ADE = palette.load("ade20k")
+ADE = Palette.load("ade20k")
 
 
 @pytest.fixture
@@ -25,8 +27,8 @@ def maps(tmp_path: Path) -> Path:
     folder.mkdir()
     labels = np.full((8, 8), ADE.find("sky").index, np.uint8)
     labels[4:] = ADE.find("sea").index
-    control.paint(labels, ADE).save(folder / "exact.png")
-    rgb = np.array(control.paint(labels, ADE).convert("RGB"))
+    codec.paint(labels, ADE).save(folder / "exact.png")
+    rgb = np.array(codec.paint(labels, ADE).convert("RGB"))
     rgb[0] = 255
     Image.fromarray(rgb).save(folder / "off.png")
     return folder
@@ -61,7 +63,7 @@ def test_swatches_are_shown_in_a_terminal(monkeypatch: pytest.MonkeyPatch, capsy
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLORTERM", "truecolor")
     monkeypatch.setenv("TERM", "xterm-256color")
-    console.table("t", ("class",), [(console.Colour("#04FA07", "[red]grass"),)])
+    console.table("t", ("class",), [(console.Color("#04FA07", "[red]grass"),)])
 
     out = capsys.readouterr().out
     assert "\x1b[48;2;4;250;7m   \x1b[0m [red]grass" in out
@@ -228,7 +230,7 @@ def test_a_palette_is_extended(segkit: Segkit, tmp_path: Path) -> None:
 
     assert done.code == 0
     assert f"Written: {tmp_path / 'mine.csv'}" in done.out
-    assert palette.load(tmp_path / "mine.csv").find("pergola").index == 151
+    assert Palette.load(tmp_path / "mine.csv").find("pergola").index == 151
     assert segkit("check-palette", tmp_path / "mine.csv").code == 0
     assert again.code == 2
     assert "is there already" in again.err
@@ -249,7 +251,7 @@ def test_mistakes_with_new_classes_are_told(
 ) -> None:
     """And nothing is written."""
     monkeypatch.chdir(tmp_path)
-    control.paint(np.zeros((4, 4), np.uint8), ADE).save("map.png")
+    codec.paint(np.zeros((4, 4), np.uint8), ADE).save("map.png")
 
     done = segkit("check-palette", *words)
 
@@ -275,7 +277,7 @@ def test_a_table_is_compared_with_the_palettes_asked_for(segkit: Segkit, tmp_pat
 
 def test_maps_can_be_painted_with_another_palette(segkit: Segkit, tmp_path: Path) -> None:
     """A COCO map is exact by COCO's palette, and COCO by ADE's."""
-    coco = palette.load("coco_panoptic")
+    coco = Palette.load("coco_panoptic")
     damage.painted(damage.regions(2, 9, 96, coco), coco).save(tmp_path / "map.png")
 
     assert segkit("check-palette", tmp_path / "map.png", "--palette", "coco_panoptic").code == 0
@@ -320,6 +322,6 @@ def test_a_page_shows_the_worst_maps(segkit: Segkit, tmp_path: Path) -> None:
     assert len(pictures) == 5
     as_it_is, marked, mended = (np.asarray(picture.convert("RGB")) for picture in pictures[2:])
     off = (marked == (255, 0, 255)).all(-1)
-    blended = control.read(Image.fromarray(as_it_is), ADE)[0] == 255
+    blended = codec.read(Image.fromarray(as_it_is), ADE)[0] == 255
     assert (off == blended).all()
-    assert (control.read(Image.fromarray(mended), ADE)[0] == truth).mean() > 0.99
+    assert (codec.read(Image.fromarray(mended), ADE)[0] == truth).mean() > 0.99

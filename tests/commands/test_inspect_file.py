@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from tests.conftest import Segkit
 from tests.trainer.conftest import SMALL, randomised
-from trainer import weights
+from trainer.checkpoints import ldm
 
 
 @pytest.fixture(scope="module")
@@ -18,10 +18,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A ControlNet in several formats, and one that is broken."""
     folder = tmp_path_factory.mktemp("files")
     model = randomised(SMALL)
-    weights.save_ldm(model, folder / "a.pth")
-    weights.save_ldm(model, folder / "half.safetensors", torch.float16, {"palette": "<b>abc"})
+    ldm.save_ldm(model, folder / "a.pth")
+    ldm.save_ldm(model, folder / "half.safetensors", torch.float16, {"palette": "<b>abc"})
     model.save_pretrained(folder / "folder")
-    state = weights.to_state(model)
+    state = ldm.to_state(model)
     state["time_embed.0.bias"][3] = torch.nan
     save_file(state, folder / "nan.safetensors")
     return folder

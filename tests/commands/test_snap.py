@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segkit import control
-from segkit.toy import damage
+from segkit.maps import codec
+from segkit.toy.world import damage
 from tests.conftest import Segkit
 
 TRUTH = damage.place(3, 9, 256)
@@ -47,7 +47,7 @@ def test_a_folder_is_mended_into_another(segkit: Segkit, maps: Path, tmp_path: P
     assert set(bytes_of(tmp_path / "out")) == {"exact.png", "soft.png", "below/swapped.png"}
     for each in told.values():
         image = Image.open(each["output"])
-        assert control.is_exact(image, damage.ADE)
+        assert codec.is_exact(image, damage.ADE)
         assert (np.asarray(image) != TRUTH).mean() < 0.01
     assert segkit("check-palette", tmp_path / "out").code == 0
 
@@ -59,7 +59,7 @@ def test_one_map_can_be_given_a_name(segkit: Segkit, maps: Path, tmp_path: Path)
     assert done.code == 0
     assert "jpeg" in done.out
     assert "1 maps mended." in done.out
-    assert control.is_exact(Image.open(tmp_path / "mended.png"), damage.ADE)
+    assert codec.is_exact(Image.open(tmp_path / "mended.png"), damage.ADE)
 
 
 def test_in_place_keeps_the_originals(segkit: Segkit, maps: Path) -> None:
@@ -94,7 +94,7 @@ def test_a_map_that_cannot_be_mended_does_not_stop_the_others(segkit: Segkit, ma
         (["maps", "-o", "out", "--in-place"], "one of the two"),
         (["nowhere", "-o", "out"], "nowhere is not there"),
         (["maps", "-o", "maps"], "is there already"),
-        (["maps", "-o", "out", "--palette", "mine"], "'mine' is no palette"),
+        (["maps", "-o", "out", "--palette", "mine"], "'mine' is not a palette"),
         (["maps", "-o", "out", "--from", "magic"], "'magic' is not one of"),
     ],
 )

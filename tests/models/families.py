@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from segkit import palette
 from segkit.palette import Palette
 
-TWELVE = Palette("twelve", palette.load("ade20k").swatches[:12])
+TWELVE = Palette("twelve", Palette.load("ade20k").swatches[:12])
 """The classes of these networks, in this order: the network's class numbers are the palette's."""
 
 NAMES = ("segformer", "upernet", "beit", "dpt", "mask2former", "maskformer", "eomt", "eomt-split")

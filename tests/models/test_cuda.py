@@ -9,18 +9,20 @@ import pytest
 import torch
 from PIL import Image
 
-from segkit import control, palette
 from segkit.dataset import Dataset
+from segkit.maps import codec
 from segkit.models import batches, hub
 from segkit.models.device import Device, choose
 from segkit.models.segment import NeuralSegmenter, query_scores
-from segkit.toy import networks, world
+from segkit.palette import Palette
+from segkit.toy import world
+from segkit.toy.learn import networks
 from tests import gpu
 from tests.conftest import Segkit
 
 pytestmark = pytest.mark.cuda
 
-ADE = palette.load("ade20k")
+ADE = Palette.load("ade20k")
 SCALE = networks.SMALL if gpu.ON_CPU else networks.FULL
 SIZE = (320, 240) if gpu.ON_CPU else (640, 480)
 TIE = {"fp32": 1e-3, "bf16": 1.0}
@@ -84,7 +86,7 @@ def test_maps_are_the_cpus_but_for_ties(
     differing = worst = 0.0
     for triple in triples:
         photo = Image.open(tmp_path / "rooms" / triple.file_name).convert("RGB")
-        labels, off = control.read(Image.open(tmp_path / "rooms" / triple.conditioning_image_file_name), ADE)
+        labels, off = codec.read(Image.open(tmp_path / "rooms" / triple.conditioning_image_file_name), ADE)
         assert off == 0
         every = scores(reference, photo)
         best, winners = every.max(0)

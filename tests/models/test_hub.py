@@ -277,5 +277,5 @@ def test_an_installation_without_the_toy_networks_is_told(tmp_path: Path, monkey
     """Missing files of the package are named, and how to make them."""
     monkeypatch.setattr(hub, "toy_folder", lambda: tmp_path)
 
-    with pytest.raises(ModelError, match=r"python -m segkit\.toy\.train"):
+    with pytest.raises(ModelError, match=r"python -m segkit\.toy\.learn"):
         hub.find("toy", "--captioner")

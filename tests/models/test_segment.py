@@ -11,7 +11,6 @@ import pytest
 import torch
 from PIL import Image
 
-from segkit import palette
 from segkit.errors import ModelError
 from segkit.models.device import Device
 from segkit.models.segment import NeuralSegmenter, match_labels
@@ -21,7 +20,7 @@ from tests.conftest import Models
 from tests.models import families
 from tests.models.labels import ONEFORMER, SEGFORMER
 
-ADE = palette.load("ade20k")
+ADE = Palette.load("ade20k")
 CPU = Device("cpu", "fp32")
 SIZES = [(97, 131), (320, 181), (33, 20)]
 
@@ -177,7 +176,7 @@ def test_background_is_unlabelled(label: str) -> None:
     [
         (["LABEL_0", "LABEL_1"], ADE, "2 of its 2 labels are no classes of ade20k: LABEL_0, LABEL_1"),
         (["wall", "road", "route"], ADE, r"route \(the same class as road\)"),
-        ([s.name for s in palette.load("coco_panoptic")], ADE, r"bicycle|motorcycle.* and \d+ more.*--protocol coco"),
+        ([s.name for s in Palette.load("coco_panoptic")], ADE, r"bicycle|motorcycle.* and \d+ more.*--protocol coco"),
     ],
     ids=["numbered", "twice", "coco"],
 )
@@ -191,7 +190,7 @@ def test_labels_that_do_not_fit_are_listed(labels: list[str], table: Palette, me
 
 def test_coco_models_fit_the_coco_palette() -> None:
     """A model with the labels of COCO panoptic is taken with that palette."""
-    table = palette.load("coco_panoptic")
+    table = Palette.load("coco_panoptic")
 
     assert match_labels({s.index: s.name for s in table}, table, "model").tolist() == list(range(133))
 

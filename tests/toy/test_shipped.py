@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from segkit import palette
 from segkit.models import hub
 from segkit.models.caption import NeuralCaptioner
 from segkit.models.device import Device
 from segkit.models.segment import NeuralSegmenter
-from segkit.toy import card, measure
+from segkit.palette import Palette
+from segkit.toy.learn import card, measure
 
 CPU = Device("cpu", "fp32")
 WEIGHTS = hub.toy_folder()
@@ -22,7 +22,7 @@ SCENES = range(500_000, 500_150)
 @pytest.mark.parametrize(("side", "miou", "accuracy"), [(128, 0.90, 0.97), (256, 0.80, 0.95)])
 def test_maps_are_right(side: int, miou: float, accuracy: float) -> None:
     """OneFormer's maps of 150 new scenes, and the figures of its model card hold for them too."""
-    ade = palette.load("ade20k")
+    ade = Palette.load("ade20k")
 
     quality = measure.segmenter(NeuralSegmenter(hub.TOY, ade, CPU), SCENES, (side, side), ade)
 
@@ -42,7 +42,7 @@ def test_captions_are_right() -> None:
 
 def test_drawings_are_right() -> None:
     """What is drawn from the prompts of 40 new scenes shows what they name, and the VAE keeps what photos show."""
-    ade = palette.load("ade20k")
+    ade = Palette.load("ade20k")
 
     quality = measure.drawings(WEIGHTS / "base", NeuralSegmenter(hub.TOY, ade, CPU), SCENES[:40], ade)
 

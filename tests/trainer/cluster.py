@@ -39,7 +39,7 @@ def _main() -> None:
 
     from tests.trainer import fsdp_on_cpu, stopping
     from trainer import __main__ as command
-    from trainer.journal import Journal
+    from trainer.run.log import Journal
 
     torch.distributed.init_process_group("gloo")  # for all jobs: a second one would read the first one's addresses
     PartialState.destroy_process_group = lambda self, group=None: None

@@ -89,12 +89,12 @@ def base(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def rooms(six_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset of six photos, two of them held out. Do not change it."""
-    from segkit import build
-    from segkit.settings import BuildSettings
+    from segkit.build import pipeline
+    from segkit.build.settings import BuildSettings
 
     folder = tmp_path_factory.mktemp("rooms") / "rooms"
     settings = BuildSettings(
         segmenter="toy", captioner="toy", size=128, min_size=64, split="val=0.3", keep_duplicates=True
     )
-    build.build_dataset(six_photos, folder, settings, lambda outcome: None)
+    pipeline.build_dataset(six_photos, folder, settings)
     return folder

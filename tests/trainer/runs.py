@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from segkit.settings import TrainSettings
+from trainer.settings import TrainSettings
 
 OPTIONS: dict[str, Any] = {
     "controlnet": "fresh", "resolution": 64, "steps": 6, "batch_size": 2, "checkpoint_every": 3, "learning_rate": 1e-3,

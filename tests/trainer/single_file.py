@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer import weights
+from trainer.checkpoints import ldm
 
 
 def state(base: Any, family: str = "SD1") -> dict[str, Tensor]:
@@ -22,7 +22,7 @@ def _unet(name: str) -> str:
     if match := re.fullmatch(r"up_blocks\.(\d)\.(resnets|attentions)\.(\d)\.(.+)", name):
         level, kind, place, rest = match.groups()
         step = 3 * int(level) + int(place)
-        inner = weights.to_ldm(f"down_blocks.0.{kind}.0.{rest}").removeprefix("input_blocks.1.")
+        inner = ldm.to_ldm(f"down_blocks.0.{kind}.0.{rest}").removeprefix("input_blocks.1.")
         return f"output_blocks.{step}.{inner}"
     if match := re.fullmatch(r"up_blocks\.(\d)\.upsamplers\.0\.(.+)", name):
         level = int(match[1])
@@ -30,7 +30,7 @@ def _unet(name: str) -> str:
     for own, theirs in (("conv_norm_out", "out.0"), ("conv_out", "out.2")):
         if name.startswith(own):
             return name.replace(own, theirs)
-    return weights.to_ldm(name)
+    return ldm.to_ldm(name)
 
 
 _VAE = [

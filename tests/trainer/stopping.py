@@ -12,7 +12,7 @@ from typing import Any
 
 def at(step: int, act: Callable[[], None]) -> Callable[..., None]:
     """Return a Journal.write that acts once the line of a step is in the log."""
-    from trainer.journal import Journal
+    from trainer.run.log import Journal
 
     write = Journal.write
 
@@ -26,7 +26,7 @@ def at(step: int, act: Callable[[], None]) -> Callable[..., None]:
 
 def _main() -> None:
     from segkit import cli
-    from trainer.journal import Journal
+    from trainer.run.log import Journal
 
     step, number = int(sys.argv[1]), signal.Signals[sys.argv[2]]
     Journal.write = at(step, lambda: os.kill(os.getpid(), number))  # type: ignore[method-assign]

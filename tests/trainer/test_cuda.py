@@ -11,12 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
-from segkit import control, palette
+from segkit.maps import codec
+from segkit.palette import Palette
 from tests import gpu
 from tests.conftest import Result, Segkit
 from tests.trainer.runs import log, weights_of, words
-from trainer import networks, results
-from trainer.painting import Paint
+from trainer.checkpoints import export, load
+from trainer.data.paint import Paint
 
 pytestmark = pytest.mark.cuda
 
@@ -46,8 +47,8 @@ def require_done(done: Result) -> None:
 @pytest.fixture(scope="module")
 def reference(rooms: Path, base: Path, tmp_path_factory: pytest.TempPathFactory) -> list[float]:
     """The losses of the same steps on the CPU in fp32."""
-    from segkit.settings import TrainSettings
     from trainer import loop
+    from trainer.settings import TrainSettings
 
     run = tmp_path_factory.mktemp("reference") / "run"
     settings = TrainSettings(
@@ -61,8 +62,8 @@ def reference(rooms: Path, base: Path, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(scope="module")
 def whole(rooms: Path, base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run in bf16, with cache, previews and looks. Do not change it."""
-    from segkit.settings import TrainSettings
     from trainer import loop
+    from trainer.settings import TrainSettings
 
     run = tmp_path_factory.mktemp("whole") / "run"
     options = OPTIONS | {"preview_every": STEPS // 2, "evaluate_every": STEPS // 2}
@@ -167,14 +168,14 @@ def test_too_little_memory_is_told(rooms: Path, base: Path, tmp_path: Path, segk
 
 def test_the_palette_is_exact_on_the_device() -> None:
     """Every class is painted with its colour; one changed channel of one pixel is counted."""
-    ade = palette.load("ade20k")
+    ade = Palette.load("ade20k")
     paint = Paint(ade, gpu.DEVICE)
     labels = torch.arange(151, dtype=torch.uint8, device=gpu.DEVICE).clamp(max=150).repeat(1, 2, 1)
     labels[labels == 150] = 255
 
     painted = paint(labels)
 
-    expected = control.paint(labels[0].cpu().numpy(), ade).convert("RGB")
+    expected = codec.paint(labels[0].cpu().numpy(), ade).convert("RGB")
     assert np.array_equal((painted[0].cpu() * 255).round().byte().permute(1, 2, 0).numpy(), np.asarray(expected))
     assert int(paint.off(painted)) == 0
     painted[0, 1, 0, 7] += 1 / 255
@@ -185,13 +186,13 @@ def test_the_palette_is_exact_on_the_device() -> None:
 def test_equal_seeds_draw_equal_pictures(base: Path, tmp_path: Path, segkit: Segkit, precision: str) -> None:
     """Bit by bit on the device, twice; in fp32 also what the CPU draws, to a few levels."""
     labels = np.repeat(np.repeat(np.arange(16, dtype=np.uint8).reshape(4, 4), 32, 0), 32, 1)
-    (tmp_path / "map.png").write_bytes(control.encode(labels, palette.load("ade20k")))
-    model = networks.load_controlnet("fresh", networks.load_base(str(base)))
+    (tmp_path / "map.png").write_bytes(codec.encode(labels, Palette.load("ade20k")))
+    model = load.load_controlnet("fresh", load.load_base(str(base)))
     draw = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(torch.randn(weight.shape, generator=draw) * 0.1)
-    results.write_folder(tmp_path / "controlnet", model)
+    export.write_folder(tmp_path / "controlnet", model)
     typed = ["generate", "--map", tmp_path / "map.png", "--prompt", "a room", "--base", base, "--resolution", 128]
     typed += ["--controlnet", tmp_path / "controlnet", "--steps", 4, "--seed", 5]
 

@@ -11,20 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from segkit import palette
 from segkit.errors import UsageError
-from segkit.settings import TrainSettings
+from segkit.palette import Palette
 from tests.conftest import Segkit
+from tests.trainer.data.test_batches import example
 from tests.trainer.runs import log, weights_of, words
-from tests.trainer.test_batches import example
-from trainer import networks, rarity
-from trainer.batches import Batches
-from trainer.buckets import Order
-from trainer.encodings import Encoder
-from trainer.objective import Objective
-from trainer.painting import Paint
+from trainer.checkpoints import load
+from trainer.data import repeat_factors
+from trainer.data.batches import Batches
+from trainer.data.buckets import Order
+from trainer.data.latents import Encoder
+from trainer.data.paint import Paint
+from trainer.settings import TrainSettings
+from trainer.step.loss import Objective
 
-ADE = palette.load("ade20k")
+ADE = Palette.load("ade20k")
 
 
 def test_the_running_mean_is_what_is_saved(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
@@ -51,7 +52,7 @@ def test_the_running_mean_is_what_is_saved(rooms: Path, base: Path, tmp_path: Pa
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
 def test_min_snr_weighs_times(base: Path, tmp_path: Path, prediction: Any) -> None:
     """The loss of one photo is the plain one times min(SNR, gamma) / SNR, or / (SNR + 1) for velocities."""
-    found = networks.load_base(str(base), "", prediction)
+    found = load.load_base(str(base), "", prediction)
     cpu = torch.device("cpu")
     encoder = Encoder(found, cpu, torch.float32)
     plain, weighed = (Objective(found, encoder, Paint(ADE), cpu, gamma) for gamma in (0.0, 5.0))
@@ -77,14 +78,14 @@ def test_rare_classes_are_seen_more_often(tmp_path: Path) -> None:
     """One photo of forty with a class of its own counts sqrt(0.1 / (1 / 40)) = 2 times; without classes it is told."""
     common = [example(tmp_path, seed, (64, 64)) for seed in (1,)] * 39
     rare = example(tmp_path, 2, (64, 64))
-    weights = rarity.weights([*common, rare], ADE)
+    weights = repeat_factors.weights([*common, rare], ADE)
     assert weights.tolist() == [1.0] * 39 + [pytest.approx(2.0)]
 
     order = Order([(64, 64)] * 40, 4, 0, weights)
     seen = [place for number in range(order.batches * 50) for place in order[number]]
     assert seen.count(39) / len(seen) == pytest.approx(2 / 41, rel=0.05)
     with pytest.raises(UsageError, match="--balance needs segmentation maps"):
-        rarity.weights([rare], None)
+        repeat_factors.weights([rare], None)
 
 
 @given(st.lists(st.floats(1, 100), min_size=1, max_size=40), st.integers(1, 7), st.integers(0, 99))
@@ -100,7 +101,7 @@ def test_an_optimizer_that_is_not_there_is_told(
     rooms: Path, base: Path, tmp_path: Path, segkit: Segkit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With what to type."""
-    monkeypatch.setattr("trainer.optimizers.find_spec", lambda name: None)
+    monkeypatch.setattr("trainer.step.optimizers.find_spec", lambda name: None)
     done = segkit(*words(rooms, base, tmp_path / "run", optimizer="adamw8bit"))
     assert (done.code, "pip install bitsandbytes" in done.err) == (2, True)
 

@@ -167,7 +167,7 @@ def test_too_little_memory_is_told_with_what_would_fit(
     rooms: Path, base: Path, tmp_path: Path, segkit: Segkit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The options that need less; here without a GPU, by what torch raises on one."""
-    from trainer.objective import Objective
+    from trainer.step.loss import Objective
 
     def refuse(*arguments: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.")

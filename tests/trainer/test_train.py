@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from tests.conftest import Models, Segkit
 from tests.trainer import stopping
 from tests.trainer.runs import log, log_lines, same, toml, train, weights_of, words
-from trainer.journal import Journal
+from trainer.run.log import Journal
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,11 +43,11 @@ def test_a_run_leaves_what_people_load(whole: Path, base: Path) -> None:
     """Diffusers' folder, the file for A1111 and ComfyUI with what it says of itself, card, log and checkpoints."""
     from diffusers import ControlNetModel
 
-    from trainer import identify, reader
-    from trainer import weights as layouts
+    from trainer.checkpoints import identify, safe_load
+    from trainer.checkpoints import ldm as layouts
 
     model = ControlNetModel.from_pretrained(whole / "controlnet", local_files_only=True)
-    found = reader.read(whole / "run.safetensors")
+    found = safe_load.read(whole / "run.safetensors")
 
     exported = layouts.load(found, dict(model.config))
     assert same(
@@ -201,21 +201,21 @@ def test_an_unlocked_base_comes_back_as_it_was_given(
     from safetensors.torch import save_file
 
     from tests.trainer import single_file
-    from trainer import networks, reader
+    from trainer.checkpoints import load, safe_load
 
     source = tmp_path / "deliberate.safetensors"
-    before = single_file.state(networks.load_base(str(base)))
+    before = single_file.state(load.load_base(str(base)))
     save_file(before, source)
     run = tmp_path / "run"
     done = segkit(*words(rooms, source, run, steps=2, sd_unlocked=True, tokenizer=models.clip))
 
     assert (done.code, done.err) == (0, "")
-    file = networks.load_base(str(run / "run-base.safetensors"), str(models.clip))
+    file = load.load_base(str(run / "run-base.safetensors"), str(models.clip))
     folder = StableDiffusionPipeline.from_pretrained(run / "base", local_files_only=True)
     assert same(file.unet.state_dict(), folder.unet.state_dict())
     assert same(file.text_encoder.state_dict(), folder.text_encoder.state_dict())
     assert same(file.vae.state_dict(), folder.vae.state_dict())
-    after = reader.read(run / "run-base.safetensors")
+    after = safe_load.read(run / "run-base.safetensors")
     assert all(
         name.startswith("text_model.") for name in load_file(run / "base" / "text_encoder" / "model.safetensors")
     )

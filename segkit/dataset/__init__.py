@@ -1,0 +1,10 @@
+"""Datasets on disk: triples, their manifest, and the rules that they keep."""
+
+from segkit.dataset.dataset import (
+    Dataset,
+    Rejection,
+    locked,
+    refuse_other_folder,
+)
+
+__all__ = ["Dataset", "Rejection", "locked", "refuse_other_folder"]

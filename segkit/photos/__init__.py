@@ -1,0 +1,27 @@
+"""Photos: files of any kind become upright sRGB pictures of the training size."""
+
+from segkit.photos.files import (
+    FORMATS,
+    JPEG_MEGAPIXELS,
+    REASONS,
+    SUFFIXES,
+    Limits,
+    find,
+    open_photo,
+    read,
+)
+from segkit.photos.geometry import Geometry, Photo, fit
+
+__all__ = [
+    "FORMATS",
+    "JPEG_MEGAPIXELS",
+    "REASONS",
+    "SUFFIXES",
+    "Geometry",
+    "Limits",
+    "Photo",
+    "find",
+    "fit",
+    "open_photo",
+    "read",
+]

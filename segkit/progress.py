@@ -1,0 +1,21 @@
+"""How long work reports its progress: one callback with one signature, everywhere."""
+
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Called as work advances."""
+
+    def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
+        """Report progress.
+
+        Args:
+            stage: what is counted, such as "photos"; a new stage starts a new bar.
+            done: how many are finished.
+            total: how many there are.
+            note: words to show beside the numbers, such as a loss.
+        """
+
+
+def silent(stage: str, done: int, total: int, note: str = "") -> None:
+    """Report nothing."""

@@ -1,0 +1,1 @@
+"""How the toy networks are trained and measured."""

@@ -1,0 +1,102 @@
+"""Maps of known truth, and what tools do to them: painted in random regions, then saved, scaled or outlined."""
+
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.Image import Resampling
+
+from segkit.maps import codec, plausibility, schemes
+from segkit.maps.codec import Labels
+from segkit.palette import Palette
+
+ADE = Palette.load("ade20k")
+
+
+def regions(seed: int, number: int, size: int = 512, palette: Palette = ADE) -> Labels:
+    """Return a label map of irregular regions, (size, size), each of another class as long as there are any."""
+    random = np.random.default_rng(seed)
+    points = random.uniform(0, size, (number, 2)).astype(np.float32)
+    classes = [swatch.index for swatch in palette if palette.by_color[swatch.rgb] == swatch.index]
+    labels = random.choice(np.array(classes, np.uint8), number, replace=number > len(classes))
+    return _filled(random, points, labels, size)
+
+
+def place(seed: int, number: int, size: int = 512) -> Labels:
+    """Return a label map of a room or a street of some classes, each where it belongs: sky above, floor below."""
+    random = np.random.default_rng(seed)
+    indoors = random.random() < 0.5
+    first = ("wall", "floor", "ceiling") if indoors else ("sky", "building", "road")
+    strange = {*first, *(plausibility.OUTDOORS if indoors else plausibility.INDOORS), "skyscraper"}
+    more = [swatch.index for swatch in ADE if swatch.name not in strange]
+    chances = 1 / (np.array(more) + 3)
+    drawn = random.choice(more, number - len(first), replace=False, p=chances / chances.sum())
+    names = [*first, *(ADE[index].name for index in drawn.tolist())]
+    points = random.uniform(0, size, (number, 2)).astype(np.float32)
+    points[:, 0] = np.sort(points[:, 0])
+    points[: number // 3, 0] *= 0.6  # what is above gets room there
+    names.sort(key=lambda name: (name not in plausibility.ABOVE) + (name in plausibility.BELOW))
+    return _filled(random, points, np.array([ADE.find(name).index for name in names], np.uint8), size)
+
+
+def _filled(random: np.random.Generator, points: NDArray[np.float32], labels: Labels, size: int) -> Labels:
+    """Give every pixel the label of the point nearest to it, in a space that is a little warped."""
+    number = len(points)
+    y, x = np.mgrid[:size, :size].astype(np.float32)
+    waves = 0.05 * size / np.sqrt(number)
+    y, x = (axis + waves * _noise(random, size, int(4 * np.sqrt(number)) + 3) for axis in (y, x))
+    nearest, found = np.full((size, size), np.inf, np.float32), np.zeros((size, size), np.uint8)
+    for (top, left), label in zip(points, labels, strict=True):
+        far = (y - top) ** 2 + (x - left) ** 2
+        found[far < nearest] = label
+        nearest = np.minimum(nearest, far)
+    return found
+
+
+def _noise(random: np.random.Generator, size: int, cells: int) -> NDArray[np.float32]:
+    coarse = Image.fromarray(random.normal(size=(cells, cells)).astype(np.float32))
+    return np.asarray(coarse.resize((size, size), Resampling.BICUBIC))
+
+
+def painted(labels: Labels, palette: Palette = ADE) -> Image.Image:
+    """Return the map in RGB, exact."""
+    return codec.paint(labels, palette).convert("RGB")
+
+
+def jpeg(image: Image.Image, quality: int, subsampling: int = 2) -> Image.Image:
+    """Return the picture as it comes back from a JPEG file (subsampling 2 is 4:2:0, 0 is 4:4:4)."""
+    buffer = BytesIO()
+    image.save(buffer, "JPEG", quality=quality, subsampling=subsampling)
+    return Image.open(buffer).convert("RGB")
+
+
+def halved(image: Image.Image, how: Resampling) -> Image.Image:
+    """Return the picture at half its size."""
+    return image.resize((image.width // 2, image.height // 2), how)
+
+
+def outlined(labels: Labels, palette: Palette = ADE) -> Image.Image:
+    """Return the map with white anti-aliased lines, one pixel wide, between its regions."""
+    fine = np.kron(labels, np.ones((4, 4), np.uint8))
+    line = np.zeros(fine.shape, bool)
+    for along in (-2, -1, 1, 2):
+        line |= (np.roll(fine, along, 0) != fine) | (np.roll(fine, along, 1) != fine)
+    share = np.asarray(Image.fromarray(line).convert("L").resize(labels.shape[::-1], Resampling.BOX))[..., None] / 255
+    return Image.fromarray(np.round(np.asarray(painted(labels, palette)) * (1 - share) + 255 * share).astype(np.uint8))
+
+
+def ruled(labels: Labels, palette: Palette = ADE) -> Image.Image:
+    """Return the map with hard white lines, one pixel wide, between its regions."""
+    line = np.zeros(labels.shape, bool)
+    line[:, 1:] |= labels[:, 1:] != labels[:, :-1]
+    line[1:] |= labels[1:] != labels[:-1]
+    return Image.fromarray(np.where(line[..., None], np.uint8(255), np.asarray(painted(labels, palette))))
+
+
+def by(name: str, labels: Labels) -> Image.Image:
+    """Return the map as one of the known painters makes it; classes that it has no colour for become black."""
+    (painter,) = (way for way in schemes.known(ADE) if way.name == name)
+    colors = np.zeros((256, 3), np.uint8)
+    colors[list(painter.classes)] = painter.colors
+    return Image.fromarray(colors[labels])

@@ -1,0 +1,262 @@
+"""Datasets on disk: parts, damage; and the quick builds that other tests share."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segkit.build import pipeline as building
+from segkit.build.settings import BuildSettings
+from segkit.build.tools import Tools
+from segkit.dataset import Dataset, Rejection
+from segkit.dataset.triple import PERSON, Prompt, Triple
+from segkit.errors import DatasetError
+from segkit.models.segment import Segmentation
+from segkit.palette import Palette
+from segkit.toy import world
+from tests.conftest import Segkit
+
+UNIT = 3
+"""Photos a unit in quick builds, so that a few photos make several parts."""
+
+
+class Unbatched(Tools):
+    """Networks that are plain functions; unlike Tools, needs no torch to ask them."""
+
+    def __call__(self, photos: Sequence[Image.Image]) -> list[Segmentation]:
+        """Segment photos of one size."""
+        return self.segment(photos)
+
+
+def brightness(photos: Sequence[Image.Image]) -> list[Segmentation]:
+    """Segment by brightness: eight classes, from wall to bed."""
+    grey = [np.asarray(photo.convert("L")) // 32 for photo in photos]
+    return [Segmentation(labels, np.full(labels.shape, 0.5, np.float32)) for labels in grey]
+
+
+def render(folder: Path, number: int, first: int = 0) -> Path:
+    """Render small photos in three sizes into a folder and return it."""
+    folder.mkdir(exist_ok=True)
+    for seed in range(first, first + number):
+        size = ((160, 120), (120, 160), (144, 96))[seed % 3]
+        world.scene(seed, size).photo.save(folder / f"{seed:03}.png")
+    return folder
+
+
+def build(photos: Path, out: Path, split: str = "val=0.3", keep_duplicates: bool = False) -> Dataset:
+    """Build a dataset in a blink: no networks, small units, no prompts."""
+    chosen = BuildSettings(size=96, min_size=80, caption=False, split=split, keep_duplicates=keep_duplicates)
+    tools = Unbatched(Palette.load("ade20k"), brightness, None, "brightness", "1", batch=2)
+    before, building.UNIT = building.UNIT, UNIT
+    try:
+        building.build_dataset(photos, out, chosen, load=lambda _: tools)
+    finally:
+        building.UNIT = before
+    return Dataset.open(out)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return every file of a dataset but the lock."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != "lock")
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def drafted(triple: Triple, text: str) -> Triple:
+    """Return the triple with a prompt that a model drafted."""
+    return replace(triple, text=text, tokens=_tokens(text), prompt=Prompt("model", "m", "1", human=False))
+
+
+def written(triple: Triple, text: str) -> Triple:
+    """Return the triple with a prompt that a person wrote."""
+    return replace(triple, text=text, tokens=_tokens(text), prompt=PERSON)
+
+
+def _tokens(text: str) -> int:
+    """Return a number of tokens that a text may have, within the budget."""
+    return min(len(text.split()) + 2, 77)
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    """A dataset of five triples."""
+    return build(render(tmp_path / "photos", 5), tmp_path / "out")
+
+
+def test_a_finished_unit_is_seen_at_once_and_folded_in_on_the_next_open(dataset: Dataset) -> None:
+    """A part that a killed run left counts as done, and the next writer brings it into the manifest."""
+    first, *_ = dataset.triples()
+    dataset.commit([drafted(first, "a bed")])
+
+    before = [triple.text for triple in dataset.triples()]
+    with dataset.writing():
+        pass
+
+    assert before == ["a bed", "", "", "", ""]
+    assert [triple.text for triple in dataset.triples()] == before
+    assert dataset.parts() == []
+    assert b"a bed" in dataset.manifest.read_bytes()
+
+
+@pytest.mark.parametrize("replaced", [(), ("rejected.jsonl",), ("rejected.jsonl", "metadata.jsonl")])
+@pytest.mark.parametrize("left", [(0, 1), (1,)])
+def test_a_fold_killed_anywhere_can_be_repeated(
+    dataset: Dataset, replaced: tuple[str, ...], left: tuple[int, ...]
+) -> None:
+    """Killed before or between replacing the two lists, or while removing parts: the next open ends the same."""
+    first, second, *_ = dataset.triples()
+    dataset.commit([drafted(first, "a bed")], [Rejection("x.jpg", "", "unreadable", "Input/output error")])
+    dataset.commit([drafted(second, "a chair")], [Rejection("x.jpg", "0" * 64, "damaged", "truncated")])
+    parts = {part: part.read_bytes() for part in dataset.parts()}
+    old = contents(dataset.folder)
+    dataset.fold()
+    whole = contents(dataset.folder)
+
+    for name in ("metadata.jsonl", ".segkit/rejected.jsonl"):
+        if Path(name).name not in replaced:
+            (dataset.folder / name).write_bytes(old[name])
+    for place, (part, data) in enumerate(parts.items()):
+        if place in left or "metadata.jsonl" not in replaced:
+            part.write_bytes(data)
+    with dataset.writing():
+        pass
+
+    assert contents(dataset.folder) == whole
+
+
+def test_a_draft_never_replaces_what_a_person_wrote(dataset: Dataset) -> None:
+    """Even a unit of drafts that is recorded after a person's prompt leaves that prompt alone."""
+    first, second, *_ = dataset.triples()
+    with dataset.writing():
+        dataset.commit([written(first, "my own words")])
+        dataset.commit([drafted(first, "a room with a room"), drafted(second, "a chair")])
+        seen = [triple.text for triple in dataset.triples()]
+        dataset.fold()
+
+    assert seen[:2] == ["my own words", "a chair"]
+    assert [triple.text for triple in dataset.triples()] == seen
+    assert next(dataset.triples()).prompt == PERSON
+
+
+def test_a_rejection_is_forgotten_when_the_photo_becomes_a_triple(dataset: Dataset) -> None:
+    """What could not be read, or was too small, and is a triple now stands no longer among the rejected."""
+    first, *_ = dataset.triples()
+    with dataset.writing():
+        stays = Rejection("b.jpg", "1" * 64, "damaged", "truncated")
+        rejections = [
+            Rejection(first.source, "", "unreadable", "No space left on device"),
+            Rejection(first.source, first.sha256, "too-small", "8x8"),
+            stays,
+        ]
+        dataset.commit([], rejections)
+        dataset.fold()
+
+    assert list(dataset.rejections()) == [stays]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("dataset.toml", b"format = 1", b"format = 2"), "has format 2; this segkit knows 1. Update segkit."),
+        (("dataset.toml", b"format = 1", b"format = '1'"), "dataset.toml is damaged"),
+        (("dataset.toml", b"format = 1\n", b""), "dataset.toml is damaged: 'format' is missing"),
+        (("dataset.toml", b"[palette]", b"[pal"), "dataset.toml is damaged"),
+        (("dataset.toml", b'name = "wall"', b'name = "walls"'), "its hash does not match"),
+        (("dataset.toml", b'name = "wall"', b'name = "sky"'), "dataset.toml is damaged"),
+        (("dataset.toml", b"[models.segmenter]", b"[models]"), "dataset.toml is damaged"),
+        (("dataset.toml", b"format", b"\xff"), "dataset.toml is damaged"),
+        (("../metadata.jsonl", b'{"file_name"', b'{"file_name'), "metadata.jsonl, line 1 is damaged"),
+        (("../metadata.jsonl", b'"file_name"', b'"photo"'), "metadata.jsonl, line 1 is damaged: file_name missing"),
+        (("../metadata.jsonl", b'{"file_name"', b"[" * 100_000), "metadata.jsonl, line 1 is damaged"),
+        (("../metadata.jsonl", b"{", b"\x00\xff{"), "metadata.jsonl, line 1 is damaged"),
+        (("rejected.jsonl", b"", b'{"source": 1}\n'), "rejected.jsonl, line 1 is damaged"),
+    ],
+)
+def test_damage_is_one_clear_line(
+    segkit: Segkit, dataset: Dataset, tmp_path: Path, change: tuple[str, bytes, bytes], message: str
+) -> None:
+    """A dataset that was damaged is refused with one line that says where, and stays as it is."""
+    name, before, after = change
+    file = dataset.hidden / name
+    assert before in file.read_bytes()
+    file.write_bytes(file.read_bytes().replace(before, after, 1))
+    damaged = contents(dataset.folder)
+
+    with pytest.raises(DatasetError) as refused:
+        build(tmp_path / "photos", dataset.folder)
+    shown = segkit("caption", dataset.folder, "--edit", "000.png", "a room")
+
+    assert message in str(refused.value)
+    assert (shown.code, shown.err.count("\n"), shown.out) == (2, 1, "")
+    assert message in shown.err
+    assert contents(dataset.folder) == damaged
+
+
+@pytest.mark.parametrize("command", ["check", "caption"])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("missing", "no such folder"),
+        ("photos", "no .segkit/dataset.toml in it"),
+        ("photos/000.png", "it is a file"),
+    ],
+)
+def test_a_folder_that_is_no_dataset_is_refused(
+    segkit: Segkit, tmp_path: Path, command: str, name: str, message: str
+) -> None:
+    """Whatever else is named instead of a dataset: one line that says what it is and how to make one."""
+    render(tmp_path / "photos", 1)
+
+    shown = segkit(command, tmp_path / name)
+
+    assert (shown.code, shown.err.count("\n")) == (2, 1)
+    assert message in shown.err
+    assert "segkit build-dataset PHOTOS" in shown.err
+
+
+@pytest.mark.parametrize(
+    ("out", "message"), [("file", "is a file"), ("full", "not empty"), ("file/below", "file: File exists")]
+)
+def test_an_output_that_cannot_be_one_is_refused(segkit: Segkit, tmp_path: Path, out: str, message: str) -> None:
+    """A file, or a folder of other things, never becomes a dataset, and is left as it is."""
+    render(tmp_path / "photos", 1)
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("mine")
+    before = contents(tmp_path)
+
+    shown = segkit("build-dataset", tmp_path / "photos", "-o", tmp_path / out)
+
+    assert (shown.code, shown.err.count("\n")) == (2, 1)
+    assert message in shown.err
+    assert contents(tmp_path) == before
+
+
+def test_every_line_has_every_key_with_one_type(dataset: Dataset) -> None:
+    """Readers that guess a schema from some lines are right about all the others."""
+
+    def types(value: object) -> object:
+        if isinstance(value, dict):
+            return {key: types(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return [types(each) for each in value[:1]] or "any list"
+        return type(value).__name__
+
+    lines = [json.loads(line) for line in dataset.manifest.read_text().splitlines()]
+
+    assert len(lines) == 5
+    assert all(types(line) == types(lines[0]) for line in lines)
+
+
+def test_what_another_process_recorded_meanwhile_is_kept(dataset: Dataset) -> None:
+    """A dataset that was opened before a second process changed its settings takes them over with the lock."""
+    other = Dataset.open(dataset.folder)
+    other.save_info(replace(other.info, settings={**other.info.settings, "split": "val=0.5"}))
+
+    with dataset.writing():
+        dataset.save_info(replace(dataset.info, models={**dataset.info.models, "tokenizer": {"name": "estimate"}}))
+
+    assert Dataset.open(dataset.folder).info.settings["split"] == "val=0.5"

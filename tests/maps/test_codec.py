@@ -1,0 +1,251 @@
+"""Control maps: painted and read back without the loss of a pixel."""
+
+from io import BytesIO
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from numpy.typing import NDArray
+from PIL import Image
+
+from segkit.maps import codec
+from segkit.maps.codec import Labels
+from segkit.palette import UNLABELLED, Palette
+from segkit.palette.tables import Swatch
+
+ADE = Palette.load("ade20k")
+
+
+def reopened(image: Image.Image, kind: str = "PNG", **options: object) -> Image.Image:
+    """Save a picture and open it again."""
+    buffer = BytesIO()
+    image.save(buffer, kind, **options)
+    return Image.open(buffer)
+
+
+def some_labels(classes: int = 150) -> Labels:
+    """Return labels that hold every class once, and unlabelled pixels."""
+    labels = np.full((32, 16), UNLABELLED, np.uint8)
+    labels.flat[:classes] = np.arange(classes)
+    return labels
+
+
+def colors(table: Palette, labels: Labels) -> NDArray[np.uint8]:
+    """Paint labels the slow and obvious way, as (H, W, 3) RGB."""
+    painted = np.zeros((*labels.shape, 3), np.uint8)
+    for swatch in table:
+        painted[labels == swatch.index] = swatch.rgb
+    return painted
+
+
+@st.composite
+def palettes(draw: st.DrawFn, unique: bool = False) -> Palette:
+    """Draw a palette of 1 to 255 classes of any colours; unique: all different, none black."""
+    number = draw(st.sampled_from([1, 2, 3, 4, 16, 17, 150, 254, 255]))
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    packed = (
+        random.choice(np.arange(1, 1 << 24, 97), number, replace=False) if unique else random.integers(0, 4, number)
+    )
+    rgb = [(int(value) >> 16, int(value) >> 8 & 255, int(value) & 255) for value in packed]
+    return Palette("drawn", tuple(Swatch(index, f"class {index}", (), rgb[index]) for index in range(number)))
+
+
+def labels_of(table: Palette) -> st.SearchStrategy[Labels]:
+    """Draw labels of a palette, unlabelled pixels among them."""
+    values = st.one_of(st.integers(0, len(table) - 1), st.just(UNLABELLED))
+    return arrays.arrays(np.uint8, arrays.array_shapes(min_dims=2, max_dims=2, max_side=9), elements=values)
+
+
+@given(st.data())
+@settings(max_examples=60)
+def test_painted_labels_read_back_for_every_palette(data: st.DataObject) -> None:
+    """Paint, save, open and read gives the same labels, even where classes share colours or are black."""
+    table = data.draw(palettes())
+    labels = data.draw(labels_of(table))
+
+    read, off = codec.read(Image.open(BytesIO(codec.encode(labels, table))), table)
+
+    assert off == 0
+    np.testing.assert_array_equal(read, labels)
+
+
+@given(st.data())
+@settings(max_examples=25)
+def test_colours_read_back_where_each_is_one_class(data: st.DataObject) -> None:
+    """Labels survive even as a plain RGB picture when no two classes share a colour and none is black."""
+    table = data.draw(palettes(unique=True))
+    labels = data.draw(labels_of(table))
+
+    read, off = codec.read(codec.paint(labels, table).convert("RGB"), table)
+
+    assert off == 0
+    np.testing.assert_array_equal(read, labels)
+
+
+def test_the_file_is_an_indexed_png_with_exactly_the_palette() -> None:
+    """Any reader finds mode P, pixel values that are the labels, and the class colours, black behind them."""
+    labels = some_labels()
+
+    with Image.open(BytesIO(codec.encode(labels, ADE))) as image:
+        found = image.getpalette()
+        values, rgb = np.asarray(image), np.asarray(image.convert("RGB"))
+
+    assert image.mode == "P"
+    assert found == [channel for swatch in ADE for channel in swatch.rgb] + [0] * 318
+    np.testing.assert_array_equal(values, labels)
+    np.testing.assert_array_equal(rgb, colors(ADE, labels))
+
+
+@pytest.mark.parametrize("label", [150, 200, 254])
+def test_a_label_that_is_no_class_is_not_painted(label: int) -> None:
+    """A label beyond the palette that is not 255 is an error, never a black or foreign pixel."""
+    with pytest.raises(ValueError, match=f"label {label} is no class of ade20k, which has 150"):
+        codec.paint(np.array([[0, label]], np.uint8), ADE)
+
+
+def test_indices_keep_classes_of_one_colour_apart() -> None:
+    """Road and skyscraper read back as themselves from the indexed map, as road from a copy in RGB."""
+    labels = np.array([[6, 48]], np.uint8)
+    image = codec.paint(labels, ADE)
+
+    assert codec.read(image, ADE)[0].tolist() == [[6, 48]]
+    assert codec.read(image.convert("RGB"), ADE)[0].tolist() == [[6, 6]]
+
+
+def test_an_index_that_is_no_class_is_off_the_palette() -> None:
+    """In an indexed map the values 150 to 254 are off the ADE palette, although their colour is black."""
+    image = Image.fromarray(np.array([[0, 150, 254, 255]], np.uint8))
+    image.putpalette(ADE.bytes)
+
+    labels, off = codec.read(image, ADE)
+
+    assert (labels.tolist(), off) == ([[0, 255, 255, 255]], 2)
+
+
+def test_a_map_with_another_order_of_its_palette_is_read_by_colour() -> None:
+    """Pixel values mean nothing where the embedded palette is another: the colours count."""
+    labels = some_labels()
+    order = np.random.default_rng(0).permutation(256)
+    image = Image.fromarray(np.argsort(order).astype(np.uint8)[labels])
+    image.putpalette(np.frombuffer(ADE.bytes, np.uint8).reshape(256, 3)[order].tobytes())
+
+    read, off = codec.read(reopened(image), ADE)
+
+    assert not codec.is_exact(image, ADE)
+    assert off == 0
+    np.testing.assert_array_equal(read, np.where(labels == 48, 6, labels))
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [("GIF", "P"), *product(("PNG", "BMP", "TIFF", "WEBP"), ("P", "RGB")), *product(("PNG", "TIFF"), ["RGBA"])],
+)
+def test_lossless_copies_keep_every_class(kind: str, mode: str) -> None:
+    """A map saved by other tools, losslessly and in any mode, reads back whole; alpha does not change a colour."""
+    labels = np.where(some_labels() == 48, np.uint8(6), some_labels())
+    image = codec.paint(labels, ADE).convert(mode)
+    if mode == "RGBA":
+        image.putalpha(Image.linear_gradient("L").resize(image.size))
+
+    read, off = codec.read(reopened(image, kind, lossless=True), ADE)
+
+    assert off == 0
+    np.testing.assert_array_equal(read, labels)
+
+
+@pytest.mark.parametrize("transparency", [0, bytes(range(256))])
+def test_transparency_in_an_indexed_map_changes_nothing(transparency: int | bytes) -> None:
+    """Transparent palette entries count by their colour, without a warning, and in another order of entries too."""
+    labels = np.where(some_labels() == 48, np.uint8(6), some_labels())
+    turned = Image.fromarray(np.uint8(255) - labels)
+    turned.putpalette(np.frombuffer(ADE.bytes, np.uint8).reshape(256, 3)[::-1].tobytes())
+
+    read, off = codec.read(reopened(turned, transparency=transparency), ADE)
+
+    assert off == 0
+    np.testing.assert_array_equal(read, labels)
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "expected", "off"),
+    [
+        ((120, 0, 121, 5), np.uint8, (0, 255, 255, 255), 2),
+        ((120 * 257, 0, 120, 120 * 257 + 1), np.uint16, (0, 255, 255, 255), 2),
+        ((120 * 257, 0, -257, 257 * 256), np.int32, (0, 255, 255, 255), 2),
+        ((120 * 257, 0, 0.5, np.nan), np.float32, (0, 255, 255, 255), 2),
+    ],
+    ids=["L", "I;16", "I", "F"],
+)
+def test_grey_maps_count_by_their_colour(
+    values: tuple[float, ...], dtype: type, expected: tuple[int, ...], off: int
+) -> None:
+    """Grey is the colour (v, v, v); 16 and 32 bits count only where 8 bits can say the same, never clipped."""
+    image = Image.fromarray(np.array([values], dtype))
+
+    labels, found = codec.read(image, ADE)
+
+    assert (labels.tolist(), found) == ([list(expected)], off)
+
+
+def test_pixels_off_the_palette_are_counted_and_unlabelled() -> None:
+    """A colour one step beside a class is no class: it is counted, and not taken for the nearest."""
+    rgb = colors(ADE, some_labels())
+    rgb[0, :3] += 1
+
+    labels, off = codec.read(Image.fromarray(rgb), ADE)
+
+    assert off == 3
+    assert labels[0, :4].tolist() == [255, 255, 255, 3]
+
+
+def test_a_tall_map_is_read_whole() -> None:
+    """Maps are looked up in strips: every row of one with an odd height is read, off pixels in all of them counted."""
+    labels = np.random.default_rng(0).integers(0, 6, (1027, 3)).astype(np.uint8)
+    rgb = colors(ADE, labels)
+    rgb[[0, 511, 512, 1026], 1] = 1
+
+    read, off = codec.read(Image.fromarray(rgb), ADE)
+
+    labels[[0, 511, 512, 1026], 1] = UNLABELLED
+    assert off == 4
+    np.testing.assert_array_equal(read, labels)
+
+
+def test_pixels_are_counted_by_label() -> None:
+    """count() gives the number of pixels of each of the 256 labels."""
+    labels = some_labels()
+
+    assert codec.count(labels) == np.bincount(labels.ravel(), minlength=256).tolist()
+
+
+@given(st.data(), st.floats(0, 0.99))
+@settings(max_examples=40)
+def test_shares_and_unlabelled_pixels_add_up(data: st.DataObject, min_confidence: float) -> None:
+    """Shares plus the unlabelled share are 1; unsure pixels are unlabelled, sure ones untouched; largest first."""
+    labels = data.draw(labels_of(ADE))
+    confidence = np.random.default_rng(labels.size).random(labels.shape, np.float32)
+
+    kept, shares = codec.summarize(labels, confidence, ADE, min_confidence)
+
+    sure = confidence >= min_confidence
+    np.testing.assert_array_equal(kept, np.where(sure, labels, UNLABELLED))
+    unlabelled = float((kept == UNLABELLED).mean())
+    assert sum(share.share for share in shares) + unlabelled == pytest.approx(1, abs=5e-5 * (len(shares) + 1))
+    assert [share.share for share in shares] == sorted((share.share for share in shares), reverse=True)
+    assert {share.name for share in shares} == {ADE[int(index)].name for index in set(kept.flat) - {UNLABELLED}}
+
+
+def test_a_class_is_told_with_its_mean_confidence() -> None:
+    """The confidence of a class is the mean over its own pixels only."""
+    labels = np.array([[0, 0], [2, 255]], np.uint8)
+    confidence = np.array([[0.5, 1.0], [0.25, 0.9]], np.float32)
+
+    _, shares = codec.summarize(labels, confidence, ADE)
+
+    assert [(share.name, share.share, share.confidence) for share in shares] == [
+        ("wall", 0.5, 0.75),
+        ("sky", 0.25, 0.25),
+    ]

@@ -1,0 +1,278 @@
+"""Palette tables as people keep them: read as meant, or refused in a line that names the row or the reason."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from segkit.errors import PaletteError
+from segkit.palette import tables
+from segkit.palette.tables import Swatch
+
+TWO = [Swatch(0, "wall", (), (120, 120, 120)), Swatch(1, "sky", ("heaven",), (6, 230, 230))]
+PLAIN = "index,name,synonyms,r,g,b\n0,wall,,120,120,120\n1,sky,heaven,6,230,230\n"
+NAMED = "index,name,r,g,b\n{}\n"
+
+
+def write(folder: Path, content: str | bytes) -> Path:
+    """Write a table called my.csv."""
+    path = folder / "my.csv"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        PLAIN,
+        b"\xef\xbb\xbfname,synonyms,hex\nwall,,787878\nsky,heaven,06E6E6\n",
+        PLAIN.replace(",", "\t").encode("utf-16"),
+        b"\xfe\xff" + PLAIN.encode("utf-16-be"),
+        PLAIN.replace(",", ";"),
+        PLAIN.replace(",", "\t"),
+        PLAIN.replace("\n", "\r\n"),
+        PLAIN.replace("\n", "\r"),
+        PLAIN.rstrip("\n"),
+        PLAIN.replace("\n", "\n\n,,,,,\n"),
+        PLAIN.replace("\n", ",,\n"),
+        PLAIN.replace("1,sky", "2,sky").replace("0,wall", "1,wall"),
+        "index,name,synonyms,r,g,b\n1,sky,sky|heaven| heaven ,6,230,230\n0, wall ,wall,120,120,120\n",
+        "Idx,Class,Aliases,hex\n0,wall,,#787878\n1,sky,heaven,#06e6e6\n",
+        "name,synonyms,hex\nwall,,787878\nsky,heaven,06E6E6\n",
+        'name,synonyms,rgb\nwall,,"(120, 120, 120)"\nsky,heaven,"6,230, 230"\n',
+        "name;synonyms;(R, G, B)\nwall;;(120, 120, 120)\nsky;heaven;(6, 230, 230)\n",
+        "name,r,g,b,hex,synonyms\nwall,120,120,120\nsky,,,,06E6E6,heaven\n",
+        'Idx,"Color_Code (R,G,B)",Color,Name,synonyms\n1,"(120,0120 , 120)",,wall,\n2,"(6,230,230)",,sky,heaven\n',
+    ],
+    ids="plain bom utf-16 utf-16-be semicolons tabs crlf cr no-end empty-lines trailing-commas from-one unordered hex "
+    "hex-without-hash triple triple-semicolons short-rows sheet".split(),
+)  # fmt: skip
+def test_odd_tables_read_as_a_person_would(tmp_path: Path, content: str | bytes) -> None:
+    """Byte order marks, separators, line ends, numbering and spellings of colours do not change the meaning."""
+    swatches, problems = tables.read(write(tmp_path, content))
+
+    assert (swatches, problems) == (TWO, [])
+
+
+@pytest.mark.parametrize("name", ["null", "NA", "nan", "None", "true", "007", "1e5", "=cmd()", "[red]", "<b>", "Épée"])
+def test_names_stay_text(tmp_path: Path, name: str) -> None:
+    """A class may be called null or NA; no name turns into a number, nothing or markup."""
+    swatches, problems = tables.read(write(tmp_path, f"name,hex\n{name},000001\n"))
+
+    assert ([swatch.name for swatch in swatches], problems) == ([name], [])
+
+
+def test_a_name_over_two_lines_is_joined_and_lines_are_still_counted(tmp_path: Path) -> None:
+    """A line break inside quotes becomes a blank, and a later fault is named by its line in the file."""
+    path = write(tmp_path, 'name,r,g,b\n"pool\ntable",1,2,3\nsky,6,230,999\n')
+
+    swatches, problems = tables.read(path)
+
+    assert [swatch.name for swatch in swatches] == ["pool table"]
+    assert "line 4" in problems[0].message
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        ("0,wall,300,0,0", "'300'"),
+        ("0,wall,-1,0,0", "'-1'"),
+        ("0,wall,1.0,0,0", "'1.0'"),
+        ("0,wall,1_0,0,0", "'1_0'"),
+        ("0,wall,\uff11,0,0", "'\uff11'"),
+        ("0,wall,,0,0", "''"),
+        ("0,wall,,,", "no colour"),
+        ("0,wall", "no colour"),
+        ("0,wall,1,2,3,4", "6 cells, the header has 5"),
+        ("0,swimming, pool,1,2,3", "6 cells, the header has 5"),
+        ("0,,1,2,3", "no name"),
+        ("0,wa\x1bll,1,2,3", "invisible"),
+        ("-1,wall,1,2,3", "'-1' is no class index"),
+        ("1_0,wall,1,2,3", "'1_0' is no class index"),
+        ("0.0,wall,1,2,3", "'0.0' is no class index"),
+        (",wall,1,2,3", "'' is no class index"),
+        ("256,wall,1,2,3", "'256' is no class index"),
+    ],
+)
+def test_a_bad_row_is_named_by_its_line(tmp_path: Path, rows: str, reason: str) -> None:
+    """Each unreadable row gives one problem with line and reason; the other rows are still read."""
+    path = write(tmp_path, NAMED.format(rows + "\n1,sky,6,230,230"))
+
+    swatches, problems = tables.read(path)
+
+    assert [swatch.name for swatch in swatches] == ["sky"]
+    assert [problem.rule for problem in problems] == ["unreadable-row"]
+    assert problems[0].message.startswith("my.csv, line 2: ")
+    assert reason in problems[0].message
+
+
+def test_colours_that_disagree_are_refused(tmp_path: Path) -> None:
+    """A row whose hex and r, g, b differ is not guessed at."""
+    _, problems = tables.read(write(tmp_path, "name,r,g,b,hex\nwall,120,120,120,#787879\n"))
+
+    assert "line 2: its colours disagree: r, g, b says #787878, hex says #787879" in problems[0].message
+
+
+@pytest.mark.parametrize(
+    ("indices", "rule", "text"),
+    [
+        ((0, 1, 1), "repeated-index", "line 4: index 1 stands in line 3 already"),
+        ((1, 2, 2), "repeated-index", "line 4: index 2 stands in line 3 already"),
+        ((0, 1, 3), "index-gap", "no class has index 2"),
+        ((2, 3, 4), "index-gap", "no class has index 0, 1"),
+        ((1, 2, 4), "index-gap", "no class has index 3; expected 1 to 4"),
+        ((0, 1, 255), "index-gap", "no class has index 2, 3, 4, 5, 6, 7, 8, 9 and 245 more"),
+    ],
+)
+def test_faulty_numbering_is_told_in_the_files_own_numbers(
+    tmp_path: Path, indices: tuple[int, ...], rule: str, text: str
+) -> None:
+    """Indices that stand twice or are missing are problems of the table."""
+    rows = "\n".join(f"{index},class {place},{place % 256},1,2" for place, index in enumerate(indices))
+
+    _, problems = tables.read(write(tmp_path, NAMED.format(rows)))
+
+    assert [problem.rule for problem in problems] == [rule]
+    assert text in problems[0].message
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_the_list_with_black_first_is_explained(tmp_path: Path, first: int) -> None:
+    """A list of 151 rows with black first is refused with what it would do to every map."""
+    rows = "\n".join(f"{n + first},class {n},{n},{n},{n}" for n in range(151))
+
+    _, problems = tables.read(write(tmp_path, NAMED.format(rows)))
+
+    assert [problem.rule for problem in problems] == ["black-first"]
+    assert "shifts every class by one" in problems[0].message
+
+
+def test_255_classes_counted_from_one_fit(tmp_path: Path) -> None:
+    """A full palette counted 1 to 255 is taken for 0 to 254."""
+    rows = "\n".join(f"{n},class {n},{n},1,2" for n in range(1, 256))
+
+    swatches, problems = tables.read(write(tmp_path, NAMED.format(rows)))
+
+    assert ([swatch.index for swatch in swatches], problems) == (list(range(255)), [])
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "no rows"),
+        ("\n \n", "no rows"),
+        ("index,name,r,g,b\n", "no rows"),
+        ("0,wall,120,120,120\n1,sky,6,230,230\n", "no column name and no column r, g and b"),
+        ("name,r,g\nwall,1,2\n", "no column r, g and b (or rgb, or hex); the header is: name, r, g"),
+        ("r,g,b\n1,2,3\n", "no column name; the header is: r, g, b"),
+        ("name,name,hex\nwall,wall,000001\n", "2 columns called name"),
+        ("name,hex\nM\xfcnze,000001\n".encode("latin-1"), "no UTF-8 text (line 2)"),
+        (PLAIN.encode("utf-16")[:-1], "no UTF-16"),
+        (PLAIN.encode("utf-16-le"), "NUL bytes"),
+        (b"name,hex\nwall,00\x000001\n", "NUL bytes"),
+        ('name,r,g,b\nwall,1,2,3\n"sky,1,2,4\ntree,1,2,5\n', "line 3: not a table: a quote is opened and never closed"),
+        ('name,r,g,b\nwall,1,2,3\n"sk"y,1,2,4\n', "line 3: not a table: "),
+        ("name,r,g,b\n" + "x" * 200_000 + ",1,2,3\n", "line 2: not a table: "),
+        ("name,hex\n" + "wall,000001\n" * 256, "256 rows; a palette has at most 255 classes"),
+        ("name,hex\n" + "wall,000001\n" * 300_000, "300,000 rows; a palette has at most 255 classes"),
+        (b"\x89PNG\r\n\x1a\n", "no UTF-8 text (line 1)"),
+    ],
+)
+def test_what_is_no_table_is_refused_in_one_line(tmp_path: Path, content: str | bytes, reason: str) -> None:
+    """A file that is no table as a whole is refused in one line that names the file and the reason."""
+    path = write(tmp_path, content)
+
+    with pytest.raises(PaletteError) as raised:
+        tables.read(path)
+
+    assert str(raised.value).startswith(str(path))
+    assert reason in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
+    """A file of 100 MB is refused by its size."""
+    path = write(tmp_path, "")
+    os.truncate(path, 100_000_000)
+
+    with pytest.raises(PaletteError, match="100,000,000 bytes is no palette table"):
+        tables.read(path)
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    """A folder called like a table, a named pipe and a missing file are refused, not waited for."""
+    folder, pipe, missing = tmp_path / "a.csv", tmp_path / "b.csv", tmp_path / "c.csv"
+    folder.mkdir()
+    os.mkfifo(pipe)
+
+    with pytest.raises(PaletteError, match="a folder or device"):
+        tables.read(folder)
+    with pytest.raises(PaletteError, match="a folder or device"):
+        tables.read(pipe)
+    with pytest.raises(PaletteError, match="no such file"):
+        tables.read(missing)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("my.gpl", "GIMP Palette\nName: mine\nColumns: 2\n# a comment\n120 120 120\twall\n  6 230 230 sky\n\n"),
+        ("MY.GPL", "GIMP Palette\r\n120 120 120 wall\r\n6 230 230 sky\r\n"),
+        ("my.json", '[{"name": "wall", "rgb": [120, 120, 120]}, {"name": "sky", "rgb": [6, 230, 230]}]'),
+        ("my.json", '[{"index": 1, "name": "sky", "hex": "#06E6E6"},\n {"index": 0, "name": "wall", "hex": "787878"}]'),
+        ("my.json", '{"wall": "#787878", "sky": [6, 230, 230]}'),
+        ("my.json", '[{"name": "wall", "r": 120, "g": 120, "b": 120}, {"name": "sky", "r": 6, "g": 230, "b": 230}]'),
+    ],
+)
+def test_gimps_palettes_and_json_are_tables_too(tmp_path: Path, name: str, content: str) -> None:
+    """Read to the same classes as a CSV."""
+    (tmp_path / name).write_bytes(content.encode())
+
+    swatches, problems = tables.read(tmp_path / name)
+
+    assert problems == []
+    assert [(each.index, each.name, each.rgb) for each in swatches] == [(s.index, s.name, s.rgb) for s in TWO]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("my.gpl", "120 120 120 wall\n", "first line should be 'GIMP Palette'"),
+        ("my.gpl", "GIMP Palette\n", "no rows"),
+        ("my.json", "{", "line 1: no JSON"),
+        ("my.json", '[\n{"name": "wall",}\n]', "line 2: no JSON"),
+        ("my.json", '{"wall": "#787878", "wall": "#000000"}', "'wall' stands there twice"),
+        ("my.json", '[{"name": "wall", "name": "sky"}]', "'name' stands there twice"),
+        ("my.json", "[[120, 120, 120]]", "no list of classes"),
+        ("my.json", "12", "no list of classes"),
+        ("my.json", "[]", "no rows"),
+        ("my.json", "[" * 100_000, "no palette|no JSON"),
+        ("my.json", '[{"colour": "#787878"}]', "no column name"),
+    ],
+)
+def test_what_is_no_gimp_palette_or_json_is_refused(tmp_path: Path, name: str, content: str, told: str) -> None:
+    """With the line, where there is one."""
+    (tmp_path / name).write_text(content)
+
+    with pytest.raises(PaletteError, match=told):
+        tables.read(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("my.gpl", "GIMP Palette\n120 120 120 wall\n6 230 300 sky\n", "line 3: '300'"),
+        ("my.gpl", "GIMP Palette\n120 120 120 wall\n6 230 230\n", "line 3: the class has no name"),
+        ("my.gpl", "GIMP Palette\n120 120 120 wall\nsky\n", "line 3: "),
+        ("my.json", '[{"name": "wall", "rgb": [120, 120, 120]},\n{"name": "sky", "rgb": [6, 230, 1.5]}]', "line 2: "),
+        ("my.json", '{"wall": "#787878",\n"sky": true}', "line 2: 'True'"),
+    ],
+)
+def test_faulty_rows_of_them_are_named(tmp_path: Path, name: str, content: str, told: str) -> None:
+    """By their line in the file, while the others are read."""
+    (tmp_path / name).write_text(content)
+
+    swatches, problems = tables.read(tmp_path / name)
+
+    assert [swatch.name for swatch in swatches] == ["wall"]
+    assert told in problems[0].message

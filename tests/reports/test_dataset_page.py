@@ -1,0 +1,75 @@
+"""The report page: self-contained, harmless whatever the prompts say, and the same for the same dataset."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from segkit.dataset import Dataset
+from segkit.reports import dataset_page
+from tests.conftest import Segkit
+
+
+@pytest.fixture
+def dataset(segkit: Segkit, six_photos: Path, build_options: list[str], tmp_path: Path) -> Path:
+    """A small dataset."""
+    assert segkit("build-dataset", six_photos, "-o", tmp_path / "out", *build_options).code == 0
+    return tmp_path / "out"
+
+
+class Tags(HTMLParser):
+    """Collects the tags and addresses of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Take one tag in."""
+        self.tags.append(tag)
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href")]
+
+
+def test_the_page_needs_nothing_from_elsewhere(dataset: Path) -> None:
+    """Every picture stands in the page itself: three for each of the six triples; no script, no link."""
+    page = Tags()
+    page.feed((dataset / ".segkit" / "report.html").read_text())
+
+    assert len(page.addresses) == 18
+    assert all(address.startswith("data:image/") for address in page.addresses)
+    assert not {"script", "link", "iframe"} & set(page.tags)
+
+
+def test_a_prompt_with_markup_is_shown_as_text(segkit: Segkit, dataset: Path) -> None:
+    """A prompt that holds a script tag adds no tag to the page."""
+    key = json.loads((dataset / "metadata.jsonl").read_text().splitlines()[0])["key"]
+
+    segkit("caption", dataset, "--edit", key, "<script>alert(1)</script><img src=x onerror=alert(2)>")
+
+    text = (dataset / ".segkit" / "report.html").read_text()
+    page = Tags()
+    page.feed(text)
+    assert "script" not in page.tags
+    assert "&lt;script&gt;alert(1)" in text
+
+
+def test_the_page_is_reproducible(dataset: Path) -> None:
+    """Writing it again gives the same bytes."""
+    before = (dataset / ".segkit" / "report.html").read_bytes()
+
+    dataset_page.write(Dataset.open(dataset))
+
+    assert (dataset / ".segkit" / "report.html").read_bytes() == before
+
+
+def test_a_missing_picture_does_not_break_the_page(dataset: Path) -> None:
+    """A triple whose photo is gone is named on the sheet, the others are shown."""
+    next((dataset / "images").rglob("*.jpg")).unlink()
+
+    page = dataset_page.write(Dataset.open(dataset)).read_text()
+
+    assert len(re.findall("<figure>", page)) == 6
+    assert "No such file" in page

@@ -1,0 +1,40 @@
+"""Label maps as runs."""
+
+from pathlib import Path
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from segkit.palette import Palette
+from tests.trainer.data.test_batches import example
+from trainer.data import runlength
+from trainer.data.batches import Batches
+from trainer.settings import TrainSettings
+
+
+@given(st.integers(1, 30), st.integers(1, 30), st.integers(1, 256), st.integers(0, 999))
+def test_a_map_comes_back_as_it_was(height: int, width: int, classes: int, seed: int) -> None:
+    """Whatever its size, of one class or of noise."""
+    labels = np.random.default_rng(seed).integers(0, classes, (height, width), np.uint8)
+    runs = runlength.encode(labels)
+    assert np.array_equal(runs.pixels(), labels)
+    assert runs.pixels().dtype == np.uint8
+    assert (runs.classes[1:] != runs.classes[:-1]).all()
+
+
+def test_a_map_is_read_but_once(tmp_path: Path) -> None:
+    """Batches of later epochs are those of the first, mirrored or not, without the file."""
+    one = example(tmp_path, 3, (300, 200))
+    batches = Batches([one], Palette.load("ade20k"), TrainSettings(batch_size=1, resolution=64))
+    anew = [
+        Batches([one], Palette.load("ade20k"), TrainSettings(batch_size=1, resolution=64)).batch(number).controls
+        for number in range(8)
+    ]
+    first = batches.batch(0).controls
+    one.control_map.unlink()
+
+    later = [batches.batch(number).controls for number in range(8)]
+
+    assert np.array_equal(first, later[0])
+    assert all(np.array_equal(a, b) for a, b in zip(anew, later, strict=True))

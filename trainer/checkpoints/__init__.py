@@ -1,0 +1,1 @@
+"""Weights: files identified, checked, loaded and written."""

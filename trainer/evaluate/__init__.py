@@ -1,0 +1,1 @@
+"""How well a ControlNet obeys its maps."""

@@ -1,0 +1,1 @@
+"""A run: its folder, log, validation, previews and report."""

@@ -1,0 +1,1 @@
+"""One training step: loss, optimizers, distributed processes, exact resume."""
