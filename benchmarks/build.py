@@ -29,7 +29,7 @@ from PIL import Image
 
 from segkit.build.pipeline import build_dataset
 from segkit.build.settings import BuildSettings
-from segkit.build.tools import Tools
+from segkit.build.tools import Networks
 from segkit.build.tools import load as load_tools
 from segkit.models import batches, device, hub
 from segkit.models.segment import NeuralSegmenter
@@ -78,7 +78,7 @@ def compare(case: Case, rounds: int, place: Path) -> None:
         model = OneFormerForUniversalSegmentation.from_pretrained(str(case.folder)).eval()
     table = Palette.load("ade20k")
     segmenter = NeuralSegmenter(str(case.folder), table, device.choose("cpu", case.precision))
-    tools = Tools(table, segmenter, batch=batches.size("auto", "cpu", segmenter.parameters))
+    tools = Networks(table, segmenter, batch=batches.size("auto", "cpu", segmenter.parameters))
     settings = BuildSettings(caption=False, size=960)
     theirs, ours = [], []
     for number in range(rounds + 1):  # the first warms up
@@ -123,7 +123,7 @@ def sweep(chosen: argparse.Namespace, place: Path) -> None:
                     file.write(json.dumps(record) + "\n")
 
 
-def build(photos: list[Path], output: Path, settings: BuildSettings, tools: Tools) -> float:
+def build(photos: list[Path], output: Path, settings: BuildSettings, tools: Networks) -> float:
     """Build a dataset with loaded networks; return the seconds."""
     began = time.perf_counter()
     build_dataset(photos[0].parent, output, settings, load=lambda _: tools)

@@ -24,7 +24,7 @@ from segkit.progress import silent
 from segkit.toy import world
 from trainer.data.batches import Batches
 from trainer.data.examples import Example, Examples
-from trainer.data.latents import Encoder, Encodings
+from trainer.data.latents import Encoder, LatentCache
 from trainer.settings import TrainSettings
 
 SIDE, PAIRS, BATCH, ROUNDS = 512, 64, 4, 9
@@ -58,7 +58,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         found = write(Path(folder))
         settings = TrainSettings(batch_size=BATCH, resolution=SIDE)
-        kept = Encodings(Path(folder) / "cache", Blank())
+        kept = LatentCache(Path(folder) / "cache", Blank())
         kept.fill(*kept.missing(found, settings), Blank(), silent)
         batches = Batches(found.train, found.palette, settings, kept)
 

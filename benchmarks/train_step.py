@@ -42,11 +42,11 @@ from trainer.checkpoints import configs
 from trainer.checkpoints.load import Base, load_base, load_controlnet
 from trainer.data.batches import Batch
 from trainer.data.latents import Encoder
-from trainer.data.paint import Paint
+from trainer.data.paint import PalettePainter
 from trainer.settings import TrainSettings
 from trainer.step.cpu import keep_freed_memory
 from trainer.step.learner import Learner
-from trainer.step.loss import Objective, Steered
+from trainer.step.loss import ControlledUNet, DiffusionLoss
 
 CACHED_TERA = 2.265
 """Floating-point operations of one sample of 512 x 512 with a cache, in 10^12: ControlNet, UNet, and backward."""
@@ -269,7 +269,7 @@ class Work:
         self.photos = torch.rand(size, 3, side, side, generator=draw) * 2 - 1
         self.labels = torch.randint(150, (size, side // 32, side // 32), generator=draw, dtype=torch.uint8)
         self.labels = self.labels.repeat_interleave(32, 1).repeat_interleave(32, 2)
-        self.colors = Paint(Palette.load("ade20k"), device)(self.labels.to(device))
+        self.colors = PalettePainter(Palette.load("ade20k"), device)(self.labels.to(device))
         self.text = "a room with a bed and a window on the left"
         self.seeds = range(size)
         self.moments = torch.stack([encoder.photo(each).cpu() for each in self.photos])
@@ -288,9 +288,9 @@ def ours(base: Base, controlnet: Any, accelerator: Accelerator, chosen: argparse
     """Return segkit's steps, with the cache; as in a run, the host waits for a step once the next is on its way."""
     switches: dict[str, Any] = dict.fromkeys(chosen.option, True)
     settings = TrainSettings(resolution=chosen.side, **switches)
-    paint = Paint(Palette.load("ade20k"), accelerator.device)
-    steered = Steered(controlnet, base.unet)
-    learner = Learner(settings, accelerator, steered, Objective(base, None, paint, accelerator.device), None)
+    paint = PalettePainter(Palette.load("ade20k"), accelerator.device)
+    steered = ControlledUNet(controlnet, base.unet)
+    learner = Learner(settings, accelerator, steered, DiffusionLoss(base, None, paint, accelerator.device), None)
     if chosen.contiguous:
         steered.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
@@ -304,9 +304,9 @@ def ours(base: Base, controlnet: Any, accelerator: Accelerator, chosen: argparse
         for _ in range(count):
             step = learner.update(stream, 0)
             if late:
-                losses.append(learner.settle(late, Path())["loss"])
+                losses.append(learner.finalize(late, Path())["loss"])
             late = step
-        return [*losses, learner.settle(late, Path())["loss"]] if late else losses
+        return [*losses, learner.finalize(late, Path())["loss"]] if late else losses
 
     return steps
 

@@ -120,7 +120,7 @@ def remove_unfinished(folder: Path) -> None:
 
 
 @contextmanager
-def refusals_told(path: Path) -> Iterator[None]:
+def disk_errors(path: Path) -> Iterator[None]:
     """Say of a file that is written piece by piece what the disk refused.
 
     Raises:

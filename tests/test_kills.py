@@ -20,7 +20,7 @@ import pytest
 from segkit import storage
 from segkit.build import captions
 from segkit.build.settings import CaptionSettings
-from segkit.build.tools import Drafting
+from segkit.build.tools import Drafter
 from segkit.dataset import Dataset
 from segkit.errors import SegkitError
 from tests.dataset.test_dataset import build, contents, render, written
@@ -179,7 +179,7 @@ def test_a_redo_of_drafts_that_was_killed_ends_like_an_uninterrupted_one(
             raise KeyboardInterrupt
         return ["a new draft"]
 
-    drafting = Drafting(caption, lambda text: len(text.split()) + 2, "m", "1")
+    drafting = Drafter(caption, lambda text: len(text.split()) + 2, "m", "1")
     for out in outs:
         fresh = build(photos, out)
         with fresh.writing():

@@ -15,14 +15,14 @@ from segkit.progress import Progress, silent
 from trainer.checkpoints import export
 from trainer.checkpoints.store import Checkpoint
 from trainer.data import examples, latents
-from trainer.data.latents import Encoder, Encodings
+from trainer.data.latents import Encoder, LatentCache
 from trainer.run import run_folder
-from trainer.run.callbacks import Due, Milestones
-from trainer.run.log import Journal
+from trainer.run.callbacks import Callbacks, Due
+from trainer.run.log import RunLog
 from trainer.run.setup import filled, prepare
 from trainer.settings import TrainSettings
-from trainer.step.distributed import Stop, on_main, started
-from trainer.step.learner import Step
+from trainer.step.distributed import Stop, launched, on_main
+from trainer.step.learner import StepResult
 
 NOTHING = Due()
 
@@ -85,7 +85,7 @@ def train(dataset: Path, output: Path, settings: TrainSettings, progress: Progre
     from diffusers.utils import logging
 
     logging.set_verbosity_error()
-    with started(settings) as accelerator:
+    with launched(settings) as accelerator:
         return _Training(dataset, output, settings, accelerator, progress).run()
 
 
@@ -128,20 +128,20 @@ class _Training:
         held.enter_context(run_folder.claimed(self.output))
         return run_folder.newest(self.output, self.facts, self.settings.steps)
 
-    def _cache(self, encoder: Encoder) -> Encodings:
+    def _cache(self, encoder: Encoder) -> LatentCache:
         folder = latents.folder_for(self.found, self.dataset, self.output)
         return filled(folder, self.found, self.settings, encoder, self.accelerator, self.progress)
 
     def _journal(self, step: int) -> Any:
         if not self.accelerator.is_main_process:
             return nullcontext(None)
-        return Journal(self.output, step, self.settings.tracker, asdict(self.settings))
+        return RunLog(self.output, step, self.settings.tracker, asdict(self.settings))
 
-    def _steps(self, step: int, stop: Stop, journal: Journal | None) -> int:
+    def _steps(self, step: int, stop: Stop, journal: RunLog | None) -> int:
         settings, learner = self.settings, self.prepared.learner
-        self.milestones = Milestones(self.prepared, settings, self.accelerator, self.output, self.facts, journal)
+        self.milestones = Callbacks(self.prepared, settings, self.accelerator, self.output, self.facts, journal)
         stream = self.prepared.batches.starting_at(step * settings.accumulate)
-        late: Step | None = None  # told while the device works on the next
+        late: StepResult | None = None  # told while the device works on the next
         if step == 0 and (due := self.milestones.due(0)):
             self.milestones.reach(0, due, {})
         self.since = step, time.perf_counter()
@@ -157,10 +157,10 @@ class _Training:
             self._tell(late, journal, Due(save=True))
         return step
 
-    def _tell(self, taken: Step, journal: Journal | None, due: Due = NOTHING) -> None:
+    def _tell(self, taken: StepResult, journal: RunLog | None, due: Due = NOTHING) -> None:
         """Look at the numbers of a step, do what is due, and tell of both."""
         settings = self.settings
-        numbers = self.prepared.learner.settle(taken, self.output)
+        numbers = self.prepared.learner.finalize(taken, self.output)
         step = taken.number + 1
         photos = settings.batch_size * settings.accumulate * self.accelerator.num_processes
         since, began = self.since  # the last milestone

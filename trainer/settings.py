@@ -94,7 +94,7 @@ class TrainSettings:
             _require(self, name, bool(getattr(self, name)), "a file, a folder or a hub id")
 
     @property
-    def told_prediction(self) -> Literal["epsilon", "v_prediction"] | None:
+    def prediction_type(self) -> Literal["epsilon", "v_prediction"] | None:
         """What the base predicts; None leaves it to the base."""
         return None if self.prediction == "auto" else self.prediction
 

@@ -11,7 +11,7 @@ from segkit.dataset import prompts, splits
 from segkit.maps.codec import Labels
 from segkit.dataset import Dataset
 from segkit.build.intake import Candidate
-from segkit.build.tools import Drafting, Tools
+from segkit.build.tools import Drafter, Networks
 from segkit.palette import Palette
 from segkit.dataset.prompts import Style
 from segkit.build.settings import BuildSettings
@@ -44,7 +44,7 @@ class Finished:
 
 def finish(
     candidates: Sequence[Candidate],
-    tools: Tools,
+    tools: Networks,
     settings: BuildSettings,
     shares: dict[str, float],
 ) -> Iterator[list[Finished]]:
@@ -102,7 +102,7 @@ def _triple(candidate: Candidate, classes: tuple[ClassShare, ...], split: str, p
     )
 
 
-def with_draft(triple: Triple, caption: str, drafting: Drafting, style: Style) -> Triple:
+def with_draft(triple: Triple, caption: str, drafting: Drafter, style: Style) -> Triple:
     """Return the triple with a drafted prompt: composed, counted, cut where too long, flagged."""
     text, tokens, problems = prompts.draft(caption, triple.classes, style, drafting.count)
     by = Prompt("model", drafting.model, drafting.revision, human=False, digest=digest(text))

@@ -11,7 +11,7 @@ from PIL import Image
 from segkit.progress import Progress, silent
 from segkit.dataset import Dataset
 from segkit.errors import DatasetError, UsageError
-from segkit.build.tools import Drafting
+from segkit.build.tools import Drafter
 from segkit.dataset.prompts import BUDGET, Count
 from segkit.build.settings import CaptionSettings
 from segkit.dataset.triple import PERSON, Triple
@@ -28,7 +28,7 @@ WORDS = ("text", "prompt")
 def draft(
     dataset: Dataset,
     settings: CaptionSettings,
-    load: Callable[[CaptionSettings], Drafting],
+    load: Callable[[CaptionSettings], Drafter],
     *,
     redo: bool = False,
     progress: Progress = silent,

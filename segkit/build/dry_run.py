@@ -13,7 +13,7 @@ from segkit.build.pipeline import find_photos, limits, open_same
 from segkit.errors import ModelError
 from segkit.build.intake import Candidate
 from segkit.build import tools
-from segkit.build.tools import Tools
+from segkit.build.tools import Networks
 from segkit.build.settings import BuildSettings
 from segkit.build.annotate import finish
 
@@ -53,7 +53,7 @@ def plan(
     output: Path,
     settings: BuildSettings,
     progress: Progress = silent,
-    load: Callable[[BuildSettings], Tools] = tools.load,
+    load: Callable[[BuildSettings], Networks] = tools.load,
 ) -> Plan:
     """Read and judge every photo as a build would, try the networks on a few, and extrapolate.
 
@@ -88,7 +88,7 @@ def plan(
 
 
 def _measure(
-    trial: list[Candidate], settings: BuildSettings, load: Callable[[BuildSettings], Tools]
+    trial: list[Candidate], settings: BuildSettings, load: Callable[[BuildSettings], Networks]
 ) -> tuple[float | None, float, str]:
     """Return seconds and bytes a photo, and why there are no seconds."""
     if not trial:

@@ -71,7 +71,7 @@ class Memory:
     """
 
     def __init__(self, dataset: Dataset | None, keep_duplicates: bool = False, retry: bool = False) -> None:
-        self._likeness = near_duplicates.Likeness()
+        self._likeness = near_duplicates.DuplicateIndex()
         self._groups: dict[str, str] = {}
         self._digests: dict[str, str] = {}  # SHA-256 to the source of its triple
         self._owners: dict[str, str] = {}  # of several photos with the same bytes, the one that is no copy

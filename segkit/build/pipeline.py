@@ -19,7 +19,7 @@ from segkit.errors import DatasetError, UsageError
 from segkit.dataset.info import Info
 from segkit.build.intake import Arrival, Candidate, Kept
 from segkit.build import tools
-from segkit.build.tools import Tools
+from segkit.build.tools import Networks
 from segkit.build.settings import BuildSettings
 from segkit.build.annotate import Finished, finish, record_models
 from segkit.build.writer import Writer
@@ -79,7 +79,7 @@ def build_dataset(
     output: Path,
     settings: BuildSettings,
     progress: Progress = silent,
-    load: Callable[[BuildSettings], Tools] = tools.load,
+    load: Callable[[BuildSettings], Networks] = tools.load,
 ) -> Outcome:
     """Turn a folder of photos into a dataset, or bring one up to date: only new photos are worked on.
 
@@ -177,7 +177,7 @@ def units(arrivals: Iterable[Arrival], memory: intake.Memory, outcome: Outcome, 
     yield unit
 
 
-def open_or_create(output: Path, settings: BuildSettings, tools: Callable[[], Tools]) -> Dataset:
+def open_or_create(output: Path, settings: BuildSettings, tools: Callable[[], Networks]) -> Dataset:
     """Open the dataset if there is one, else make it. Needs the lock. See open_same for the errors."""
     target = open_same(output, settings)
     if target:
@@ -214,7 +214,7 @@ def open_same(output: Path, settings: BuildSettings) -> Dataset | None:
     return target
 
 
-def require_same_segmenter(target: Dataset, tools: Tools) -> None:
+def require_same_segmenter(target: Dataset, tools: Networks) -> None:
     """Refuse to mix the maps of two segmenters in one dataset.
 
     Raises:

@@ -13,7 +13,7 @@ from segkit.palette import Palette, protocol
 
 
 @dataclass(frozen=True)
-class Drafting:
+class Drafter:
     """What drafts prompts: the captioner, the token counter, and who they are.
 
     Attributes:
@@ -47,7 +47,7 @@ class Drafting:
 
 
 @dataclass(frozen=True)
-class Tools:
+class Networks:
     """What a build works with: palette, segmenter, and drafting unless --no-caption.
 
     Attributes:
@@ -58,7 +58,7 @@ class Tools:
 
     palette: Palette
     segment: Segmenter
-    drafting: Drafting | None = None
+    drafting: Drafter | None = None
     model: str = ""
     revision: str = ""
     batch: int = 1
@@ -76,7 +76,7 @@ class Tools:
         return batches.run(self.segment, photos, self.batch)
 
 
-def load(settings: BuildSettings) -> Tools:
+def load(settings: BuildSettings) -> Networks:
     """Load the networks of a build.
 
     Raises:
@@ -93,10 +93,10 @@ def load(settings: BuildSettings) -> Tools:
     where = device.choose(settings.device, settings.precision)
     segmenter = NeuralSegmenter(settings.segmenter, table, where)
     batch = batches.size(settings.batch_size, where.name, segmenter.parameters)
-    return Tools(table, segmenter, drafting, segmenter.source.name, segmenter.source.revision, batch)
+    return Networks(table, segmenter, drafting, segmenter.source.name, segmenter.source.revision, batch)
 
 
-def load_drafting(settings: CaptionSettings) -> Drafting:
+def load_drafting(settings: CaptionSettings) -> Drafter:
     """Load the captioner and the token counter.
 
     Raises:
@@ -110,4 +110,4 @@ def load_drafting(settings: CaptionSettings) -> Drafting:
     where = device.choose(settings.device, settings.precision)
     captioner = NeuralCaptioner(settings.captioner, where, settings.caption_tokens, settings.beams)
     batch = batches.size(settings.batch_size, where.name, captioner.parameters)
-    return Drafting(captioner, counter.count, captioner.source.name, captioner.source.revision, counter.name, batch)
+    return Drafter(captioner, counter.count, captioner.source.name, captioner.source.revision, counter.name, batch)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from segkit import console
 
 if TYPE_CHECKING:
-    from trainer.evaluate.fidelity import Obedience
+    from trainer.evaluate.fidelity import Fidelity
     from trainer.loop import Outcome as Trained
     from trainer.run.dry_run import Plan as TrainingPlan
     from trainer.sample.generate import Picture
@@ -77,7 +77,7 @@ def generated(pictures: "Sequence[Picture]", folder: Path, as_json: bool) -> Non
     return None
 
 
-def obedience(found: "Obedience") -> None:
+def obedience(found: "Fidelity") -> None:
     """Show how much of the maps is seen in what was drawn from them."""
     rows = [
         ("drawn by the base alone (before)", found.alone.miou, found.alone.accuracy),

@@ -210,7 +210,7 @@ def _splits(dataset: Dataset, triples: Iterable[Triple]) -> Iterator[Problem]:
 
 def _lookalikes(triples: Iterable[Triple]) -> Iterator[Problem]:
     """Compare photos of different groups and splits, as they were hashed when they came in."""
-    likeness = near_duplicates.Likeness()
+    likeness = near_duplicates.DuplicateIndex()
     seen: dict[str, Triple] = {}
     cure = "Look at both; if they show the same, remove one's line and files."
     for triple in triples:

@@ -61,7 +61,7 @@ class Diagnosis:
     """
 
     cause: str
-    painter: Scheme | None
+    scheme: Scheme | None
     damage: str
     off_palette: float
     evidence: str
@@ -93,14 +93,14 @@ def identify(image: Image.Image, palette: Palette) -> Diagnosis:
     if found := greyscale.identify(colors, counts, palette):
         cause, evidence = found
         return Diagnosis(cause, None, "none", 1 - exact, evidence)
-    painter, covered = _scheme(colors, counts, ways)
+    scheme, covered = _scheme(colors, counts, ways)
     if covered < _NEAR or solid.mean() < _FLAT:
-        evidence = f"{covered:.1%} of the flat pixels are near colours of {painter.palette.name}, as {painter.name}"
+        evidence = f"{covered:.1%} of the flat pixels are near colours of {scheme.palette.name}, as {scheme.name}"
         return Diagnosis("unknown", None, "none", 1 - exact, evidence)
-    own = _share(packed, painter)
-    damage = "none" if own == 1 else "jpeg" if image.format == "JPEG" else _damage(packed, painter)
-    cause = painter.name if painter.name != "exact" else damage
-    return Diagnosis(cause, painter, damage, 1 - exact, _evidence(painter, own, damage))
+    own = _share(packed, scheme)
+    damage = "none" if own == 1 else "jpeg" if image.format == "JPEG" else _damage(packed, scheme)
+    cause = scheme.name if scheme.name != "exact" else damage
+    return Diagnosis(cause, scheme, damage, 1 - exact, _evidence(scheme, own, damage))
 
 
 _PAINTED = {
@@ -113,8 +113,8 @@ _PAINTED = {
 _BLURRED = {"outlined": "blends with white", "jpeg": "blurred as JPEG does", "resized": "blends of two areas"}
 
 
-def _evidence(painter: Scheme, own: float, damage: str) -> str:
-    words = f"{own:.1%} of the pixels are {_PAINTED[painter.name].format(painter.palette.name)}"
+def _evidence(scheme: Scheme, own: float, damage: str) -> str:
+    words = f"{own:.1%} of the pixels are {_PAINTED[scheme.name].format(scheme.palette.name)}"
     return f"{words}, the others are {_BLURRED[damage]}" if damage in _BLURRED else words
 
 
@@ -139,10 +139,10 @@ def _solid(packed: Packed) -> NDArray[np.bool_]:
     return same
 
 
-def _share(packed: Packed, painter: Scheme) -> float:
+def _share(packed: Packed, scheme: Scheme) -> float:
     """Return the share of pixels that have just a painter's colours, or black."""
     table = np.zeros(pixels.COLORS + 1, bool)
-    table[pixels.pack(np.array([*painter.colors, BLACK], np.uint8))] = True
+    table[pixels.pack(np.array([*scheme.colors, BLACK], np.uint8))] = True
     return float(pixels.look_up(packed, table).mean())
 
 
@@ -166,9 +166,9 @@ def _scheme(colors: Packed, counts: NDArray[np.int64], ways: Sequence[Scheme]) -
     return best, max(most)
 
 
-def _damage(packed: Packed, painter: Scheme) -> str:
+def _damage(packed: Packed, scheme: Scheme) -> str:
     """Tell by what the pixels beside the areas were blended."""
-    places = borders.seeds(packed, painter.colors, borders.SOFT)
+    places = borders.seeds(packed, scheme.colors, borders.SOFT)
     unsure = np.flatnonzero(places == borders.NONE)
     if len(unsure) > _SAMPLE:
         unsure = np.sort(np.random.default_rng(0).choice(unsure, _SAMPLE, replace=False))
@@ -176,7 +176,7 @@ def _damage(packed: Packed, painter: Scheme) -> str:
         return "jpeg"
     border = borders.around(places, unsure)
     seen = pixels.unpack(packed.ravel()[unsure]).astype(np.float32)
-    colors = np.array([*painter.colors, *[(0, 0, 0)] * (256 - len(painter.colors))], np.float32)
+    colors = np.array([*scheme.colors, *[(0, 0, 0)] * (256 - len(scheme.colors))], np.float32)
     areas = np.where((border.labels != borders.NONE)[..., None], colors[border.labels], np.inf)  # (candidates, N, 3)
     with np.errstate(invalid="ignore"):
         far = np.nan_to_num(np.linalg.norm(areas - seen, axis=2), nan=np.inf).min(0)

@@ -69,20 +69,20 @@ def snap(
         raise MapError(f"cannot be mended: {found.evidence}. Save it with 8 bits a pixel")
     if cause and cause != found.cause:
         found = _told(found, cause, palette)
-    if found.painter is None and found.cause != "label-ids":
+    if found.scheme is None and found.cause != "label-ids":
         raise MapError(f"cannot be mended: {diagnose.CAUSES[found.cause]} ({found.evidence})")
     if codec.is_exact(image, palette) and found.cause == "exact":
         labels, _ = codec.read(image, palette)
         return Snapped(labels, palette, found, 0.0, (), (), 0.0)
-    if found.painter is None or found.damage == "none":
-        labels = _exactly(packed, found.painter) if found.painter else _from_ids(packed, palette)
+    if found.scheme is None or found.damage == "none":
+        labels = _exactly(packed, found.scheme) if found.scheme else _from_ids(packed, palette)
         before, doubtful = labels, np.zeros(labels.shape, bool)
     else:
-        labels, doubtful = _repaired(packed, found.painter, found.damage)
-        before = _classes(found.painter)[borders.seeds(packed, _paints(found.painter), borders.SOFT)]
+        labels, doubtful = _repaired(packed, found.scheme, found.damage)
+        before = _classes(found.scheme)[borders.seeds(packed, _paints(found.scheme), borders.SOFT)]
     if unsure == "unlabelled":
         labels[doubtful] = UNLABELLED
-    own = found.painter.palette if found.painter else palette
+    own = found.scheme.palette if found.scheme else palette
     appeared, vanished = _changes(before, labels, own)
     if to is not None and to.hash != own.hash:
         labels, own = renamed(own, to)[labels], to
@@ -97,22 +97,22 @@ def _told(found: Diagnosis, cause: str, palette: Palette) -> Diagnosis:
     evidence = f"told by the user; it looked like {found.cause}"
     if named:
         damage = "none" if found.cause == "unknown" else found.damage
-        return replace(found, cause=cause, painter=named, damage=damage, evidence=evidence)
+        return replace(found, cause=cause, scheme=named, damage=damage, evidence=evidence)
     if cause == "label-ids":
-        return replace(found, cause=cause, painter=None, damage="none", evidence=evidence)
-    return replace(found, cause=cause, painter=found.painter or right, damage=cause, evidence=evidence)
+        return replace(found, cause=cause, scheme=None, damage="none", evidence=evidence)
+    return replace(found, cause=cause, scheme=found.scheme or right, damage=cause, evidence=evidence)
 
 
-def _repaired(packed: Packed, painter: Scheme, damage: str) -> tuple[Labels, NDArray[np.bool_]]:
+def _repaired(packed: Packed, scheme: Scheme, damage: str) -> tuple[Labels, NDArray[np.bool_]]:
     """Return the classes of a blurred map, and where they are doubtful."""
     solid = borders.SOLID if damage == "jpeg" else borders.SOFT
-    result = borders.repair(packed, _paints(painter), solid=solid, outlined=damage == "outlined")
-    return _classes(painter)[result.places], result.doubtful
+    result = borders.repair(packed, _paints(scheme), solid=solid, outlined=damage == "outlined")
+    return _classes(scheme)[result.places], result.doubtful
 
 
-def _paints(painter: Scheme) -> tuple[RGB, ...]:
+def _paints(scheme: Scheme) -> tuple[RGB, ...]:
     """Return as many of a painter's colours as repair can tell apart: black, the last, makes room for a 255th class."""
-    return painter.colors[: borders.NONE]
+    return scheme.colors[: borders.NONE]
 
 
 def _from_ids(packed: Packed, palette: Palette) -> Labels:
@@ -128,14 +128,14 @@ def _from_ids(packed: Packed, palette: Palette) -> Labels:
     return np.where(grey == UNLABELLED, UNLABELLED, grey - one_based).astype(np.uint8)  # 0 - 1 wraps to 255
 
 
-def _classes(painter: Scheme) -> NDArray[np.uint8]:
+def _classes(scheme: Scheme) -> NDArray[np.uint8]:
     """Return the class by the place of a colour: (256,)."""
-    return np.array([*painter.classes, *[UNLABELLED] * (256 - len(painter.classes))], np.uint8)
+    return np.array([*scheme.classes, *[UNLABELLED] * (256 - len(scheme.classes))], np.uint8)
 
 
-def _exactly(packed: Packed, painter: Scheme) -> Labels:
+def _exactly(packed: Packed, scheme: Scheme) -> Labels:
     table = np.full(pixels.COLORS + 1, UNLABELLED, np.uint8)
-    table[pixels.pack(np.array(painter.colors, np.uint8))] = painter.classes
+    table[pixels.pack(np.array(scheme.colors, np.uint8))] = scheme.classes
     return pixels.look_up(packed, table)
 
 

@@ -29,7 +29,7 @@ def _cosines() -> NDArray[np.float64]:
     return np.cos(np.pi / 32 * np.arange(8)[:, None] * place)
 
 
-class Likeness:
+class DuplicateIndex:
     """The hashes seen so far; finds those that a picture resembles."""
 
     def __init__(self) -> None:

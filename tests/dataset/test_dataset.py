@@ -11,7 +11,7 @@ from PIL import Image
 
 from segkit.build import pipeline as building
 from segkit.build.settings import BuildSettings
-from segkit.build.tools import Tools
+from segkit.build.tools import Networks
 from segkit.dataset import Dataset, Rejection
 from segkit.dataset.triple import PERSON, Prompt, Triple
 from segkit.errors import DatasetError
@@ -24,7 +24,7 @@ UNIT = 3
 """Photos a unit in quick builds, so that a few photos make several parts."""
 
 
-class Unbatched(Tools):
+class Unbatched(Networks):
     """Networks that are plain functions; unlike Tools, needs no torch to ask them."""
 
     def __call__(self, photos: Sequence[Image.Image]) -> list[Segmentation]:

@@ -37,8 +37,8 @@ def test_an_exact_map_is_kept(seed: int, number: int, table: Palette) -> None:
 def test_a_wrong_painter_is_undone(name: str) -> None:
     """All pixels get their class back, but for classes that share a colour there; told or found, it is the same."""
     truth = damage.place(6, 20, 256)
-    (painter,) = (way for way in schemes.known(ADE) if way.name == name)
-    truth[~np.isin(truth, painter.classes)] = 0
+    (scheme,) = (way for way in schemes.known(ADE) if way.name == name)
+    truth[~np.isin(truth, scheme.classes)] = 0
 
     result = snap.snap(damage.by(name, truth), ADE)
 

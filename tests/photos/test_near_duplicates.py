@@ -34,7 +34,7 @@ def recompressed(image: Image.Image) -> Image.Image:
 def test_a_changed_copy_is_recognised(seed: int, change: Callable[[Image.Image], Image.Image]) -> None:
     """A photo that was recompressed, mirrored, scaled, trimmed or toned is found under the first one's key."""
     original = world.scene(seed, (480, 360)).photo
-    seen = near_duplicates.Likeness()
+    seen = near_duplicates.DuplicateIndex()
     for other in range(6):
         seen.add(f"photo {other}", near_duplicates.hashes(world.scene(other, (480, 360)).photo)[0])
 
@@ -45,7 +45,7 @@ def test_a_changed_copy_is_recognised(seed: int, change: Callable[[Image.Image],
 
 def test_different_photos_are_told_apart() -> None:
     """Thirty rendered rooms and streets: no room is taken for another."""
-    seen = near_duplicates.Likeness()
+    seen = near_duplicates.DuplicateIndex()
     taken = []
     for seed in range(30):
         hashes = near_duplicates.hashes(world.scene(seed, (240, 180)).photo)
@@ -57,7 +57,7 @@ def test_different_photos_are_told_apart() -> None:
 
 def test_all_that_a_picture_resembles_are_named_in_order() -> None:
     """Among many photos those that resemble a picture are found, the earliest first."""
-    seen = near_duplicates.Likeness()
+    seen = near_duplicates.DuplicateIndex()
     for number in range(1500):
         seen.add(f"far {number}", 0xFFFF_FFFF_0000_0000)
     seen.add("near", 0b111)
@@ -71,7 +71,7 @@ def test_all_that_a_picture_resembles_are_named_in_order() -> None:
 @pytest.mark.parametrize(("bits", "found"), [(10, ["photo"]), (11, [])])
 def test_ten_bits_of_64_are_the_limit(bits: int, found: list[str]) -> None:
     """A hash resembles another up to ten differing bits."""
-    seen = near_duplicates.Likeness()
+    seen = near_duplicates.DuplicateIndex()
     seen.add("photo", 0)
 
     assert seen.find(2**bits - 1) == found

@@ -39,14 +39,14 @@ def _main() -> None:
 
     from tests.trainer import fsdp_on_cpu, stopping
     from trainer import __main__ as command
-    from trainer.run.log import Journal
+    from trainer.run.log import RunLog
 
     torch.distributed.init_process_group("gloo")  # for all jobs: a second one would read the first one's addresses
     PartialState.destroy_process_group = lambda self, group=None: None
     if FSDP in sys.argv:
         fsdp_on_cpu.install()
     if STOP in sys.argv:
-        Journal.write = stopping.at(3, lambda: os.kill(os.getppid(), signal.SIGTERM))  # type: ignore[method-assign]
+        RunLog.write = stopping.at(3, lambda: os.kill(os.getppid(), signal.SIGTERM))  # type: ignore[method-assign]
     for path in [word for word in sys.argv[1:] if word.endswith(".toml")]:
         sys.argv = ["trainer", path]
         try:

@@ -12,9 +12,9 @@ from typing import Any
 
 def at(step: int, act: Callable[[], None]) -> Callable[..., None]:
     """Return a Journal.write that acts once the line of a step is in the log."""
-    from trainer.run.log import Journal
+    from trainer.run.log import RunLog
 
-    write = Journal.write
+    write = RunLog.write
 
     def written(self: Any, number: int, *rest: Any) -> None:
         write(self, number, *rest)
@@ -26,10 +26,10 @@ def at(step: int, act: Callable[[], None]) -> Callable[..., None]:
 
 def _main() -> None:
     from segkit import cli
-    from trainer.run.log import Journal
+    from trainer.run.log import RunLog
 
     step, number = int(sys.argv[1]), signal.Signals[sys.argv[2]]
-    Journal.write = at(step, lambda: os.kill(os.getpid(), number))  # type: ignore[method-assign]
+    RunLog.write = at(step, lambda: os.kill(os.getpid(), number))  # type: ignore[method-assign]
     sys.argv = ["segkit", *sys.argv[3:]]
     cli.main()
 

@@ -17,7 +17,7 @@ from tests import gpu
 from tests.conftest import Result, Segkit
 from tests.trainer.runs import log, weights_of, words
 from trainer.checkpoints import export, load
-from trainer.data.paint import Paint
+from trainer.data.paint import PalettePainter
 
 pytestmark = pytest.mark.cuda
 
@@ -169,7 +169,7 @@ def test_too_little_memory_is_told(rooms: Path, base: Path, tmp_path: Path, segk
 def test_the_palette_is_exact_on_the_device() -> None:
     """Every class is painted with its colour; one changed channel of one pixel is counted."""
     ade = Palette.load("ade20k")
-    paint = Paint(ade, gpu.DEVICE)
+    paint = PalettePainter(ade, gpu.DEVICE)
     labels = torch.arange(151, dtype=torch.uint8, device=gpu.DEVICE).clamp(max=150).repeat(1, 2, 1)
     labels[labels == 150] = 255
 

@@ -19,11 +19,11 @@ from tests.trainer.runs import log, weights_of, words
 from trainer.checkpoints import load
 from trainer.data import repeat_factors
 from trainer.data.batches import Batches
-from trainer.data.buckets import Order
+from trainer.data.buckets import BatchOrder
 from trainer.data.latents import Encoder
-from trainer.data.paint import Paint
+from trainer.data.paint import PalettePainter
 from trainer.settings import TrainSettings
-from trainer.step.loss import Objective
+from trainer.step.loss import DiffusionLoss
 
 ADE = Palette.load("ade20k")
 
@@ -55,7 +55,7 @@ def test_min_snr_weighs_times(base: Path, tmp_path: Path, prediction: Any) -> No
     found = load.load_base(str(base), "", prediction)
     cpu = torch.device("cpu")
     encoder = Encoder(found, cpu, torch.float32)
-    plain, weighed = (Objective(found, encoder, Paint(ADE), cpu, gamma) for gamma in (0.0, 5.0))
+    plain, weighed = (DiffusionLoss(found, encoder, PalettePainter(ADE), cpu, gamma) for gamma in (0.0, 5.0))
     batches = Batches([example(tmp_path, 1, (64, 64))], ADE, TrainSettings(batch_size=1, resolution=64))
     seen: list[int] = []
 
@@ -81,7 +81,7 @@ def test_rare_classes_are_seen_more_often(tmp_path: Path) -> None:
     weights = repeat_factors.weights([*common, rare], ADE)
     assert weights.tolist() == [1.0] * 39 + [pytest.approx(2.0)]
 
-    order = Order([(64, 64)] * 40, 4, 0, weights)
+    order = BatchOrder([(64, 64)] * 40, 4, 0, weights)
     seen = [place for number in range(order.batches * 50) for place in order[number]]
     assert seen.count(39) / len(seen) == pytest.approx(2 / 41, rel=0.05)
     with pytest.raises(UsageError, match="--balance needs segmentation maps"):
@@ -91,7 +91,7 @@ def test_rare_classes_are_seen_more_often(tmp_path: Path) -> None:
 @given(st.lists(st.floats(1, 100), min_size=1, max_size=40), st.integers(1, 7), st.integers(0, 99))
 def test_every_photo_is_drawn_by_its_share(weights: list[float], batch: int, seed: int) -> None:
     """In each epoch as often as its weight says, rounded up or down."""
-    order = Order([(64, 64)] * len(weights), batch, seed, np.array(weights))
+    order = BatchOrder([(64, 64)] * len(weights), batch, seed, np.array(weights))
     seen = [place for number in range(order.batches) for place in order[number]]
     for place, weight in enumerate(weights):
         assert abs(seen.count(place) - weight / sum(weights) * len(seen)) < 1 + 1e-6

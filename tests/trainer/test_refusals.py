@@ -167,12 +167,12 @@ def test_too_little_memory_is_told_with_what_would_fit(
     rooms: Path, base: Path, tmp_path: Path, segkit: Segkit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The options that need less; here without a GPU, by what torch raises on one."""
-    from trainer.step.loss import Objective
+    from trainer.step.loss import DiffusionLoss
 
     def refuse(*arguments: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    monkeypatch.setattr(Objective, "loss", refuse)
+    monkeypatch.setattr(DiffusionLoss, "loss", refuse)
     done = segkit(*words(rooms, base, tmp_path / "run", resolution=576, no_cache=True))
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert (

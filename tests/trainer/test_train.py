@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from tests.conftest import Models, Segkit
 from tests.trainer import stopping
 from tests.trainer.runs import log, log_lines, same, toml, train, weights_of, words
-from trainer.run.log import Journal
+from trainer.run.log import RunLog
 
 ROOT = Path(__file__).parents[2]
 
@@ -108,7 +108,7 @@ def test_a_run_stopped_gently_goes_on_exactly(
     run = tmp_path / "run"
     typed = words(rooms, base, run, checkpoint_every=100, **way)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Journal, "write", stopping.at(3, lambda: signal.raise_signal(signal.SIGINT)))
+        patch.setattr(RunLog, "write", stopping.at(3, lambda: signal.raise_signal(signal.SIGINT)))
         stopped = segkit(*typed)
     lines = len(log_lines(run))
     again = segkit(*typed, "--json")

@@ -161,7 +161,7 @@ def write_base(run: Path, name: str, settings: TrainSettings, trained: Mapping[s
     """
     from safetensors.torch import save
 
-    base = load.load_base(settings.base, settings.tokenizer, settings.told_prediction)
+    base = load.load_base(settings.base, settings.tokenizer, settings.prediction_type)
     base.unet.load_state_dict(dict(trained))
     _write_base_folder(run / "base", base)
     source = Path(settings.base).expanduser()

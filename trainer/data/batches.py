@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from segkit.errors import DatasetError
 from segkit.palette import Palette
 from trainer.data import crops, repeat_factors, runlength
-from trainer.data.buckets import Order, fit
+from trainer.data.buckets import BatchOrder, fit
 from trainer.data.crops import View
 from trainer.data.examples import Example
-from trainer.data.latents import Encodings
-from trainer.data.runlength import Runs
+from trainer.data.latents import LatentCache
+from trainer.data.runlength import RunLengthMap
 from trainer.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Batches:
         examples: Sequence[Example],
         table: Palette | None,
         settings: TrainSettings,
-        encodings: Encodings | None = None,
+        encodings: LatentCache | None = None,
         share: tuple[int, int] = (0, 1),
         lenders: Sequence[Example] | None = None,
     ) -> None:
@@ -114,7 +114,7 @@ class Batches:
         self._runs = lru_cache(maxsize=MAPS)(self._read)
         self._sizes = [fit(each.width, each.height, settings.resolution) for each in examples]
         weights = repeat_factors.weights(examples, table) if settings.balance else None
-        self.order = Order(self._sizes, whole, settings.seed, weights)
+        self.order = BatchOrder(self._sizes, whole, settings.seed, weights)
 
     def starting_at(self, number: int) -> Iterator[Batch]:
         """Yield the batch of this number, counted from 0 over all epochs, and those after it, without end."""
@@ -170,7 +170,7 @@ class Batches:
         labels = self._runs(lender, replace(view, mirrored=False)).pixels()
         return labels[:, ::-1] if view.mirrored else labels
 
-    def _read(self, example: Example, view: View) -> Runs:
+    def _read(self, example: Example, view: View) -> RunLengthMap:
         return runlength.encode(crops.control_of(example, view, self._table))
 
 

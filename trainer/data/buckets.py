@@ -28,7 +28,7 @@ def fit(width: int, height: int, resolution: int) -> Size:
     return min(sizes(resolution), key=lambda size: (abs(np.log(size[0] / size[1]) - aspect), -size[0] * size[1]))
 
 
-class Order:
+class BatchOrder:
     """Which photos stand in which batch: a function of the seed and the place, so that a resumed run goes on exactly.
 
     Args:

@@ -22,7 +22,7 @@ from trainer.data import crops
 from trainer.data.buckets import fit
 from trainer.data.crops import View
 from trainer.data.examples import Example, Examples
-from trainer.data.tensor_store import Cache
+from trainer.data.tensor_store import TensorStore
 from trainer.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class Decoder:
         return found
 
 
-class Encodings:
+class LatentCache:
     """The cache of a training: photos by their view, and prompts.
 
     Args:
@@ -145,7 +145,7 @@ class Encodings:
     """
 
     def __init__(self, folder: Path, encoder: Encoder) -> None:
-        self._photos, self._prompts = (Cache(folder / name, encoder.dtype) for name in encoder.folders())
+        self._photos, self._prompts = (TensorStore(folder / name, encoder.dtype) for name in encoder.folders())
 
     def photos(self, seen: Sequence[tuple[Example, View]]) -> "Tensor":
         """Return what Encoder.photo says of photos, seen so: (N, 2, 4, h, w)."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Paint:
+class PalettePainter:
     """A palette on a device.
 
     Args:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
-class Runs:
+class RunLengthMap:
     """A label map, row after row.
 
     Attributes:
@@ -25,9 +25,9 @@ class Runs:
         return np.repeat(self.classes, self.lengths).reshape(self.shape)
 
 
-def encode(labels: NDArray[np.uint8]) -> Runs:
+def encode(labels: NDArray[np.uint8]) -> RunLengthMap:
     """Return the runs of a map, (H, W)."""
     flat = labels.ravel()
     starts = np.concatenate(([0], np.flatnonzero(flat[1:] != flat[:-1]) + 1)) if flat.size else np.zeros(0, np.intp)
     lengths = np.diff(starts, append=flat.size).astype(np.uint32)
-    return Runs(flat[starts], lengths, (labels.shape[0], labels.shape[1]))
+    return RunLengthMap(flat[starts], lengths, (labels.shape[0], labels.shape[1]))

@@ -42,7 +42,7 @@ class _Place:
     path: Path
 
 
-class Cache:
+class TensorStore:
     """Tensors by key.
 
     Args:
@@ -138,7 +138,7 @@ class _Segment:
         self._at, self._lines, self._flushed = 0, list[bytes](), time.monotonic()
 
     def __enter__(self) -> "_Segment":
-        with storage.refusals_told(self._path):
+        with storage.disk_errors(self._path):
             self._data = self._path.with_suffix(".bin").open("xb")
             self._index = self._path.with_suffix(".jsonl").open("xb")
             storage.sync_folder(self._path.parent)
@@ -162,14 +162,14 @@ class _Segment:
         line = {"key": key, "at": self._at, "size": len(content), "shape": list(tensor.shape)}
         self._lines.append(json.dumps(line | {"crc": zlib.crc32(content)}).encode() + b"\n")
         self._at += len(content)
-        with storage.refusals_told(self._path):
+        with storage.disk_errors(self._path):
             self._data.write(content)
         if time.monotonic() - self._flushed > FLUSHED:
             self.flush()
 
     def flush(self) -> None:
         """Put the numbers on the disk, and then the lines that name them."""
-        with storage.refusals_told(self._path):
+        with storage.disk_errors(self._path):
             self._data.flush()
             os.fsync(self._data.fileno())
             self._index.write(b"".join(self._lines))

@@ -19,7 +19,7 @@ from segkit.reports import contact_sheet
 from trainer.data import examples
 from trainer.data.examples import Example
 from trainer.sample import generate
-from trainer.sample.requests import Scene
+from trainer.sample.requests import DrawRequest
 from trainer.settings import GenerateSettings
 
 SHOWN = 6
@@ -29,7 +29,7 @@ _BATCH = 8
 
 
 @dataclass(frozen=True)
-class Obedience:
+class Fidelity:
     """What a segmenter sees in pictures, beside the maps that they were drawn from.
 
     Attributes:
@@ -45,7 +45,7 @@ class Obedience:
     sheet: Path
 
 
-def of_run(run: Path, dataset: Path, given: GenerateSettings, output: Path, progress: Progress) -> Obedience:
+def of_run(run: Path, dataset: Path, given: GenerateSettings, output: Path, progress: Progress) -> Fidelity:
     """Measure a run on the held-out triples of a dataset, or on all if none are held out. See measure.
 
     The dataset's own segmenter looks: the toy one.
@@ -59,7 +59,7 @@ def of_run(run: Path, dataset: Path, given: GenerateSettings, output: Path, prog
 def measure(
     held_out: Sequence[Example], table: Palette, given: GenerateSettings, output: Path, segment: Segmenter,
     progress: Progress,
-) -> Obedience:  # fmt: skip
+) -> Fidelity:  # fmt: skip
     """Draw each map with the ControlNet and without, and look at the pictures.
 
     Args:
@@ -73,7 +73,7 @@ def measure(
     Raises:
         SegkitError: see generate.generate.
     """
-    scenes = [Scene(each.control_map.stem, each.control_map, each.text) for each in held_out]
+    scenes = [DrawRequest(each.control_map.stem, each.control_map, each.text) for each in held_out]
     drawn: list[list[Image.Image]] = []
     for place, (name, strength) in enumerate((("steered", given.strength), ("alone", 0.0))):
         part = _Part(progress, place * len(scenes), 2 * len(scenes))
@@ -91,7 +91,7 @@ def measure(
     sheet = output / "before-after.png"
     titles = ("control map", "photo", "before: the base alone", "after: with its ControlNet")
     contact_sheet.save(contact_sheet.sheet(strips, columns=2, titles=titles * 2), sheet)
-    return Obedience(steered, alone, ceiling, sheet)
+    return Fidelity(steered, alone, ceiling, sheet)
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from accelerate import Accelerator
 
 from trainer.checkpoints import store
 from trainer.run import report, run_folder
-from trainer.run.log import Journal
-from trainer.run.setup import Prepared
+from trainer.run.log import RunLog
+from trainer.run.setup import Setup
 from trainer.settings import TrainSettings
 from trainer.step.distributed import on_main
 
@@ -27,7 +27,7 @@ class Due:
         return self.save or self.look or self.draw
 
 
-class Milestones:
+class Callbacks:
     """The places on the way of a training.
 
     Args:
@@ -40,8 +40,8 @@ class Milestones:
     """
 
     def __init__(
-        self, prepared: Prepared, settings: TrainSettings, accelerator: Accelerator, run: Path,
-        facts: Mapping[str, Any], journal: Journal | None,
+        self, prepared: Setup, settings: TrainSettings, accelerator: Accelerator, run: Path,
+        facts: Mapping[str, Any], journal: RunLog | None,
     ) -> None:  # fmt: skip
         self._prepared, self._settings, self._accelerator = prepared, settings, accelerator
         self._run, self._facts, self._journal = run, facts, journal

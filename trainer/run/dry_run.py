@@ -15,11 +15,11 @@ from segkit.reports import contact_sheet
 from trainer.data import examples, latents
 from trainer.data.batches import Batches
 from trainer.data.examples import Examples
-from trainer.data.latents import Encoder, Encodings
+from trainer.data.latents import Encoder, LatentCache
 from trainer.run import previews, run_folder, setup
-from trainer.run.setup import Prepared, size
+from trainer.run.setup import Setup, size
 from trainer.settings import TrainSettings
-from trainer.step.distributed import started
+from trainer.step.distributed import launched
 from trainer.step.optimizers import STATE_BYTES
 
 STEPS = 3
@@ -81,7 +81,7 @@ def plan(dataset: Path, output: Path, settings: TrainSettings, progress: Progres
     from diffusers.utils import logging
 
     logging.set_verbosity_error()
-    with started(replace(settings, processes=0)) as accelerator, tempfile.TemporaryDirectory() as scratch:
+    with launched(replace(settings, processes=0)) as accelerator, tempfile.TemporaryDirectory() as scratch:
         if accelerator.num_processes > 1:
             raise UsageError("--dry-run tries one process. Start it without torchrun and accelerate launch.")
         found = examples.find(dataset, settings.palette, settings.allow_any_control)
@@ -131,12 +131,12 @@ class _Trial:
         """Return what batches are made of."""
         return [pick for number in numbers for pick in self.batches.picks(number)]
 
-    def cache(self, encoder: Encoder) -> Encodings:
+    def cache(self, encoder: Encoder) -> LatentCache:
         """Return a cache that the steps to try find all in."""
-        photos, prompts = Encodings(self._folder, encoder).missing(self._found, self._settings)
+        photos, prompts = LatentCache(self._folder, encoder).missing(self._found, self._settings)
         self.missing, self.missing_photos = latents.size(photos, prompts, encoder), len(photos)
         latents.require_space(self._folder, self.missing)
-        kept = Encodings(self._scratch, encoder)
+        kept = LatentCache(self._scratch, encoder)
         picks = self.picks(range(STEPS * self._settings.accumulate))
         began = time.perf_counter()
         kept.fill(
@@ -146,7 +146,7 @@ class _Trial:
         return kept
 
 
-def _tried(prepared: Prepared, settings: TrainSettings, taken: int, accelerator: Accelerator) -> float:
+def _tried(prepared: Setup, settings: TrainSettings, taken: int, accelerator: Accelerator) -> float:
     """Take steps that nothing is kept of; return the seconds of one."""
     stream, times = (prepared.batches.batch(number) for number in range(STEPS * settings.accumulate)), []
     for step in range(STEPS):
@@ -156,7 +156,7 @@ def _tried(prepared: Prepared, settings: TrainSettings, taken: int, accelerator:
     return min(times[1:])
 
 
-def _memory(prepared: Prepared, settings: TrainSettings, accelerator: Accelerator) -> dict[str, int]:
+def _memory(prepared: Setup, settings: TrainSettings, accelerator: Accelerator) -> dict[str, int]:
     model = prepared.model
     trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
     parts = {

@@ -16,7 +16,7 @@ from segkit.errors import UsageError
 _NAME = "log.jsonl"
 
 
-class Journal:
+class RunLog:
     """A run's log; each line is flushed as it is written.
 
     Args:
@@ -35,7 +35,7 @@ class Journal:
         self._file = path.open("a", encoding="utf-8")
         self._trackers = _trackers(tracker, run, settings)
 
-    def __enter__(self) -> "Journal":
+    def __enter__(self) -> "RunLog":
         return self
 
     def __exit__(

@@ -16,7 +16,7 @@ from trainer.data import crops
 from trainer.data.batches import Batches, Pick, still
 from trainer.data.examples import Examples
 from trainer.data.latents import Decoder
-from trainer.data.paint import Paint
+from trainer.data.paint import PalettePainter
 from trainer.sample import sampler
 from trainer.settings import TrainSettings
 from trainer.step.learner import Learner
@@ -45,7 +45,7 @@ class Model:
 
     decoder: Decoder
     words: Callable[[str], Tensor]
-    paint: Paint
+    paint: PalettePainter
     prediction: str
     factor: int
     channels: int
@@ -84,14 +84,14 @@ class Previews:
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()
 
-    def _asked(self, place: int, pick: Pick) -> sampler.Asked:
+    def _asked(self, place: int, pick: Pick) -> sampler.SampleRequest:
         labels = torch.from_numpy(crops.control_of(pick.example, pick.view, self._table).copy())
         painted = self._model.paint(labels[None].to(self._device))
         self._model.paint.require_exact(self._model.paint.off(painted))
         across, down = (side // self._model.factor for side in pick.view.size)
         noise = torch.randn(self._model.channels, down, across, generator=torch.Generator().manual_seed(place))
         words, silence = (self._model.words(text).to(self._device) for text in (pick.text, ""))
-        return sampler.Asked(noise.to(self._device), words, silence, painted[0])
+        return sampler.SampleRequest(noise.to(self._device), words, silence, painted[0])
 
     def write(self, drawn: list[Image.Image], step: int) -> Image.Image:
         """Keep the pictures of a step, and a sheet of them beside those of the first step that drew any.

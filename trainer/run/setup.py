@@ -13,18 +13,18 @@ from trainer.checkpoints.store import Checkpoint
 from trainer.data import latents
 from trainer.data.batches import Batches
 from trainer.data.examples import Examples
-from trainer.data.latents import Encoder, Encodings
-from trainer.data.paint import Paint
+from trainer.data.latents import Encoder, LatentCache
+from trainer.data.paint import PalettePainter
 from trainer.run.previews import Model, Previews
-from trainer.run.validation import Watch
+from trainer.run.validation import Validation
 from trainer.settings import TrainSettings
 from trainer.step import distributed
 from trainer.step.learner import Learner
-from trainer.step.loss import Objective, Steered, require_unchanged
+from trainer.step.loss import ControlledUNet, DiffusionLoss, require_unchanged
 
 
 @dataclass(frozen=True)
-class Prepared:
+class Setup:
     """A training that can take its next step.
 
     Attributes:
@@ -40,16 +40,16 @@ class Prepared:
     cut: int
     learner: Learner
     batches: Batches
-    watch: Watch | None
+    watch: Validation | None
     previews: Previews | None
-    model: Steered
+    model: ControlledUNet
     encoders: int
 
 
 def prepare(
     found: Examples, settings: TrainSettings, accelerator: Accelerator, run: Path, start: Checkpoint | None,
-    caches: Callable[[Encoder], Encodings] | None,
-) -> Prepared:  # fmt: skip
+    caches: Callable[[Encoder], LatentCache] | None,
+) -> Setup:  # fmt: skip
     """Load the networks and make everything ready.
 
     Args:
@@ -64,12 +64,12 @@ def prepare(
         SegkitError: a network, an option or the machine does not do; one line with the cure.
     """
     device = accelerator.device
-    base = load.load_base(settings.base, settings.tokenizer, settings.told_prediction)
+    base = load.load_base(settings.base, settings.tokenizer, settings.prediction_type)
     encoder = Encoder(base, device, distributed.dtype(accelerator))
     cut = encoder.cut([each.text for each in found.train])
     kept = caches(encoder) if caches else None  # then nothing holds the text encoder and the VAE's encoder any more
-    paint = Paint(found.palette, device)
-    objective = Objective(base, None if kept else encoder, paint, device, settings.min_snr)
+    paint = PalettePainter(found.palette, device)
+    objective = DiffusionLoss(base, None if kept else encoder, paint, device, settings.min_snr)
     controlnet = load.load_controlnet(settings.controlnet, base, settings.seed)
     if settings.controlnet == load.FRESH:
         require_unchanged(base, controlnet)
@@ -80,15 +80,15 @@ def prepare(
             configs.factor(base.vae.config), base.vae.config.latent_channels,
         )  # fmt: skip
         previews = Previews(found, settings, drawing, run, device)
-    model = Steered(controlnet, base.unet, settings.only_mid_control, settings.sd_unlocked)
-    return Prepared(
+    model = ControlledUNet(controlnet, base.unet, settings.only_mid_control, settings.sd_unlocked)
+    return Setup(
         base=base.name,
         cut=cut,
         learner=Learner(settings, accelerator, model, objective, start),
         batches=Batches(
             found.train, found.palette, settings, kept, (accelerator.process_index, accelerator.num_processes)
         ),
-        watch=Watch(found, settings, kept) if settings.evaluate_every else None,
+        watch=Validation(found, settings, kept) if settings.evaluate_every else None,
         previews=previews,
         model=model,
         encoders=0 if kept else sum(map(size, (base.vae, base.text_encoder))),
@@ -103,7 +103,7 @@ def size(network: Any) -> int:
 def filled(
     folder: Path, found: Examples, settings: TrainSettings, encoder: Encoder, accelerator: Accelerator,
     progress: Progress,
-) -> Encodings:  # fmt: skip
+) -> LatentCache:  # fmt: skip
     """Return what VAE and text encoder say of everything; what is missing in the folder is worked out first.
 
     The processes share the work.
@@ -111,7 +111,7 @@ def filled(
     Raises:
         UsageError: the disk is too small for it.
     """
-    kept = Encodings(folder, encoder)
+    kept = LatentCache(folder, encoder)
 
     def missing() -> Any:
         photos, prompts = kept.missing(found, settings)

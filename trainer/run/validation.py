@@ -8,7 +8,7 @@ import numpy as np
 
 from trainer.data.batches import Batches, still
 from trainer.data.examples import Example, Examples
-from trainer.data.latents import Encodings
+from trainer.data.latents import LatentCache
 from trainer.settings import TrainSettings
 from trainer.step.learner import Learner
 
@@ -20,7 +20,7 @@ CERTAIN = 2.0
 
 
 @dataclass(frozen=True)
-class Look:
+class ValidationResult:
     """What was measured at a step; every look has the same noise and times.
 
     Attributes:
@@ -60,7 +60,7 @@ class Look:
         return f"the network does not look at the map yet: {found}, no more than chance"
 
 
-class Watch:
+class Validation:
     """What looks.
 
     Args:
@@ -69,7 +69,7 @@ class Watch:
         kept: its cache; None without.
     """
 
-    def __init__(self, found: Examples, settings: TrainSettings, kept: Encodings | None) -> None:
+    def __init__(self, found: Examples, settings: TrainSettings, kept: LatentCache | None) -> None:
         alone = still(settings)
         shown = _spread(found.val or found.train)
         others = _moved(shown) if len(shown) > 1 else found.train[:1]
@@ -78,7 +78,7 @@ class Watch:
         self._true = Batches(shown, found.palette, alone, kept)
         self._shuffled = Batches(shown, found.palette, alone, kept, lenders=others) if others != shown else None
 
-    def look(self, learner: Learner) -> Look:
+    def look(self, learner: Learner) -> ValidationResult:
         """Measure; all processes call it, and find the same."""
         true = learner.measure(self._true, self._count)
         gap = error = None
@@ -87,7 +87,7 @@ class Watch:
             with np.errstate(invalid="ignore"):  # a training that diverges has losses without end
                 differences = np.subtract(shuffled, true)
                 gap, error = float(differences.mean()), float(differences.std(ddof=1) / math.sqrt(self._count))
-        return Look(float(np.mean(true)) if self._held_out else None, gap, error)
+        return ValidationResult(float(np.mean(true)) if self._held_out else None, gap, error)
 
 
 def _spread(examples: Sequence[Example]) -> list[Example]:

@@ -22,9 +22,9 @@ from segkit.progress import Progress
 from trainer import settings
 from trainer.checkpoints import load
 from trainer.checkpoints.load import Base
-from trainer.data.paint import Paint
+from trainer.data.paint import PalettePainter
 from trainer.sample import sampler
-from trainer.sample.requests import Scene
+from trainer.sample.requests import DrawRequest
 from trainer.settings import SD15, GenerateSettings
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Picture:
     """
 
     path: Path
-    scene: Scene
+    scene: DrawRequest
     seed: int
     kept: bool
     cut: bool
@@ -81,7 +81,7 @@ def sources(given: GenerateSettings) -> Sources:
 
 
 def generate(
-    scenes: Sequence[Scene], output: Path, given: GenerateSettings, progress: Progress, overwrite: bool
+    scenes: Sequence[DrawRequest], output: Path, given: GenerateSettings, progress: Progress, overwrite: bool
 ) -> list[Picture]:
     """Draw each scene with each seed. A picture that was drawn so before is kept.
 
@@ -134,7 +134,7 @@ def generate(
     return pictures
 
 
-def _require_drawable(scene: Scene, table: Palette | None, resolution: int) -> tuple[int, int]:
+def _require_drawable(scene: DrawRequest, table: Palette | None, resolution: int) -> tuple[int, int]:
     """Return the size that a map is drawn in; it must be a map."""
     image = _read(scene)
     if table:
@@ -142,14 +142,14 @@ def _require_drawable(scene: Scene, table: Palette | None, resolution: int) -> t
     return size_for(*image.size, resolution)
 
 
-def _read(scene: Scene) -> Image.Image:
+def _read(scene: DrawRequest) -> Image.Image:
     try:
         return maps.read(scene.control_map)
     except MapError as error:
         raise MapError(f"{scene.control_map} {error}") from None
 
 
-def _labels(scene: Scene, image: Image.Image, table: Palette) -> codec.Labels:
+def _labels(scene: DrawRequest, image: Image.Image, table: Palette) -> codec.Labels:
     labels, off = codec.read(image, table)
     if off:
         raise MapError(
@@ -173,7 +173,7 @@ class _Artist:
     """The networks, ready to draw."""
 
     def __init__(self, source: Sources, given: GenerateSettings, table: Palette | None) -> None:
-        self._given, self._table, self._paint = given, table, Paint(table)
+        self._given, self._table, self._paint = given, table, PalettePainter(table)
         self._device = device.choose(given.device, given.precision)
         prediction: Any = None if source.prediction == "auto" else source.prediction
         base = load.load_base(source.base, source.tokenizer, prediction)
@@ -201,7 +201,7 @@ class _Artist:
             pipeline.set_progress_bar_config(disable=True)
             return pipeline.to(self._device.name, dtype)
 
-    def recipe(self, scene: Scene, seed: int, size: tuple[int, int]) -> dict[str, Any]:
+    def recipe(self, scene: DrawRequest, seed: int, size: tuple[int, int]) -> dict[str, Any]:
         """Return all that a picture depends on."""
         given = self._given
         return {
@@ -217,7 +217,7 @@ class _Artist:
             count = len(self._tokenizer(prompt).input_ids)
         return bool(count > self._tokenizer.model_max_length)
 
-    def draw(self, scene: Scene, seed: int, size: Sequence[int]) -> Image.Image:
+    def draw(self, scene: DrawRequest, seed: int, size: Sequence[int]) -> Image.Image:
         """Draw a scene in a size, alone: equal seeds give equal pictures, whatever else is drawn."""
         import torch
 
@@ -232,7 +232,7 @@ class _Artist:
         picture: Image.Image = drawn.images[0]
         return picture
 
-    def _painted(self, scene: Scene, size: tuple[int, int]) -> "Tensor":
+    def _painted(self, scene: DrawRequest, size: tuple[int, int]) -> "Tensor":
         """Return a map in a size, (1, 3, H, W), 0 to 1."""
         import torch
 

@@ -11,7 +11,7 @@ _LISTS = (".segkit", "metadata.jsonl", "train/metadata.jsonl", "prompt.json", "c
 
 
 @dataclass(frozen=True)
-class Scene:
+class DrawRequest:
     """One control map with its prompt. Attributes: a name for the picture without an ending, the map, the prompt."""
 
     name: str
@@ -19,7 +19,7 @@ class Scene:
     prompt: str
 
 
-def find(source: Path, prompt: str = "", painted_with: str = "", any_control: bool = False) -> list[Scene]:
+def find(source: Path, prompt: str = "", painted_with: str = "", any_control: bool = False) -> list[DrawRequest]:
     """Find what is to be drawn.
 
     Args:
@@ -36,12 +36,12 @@ def find(source: Path, prompt: str = "", painted_with: str = "", any_control: bo
     """
     if any((source / name).exists() for name in _LISTS):
         found = examples.find(source, painted_with, any_control)
-        listed = [Scene(each.control_map.stem, each.control_map, each.text) for each in found.val or found.train]
+        listed = [DrawRequest(each.control_map.stem, each.control_map, each.text) for each in found.val or found.train]
     else:
         folder, files = maps.find(source)
         names = [path.relative_to(folder).with_suffix("").as_posix() for path in files]
-        listed = [Scene(name, path, _words(path)) for name, path in zip(names, files, strict=True)]
-    scenes = [Scene(each.name, each.control_map, each.prompt or prompt) for each in listed]
+        listed = [DrawRequest(name, path, _words(path)) for name, path in zip(names, files, strict=True)]
+    scenes = [DrawRequest(each.name, each.control_map, each.prompt or prompt) for each in listed]
     for scene in scenes:
         if not scene.prompt:
             beside = scene.control_map.with_suffix(".txt")
@@ -58,7 +58,7 @@ def _words(path: Path) -> str:
         raise UsageError(f"{beside} cannot be read ({error}).") from None
 
 
-def _require_names(scenes: list[Scene]) -> None:
+def _require_names(scenes: list[DrawRequest]) -> None:
     first: dict[str, Path] = {}
     for scene in scenes:
         other = first.setdefault(scene.name, scene.control_map)

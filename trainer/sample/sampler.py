@@ -13,7 +13,7 @@ STEPS = 20
 
 
 @dataclass(frozen=True)
-class Asked:
+class SampleRequest:
     """What is to be drawn.
 
     Attributes:
@@ -28,7 +28,7 @@ class Asked:
     control: "Tensor"
 
 
-def sample(steered: "nn.Module", asked: Asked, prediction: str, guidance: float) -> "Tensor":
+def sample(steered: "nn.Module", asked: SampleRequest, prediction: str, guidance: float) -> "Tensor":
     """Draw one picture with classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598).
 
     Args:

@@ -20,7 +20,7 @@ _SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED)
 
 
 @contextmanager
-def started(settings: TrainSettings) -> Iterator[Accelerator]:
+def launched(settings: TrainSettings) -> Iterator[Accelerator]:
     """Join the processes that accelerate launch or torchrun started; without them, be the only one.
 
     Raises:

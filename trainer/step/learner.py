@@ -18,13 +18,13 @@ from trainer.checkpoints.store import Checkpoint
 from trainer.data.batches import Batch, Batches
 from trainer.settings import TrainSettings
 from trainer.step import cpu, distributed, optimizers
-from trainer.step.loss import Objective, Steered
+from trainer.step.loss import ControlledUNet, DiffusionLoss
 
 _SHARDS = "shards"
 
 
 @dataclass(frozen=True)
-class Step:
+class StepResult:
     """A step whose numbers the device may still be working on.
 
     Attributes:
@@ -56,7 +56,7 @@ class Learner:
     """
 
     def __init__(
-        self, settings: TrainSettings, accelerator: Accelerator, model: Steered, objective: Objective,
+        self, settings: TrainSettings, accelerator: Accelerator, model: ControlledUNet, objective: DiffusionLoss,
         start: Checkpoint | None,
     ) -> None:  # fmt: skip
         self._settings, self._accelerator, self._objective = settings, accelerator, objective
@@ -70,7 +70,7 @@ class Learner:
             model.unet.to(dtype=distributed.dtype(accelerator))
         self._begin(self._made_quick(model), start)
 
-    def _made_quick(self, model: Steered) -> Steered:
+    def _made_quick(self, model: ControlledUNet) -> ControlledUNet:
         """Return the networks as their device is fastest with them; what they compute stays, to rounding."""
         on_cpu = self._accelerator.device.type == "cpu"
         if not self._sharded:  # FSDP takes contiguous weights only
@@ -82,7 +82,7 @@ class Learner:
                 part.compile()
         return model
 
-    def _begin(self, model: Steered, start: Checkpoint | None) -> None:
+    def _begin(self, model: ControlledUNet, start: Checkpoint | None) -> None:
         accelerator = self._accelerator
         optimizer = optimizers.optimizer(self._settings)(
             _groups(model), lr=self._settings.learning_rate, weight_decay=self._settings.weight_decay
@@ -94,9 +94,9 @@ class Learner:
             self._optimizer.load_state_dict(start.optimizer())
             if accelerator.scaler is not None:
                 accelerator.scaler.load_state_dict(start.state()["scaler"])
-        self._mean = optimizers.Mean(self._trainable(), self._settings.ema, start) if self._settings.ema else None
+        self._mean = optimizers.EMA(self._trainable(), self._settings.ema, start) if self._settings.ema else None
 
-    def update(self, stream: Iterator[Batch], step: int) -> Step:
+    def update(self, stream: Iterator[Batch], step: int) -> StepResult:
         """Take one step; the host does not wait for its numbers.
 
         Args:
@@ -124,9 +124,9 @@ class Learner:
         if self._mean:
             self._mean.follow(self._trainable())
         rate = self._optimizer.param_groups[0]["lr"]
-        return Step(step, rate, total / settings.accumulate, off, batches, time.perf_counter())
+        return StepResult(step, rate, total / settings.accumulate, off, batches, time.perf_counter())
 
-    def settle(self, step: Step, output: Path) -> dict[str, float]:
+    def finalize(self, step: StepResult, output: Path) -> dict[str, float]:
         """Wait for a step's numbers, and look at them.
 
         Args:
@@ -149,7 +149,7 @@ class Learner:
     def _trainable(self) -> list[torch.Tensor]:
         return [weight for weight in self._model.parameters() if weight.requires_grad]
 
-    def _give_up(self, step: Step, output: Path) -> None:
+    def _give_up(self, step: StepResult, output: Path) -> None:
         """Keep what the step saw, and end the run; the last checkpoint stays."""
         from safetensors.torch import save
 
@@ -217,7 +217,7 @@ class Learner:
             parts = self._parts(self._accelerator.unwrap_model(self._model))
             store.finish(staged, step, parts, self._optimizer.state_dict(), {"scaler": scaler, **state})
 
-    def _parts(self, model: Steered) -> dict[str, dict[str, torch.Tensor]]:
+    def _parts(self, model: ControlledUNet) -> dict[str, dict[str, torch.Tensor]]:
         parts = {"controlnet": model.controlnet.state_dict()}
         if self._settings.sd_unlocked:
             parts["unet"] = {name: weight for name, weight in model.unet.named_parameters() if weight.requires_grad}
@@ -225,16 +225,16 @@ class Learner:
             parts["ema"] = self._mean.state()
         return parts
 
-    def trained(self) -> Steered:
+    def trained(self) -> ControlledUNet:
         """Return the networks as they are to be used, whole in the main process; all processes call it at the end."""
         if self._mean:
             self._mean.put_into(self._trainable())
-        model: Steered = self._accelerator.unwrap_model(self._model)
+        model: ControlledUNet = self._accelerator.unwrap_model(self._model)
         if self._sharded:
             whole = self._accelerator.get_state_dict(self._model)
             if self._accelerator.is_main_process:
                 with torch.device("cpu"):
-                    model = Steered(
+                    model = ControlledUNet(
                         type(model.controlnet).from_config(model.controlnet.config),
                         type(model.unet).from_config(model.unet.config),
                     )
@@ -242,14 +242,14 @@ class Learner:
         return model
 
 
-def _groups(model: Steered) -> list[dict[str, Any]]:
+def _groups(model: ControlledUNet) -> list[dict[str, Any]]:
     """Return what is trained: of the ControlNet, and of the base where it is unlocked."""
     parts = (model.controlnet, model.unet)
     groups = [[weight for weight in part.parameters() if weight.requires_grad] for part in parts]
     return [{"params": weights} for weights in groups if weights]
 
 
-def _restore(model: Steered, start: Checkpoint) -> None:
+def _restore(model: ControlledUNet, start: Checkpoint) -> None:
     model.controlnet.load_state_dict(start.tensors("controlnet"))
     if (start.folder / "unet.safetensors").is_file():
         model.unet.load_state_dict(start.tensors("unet"), strict=False)

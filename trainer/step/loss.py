@@ -12,13 +12,13 @@ from trainer.checkpoints import configs
 from trainer.checkpoints.load import Base
 from trainer.data.batches import Batch
 from trainer.data.latents import Encoder
-from trainer.data.paint import Paint
+from trainer.data.paint import PalettePainter
 
 UNLOCKED = ("up_blocks", "conv_norm_out", "conv_out")
 """Parts of the UNet that --sd-unlocked trains (cldm's sd_locked = False)."""
 
 
-class Steered(nn.Module):
+class ControlledUNet(nn.Module):
     """A base's UNet, steered by a ControlNet.
 
     Args:
@@ -66,7 +66,7 @@ class Steered(nn.Module):
         return prediction
 
 
-class Objective:
+class DiffusionLoss:
     """The loss of batches.
 
     Args:
@@ -78,7 +78,7 @@ class Objective:
     """
 
     def __init__(
-        self, base: Base, encoder: Encoder | None, paint: Paint, device: torch.device, min_snr: float = 0.0
+        self, base: Base, encoder: Encoder | None, paint: PalettePainter, device: torch.device, min_snr: float = 0.0
     ) -> None:
         self._encoder, self._paint, self._device, self._min_snr = encoder, paint, device, min_snr
         self._scale: float = base.vae.config.scaling_factor

@@ -71,7 +71,7 @@ def _lay_moments(optimizer: torch.optim.Optimizer) -> None:
                 state[name] = torch.empty_like(weight).copy_(state[name])
 
 
-class Mean:
+class EMA:
     """The running mean of weights, in fp32.
 
     Args:

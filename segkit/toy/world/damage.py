@@ -96,7 +96,7 @@ def ruled(labels: Labels, palette: Palette = ADE) -> Image.Image:
 
 def by(name: str, labels: Labels) -> Image.Image:
     """Return the map as one of the known painters makes it; classes that it has no colour for become black."""
-    (painter,) = (way for way in schemes.known(ADE) if way.name == name)
+    (scheme,) = (way for way in schemes.known(ADE) if way.name == name)
     colors = np.zeros((256, 3), np.uint8)
-    colors[list(painter.classes)] = painter.colors
+    colors[list(scheme.classes)] = scheme.colors
     return Image.fromarray(colors[labels])

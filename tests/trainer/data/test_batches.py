@@ -16,7 +16,7 @@ from segkit.palette import Palette
 from trainer.data import buckets
 from trainer.data.batches import Batches
 from trainer.data.examples import Example
-from trainer.data.paint import Paint
+from trainer.data.paint import PalettePainter
 from trainer.settings import TrainSettings
 
 ADE = Palette.load("ade20k")
@@ -36,7 +36,7 @@ def example(folder: Path, seed: int, size: tuple[int, int], times: int = 1) -> E
 def pictures(batch: Any) -> tuple[Any, Any]:
     """Return photos and controls of a batch as bytes, (B, H, W, 3)."""
     photos = ((batch.photos + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
-    return photos, (Paint(ADE)(batch.controls) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    return photos, (PalettePainter(ADE)(batch.controls) * 255).round().byte().permute(0, 2, 3, 1).numpy()
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -120,7 +120,7 @@ def test_a_map_that_is_spoilt_while_training_stops_it(tmp_path: Path) -> None:
 
 def test_what_was_painted_is_looked_at_again() -> None:
     """Each class and black is known; a channel a thousandth off is not; of bf16's rounding, half a level is."""
-    paint = Paint(ADE)
+    paint = PalettePainter(ADE)
     painted = paint(torch.tensor([[[*range(150), 255]]], dtype=torch.uint8))
     assert {tuple(each) for each in (painted[0, :, 0].T * 255).round().int().tolist()} == COLORS
     assert int(paint.off(painted)) == 0
@@ -164,9 +164,9 @@ def test_buckets_are_multiples_of_64_and_near_in_shape(width: int, height: int, 
 @given(st.lists(st.sampled_from([(64, 64), (64, 128), (128, 64)]), min_size=1, max_size=30), st.integers(1, 5))
 def test_every_photo_is_seen_in_every_epoch(found: list[tuple[int, int]], batch: int) -> None:
     """Once, or twice where a bucket's last batch is filled up; a batch is of one size; the order is drawn anew."""
-    order = buckets.Order(found, batch, seed=1)
+    order = buckets.BatchOrder(found, batch, seed=1)
     epochs = [[order[epoch * order.batches + place] for place in range(order.batches)] for epoch in range(2)]
-    again = buckets.Order(found, batch, seed=1)
+    again = buckets.BatchOrder(found, batch, seed=1)
     for epoch in epochs:
         assert all(len(places) == batch and len({found[place] for place in places}) == 1 for places in epoch)
         assert {place for places in epoch for place in places} == set(range(len(found)))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from segkit.errors import StorageError
 from tests.conftest import Segkit
 from tests.trainer.runs import log, same, weights_of, words
-from trainer.data.tensor_store import Cache
+from trainer.data.tensor_store import TensorStore
 
 
 def ignore(done: int) -> None:
@@ -35,11 +35,11 @@ def test_what_was_kept_is_found_again(
     folder = tmp_path / os.urandom(8).hex()
     draw = torch.Generator().manual_seed(seed)
     tensors = {key: (torch.randn(shape, generator=draw) / 0.3).to(dtype) for key, shape in shapes.items()}
-    own = Cache(folder, dtype)
+    own = TensorStore(folder, dtype)
     for keys in ([*tensors][::2], [*tensors][1::2]):
         own.fill(keys, tensors.__getitem__, ignore)
 
-    for cache in (own, Cache(folder, dtype)):
+    for cache in (own, TensorStore(folder, dtype)):
         assert cache.missing([*tensors, "?" * 50, "?" * 50]) == ["?" * 50]
         for key, tensor in tensors.items():
             assert cache[key].dtype == dtype
@@ -48,34 +48,34 @@ def test_what_was_kept_is_found_again(
 
 def test_a_cut_or_changed_segment_is_no_lie(tmp_path: Path) -> None:
     """Lines that a kill cut and numbers it lost are missing; a changed byte is told, with the cure."""
-    cache = Cache(tmp_path, torch.float32)
+    cache = TensorStore(tmp_path, torch.float32)
     cache.fill(["a", "b"], lambda key: torch.full((100,), float(ord(key))), ignore)
     (index,), (data,) = tmp_path.glob("*.jsonl"), tmp_path.glob("*.bin")
     content = data.read_bytes()
 
     data.write_bytes(content[:-1])
-    assert Cache(tmp_path, torch.float32).missing(["a", "b"]) == ["b"]
+    assert TensorStore(tmp_path, torch.float32).missing(["a", "b"]) == ["b"]
     data.write_bytes(content[:500] + b"\x01" + content[501:])
     with pytest.raises(StorageError, match=r"is damaged\. Delete it, and type the same again"):
-        Cache(tmp_path, torch.float32)["b"]
+        TensorStore(tmp_path, torch.float32)["b"]
     data.write_bytes(content)
     index.write_bytes(index.read_bytes()[:-9] + b"\nrubbish\n[]\n{}\n")
-    assert Cache(tmp_path, torch.float32).missing(["a", "b"]) == ["b"]
+    assert TensorStore(tmp_path, torch.float32).missing(["a", "b"]) == ["b"]
     data.write_bytes(b"")
-    assert Cache(tmp_path, torch.float32).missing(["a", "b"]) == ["a", "b"]
+    assert TensorStore(tmp_path, torch.float32).missing(["a", "b"]) == ["a", "b"]
 
 
 def test_what_another_is_still_writing_is_found_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that looks while another fills sees what is there, and at its next look the rest."""
     monkeypatch.setattr("trainer.data.tensor_store.FLUSHED", 0.0)
-    reader, found = Cache(tmp_path, torch.float32), []
+    reader, found = TensorStore(tmp_path, torch.float32), []
 
     def make(key: str) -> torch.Tensor:
         reader.refresh()
         found.append(reader.missing("abc"))
         return torch.full((10,), float(ord(key)))
 
-    Cache(tmp_path, torch.float32).fill("abc", make, ignore)
+    TensorStore(tmp_path, torch.float32).fill("abc", make, ignore)
     reader.refresh()
 
     assert found == [["a", "b", "c"], ["b", "c"], ["c"]]
@@ -101,7 +101,7 @@ def test_a_killed_filling_goes_on(tmp_path: Path) -> None:
     killed = subprocess.run([sys.executable, "-c", _FILLING, str(tmp_path)], check=False)
     assert killed.returncode == -signal.SIGKILL
 
-    cache = Cache(tmp_path, torch.float32)
+    cache = TensorStore(tmp_path, torch.float32)
     missing = cache.missing(map(str, range(100)))
     assert 60 <= len(missing) <= 62
     cache.fill(missing, lambda key: torch.full((1000,), float(key)), ignore)
@@ -113,7 +113,7 @@ def test_a_full_disk_is_told_and_keeps_what_is_there(tmp_path: Path) -> None:
     """The reason and the cure; tensors before it are found again."""
     import resource
 
-    cache = Cache(tmp_path, torch.float32)
+    cache = TensorStore(tmp_path, torch.float32)
     cache.fill(["a"], lambda key: torch.ones(10), ignore)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -124,7 +124,7 @@ def test_a_full_disk_is_told_and_keeps_what_is_there(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
-    again = Cache(tmp_path, torch.float32)
+    again = TensorStore(tmp_path, torch.float32)
     assert again.missing(["a", "b"]) == ["b"]
     assert torch.equal(again["a"], torch.ones(10))
 

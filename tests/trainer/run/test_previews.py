@@ -17,7 +17,7 @@ from trainer.checkpoints import load
 from trainer.data.latents import Decoder, Encoder
 from trainer.run import report
 from trainer.sample import sampler
-from trainer.step.loss import Steered
+from trainer.step.loss import ControlledUNet
 
 DRAWN = {"steps": 4, "checkpoint_every": 2, "evaluate_every": 2, "preview_every": 2}
 
@@ -78,7 +78,7 @@ def test_the_sampler_draws_what_the_pipeline_draws(base: Path) -> None:
     encoder = Encoder(found, torch.device("cpu"), torch.float32)
     control = torch.rand(3, 128, 64, generator=draw)
     noise = torch.randn(4, 16, 8, generator=draw)
-    asked = sampler.Asked(noise, encoder.prompt("a room"), encoder.prompt(""), control)
+    asked = sampler.SampleRequest(noise, encoder.prompt("a room"), encoder.prompt(""), control)
     for prediction in ("epsilon", "v_prediction"):
         with hub.quiet():
             pipeline = StableDiffusionControlNetPipeline(
@@ -91,7 +91,7 @@ def test_the_sampler_draws_what_the_pipeline_draws(base: Path) -> None:
                 negative_prompt="", latents=noise[None].clone(), output_type="latent",
             ).images[0]  # fmt: skip
         with torch.no_grad():
-            own = sampler.sample(Steered(controlnet, found.unet), asked, prediction, 3.0)
+            own = sampler.sample(ControlledUNet(controlnet, found.unet), asked, prediction, 3.0)
         torch.testing.assert_close(own, expected, rtol=1e-4, atol=1e-4)
 
 

@@ -13,7 +13,7 @@ from tests.trainer.runs import words
 from trainer.data.batches import Batches
 from trainer.data.examples import Examples
 from trainer.run import run_folder
-from trainer.run.validation import Watch
+from trainer.run.validation import Validation
 from trainer.settings import TrainSettings
 
 ADE = Palette.load("ade20k")
@@ -56,7 +56,7 @@ def test_a_network_that_needs_its_map_has_a_gap(tmp_path: Path) -> None:
     examples = [example(tmp_path, seed, (64 + 16 * seed, 128)) for seed in range(5)]
     learner = Attentive().at(examples)
 
-    look = Watch(found_of(examples[:1], examples[1:]), SETTINGS, None).look(learner)  # type: ignore[arg-type]
+    look = Validation(found_of(examples[:1], examples[1:]), SETTINGS, None).look(learner)  # type: ignore[arg-type]
 
     assert look.held_out_loss == pytest.approx(0.51, abs=0.01)
     assert look.control_gap is not None
@@ -72,7 +72,7 @@ def test_a_network_that_does_not_look_has_none(tmp_path: Path) -> None:
     """The gap is zero, and the words say so."""
     examples = [example(tmp_path, seed, (64, 64)) for seed in range(4)]
 
-    look = Watch(found_of(examples, []), SETTINGS, None).look(Attentive(shows=0.0).at(examples))  # type: ignore[arg-type]
+    look = Validation(found_of(examples, []), SETTINGS, None).look(Attentive(shows=0.0).at(examples))  # type: ignore[arg-type]
 
     assert (look.held_out_loss, look.control_gap) == (None, 0.0)  # no photo is held out: trained ones are looked at
     assert not look.looks_at_the_map
@@ -84,8 +84,8 @@ def test_one_map_alone_tells_nothing(tmp_path: Path) -> None:
     """Of a single photo there is no other map; a held-out one takes a trained one's."""
     examples = [example(tmp_path, seed, (64, 64)) for seed in range(2)]
 
-    alone = Watch(found_of(examples[:1], []), SETTINGS, None).look(Attentive().at(examples))  # type: ignore[arg-type]
-    one = Watch(found_of(examples[:1], examples[1:]), SETTINGS, None).look(Attentive().at(examples))  # type: ignore[arg-type]
+    alone = Validation(found_of(examples[:1], []), SETTINGS, None).look(Attentive().at(examples))  # type: ignore[arg-type]
+    one = Validation(found_of(examples[:1], examples[1:]), SETTINGS, None).look(Attentive().at(examples))  # type: ignore[arg-type]
 
     assert (alone.control_gap, "cannot be told" in alone.words) == (None, True)
     assert one.looks_at_the_map

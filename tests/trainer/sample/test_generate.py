@@ -132,12 +132,12 @@ def test_a_prompt_that_is_too_long_is_told(typed: list[Any], tmp_path: Path, seg
 
 def test_the_network_sees_palette_colours_alone(typed: list[Any], base: Path, steering: Path, tmp_path: Path) -> None:
     """What reaches the ControlNet is looked at there: a pipeline that blurs the map is found out."""
-    from trainer.sample.requests import Scene
+    from trainer.sample.requests import DrawRequest
     from trainer.settings import GenerateSettings
 
     how = GenerateSettings(base=str(base), controlnet=str(steering), steps=1, resolution=128, device="cpu")
     artist = generate._Artist(generate.sources(how), how, ADE)
-    scene = Scene("a", write_map(tmp_path / "a.png", 1), "a room")
+    scene = DrawRequest("a", write_map(tmp_path / "a.png", 1), "a room")
     seen: list[torch.Tensor] = []
     artist._pipeline.controlnet.register_forward_pre_hook(
         lambda module, args, kwargs: seen.append(kwargs["controlnet_cond"]), with_kwargs=True
