@@ -151,7 +151,8 @@ def test_sources_are_never_changed(copies: Path) -> None:
 SCRIPT = """
 import os, sys
 from pathlib import Path
-from segkit import intake, photos
+from segkit import photos
+from segkit.build import intake
 def take(folder):
     found = list(photos.find(folder))
     return list(intake.arrivals(folder, found, photos.Limits(min_size=64), intake.Memory(None)))
