@@ -1,12 +1,12 @@
 """Hugging Face datasets reads a dataset as it is."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from PIL import Image
 
 from segkit.dataset import Dataset

@@ -1,9 +1,10 @@
 """One unit of work: photos become finished triples, not yet written."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from io import BytesIO
 
+from msgspec.structs import replace
 from PIL import Image
 
 from segkit.maps import codec

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from msgspec.structs import replace
 from pathlib import Path
 
 from PIL import Image

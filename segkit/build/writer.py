@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from types import TracebackType
 
+from msgspec.structs import replace
 from segkit import storage
 from segkit.dataset import Dataset, Rejection
 from segkit.dataset.triple import Triple

@@ -8,21 +8,29 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from segkit import storage
+from msgspec import Struct
+from msgspec.structs import asdict, replace
+
+from segkit import schema, storage
 from segkit.dataset import info as common
 from segkit.dataset.info import Info
-from segkit.dataset.triple import Triple, typed
+from segkit.dataset.triple import Triple
 from segkit.errors import DatasetError
 
 
-@dataclass(frozen=True)
-class Rejection:
-    """A photo that was left out: where it came from, its SHA-256 ("" if it could not be read), why."""
+class Rejection(Struct, frozen=True, forbid_unknown_fields=True):
+    """A photo that was left out.
+
+    Attributes:
+        source: its path within the folder of photos.
+        sha256: of its bytes; "" if it could not be read.
+        reason: a key of photos.REASONS.
+        message: the details.
+    """
 
     source: str
     sha256: str
@@ -162,7 +170,7 @@ class Dataset:
             case {"triple": dict(record)} if len(line) == 1:
                 return Triple.from_json(record)
             case {"rejected": dict(record)} if len(line) == 1:
-                return typed(Rejection, record)
+                return _rejection(record)
         raise DatasetError("expected one triple or one rejected")
 
     def parts(self) -> list[Path]:
@@ -249,6 +257,13 @@ def refuse_other_folder(folder: Path) -> None:
         raise DatasetError(f"{folder} is a file. Name a new folder with: -o FOLDER")
     if folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
         raise DatasetError(f"{folder} is no segkit dataset and not empty. Name a new folder with: -o FOLDER")
+
+
+def _rejection(record: dict[str, Any]) -> Rejection:
+    try:
+        return schema.convert(record, Rejection)
+    except schema.InvalidValueError as error:
+        raise DatasetError(str(error)) from None
 
 
 def _newer(old: Triple, new: Triple) -> Triple:

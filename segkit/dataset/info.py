@@ -1,27 +1,28 @@
-"""What all triples of a dataset have in common: .segkit/dataset.toml."""
+"""What all triples of a dataset share: .segkit/dataset.toml."""
 
 import tomllib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct
+
+from segkit import schema
 from segkit.errors import DatasetError, PaletteError
 from segkit.palette import Palette
 from segkit.palette.color import parse, to_hex
 from segkit.palette.tables import Swatch
 
 FORMAT = 1
-"""Version of the layout; a higher one was written by a later segkit."""
+"""Version of the layout. A higher one was written by a newer segkit."""
 
 
-@dataclass(frozen=True)
-class Info:
-    """What .segkit/dataset.toml holds: all that every triple of the dataset has in common.
+class Info(Struct, frozen=True):
+    """The contents of .segkit/dataset.toml.
 
     Attributes:
         palette: the classes; stored whole, with its hash.
         models: name and revision by role ("segmenter", "captioner", "tokenizer").
-        settings: the settings that shaped the triples; a second build must agree with them.
+        settings: the settings that shaped the triples; later builds must agree with them.
     """
 
     palette: Palette
@@ -29,25 +30,44 @@ class Info:
     settings: dict[str, Any]
 
 
+class _Class(Struct):
+    name: str
+    synonyms: tuple[str, ...]
+    color: str
+
+
+class _Palette(Struct):
+    name: str
+    hash: str
+    classes: list[_Class]
+
+
+class _File(Struct):
+    format: int
+    settings: dict[str, Any]
+    models: dict[str, dict[str, str]]
+    palette: _Palette
+
+
 def read(path: Path) -> Info:
     """Read dataset.toml.
 
     Raises:
-        FileNotFoundError, NotADirectoryError: it is not there.
-        DatasetError: it is damaged, or was written by a later segkit.
+        FileNotFoundError, NotADirectoryError: there is no such file.
+        DatasetError: it is damaged, or was written by a newer segkit.
     """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-        if table["format"] > FORMAT:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        version = content.get("format")
+        if isinstance(version, int) and version > FORMAT:
             folder = path.parent.parent
-            raise DatasetError(f"{folder} has format {table['format']}; this segkit knows {FORMAT}. Update segkit.")
-        return _info(table)
+            raise DatasetError(f"{folder} has format {version}; this segkit reads up to {FORMAT}. Update segkit.")
+        return _info(schema.convert(content, _File))
     except (FileNotFoundError, NotADirectoryError):
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, PaletteError) as error:
-        found = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        cure = "Put a copy of it back, or build into a new folder."
-        raise DatasetError(f"{path} is damaged: {found}. {cure}") from None
+    except (OSError, ValueError, PaletteError) as error:
+        cure = "Restore a copy of the file, or build into a new folder."
+        raise DatasetError(f"{path} is damaged: {error}. {cure}") from None
 
 
 def to_toml(info: Info) -> bytes:
@@ -57,24 +77,23 @@ def to_toml(info: Info) -> bytes:
     from segkit import __version__
 
     classes = [{"name": s.name, "synonyms": list(s.synonyms), "color": to_hex(s.rgb)} for s in info.palette]
-    table = {
+    content = {
         "format": FORMAT,
         "segkit": __version__,
         "settings": info.settings,
         "models": info.models,
         "palette": {"name": info.palette.name, "hash": info.palette.hash, "classes": classes},
     }
-    return tomli_w.dumps(table).encode()
+    return tomli_w.dumps(content).encode()
 
 
-def _info(table: dict[str, Any]) -> Info:
-    if not isinstance(table["settings"], dict) or not all(isinstance(each, dict) for each in table["models"].values()):
-        raise TypeError("settings or models are no tables")
-    if not {"name", "revision"} <= table["models"]["segmenter"].keys():
-        raise TypeError("the segmenter has no name and revision")
-    rows = enumerate(table["palette"]["classes"])
-    swatches = (Swatch(index, row["name"], tuple(row["synonyms"]), parse(row["color"])) for index, row in rows)
-    palette = Palette(table["palette"]["name"], tuple(swatches))
-    if palette.hash != table["palette"]["hash"]:
-        raise ValueError("the palette was changed by hand: its hash does not match")
-    return Info(palette, table["models"], table["settings"])
+def _info(file: _File) -> Info:
+    if not {"name", "revision"} <= file.models.get("segmenter", {}).keys():
+        raise ValueError("the segmenter has no name and revision")
+    swatches = (
+        Swatch(index, row.name, row.synonyms, parse(row.color)) for index, row in enumerate(file.palette.classes)
+    )
+    palette = Palette(file.palette.name, tuple(swatches))
+    if palette.hash != file.palette.hash:
+        raise ValueError("the palette was edited: its hash does not match")
+    return Info(palette, file.models, file.settings)

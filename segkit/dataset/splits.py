@@ -1,7 +1,8 @@
 """Train, val and test: drawn by group, so that no photo is held out while its near-duplicate is trained on."""
 
 import hashlib
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from segkit.dataset.dataset import Dataset
 from segkit.dataset.triple import SPLITS

@@ -1,26 +1,38 @@
 """One photo with its control map and its prompt: a line of metadata.jsonl."""
 
-import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, is_dataclass
-from functools import cache
-from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from segkit import storage
+import msgspec
+from msgspec import Struct
+
+from segkit import schema, storage
 from segkit.errors import DatasetError
 from segkit.maps.codec import ClassShare
 from segkit.photos.geometry import Geometry
 
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from segkit.maps.codec import Labels
+
 SPLITS = ("train", "val", "test")
 REVIEWS = ("open", "accepted", "rejected")
 
+_HEX = {"key": re.compile("[0-9a-f]{16}"), "sha256": re.compile("[0-9a-f]{64}"), "phash": re.compile("[0-9a-f]{16}")}
+"""How the fields with hexadecimal digits look."""
 
-@dataclass(frozen=True)
-class Prompt:
-    """Who wrote the text, and digest(text) of a draft, by which a later change by hand is noticed.
 
-    By: a model (with its revision), a person (human is True), or nobody (by is "nobody").
+class Prompt(Struct, frozen=True, forbid_unknown_fields=True):
+    """Who wrote a triple's text.
+
+    Attributes:
+        by: "model", "person" or "nobody".
+        model, revision: of the captioner; "" for a person or nobody.
+        human: whether a person wrote it.
+        digest: digest(text) of a draft; a text with another digest was changed by hand.
     """
 
     by: str
@@ -34,28 +46,29 @@ NOBODY = Prompt("nobody", "", "", human=False)
 PERSON = Prompt("person", "", "", human=True)
 
 
-@dataclass(frozen=True)
-class Triple:
+class Triple(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     """One photo with its control map and its prompt.
 
+    A triple that a Dataset returns also opens its files: see photo, labels and control_map.
+
     Attributes:
-        file_name: the photo, relative to the dataset, `/` between folders.
-        conditioning_image_file_name: the control map, likewise.
-        text: the prompt; empty where none was written.
+        file_name: the photo's path within the dataset, with `/` between folders.
+        conditioning_image_file_name: the control map's path within the dataset.
+        text: the prompt; "" if it has none.
         key: first 16 hex digits of sha256.
-        source: where the photo came from, relative to the photo folder.
-        sha256: of the source's bytes.
+        source: the original photo's path within the folder of photos.
+        sha256: of the original photo's bytes.
         phash: 64-bit perceptual hash of the stored photo, 16 hex digits.
         width, height: pixels of photo and map, multiples of 8.
-        geometry: how the stored pixels came out of the source.
+        geometry: how the original was scaled and cropped.
         classes: the classes of the map, largest first.
-        tokens: length of the text in CLIP tokens with both ends; 0 without a text.
+        tokens: length of the text in CLIP tokens, start and end included; 0 without a text.
         prompt: who wrote the text.
         split: "train", "val" or "test".
         group: key of the first of its near-duplicates; a group never crosses splits.
-        review: what a person decided: "open", "accepted" or "rejected".
+        review: a person's decision: "open", "accepted" or "rejected".
         problems: names of the caption rules that flagged the text.
-        photo_sha256, map_sha256: of the two stored files, by which any later change is noticed.
+        photo_sha256, map_sha256: of the two stored files; they reveal any later change.
     """
 
     file_name: str
@@ -80,45 +93,95 @@ class Triple:
 
     @property
     def by_person(self) -> bool:
-        """Whether a person wrote the text, be it through segkit or straight into the manifest."""
-        typed_over = self.prompt.digest != digest(self.text) if self.prompt.digest else self.prompt.by == "nobody"
-        return self.prompt.human or (typed_over and bool(self.text))
+        """Whether a person wrote the text, through segkit or by editing the manifest."""
+        edited = self.prompt.digest != digest(self.text) if self.prompt.digest else self.prompt.by == "nobody"
+        return self.prompt.human or (edited and bool(self.text))
+
+    @property
+    def photo(self) -> "Image.Image":
+        """The photo, RGB."""
+        from PIL import Image
+
+        with Image.open(self.folder / self.file_name, formats=("JPEG", "PNG")) as image:
+            return image.convert("RGB")
+
+    @property
+    def control_map(self) -> "Image.Image":
+        """The control map: an indexed picture (mode P) whose embedded palette holds the class colours."""
+        from segkit import maps
+
+        return maps.read(self.folder / self.conditioning_image_file_name)
+
+    @property
+    def labels(self) -> "Labels":
+        """The class of every pixel: (H, W) uint8 indices, 255 where unlabelled."""
+        import numpy as np
+
+        return np.array(self.control_map)
+
+    @property
+    def folder(self) -> Path:
+        """The dataset's folder.
+
+        Raises:
+            DatasetError: the triple was not read from a dataset.
+        """
+        folder: Path | None = self.__dict__.get("folder")
+        if folder is None:
+            raise DatasetError(f"triple {self.key} does not belong to a dataset; take it from segkit.Dataset.")
+        return folder
+
+    def within(self, folder: Path) -> "Triple":
+        """Attach the triple to the folder that its files lie in, and return it."""
+        self.__dict__["folder"] = folder
+        return self
 
     def to_json(self) -> dict[str, Any]:
         """Return the line of metadata.jsonl: every key, each with one type.
 
-        Lists that are mostly empty are written as words with blanks between: HF datasets takes the type of a column
-        from the first 10 MB, and a list that is empty all through them for a list of nothing.
+        Lists that are mostly empty are written as words separated by blanks: HF datasets infers a column's type from
+        the first 10 MB, and would infer a list of nulls.
         """
-        record = asdict(self)
+        record: dict[str, Any] = msgspec.to_builtins(self)
         record["problems"] = " ".join(self.problems)
         record["geometry"]["conversions"] = " ".join(self.geometry.conversions)
         return record
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Triple":
-        """Check and read a line of metadata.jsonl.
+        """Validate and read a line of metadata.jsonl.
 
         Raises:
-            DatasetError: a key is missing, unknown or has another type or a value that cannot be; or a file name is
-                not the key's, so that no path in a manifest ever leads out of the dataset.
+            DatasetError: a key is missing or unknown, or a value has the wrong type or is impossible; or a file name
+                is not the key's, so no path in a manifest ever leads out of the dataset.
         """
-        triple = typed(cls, _split_words(record))
-        for field, digits in (("key", 16), ("sha256", 64), ("phash", 16)):
+        _require_all(cls, record)
+        _require_all(Prompt, record["prompt"])
+        try:
+            triple = schema.convert(_split_words(record), cls)
+        except schema.InvalidValueError as error:
+            raise DatasetError(str(error)) from None
+        for field, pattern in _HEX.items():
             value = getattr(triple, field)
-            if not re.fullmatch(f"[0-9a-f]{{{digits}}}", value):
-                raise DatasetError(f"{field} is {value!r}, expected {digits} hex digits")
-        for field, names in (
-            ("file_name", (photo_name(triple.key, ".jpg"), photo_name(triple.key, ".png"))),
-            ("conditioning_image_file_name", (map_name(triple.key),)),
-        ):
-            if getattr(triple, field) not in names:
-                raise DatasetError(f"{field} is {getattr(triple, field)!r}, expected {names[0]}")
-        if triple.key != key_of(triple.sha256):
-            raise DatasetError(f"key is {triple.key}, expected the beginning of sha256, {key_of(triple.sha256)}")
+            if not pattern.fullmatch(value):
+                raise DatasetError(f"{field} is {value!r}, expected {pattern.pattern[-3:-1]} hex digits")
+        key = triple.key
+        if triple.file_name not in (photo_name(key, ".jpg"), photo_name(key, ".png")):
+            raise DatasetError(f"file_name is {triple.file_name!r}, expected {photo_name(key, '.jpg')}")
+        if triple.conditioning_image_file_name != map_name(key):
+            found = triple.conditioning_image_file_name
+            raise DatasetError(f"conditioning_image_file_name is {found!r}, expected {map_name(key)}")
+        if key != key_of(triple.sha256):
+            raise DatasetError(f"key is {key}, expected the first digits of sha256, {key_of(triple.sha256)}")
         if triple.review not in REVIEWS:
             raise DatasetError(f"review is {triple.review!r}, expected {', '.join(REVIEWS)}")
         return triple
+
+
+def _require_all(kind: type[Struct], record: Any) -> None:
+    """Refuse a record that lacks a key; fields have defaults in Python only."""
+    if isinstance(record, Mapping) and (missing := set(kind.__struct_fields__) - record.keys()):
+        raise DatasetError(f"{', '.join(sorted(missing))} missing")
 
 
 def digest(text: str) -> str:
@@ -127,45 +190,14 @@ def digest(text: str) -> str:
 
 
 def _split_words(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn the fields that to_json writes as words back into lists; what has another type is left to be refused."""
-    words, geometry = record.get("problems"), record.get("geometry")
-    found = dict(record)
+    """Split the fields that to_json writes as words; a value of another type is left for the schema to refuse."""
+    fields = dict(record)
+    words, geometry = fields.get("problems"), fields.get("geometry")
     if isinstance(words, str):
-        found["problems"] = words.split()
+        fields["problems"] = words.split()
     if isinstance(geometry, dict) and isinstance(geometry.get("conversions"), str):
-        found["geometry"] = {**geometry, "conversions": geometry["conversions"].split()}
-    return found
-
-
-Record = TypeVar("Record")
-
-
-def typed(kind: type[Record], record: Mapping[str, Any]) -> Record:
-    """Read a record of JSON as a dataclass whose fields are str, int, float, bool, such a class, or tuples of one.
-
-    Raises:
-        DatasetError: a key is missing, unknown or has another type.
-    """
-    hints = _hints(cast(type, kind))
-    if hints.keys() != record.keys():
-        missing, unknown = (", ".join(sorted(keys)) for keys in (hints.keys() - record.keys(), record.keys() - hints))
-        raise DatasetError(f"{missing} missing" if missing else f"unknown key {unknown}")
-    return kind(**{field: _value(hint, record[field], field) for field, hint in hints.items()})
-
-
-@cache
-def _hints(kind: Any) -> dict[str, Any]:
-    return get_type_hints(kind)
-
-
-def _value(hint: Any, value: Any, field: str) -> Any:
-    if type(value) is hint and (hint is not float or math.isfinite(value)):
-        return value
-    if is_dataclass(hint) and isinstance(value, dict):
-        return typed(cast(type, hint), value)
-    if get_origin(hint) is tuple and isinstance(value, list | tuple):
-        return tuple(_value(get_args(hint)[0], each, field) for each in value)
-    raise DatasetError(f"{field} is {value!r}, expected {getattr(hint, '__name__', hint)}")
+        fields["geometry"] = {**geometry, "conversions": geometry["conversions"].split()}
+    return fields
 
 
 def key_of(sha256: str) -> str:

@@ -1,10 +1,11 @@
 """Control maps: painted from class indices, read back to class indices, never approximated."""
 
-from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
+from typing import Annotated
 
 import numpy as np
+from msgspec import Meta, Struct
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -18,13 +19,12 @@ _ROWS = 512
 """Rows of a map that are looked up at once."""
 
 
-@dataclass(frozen=True)
-class ClassShare:
+class ClassShare(Struct, frozen=True, forbid_unknown_fields=True):
     """One class of a map: its share of all pixels, 0 to 1, and the segmenter's mean confidence on them, 0 to 1."""
 
     name: str
-    share: float
-    confidence: float
+    share: Annotated[float, Meta(ge=0, le=1)]
+    confidence: Annotated[float, Meta(ge=0, le=1)]
 
 
 def paint(labels: Labels, palette: Palette) -> Image.Image:

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
+from msgspec import Struct
 from PIL import Image
 from PIL.Image import Resampling
 
 
-@dataclass(frozen=True)
-class Geometry:
+class Geometry(Struct, frozen=True, forbid_unknown_fields=True):
     """How the stored pixels came out of the source; photo and map share it.
 
     Attributes:

@@ -1,10 +1,10 @@
 """segkit caption: drafts fill gaps, people's words stay."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from segkit.dataset import Dataset
 from segkit.dataset.triple import NOBODY, PERSON, Triple

@@ -1,10 +1,10 @@
 """segkit check, through the command line."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from segkit.dataset import Dataset
 from tests.conftest import Models, Segkit

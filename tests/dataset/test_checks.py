@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec import structs
 from PIL import Image, ImageOps
 
 from segkit.dataset import Dataset, checks
@@ -78,7 +79,7 @@ def swap_colors(folder: Path, lines: list[Line]) -> None:
     dataset = Dataset.open(folder)
     wall, building, *rest = dataset.info.palette
     swapped = replace(wall, rgb=building.rgb), replace(building, rgb=wall.rgb), *rest
-    dataset.save_info(replace(dataset.info, palette=replace(dataset.info.palette, swatches=swapped)))
+    dataset.save_info(structs.replace(dataset.info, palette=replace(dataset.info.palette, swatches=swapped)))
 
 
 def turned_by_exif(folder: Path, lines: list[Line]) -> None:
@@ -217,7 +218,7 @@ def test_a_finished_unit_that_is_not_folded_in_is_no_fault(copy: Path) -> None:
     """After a kill, what parts hold counts instead of the manifest's older lines."""
     dataset = Dataset.open(copy)
     first, second, *_ = dataset.triples()
-    dataset.commit([drafted(first, "a chair"), replace(second, text="")])
+    dataset.commit([drafted(first, "a chair"), structs.replace(second, text="")])
 
     found = checks.check(dataset)
 
@@ -239,7 +240,7 @@ def test_a_long_prompt_by_a_person_is_reported(copy: Path) -> None:
     """A person's prompt is never cut, so check says that CLIP would."""
     dataset = Dataset.open(copy)
     first, *rest = dataset.triples()
-    dataset.replace_all([replace(first, text="word " * 90, tokens=92, prompt=PERSON), *rest])
+    dataset.replace_all([structs.replace(first, text="word " * 90, tokens=92, prompt=PERSON), *rest])
 
     found = checks.check(dataset)
 
@@ -289,7 +290,7 @@ def test_names_of_recorded_classes_must_be_the_maps(copy: Path) -> None:
     """A class in the record that the map does not show is named."""
     dataset = Dataset.open(copy)
     first, *rest = dataset.triples()
-    dataset.replace_all([replace(first, classes=(*first.classes, ClassShare("flag", 0.1, 0.5))), *rest])
+    dataset.replace_all([structs.replace(first, classes=(*first.classes, ClassShare("flag", 0.1, 0.5))), *rest])
 
     found = checks.check(dataset)
 

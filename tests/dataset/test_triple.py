@@ -88,18 +88,18 @@ def test_a_triple_survives_the_manifest(triple: Triple) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"width": "64"}, "width is '64', expected int"),
-        ({"width": True}, "width is True, expected int"),
-        ({"text": None}, "text is None, expected str"),
-        ({"problems": 3}, "problems is 3"),
+        ({"width": "64"}, "width: expected int, found str"),
+        ({"width": True}, "width: expected int, found bool"),
+        ({"text": None}, "text: expected str, found null"),
+        ({"problems": 3}, "problems: expected array, found int"),
         ({"review": "maybe"}, "review is 'maybe', expected open, accepted, rejected"),
-        ({"sha256": "0" * 64}, "key is abababababababab, expected the beginning of sha256"),
-        ({"problems": [1]}, "problems is 1, expected str"),
-        ({"classes": {"wall": 1.0}}, "classes is {'wall': 1.0}"),
-        ({"classes": [{"name": "wall", "share": 1, "confidence": 1.0}]}, "share is 1, expected float"),
-        ({"classes": [{"name": "wall", "share": float("nan"), "confidence": 1.0}]}, "share is nan"),
-        ({"classes": [{"name": "wall"}]}, "confidence, share missing"),
-        ({"prompt": "me"}, "prompt is 'me', expected Prompt"),
+        ({"sha256": "0" * 64}, "key is abababababababab, expected the first digits of sha256"),
+        ({"problems": [1]}, "problems: expected str, found int"),
+        ({"classes": {"wall": 1.0}}, "classes: expected array, found object"),
+        ({"classes": [{"name": "wall", "share": 1.5, "confidence": 1.0}]}, "classes.share: expected float <= 1"),
+        ({"classes": [{"name": "wall", "share": float("nan"), "confidence": 1.0}]}, "classes.share: expected float"),
+        ({"classes": [{"name": "wall"}]}, "classes: share is missing"),
+        ({"prompt": "me"}, "prompt: expected object, found str"),
         ({"my_own": 1}, "unknown key my_own"),
         ({"key": "../../../../etc/"}, "expected 16 hex digits"),
         ({"key": "AB" * 8}, "expected 16 hex digits"),
@@ -125,3 +125,10 @@ def test_a_missing_key_is_refused() -> None:
 
     with pytest.raises(DatasetError, match="group missing"):
         Triple.from_json(line)
+
+
+def test_a_whole_number_counts_as_a_float() -> None:
+    """JSON written by hand or by other tools says 1 where 1.0 is meant."""
+    triple = Triple.from_json(record(classes=[{"name": "wall", "share": 1, "confidence": 1}]))
+
+    assert triple.classes == (ClassShare("wall", 1.0, 1.0),)
