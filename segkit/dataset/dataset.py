@@ -1,7 +1,7 @@
 """A dataset: a folder of triples and its manifest, safe against kill -9, full disks and a second writer.
 
-Pictures are written first, then the record of the unit (a part), and the manifest is replaced as a whole. A part is
-folded into the manifest when the dataset is next opened for writing, or at the end of the run.
+Pictures are written first, then the record of the unit (a part); the manifest is replaced as a whole. Parts are folded
+into the manifest at the end of the run, or when the dataset is next opened for writing.
 """
 
 import os
@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,12 @@ from msgspec.structs import asdict, replace
 
 from segkit import schema, storage
 from segkit.dataset import info as common
+from segkit.dataset.collection import Triples
 from segkit.dataset.info import Info
 from segkit.dataset.triple import Triple
 from segkit.errors import DatasetError
+from segkit.problem import Problem
+from segkit.progress import Progress, silent
 
 
 class Rejection(Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,20 +42,45 @@ class Rejection(Struct, frozen=True, forbid_unknown_fields=True):
     message: str
 
 
-class Dataset:
-    """A folder of triples.
+class Dataset(Triples):
+    """A folder of triples, which it lists as a sequence (see Triples).
 
-    Open one with `Dataset.open(folder)`, make one with `Dataset.create(folder, info)`; change it inside
-    `with dataset.writing():` only.
+    `Dataset.open(folder)` opens one, `Dataset.create(folder, info)` creates one. Change it only inside
+    `with dataset.writing():`.
     """
 
     def __init__(self, folder: Path, info: Info) -> None:
+        super().__init__([])
         self.folder = folder
         self.info = info
+        self._state: object = None
+
+    def __repr__(self) -> str:
+        return f"Dataset({str(self.folder)!r}, {len(self):,} triples)"
+
+    def _load(self) -> list[Triple]:
+        """Return all triples; they are read again when the files have changed."""
+        state = [(path.name, (status := path.stat()).st_mtime_ns, status.st_size) for path in self._records()]
+        if self._state != state:
+            self._triples, self._places, self._state = list(self.triples()), None, state
+        return self._triples
+
+    def _records(self) -> list[Path]:
+        return [path for path in (self.manifest, *self.parts()) if path.exists()]
+
+    def check(self, progress: Progress = silent) -> list[Problem]:
+        """Run every rule over the dataset; see dataset.checks.
+
+        Returns:
+            The problems, errors first; none for a sound dataset.
+        """
+        from segkit.dataset import checks  # imports this module
+
+        return checks.check(self, progress=progress).problems
 
     @property
     def hidden(self) -> Path:
-        """The folder of all that is not a triple."""
+        """The folder of everything that is not a triple."""
         return self.folder / ".segkit"
 
     @property
@@ -60,71 +89,72 @@ class Dataset:
         return self.folder / "metadata.jsonl"
 
     @classmethod
-    def open(cls, folder: Path) -> "Dataset":
+    def open(cls, folder: str | PathLike[str]) -> "Dataset":
         """Open a dataset.
 
         Raises:
-            DatasetError: the folder is no dataset, is damaged, or was written by a later segkit.
+            DatasetError: the folder is not a dataset, is damaged, or was written by a newer segkit.
         """
-        path = folder / ".segkit" / "dataset.toml"
+        folder = Path(folder)
         try:
-            return cls(folder, common.read(path))
+            return cls(folder, common.read(folder / ".segkit" / "dataset.toml"))
         except (FileNotFoundError, NotADirectoryError):
-            found = "no .segkit/dataset.toml in it" if folder.is_dir() else "it is a file"
+            found = "it contains no .segkit/dataset.toml" if folder.is_dir() else "it is a file"
             found = found if folder.exists() else "no such folder"
-            cure = "Make one with: segkit build-dataset PHOTOS"
-            raise DatasetError(f"{folder} is no segkit dataset: {found}. {cure}") from None
+            cure = "Create one with: segkit build-dataset PHOTOS"
+            raise DatasetError(f"{folder} is not a segkit dataset: {found}. {cure}") from None
 
     @classmethod
     def create(cls, folder: Path, info: Info) -> "Dataset":
-        """Make an empty dataset in a new or empty folder. Needs the lock.
+        """Create an empty dataset in a new or empty folder. The caller holds the lock.
 
         Raises:
-            StorageError: it cannot be written.
+            StorageError: the disk is full or read-only.
         """
         dataset = cls(folder, info)
         dataset.save_info(info)
         return dataset
 
     def save_info(self, info: Info) -> None:
-        """Replace what is common to all triples."""
+        """Replace dataset.toml."""
         self.info = info
         storage.write(self.hidden / "dataset.toml", common.to_toml(info))
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Hold the lock; what a killed run left is cleared away or folded in first.
+        """Hold the lock, after recovering from a killed run.
 
         Raises:
             LockedError: another process is writing the dataset.
-            DatasetError: a line of its lists is damaged.
+            DatasetError: a line of the manifest or of rejected.jsonl is damaged.
         """
         with locked(self.folder):
-            self.info = common.read(self.hidden / "dataset.toml")  # another process may have changed it meanwhile
+            self.info = common.read(self.hidden / "dataset.toml")  # another process may have replaced it
             self.recover()
-            list(self.rejections())  # damage is to be found before the work, not after it
+            list(self.rejections())  # finds damage before hours of work, not after
             yield
 
     def recover(self) -> None:
-        """Clear away what a killed run left unfinished and fold in what it finished. Needs the lock."""
+        """Delete a killed run's temporary files and fold in its finished units. The caller holds the lock."""
         storage.remove_unfinished(self.folder)
         if self.parts():
             self.fold()
 
     def triples(self) -> Iterator[Triple]:
-        """Yield every triple, in the order of their sources; those of parts not folded in yet come last.
+        """Yield every triple from the disk in the order of the sources; parts not folded in yet come last.
 
         Raises:
             DatasetError: a line is damaged.
         """
-        newer, _ = self._merged(self.parts())  # read first: a fold at the same time moves them to the manifest
+        newer, _ = self._merged(self.parts())  # parts first: a concurrent fold moves them into the manifest
         for triple in self._all([self.manifest]):
             if isinstance(triple, Triple):
-                yield _newer(triple, newer.pop(triple.key, triple))
-        yield from newer.values()
+                yield _newer(triple, newer.pop(triple.key, triple)).within(self.folder)
+        for triple in newer.values():
+            yield triple.within(self.folder)
 
     def rejections(self) -> Iterator[Rejection]:
-        """Yield every photo that was left out; those of parts not folded in yet come last.
+        """Yield every photo that was left out; parts not folded in yet come last.
 
         Raises:
             DatasetError: a line is damaged.
@@ -136,11 +166,11 @@ class Dataset:
         """Return triples by key, and rejections by source and hash; later files update earlier ones."""
         triples: dict[str, Triple] = {}
         rejected: dict[tuple[str, str], Rejection] = {}
-        for found in self._all(paths):
-            if isinstance(found, Triple):
-                triples[found.key] = _newer(triples.get(found.key, found), found)
+        for record in self._all(paths):
+            if isinstance(record, Triple):
+                triples[record.key] = _newer(triples.get(record.key, record), record)
             else:
-                rejected[found.source, found.sha256] = found
+                rejected[record.source, record.sha256] = record
         return triples, rejected
 
     def _all(self, paths: Iterable[Path]) -> Iterator[Triple | Rejection]:
@@ -151,11 +181,11 @@ class Dataset:
             yield from self.read(path, damaged)
 
     def read(self, path: Path, damaged: Callable[[Path, int, str], None]) -> Iterator[Triple | Rejection]:
-        """Yield what the manifest, rejected.jsonl or a part holds; nothing where there is no file.
+        """Yield the records of the manifest, rejected.jsonl or a part; a missing file has none.
 
         Args:
             path: the file.
-            damaged: called with path, line number and reason for each line that is damaged.
+            damaged: called with path, line number and reason for each damaged line.
         """
         for number, line in storage.read_lines(path, partial(damaged, path)):
             try:
@@ -174,7 +204,7 @@ class Dataset:
         raise DatasetError("expected one triple or one rejected")
 
     def parts(self) -> list[Path]:
-        """Return the records of finished units that are not folded in yet, oldest first.
+        """Return the files of finished units that are not folded in yet, oldest first.
 
         Raises:
             DatasetError: their folder cannot be listed.
@@ -186,12 +216,12 @@ class Dataset:
             return []
         except OSError as error:
             reason = os.strerror(error.errno or 0)
-            raise DatasetError(f"Cannot read {folder}: {reason}. Mend that and try again.") from None
+            raise DatasetError(f"Cannot read {folder}: {reason}. Correct that and try again.") from None
 
     def commit(self, triples: Iterable[Triple], rejections: Iterable[Rejection] = ()) -> None:
-        """Record a finished unit; its pictures must be in place.
+        """Record a finished unit whose pictures are in place.
 
-        A triple whose key is there already replaces it, but never a prompt that a person wrote.
+        A triple replaces the one with the same key, except for a prompt that a person wrote.
         """
         records = [{"triple": triple.to_json()} for triple in triples]
         records += [{"rejected": asdict(rejection)} for rejection in rejections]
@@ -201,36 +231,36 @@ class Dataset:
             storage.write_lines(self.hidden / "parts" / f"{number:08}.jsonl", records)
 
     def fold(self) -> None:
-        """Bring the finished units into the manifest. Killed anywhere, it can be repeated."""
+        """Merge the finished units into the manifest. Killed at any point, it can be repeated."""
         parts = self.parts()
         if not parts and self.manifest.exists():
             return
         triples, rejected = self._merged([self.manifest, self.hidden / "rejected.jsonl", *parts])
         ordered = sorted(triples.values(), key=lambda triple: (triple.source, triple.key))
-        storage.write_lines(self.hidden / "rejected.jsonl", map(asdict, _standing(rejected, triples.values())))
+        storage.write_lines(self.hidden / "rejected.jsonl", map(asdict, _valid_rejections(rejected, triples.values())))
         storage.write_lines(self.manifest, (triple.to_json() for triple in ordered))
         if parts:
             storage.remove(parts, self.hidden / "parts")
 
     def keep_rejections(self, keep: Callable[[Rejection], bool]) -> None:
-        """Drop the rejections that no longer hold. Needs the lock, and everything folded in."""
+        """Drop obsolete rejections. The caller holds the lock and has folded all parts."""
         before = list(self.rejections())
         after = [rejection for rejection in before if keep(rejection)]
         if after != before:
             storage.write_lines(self.hidden / "rejected.jsonl", map(asdict, after))
 
     def replace_all(self, triples: Iterable[Triple]) -> None:
-        """Replace the manifest, whole or not at all."""
+        """Replace the manifest atomically."""
         storage.write_lines(self.manifest, (triple.to_json() for triple in triples))
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a dataset's lock; a folder in which no dataset came to be is removed again.
+    """Hold a dataset's lock. If no dataset was created meanwhile, the folder is removed again.
 
     Raises:
         LockedError: another process holds it.
-        DatasetError: the folder holds other things than a dataset.
+        DatasetError: the folder contains something other than a dataset.
     """
     hidden = folder / ".segkit"
     if not (hidden / "dataset.toml").exists():
@@ -248,15 +278,15 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def refuse_other_folder(folder: Path) -> None:
-    """Refuse to start a dataset where other things lie.
+    """Refuse a folder that contains other files.
 
     Raises:
-        DatasetError: the path is a file, or a folder with visible content that is no dataset.
+        DatasetError: the path is a file, or a folder with visible content that is not a dataset.
     """
     if folder.exists() and not folder.is_dir():
         raise DatasetError(f"{folder} is a file. Name a new folder with: -o FOLDER")
     if folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
-        raise DatasetError(f"{folder} is no segkit dataset and not empty. Name a new folder with: -o FOLDER")
+        raise DatasetError(f"{folder} is not a segkit dataset, and not empty. Name a new folder with: -o FOLDER")
 
 
 def _rejection(record: dict[str, Any]) -> Rejection:
@@ -267,14 +297,14 @@ def _rejection(record: dict[str, Any]) -> Rejection:
 
 
 def _newer(old: Triple, new: Triple) -> Triple:
-    """Return the new triple, with the old one's prompt if only that was written by a person."""
+    """Return the new triple, but keep the old prompt if a person wrote it and not the new one."""
     if not old.by_person or new.prompt.human:
         return new
     return replace(new, text=old.text, tokens=old.tokens, prompt=old.prompt, problems=old.problems)
 
 
-def _standing(rejected: dict[tuple[str, str], Rejection], triples: Iterable[Triple]) -> list[Rejection]:
-    """Return the rejections that still hold, in order: not of what is a triple now, nor of what could be read since."""
+def _valid_rejections(rejected: dict[tuple[str, str], Rejection], triples: Iterable[Triple]) -> list[Rejection]:
+    """Return the rejections that still hold, sorted: not of photos that have become triples or readable since."""
     done = {(triple.source, triple.sha256) for triple in triples}
     readable = {source for source, sha256 in rejected.keys() | done if sha256}
     left = sorted(rejected.keys() - done)

@@ -200,7 +200,7 @@ def test_damage_is_one_clear_line(
     ("name", "message"),
     [
         ("missing", "no such folder"),
-        ("photos", "no .segkit/dataset.toml in it"),
+        ("photos", "it contains no .segkit/dataset.toml"),
         ("photos/000.png", "it is a file"),
     ],
 )
