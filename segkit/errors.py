@@ -2,6 +2,7 @@
 
 SegkitError                 one line for the user: what was found, what was expected, what to type next
 ├── UsageError              the call cannot work as typed (exit code 2)
+│   └── SettingError        a setting of the wrong type or outside its range
 ├── PaletteError            a table that is no palette, or a name it does not know
 ├── SheetError              a Google Sheet that is not there, not shared or not answered
 ├── MapError                a control map that cannot be read or mended
@@ -22,6 +23,24 @@ class SegkitError(Exception):
 
 class UsageError(SegkitError):
     """The call cannot work as typed."""
+
+
+class SettingError(UsageError):
+    """A setting has the wrong type or lies outside its range.
+
+    Args:
+        name: of the setting.
+        value: that was passed.
+        expected: the type or range, in words.
+    """
+
+    def __init__(self, name: str, value: object, expected: str) -> None:
+        super().__init__(f"{name} is {value!r}; expected {expected}.")
+        self.name, self.value, self.expected = name, value, expected
+
+    def as_option(self) -> str:
+        """Return the message for somebody who typed the setting as a command-line option."""
+        return f"--{self.name.replace('_', '-')} {self.value}: expected {self.expected}."
 
 
 class PaletteError(SegkitError):

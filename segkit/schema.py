@@ -1,9 +1,14 @@
 """Values checked against their declared types: one mechanism for records, TOML files, the command line and Python."""
 
 import re
-from typing import Any, TypeVar, get_type_hints
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
+from msgspec import Meta
+
+from segkit.errors import SettingError
 
 Value = TypeVar("Value")
 
@@ -33,17 +38,53 @@ def convert(value: Any, kind: type[Value]) -> Value:
         raise _invalid(error) from None
 
 
-def check(instance: Any) -> None:
-    """Check every field of a dataclass instance against its annotation, `Annotated[..., msgspec.Meta(...)]` included.
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Base of settings: each field declares type, range and help; values are checked when an instance is created."""
 
-    Raises:
-        InvalidValueError: the first value that does not fit.
-    """
-    for name, hint in get_type_hints(type(instance), include_extras=True).items():
-        try:
-            msgspec.convert(getattr(instance, name), hint)
-        except msgspec.ValidationError as error:
-            raise InvalidValueError(name, _reason(str(error))) from None
+    def __post_init__(self) -> None:
+        """Check every field against its annotation.
+
+        Raises:
+            SettingError: the first value that does not fit.
+        """
+        for name, hint in _hints(type(self)).items():
+            value = getattr(self, name)
+            try:
+                msgspec.convert(value, hint)
+            except msgspec.ValidationError as error:
+                raise SettingError(name, value, _expected(hint, str(error))) from None
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)
+
+
+def _expected(hint: Any, reason: str) -> str:
+    """Describe the range of a setting, or its type if it has none."""
+    limits = next((meta for meta in getattr(hint, "__metadata__", ()) if isinstance(meta, Meta)), Meta())
+    choices = get_args(get_args(hint)[0]) if get_origin(hint) is Annotated else ()
+    if choices:
+        return " or ".join(map(str, choices))
+    if ", got " in reason:
+        return {"int": "a whole number", "float": "a number", "str": "text", "bool": "true or false"}[_name(hint)]
+    if limits.min_length:
+        return "a value that is not empty"
+    lowest = limits.ge if limits.ge is not None else limits.gt
+    words = []
+    if limits.multiple_of is not None:
+        words.append(f"a multiple of {limits.multiple_of}")
+    if lowest is not None:
+        words.append(f"{'more than' if limits.gt is not None else 'at least'} {lowest}")
+    if limits.lt is not None or limits.le is not None:
+        words.append(f"below {limits.lt}" if limits.lt is not None else f"at most {limits.le}")
+    return ", ".join(words)
+
+
+def _name(hint: Any) -> str:
+    plain = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    return str(plain.__name__)
 
 
 def _invalid(error: msgspec.ValidationError) -> InvalidValueError:

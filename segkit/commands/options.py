@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from segkit.errors import SettingError, UsageError
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 Settings = TypeVar("Settings")
 
@@ -38,12 +40,15 @@ def settings_options(kind: type) -> Callable[[Function], Function]:
 
 
 def take(kind: type[Settings], values: dict[str, Any]) -> Settings:
-    """Make the settings object from a command's arguments, which are removed from them.
+    """Build the settings from a command's arguments, which are removed from `values`.
 
     Raises:
-        UsageError: a value outside its range.
+        UsageError: a value outside its range; the message names the option.
     """
-    return kind(**{field.name: values.pop(field.name) for field in _fields(kind)})
+    try:
+        return kind(**{field.name: values.pop(field.name) for field in _fields(kind)})
+    except SettingError as error:
+        raise UsageError(error.as_option()) from None
 
 
 def _fields(kind: type) -> list["dataclasses.Field[Any]"]:
@@ -53,7 +58,8 @@ def _fields(kind: type) -> list["dataclasses.Field[Any]"]:
 
 
 def _option(kind: type, field: "dataclasses.Field[Any]") -> Callable[[Function], Function]:
-    plain, text = typing.get_args(typing.get_type_hints(kind, include_extras=True)[field.name])
+    plain, meta = typing.get_args(typing.get_type_hints(kind, include_extras=True)[field.name])
+    text = meta if isinstance(meta, str) else meta.description
     name = "--" + field.name.replace("_", "-")
     if plain is bool:
         flags = f"{name}/--no-{name[2:]}" if field.default else name
