@@ -48,7 +48,7 @@ class Settings:
         Raises:
             SettingError: the first value that does not fit.
         """
-        for name, hint in _hints(type(self)).items():
+        for name, hint in _hints(type(self)).items():  # type: ignore[arg-type]
             value = getattr(self, name)
             try:
                 msgspec.convert(value, hint)
@@ -57,7 +57,7 @@ class Settings:
 
 
 @cache
-def _hints(kind: type) -> dict[str, Any]:
+def _hints(kind: Any) -> dict[str, Any]:
     return get_type_hints(kind, include_extras=True)
 
 

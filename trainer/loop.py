@@ -51,6 +51,10 @@ class Outcome:
     says: str
     file: Path | None
 
+    def __fspath__(self) -> str:
+        """The run's folder: the outcome can be passed wherever a run is expected."""
+        return str(self.run)
+
     def lines(self) -> list[str]:
         """Return the outcome as lines for a person."""
         resumed = f", resumed at step {self.resumed:,}" if self.resumed else ""

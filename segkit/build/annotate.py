@@ -7,17 +7,15 @@ from io import BytesIO
 from msgspec.structs import replace
 from PIL import Image
 
-from segkit.maps import codec
-from segkit.dataset import prompts, splits
-from segkit.maps.codec import Labels
-from segkit.dataset import Dataset
 from segkit.build.intake import Candidate
-from segkit.build.tools import Drafter, Networks
-from segkit.palette import Palette
-from segkit.dataset.prompts import Style
 from segkit.build.settings import BuildSettings
-from segkit.maps.codec import ClassShare
+from segkit.build.tools import Drafter, Networks
+from segkit.dataset import Dataset, prompts, splits
+from segkit.dataset.prompts import Style
 from segkit.dataset.triple import NOBODY, Prompt, Triple, digest, map_name, photo_name
+from segkit.maps import codec
+from segkit.maps.codec import ClassShare, Labels
+from segkit.palette import Palette
 
 
 @dataclass(frozen=True)

@@ -3,19 +3,19 @@
 import csv
 import io
 from collections.abc import Callable, Iterable
-from msgspec.structs import replace
 from pathlib import Path
 
+from msgspec.structs import replace
 from PIL import Image
 
-from segkit.progress import Progress, silent
-from segkit.dataset import Dataset
-from segkit.errors import DatasetError, UsageError
-from segkit.build.tools import Drafter
-from segkit.dataset.prompts import BUDGET, Count
-from segkit.build.settings import CaptionSettings
-from segkit.dataset.triple import PERSON, Triple
 from segkit.build.annotate import record_models, with_draft
+from segkit.build.settings import CaptionSettings
+from segkit.build.tools import Drafter
+from segkit.dataset import Dataset
+from segkit.dataset.prompts import BUDGET, Count
+from segkit.dataset.triple import PERSON, Triple
+from segkit.errors import DatasetError, UsageError
+from segkit.progress import Progress, silent
 
 UNIT = 32
 """Prompts whose record is written together."""

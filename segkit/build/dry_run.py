@@ -7,15 +7,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from segkit.progress import Progress, silent
-from segkit.build import intake
-from segkit.build.pipeline import find_photos, limits, open_same
-from segkit.errors import ModelError
-from segkit.build.intake import Candidate
-from segkit.build import tools
-from segkit.build.tools import Networks
-from segkit.build.settings import BuildSettings
+from segkit.build import intake, tools
 from segkit.build.annotate import finish
+from segkit.build.intake import Candidate
+from segkit.build.pipeline import find_photos, limits, open_same
+from segkit.build.settings import BuildSettings
+from segkit.build.tools import Networks
+from segkit.errors import ModelError
+from segkit.progress import Progress, silent
 
 TRIAL = 3
 """Photos that are really segmented and captioned to measure the time: the first warms up."""

@@ -8,12 +8,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from segkit.photos import near_duplicates
 from segkit import photos, storage
 from segkit.dataset import Dataset, Rejection
-from segkit.errors import PhotoError
-from segkit.photos import Limits, Photo
 from segkit.dataset.triple import key_of
+from segkit.errors import PhotoError
+from segkit.photos import Limits, Photo, near_duplicates
 
 AHEAD = 24
 """Photos decoded before they are needed: enough to keep a network busy, some tens of megabytes."""

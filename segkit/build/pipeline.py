@@ -9,20 +9,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from segkit.progress import Progress, silent
 from segkit import dataset, photos
-from segkit.build import intake
-from segkit.palette import protocol
-from segkit.dataset import splits
-from segkit.dataset import Dataset, Rejection
-from segkit.errors import DatasetError, UsageError
-from segkit.dataset.info import Info
-from segkit.build.intake import Arrival, Candidate, Kept
-from segkit.build import tools
-from segkit.build.tools import Networks
-from segkit.build.settings import BuildSettings
+from segkit.build import intake, tools
 from segkit.build.annotate import Finished, finish, record_models
+from segkit.build.intake import Arrival, Candidate, Kept
+from segkit.build.settings import BuildSettings
+from segkit.build.tools import Networks
 from segkit.build.writer import Writer
+from segkit.dataset import Dataset, Rejection, splits
+from segkit.dataset.info import Info
+from segkit.errors import DatasetError, UsageError
+from segkit.palette import protocol
+from segkit.progress import Progress, silent
 
 UNIT = 32
 """Photos whose record is written together: the most work that a kill can cost."""

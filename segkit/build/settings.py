@@ -1,4 +1,4 @@
-"""The settings of build-dataset and caption, declared once: a field is the option, its type, range, default and help."""
+"""The settings of build-dataset and caption, declared once: a field is option, type, range, default and help."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal

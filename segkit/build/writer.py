@@ -5,10 +5,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 
 from msgspec.structs import replace
+
 from segkit import storage
+from segkit.build.annotate import Finished
 from segkit.dataset import Dataset, Rejection
 from segkit.dataset.triple import Triple
-from segkit.build.annotate import Finished
 
 
 class Writer:

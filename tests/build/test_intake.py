@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from PIL import ImageOps
 
-from segkit.build import intake
 from segkit import photos
-from segkit.dataset import Rejection
+from segkit.build import intake
 from segkit.build.intake import Arrival, Candidate, Loaded, Memory
+from segkit.dataset import Rejection
 from segkit.photos import Limits
 from segkit.toy import world
 

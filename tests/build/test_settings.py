@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from segkit.build.settings import BuildSettings
 from segkit.errors import SettingError, UsageError
 from tests.conftest import Segkit
-from segkit.build.settings import BuildSettings
 
 
 @pytest.mark.parametrize(

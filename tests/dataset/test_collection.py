@@ -53,7 +53,8 @@ def test_a_triple_opens_its_files(rooms: Dataset) -> None:
 
     assert (triple.photo.mode, triple.photo.size) == ("RGB", (triple.width, triple.height))
     assert codec.is_exact(triple.control_map, rooms.info.palette)
-    assert (triple.labels.dtype, triple.labels.shape) == (np.uint8, (triple.height, triple.width))
+    assert triple.labels.dtype == np.uint8
+    assert triple.labels.shape == (triple.height, triple.width)
     painted = codec.paint(triple.labels, rooms.info.palette).convert("RGB")
     assert painted.tobytes() == triple.control_map.convert("RGB").tobytes()
 

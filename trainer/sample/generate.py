@@ -53,6 +53,12 @@ class Picture:
     kept: bool
     cut: bool
 
+    @property
+    def image(self) -> Image.Image:
+        """The picture, RGB."""
+        with Image.open(self.path, formats=["PNG"]) as image:
+            return image.convert("RGB")
+
 
 @dataclass(frozen=True)
 class Sources:

@@ -1,9 +1,11 @@
 """What is to be drawn: control maps with their prompts, of a file, a folder or a dataset."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from segkit import maps
+from segkit.dataset.triple import Triple
 from segkit.errors import UsageError
 from trainer.data import examples
 
@@ -48,6 +50,21 @@ def find(source: Path, prompt: str = "", painted_with: str = "", any_control: bo
             raise UsageError(f'{scene.control_map} has no prompt. Type --prompt "...", or write one into {beside}.')
     _require_names(scenes)
     return scenes
+
+
+def of_triples(triples: Iterable[Triple], prompt: str = "") -> list[DrawRequest]:
+    """Return what to draw for triples of a dataset: each control map with its own prompt, or else with `prompt`.
+
+    Raises:
+        UsageError: a triple has no prompt.
+    """
+    drawn = []
+    for triple in triples:
+        if not (triple.text or prompt):
+            raise UsageError(f"triple {triple.key} has no prompt; pass prompt=, or draft prompts with segkit.caption.")
+        path = triple.folder / triple.conditioning_image_file_name
+        drawn.append(DrawRequest(triple.key, path, triple.text or prompt))
+    return drawn
 
 
 def _words(path: Path) -> str:

@@ -1,0 +1,332 @@
+"""The public API: what the commands do, as functions.
+
+Functions and keywords have the names of the commands and flags. Paths may be `str` or `PathLike`, settings are keywords
+(see the classes of settings for their types, ranges and defaults), results are values. Nothing is printed. Every error
+is a SegkitError.
+"""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from os import PathLike, fspath
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from segkit.errors import MapError, UsageError
+from segkit.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from segkit.dataset import Dataset
+    from segkit.dataset.checks import CheckReport
+    from segkit.dataset.collection import Triples
+    from segkit.maps.snap import Snapped, Unsure
+    from segkit.reports.findings import PaletteReport
+    from trainer.checkpoints.export import Layout
+    from trainer.checkpoints.inspect import Inspection
+    from trainer.loop import Outcome
+    from trainer.sample.generate import Picture
+
+PathOrStr = str | PathLike[str]
+Settings = TypeVar("Settings")
+
+
+def build_dataset(photos: PathOrStr, output: PathOrStr, *, progress: Progress = silent, **settings: Any) -> "Dataset":
+    """Turn a folder of photos into a dataset of checked triples, or update one: only new photos are processed.
+
+    Args:
+        photos: the folder, searched recursively. It is never changed.
+        output: the dataset's folder: new, empty, or an earlier dataset with the same settings.
+        progress: see segkit.progress.
+        settings: fields of segkit.build.settings.BuildSettings, such as segmenter="toy" or split="val=0.1".
+
+    Returns:
+        The dataset. `rejections()` lists the photos that were left out, with reasons.
+
+    Raises:
+        UsageError: a setting is unknown or out of range, or differs from the dataset's.
+        DatasetError: the output folder contains something else.
+        LockedError: another process is writing the dataset.
+        ModelError: a network is missing or does not fit the palette.
+        StorageError: the disk is full; finished work is kept.
+    """
+    from segkit.build import pipeline
+    from segkit.build.settings import BuildSettings
+    from segkit.dataset import Dataset
+
+    chosen = _settings(BuildSettings, settings)
+    pipeline.build_dataset(Path(photos), Path(output), chosen, progress)
+    return Dataset.open(output)
+
+
+def check_palette(
+    target: PathOrStr | None = None,
+    *,
+    min_distance: float = 10.0,
+    against: Sequence[str] = ("ade20k", "coco_panoptic"),
+    palette: str = "ade20k",
+    suggest: int = 0,
+    progress: Progress = silent,
+) -> "PaletteReport":
+    """Find colours that could be confused, in a palette table, and wrong colours in control maps.
+
+    Args:
+        target: a palette table, a control map, a folder of maps, a dataset, a WebDataset shard (.tar), an imagefolder
+            or a shipped palette's name; None for ADE20K itself.
+        min_distance: RGB L2, 0 to 442; closer colours of a table are reported.
+        against: palettes or tables whose colours must not be confused with the table's.
+        palette: what maps should be painted with: a shipped palette's name or a table.
+        suggest: how many colours to suggest for new classes.
+        progress: see segkit.progress.
+
+    Returns:
+        The report; its `findings` are Problems, those with severity "known" are quirks of the shipped palettes.
+
+    Raises:
+        PaletteError: the target or a palette is invalid.
+        DatasetError: the target is a damaged dataset.
+        UsageError: the distance is out of range.
+    """
+    from segkit.reports import findings
+
+    name = None if target is None else fspath(target)
+    report = findings.examine(name, min_distance, progress, list(against), palette)
+    return findings.with_suggestions(report, suggest)
+
+
+def snap(
+    control_map: "PathOrStr | Image.Image",
+    *,
+    palette: PathOrStr = "ade20k",
+    to: PathOrStr = "",
+    cause: str = "",
+    unsure: "Unsure" = "nearest",
+) -> "Snapped":
+    """Repair a control map from another tool: wrong palettes, JPEG, smooth scaling, white outlines.
+
+    Args:
+        control_map: the map, as a file or as a picture.
+        palette: what the map should be painted with: a shipped palette's name or a table.
+        to: the palette whose classes a foreign palette's classes become, by name; "" keeps the map's own.
+        cause: what is wrong, if known (a key of segkit.maps.diagnose.CAUSES); "" to diagnose it.
+        unsure: "nearest" gives undecidable pixels the best class, "unlabelled" none.
+
+    Returns:
+        The repaired `labels`, the palette that they index, the diagnosis, and the shares of changed and doubtful
+        pixels.
+
+    Raises:
+        MapError: the map cannot be read or repaired.
+        PaletteError: a palette is invalid.
+    """
+    from PIL import Image
+
+    from segkit import maps
+    from segkit.maps import snap as repair
+    from segkit.palette import Palette
+
+    name = "the map" if isinstance(control_map, Image.Image) else fspath(control_map)
+    target = Palette.load(to) if to else None
+    try:
+        image = control_map if isinstance(control_map, Image.Image) else maps.read(Path(control_map))
+        return repair.snap(image, Palette.load(palette), to=target, cause=cause, unsure=unsure)
+    except MapError as error:  # its text begins with a verb
+        raise MapError(f"{name} {error}") from None
+
+
+def caption(dataset: "PathOrStr | Dataset", *, redo: bool = False, progress: Progress = silent, **settings: Any) -> int:
+    """Draft prompts for the triples that have none. A prompt that a person wrote is never changed.
+
+    Args:
+        dataset: the dataset or its folder.
+        redo: also replace earlier drafts.
+        progress: see segkit.progress.
+        settings: fields of segkit.build.settings.CaptionSettings, such as captioner="blip-large".
+
+    Returns:
+        The number of prompts drafted.
+
+    Raises:
+        UsageError: a setting is unknown or out of range.
+        DatasetError: photos do not open; the others are done.
+        LockedError: another process is writing the dataset.
+        ModelError: the captioner is missing or damaged.
+    """
+    from segkit.build import captions, tools
+    from segkit.build.settings import CaptionSettings
+
+    chosen = _settings(CaptionSettings, settings)
+    return captions.draft(_open(dataset), chosen, tools.load_drafting, redo=redo, progress=progress)
+
+
+def check(
+    dataset: "PathOrStr | Dataset", *, tokenizer: PathOrStr = "", palette: PathOrStr = "", progress: Progress = silent
+) -> "CheckReport":
+    """Run every rule over a dataset: files, sizes, classes, colours, prompts, duplicates, splits, stray files.
+
+    Args:
+        dataset: the dataset or its folder.
+        tokenizer: folder of CLIP's tokenizer, to count prompts again; "" uses the recorded lengths.
+        palette: a table that the dataset must be painted with; "" accepts any that its protocol allows.
+        progress: see segkit.progress.
+
+    Returns:
+        The report; its `problems` are sorted, errors first.
+
+    Raises:
+        DatasetError: the folder is not a dataset.
+    """
+    from segkit.dataset import checks
+    from segkit.palette import Palette
+
+    count = None
+    if tokenizer:
+        from segkit.models import tokens
+
+        count = tokens.counter(fspath(tokenizer)).count
+    return checks.check(_open(dataset), count, progress, Palette.load(palette) if palette else None)
+
+
+def train(
+    dataset: "PathOrStr | Dataset", output: PathOrStr, *, progress: Progress = silent, **settings: Any
+) -> "Outcome":
+    """Finetune a segmentation ControlNet, or resume a run bit for bit.
+
+    For the same bits on a CPU after a resume, Intel MKL must be told before its first computation in the process: set
+    the environment variable MKL_CBWR to AUTO,STRICT before PyTorch is used. The command line does so itself.
+
+    Args:
+        dataset: a dataset or its folder, or a folder in the layout of fill50k, an imagefolder or kohya's scripts.
+        output: the run's folder: new, empty, or a run with the same settings, which is resumed.
+        progress: see segkit.progress.
+        settings: fields of trainer.settings.TrainSettings, such as base="toy", controlnet="fresh" or steps=500.
+
+    Returns:
+        How the run ended. It can be passed on as `controlnet` to generate, or as `run` to export.
+
+    Raises:
+        UsageError: a setting is unknown, out of range, or differs from the run's.
+        DatasetError: the dataset is invalid or has errors.
+        ModelError: a network is missing, damaged or of another kind.
+        TrainingError: the loss is NaN or infinite, or memory is too small.
+        StorageError: the disk is full; checkpoints stay.
+    """
+    from trainer import loop
+    from trainer.settings import TrainSettings
+
+    return loop.train(_folder(dataset), Path(output), _settings(TrainSettings, settings), progress)
+
+
+def generate(
+    maps: "PathOrStr | Triples",
+    *,
+    prompt: str = "",
+    output: PathOrStr = "pictures",
+    overwrite: bool = False,
+    progress: Progress = silent,
+    **settings: Any,
+) -> "list[Picture]":
+    """Draw pictures from control maps with a Stable Diffusion and a ControlNet.
+
+    Args:
+        maps: a map, a folder of maps, a dataset (its held-out triples, or all if none are held out) or triples, such
+            as rooms.val.
+        prompt: for maps without a prompt of their own.
+        output: the folder of the pictures. Pictures that were drawn before are kept.
+        overwrite: replace other files with the same names.
+        progress: see segkit.progress.
+        settings: fields of trainer.settings.GenerateSettings, such as controlnet=run, base="toy" or seed=0.
+
+    Returns:
+        The pictures, whose `image` opens them.
+
+    Raises:
+        UsageError: a setting is unknown or out of range, a map has no prompt, or a file is in the way.
+        MapError: a map is off the palette.
+        ModelError: a network is missing, damaged or of another kind.
+        TrainingError: the GPU's memory is too small.
+    """
+    from segkit.dataset import Dataset
+    from segkit.dataset.collection import Triples
+    from trainer.sample import generate as drawing
+    from trainer.sample import requests
+    from trainer.settings import GenerateSettings
+
+    chosen = _settings(GenerateSettings, settings)
+    if isinstance(maps, Triples) and not isinstance(maps, Dataset):
+        drawn = requests.of_triples(maps, prompt)
+    else:
+        painted_with = "" if chosen.allow_any_control else drawing.sources(chosen).palette
+        drawn = requests.find(_folder(maps), prompt, painted_with, chosen.allow_any_control)
+    return drawing.generate(drawn, Path(output), chosen, progress, overwrite)
+
+
+def export(
+    run: "PathOrStr | Outcome", to: "Layout", output: PathOrStr | None = None, *, full: bool = False,
+    overwrite: bool = False,
+) -> Path:  # fmt: skip
+    """Write the ControlNet of a finished run in another file format.
+
+    Args:
+        run: the run or its folder, or a ControlNet's diffusers folder.
+        to: "ldm" for a .safetensors file (A1111, Forge, ComfyUI), "pth" for a .pth file, "diffusers" for a folder.
+        output: the file or folder; None for one inside the run.
+        full: keep fp32 in files, which otherwise are fp16. Folders always keep it.
+        overwrite: replace an existing file.
+
+    Returns:
+        The file or folder that was written.
+
+    Raises:
+        ModelError: there is no trained ControlNet, or it is damaged.
+        UsageError: the name is taken, or does not fit the format.
+        StorageError: the disk is full.
+    """
+    from trainer.checkpoints import export as exports
+
+    return exports.export(Path(run), to, None if output is None else Path(output), full, overwrite)
+
+
+def inspect(path: PathOrStr) -> "Inspection":
+    """Identify a checkpoint and check every tensor, without running any code in it.
+
+    Args:
+        path: a .safetensors, .pth, .pt, .ckpt or .bin file, or a diffusers folder of one network.
+
+    Returns:
+        What the file is, and what is wrong with it.
+
+    Raises:
+        ModelError: it is not a checkpoint, is damaged, or would run code.
+    """
+    from trainer.checkpoints import inspect as inspection
+
+    return inspection.inspect(Path(path))
+
+
+def _settings(kind: type[Settings], values: dict[str, Any]) -> Settings:
+    """Build settings from keywords; paths are accepted where text is expected."""
+    known = kind.__dataclass_fields__  # type: ignore[attr-defined]
+    for name in values:
+        if name not in known:
+            near = get_close_matches(name, known)
+            hint = f" Did you mean {near[0]}?" if near else f" See {kind.__module__}.{kind.__name__}."
+            raise UsageError(f"unknown setting {name!r}.{hint}")
+    return kind(**{name: fspath(value) if isinstance(value, PathLike) else value for name, value in values.items()})
+
+
+def _open(dataset: "PathOrStr | Dataset") -> "Dataset":
+    from segkit.dataset import Dataset
+
+    return dataset if isinstance(dataset, Dataset) else Dataset.open(dataset)
+
+
+def _folder(source: Any) -> Path:
+    from segkit.dataset import Dataset
+
+    return source.folder if isinstance(source, Dataset) else Path(source)
+
+
+__all__ = [
+    "build_dataset", "caption", "check", "check_palette", "export", "generate", "inspect", "snap", "train",
+]  # fmt: skip
