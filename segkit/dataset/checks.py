@@ -71,7 +71,7 @@ def check(
     dataset: Dataset,
     count: prompts.Count | None = None,
     progress: Progress = silent,
-    own: Palette | None = None,
+    palette: Palette | None = None,
 ) -> CheckReport:
     """Run every rule over a dataset. Changes nothing.
 
@@ -79,7 +79,7 @@ def check(
         dataset: what to check.
         count: counts a prompt's tokens; None trusts the recorded numbers.
         progress: see segkit.progress.
-        own: the palette that it should have; None takes any that its protocol allows.
+        palette: the palette that it should have; None takes any that its protocol allows.
     """
     problems: list[Problem] = []
     triples = _read(dataset, problems)
@@ -92,7 +92,7 @@ def check(
         _repeated(triples),
         _splits(dataset, triples),
         _lookalikes(triples),
-        _palette(dataset, own),
+        _palette(dataset, palette),
         _orphans(dataset, triples),
     )
     return CheckReport(len(triples), sorted(problems, key=lambda problem: problem.severity))

@@ -114,7 +114,7 @@ def _members(path: Path) -> Iterator[tuple[str, Source]]:
             for member in shard:
                 if not member.isreg():
                     continue
-                if leaves(member.name) or not member.name.isprintable() or member.size > _LARGEST:
+                if leaves_folder(member.name) or not member.name.isprintable() or member.size > _LARGEST:
                     raise MapError(f"{path}: the member {member.name[:80]!r} is unsafe or far too large. Make it anew.")
                 yield member.name, Source(member.name, path, (member.offset_data, member.size))
     except (tarfile.TarError, OSError, ValueError) as error:
@@ -146,7 +146,7 @@ def _listed(path: Path, metadata: Path) -> Iterator[Source]:
         if len(likely) > 1:
             raise MapError(f"{metadata}, line {line}: which is the map? {' or '.join(likely)}. Keep one such column.")
         for name in (row[column] for column in likely):
-            if not isinstance(name, str) or not name or leaves(name) or "\0" in name:
+            if not isinstance(name, str) or not name or leaves_folder(name) or "\0" in name:
                 raise MapError(f"{metadata}, line {line}: {str(name)[:80]!r} is no name of a file in this folder.")
             file = metadata.parent / name
             yield Source(file.relative_to(path).as_posix(), file)
@@ -169,6 +169,6 @@ def _rows(metadata: Path) -> Iterator[tuple[int, dict[str, object]]]:
         raise MapError(f"{metadata}: cannot be read ({error}).") from None
 
 
-def leaves(name: str) -> bool:
+def leaves_folder(name: str) -> bool:
     """Tell whether a name leads out of the folder that it is relative to."""
     return bool(re.match(r"[A-Za-z]:|[/\\]", name)) or ".." in re.split(r"[/\\]", name)

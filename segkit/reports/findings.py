@@ -85,7 +85,7 @@ def examine(
     min_distance: float = collisions.MIN_DISTANCE,
     progress: Progress = silent,
     against: Sequence[str] = SHIPPED,
-    painted_with: str = "ade20k",
+    palette: str = "ade20k",
 ) -> PaletteReport:
     """Look at whatever the target is. One map at a time is held in memory.
 
@@ -95,7 +95,7 @@ def examine(
         min_distance: RGB L2, 0 to 442; nearer colours of a table are reported.
         progress: see segkit.progress.
         against: shipped palettes or tables with whose colours those of a table must not be confused.
-        painted_with: what a map or a folder of maps should be painted with: a shipped palette's name or a table.
+        palette: what a map or a folder of maps should be painted with: a shipped palette's name or a table.
 
     Raises:
         PaletteError: the target is none of these, or a palette is none.
@@ -113,7 +113,7 @@ def examine(
     from segkit.dataset import map_sources  # with numpy, which a table has no need of
     from segkit.reports import map_findings
 
-    kind, sources, table = map_sources.find(path, Palette.load(painted_with), EXPECTED)
+    kind, sources, table = map_sources.find(path, Palette.load(palette), EXPECTED)
     findings, maps = map_findings.read(sources, table, progress)
     return PaletteReport(target, kind, table.name, findings, maps=maps, table=table)
 
@@ -197,14 +197,14 @@ def save(report: PaletteReport, path: Path) -> None:
     from segkit.palette import extend
 
     swatches = _swatches(report)
-    free(path, "--save")
+    require_new_file(path, "--save")
     errors = sum(found.severity == "error" for found in report.findings)
     if errors:
         raise UsageError(f"--save: {report.target} has {errors} errors, so nothing was kept. Mend them first.")
     storage.write(path, extend.encode(Palette(path.stem, tuple(swatches))))
 
 
-def free(path: Path, option: str, ending: str = ".csv") -> None:
+def require_new_file(path: Path, option: str, ending: str = ".csv") -> None:
     """Refuse a name for a new file that is taken, or ends in another way.
 
     Raises:
@@ -239,7 +239,7 @@ def write_extended(report: PaletteReport, path: Path, names: Sequence[str]) -> N
     from segkit import storage
     from segkit.palette import extend
 
-    free(path, "--extend")
+    require_new_file(path, "--extend")
     table = Palette(report.palette, tuple(_swatches(report)))
     storage.write(path, extend.encode(extend.extended(table, names, path.stem)))
 
