@@ -16,7 +16,7 @@ CELL = 200
 """Longer side of a picture in pixels."""
 
 _GAP, _LINES, _FONT_SIZE = 8, 3, 13
-_LETTER = 7  # width of a letter in pixels, rounded up so that lines never overflow
+_LETTER = 7  # estimated width of a letter in pixels, with a margin
 _PAPER, _INK = (255, 255, 255), (40, 40, 40)
 
 
