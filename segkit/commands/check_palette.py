@@ -82,7 +82,7 @@ def command(
     if push and not sheet:
         raise UsageError("--push writes to a Google Sheet. Give its URL or id, and --credentials FILE.")
     if page:
-        findings.free(page, "--html", ".html")
+        findings.require_new_file(page, "--html", ".html")
     others = [name.strip() for name in against.split(",") if name.strip()]
     if sheet:
         access = google_sheets.Access.of(credentials, api_key)

@@ -1,4 +1,4 @@
-"""The rules a dataset must keep: each looks at the triples and yields problems."""
+"""The rules of a dataset: each one inspects the triples and yields problems."""
 
 import shlex
 from collections import Counter
@@ -22,37 +22,45 @@ from segkit.problem import Problem
 from segkit.progress import Progress, silent
 
 COVERAGE = 0.5
-"""A map with a smaller labelled share teaches the network little; it is a warning."""
+"""Labelled share of a map, 0 to 1, below which "coverage-low" warns: such maps teach the network little."""
 
-_AGAIN = "Remove its line from metadata.jsonl and run segkit build-dataset with the same photos."
-_SPLIT = "Draw the splits anew with: segkit build-dataset PHOTOS -o {} --split val=0.2"
+_REBUILD = "Remove its line from metadata.jsonl and run segkit build-dataset with the same photos."
+_REDRAW_SPLITS = "Assign the splits again with: segkit build-dataset PHOTOS -o {} --split val=0.2"
 
 RULES = {
-    "manifest-damaged": "every line of the manifest is a triple with files inside the dataset, named by its key",
-    "key-repeated": "every key, and so every photo, stands once",
-    "file-missing": "photo and map are there",
-    "file-changed": "photo and map are, byte for byte, the files that were stored",
-    "file-damaged": "photo and map open whole",
-    "size-differs": "photo and map have the recorded size, in multiples of 8",
+    "manifest-damaged": "every line of the manifest is a triple whose files are in the dataset and named by its key",
+    "key-repeated": "every key, and so every photo, appears once",
+    "file-missing": "photo and map exist",
+    "file-changed": "photo and map are byte for byte the files that were stored",
+    "file-damaged": "photo and map can be decoded completely",
+    "size-differs": "photo and map have the recorded size, in multiples of 8 pixels",
     "map-not-indexed": "the map is an indexed PNG with the dataset's palette embedded",
     "label-invalid": "every pixel of the map is a class or unlabelled",
     "classes-differ": "the recorded classes are those of the map",
     "coverage-low": f"at least {COVERAGE:.0%} of the map is labelled",
     "prompt-missing": "every triple has a prompt",
-    "tokens-differ": "the recorded number of tokens can be that of the prompt",
+    "tokens-differ": "the recorded token count is possible for the prompt",
     "prompt-too-long": f"the prompt fits CLIP's {prompts.BUDGET} tokens",
-    **{name: f"not so: {text}" for name, text in prompts.FLAGS.items()},
+    "prompt-cut": f"the drafted prompt fits CLIP's {prompts.BUDGET} tokens without being cut",
+    "prompt-empty": "the captioner returned a caption",
+    "prompt-repeats": "the caption does not repeat itself",
     "split-unknown": f"the split is one of {', '.join(SPLITS)}",
     "split-leak": "near-duplicates (a group) stay within one split",
-    "split-near": "no photo looks like one of another group in another split",
-    "palette-differs": "the dataset's palette is its protocol's, or adds classes to it; with --palette, just that one",
-    "orphan": "nothing lies in the dataset that the manifest does not name",
+    "split-near": "no photo resembles one of another group in another split",
+    "palette-differs": "the palette is the protocol's or adds classes to it; with --palette, exactly that one",
+    "orphan": "every visible file is named by the manifest",
 }
+"""Rule name to the condition that it checks."""
 
 
 @dataclass(frozen=True)
 class CheckReport:
-    """The outcome: number of triples looked at, and the problems, errors first."""
+    """The result of a check.
+
+    Attributes:
+        triples: number of triples checked.
+        problems: all problems, errors first.
+    """
 
     triples: int
     problems: list[Problem]
@@ -63,7 +71,7 @@ class CheckReport:
         return any(problem.severity == "error" for problem in self.problems)
 
     def counts(self) -> dict[str, int]:
-        """Return how often each rule was broken, most often first."""
+        """Return the number of problems per rule, most frequent first."""
         return dict(Counter(problem.rule for problem in self.problems).most_common())
 
 
@@ -71,55 +79,57 @@ def check(
     dataset: Dataset,
     count: prompts.Count | None = None,
     progress: Progress = silent,
-    own: Palette | None = None,
+    palette: Palette | None = None,
 ) -> CheckReport:
-    """Run every rule over a dataset. Changes nothing.
+    """Apply every rule to a dataset, without changing it.
+
+    Damage is reported as problems, never raised.
 
     Args:
-        dataset: what to check.
-        count: counts a prompt's tokens; None trusts the recorded numbers.
-        progress: see segkit.progress.
-        own: the palette that it should have; None takes any that its protocol allows.
+        dataset: the dataset.
+        count: counts the tokens of a prompt; None trusts the recorded counts.
+        progress: see `segkit.progress`.
+        palette: the required palette; None accepts any palette that the dataset's protocol allows.
     """
     problems: list[Problem] = []
     triples = _read(dataset, problems)
+    # Threads suffice: hashing and decoding release the GIL. map() keeps the order, so the report is deterministic.
     with ThreadPoolExecutor() as pool:
-        for done, found in enumerate(pool.map(lambda triple: list(_files(dataset, triple)), triples), 1):
-            problems += found
+        for done, of_triple in enumerate(pool.map(lambda triple: list(_files(dataset, triple)), triples), 1):
+            problems += of_triple
             progress("triples", done, len(triples))
     problems += chain(
         _prompts(dataset, triples, count),
         _repeated(triples),
         _splits(dataset, triples),
         _lookalikes(triples),
-        _palette(dataset, own),
+        _palette(dataset, palette),
         _orphans(dataset, triples),
     )
     return CheckReport(len(triples), sorted(problems, key=lambda problem: problem.severity))
 
 
 def _read(dataset: Dataset, problems: list[Problem]) -> list[Triple]:
-    """Read all that can be read; of the manifest's triples those that no part brings up to date."""
+    """Read every intact line. Triples of unfolded parts replace those of the manifest with the same key."""
 
     def damaged(path: Path, number: int, reason: str) -> None:
         place = f"{path.relative_to(dataset.folder).as_posix()}, line {number}"
-        cure = _AGAIN if path == dataset.manifest else f"Remove that line from {path}."
+        cure = _REBUILD if path == dataset.manifest else f"Remove that line from {path}."
         problems.append(Problem("manifest-damaged", "error", place, f"{place} is damaged: {reason}.", cure))
 
     def triples(paths: Iterable[Path]) -> list[Triple]:
-        return [found for path in paths for found in dataset.read(path, damaged) if isinstance(found, Triple)]
+        return [record for path in paths for record in dataset.read(path, damaged) if isinstance(record, Triple)]
 
     if not dataset.manifest.exists():
         cure = "Run segkit build-dataset again with the same photos."
-        problems.append(Problem("manifest-damaged", "error", "metadata.jsonl", "metadata.jsonl is not there.", cure))
+        problems.append(Problem("manifest-damaged", "error", "metadata.jsonl", "metadata.jsonl is missing.", cure))
     newer = {triple.key: triple for triple in triples(dataset.parts())}
     manifest = [triple for triple in triples([dataset.manifest]) if triple.key not in newer]
-    triples([dataset.hidden / "rejected.jsonl"])
+    triples([dataset.hidden / "rejected.jsonl"])  # holds no triples; read to report its damaged lines
     return [*manifest, *newer.values()]
 
 
 def _files(dataset: Dataset, triple: Triple) -> Iterator[Problem]:
-    """Look at the photo and the map of one triple."""
     pictures: list[Image.Image] = []
     for name, sha256 in (
         (triple.file_name, triple.photo_sha256),
@@ -127,15 +137,16 @@ def _files(dataset: Dataset, triple: Triple) -> Iterator[Problem]:
     ):
         path = dataset.folder / name
         if not path.is_file():
-            yield _error("file-missing", triple, f"{name} is not there", _AGAIN)
+            yield _error("file-missing", triple, f"{name} is missing", _REBUILD)
             continue
         try:
             data = path.read_bytes()
             if storage.sha256(data) != sha256:
-                yield _error("file-changed", triple, f"{name} is not the file that was stored", _AGAIN)
+                yield _error("file-changed", triple, f"{name} was changed after it was stored", _REBUILD)
             pictures.append(_open(data))
-        except Exception as error:  # Pillow raises anything on damaged files
-            yield _error("file-damaged", triple, f"{name} does not open ({type(error).__name__}: {error})", _AGAIN)
+        except Exception as error:  # Pillow raises exceptions of any type on damaged files
+            reason = f"{type(error).__name__}: {error}"
+            yield _error("file-damaged", triple, f"{name} cannot be opened ({reason})", _REBUILD)
     if len(pictures) == 2:
         yield from _pictures(triple, pictures[0], pictures[1], dataset.info.palette)
 
@@ -149,39 +160,41 @@ def _open(data: bytes) -> Image.Image:
 def _pictures(triple: Triple, photo: Image.Image, control_map: Image.Image, palette: Palette) -> Iterator[Problem]:
     size = (triple.width, triple.height)
     if photo.size != size or control_map.size != size or triple.width % 8 or triple.height % 8:
-        found = f"photo {photo.width}x{photo.height}, map {control_map.width}x{control_map.height}"
-        yield _error("size-differs", triple, f"{found}, recorded {triple.width}x{triple.height}", _AGAIN)
+        sizes = f"photo {photo.width}x{photo.height}, map {control_map.width}x{control_map.height}"
+        yield _error("size-differs", triple, f"{sizes}, recorded {triple.width}x{triple.height}", _REBUILD)
     if not codec.is_exact(control_map, palette):
-        found = f"mode {control_map.mode}" if control_map.mode != "P" else "another palette"
-        yield _error("map-not-indexed", triple, f"the map has {found}, expected P with {palette.name}'s", _AGAIN)
+        actual = f"mode {control_map.mode}" if control_map.mode != "P" else "a different palette"
+        expected = f"mode P with the palette {palette.name}"
+        yield _error("map-not-indexed", triple, f"the map has {actual}, expected {expected}", _REBUILD)
     labels, off = codec.read(control_map, palette)
     if off:
-        yield _error("label-invalid", triple, f"{off:,} pixels of the map are no class of {palette.name}", _AGAIN)
+        message = f"{off:,} pixels of the map are not classes of {palette.name}"
+        yield _error("label-invalid", triple, message, _REBUILD)
     pixels = zip(palette, codec.count(labels), strict=False)
     present = {(swatch.name, round(number / labels.size, 4)) for swatch, number in pixels if number}
     recorded = {(share.name, share.share) for share in triple.classes}
     if not off and (present != recorded or len(recorded) != len(triple.classes)):
-        found = ", ".join(sorted({name for name, _ in present ^ recorded})) or "classes that stand twice"
-        yield _error("classes-differ", triple, f"map and record disagree on: {found}", _AGAIN)
+        names = ", ".join(sorted({name for name, _ in present ^ recorded})) or "classes recorded twice"
+        yield _error("classes-differ", triple, f"map and record disagree on: {names}", _REBUILD)
     labelled = float((labels != UNLABELLED).mean())
     if labelled < COVERAGE:
         message = f"{triple.key} ({triple.source}): only {labelled:.0%} of the map is labelled."
-        yield Problem("coverage-low", "warning", triple.key, message, "Lower --min-confidence, or leave the photo out.")
+        yield Problem("coverage-low", "warning", triple.key, message, "Lower --min-confidence or leave the photo out.")
 
 
 def _prompts(dataset: Dataset, triples: Iterable[Triple], count: prompts.Count | None) -> Iterator[Problem]:
     for triple in triples:
-        edit = f'Write one with: segkit caption {_typed(dataset)} --edit {triple.key} "text"'
+        edit = f'Write one with: segkit caption {_quoted_folder(dataset)} --edit {triple.key} "text"'
         place = f"{triple.key} ({triple.source})"
         if not triple.text.strip():
             yield Problem("prompt-missing", "warning", triple.key, f"{place}: no prompt.", edit)
             continue
         tokens = count(triple.text) if count else triple.tokens
-        if tokens < len(triple.text.split()) + 2:  # a word is one token at least
-            message = f"{place}: {tokens} tokens are recorded, which are too few for {triple.text[:60]!r}."
+        if tokens < len(triple.text.split()) + 2:  # at least one token per word, plus the start and end tokens
+            message = f"{place}: the token count of {tokens} is too low for {triple.text[:60]!r}."
             yield Problem("tokens-differ", "error", triple.key, message, edit)
         if tokens > prompts.BUDGET:
-            message = f"{place}: {tokens} tokens, CLIP reads {prompts.BUDGET}; the rest would be cut off in silence."
+            message = f"{place}: {tokens} tokens, but CLIP reads only {prompts.BUDGET} and ignores the rest."
             yield Problem("prompt-too-long", "error", triple.key, message, edit)
         for flag in () if triple.by_person else triple.problems:
             if flag in prompts.FLAGS:
@@ -191,48 +204,50 @@ def _prompts(dataset: Dataset, triples: Iterable[Triple], count: prompts.Count |
 def _repeated(triples: Iterable[Triple]) -> Iterator[Problem]:
     seen: dict[str, Triple] = {}
     for triple in triples:
-        before = seen.setdefault(triple.key, triple)
-        if before is not triple:
-            message = f"stands twice, from {before.source} and from {triple.source}"
+        first = seen.setdefault(triple.key, triple)
+        if first is not triple:
+            message = f"the key appears twice, for {first.source} and {triple.source}"
             yield _error("key-repeated", triple, message, "Remove one of the two lines.")
 
 
 def _splits(dataset: Dataset, triples: Iterable[Triple]) -> Iterator[Problem]:
-    first: dict[str, Triple] = {}
+    groups: dict[str, Triple] = {}
     for triple in triples:
         if triple.split not in SPLITS:
             yield _error("split-unknown", triple, f"the split is {triple.split!r}", f"Expected {', '.join(SPLITS)}.")
-        before = first.setdefault(triple.group, triple)
-        if before.split != triple.split:
-            message = f"is in {triple.split}, its near-duplicate {before.key} in {before.split}"
-            yield _error("split-leak", triple, message, _SPLIT.format(_typed(dataset)))
+        first = groups.setdefault(triple.group, triple)
+        if first.split != triple.split:
+            message = f"this photo is in {triple.split}, its near-duplicate {first.key} in {first.split}"
+            yield _error("split-leak", triple, message, _REDRAW_SPLITS.format(_quoted_folder(dataset)))
 
 
 def _lookalikes(triples: Iterable[Triple]) -> Iterator[Problem]:
-    """Compare photos of different groups and splits, as they were hashed when they came in."""
-    likeness = near_duplicates.DuplicateIndex()
+    """Compare photos across groups and splits by their recorded perceptual hashes."""
+    index = near_duplicates.DuplicateIndex()
     seen: dict[str, Triple] = {}
-    cure = "Look at both; if they show the same, remove one's line and files."
+    cure = "Compare them; if they show the same scene, remove the line and the files of one."
     for triple in triples:
         phash = int(triple.phash, 16)
-        for other in map(seen.__getitem__, likeness.find(phash)):
+        for other in map(seen.__getitem__, index.find(phash)):
             if other.split != triple.split and other.group != triple.group:
-                message = f"{triple.key} ({triple.source}) looks like {other.key} ({other.source}), "
+                message = f"{triple.key} ({triple.source}) resembles {other.key} ({other.source}), "
                 message += f"but one is in {triple.split}, the other in {other.split}."
                 yield Problem("split-near", "warning", triple.key, message, cure)
                 break
         seen[triple.key] = triple
-        likeness.add(triple.key, phash)
+        index.add(triple.key, phash)
 
 
-def _palette(dataset: Dataset, own: Palette | None) -> Iterator[Problem]:
-    name, found = dataset.info.settings.get("protocol"), dataset.info.palette
-    base = Palette.load(PROTOCOLS[name]) if name in PROTOCOLS else found
-    extended = bool(dataset.info.settings.get("palette")) and protocol.extends(found, base)
-    if found.hash != (own or base).hash and (own or not extended):
-        whose = own.name if own else name
-        message = f".segkit/dataset.toml: its palette is not that of {whose}; every colour may mean another class."
-        yield Problem("palette-differs", "error", "dataset.toml", message, "Put a copy of it back, or build anew.")
+def _palette(dataset: Dataset, required: Palette | None) -> Iterator[Problem]:
+    name, palette = dataset.info.settings.get("protocol"), dataset.info.palette
+    base = Palette.load(PROTOCOLS[name]) if name in PROTOCOLS else palette
+    # Only a dataset that was built with a palette of the user's may differ from its protocol.
+    extended = bool(dataset.info.settings.get("palette")) and protocol.extends(palette, base)
+    if palette.hash != (required or base).hash and (required or not extended):
+        expected = required.name if required else name
+        message = f".segkit/dataset.toml: the palette differs from {expected}; colours may stand for other classes."
+        cure = "Restore dataset.toml from a copy or build the dataset again."
+        yield Problem("palette-differs", "error", "dataset.toml", message, cure)
 
 
 def _orphans(dataset: Dataset, triples: Iterable[Triple]) -> Iterator[Problem]:
@@ -241,16 +256,15 @@ def _orphans(dataset: Dataset, triples: Iterable[Triple]) -> Iterator[Problem]:
     for path in sorted(dataset.folder.rglob("[!.]*")):
         name = path.relative_to(dataset.folder).as_posix()
         if path.is_dir() or name in named or any(part.startswith(".") for part in name.split("/")):
-            continue  # what is hidden no reader of the dataset sees
-        message = f"{name} belongs to no triple; a stray file can change what HF datasets reads."
-        cure = "Run segkit build-dataset again with the same photos, or delete it."
+            continue  # dataset readers ignore hidden files
+        message = f"{name} does not belong to a triple; stray files can change what HF datasets reads."
+        cure = "Run segkit build-dataset again with the same photos, or delete the file."
         yield Problem("orphan", "error", name, message, cure)
 
 
-def _typed(dataset: Dataset) -> str:
-    """Return the dataset's folder as one types it in a shell."""
+def _quoted_folder(dataset: Dataset) -> str:
     return shlex.quote(str(dataset.folder))
 
 
-def _error(rule: str, triple: Triple, found: str, cure: str) -> Problem:
-    return Problem(rule, "error", triple.key, f"{triple.key} ({triple.source}): {found}.", cure)
+def _error(rule: str, triple: Triple, message: str, cure: str) -> Problem:
+    return Problem(rule, "error", triple.key, f"{triple.key} ({triple.source}): {message}.", cure)

@@ -1,4 +1,4 @@
-"""Prompts put together from caption and class names, counted, cut at a clause where too long, and flagged."""
+"""Prompts: composed from caption and class names, counted in CLIP tokens, shortened at clause boundaries, flagged."""
 
 import math
 import re
@@ -9,17 +9,17 @@ from segkit.errors import UsageError
 from segkit.maps.codec import ClassShare
 
 BUDGET = 77
-"""CLIP's positions, its two end tokens counted. What lies beyond is cut off by every Stable Diffusion 1.x."""
+"""Length of CLIP's context in tokens, start and end token included. Stable Diffusion 1.x ignores what exceeds it."""
 
 FLAGS = {
-    "prompt-cut": "the draft was longer than CLIP's 77 tokens and was cut at a clause",
-    "prompt-empty": "the captioner said nothing",
+    "prompt-cut": "the draft exceeded CLIP's 77 tokens and was shortened",
+    "prompt-empty": "the captioner returned no caption",
     "prompt-repeats": "the caption repeats itself",
 }
-"""What can be wrong with a drafted prompt, as a triple's `problems` name it."""
+"""Flags of a drafted prompt and their meanings; a triple's `problems` holds the names."""
 
 Count = Callable[[str], int]
-"""Counts a prompt's CLIP tokens, both ends included."""
+"""Counts the CLIP tokens of a prompt, start and end token included."""
 
 _PLACEHOLDER = re.compile(r"\{(.*?)\}")
 _PHRASE_TWICE = re.compile(r"\b(\w+(?:\W+\w+){1,5})\W+\1\b", re.IGNORECASE)
@@ -31,14 +31,14 @@ _WORD_END = re.compile(r"\s")
 
 @dataclass(frozen=True)
 class Style:
-    """How a prompt is made of a caption.
+    """How to turn a caption into a prompt.
 
     Attributes:
-        prefix, suffix: put before and after, joined with a blank or as written when they bring punctuation.
-        template: may hold {caption} and {classes}, the larger classes of the map by name.
+        prefix, suffix: text before and after, joined with a space; a suffix may begin with punctuation.
+        template: text with the placeholders {caption} and {classes} (the names of the map's largest classes).
 
     Raises:
-        UsageError: the template names anything else, or has a brace without its partner.
+        UsageError: the template contains an unknown placeholder or an unmatched brace.
     """
 
     prefix: str = ""
@@ -48,31 +48,37 @@ class Style:
     def __post_init__(self) -> None:
         unknown = [name for name in _PLACEHOLDER.findall(self.template) if name not in ("caption", "classes")]
         if unknown:
-            raise UsageError(f"--template: {{{unknown[0]}}} is unknown. Expected {{caption}} and {{classes}}.")
+            raise UsageError(f"--template: {{{unknown[0]}}} is not a placeholder. Expected {{caption}} or {{classes}}.")
         if set("{}") & set(_PLACEHOLDER.sub("", self.template)):
-            raise UsageError("--template: a brace lacks its partner. Expected {caption} and {classes}.")
+            raise UsageError("--template: unmatched brace. Expected {caption} or {classes}.")
 
 
 def compose(caption: str, classes: Sequence[ClassShare], style: Style) -> str:
-    """Make the prompt: prefix, template filled in, suffix; blanks and stray commas tidied.
+    """Compose a prompt from prefix, filled-in template and suffix; extra spaces and stray commas are removed.
 
     Args:
-        caption: what the captioner said.
-        classes: of the map, largest first; those with 5 % of the pixels or more, at most five, fill {classes}.
-        style: how to put it together.
+        caption: the captioner's text; trailing punctuation is dropped.
+        classes: classes of the map, largest first. Up to five that cover at least 5 % of the pixels fill {classes}.
+        style: prefix, suffix and template.
     """
-    words = {
+    values = {
         "caption": caption.rstrip(" ,;."),
         "classes": ", ".join(share.name for share in classes[:5] if share.share >= 0.05),
     }
-    text = _PLACEHOLDER.sub(lambda match: words[match[1]], style.template)
+    text = _PLACEHOLDER.sub(lambda match: values[match[1]], style.template)
     text = f"{style.prefix} {text} {style.suffix}"
     text = re.sub(r"\s+([,;.])", r"\1", " ".join(text.split()))
     return re.sub(r"([,;])(?:\s*[,;])+", r"\1", text).strip(" ,;")
 
 
 def shorten(text: str, count: Count, budget: int = BUDGET) -> str:
-    """Cut a prompt that is over the budget at the last clause that fits, or else at the last word."""
+    """Shorten a prompt to the budget: at the last clause that fits, else at the last word, else within a word.
+
+    Args:
+        text: the prompt; returned unchanged if it fits.
+        count: counts tokens.
+        budget: maximum number of tokens, at least 2 for the start and end token.
+    """
     if count(text) <= budget:
         return text
     for ends in (_CLAUSE_END, _WORD_END):
@@ -80,7 +86,7 @@ def shorten(text: str, count: Count, budget: int = BUDGET) -> str:
             shorter = text[: match.start()].rstrip(" ,;:.")
             if shorter and count(shorter) <= budget:
                 return shorter
-    low, high = 0, len(text)  # one endless word: as many letters as fit
+    low, high = 0, len(text)  # a single overlong word: find the longest beginning that fits by bisection
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if count(text[:middle]) <= budget else (low, middle - 1)
@@ -88,7 +94,7 @@ def shorten(text: str, count: Count, budget: int = BUDGET) -> str:
 
 
 def flags(caption: str) -> tuple[str, ...]:
-    """Name what is wrong with a caption as the model gave it."""
+    """Return the flags (keys of FLAGS) of a caption as the model returned it; "prompt-cut" is set by `draft` only."""
     if not caption.strip(" .,"):
         return ("prompt-empty",)
     if _PHRASE_TWICE.search(caption) or _WORD_THRICE.search(caption):
@@ -97,25 +103,27 @@ def flags(caption: str) -> tuple[str, ...]:
 
 
 def draft(caption: str, classes: Sequence[ClassShare], style: Style, count: Count) -> tuple[str, int, tuple[str, ...]]:
-    """Turn a caption into a prompt within the budget: the caption is cut, prefix and suffix stay if they can.
+    """Turn a caption into a prompt within the budget.
+
+    The caption is shortened first; prefix, suffix and class names are shortened only if they do not fit by themselves.
 
     Returns:
-        The prompt, its length in tokens, and the flags (members of FLAGS).
+        The prompt, its length in tokens (0 if empty), and its flags (keys of FLAGS).
     """
-    found = flags(caption)
+    problems = flags(caption)
     text = compose(caption, classes, style)
     caption = shorten(caption, lambda part: count(compose(part, classes, style)))
     short = shorten(compose(caption, classes, style), count)  # prefix and suffix alone may be too long
     if short != text:
-        found = (*found, "prompt-cut")
-    return short, count(short) if short else 0, found
+        problems = (*problems, "prompt-cut")
+    return short, count(short) if short else 0, problems
 
 
 def estimate(text: str) -> int:
-    """Estimate a prompt's CLIP tokens without CLIP's vocabulary: cautious, so rather too many than too few.
+    """Estimate the CLIP tokens of a prompt without CLIP's vocabulary, tending to overestimate.
 
-    A word counts one for each four letters begun, a digit or sign one, a letter beyond ASCII one for each of its UTF-8
-    bytes, and the two ends two. (CLIP has most common English words as one token.)
+    ASCII words count one token per four letters, rounded up (in CLIP most common English words are one token); digits
+    and symbols count one each; other words count one token per UTF-8 byte; start and end token add two.
     """
     return 2 + sum(
         math.ceil(len(piece) / 4) if piece.isascii() else len(piece.encode()) for piece in _PIECES.findall(text)

@@ -1,4 +1,4 @@
-"""Train, val and test: drawn by group, so that no photo is held out while its near-duplicate is trained on."""
+"""Train, val and test splits, assigned by group so that near-duplicates never end up in different splits."""
 
 import hashlib
 
@@ -10,43 +10,58 @@ from segkit.errors import UsageError
 
 
 def shares(text: str) -> dict[str, float]:
-    """Read held-out shares such as "val=0.1,test=0.05".
+    """Parse held-out shares such as "val=0.1,test=0.05".
+
+    Returns:
+        Split name to share, 0 to 1 exclusive.
 
     Raises:
-        UsageError: an unknown split, no number, or shares that leave nothing to train on.
+        UsageError: an unknown or repeated split, an invalid share, or shares that add up to 1 or more.
     """
-    found: dict[str, float] = {}
+    held_out: dict[str, float] = {}
     for part in filter(None, text.split(",")):
         name, _, share = part.strip().partition("=")
         try:
             value = float(share)
         except ValueError:
-            value = -1.0
-        if name not in SPLITS[1:] or not 0 <= value < 1 or name in found:
-            raise UsageError(f"--split {text}: {part!r} is unclear. Expected val=0.1 or val=0.1,test=0.05.")
-        found[name] = value
-    if sum(found.values()) >= 1:
-        raise UsageError(f"--split {text}: nothing would be left to train on.")
-    return found
+            value = -1.0  # rejected below, together with shares out of range
+        if name not in SPLITS[1:] or not 0 <= value < 1 or name in held_out:
+            raise UsageError(f"--split {text}: {part!r} is not valid. Expected val=0.1 or val=0.1,test=0.05.")
+        held_out[name] = value
+    if sum(held_out.values()) >= 1:
+        raise UsageError(f"--split {text}: nothing would be left to train on. Lower the shares to a sum below 1.")
+    return held_out
 
 
 def assign(group: str, held_out: dict[str, float]) -> str:
-    """Draw the split of a group from its name alone: adding photos never moves others.
+    """Return the split of a group.
+
+    The split depends only on the group's name, so adding photos never moves others, and a larger share of a split
+    only adds groups to it if the splits before it keep theirs.
 
     Args:
-        group: a key.
-        held_out: share of each held-out split, 0 to 1; small datasets only come near it.
+        group: key of the group's first photo.
+        held_out: share of each held-out split, 0 to 1. Small datasets only approximate it.
     """
-    drawn = int.from_bytes(hashlib.sha256(b"split " + group.encode()).digest()[:8]) / 2**64
+    # A hash of the name, read as a number in [0, 1), falls into one of the consecutive ranges val, test, train.
+    position = int.from_bytes(hashlib.sha256(b"split " + group.encode()).digest()[:8]) / 2**64
     for name in SPLITS[1:]:
-        drawn -= held_out.get(name, 0.0)
-        if drawn < 0:
+        position -= held_out.get(name, 0.0)
+        if position < 0:
             return name
     return SPLITS[0]
 
 
 def apply(dataset: Dataset, text: str) -> None:
-    """Draw the splits of all triples anew if other shares are asked for than the recorded ones. Needs the lock."""
+    """Reassign all triples if the shares differ from the recorded ones. The caller must hold the dataset's lock.
+
+    Args:
+        dataset: the dataset.
+        text: shares, as for `shares`; "" keeps the recorded ones.
+
+    Raises:
+        UsageError: the shares are not valid.
+    """
     if not text or text == dataset.info.settings.get("split"):
         return
     held_out = shares(text)

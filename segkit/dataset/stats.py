@@ -1,4 +1,4 @@
-"""What a dataset holds, in numbers."""
+"""Statistics of a dataset."""
 
 from collections import Counter
 from dataclasses import asdict, dataclass
@@ -7,21 +7,23 @@ from typing import Any
 from segkit.dataset.dataset import Dataset
 
 LENGTHS = ("none", "1-20", "21-40", "41-60", "61-77", "over 77")
-"""How prompts are grouped by their CLIP tokens."""
+"""Bins of prompt length in CLIP tokens."""
+
+_UPPER_BOUNDS = (20, 40, 60, 77)
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A dataset in numbers.
+    """Statistics of a dataset.
 
     Attributes:
-        triples: how many.
-        classes: name to share of all pixels, 0 to 1, largest first; the rest is unlabelled.
-        lengths: number of prompts by length in tokens, in the order of LENGTHS.
-        splits: number of triples by split.
-        flags: number of prompts by what is wrong with them.
+        triples: number of triples.
+        classes: class name to share of all pixels, 0 to 1, largest first; the remainder is unlabelled.
+        lengths: number of prompts per bin of `LENGTHS`, empty bins left out.
+        splits: number of triples per split.
+        flags: number of prompts per flag (see `prompts.FLAGS`).
         rejected: number of photos left out, by reason.
-        tokens_estimated: prompt lengths are estimates, since CLIP's tokenizer was not to be had.
+        tokens_estimated: whether token counts are estimates because CLIP's tokenizer was unavailable.
     """
 
     triples: int
@@ -33,12 +35,16 @@ class Summary:
     tokens_estimated: bool
 
     def to_json(self) -> dict[str, Any]:
-        """Return the numbers as plain values."""
+        """Return the statistics as JSON-compatible values."""
         return asdict(self)
 
 
 def summarize(dataset: Dataset) -> Summary:
-    """Count a dataset, triple by triple."""
+    """Compute the statistics from the manifest in one pass; no picture is opened.
+
+    Raises:
+        DatasetError: a line of the manifest is damaged.
+    """
     pixels: Counter[str] = Counter()
     lengths: Counter[str] = Counter()
     splits: Counter[str] = Counter()
@@ -59,7 +65,7 @@ def summarize(dataset: Dataset) -> Summary:
         lengths={name: lengths[name] for name in LENGTHS if lengths[name]},
         splits=dict(splits.most_common()),
         flags=dict(flags.most_common()),
-        rejected=dict(Counter(found.reason for found in dataset.rejections()).most_common()),
+        rejected=dict(Counter(rejection.reason for rejection in dataset.rejections()).most_common()),
         tokens_estimated=dataset.info.models.get("tokenizer", {}).get("name") == "estimate",
     )
 
@@ -67,6 +73,5 @@ def summarize(dataset: Dataset) -> Summary:
 def _length(tokens: int) -> str:
     if tokens == 0:
         return LENGTHS[0]
-    return next(
-        (name for limit, name in zip((20, 40, 60, 77), LENGTHS[1:], strict=False) if tokens <= limit), LENGTHS[-1]
-    )
+    bins = zip(_UPPER_BOUNDS, LENGTHS[1:-1], strict=True)
+    return next((name for bound, name in bins if tokens <= bound), LENGTHS[-1])

@@ -1,1 +1,1 @@
-"""Reports: findings, and self-contained HTML pages."""
+"""Reports: findings about palettes and maps, self-contained HTML pages, and contact sheets."""

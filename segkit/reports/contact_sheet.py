@@ -1,4 +1,4 @@
-"""Pictures beside one another with words beneath: some triples of a dataset, or what a training draws, on one sheet."""
+"""Contact sheets: rows of pictures with captions, for a dataset's triples or for the samples of a run."""
 
 import textwrap
 from collections.abc import Sequence
@@ -13,27 +13,28 @@ from segkit.dataset import Dataset
 from segkit.dataset.triple import Triple
 
 CELL = 200
-"""Pixels of a picture's longer side."""
+"""Longer side of a picture in pixels."""
 
-_GAP, _LINES, _SIZE = 8, 3, 13
-_LETTER = 7  # pixels that a letter takes, with room to spare
+_GAP, _LINES, _FONT_SIZE = 8, 3, 13
+_LETTER = 7  # estimated width of a letter in pixels, with a margin
 _PAPER, _INK = (255, 255, 255), (40, 40, 40)
 
 
 def write(dataset: Dataset, path: Path) -> None:
-    """Write the sheet of a dataset as a PNG. See draw for the picture and its errors.
+    """Write a contact sheet of a dataset as PNG. See `draw`.
 
     Raises:
-        StorageError: the disk is full.
+        OSError: a photo or map cannot be opened.
+        StorageError: the sheet cannot be written, for example because the disk is full.
     """
     save(draw(dataset), path)
 
 
 def save(sheet: Image.Image, path: Path) -> None:
-    """Write a sheet as a PNG.
+    """Write a picture as PNG, atomically.
 
     Raises:
-        StorageError: the disk is full.
+        StorageError: the picture cannot be written, for example because the disk is full.
     """
     buffer = BytesIO()
     sheet.save(buffer, "PNG")
@@ -41,73 +42,75 @@ def save(sheet: Image.Image, path: Path) -> None:
 
 
 def draw(dataset: Dataset, triples: int = 12, columns: int = 3) -> Image.Image:
-    """Draw triples evenly spread over a dataset.
+    """Draw a sample of triples, evenly spread over a dataset.
 
     Args:
-        dataset: it is read only.
-        triples: how many, at most.
-        columns: triples in a row.
+        dataset: the dataset.
+        triples: maximum number of triples.
+        columns: triples per row.
 
     Returns:
-        RGB; of no triples, an empty page. Maps are scaled by nearest neighbour, so that their colours are exact.
+        An RGB picture; an empty page if there are no triples. Maps are scaled by nearest neighbour, so their colours
+        stay exact.
 
     Raises:
-        OSError: a photo or map does not open.
+        OSError: a photo or map cannot be opened.
     """
-    every = list(dataset.triples())
-    shown = [every[place * len(every) // triples] for place in range(triples)] if len(every) > triples else every
-    return sheet([strip(_pictures(dataset, triple), triple.text) for triple in shown], columns)
+    sample = list(dataset.triples())
+    if len(sample) > triples:
+        sample = [sample[index * len(sample) // triples] for index in range(triples)]
+    return sheet([strip(_pictures(dataset, triple), triple.text) for triple in sample], columns)
 
 
 def _pictures(dataset: Dataset, triple: Triple) -> list[Image.Image]:
-    found = []
+    pictures = []
     for name in (triple.file_name, triple.conditioning_image_file_name):
         with Image.open(dataset.folder / name) as image:
-            found.append(image.copy())
-    return found
+            pictures.append(image.copy())
+    return pictures
 
 
 def strip(pictures: Sequence[Image.Image], text: str) -> Image.Image:
-    """Draw pictures in a row with words beneath.
+    """Draw pictures side by side with a caption below.
 
     Args:
-        pictures: indexed ones (mode P) are maps, and are scaled by nearest neighbour.
-        text: at most three lines of it.
+        pictures: photos or maps. Indexed pictures (mode P) are maps and are scaled by nearest neighbour.
+        text: the caption, shortened to three lines.
 
     Returns:
-        RGB, of a size that depends on the number of pictures alone.
+        An RGB picture whose size depends only on the number of pictures.
     """
     width = len(pictures) * (CELL + _GAP) + _GAP
-    drawn = Image.new("RGB", (width, CELL + 2 * _GAP + _LINES * (_SIZE + 4)), _PAPER)
-    for place, picture in enumerate(pictures):
+    row = Image.new("RGB", (width, CELL + 2 * _GAP + _LINES * (_FONT_SIZE + 4)), _PAPER)
+    for column, picture in enumerate(pictures):
         filtering = Resampling.NEAREST if picture.mode == "P" else Resampling.LANCZOS
-        small = ImageOps.contain(picture, (CELL, CELL), filtering).convert("RGB")
-        left = _GAP + place * (CELL + _GAP) + (CELL - small.width) // 2
-        drawn.paste(small, (left, _GAP + (CELL - small.height) // 2))
-    words = textwrap.wrap(text or "(no prompt)", (width - 2 * _GAP) // _LETTER, max_lines=_LINES, placeholder=" ...")
-    _write(drawn, (_GAP, CELL + 2 * _GAP), "\n".join(words))
-    return drawn
+        thumbnail = ImageOps.contain(picture, (CELL, CELL), filtering).convert("RGB")
+        left = _GAP + column * (CELL + _GAP) + (CELL - thumbnail.width) // 2
+        row.paste(thumbnail, (left, _GAP + (CELL - thumbnail.height) // 2))
+    lines = textwrap.wrap(text or "(no prompt)", (width - 2 * _GAP) // _LETTER, max_lines=_LINES, placeholder=" ...")
+    _write(row, (_GAP, CELL + 2 * _GAP), "\n".join(lines))
+    return row
 
 
 def sheet(strips: Sequence[Image.Image], columns: int = 1, titles: Sequence[str] = ()) -> Image.Image:
-    """Draw strips of one size below and beside one another.
+    """Arrange strips in a grid.
 
     Args:
-        strips: of one size.
-        columns: strips in a row, at most.
-        titles: above the pictures of a row, one after another.
+        strips: pictures of one size (see `strip`).
+        columns: maximum number of strips per row.
+        titles: headings above the pictures of the first row, from left to right over all columns.
     """
-    columns, head = max(1, min(columns, len(strips))), _SIZE + 2 * _GAP if titles else 0
+    columns, header = max(1, min(columns, len(strips))), _FONT_SIZE + 2 * _GAP if titles else 0
     width, height = strips[0].size if strips else (2 * CELL, CELL)
-    page = Image.new("RGB", (columns * width, head + max(1, -(-len(strips) // columns)) * height), _PAPER)
-    for place, title in enumerate(titles):
-        column, within = divmod(place, max(1, len(titles) // columns))
-        _write(page, (column * width + _GAP + within * (CELL + _GAP), _GAP), title)
-    for place, each in enumerate(strips):
-        row, column = divmod(place, columns)
-        page.paste(each, (column * width, head + row * height))
+    page = Image.new("RGB", (columns * width, header + max(1, -(-len(strips) // columns)) * height), _PAPER)
+    for index, title in enumerate(titles):
+        column, picture = divmod(index, max(1, len(titles) // columns))
+        _write(page, (column * width + _GAP + picture * (CELL + _GAP), _GAP), title)
+    for index, row_of_pictures in enumerate(strips):
+        row, column = divmod(index, columns)
+        page.paste(row_of_pictures, (column * width, header + row * height))
     return page
 
 
 def _write(page: Image.Image, corner: tuple[int, int], text: str) -> None:
-    ImageDraw.Draw(page).text(corner, text, fill=_INK, font=ImageFont.load_default(_SIZE), spacing=4)
+    ImageDraw.Draw(page).text(corner, text, fill=_INK, font=ImageFont.load_default(_FONT_SIZE), spacing=4)

@@ -1,4 +1,4 @@
-"""What check-palette finds: in palette tables, and in control maps wherever they are kept."""
+"""Findings of check-palette about palette tables and about control maps in any supported layout."""
 
 import re
 from collections.abc import Sequence
@@ -29,18 +29,18 @@ EXPECTED = (
 
 @dataclass(frozen=True)
 class PaletteReport:
-    """What was looked at, what it was taken for, and what was found.
+    """Findings about one target.
 
     Attributes:
-        target: as given; "ade20k" without one.
-        kind: what it was taken for.
-        palette: the palette that maps were compared with, or the table itself.
-        findings: problems, "known" ones too.
-        swatches: the table's classes; empty for maps.
-        pairs: classes of like colours, in the table and between it and other palettes.
-        maps: one report a map; empty for tables.
-        suggestions: colours for new classes, where they were asked for.
-        table: the palette of maps; None for tables.
+        target: the target as passed by the caller; "ade20k" if none was passed.
+        kind: the detected kind of target.
+        palette: name of the examined palette, or of the palette that maps were compared with.
+        findings: all problems, including those of severity "known".
+        swatches: classes of the table; empty for maps.
+        pairs: similar colours within the table and between it and other palettes.
+        maps: one report per readable map; empty for tables.
+        suggestions: colours for new classes; empty unless requested (see `with_suggestions`).
+        map_palette: the palette that maps were compared with; None for tables.
     """
 
     target: str
@@ -51,31 +51,30 @@ class PaletteReport:
     pairs: list[Pair] = field(default_factory=list)
     maps: list["MapReport"] = field(default_factory=list)
     suggestions: list["FreeColor"] = field(default_factory=list)
-    table: Palette | None = None
+    map_palette: Palette | None = None
 
     @property
     def has_findings(self) -> bool:
-        """Whether anything but known quirks was found."""
+        """Whether there is any finding apart from known quirks of the shipped palettes."""
         return problem.fails(self.findings)
 
     @property
     def jpeg_quality(self) -> int | None:
-        """The lowest JPEG quality at which areas of one colour keep their class (see jpeg.lowest_quality)."""
+        """Lowest JPEG quality at which areas of uniform colour keep their class (see `jpeg.lowest_quality`)."""
         known = jpeg.LOWEST.get(self.target)
         return known or (jpeg.lowest_quality([swatch.rgb for swatch in self.swatches]) if self.swatches else None)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the report as plain values."""
-        findings = [found.to_json() for found in self.findings]
+        """Return the report as JSON-compatible values."""
         return {
             "target": self.target,
             "kind": self.kind,
             "palette": self.palette,
             "classes": len(self.swatches),
-            "findings": findings,
+            "findings": [finding.to_json() for finding in self.findings],
             "pairs": [pair.to_json() for pair in self.pairs],
             "jpeg_quality": self.jpeg_quality,
-            "maps": [found.to_json() for found in self.maps],
+            "maps": [map_report.to_json() for map_report in self.maps],
             "suggestions": [{"colour": free.hex, "distance": free.distance} for free in self.suggestions],
         }
 
@@ -85,40 +84,42 @@ def examine(
     min_distance: float = collisions.MIN_DISTANCE,
     progress: Progress = silent,
     against: Sequence[str] = SHIPPED,
-    painted_with: str = "ade20k",
+    palette: str = "ade20k",
 ) -> PaletteReport:
-    """Look at whatever the target is. One map at a time is held in memory.
+    """Examine a palette table or control maps. Maps are read one at a time, so memory stays bounded.
 
     Args:
-        target: None or a shipped palette's name, a table, a control map, a folder of maps, a dataset, a shard
-            (.tar) or an imagefolder.
-        min_distance: RGB L2, 0 to 442; nearer colours of a table are reported.
-        progress: see segkit.progress.
-        against: shipped palettes or tables with whose colours those of a table must not be confused.
-        painted_with: what a map or a folder of maps should be painted with: a shipped palette's name or a table.
+        target: name of a shipped palette, or path of a table, control map, folder of maps, dataset, shard (.tar) or
+            imagefolder. None examines ADE20K.
+        min_distance: RGB L2 distance, 0 to 442. Colours of a table closer than this are reported.
+        progress: see `segkit.progress`.
+        against: names of shipped palettes or paths of tables whose colours must not be confused with the table's.
+        palette: palette that loose maps should use: name of a shipped palette or path of a table. A dataset uses its
+            recorded palette instead.
 
     Raises:
-        PaletteError: the target is none of these, or a palette is none.
+        PaletteError: the target does not exist, or a palette is not valid.
+        MapError: the target contains no control maps, or its metadata or shard is damaged.
         DatasetError: the target is a damaged dataset.
-        UsageError: the distance is out of its range.
+        UsageError: the distance is out of range.
     """
     if not 0 <= min_distance <= 442:
-        raise UsageError(f"--min-distance {min_distance:g}: expected 0 to 442, the distance of black and white.")
+        raise UsageError(f"--min-distance {min_distance:g}: expected 0 to 442 (black to white).")
     if target is None or target in SHIPPED:
         name = target or "ade20k"
-        return _table(name, shipped_folder() / f"{name}.csv", min_distance, against)
-    path = _there(target)
+        return _examine_table(name, shipped_folder() / f"{name}.csv", min_distance, against)
+    path = _require_target(target)
     if path.suffix.lower() in TABLES and not path.is_dir():
-        return _table(target, path, min_distance, against)
-    from segkit.dataset import map_sources  # with numpy, which a table has no need of
+        return _examine_table(target, path, min_distance, against)
+    from segkit.dataset import map_sources  # imports numpy, which tables do not need
     from segkit.reports import map_findings
 
-    kind, sources, table = map_sources.find(path, Palette.load(painted_with), EXPECTED)
-    findings, maps = map_findings.read(sources, table, progress)
-    return PaletteReport(target, kind, table.name, findings, maps=maps, table=table)
+    kind, sources, map_palette = map_sources.find(path, Palette.load(palette), EXPECTED)
+    findings, maps = map_findings.read(sources, map_palette, progress)
+    return PaletteReport(target, kind, map_palette.name, findings, maps=maps, map_palette=map_palette)
 
 
-def _there(target: str) -> Path:
+def _require_target(target: str) -> Path:
     if not target:
         raise PaletteError(f"The target's name is empty. Expected {EXPECTED}.")
     path = Path(target)
@@ -130,12 +131,12 @@ def _there(target: str) -> Path:
     return path
 
 
-def _table(target: str, path: Path, min_distance: float, against: Sequence[str]) -> PaletteReport:
+def _examine_table(target: str, path: Path, min_distance: float, against: Sequence[str]) -> PaletteReport:
     others = [name for name in against if name != target]
-    return _judged(target, "palette", path.stem, tables.read(path), min_distance, others)
+    return _table_report(target, "palette", path.stem, tables.read(path), min_distance, others)
 
 
-def _judged(
+def _table_report(
     target: str,
     kind: Kind,
     name: str,
@@ -143,7 +144,6 @@ def _judged(
     min_distance: float,
     against: Sequence[str],
 ) -> PaletteReport:
-    """Return what a table holds, joined names mended, and all that is wrong with it."""
     swatches = unjoined(table[0])
     clashes = collisions.found(swatches, name, against, min_distance)
     return PaletteReport(target, kind, name, table[1] + clashes.problems, swatches, clashes.pairs)
@@ -152,99 +152,111 @@ def _judged(
 def examine_sheet(
     sheet: "google_sheets.Address", access: "google_sheets.Access", min_distance: float, against: Sequence[str]
 ) -> PaletteReport:
-    """Look at the palette table in a Google Sheet.
+    """Examine the palette table in a Google Sheet. See `examine` for the arguments.
 
     Raises:
         SheetError: the sheet cannot be read.
-        PaletteError: it holds no palette table.
+        PaletteError: the sheet does not contain a palette table.
     """
     from segkit.palette import google_sheets
 
     title, rows = google_sheets.rows(sheet, access)
-    return _judged(sheet.key, "sheet", title, tables.from_rows(rows, title), min_distance, against)
+    return _table_report(sheet.key, "sheet", title, tables.from_rows(rows, title), min_distance, against)
 
 
 def push(report: PaletteReport, sheet: "google_sheets.Address", access: "google_sheets.Access") -> int:
-    """Write what was found in a sheet into it, each finding beside its row; those of the whole table stand first.
+    """Write the findings into a column of the sheet, each beside its row.
+
+    Findings about the table as a whole go beside the first class.
 
     Returns:
-        The number of findings written; known quirks are not.
+        The number of findings written; known quirks are left out.
 
     Raises:
-        SheetError: it cannot be written.
+        SheetError: the sheet cannot be written.
     """
     from segkit.palette import google_sheets
 
     first = min((swatch.line for swatch in report.swatches), default=2)
     lines = {f"{report.palette}: {swatch.name}": swatch.line for swatch in report.swatches}
-    told: dict[int, list[str]] = {}
-    mine = [found for found in report.findings if found.severity != "known"]
-    for found in mine:
-        named = re.fullmatch(r".*, line (\d+)", found.place)
-        line = int(named[1]) if named else lines.get(found.place, first)
-        told.setdefault(line, []).append(f"{found.message} {found.cure}".strip())
-    google_sheets.push(sheet, access, {line: "\n".join(texts) for line, texts in told.items()})
-    return len(mine)
+    cells: dict[int, list[str]] = {}
+    findings = [finding for finding in report.findings if finding.severity != "known"]
+    for finding in findings:
+        numbered = re.fullmatch(r".*, line (\d+)", finding.place)
+        line = int(numbered[1]) if numbered else lines.get(finding.place, first)
+        cells.setdefault(line, []).append(f"{finding.message} {finding.cure}".strip())
+    google_sheets.push(sheet, access, {line: "\n".join(texts) for line, texts in cells.items()})
+    return len(findings)
 
 
 def save(report: PaletteReport, path: Path) -> None:
-    """Write the table that was read as CSV.
+    """Write the examined table as CSV.
 
     Raises:
-        UsageError: the report is of maps, the table has errors, the file is no .csv, or it is there already.
+        UsageError: the report is about maps, the table has errors, or the path does not end in .csv or exists.
     """
     from segkit import storage
     from segkit.palette import extend
 
-    swatches = _swatches(report)
-    free(path, "--save")
-    errors = sum(found.severity == "error" for found in report.findings)
+    swatches = _require_table(report)
+    require_new_file(path, "--save")
+    errors = sum(finding.severity == "error" for finding in report.findings)
     if errors:
-        raise UsageError(f"--save: {report.target} has {errors} errors, so nothing was kept. Mend them first.")
+        raise UsageError(f"--save: {report.target} has {errors} errors, so it was not saved. Fix them first.")
     storage.write(path, extend.encode(Palette(path.stem, tuple(swatches))))
 
 
-def free(path: Path, option: str, ending: str = ".csv") -> None:
-    """Refuse a name for a new file that is taken, or ends in another way.
+def require_new_file(path: Path, option: str, suffix: str = ".csv") -> None:
+    """Check that a file with this name can be created.
+
+    Args:
+        path: the file.
+        option: the command-line option that names it, for messages.
+        suffix: the required suffix.
 
     Raises:
-        UsageError: so.
+        UsageError: the name ends differently, or the file exists.
     """
-    if path.suffix.lower() != ending:
-        raise UsageError(f"{option} {path}: expected a name that ends in {ending}.")
+    if path.suffix.lower() != suffix:
+        raise UsageError(f"{option} {path}: expected a name that ends in {suffix}.")
     if path.exists():
-        raise UsageError(f"{option}: {path} is there already. Name another file, or remove it.")
+        raise UsageError(f"{option}: {path} already exists. Choose another name or remove it.")
 
 
 def with_suggestions(report: PaletteReport, number: int) -> PaletteReport:
-    """Return the report with colours for new classes beside those of its palette; with 0 it stays as it is.
+    """Return the report with a number of colours for new classes; unchanged if the number is 0.
 
     Raises:
-        UsageError: it is of maps.
+        UsageError: the report is about maps.
     """
     if not number:
         return report
     from segkit.palette import extend
 
-    return replace(report, suggestions=extend.suggest(_swatches(report), number))
+    return replace(report, suggestions=extend.suggest(_require_table(report), number))
 
 
 def write_extended(report: PaletteReport, path: Path, names: Sequence[str]) -> None:
-    """Write the palette of a report with new classes, as a table.
+    """Write the examined palette with new classes as CSV.
+
+    Args:
+        report: the report of the palette.
+        path: the new file; its stem becomes the palette's name.
+        names: names of the new classes.
 
     Raises:
-        UsageError: the report is of maps, the file is no .csv, or it is there already.
-        PaletteError: the table has faults, or a name does not do.
+        UsageError: the report is about maps, or the path does not end in .csv or exists.
+        PaletteError: the table has errors, or a name cannot be used.
     """
     from segkit import storage
     from segkit.palette import extend
 
-    free(path, "--extend")
-    table = Palette(report.palette, tuple(_swatches(report)))
-    storage.write(path, extend.encode(extend.extended(table, names, path.stem)))
+    require_new_file(path, "--extend")
+    palette = Palette(report.palette, tuple(_require_table(report)))
+    storage.write(path, extend.encode(extend.extended(palette, names, path.stem)))
 
 
-def _swatches(report: PaletteReport) -> list[Swatch]:
+def _require_table(report: PaletteReport) -> list[Swatch]:
     if report.kind not in ("palette", "sheet"):
-        raise UsageError(f"{report.target} is a {report.kind}. Name a palette table, or none.")
+        raise UsageError(f"{report.target} is a {report.kind}, not a palette table. Name a palette table or omit it.")
     return report.swatches

@@ -1,4 +1,4 @@
-"""What check-palette finds in control maps: the cause of wrong colours, the classes, the cure."""
+"""Findings of check-palette about control maps: the cause of wrong colours, the classes shown, the repair."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -15,18 +15,18 @@ from segkit.progress import Progress
 
 @dataclass(frozen=True)
 class MapReport:
-    """One control map.
+    """Findings about one control map.
 
     Attributes:
-        file: its name in the target.
-        cause: a member of fingerprint.CAUSES.
-        evidence: what tells so.
-        possible: other causes that its pixels do not exclude.
-        off_palette: share of the pixels off the palette, 0 to 1.
-        off_pixels: number of those.
-        classes: share of the pixels by class name, by the map's exact colours.
-        cure: the command that mends it; "" for an exact map.
-        source: where it stands.
+        file: name of the map within the target.
+        cause: a key of `diagnose.CAUSES`; "exact" for a map without fault.
+        evidence: what the diagnosis is based on, in words.
+        possible: other causes that the pixels do not rule out.
+        off_palette: share of pixels whose colour is not in the palette, 0 to 1.
+        off_pixels: number of these pixels.
+        classes: class name to share of all pixels, counting exact colours only, largest first.
+        cure: the command that repairs the map; "" for an exact map.
+        source: where the map is stored; not part of the JSON.
     """
 
     file: str
@@ -40,49 +40,64 @@ class MapReport:
     source: Source
 
     def to_json(self) -> dict[str, Any]:
-        """Return the report as plain values."""
-        return {each.name: getattr(self, each.name) for each in fields(self) if each.name != "source"}
+        """Return the report as JSON-compatible values."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "source"}
 
 
-def read(sources: Sequence[Source], table: Palette, progress: Progress) -> tuple[list[Problem], list[MapReport]]:
-    """Look at maps, one at a time.
+def read(sources: Sequence[Source], palette: Palette, progress: Progress) -> tuple[list[Problem], list[MapReport]]:
+    """Diagnose maps, one at a time.
+
+    Args:
+        sources: the maps.
+        palette: the palette they should use.
+        progress: see `segkit.progress`.
 
     Returns:
-        What is wrong, and a report of each map that opens.
+        One problem per unreadable or inexact map, and one report per readable map.
     """
     findings: list[Problem] = []
     reports = []
     for done, source in enumerate(sources, 1):
-        found = _read_map(source, table)
+        result = _read_map(source, palette)
         progress("maps", done, len(sources))
-        if isinstance(found, Problem):
-            findings.append(found)
+        if isinstance(result, Problem):
+            findings.append(result)
             continue
-        reports.append(found)
-        if found.cause != "exact":
-            off = f"{found.off_pixels:,} pixels ({found.off_palette:.1%}) are off the palette {table.name}"
-            message = f"{found.file}: {off}; {CAUSES[found.cause]} ({found.evidence})."
-            findings.append(Problem("off-palette", "error", found.file, message, found.cure))
+        reports.append(result)
+        if result.cause != "exact":
+            off = f"{result.off_pixels:,} pixels ({result.off_palette:.1%}) are off the palette {palette.name}"
+            message = f"{result.file}: {off}; {CAUSES[result.cause]} ({result.evidence})."
+            findings.append(Problem("off-palette", "error", result.file, message, result.cure))
     return findings, reports
 
 
-def _read_map(source: Source, table: Palette) -> MapReport | Problem:
+def _read_map(source: Source, palette: Palette) -> MapReport | Problem:
     try:
         image = source.read()
     except MapError as error:
-        return Problem("unreadable-map", "error", source.name, f"{source.name} {error}.", "Make the map anew.")
-    found = diagnose.identify(image, table)
-    labels, off = codec.read(image, table)
-    pixels = codec.count(labels)[: len(table)]
-    present = sorted((index for index, number in enumerate(pixels) if number), key=lambda index: -pixels[index])
-    shares = {table[index].name: round(pixels[index] / labels.size, 4) for index in present}
-    share, cure = off / labels.size, _cure(source, found.cause)
-    return MapReport(source.name, found.cause, found.evidence, found.possible, share, off, shares, cure, source)
+        cure = "Create the map again or remove it."
+        return Problem("unreadable-map", "error", source.name, f"{source.name} {error}.", cure)
+    diagnosis = diagnose.identify(image, palette)
+    labels, off = codec.read(image, palette)
+    counts = codec.count(labels)[: len(palette)]
+    present = sorted((index for index, count in enumerate(counts) if count), key=lambda index: -counts[index])
+    shares = {palette[index].name: round(counts[index] / labels.size, 4) for index in present}
+    return MapReport(
+        file=source.name,
+        cause=diagnosis.cause,
+        evidence=diagnosis.evidence,
+        possible=diagnosis.possible,
+        off_palette=off / labels.size,
+        off_pixels=off,
+        classes=shares,
+        cure=_cure(source, diagnosis.cause),
+        source=source,
+    )
 
 
 def _cure(source: Source, cause: str) -> str:
     if cause == "exact":
         return ""
-    if cause in ("unknown", "greyscale"):
-        return "Make the map anew: segkit build-dataset PHOTOS"
+    if cause in ("unknown", "greyscale"):  # the classes cannot be recovered from the pixels
+        return "Create the map again from the photo: segkit build-dataset PHOTOS"
     return source.cure(("--to", "ade20k") if cause == "coco" else ())

@@ -1,4 +1,4 @@
-"""segkit check's rules: each one broken on purpose is found, and a clean dataset breaks none."""
+"""Rules of segkit check: each violation is reported, and a clean dataset has none."""
 
 import json
 import shutil
@@ -21,12 +21,12 @@ from tests.dataset.test_dataset import build, drafted, render, written
 
 Line = dict[str, Any]
 Break = Callable[[Path, list[Line]], object]
-"""Breaks a rule in a dataset: changes files in its folder, or the lines of its manifest."""
+"""Violates a rule by changing files in a dataset's folder or lines of its manifest."""
 
 
 @pytest.fixture(scope="session")
 def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A dataset of six triples with prompts, without fault. Do not change it."""
+    """A valid dataset of six triples with prompts; shared, so tests must not change it."""
     folder = tmp_path_factory.mktemp("clean")
     dataset = build(render(folder / "photos", 6), folder / "out")
     dataset.replace_all([written(triple, "a room with a bed") for triple in dataset.triples()])
@@ -35,12 +35,12 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def copy(clean: Path, tmp_path: Path) -> Path:
-    """A copy of the clean dataset, to be broken."""
+    """A copy of the clean dataset that a test may damage."""
     return Path(shutil.copytree(clean, tmp_path / "copy"))
 
 
 def damage(folder: Path, break_it: Break) -> None:
-    """Break a dataset by hand, as an editor would."""
+    """Damage a dataset with plain file operations, as a text editor would."""
     manifest = folder / "metadata.jsonl"
     lines = [json.loads(line) for line in manifest.read_text().splitlines()]
     break_it(folder, lines)
@@ -48,7 +48,7 @@ def damage(folder: Path, break_it: Break) -> None:
 
 
 def repaint(folder: Path, line: Line, change: Callable[[Image.Image], Image.Image]) -> None:
-    """Save a changed version of a control map."""
+    """Replace a control map by a changed version."""
     path = folder / line["conditioning_image_file_name"]
     with Image.open(path) as control_map:
         control_map.load()
@@ -56,26 +56,26 @@ def repaint(folder: Path, line: Line, change: Callable[[Image.Image], Image.Imag
 
 
 def mostly_unlabelled(control_map: Image.Image) -> Image.Image:
-    """Return the map with only a corner labelled."""
+    """Return the map with only its top rows labelled."""
     labels = np.asarray(control_map).copy()
     labels[8:] = 255
     return codec.paint(labels, Palette.load("ade20k"))
 
 
 def other_label(control_map: Image.Image) -> Image.Image:
-    """Return the map with one pixel whose index is no class."""
+    """Return the map with one pixel whose index is not a class."""
     control_map.putpixel((3, 3), 200)
     return control_map
 
 
 def other_colors(control_map: Image.Image) -> Image.Image:
-    """Return the map with its palette turned round."""
+    """Return the map with its palette reversed."""
     control_map.putpalette((control_map.getpalette() or [])[::-1])
     return control_map
 
 
 def swap_colors(folder: Path, lines: list[Line]) -> None:
-    """Give wall and building each other's colours, in the dataset's own table, its hash included."""
+    """Swap the colours of wall and building in the dataset's recorded palette, hash included."""
     dataset = Dataset.open(folder)
     wall, building, *rest = dataset.info.palette
     swapped = replace(wall, rgb=building.rgb), replace(building, rgb=wall.rgb), *rest
@@ -83,7 +83,7 @@ def swap_colors(folder: Path, lines: list[Line]) -> None:
 
 
 def turned_by_exif(folder: Path, lines: list[Line]) -> None:
-    """Tell readers to turn the first photo."""
+    """Add an EXIF orientation to the first photo."""
     path = folder / lines[0]["file_name"]
     with Image.open(path) as photo:
         exif = photo.getexif()
@@ -92,7 +92,7 @@ def turned_by_exif(folder: Path, lines: list[Line]) -> None:
 
 
 def flagged(name: str) -> Break:
-    """Return what flags the first prompt, as a model's."""
+    """Return a change that flags the first prompt, recorded as a model's."""
     model = {"by": "model", "model": "m", "revision": "1", "human": False, "digest": ""}
     return lambda folder, lines: lines[0].update(problems=[name], prompt=model)
 
@@ -119,15 +119,15 @@ BROKEN: dict[str, list[Break]] = {
     ],
     "size-differs": [
         lambda folder, lines: lines[0].update(width=lines[0]["width"] + 8),
-        lambda folder, lines: repaint(folder, lines[0], lambda found: found.crop((0, 0, 64, 64))),
+        lambda folder, lines: repaint(folder, lines[0], lambda image: image.crop((0, 0, 64, 64))),
     ],
     "map-not-indexed": [
-        lambda folder, lines: repaint(folder, lines[0], lambda found: found.convert("RGB")),
+        lambda folder, lines: repaint(folder, lines[0], lambda image: image.convert("RGB")),
         lambda folder, lines: repaint(folder, lines[0], other_colors),
     ],
     "label-invalid": [
         lambda folder, lines: repaint(folder, lines[0], other_label),
-        lambda folder, lines: repaint(folder, lines[0], lambda found: Image.new("RGB", found.size, (1, 2, 3))),
+        lambda folder, lines: repaint(folder, lines[0], lambda image: Image.new("RGB", image.size, (1, 2, 3))),
     ],
     "classes-differ": [
         lambda folder, lines: lines[0]["classes"].pop(),
@@ -143,7 +143,7 @@ BROKEN: dict[str, list[Break]] = {
     "tokens-differ": [lambda folder, lines: lines[0].update(text="word " * 90, tokens=12)],
     "file-changed": [
         turned_by_exif,
-        lambda folder, lines: repaint(folder, lines[0], lambda found: ImageOps.mirror(found)),
+        lambda folder, lines: repaint(folder, lines[0], lambda image: ImageOps.mirror(image)),
         lambda folder, lines: shutil.copy(folder / lines[0]["file_name"], folder / lines[3]["file_name"]),
     ],
     "palette-differs": [swap_colors],
@@ -165,111 +165,113 @@ WARNINGS |= {"coverage-low", "split-near"}
 
 
 def test_a_clean_dataset_has_no_problem(clean: Path) -> None:
-    """Where nothing is wrong, nothing is found."""
-    found = checks.check(Dataset.open(clean))
+    """A valid dataset yields no problem."""
+    report = checks.check(Dataset.open(clean))
 
-    assert (found.triples, found.problems, found.failed) == (6, [], False)
+    assert (report.triples, report.problems, report.failed) == (6, [], False)
 
 
-def test_every_rule_is_broken_below() -> None:
-    """No rule goes without proof that it finds something."""
+def test_every_rule_has_a_violation() -> None:
+    """Each rule is covered by at least one case of BROKEN."""
     assert set(BROKEN) == set(checks.RULES)
 
 
-@pytest.mark.parametrize(("rule", "break_it"), [(rule, each) for rule, ways in BROKEN.items() for each in ways])
-def test_a_broken_rule_is_found(copy: Path, rule: str, break_it: Break) -> None:
-    """Breaking a rule yields its problem with a message and a cure; errors fail the dataset, warnings do not."""
+@pytest.mark.parametrize(
+    ("rule", "break_it"), [(rule, change) for rule, changes in BROKEN.items() for change in changes]
+)
+def test_a_violation_is_reported(copy: Path, rule: str, break_it: Break) -> None:
+    """A violation yields a problem with message and cure; errors fail the check, warnings do not."""
     damage(copy, break_it)
 
     result = checks.check(Dataset.open(copy))
 
-    found = [problem for problem in result.problems if problem.rule == rule]
-    assert found
+    problems = [problem for problem in result.problems if problem.rule == rule]
+    assert problems
     assert result.failed or rule in WARNINGS
-    assert found[0].severity == ("warning" if rule in WARNINGS else "error")
-    assert found[0].place
-    assert found[0].message.endswith(".")
-    assert found[0].cure
+    assert problems[0].severity == ("warning" if rule in WARNINGS else "error")
+    assert problems[0].place
+    assert problems[0].message.endswith(".")
+    assert problems[0].cure
 
 
 def test_paths_that_leave_the_dataset_are_never_opened(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A manifest from elsewhere cannot make the check read other files."""
+    """A hostile manifest cannot make the check read files outside the dataset."""
     secret = copy.parent / "secret.jpg"
     secret.write_bytes(next((copy / "images").rglob("*.jpg")).read_bytes() + b"secret")
     opened: list[bytes] = []
-    really_open = checks._open
+    original_open = checks._open
 
     def watched(data: bytes) -> Image.Image:
         opened.append(data)
-        return really_open(data)
+        return original_open(data)
 
     monkeypatch.setattr(checks, "_open", watched)
     damage(copy, lambda folder, lines: lines[0].update(file_name="../secret.jpg"))
     damage(copy, lambda folder, lines: lines[1].update(conditioning_image_file_name=str(secret)))
 
-    found = checks.check(Dataset.open(copy))
+    report = checks.check(Dataset.open(copy))
 
-    assert found.counts()["manifest-damaged"] == 2
+    assert report.counts()["manifest-damaged"] == 2
     assert len(opened) == 8
     assert secret.read_bytes() not in opened
 
 
-def test_a_finished_unit_that_is_not_folded_in_is_no_fault(copy: Path) -> None:
-    """After a kill, what parts hold counts instead of the manifest's older lines."""
+def test_parts_override_the_manifest(copy: Path) -> None:
+    """After a kill, the records in unfolded parts are checked instead of the manifest's older lines."""
     dataset = Dataset.open(copy)
     first, second, *_ = dataset.triples()
     dataset.commit([drafted(first, "a chair"), structs.replace(second, text="")])
 
-    found = checks.check(dataset)
+    report = checks.check(dataset)
 
-    assert found.counts() == {"prompt-missing": 1}
-    assert found.triples == 6
+    assert report.counts() == {"prompt-missing": 1}
+    assert report.triples == 6
 
 
-def test_a_build_killed_before_its_first_manifest_is_told_what_to_do(copy: Path) -> None:
-    """A dataset without its manifest is unfinished, and the cure finishes it."""
+def test_a_missing_manifest_is_reported_with_its_cure(copy: Path) -> None:
+    """A dataset without a manifest is unfinished; the cure is to run the build again."""
     (copy / "metadata.jsonl").unlink()
 
-    found = checks.check(Dataset.open(copy))
+    report = checks.check(Dataset.open(copy))
 
-    assert found.problems[0].message == "metadata.jsonl is not there."
-    assert "Run segkit build-dataset again" in found.problems[0].cure
+    assert report.problems[0].message == "metadata.jsonl is missing."
+    assert "Run segkit build-dataset again" in report.problems[0].cure
 
 
 def test_a_long_prompt_by_a_person_is_reported(copy: Path) -> None:
-    """A person's prompt is never cut, so check says that CLIP would."""
+    """A person's prompt is never shortened, so the check reports that CLIP ignores the rest."""
     dataset = Dataset.open(copy)
     first, *rest = dataset.triples()
     dataset.replace_all([structs.replace(first, text="word " * 90, tokens=92, prompt=PERSON), *rest])
 
-    found = checks.check(dataset)
+    report = checks.check(dataset)
 
-    assert found.counts() == {"prompt-too-long": 1}
-    assert "92 tokens, CLIP reads 77" in found.problems[0].message
+    assert report.counts() == {"prompt-too-long": 1}
+    assert "92 tokens, but CLIP reads only 77" in report.problems[0].message
 
 
-def test_prompts_can_be_counted_anew(copy: Path) -> None:
-    """With a tokenizer at hand the recorded numbers do not count."""
-    found = checks.check(Dataset.open(copy), count=lambda text: 100)
+def test_a_tokenizer_overrides_recorded_counts(copy: Path) -> None:
+    """With a tokenizer, prompts are counted again instead of trusting the recorded token counts."""
+    report = checks.check(Dataset.open(copy), count=lambda text: 100)
 
-    assert found.counts() == {"prompt-too-long": 6}
+    assert report.counts() == {"prompt-too-long": 6}
 
 
 def test_the_cure_for_a_lost_photo_works(copy: Path, clean: Path) -> None:
-    """A triple whose line is removed is made again, as it was but for its prompt."""
+    """A triple whose line was removed is rebuilt identically except for its prompt."""
     dataset = Dataset.open(copy)
     lost = next(dataset.triples())
     (copy / lost.file_name).unlink()
     damage(copy, lambda folder, lines: lines.pop(0))
 
-    mended = build(clean.parent / "photos", copy)
+    rebuilt = build(clean.parent / "photos", copy)
 
-    assert [t.key for t in mended.triples()] == [t.key for t in Dataset.open(clean).triples()]
-    assert checks.check(mended).counts() == {"prompt-missing": 1}
+    assert [t.key for t in rebuilt.triples()] == [t.key for t in Dataset.open(clean).triples()]
+    assert checks.check(rebuilt).counts() == {"prompt-missing": 1}
 
 
-def test_hidden_files_are_nobodys_business(copy: Path) -> None:
-    """What readers of a dataset do not see, such as a git folder, is no orphan."""
+def test_hidden_files_are_not_orphans(copy: Path) -> None:
+    """Files that dataset readers ignore, such as a .git folder, are not reported."""
     (copy / ".git").mkdir()
     (copy / ".git" / "HEAD").touch()
     (copy / ".DS_Store").touch()
@@ -277,21 +279,21 @@ def test_hidden_files_are_nobodys_business(copy: Path) -> None:
     assert checks.check(Dataset.open(copy)).problems == []
 
 
-def test_progress_is_told(clean: Path) -> None:
-    """Every triple is counted, up to the total."""
-    told: list[tuple[int, int]] = []
+def test_progress_is_reported(clean: Path) -> None:
+    """Progress is called once per triple, with the total."""
+    calls: list[tuple[int, int]] = []
 
-    checks.check(Dataset.open(clean), progress=lambda stage, done, total, note="": told.append((done, total)))
+    checks.check(Dataset.open(clean), progress=lambda stage, done, total, note="": calls.append((done, total)))
 
-    assert told == [(number, 6) for number in range(1, 7)]
+    assert calls == [(number, 6) for number in range(1, 7)]
 
 
-def test_names_of_recorded_classes_must_be_the_maps(copy: Path) -> None:
-    """A class in the record that the map does not show is named."""
+def test_a_recorded_class_must_be_in_the_map(copy: Path) -> None:
+    """A recorded class that the map does not contain is named in the message."""
     dataset = Dataset.open(copy)
     first, *rest = dataset.triples()
     dataset.replace_all([structs.replace(first, classes=(*first.classes, ClassShare("flag", 0.1, 0.5))), *rest])
 
-    found = checks.check(dataset)
+    report = checks.check(dataset)
 
-    assert [problem.message.partition(": ")[2] for problem in found.problems] == ["map and record disagree on: flag."]
+    assert [problem.message.partition(": ")[2] for problem in report.problems] == ["map and record disagree on: flag."]

@@ -1,4 +1,4 @@
-"""Maps wherever they are kept: WebDataset shards and HF imagefolders, through check-palette."""
+"""Maps in WebDataset shards and HF imagefolders, examined through check-palette."""
 
 import io
 import json
@@ -17,7 +17,7 @@ from tests.conftest import Segkit
 
 
 def picture(color: tuple[int, int, int], picture_format: str = "PNG") -> bytes:
-    """Return a picture of one colour and a stripe of ADE's sky."""
+    """Return an encoded picture of one colour with a stripe of ADE20K's sky."""
     image = Image.new("RGB", (32, 32), color)
     image.paste(Palette.load("ade20k").find("sky").rgb, (0, 0, 32, 8))
     buffer = io.BytesIO()
@@ -29,7 +29,7 @@ WALL, BLUE = (120, 120, 120), (3, 5, 7)
 
 
 def shard(path: Path, members: dict[str, bytes]) -> Path:
-    """Write members into a tar."""
+    """Write a tar file with these members."""
     with tarfile.open(path, "w") as file:
         for name, data in members.items():
             info = tarfile.TarInfo(name)
@@ -38,33 +38,38 @@ def shard(path: Path, members: dict[str, bytes]) -> Path:
     return path
 
 
-@pytest.mark.parametrize("ending", ["hint.png", "seg.png", "png", "control.png", "conditioning_image.png", "mask.webp"])
-def test_a_shards_maps_are_found_by_their_endings(tmp_path: Path, ending: str) -> None:
-    """Photos and texts beside a map are not taken for maps, whatever the map's ending."""
-    lossless = picture(WALL, "PNG" if ending.endswith("png") else "WEBP")
-    members = {"a/0.jpg": picture(BLUE, "JPEG"), f"a/0.{ending}": lossless, "a/0.txt": b"a room", "a/0.json": b"{}"}
-    found = findings.examine(str(shard(tmp_path / "000.tar", members)))
+@pytest.mark.parametrize(
+    "extension", ["hint.png", "seg.png", "png", "control.png", "conditioning_image.png", "mask.webp"]
+)
+def test_a_shards_maps_are_found_by_extension(tmp_path: Path, extension: str) -> None:
+    """A sample's photo, text and JSON members are not mistaken for its map."""
+    lossless = picture(WALL, "PNG" if extension.endswith("png") else "WEBP")
+    members = {"a/0.jpg": picture(BLUE, "JPEG"), f"a/0.{extension}": lossless, "a/0.txt": b"a room", "a/0.json": b"{}"}
+    report = findings.examine(str(shard(tmp_path / "000.tar", members)))
 
-    assert found.kind == "shard"
-    assert [each.file for each in found.maps] == [f"a/0.{ending}"]
+    assert report.kind == "shard"
+    assert [found.file for found in report.maps] == [f"a/0.{extension}"]
 
 
-def test_the_maps_of_a_shard_are_judged_where_they_lie(tmp_path: Path, segkit: Segkit) -> None:
-    """An exact map is clean, a foreign one told with a cure; nothing is unpacked."""
+def test_a_shards_maps_are_examined_in_place(tmp_path: Path, segkit: Segkit) -> None:
+    """An exact map has no finding, a foreign one is reported, and nothing is unpacked."""
     file = shard(tmp_path / "000.tar", {"0.hint.png": picture(WALL), "1.hint.png": picture(BLUE)})
 
     result = segkit("check-palette", file, "--json")
 
-    found = json.loads(result.out)
-    assert (result.code, found["kind"]) == (1, "shard")
-    assert [(each["file"], each["off_palette"]) for each in found["maps"]] == [("0.hint.png", 0), ("1.hint.png", 0.75)]
+    report = json.loads(result.out)
+    assert (result.code, report["kind"]) == (1, "shard")
+    assert [(found["file"], found["off_palette"]) for found in report["maps"]] == [
+        ("0.hint.png", 0),
+        ("1.hint.png", 0.75),
+    ]
     assert [path.name for path in tmp_path.iterdir()] == ["000.tar"]
 
 
-def test_the_cure_for_a_map_in_a_shard_works_as_it_is_typed(
+def test_the_cure_for_a_map_in_a_shard_works_verbatim(
     tmp_path: Path, segkit: Segkit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The map is taken out of the shard and mended by the command that the finding tells."""
+    """The command in the finding unpacks the map and repairs it."""
     image = Image.open(io.BytesIO(picture(WALL))).convert("RGB")
     buffer = io.BytesIO()
     Image.merge("RGB", image.split()[::-1]).save(buffer, "PNG")
@@ -75,46 +80,46 @@ def test_the_cure_for_a_map_in_a_shard_works_as_it_is_typed(
     unpack, snap_files = json.loads(out)["maps"][0]["cure"].split(" && ")
     subprocess.run(["bash", "-c", unpack], check=True)
 
-    assert snap_files == "segkit snap './-x 1.seg.png' -o 'mended/-x 1.seg.png'"
-    assert segkit("snap", "./-x 1.seg.png", "-o", "mended/-x 1.seg.png").code == 0
-    assert segkit("check-palette", "mended/-x 1.seg.png").code == 0
+    assert snap_files == "segkit snap './-x 1.seg.png' -o 'repaired/-x 1.seg.png'"
+    assert segkit("snap", "./-x 1.seg.png", "-o", "repaired/-x 1.seg.png").code == 0
+    assert segkit("check-palette", "repaired/-x 1.seg.png").code == 0
 
 
 @pytest.mark.parametrize("name", ["../evil.seg.png", "/etc/evil.seg.png", "a/../../b.seg.png", "a\nb.seg.png"])
-def test_a_member_that_would_leave_the_folder_is_refused(tmp_path: Path, name: str) -> None:
-    """A name that would lead elsewhere once unpacked makes the shard unusable."""
+def test_a_member_outside_the_folder_is_refused(tmp_path: Path, name: str) -> None:
+    """A member name that would be unpacked elsewhere or is not printable makes the shard unusable."""
     with pytest.raises(MapError, match="unsafe"):
         findings.examine(str(shard(tmp_path / "0.tar", {name: picture(WALL)})))
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("damage", "message"),
     [
-        (lambda data: data[: len(data) // 2 - 3000], "no whole tar"),
-        (lambda data: b"\x1f\x8b" + data[2:], "no whole tar"),
-        (lambda data: b"", "no whole tar"),
-        (lambda data: bytes(10240), "holds no control maps"),
+        (lambda data: data[: len(data) // 2 - 3000], "is not a complete uncompressed tar"),
+        (lambda data: b"\x1f\x8b" + data[2:], "is not a complete uncompressed tar"),
+        (lambda data: b"", "is not a complete uncompressed tar"),
+        (lambda data: bytes(10240), "contains no control maps"),
     ],
 )
-def test_a_shard_that_is_cut_or_foreign_is_told(tmp_path: Path, spoil: Callable[[bytes], bytes], told: str) -> None:
-    """A tar that ends inside a member, is compressed, or holds nothing is one line and exit code 2."""
+def test_a_damaged_shard_is_refused(tmp_path: Path, damage: Callable[[bytes], bytes], message: str) -> None:
+    """A tar that is truncated, compressed or empty raises a MapError."""
     file = shard(tmp_path / "0.tar", {f"{i}.seg.png": bytes(9000) for i in range(4)})
-    file.write_bytes(spoil(file.read_bytes()))
-    with pytest.raises(MapError, match=told):
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(MapError, match=message):
         findings.examine(str(file))
 
 
-def test_a_shard_without_maps_tells_its_endings(tmp_path: Path) -> None:
-    """Photos and texts alone are no maps."""
+def test_a_shard_without_maps_lists_its_extensions(tmp_path: Path) -> None:
+    """The error about a shard with only photos and texts names what it contains."""
     file = shard(tmp_path / "0.tar", {"0.jpg": picture(WALL, "JPEG"), "0.txt": b"a room"})
-    with pytest.raises(MapError, match=r"end in jpg, txt; expected"):
+    with pytest.raises(MapError, match=r"have the extensions jpg, txt\. Expected"):
         findings.examine(str(file))
 
 
 @pytest.mark.parametrize("style", ["jsonl", "csv"])
 @pytest.mark.parametrize("split", ["", "train/"])
 def test_an_imagefolder_is_read_by_its_metadata(tmp_path: Path, style: str, split: str) -> None:
-    """Only the pictures of the conditioning column are maps; photos beside them are not."""
+    """Only files named by the conditioning column are maps; photos are not."""
     folder = tmp_path / split
     (folder / "seg").mkdir(parents=True)
     (folder / "0.jpg").write_bytes(picture(BLUE, "JPEG"))
@@ -123,37 +128,37 @@ def test_an_imagefolder_is_read_by_its_metadata(tmp_path: Path, style: str, spli
     lines = {"jsonl": json.dumps(row) + "\n\n", "csv": ",".join(row) + '\n0.jpg,seg/0.png,"a room, wide"\n'}
     (folder / f"metadata.{style}").write_text(lines[style])
 
-    found = findings.examine(str(tmp_path))
+    report = findings.examine(str(tmp_path))
 
-    assert (found.kind, found.findings) == ("imagefolder", [])
-    assert [each.file for each in found.maps] == [f"{split}seg/0.png"]
+    assert (report.kind, report.findings) == ("imagefolder", [])
+    assert [found.file for found in report.maps] == [f"{split}seg/0.png"]
 
 
-def test_a_map_that_an_imagefolder_lacks_is_a_finding(tmp_path: Path) -> None:
-    """The metadata names it, the folder does not have it."""
+def test_a_missing_map_of_an_imagefolder_is_a_finding(tmp_path: Path) -> None:
+    """A map that the metadata names but the folder lacks is reported."""
     (tmp_path / "metadata.jsonl").write_text('{"file_name": "0.jpg", "mask_file_name": "0.png"}\n')
-    found = findings.examine(str(tmp_path))
-    assert [problem.message for problem in found.findings] == ["0.png is not there."]
+    report = findings.examine(str(tmp_path))
+    assert [problem.message for problem in report.findings] == ["0.png is not there."]
 
 
 @pytest.mark.parametrize("name", ['"../0.png"', '"/etc/0.png"', '"C:\\\\0.png"', "7", "null", '""', '"a\\u0000"'])
-def test_metadata_that_leads_out_of_its_folder_is_refused(tmp_path: Path, name: str) -> None:
-    """No file outside the folder is opened, and the line is named."""
+def test_metadata_paths_outside_the_folder_are_refused(tmp_path: Path, name: str) -> None:
+    """A path outside the folder, or one that is not a path, raises an error that names the line."""
     (tmp_path / "metadata.jsonl").write_text('{"file_name": "0.jpg", "mask_file_name": ' + name + "}\n")
-    with pytest.raises(MapError, match=r"metadata\.jsonl, line 1: .* is no name of a file"):
+    with pytest.raises(MapError, match=r"metadata\.jsonl, line 1: .* does not name a file in this folder"):
         findings.examine(str(tmp_path))
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", "[" * 100_000, "\xff"])
-def test_metadata_that_is_no_list_is_told(tmp_path: Path, text: str) -> None:
-    """Broken JSON, another shape, another encoding: one line."""
+def test_malformed_metadata_is_refused(tmp_path: Path, text: str) -> None:
+    """Broken JSON, rows that are not objects, deep nesting and invalid UTF-8 raise a MapError."""
     (tmp_path / "metadata.jsonl").write_bytes(text.encode("latin-1"))
     with pytest.raises(MapError, match=r"metadata\.jsonl: cannot be read"):
         findings.examine(str(tmp_path))
 
 
-def test_a_folder_whose_metadata_knows_no_maps_is_a_folder(tmp_path: Path) -> None:
-    """An imagefolder of pictures alone is looked at as any folder of pictures."""
+def test_metadata_without_maps_makes_a_plain_folder(tmp_path: Path) -> None:
+    """An imagefolder without a conditioning column is examined as a folder of maps."""
     (tmp_path / "metadata.jsonl").write_text('{"file_name": "0.png", "text": "a map"}\n')
     (tmp_path / "0.png").write_bytes(picture(WALL))
     assert findings.examine(str(tmp_path)).kind == "folder"

@@ -1,4 +1,4 @@
-"""prompts: put together, counted, cut at a clause, flagged."""
+"""Prompts: composed, counted, shortened at clause boundaries, flagged."""
 
 import string
 
@@ -24,13 +24,13 @@ ORDINARY = [
 
 
 def shares(*pairs: tuple[str, float]) -> list[ClassShare]:
-    """Make class shares of names and shares."""
+    """Return class shares from (name, share) pairs."""
     return [ClassShare(name, share, 1.0) for name, share in pairs]
 
 
 @given(text=TEXTS, budget=st.integers(2, 77))
 def test_shortened_prompts_fit(text: str, budget: int) -> None:
-    """Whatever the text, the result is within the budget and the text's own beginning."""
+    """For any text, the result is within the budget and a prefix of the text."""
     short = prompts.shorten(text, prompts.estimate, budget)
 
     assert prompts.estimate(short) <= budget
@@ -38,8 +38,8 @@ def test_shortened_prompts_fit(text: str, budget: int) -> None:
 
 
 @given(text=TEXTS)
-def test_prompts_within_the_budget_stay(text: str) -> None:
-    """What fits is not touched."""
+def test_prompts_within_the_budget_are_unchanged(text: str) -> None:
+    """A prompt that fits is returned as it is."""
     budget = prompts.estimate(text)
 
     assert prompts.shorten(text, prompts.estimate, budget) == text
@@ -56,7 +56,7 @@ def test_prompts_within_the_budget_stay(text: str) -> None:
     ],
 )
 def test_cuts_fall_at_clauses(budget: int, expected: str) -> None:
-    """The cut is at a comma or before a joining word; between words only where no clause is short enough."""
+    """Prompts are cut at a comma or before a conjunction; between words only if no clause fits."""
     text = "a red room with a table, a chair and a lamp near a window"
 
     short = prompts.shorten(text, lambda words: len(words.replace(",", "").split()) + 1, budget)
@@ -64,14 +64,14 @@ def test_cuts_fall_at_clauses(budget: int, expected: str) -> None:
     assert short == expected
 
 
-def test_punctuation_alone_is_no_prompt() -> None:
-    """A beginning of nothing but commas is not what a cut leaves."""
+def test_a_cut_leaves_more_than_punctuation() -> None:
+    """A prefix that consists only of commas is not accepted as a cut."""
     assert prompts.shorten(", , " + "x" * 400, prompts.estimate, 10).strip(" ,") != ""
 
 
 @pytest.mark.parametrize("caption", ORDINARY)
 def test_ordinary_captions_are_not_flagged(caption: str) -> None:
-    """Captions as people write them raise no false alarm."""
+    """Natural captions raise no false alarm."""
     assert prompts.flags(caption) == ()
 
 
@@ -87,14 +87,14 @@ def test_ordinary_captions_are_not_flagged(caption: str) -> None:
     ],
 )
 def test_bad_captions_are_flagged(caption: str, flag: str) -> None:
-    """Repetition and silence are named."""
+    """Repetitive and empty captions get their flag."""
     assert prompts.flags(caption) == (flag,)
 
 
 @pytest.mark.parametrize("template", ["{captoin}", "{}", "{caption} {0}", "{caption", "caption}", "{{caption}}"])
 def test_unknown_placeholders_are_refused(template: str) -> None:
-    """A template with anything but {caption} and {classes} is refused before any photo is captioned."""
-    with pytest.raises(UsageError, match=r"--template: .*Expected \{caption\} and \{classes\}"):
+    """A template with unknown placeholders or unmatched braces is refused at construction."""
+    with pytest.raises(UsageError, match=r"--template: .*Expected \{caption\} or \{classes\}"):
         Style(template=template)
 
 
@@ -109,49 +109,49 @@ def test_unknown_placeholders_are_refused(template: str) -> None:
     ],
 )
 def test_prompts_are_composed(style: Style, expected: str) -> None:
-    """Prefix, template and suffix join; classes below 5 % are left out; the caption's own full stop goes."""
+    """Prefix, template and suffix are joined, classes below 5 % left out and the caption's full stop dropped."""
     classes = shares(("wall", 0.6), ("bed", 0.3), ("lamp", 0.04))
 
     assert prompts.compose("a room.", classes, style) == expected
 
 
 def test_empty_parts_leave_no_stray_commas() -> None:
-    """A silent captioner or a map without larger classes leaves no comma behind."""
+    """An empty caption or a map without large classes leaves no comma behind."""
     style = Style(prefix="indoors,", template="{caption}, {classes}", suffix=", sharp")
 
     assert prompts.compose("", [], style) == "indoors, sharp"
 
 
-def test_captions_with_braces_are_taken_literally() -> None:
-    """What a caption says is never a placeholder."""
+def test_braces_in_captions_are_literal() -> None:
+    """A caption's text is never treated as a placeholder."""
     assert prompts.compose("a sign {classes}", shares(("wall", 0.9)), Style()) == "a sign {classes}"
 
 
 def test_long_drafts_are_cut_and_flagged() -> None:
-    """A draft over 77 tokens is cut, counted again and says so; together with the caption's own flags."""
+    """A draft over 77 tokens is shortened, counted again and flagged in addition to the caption's flags."""
     caption = "a room with a room with a lamp, " * 12
 
-    text, count, found = prompts.draft(caption, [], Style(), prompts.estimate)
+    text, count, flags = prompts.draft(caption, [], Style(), prompts.estimate)
 
     assert count == prompts.estimate(text) <= prompts.BUDGET
-    assert found == ("prompt-repeats", "prompt-cut")
+    assert flags == ("prompt-repeats", "prompt-cut")
 
 
-def test_nothing_drafted_counts_nothing() -> None:
-    """An empty prompt has no tokens and is flagged."""
+def test_an_empty_draft_has_no_tokens() -> None:
+    """An empty prompt counts 0 tokens and is flagged."""
     assert prompts.draft("", [], Style(), prompts.estimate) == ("", 0, ("prompt-empty",))
 
 
 def test_every_flag_is_explained() -> None:
-    """Flags that drafts carry are members of FLAGS."""
+    """Drafts can carry each key of FLAGS and no other flag."""
     drafts = ["", "the the the", "a long story, " * 60]
-    found = {flag for caption in drafts for flag in prompts.draft(caption, [], Style(), prompts.estimate)[2]}
+    flags = {flag for caption in drafts for flag in prompts.draft(caption, [], Style(), prompts.estimate)[2]}
 
-    assert found == set(prompts.FLAGS)
+    assert flags == set(prompts.FLAGS)
 
 
 def test_a_long_caption_is_cut_before_prefix_and_suffix() -> None:
-    """What the user asks for around the caption stays; it is the caption that gives way."""
+    """Prefix, suffix and class names survive; the caption is shortened to make room."""
     style = Style(prefix="photo of", suffix=", 35mm photograph", template="{caption}, {classes}")
     caption = "a room with a wide window, " * 12
 

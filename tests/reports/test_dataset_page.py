@@ -1,4 +1,4 @@
-"""The report page: self-contained, harmless whatever the prompts say, and the same for the same dataset."""
+"""The dataset page: self-contained, safe for any prompt, and reproducible."""
 
 import json
 import re
@@ -14,13 +14,13 @@ from tests.conftest import Segkit
 
 @pytest.fixture
 def dataset(segkit: Segkit, six_photos: Path, build_options: list[str], tmp_path: Path) -> Path:
-    """A small dataset."""
+    """A dataset of six triples."""
     assert segkit("build-dataset", six_photos, "-o", tmp_path / "out", *build_options).code == 0
     return tmp_path / "out"
 
 
 class Tags(HTMLParser):
-    """Collects the tags and addresses of a page."""
+    """Collects the elements and addresses of a page."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -28,13 +28,13 @@ class Tags(HTMLParser):
         self.addresses: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Take one tag in."""
+        """Record one element."""
         self.tags.append(tag)
         self.addresses += [value or "" for name, value in attrs if name in ("src", "href")]
 
 
-def test_the_page_needs_nothing_from_elsewhere(dataset: Path) -> None:
-    """Every picture stands in the page itself: three for each of the six triples; no script, no link."""
+def test_the_page_is_self_contained(dataset: Path) -> None:
+    """All three pictures of each of the six triples are embedded; there is no script and no link."""
     page = Tags()
     page.feed((dataset / ".segkit" / "report.html").read_text())
 
@@ -44,20 +44,22 @@ def test_the_page_needs_nothing_from_elsewhere(dataset: Path) -> None:
 
 
 def test_a_prompt_with_markup_is_shown_as_text(segkit: Segkit, dataset: Path) -> None:
-    """A prompt that holds a script tag adds no tag to the page."""
+    """HTML and template syntax in a prompt appear literally and add no element to the page."""
     key = json.loads((dataset / "metadata.jsonl").read_text().splitlines()[0])["key"]
 
-    segkit("caption", dataset, "--edit", key, "<script>alert(1)</script><img src=x onerror=alert(2)>")
+    segkit("caption", dataset, "--edit", key, "<script>alert(1)</script><img src=x onerror=alert(2)>{{ 7 * 7 }}")
 
     text = (dataset / ".segkit" / "report.html").read_text()
     page = Tags()
     page.feed(text)
     assert "script" not in page.tags
+    assert len(page.addresses) == 18
     assert "&lt;script&gt;alert(1)" in text
+    assert "{{ 7 * 7 }}" in text
 
 
 def test_the_page_is_reproducible(dataset: Path) -> None:
-    """Writing it again gives the same bytes."""
+    """Writing the page again gives the same bytes."""
     before = (dataset / ".segkit" / "report.html").read_bytes()
 
     dataset_page.write(Dataset.open(dataset))
@@ -66,7 +68,7 @@ def test_the_page_is_reproducible(dataset: Path) -> None:
 
 
 def test_a_missing_picture_does_not_break_the_page(dataset: Path) -> None:
-    """A triple whose photo is gone is named on the sheet, the others are shown."""
+    """A triple whose photo is missing is listed with the error; the others are shown."""
     next((dataset / "images").rglob("*.jpg")).unlink()
 
     page = dataset_page.write(Dataset.open(dataset)).read_text()

@@ -1,4 +1,4 @@
-"""What check-palette finds, as values: in tables, maps, folders and datasets."""
+"""Findings of check-palette as values, for tables, maps, folders and datasets."""
 
 import os
 from pathlib import Path
@@ -20,7 +20,7 @@ ADE = Palette.load("ade20k")
 
 
 def write_map(path: Path, *classes: str, off: int = 0) -> Path:
-    """Write a map of 10x10 pixels in bands of equal height, RGB if some pixels are to lie off the palette."""
+    """Write a 10x10 map of equal bands; with off > 0, as RGB with that many off-palette pixels."""
     path.parent.mkdir(parents=True, exist_ok=True)
     labels = np.repeat(np.array([ADE.find(name).index for name in classes], np.uint8), 10 // len(classes) * 10)
     image = codec.paint(labels.reshape(10, 10), ADE)
@@ -31,72 +31,72 @@ def write_map(path: Path, *classes: str, off: int = 0) -> Path:
     return path
 
 
-def test_a_map_is_told_with_its_classes_by_share(tmp_path: Path) -> None:
-    """An exact map has no finding, and its classes are named with their shares, largest first."""
+def test_a_maps_classes_are_reported_by_share(tmp_path: Path) -> None:
+    """An exact map has no finding; its classes are listed with their shares, largest first."""
     labels = np.full((10, 10), ADE.find("sky").index, np.uint8)
     labels[:2], labels[2:5] = ADE.find("sea").index, UNLABELLED
     codec.paint(labels, ADE).save(tmp_path / "a.png")
 
-    found = findings.examine(str(tmp_path / "a.png"))
+    report = findings.examine(str(tmp_path / "a.png"))
 
-    assert (found.kind, found.findings, found.has_findings) == ("map", [], False)
-    assert [(m.file, m.off_pixels) for m in found.maps] == [("a.png", 0)]
-    assert list(found.maps[0].classes.items()) == [("sky", 0.5), ("sea", 0.2)]
+    assert (report.kind, report.findings, report.has_findings) == ("map", [], False)
+    assert [(m.file, m.off_pixels) for m in report.maps] == [("a.png", 0)]
+    assert list(report.maps[0].classes.items()) == [("sky", 0.5), ("sea", 0.2)]
 
 
-def test_a_folder_is_counted_map_by_map(tmp_path: Path) -> None:
-    """Maps in folders below are found, hidden ones are not, and each map off the palette is a finding of its own."""
+def test_every_map_of_a_folder_is_examined(tmp_path: Path) -> None:
+    """Maps in subfolders are examined, hidden ones ignored, and each off-palette map is one finding."""
     write_map(tmp_path / "a.png", "wall", "sky")
     write_map(tmp_path / "b" / "c.PNG", "wall", "sky", off=3)
     write_map(tmp_path / "d.png", "sea", off=10)
     write_map(tmp_path / ".hidden" / "e.png", "sea", off=1)
 
-    found = findings.examine(str(tmp_path))
+    report = findings.examine(str(tmp_path))
 
-    assert found.kind == "folder"
-    assert {m.file: m.off_palette for m in found.maps} == {"a.png": 0, "b/c.PNG": 0.03, "d.png": 0.1}
-    assert {problem.place: problem.rule for problem in found.findings} == dict.fromkeys(
+    assert report.kind == "folder"
+    assert {m.file: m.off_palette for m in report.maps} == {"a.png": 0, "b/c.PNG": 0.03, "d.png": 0.1}
+    assert {problem.place: problem.rule for problem in report.findings} == dict.fromkeys(
         ["b/c.PNG", "d.png"], "off-palette"
     )
-    assert "3 pixels (3.0%) are off the palette ade20k" in found.findings[0].message
+    assert "3 pixels (3.0%) are off the palette ade20k" in report.findings[0].message
 
 
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [("empty.png", b"", "does not open"), ("text.png", b"hello", "does not open"), ("cut.png", None, "does not open")],
 )
-def test_a_map_that_does_not_open_is_a_finding(tmp_path: Path, name: str, content: bytes | None, reason: str) -> None:
-    """An empty, foreign or truncated file is told by name, and the other maps are still read."""
+def test_an_unreadable_map_is_a_finding(tmp_path: Path, name: str, content: bytes | None, reason: str) -> None:
+    """An empty, foreign or truncated file is reported by name, and the other maps are still examined."""
     whole = write_map(tmp_path / "whole.png", "wall").read_bytes()
     (tmp_path / name).write_bytes(whole[:-40] if content is None else content)
 
-    found = findings.examine(str(tmp_path))
+    report = findings.examine(str(tmp_path))
 
-    assert [m.file for m in found.maps] == ["whole.png"]
-    assert [(problem.rule, problem.place) for problem in found.findings] == [("unreadable-map", name)]
-    assert reason in found.findings[0].message
+    assert [m.file for m in report.maps] == ["whole.png"]
+    assert [(problem.rule, problem.place) for problem in report.findings] == [("unreadable-map", name)]
+    assert reason in report.findings[0].message
 
 
-def test_what_is_called_like_a_map_and_is_no_file_is_told(tmp_path: Path) -> None:
-    """A named pipe called like a map is a finding; it is not opened, which would block for ever."""
+def test_a_pipe_named_like_a_map_is_a_finding(tmp_path: Path) -> None:
+    """A named pipe is reported without being opened, which would block forever."""
     write_map(tmp_path / "whole.png", "wall")
     os.mkfifo(tmp_path / "pipe.png")
 
-    found = findings.examine(str(tmp_path))
+    report = findings.examine(str(tmp_path))
 
-    assert [problem.message for problem in found.findings] == ["pipe.png is no file."]
+    assert [problem.message for problem in report.findings] == ["pipe.png is no file."]
 
 
 def triple(key: str) -> Triple:
-    """Return a triple of this key."""
+    """Return a triple with this key."""
     return Triple(
         photo_name(key, ".jpg"), map_name(key), "a room", key, f"{key}.jpg", key * 4, "0" * 16, 10, 10,
         Geometry(10, 10, 1, (), 10, 10, 0, 0), (), 4, PERSON, "train", key, "open", (),
     )  # fmt: skip
 
 
-def test_a_dataset_is_compared_with_its_own_palette(tmp_path: Path) -> None:
-    """The maps of a dataset's triples are read with the palette that it records; a missing one is a finding."""
+def test_a_dataset_is_compared_with_its_recorded_palette(tmp_path: Path) -> None:
+    """Maps of a dataset are read with its recorded palette; a missing map is a finding."""
     coco = Palette.load("coco_panoptic")
     dataset = Dataset.create(tmp_path / "rooms", Info(coco, {"segmenter": {"name": "m", "revision": "1"}}, {}))
     with dataset.writing():
@@ -105,21 +105,21 @@ def test_a_dataset_is_compared_with_its_own_palette(tmp_path: Path) -> None:
     path.parent.mkdir(parents=True)
     codec.paint(np.full((4, 4), coco.find("cat").index, np.uint8), coco).save(path)
 
-    found = findings.examine(str(tmp_path / "rooms"))
+    report = findings.examine(str(tmp_path / "rooms"))
 
-    assert (found.kind, found.palette) == ("dataset", "coco_panoptic")
-    assert [(m.off_pixels, m.classes) for m in found.maps] == [(0, {"cat": 1.0})]
-    assert [problem.message for problem in found.findings] == [f"{map_name('b' * 16)} is not there."]
+    assert (report.kind, report.palette) == ("dataset", "coco_panoptic")
+    assert [(m.off_pixels, m.classes) for m in report.maps] == [(0, {"cat": 1.0})]
+    assert [problem.message for problem in report.findings] == [f"{map_name('b' * 16)} is not there."]
 
 
-def test_a_changed_copy_of_a_published_table_is_compared_with_it(tmp_path: Path) -> None:
-    """A table that is called ade20k.csv but holds other classes is no exception."""
+def test_a_changed_copy_of_a_published_palette_is_compared_with_it(tmp_path: Path) -> None:
+    """A file named ade20k.csv with other classes is compared with ADE20K like any table."""
     path = tmp_path / "ade20k.csv"
     path.write_text("name,r,g,b\nrobot,120,120,121\n")
 
-    found = findings.examine(str(path))
+    report = findings.examine(str(path))
 
-    assert [problem.message for problem in found.findings] == [
+    assert [problem.message for problem in report.findings] == [
         "robot (0) and wall (0) of ade20k are 1.00 apart "
         "(#787879, #787878; L∞ 1, CIEDE2000 0.62; safe for a drift below 0.50)."
     ]
@@ -127,14 +127,16 @@ def test_a_changed_copy_of_a_published_table_is_compared_with_it(tmp_path: Path)
 
 @pytest.mark.parametrize("distance", [-1.0, 443.0, float("nan"), float("inf")])
 def test_a_distance_out_of_range_is_refused(distance: float) -> None:
-    """No distance below 0 or beyond that of black and white is taken."""
+    """The distance must lie between 0 and that of black and white."""
     with pytest.raises(UsageError, match="expected 0 to 442"):
         findings.examine(None, distance)
 
 
 @pytest.mark.parametrize("name", ["", "nothing", "nothing.png", "text.md", "no ending", "folder", "pipe.png", "broken"])
-def test_other_targets_are_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """What is neither table, map, folder of maps nor dataset is refused, with what was found."""
+def test_unsupported_targets_are_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The error for an unsupported target names the target and fits on one line."""
     monkeypatch.chdir(tmp_path)
     Path("text.md").write_text("hello")
     Path("no ending").write_text("hello")
@@ -149,35 +151,35 @@ def test_other_targets_are_refused_in_one_line(tmp_path: Path, monkeypatch: pyte
     assert "\n" not in str(raised.value)
 
 
-def test_a_file_of_another_kind_is_told_all_that_a_target_may_be(tmp_path: Path) -> None:
-    """Tables too, not maps alone."""
+def test_the_error_lists_every_kind_of_target(tmp_path: Path) -> None:
+    """The error for an unsupported file lists tables as well as maps."""
     (tmp_path / "notes.txt").write_text("hello")
 
     with pytest.raises(MapError, match=r"no picture by its name\. Expected a palette table .* or an imagefolder"):
         findings.examine(str(tmp_path / "notes.txt"))
 
 
-def test_a_folder_called_like_a_table_is_a_folder(tmp_path: Path) -> None:
-    """A folder called x.csv is looked into for maps."""
+def test_a_folder_named_like_a_table_is_a_folder(tmp_path: Path) -> None:
+    """A folder named x.csv is searched for maps."""
     (tmp_path / "x.csv").mkdir()
 
     with pytest.raises(MapError, match=r"x\.csv holds no control maps"):
         findings.examine(str(tmp_path / "x.csv"))
 
 
-def test_progress_is_told_map_by_map(tmp_path: Path) -> None:
-    """Progress hears of each map with the total."""
+def test_progress_is_reported_per_map(tmp_path: Path) -> None:
+    """Progress is called once per map, with the total."""
     for name in "ab":
         write_map(tmp_path / f"{name}.png", "wall")
-    heard = []
+    calls = []
 
-    findings.examine(str(tmp_path), progress=lambda stage, done, total, note="": heard.append((stage, done, total)))
+    findings.examine(str(tmp_path), progress=lambda stage, done, total, note="": calls.append((stage, done, total)))
 
-    assert heard == [("maps", 1, 2), ("maps", 2, 2)]
+    assert calls == [("maps", 1, 2), ("maps", 2, 2)]
 
 
-def test_maps_of_one_colour_table_are_found_by_colour_too(tmp_path: Path) -> None:
-    """A copy in RGB names the same classes as the indexed map."""
+def test_rgb_and_indexed_maps_give_the_same_classes(tmp_path: Path) -> None:
+    """An RGB copy has the same classes as the indexed map."""
     path = write_map(tmp_path / "a.png", "wall", "sky")
     with Image.open(path) as image:
         image.convert("RGB").save(tmp_path / "b.png")

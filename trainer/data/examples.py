@@ -93,7 +93,7 @@ def _own(folder: Path, painted_with: str) -> Examples:
     with dataset.locked(folder):  # nobody is writing it
         own = Dataset.open(folder)
         table = Palette.load(painted_with) if painted_with else None
-        checked = checks.check(own, own=table)
+        checked = checks.check(own, palette=table)
         triples = list(own.triples())
     errors = [each for each in checked.problems if each.severity == "error"]
     _refuse(folder, errors, f"segkit check {folder}")
@@ -208,7 +208,7 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _inside(folder: Path, name: str, line: int) -> Path:
-    if not name or map_sources.leaves(name) or "\0" in name:
+    if not name or map_sources.leaves_folder(name) or "\0" in name:
         raise DatasetError(f"{folder}, line {line}: {name[:80]!r} is no name of a file in this folder.")
     path = folder / name
     if not path.is_file():

@@ -1,10 +1,10 @@
-"""RUN/report.html: how a training goes, on one self-contained page; needs no network, runs no script."""
+"""RUN/report.html: the progress of a training run on one self-contained page."""
 
 import json
-from collections.abc import Mapping, Sequence
-from html import escape
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from PIL import Image
 
@@ -12,117 +12,177 @@ from segkit import storage
 from segkit.reports import page
 from trainer.run import log, previews
 
-_CURVES = {
-    "loss": "Loss of the steps (thin), and its mean over 50",
-    "held_out_loss": "Loss of held-out photos, the same noise and times each time",
-    "control_gap": "Control gap: that loss with the maps shuffled, less the true one; the band is two standard errors",
-    "photos_per_second": "Photos a second",
+_TITLES = {
+    "loss": "Training loss per step (thin line) and its mean over 50 steps",
+    "held_out_loss": "Loss on held-out photos, with the same noise and timesteps at every evaluation",
+    "control_gap": "Control gap: held-out loss with shuffled maps minus loss with the true maps, ± 2 standard errors",
+    "photos_per_second": "Photos per second",
 }
-_WIDTH, _HEIGHT, _LEFT, _LOW, _TOP = 560, 180, 72, 22, 10
-_MOST = 600
-"""Points of a curve."""
+_POINTS = 600
+"""Points per curve, roughly; more would be invisible at this width."""
 
-_MEAN = 50
+_WINDOW = 50
+"""Steps over which the training loss is averaged."""
 
 Points = list[tuple[float, float]]
 
 
-def write(run: Path, options: Mapping[str, Any], told: Mapping[str, Any]) -> Path:
-    """Write the page from what the run's folder holds.
+@dataclass(frozen=True)
+class Tick:
+    """A label on an axis; position is in units of the SVG view box."""
+
+    position: str
+    label: str
+    anchor: str = ""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """An SVG chart, ready for the template. Curves and band are SVG point lists: "x,y x,y ...".
+
+    Attributes:
+        title: the heading.
+        curve: the main curve.
+        raw: the unsmoothed curve behind it; "" for none.
+        band: outline of the error band; "" for none.
+        y_ticks: lowest, middle and highest value.
+        x_ticks: first and last step.
+    """
+
+    title: str
+    curve: str
+    raw: str
+    band: str
+    y_ticks: Sequence[Tick]
+    x_ticks: Sequence[Tick]
+
+    left: ClassVar[int] = 72
+    right: ClassVar[int] = 552
+    top: ClassVar[int] = 10
+    bottom: ClassVar[int] = 168
+    width: ClassVar[int] = 560
+    height: ClassVar[int] = 194
+
+
+@dataclass(frozen=True)
+class _Axes:
+    """The visible range of steps and values."""
+
+    first: float
+    last: float
+    lowest: float
+    highest: float
+
+    def x(self, step: float) -> str:
+        share = (step - self.first) / (self.last - self.first or 1)
+        return f"{Chart.left + share * (Chart.right - Chart.left):.1f}"
+
+    def y(self, value: float) -> str:
+        share = (min(max(value, self.lowest), self.highest) - self.lowest) / (self.highest - self.lowest)
+        return f"{Chart.bottom - share * (Chart.bottom - Chart.top):.1f}"
+
+    def points(self, points: Points) -> str:
+        return " ".join(f"{self.x(step)},{self.y(value)}" for step, value in points)
+
+
+def write(run: Path, options: Mapping[str, Any], facts: Mapping[str, Any]) -> Path:
+    """Write the page from the run's log, best.json and previews.
 
     Args:
-        run: its folder.
-        options: every option of the run.
-        told: what else is known, such as the base.
+        run: the run's folder.
+        options: every option of the run; "steps" is required.
+        facts: further facts listed below the options, such as the base model.
 
     Returns:
-        The page's path.
+        The path of the page.
 
     Raises:
-        StorageError: the disk is full.
+        StorageError: the page cannot be written, for example because the disk is full.
     """
     lines = log.read(run)
-    words = next((str(line["says"]) for line in reversed(lines) if "says" in line), "")
+    message = next((str(line["says"]) for line in reversed(lines) if "says" in line), "")
     best = json.loads((run / "best.json").read_text("utf-8")) if (run / "best.json").is_file() else {}
-    numbers = "; ".join(f"{name.replace('_', ' ')} {value:,.5g}" for name, value in best.items() if name != "step")
-    chosen = f"Best checkpoint: step {best['step']:,} ({numbers}). " if best else ""
-    done = int(lines[-1]["step"]) if lines else 0
-    rows = [(escape(name), escape(str(value))) for name, value in {**options, **told}.items() if value != ""]
-    body = f"""<p>{escape(chosen + words[:1].upper() + words[1:])}</p>
-{_sheet(run)}
-<section class="numbers curves">
-{"".join(_curve(lines, name, title) for name, title in _CURVES.items())}
-</section>
-<h2>Options</h2>
-{page.table(rows, css="text")}"""
+    html = page.render(
+        "run.html",
+        name=run.resolve().name,
+        done=int(lines[-1]["step"]) if lines else 0,
+        total=int(options["steps"]),
+        message=message[:1].upper() + message[1:],
+        best=best,
+        scores=[f"{name.replace('_', ' ')} {value:,.5g}" for name, value in best.items() if name != "step"],
+        previews=_latest_previews(run),
+        charts=list(_charts(lines)),
+        options=[(name, value) for name, value in {**options, **facts}.items() if value != ""],
+    )
     path = run / "report.html"
-    heading = f"{run.resolve().name}: {done:,} of {int(options['steps']):,} steps"
-    storage.write(path, page.document("segkit run", heading, body).encode())
+    storage.write(path, html.encode())
     return path
 
 
-def _sheet(run: Path) -> str:
+def _latest_previews(run: Path) -> page.Picture | None:
     sheets = sorted((run / previews.FOLDER).glob("step-????????.png"))
     if not sheets:
-        return ""
+        return None
     with Image.open(sheets[-1], formats=["PNG"]) as image:
-        drawn = page.picture(image, "control maps, photos, and what was drawn at the start and now", "PNG", "sheet")
-    return f"<h2>Drawn from maps and prompts</h2>\n{drawn}"
+        return page.embed(image, "control maps, photos, and pictures generated first and now", "PNG", "sheet")
 
 
-def _curve(lines: Sequence[Mapping[str, Any]], name: str, title: str) -> str:
-    """Return a chart as SVG; nothing where nothing was measured."""
-    points = [(float(line["step"]), float(line[name])) for line in lines if name in line]
-    if len(points) < 2:
-        return ""
-    errors = [float(line.get(f"{name}_error", 0.0)) for line in lines if name in line]
-    band = [(x, y + 2 * error) for (x, y), error in zip(points, errors, strict=True)]
-    band += reversed([(x, y - 2 * error) for (x, y), error in zip(points, errors, strict=True)])
-    smooth = _smoothed(points) if name == "loss" else points
-    lowest, highest = _range(smooth if name == "loss" else band)
-    steps = points[0][0], points[-1][0]
+def _charts(lines: Sequence[Mapping[str, Any]]) -> Iterator[Chart]:
+    """Yield a chart of each quantity that was measured at least twice."""
+    for name, title in _TITLES.items():
+        measured = [line for line in lines if name in line]
+        if len(measured) < 2:
+            continue
+        points = [(float(line["step"]), float(line[name])) for line in measured]
+        if name == "loss":
+            yield _chart(title, _moving_mean(points), raw=points)
+        else:
+            errors = [float(line.get(f"{name}_error", 0.0)) for line in measured]
+            yield _chart(title, points, band=_band(points, errors))
 
-    def place(x: float, y: float) -> str:
-        across = _LEFT + (x - steps[0]) / (steps[1] - steps[0] or 1) * (_WIDTH - _LEFT - 8)
-        down = (_HEIGHT - _LOW) * (1 - (min(max(y, lowest), highest) - lowest) / (highest - lowest)) + _TOP
-        return f"{across:.1f},{down:.1f}"
 
-    def line(of: Points, css: str) -> str:
-        return f'<polyline class="{css}" points="{" ".join(place(*each) for each in _thinned(of))}"/>'
-
-    filled = f'<polygon points="{" ".join(place(*each) for each in band)}"/>' if any(errors) else ""
-    thin = line(points, "thin") if name == "loss" else ""
-    labels = "".join(
-        f'<text x="{_LEFT - 6}" y="{float(place(0, value).split(",")[1]) + 4:.0f}" text-anchor="end">{value:.4g}</text>'
-        f'<path d="M{_LEFT} {place(0, value).split(",")[1]}H{_WIDTH - 8}"/>'
-        for value in (lowest, (lowest + highest) / 2, highest)
-    )
-    ends = "".join(
-        f'<text x="{place(step, 0).split(",")[0]}" y="{_HEIGHT + _TOP}" text-anchor="{anchor}">{step:,.0f}</text>'
-        for step, anchor in zip(steps, ("start", "end"), strict=True)
-    )
-    return (
-        f'<div><h2>{escape(title)}</h2><svg viewBox="0 0 {_WIDTH} {_HEIGHT + _TOP + 4}" role="img" '
-        f'aria-label="{escape(title)}">{labels}{filled}{thin}{line(smooth, "curve")}{ends}</svg></div>\n'
+def _chart(title: str, curve: Points, raw: Points | None = None, band: Points | None = None) -> Chart:
+    # The raw loss is clipped to the range of its mean: single steps spike far above it.
+    lowest, highest = _value_range(band or curve)
+    axes = _Axes(curve[0][0], curve[-1][0], lowest, highest)
+    values = (lowest, (lowest + highest) / 2, highest)
+    return Chart(
+        title=title,
+        curve=axes.points(_thin_out(curve)),
+        raw=axes.points(_thin_out(raw)) if raw else "",
+        band=axes.points(band) if band else "",
+        y_ticks=[Tick(axes.y(value), f"{value:.4g}") for value in values],
+        x_ticks=[
+            Tick(axes.x(axes.first), f"{axes.first:,.0f}", "start"),
+            Tick(axes.x(axes.last), f"{axes.last:,.0f}", "end"),
+        ],
     )
 
 
-def _range(points: Points) -> tuple[float, float]:
+def _band(points: Points, errors: Sequence[float]) -> Points:
+    """Return the outline of the area within two standard errors of the points; empty if all errors are 0."""
+    if not any(errors):
+        return []
+    upper = [(x, y + 2 * error) for (x, y), error in zip(points, errors, strict=True)]
+    lower = [(x, y - 2 * error) for (x, y), error in zip(points, errors, strict=True)]
+    return upper + lower[::-1]
+
+
+def _value_range(points: Points) -> tuple[float, float]:
     values = [y for _, y in points]
     lowest, highest = min(values), max(values)
     return (lowest, highest) if lowest < highest else (lowest - 0.5, highest + 0.5)
 
 
-def _smoothed(points: Points) -> Points:
-    """Return the means over the last steps."""
-    found, total = [], 0.0
-    for place, (x, y) in enumerate(points):
-        total += y - (points[place - _MEAN][1] if place >= _MEAN else 0.0)
-        found.append((x, total / min(place + 1, _MEAN)))
-    return found
+def _moving_mean(points: Points) -> Points:
+    means, total = [], 0.0
+    for index, (x, y) in enumerate(points):
+        total += y - (points[index - _WINDOW][1] if index >= _WINDOW else 0.0)
+        means.append((x, total / min(index + 1, _WINDOW)))
+    return means
 
 
-def _thinned(points: Points) -> Points:
-    """Return as many points as can be seen, the last among them."""
-    step = max(1, len(points) // _MOST)
+def _thin_out(points: Points) -> Points:
+    """Return evenly spaced points, fewer than 2 * _POINTS, the last one included."""
+    step = max(1, len(points) // _POINTS)
     return points[::-step][::-1]
