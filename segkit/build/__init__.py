@@ -1,0 +1,1 @@
+"""Photos become triples: decoded, segmented, captioned and written."""
