@@ -9,7 +9,7 @@ import json
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -17,6 +17,7 @@ from segkit.errors import UsageError
 from segkit.models import hub
 from segkit.progress import Progress
 from trainer.checkpoints import configs
+from trainer.checkpoints.digest import weights_digest
 from trainer.checkpoints.load import Base
 from trainer.data import crops
 from trainer.data.buckets import fit
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     import torch
     from diffusers import AutoencoderKL
     from torch import Tensor
-
-_OF_THE_FILE = ("transformers_version", "dtype", "torch_dtype", "architectures", "model_type")
 
 
 class Encoder:
@@ -92,7 +91,8 @@ class Encoder:
     def folders(self) -> tuple[str, str]:
         """Return names for the caches of photos and prompts: other weights or arithmetic, other names."""
         kind = str(self.dtype).removeprefix("torch.")
-        vae, words = _fingerprint(self._vae), _fingerprint(self._text_encoder, self._tokenizer.get_vocab())
+        vae = weights_digest(self._vae)
+        words = weights_digest(self._text_encoder, extra=self._tokenizer.get_vocab())
         return f"latents-{vae}-{kind}", f"words-{words}-{kind}"
 
 
@@ -231,16 +231,3 @@ def _photo_key(example: Example, view: View) -> str:
 
 def _prompt_key(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def _fingerprint(network: Any, more: Any = "") -> str:
-    """Return a hash over all weights and the configuration of a network."""
-    import torch
-
-    told = network.config.to_dict() if hasattr(network.config, "to_dict") else dict(network.config)
-    own = {name: value for name, value in told.items() if not name.startswith("_") and name not in _OF_THE_FILE}
-    digest = hashlib.sha256(json.dumps([own, more], sort_keys=True, default=str).encode())
-    for name, weight in sorted(network.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(weight.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()[:16]
