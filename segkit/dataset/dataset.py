@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from segkit import storage
+from segkit import rows, storage
 from segkit.dataset import info as common
 from segkit.dataset.info import Info
 from segkit.dataset.triple import Triple, typed
@@ -149,7 +149,7 @@ class Dataset:
             path: the file.
             damaged: called with path, line number and reason for each line that is damaged.
         """
-        for number, line in storage.read_lines(path, partial(damaged, path)):
+        for number, line in rows.json_lines(path, partial(damaged, path)):
             try:
                 yield self._record(path, line)
             except DatasetError as error:

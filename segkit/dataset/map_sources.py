@@ -3,31 +3,21 @@
 Nothing is unpacked: a shard's maps are read from where they lie in it.
 """
 
-import csv
-import json
-import re
 import shlex
-import tarfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
 
 from PIL import Image
 
-from segkit import maps, photos
+from segkit import maps
 from segkit.dataset.dataset import Dataset
-from segkit.errors import MapError
+from segkit.dataset.formats import imagefolder, webdataset
+from segkit.errors import DatasetError, MapError
 from segkit.palette import Palette
 
 Kind = Literal["map", "folder", "dataset", "shard", "imagefolder"]
-
-_MAP_WORDS = frozenset(
-    "hint seg segmentation segmap cond conditioning control map mask label labels annotation".split()
-)
-_METADATA = ("metadata.jsonl", "metadata.csv")
-_LARGEST = 256 * 2**20  # bytes of one map in a shard; beyond, it is none
 
 
 @dataclass(frozen=True)
@@ -84,7 +74,8 @@ def find(path: Path, table: Palette, expected: str) -> tuple[Kind, list[Source],
         names = dict.fromkeys(triple.conditioning_image_file_name for triple in dataset.triples())
         return "dataset", [Source(name, path / name) for name in names], dataset.info.palette
     if path.suffix.lower() == ".tar" and path.is_file():
-        return "shard", _shard(path), table
+        members = webdataset.control_maps(path)
+        return "shard", [Source(member.name, path, (member.offset, member.size)) for member in members], table
     if listed := _imagefolder(path):
         return "imagefolder", listed, table
     folder, files = maps.find(path, expected)
@@ -92,83 +83,11 @@ def find(path: Path, table: Palette, expected: str) -> tuple[Kind, list[Source],
     return "folder" if path.is_dir() else "map", sources, table
 
 
-def _shard(path: Path) -> list[Source]:
-    samples: dict[str, list[tuple[str, Source]]] = {}
-    for name, source in _members(path):
-        stem, _, ending = PurePosixPath(name).name.partition(".")
-        samples.setdefault(str(PurePosixPath(name).parent / stem), []).append((ending.lower(), source))
-    found = [source for members in samples.values() for source in _maps_among(members)]
-    if not found:
-        endings = sorted({ending for members in samples.values() for ending, _ in members})
-        raise MapError(
-            f"{path} holds no control maps: its members end in {', '.join(endings[:8]) or 'nothing'}; "
-            "expected names such as KEY.hint.png, KEY.seg.png or KEY.png."
-        )
-    return found
-
-
-def _members(path: Path) -> Iterator[tuple[str, Source]]:
-    """Yield the name and place of every regular member of a shard."""
-    try:
-        with tarfile.open(path, "r:") as shard:
-            for member in shard:
-                if not member.isreg():
-                    continue
-                if leaves(member.name) or not member.name.isprintable() or member.size > _LARGEST:
-                    raise MapError(f"{path}: the member {member.name[:80]!r} is unsafe or far too large. Make it anew.")
-                yield member.name, Source(member.name, path, (member.offset_data, member.size))
-    except (tarfile.TarError, OSError, ValueError) as error:
-        raise MapError(f"{path}: no whole tar ({error}). Make the shard anew; a compressed one unpack first.") from None
-
-
-def _maps_among(sample: list[tuple[str, Source]]) -> list[Source]:
-    """Return the maps of one sample: those whose endings say so, else its only lossless picture."""
-    pictures = [(ending, source) for ending, source in sample if f".{ending}".endswith(tuple(photos.SUFFIXES))]
-    named = [source for ending, source in pictures if _MAP_WORDS & set(re.split(r"[._-]", ending))]
-    lossless = [source for ending, source in pictures if ending.endswith("png")]
-    return named or (lossless if len(lossless) == 1 else [])
-
-
 def _imagefolder(path: Path) -> list[Source]:
-    """Return the maps that the metadata of an imagefolder names; none if it is no imagefolder with maps."""
+    """Return the maps that the metadata of an imagefolder names; none if the path is not such a folder."""
     if not path.is_dir():
         return []
-    folders = [path, *sorted(below for below in path.iterdir() if below.is_dir() and not below.name.startswith("."))]
-    lists = [folder / name for folder in folders for name in _METADATA if (folder / name).is_file()]
-    found = [source for metadata in lists for source in _listed(path, metadata)]
-    return list(dict.fromkeys(found))
-
-
-def _listed(path: Path, metadata: Path) -> Iterator[Source]:
-    for line, row in _rows(metadata):
-        columns = [name for name in row if name.endswith("_file_name")]
-        likely = [name for name in columns if _MAP_WORDS & set(name.split("_"))] or columns
-        if len(likely) > 1:
-            raise MapError(f"{metadata}, line {line}: which is the map? {' or '.join(likely)}. Keep one such column.")
-        for name in (row[column] for column in likely):
-            if not isinstance(name, str) or not name or leaves(name) or "\0" in name:
-                raise MapError(f"{metadata}, line {line}: {str(name)[:80]!r} is no name of a file in this folder.")
-            file = metadata.parent / name
-            yield Source(file.relative_to(path).as_posix(), file)
-
-
-def _rows(metadata: Path) -> Iterator[tuple[int, dict[str, object]]]:
-    """Yield the line and the cells of each row of a metadata.jsonl or metadata.csv."""
     try:
-        with metadata.open(encoding="utf-8-sig", newline="") as lines:
-            if metadata.suffix == ".csv":
-                table = csv.DictReader(lines)
-                yield from ((table.line_num, {key: row[key] for key in row if key}) for row in table)
-                return
-            for number, line in enumerate(lines, 1):
-                row = json.loads(line) if line.strip() else {}
-                if not isinstance(row, dict):
-                    raise ValueError(f"line {number} is no object")
-                yield number, row
-    except (OSError, ValueError, RecursionError, csv.Error) as error:
-        raise MapError(f"{metadata}: cannot be read ({error}).") from None
-
-
-def leaves(name: str) -> bool:
-    """Tell whether a name leads out of the folder that it is relative to."""
-    return bool(re.match(r"[A-Za-z]:|[/\\]", name)) or ".." in re.split(r"[/\\]", name)
+        return [Source(file.relative_to(path).as_posix(), file) for file in imagefolder.control_maps(path)]
+    except DatasetError as error:
+        raise MapError(str(error)) from None

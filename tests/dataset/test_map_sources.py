@@ -90,9 +90,9 @@ def test_a_member_that_would_leave_the_folder_is_refused(tmp_path: Path, name: s
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
-        (lambda data: data[: len(data) // 2 - 3000], "no whole tar"),
-        (lambda data: b"\x1f\x8b" + data[2:], "no whole tar"),
-        (lambda data: b"", "no whole tar"),
+        (lambda data: data[: len(data) // 2 - 3000], "not a complete tar file"),
+        (lambda data: b"\x1f\x8b" + data[2:], "not a complete tar file"),
+        (lambda data: b"", "not a complete tar file"),
         (lambda data: bytes(10240), "holds no control maps"),
     ],
 )
@@ -140,7 +140,7 @@ def test_a_map_that_an_imagefolder_lacks_is_a_finding(tmp_path: Path) -> None:
 def test_metadata_that_leads_out_of_its_folder_is_refused(tmp_path: Path, name: str) -> None:
     """No file outside the folder is opened, and the line is named."""
     (tmp_path / "metadata.jsonl").write_text('{"file_name": "0.jpg", "mask_file_name": ' + name + "}\n")
-    with pytest.raises(MapError, match=r"metadata\.jsonl, line 1: .* is no name of a file"):
+    with pytest.raises(MapError, match=r"metadata\.jsonl, line 1: .* is not the name of a file"):
         findings.examine(str(tmp_path))
 
 

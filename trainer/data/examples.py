@@ -5,12 +5,13 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
 from segkit import dataset, maps
 from segkit.dataset import Dataset, checks, map_sources
+from segkit.dataset.formats import fill50k, imagefolder, kohya
+from segkit.dataset.formats.listing import Entry
 from segkit.errors import DatasetError
 from segkit.palette import Palette
 from segkit.problem import Problem
@@ -18,7 +19,11 @@ from segkit.progress import silent
 from segkit.reports import map_findings
 
 _ORIENTATION = 0x0112  # EXIF 2.32
-_PHOTOS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+_LAYOUTS: dict[str, Callable[[Path], Iterator[Entry]]] = {
+    "fill50k": fill50k.read,
+    "imagefolder": imagefolder.read,
+    "kohya": kohya.read,
+}
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ def find(folder: Path, painted_with: str = "", any_control: bool = False) -> Exa
     """
     if (folder / ".segkit").is_dir():
         return _own(folder, painted_with)
-    read = ((layout, list(way(folder))) for layout, way in _LAYOUTS.items() if folder.is_dir())
+    read = ((layout, [_example(entry) for entry in way(folder)]) for layout, way in _LAYOUTS.items() if folder.is_dir())
     layout, found = next(((layout, found) for layout, found in read if found), ("", []))
     if not found:
         what = "no such folder" if not folder.exists() else "a file" if not folder.is_dir() else "none of these"
@@ -116,6 +121,13 @@ def _refuse(folder: Path, problems: list[Problem], look: str) -> None:
         )
 
 
+def _example(entry: Entry) -> Example:
+    for path in (entry.photo, entry.control_map):
+        if not path.is_file():
+            raise DatasetError(f"{path} does not exist; {entry.source} names it.")
+    return Example(entry.photo, entry.control_map, entry.text)
+
+
 def _require_clean(folder: Path, found: list[Example], table: Palette) -> None:
     sources = [map_sources.Source(each.control_map.name, each.control_map) for each in found]
     problems, _ = map_findings.read(sources, table, silent)
@@ -155,62 +167,3 @@ def _hash(found: list[Example], stored: dict[str, str]) -> str:
         known = stored.get(tail, f"{each.photo_hash} {each.control_map.stat().st_size}")
         digest.update(json.dumps([each.photo.name, each.control_map.name, each.text, known]).encode())
     return digest.hexdigest()
-
-
-def _fill50k(folder: Path) -> Iterator[Example]:
-    for line, row in _lines(folder / "prompt.json"):
-        names = [row.get(key) for key in ("source", "target", "prompt")]
-        if not all(isinstance(name, str) for name in names):
-            raise DatasetError(f"{folder / 'prompt.json'}, line {line}: expected source, target and prompt.")
-        source, target, text = map(str, names)
-        yield Example(_inside(folder, target, line), _inside(folder, source, line), text)
-
-
-def _imagefolder(folder: Path) -> Iterator[Example]:
-    for place in (folder, folder / "train"):
-        for line, row in _lines(place / "metadata.jsonl"):
-            column = next((key for key in row if key.endswith("_file_name")), "")
-            if not column or not isinstance(row.get("file_name"), str):
-                raise DatasetError(f"{place / 'metadata.jsonl'}, line {line}: expected file_name and a ..._file_name.")
-            text = str(row.get("text", ""))
-            yield Example(_inside(place, row["file_name"], line), _inside(place, str(row[column]), line), text)
-
-
-def _kohya(folder: Path) -> Iterator[Example]:
-    photos = {path.stem: path for path in sorted((folder / "img").glob("*")) if path.suffix.lower() in _PHOTOS}
-    controls = {path.stem: path for path in sorted((folder / "cond").glob("*")) if path.suffix.lower() in _PHOTOS}
-    if alone := sorted(photos.keys() ^ controls.keys()):
-        raise DatasetError(f"{folder}: {len(alone)} names stand in img/ or cond/ alone, such as {alone[0]}.")
-    for stem, photo in photos.items():
-        caption = photo.with_suffix(".txt")
-        yield Example(photo, controls[stem], caption.read_text("utf-8").strip() if caption.is_file() else "")
-
-
-_LAYOUTS: dict[str, Callable[[Path], Iterator[Example]]] = {
-    "fill50k": _fill50k,
-    "imagefolder": _imagefolder,
-    "kohya": _kohya,
-}
-
-
-def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    if not path.is_file():
-        return
-    try:
-        for number, line in enumerate(path.read_text("utf-8-sig").splitlines(), 1):
-            row = json.loads(line) if line.strip() else None
-            if isinstance(row, dict):
-                yield number, row
-            elif row is not None:
-                raise ValueError(f"line {number} is no object")
-    except (OSError, ValueError, RecursionError) as error:
-        raise DatasetError(f"{path}: cannot be read ({error}).") from None
-
-
-def _inside(folder: Path, name: str, line: int) -> Path:
-    if not name or map_sources.leaves(name) or "\0" in name:
-        raise DatasetError(f"{folder}, line {line}: {name[:80]!r} is no name of a file in this folder.")
-    path = folder / name
-    if not path.is_file():
-        raise DatasetError(f"{path} is not there; line {line} of the list names it.")
-    return path

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from segkit import storage
+from segkit import rows, storage
 from segkit.errors import StorageError
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def _places(index: Path) -> Iterable[tuple[str, _Place]]:
     if not path.is_file() or not path.stat().st_size:
         return
     data = np.memmap(path, np.uint8, "r")
-    for _, line in storage.read_lines(index, lambda number, reason: None):
+    for _, line in rows.json_lines(index, lambda number, reason: None):
         with suppress(KeyError, TypeError, ValueError):  # the disk changed the line
             at, size, shape = int(line["at"]), int(line["size"]), tuple(map(int, line["shape"]))
             if 0 <= at <= at + size <= len(data):

@@ -79,11 +79,11 @@ def test_maps_off_the_palette_are_refused_unless_asked_for(
 @pytest.mark.parametrize(
     ("layout", "fault", "told"),
     [
-        ("fill50k", "outside", "is no name of a file in this folder"),
-        ("imagefolder", "outside", "is no name of a file in this folder"),
-        ("fill50k", "gone", "is not there; line 2 of the list names it"),
-        ("imagefolder", "gone", "is not there; line 2 of the list names it"),
-        ("kohya", "gone", "1 names stand in img/ or cond/ alone, such as 1"),
+        ("fill50k", "outside", "is not the name of a file in this folder"),
+        ("imagefolder", "outside", "is not the name of a file in this folder"),
+        ("fill50k", "gone", "1.png does not exist; {listed}, line 2 names it"),
+        ("imagefolder", "gone", "1.png does not exist; {listed}, line 2 names it"),
+        ("kohya", "gone", "1 names are only in img/ or only in cond/, such as 1"),
         ("fill50k", "shape", "64 x 64 pixels, the photo 96 x 64. Expected the same shape"),
         ("kohya", "damaged", "does not open"),
         ("fill50k", "no json", "cannot be read"),
@@ -111,7 +111,7 @@ def test_faults_of_other_folders_are_told(layout: str, fault: str, told: str, tm
 
     with pytest.raises((DatasetError, MapError)) as refused:
         examples.find(folder)
-    assert told in str(refused.value)
+    assert told.format(listed=listed) in str(refused.value)
     assert "\n" not in str(refused.value)
 
 

@@ -85,9 +85,9 @@ def test_what_another_is_still_writing_is_found_later(tmp_path: Path, monkeypatc
 _FILLING = """
 import os, signal, sys, torch
 from pathlib import Path
-from trainer import cache
-cache.FLUSHED = 0.0
-one = cache.Cache(Path(sys.argv[1]), torch.float32)
+from trainer.data import tensor_store
+tensor_store.FLUSHED = 0.0
+one = tensor_store.TensorStore(Path(sys.argv[1]), torch.float32)
 one.fill(
     one.missing(map(str, range(100))),
     lambda key: torch.full((1000,), float(key)),
