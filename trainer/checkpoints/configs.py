@@ -25,7 +25,7 @@ SCHEDULER: dict[str, Any] = {
 }
 """Of both families; prediction_type comes to it."""
 
-HINTS = [16, 32, 96, 256]
+HINT_CHANNELS = [16, 32, 96, 256]
 """Channels of the embedding of the control map, of every released ControlNet."""
 
 _SD15: dict[str, Any] = {
@@ -47,21 +47,21 @@ _OF_CONTROLNETS = (
 
 def released(family: str) -> dict[str, Any]:
     """Return the configuration of a released family's ControlNet: "sd15" or "sd21"."""
-    return _RELEASED[family] | {"conditioning_embedding_out_channels": HINTS}
+    return _RELEASED[family] | {"conditioning_embedding_out_channels": HINT_CHANNELS}
 
 
 def controlnet(unet: Mapping[str, Any], vae: Mapping[str, Any]) -> dict[str, Any]:
     """Return the configuration of a ControlNet for a base's UNet and VAE."""
     own = {name: unet[name] for name in _OF_CONTROLNETS if name in unet}
-    return own | {"conditioning_embedding_out_channels": hints(vae)}
+    return own | {"conditioning_embedding_out_channels": hint_channels(vae)}
 
 
-def hints(vae: Mapping[str, Any]) -> list[int]:
+def hint_channels(vae: Mapping[str, Any]) -> list[int]:
     """Return the channels of the embedding of the control map, which halves it as often as the VAE halves photos."""
-    return HINTS[: len(vae["block_out_channels"])]
+    return HINT_CHANNELS[: len(vae["block_out_channels"])]
 
 
-def factor(vae: Mapping[str, Any]) -> int:
+def vae_scale_factor(vae: Mapping[str, Any]) -> int:
     """Return how many pixels of a photo's side make one of its latents: 8 for every released VAE."""
     return 1 << (len(vae["block_out_channels"]) - 1)
 

@@ -61,7 +61,7 @@ def export(run: Path, layout: Layout, output: Path | None = None, full: bool = F
         raise UsageError(f"-o {output}: expected a name that ends in {ending}.")
     if output.exists() and not overwrite:
         raise UsageError(f"{output} is there already. Name another with -o, or type --overwrite.")
-    model = ldm.load(safe_load.read(safe_load.in_folder(folder)), load.controlnet_config(folder))
+    model = ldm.load(safe_load.read(safe_load.weights_file(folder)), load.controlnet_config(folder))
     if layout == "diffusers":
         write_folder(output, model)
     else:

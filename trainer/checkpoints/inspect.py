@@ -55,7 +55,7 @@ def inspect(path: Path) -> Inspection:
     Raises:
         ModelError: it is none, damaged, or asks for code.
     """
-    tensors = safe_load.read(safe_load.in_folder(path) if path.is_dir() else path)
+    tensors = safe_load.read(safe_load.weights_file(path) if path.is_dir() else path)
     found = identify.identify(tensors)
     expected = _expected(found)
     wrong = identify.faults(tensors, expected, found.prefix)

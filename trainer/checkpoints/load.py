@@ -223,7 +223,7 @@ def load_controlnet(name: str, base: Base, seed: int = 0) -> "ControlNetModel":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             fresh: ControlNetModel = ControlNetModel.from_unet(
-                base.unet, conditioning_embedding_out_channels=tuple(configs.hints(base.vae.config))
+                base.unet, conditioning_embedding_out_channels=tuple(configs.hint_channels(base.vae.config))
             )
         return fresh.requires_grad_(True)
     path = Path(name).expanduser()
@@ -244,7 +244,7 @@ def load_controlnet(name: str, base: Base, seed: int = 0) -> "ControlNetModel":
             f"--controlnet {name}: {configs.heads(told)} attention heads, the base has "
             f"{configs.heads(base.unet.config)}. Take the ControlNet of the base's family."
         )
-    return ldm.load(safe_load.read(safe_load.in_folder(folder)), told)
+    return ldm.load(safe_load.read(safe_load.weights_file(folder)), told)
 
 
 def controlnet_config(folder: Path) -> dict[str, Any]:

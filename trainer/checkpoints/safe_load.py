@@ -107,7 +107,7 @@ def read(path: Path) -> Tensors:
     raise ModelError(f"{path}: no checkpoint by its first bytes. Expected .safetensors, .pth or .ckpt.")
 
 
-def in_folder(folder: Path) -> Path:
+def weights_file(folder: Path) -> Path:
     """Return the file with the weights of a diffusers folder of one network.
 
     Raises:

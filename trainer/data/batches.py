@@ -37,7 +37,7 @@ MAPS = 16_384
 _PICTURE, _NOISE = 0, 1  # what a stream of random numbers is for
 
 
-def still(settings: TrainSettings) -> TrainSettings:
+def unaugmented(settings: TrainSettings) -> TrainSettings:
     """Return the settings of batches that are only looked at: one photo each, as it is, the same in every run."""
     return replace(settings, batch_size=1, flip=False, prompt_dropout=0.0, seed=0, balance=False)
 
@@ -58,18 +58,18 @@ class Batch:
     Attributes:
         photos: (B, 3, H, W) float32, -1 to 1; None with a cache.
         moments: (B, 2, 4, h, w) mean and log-variance of their latents (Encoder.photo); None without a cache.
-        words: (B, 77, width) of the text encoder; None without a cache.
+        encoder_hidden_states: (B, 77, width) of the text encoder; None without a cache.
         controls: uint8, (B, H, W) class indices, or (B, H, W, 3) RGB of control pictures that are no maps.
         texts: B prompts, some emptied.
-        draws: B generators of random numbers for the noise.
+        generators: B generators of random numbers for the noise.
     """
 
     photos: "Tensor | None"
     moments: "Tensor | None"
-    words: "Tensor | None"
+    encoder_hidden_states: "Tensor | None"
     controls: "Tensor"
     texts: list[str]
-    draws: list["torch.Generator"]
+    generators: list["torch.Generator"]
 
     def require_photos(self) -> "Tensor":
         """Return the photos of a batch that came without a cache."""
@@ -87,7 +87,7 @@ class Batches:
         settings: of the training.
         encodings: the cache; None to do without.
         share: which process of how many this is.
-        lenders: whose control map each example is given; None for its own.
+        control_examples: whose control map each example is given; None for its own.
 
     Raises:
         DatasetError: fewer examples than a batch of all processes.
@@ -100,10 +100,10 @@ class Batches:
         settings: TrainSettings,
         encodings: LatentCache | None = None,
         share: tuple[int, int] = (0, 1),
-        lenders: Sequence[Example] | None = None,
+        control_examples: Sequence[Example] | None = None,
     ) -> None:
         self._settings, self._encodings, (self._rank, world) = settings, encodings, share
-        self._lenders = dict(zip(examples, lenders or examples, strict=True))
+        self._lenders = dict(zip(examples, control_examples or examples, strict=True))
         whole = settings.batch_size * world
         if len(examples) < whole:
             raise DatasetError(
@@ -136,7 +136,7 @@ class Batches:
         for slot in self._slots():
             example, size = self._examples[places[slot]], self._sizes[places[slot]]
             random = np.random.default_rng([settings.seed, number, slot, _PICTURE])
-            view = crops.of(example, size, random.random() < 0.5 and settings.flip)
+            view = crops.center_crop(example, size, random.random() < 0.5 and settings.flip)
             found.append(Pick(example, view, "" if random.random() < settings.prompt_dropout else example.text))
         return found
 
@@ -164,14 +164,14 @@ class Batches:
     def _control(self, pick: Pick) -> NDArray[np.uint8]:
         lender, view = self._lenders[pick.example], pick.view
         if lender is not pick.example:
-            view = crops.of(lender, view.size, view.mirrored)
+            view = crops.center_crop(lender, view.size, view.mirrored)
         if self._table is None:
-            return crops.control_of(lender, view, None)
+            return crops.control_map(lender, view, None)
         labels = self._runs(lender, replace(view, mirrored=False)).pixels()
         return labels[:, ::-1] if view.mirrored else labels
 
     def _read(self, example: Example, view: View) -> RunLengthMap:
-        return runlength.encode(crops.control_of(example, view, self._table))
+        return runlength.encode(crops.control_map(example, view, self._table))
 
 
 def _generator(seed: int, number: int, slot: int) -> "torch.Generator":

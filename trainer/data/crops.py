@@ -32,7 +32,7 @@ class View:
     mirrored: bool
 
 
-def of(example: Example, size: Size, mirrored: bool) -> View:
+def center_crop(example: Example, size: Size, mirrored: bool) -> View:
     """Return how a photo fills a bucket: its middle, as large as can be."""
     scale = min(example.width / size[0], example.height / size[1])
     across, down = size[0] * scale, size[1] * scale
@@ -53,7 +53,7 @@ def photo(example: Example, view: View) -> "Tensor":
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
-def control_of(example: Example, view: View, table: Palette | None) -> NDArray[np.uint8]:
+def control_map(example: Example, view: View, table: Palette | None) -> NDArray[np.uint8]:
     """Return a control map: (H, W) class indices, each of a class of the palette, or 255.
 
     Without a palette, of a control picture that is no map: (H, W, 3) RGB.

@@ -75,7 +75,7 @@ class Encoder:
             self._vae.encoder = self._vae.quant_conv = None
         return Decoder(self._vae, self._device, "cpu" if alone else self._device)
 
-    def cut(self, texts: Sequence[str]) -> int:
+    def count_truncated(self, texts: Sequence[str]) -> int:
         """Return how many prompts are longer than the text encoder reads: their ends are not learnt from."""
         most = self._text_encoder.config.max_position_embeddings
         with hub.quiet():
@@ -84,7 +84,7 @@ class Encoder:
 
     def sizes(self, pixels: int) -> tuple[int, int]:
         """Return the bytes that a photo of so many pixels, and a prompt, take in the cache."""
-        photo = 2 * self._vae.config.latent_channels * pixels // configs.factor(self._vae.config) ** 2
+        photo = 2 * self._vae.config.latent_channels * pixels // configs.vae_scale_factor(self._vae.config) ** 2
         words = self._text_encoder.config
         return photo * self.dtype.itemsize, words.max_position_embeddings * words.hidden_size * self.dtype.itemsize
 
@@ -221,7 +221,7 @@ def _seen(found: Examples, settings: TrainSettings) -> Iterable[tuple[Example, V
     for examples, ways in ((found.train, (False, True) if settings.flip else (False,)), (found.val, (False,))):
         for each in examples:
             for mirrored in ways:
-                yield each, crops.of(each, fit(each.width, each.height, settings.resolution), mirrored)
+                yield each, crops.center_crop(each, fit(each.width, each.height, settings.resolution), mirrored)
 
 
 def _photo_key(example: Example, view: View) -> str:

@@ -39,7 +39,7 @@ class PalettePainter:
         painted = self._colors[controls.long()] if self._table else controls.float() / 255
         return painted.permute(0, 3, 1, 2).contiguous()
 
-    def off(self, painted: "Tensor", tolerance: float = 1e-4) -> "Tensor":
+    def count_off_palette(self, painted: "Tensor", tolerance: float = 1e-4) -> "Tensor":
         """Count the pixels that are no colour of the palette and not black, on the device: a number in a tensor.
 
         Args:
@@ -61,7 +61,7 @@ class PalettePainter:
         """Keep the promise to the last step.
 
         Args:
-            off: what off() counted.
+            off: what count_off_palette() returned.
 
         Raises:
             MapError: a pixel was no colour of the palette.

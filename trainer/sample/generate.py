@@ -252,7 +252,7 @@ class _Artist:
         if self._table is None or seen is self._looked_at:
             return
         tolerance = 1e-4 if self._device.precision == "fp32" else 0.5
-        self._paint.require_exact(self._paint.off(seen.cpu(), tolerance))
+        self._paint.require_exact(self._paint.count_off_palette(seen.cpu(), tolerance))
         self._looked_at = seen
 
 

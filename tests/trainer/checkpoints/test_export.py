@@ -30,7 +30,7 @@ def test_weights_survive_every_layout(trained: Path, tmp_path: Path, segkit: Seg
 
     assert (done.code, json.loads(done.out)["written"]) == (0, str(tmp_path / name))
     model = ControlNetModel.from_pretrained(trained, local_files_only=True)
-    path = safe_load.in_folder(tmp_path / name) if layout == "diffusers" else tmp_path / name
+    path = safe_load.weights_file(tmp_path / name) if layout == "diffusers" else tmp_path / name
     again = ldm.load(safe_load.read(path), dict(model.config)).state_dict()
     assert all(torch.equal(again[key], weight) for key, weight in model.state_dict().items())
 

@@ -86,10 +86,10 @@ def test_processes_share_a_batch(tmp_path: Path) -> None:
         assert torch.equal(whole.require_photos(), torch.cat([part.require_photos() for part in parts]))
         assert torch.equal(whole.controls, torch.cat([part.controls for part in parts]))
         assert whole.texts == [text for part in parts for text in part.texts]
-        noise = [torch.randn(4, generator=draw) for part in parts for draw in part.draws]
+        noise = [torch.randn(4, generator=draw) for part in parts for draw in part.generators]
         assert not torch.equal(noise[0], noise[1])
         assert all(
-            torch.equal(torch.randn(4, generator=draw), own) for draw, own in zip(whole.draws, noise, strict=True)
+            torch.equal(torch.randn(4, generator=draw), own) for draw, own in zip(whole.generators, noise, strict=True)
         )
 
 
@@ -123,17 +123,17 @@ def test_what_was_painted_is_looked_at_again() -> None:
     paint = PalettePainter(ADE)
     painted = paint(torch.tensor([[[*range(150), 255]]], dtype=torch.uint8))
     assert {tuple(each) for each in (painted[0, :, 0].T * 255).round().int().tolist()} == COLORS
-    assert int(paint.off(painted)) == 0
-    assert int(paint.off(painted.bfloat16())) > 0
-    assert int(paint.off(painted.bfloat16(), 0.5)) == 0
+    assert int(paint.count_off_palette(painted)) == 0
+    assert int(paint.count_off_palette(painted.bfloat16())) > 0
+    assert int(paint.count_off_palette(painted.bfloat16(), 0.5)) == 0
     for broken, count in ((painted + 0.001, 151), (painted.flip(1), None), (painted - 1, None), (painted * 2, None)):
-        off = paint.off(broken)
+        off = paint.count_off_palette(broken)
         assert int(off) == count if count else int(off) > 0
         with pytest.raises(MapError, match="pixels that the network sees are off the palette ade20k"):
             paint.require_exact(off)
     blank = painted.clone()
     blank[0, 1, 0, 7] = float("nan")
-    assert int(paint.off(blank)) == 1
+    assert int(paint.count_off_palette(blank)) == 1
 
 
 def test_photos_that_change_or_break_while_training_are_told(tmp_path: Path) -> None:
