@@ -143,7 +143,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(rooms: Path, base: Path, tmp_p
 
     assert (full.returncode, full.stderr.count("\n")) == (2, 1)
     assert "cannot be written" in full.stderr
-    assert "The checkpoints before it stay" in full.stderr
+    assert "Earlier checkpoints are kept" in full.stderr
     assert left == ["step-00000001"]
     assert again.code == 0
     assert same(weights_of(run), weights_of(tmp_path / "whole"))
