@@ -50,7 +50,8 @@ def base_folder(folder: Path, tokenizer: Path, family: str = "SD1", prediction: 
     text_encoder = CLIPTextModel(
         CLIPTextConfig(
             vocab_size=len(clip_tokenizer), hidden_size=64, intermediate_size=96, num_hidden_layers=2,
-            num_attention_heads=1, max_position_embeddings=77, hidden_act="quick_gelu" if is_sd1 else "gelu", projection_dim=64,
+            num_attention_heads=1, max_position_embeddings=77, hidden_act="quick_gelu" if is_sd1 else "gelu",
+            projection_dim=64,
             bos_token_id=len(clip_tokenizer) - 2, eos_token_id=len(clip_tokenizer) - 1,
         )
     )  # fmt: skip

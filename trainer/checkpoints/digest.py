@@ -15,9 +15,9 @@ def weights_digest(network: Any, *, sample: int | None = None, extra: Any = "") 
 
     Args:
         network: a network of diffusers or transformers, on any device.
-        sample: None hashes the configuration and every byte of every weight in its own dtype, so that any other
-            result of the network means another hash. A number hashes only so many leading values of each weight, as
-            float32: much faster, independent of the dtype if that is exact, and enough to tell trainings apart.
+        sample: None hashes the configuration and all bytes of all weights, so that networks with equal hashes compute
+            the same. A number hashes only that many leading values of each weight, converted to float32: much
+            faster, and enough to distinguish trained networks.
         extra: JSON value hashed with the configuration; unused with `sample`.
     """
     import torch
