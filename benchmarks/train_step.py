@@ -253,7 +253,7 @@ def full_size() -> tuple[Base, ControlNetModel]:
     with hub.quiet():
         tokenizer: Any = toy.stable_diffusion(["a"]).tokenizer
     base = Base("random", unet, vae, text_encoder, tokenizer, "epsilon", "SD1")
-    controlnet = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=tuple(configs.HINTS))
+    controlnet = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=tuple(configs.HINT_CHANNELS))
     with torch.no_grad():
         for weight in controlnet.controlnet_mid_block.parameters():
             weight.normal_(std=0.02)
@@ -320,7 +320,7 @@ def theirs(base: Base, controlnet: Any, accelerator: Accelerator, chosen: argpar
     controlnet.requires_grad_(True).train()
     optimizer = torch.optim.AdamW(controlnet.parameters(), lr=1e-5, weight_decay=1e-2)
     model, adam = accelerator.prepare(controlnet, optimizer)
-    factor = configs.factor(base.vae.config)
+    factor = configs.vae_scale_factor(base.vae.config)
     shape = 4, chosen.side // factor, chosen.side // factor
 
     def step(work: Work, tokens: torch.Tensor) -> float:

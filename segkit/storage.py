@@ -10,12 +10,12 @@ import os
 import re
 import secrets
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from segkit.errors import DatasetError, LockedError, StorageError
+from segkit.errors import LockedError, StorageError
 
 TEMPORARY = ".part-"
 """What the names of unfinished files begin with. Fixed length, so that a 255-byte name cannot break it; hidden."""
@@ -154,38 +154,6 @@ def to_line(record: dict[str, Any]) -> bytes:
 def write_lines(path: Path, records: Iterable[dict[str, Any]]) -> None:
     """Replace a JSON Lines file as a whole."""
     write(path, b"".join(map(to_line, records)))
-
-
-def read_lines(path: Path, damaged: Callable[[int, str], None]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line number, record) of a JSON Lines file; nothing where there is no file.
-
-    Args:
-        path: the file.
-        damaged: called with line number and reason for a line that is no JSON object.
-
-    Raises:
-        DatasetError: the disk does not hand the file out.
-    """
-    for number, line in _numbered(path):
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            damaged(number, f"no JSON ({error})")
-            continue
-        if isinstance(record, dict):
-            yield number, record
-        else:
-            damaged(number, f"expected an object, found {type(record).__name__}")
-
-
-def _numbered(path: Path) -> Iterator[tuple[int, bytes]]:
-    try:
-        with path.open("rb") as file:
-            yield from enumerate(file, 1)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise DatasetError(f"Cannot read {path}: {os.strerror(error.errno or 0)}. Mend that and try again.") from None
 
 
 @contextmanager

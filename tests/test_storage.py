@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from segkit import dataset as datasets
-from segkit import storage
+from segkit import rows, storage
 from segkit.dataset import Dataset
 from segkit.errors import DatasetError, LockedError, StorageError
 from tests.conftest import Segkit
@@ -126,7 +126,7 @@ def test_lines_come_back_as_they_were_written(tmp_path: Path) -> None:
 
     storage.write_lines(tmp_path / "lines", records)
 
-    assert [record for _, record in storage.read_lines(tmp_path / "lines", undamaged)] == records
+    assert [record for _, record in rows.json_lines(tmp_path / "lines", undamaged)] == records
 
 
 def test_every_damaged_line_is_told_and_the_others_are_read(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_every_damaged_line_is_told_and_the_others_are_read(tmp_path: Path) -> N
     (tmp_path / "lines").write_bytes(b"\n".join(lines))
     told: dict[int, str] = {}
 
-    found = list(storage.read_lines(tmp_path / "lines", told.__setitem__))
+    found = list(rows.json_lines(tmp_path / "lines", told.__setitem__))
 
     assert found == [(1, {"a": 1}), (7, {"a": 2})]
     assert list(told) == [2, 3, 4, 5, 6]
@@ -144,13 +144,13 @@ def test_every_damaged_line_is_told_and_the_others_are_read(tmp_path: Path) -> N
 
 def test_no_file_holds_no_lines(tmp_path: Path) -> None:
     """A list that was never written is empty."""
-    assert list(storage.read_lines(tmp_path / "lines", undamaged)) == []
+    assert list(rows.json_lines(tmp_path / "lines", undamaged)) == []
 
 
 def test_a_list_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     """A list that the system does not hand out is not taken for an empty one."""
     with pytest.raises(DatasetError, match=r"Cannot read .*: Is a directory"):
-        list(storage.read_lines(tmp_path, undamaged))
+        list(rows.json_lines(tmp_path, undamaged))
 
 
 def test_a_second_build_says_who_holds_the_dataset(segkit: Segkit, dataset: Dataset, tmp_path: Path) -> None:

@@ -1,13 +1,12 @@
 """Prompts of an existing dataset: drafted anew by a model, or written by a person, whose words no model touches."""
 
-import csv
-import io
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from msgspec.structs import replace
 from PIL import Image
 
+from segkit import rows
 from segkit.build.annotate import record_models, with_draft
 from segkit.build.settings import CaptionSettings
 from segkit.build.tools import Drafter
@@ -121,23 +120,19 @@ def read_csv(path: Path) -> list[tuple[str, str]]:
         raise UsageError(f"--from-csv {path}: {error.strerror}.") from None
     except UnicodeDecodeError:
         raise UsageError(f"--from-csv {path}: not UTF-8 text. Save it as CSV UTF-8.") from None
-    first = text.partition("\n")[0]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count), strict=True)
     try:
-        names = [name.strip().lower() for name in next(reader, [])]
-        key, words = _column(names, KEYS), _column(names, WORDS)
-        if key is None or words is None:
-            raise UsageError(f"--from-csv {path}: the columns are {', '.join(names)}. Expected one key and one text.")
-        texts = []
-        for row in reader:
-            if len(row) != len(names) and any(row):
-                found = f"line {reader.line_num}: {len(row)} cells, expected {len(names)}"
-                raise UsageError(f"--from-csv {path}, {found}. Put a text with {reader.dialect.delimiter} in quotes.")
-            if any(row):
-                texts.append((row[key], row[words]))
-    except csv.Error as error:
-        raise UsageError(f"--from-csv {path}, line {reader.line_num}: {error}.") from None
-    return texts
+        numbered = list(rows.csv_rows(text))
+    except rows.CsvError as error:
+        raise UsageError(f"--from-csv {path}, line {error.line}: {error}.") from None
+    names = [name.strip().lower() for name in numbered[0][1]] if numbered else []
+    key, words = _column(names, KEYS), _column(names, WORDS)
+    if key is None or words is None:
+        raise UsageError(f"--from-csv {path}: the columns are {', '.join(names)}. Expected one key and one text.")
+    for line, row in numbered[1:]:
+        if len(row) != len(names):
+            found = f"line {line}: {len(row)} cells, expected {len(names)}"
+            raise UsageError(f"--from-csv {path}, {found}. Put a text with {rows.delimiter(text)} in quotes.")
+    return [(row[key], row[words]) for _, row in numbered[1:]]
 
 
 def _column(names: list[str], wanted: tuple[str, ...]) -> int | None:

@@ -16,7 +16,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
-from segkit import schema, storage
+from segkit import rows, schema, storage
 from segkit.dataset import info as common
 from segkit.dataset.collection import Triples
 from segkit.dataset.info import Info
@@ -187,7 +187,7 @@ class Dataset(Triples):
             path: the file.
             damaged: called with path, line number and reason for each damaged line.
         """
-        for number, line in storage.read_lines(path, partial(damaged, path)):
+        for number, line in rows.json_lines(path, partial(damaged, path)):
             try:
                 yield self._record(path, line)
             except DatasetError as error:

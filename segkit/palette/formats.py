@@ -1,7 +1,5 @@
 """Palette tables as rows of cells: CSV in its kinds, GIMP palettes and JSON."""
 
-import csv
-import io
 import json
 import re
 from collections.abc import Iterator
@@ -9,15 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from segkit.errors import PaletteError
+from segkit.rows import CsvError, csv_rows, decode
 
 Records = list[tuple[int, list[str]]]
 """The line of the file, from 1, and the cells; the header first."""
 
 LARGEST = 4 << 20
 """Bytes. A table of 255 classes has some tens of kilobytes; more is a wrong file."""
-
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
-"""How spreadsheets begin what they call Unicode text."""
 
 _GPL_ROW = re.compile(r"\s*(\S+)\s+(\S+)\s+(\S+)\s*(.*)")
 _GPL_MARK = "GIMP Palette"
@@ -41,7 +37,7 @@ def _text(path: Path) -> str:
         raise PaletteError(f"{path}: {size:,} bytes is no palette table; expected at most {LARGEST:,}.")
     try:
         raw = path.read_bytes()
-        text = raw.decode("utf-16" if raw[:2] in _UTF16 else "utf-8-sig")
+        text = decode(raw)
     except OSError as error:
         raise PaletteError(f"{path}: cannot be read ({error.strerror}).") from None
     except UnicodeDecodeError as error:
@@ -58,20 +54,11 @@ def from_csv(text: str, path: object) -> Records:
     Raises:
         PaletteError: a quote is left open, or a cell is too long; the text names the line.
     """
-    first = next((line for line in text.splitlines() if re.search("[,;\t]", line)), "")
-    separator = max(",;\t", key=re.sub(r'"[^"]*"|\([^)]*\)', "", first).count)  # "name;(r,g,b)" is no comma table
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
-    found = []
-    line = 1
     try:
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                found.append((line, cells))
-            line = reader.line_num + 1
-    except csv.Error as error:
+        return list(csv_rows(text))
+    except CsvError as error:
         reason = "a quote is opened and never closed" if "unexpected end" in str(error) else str(error)
-        raise PaletteError(f"{path}, line {line}: not a table: {reason}.") from None
-    return found
+        raise PaletteError(f"{path}, line {error.line}: not a table: {reason}.") from None
 
 
 def gimp(text: str, path: object) -> Records:

@@ -30,7 +30,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("a.pth", "a ControlNet with cross-attention 24 wide, fp32, 338 tensors"),
+        ("a.pth", "a ControlNet with cross-attention width 24, fp32, 338 tensors"),
         ("half.safetensors", "fp16"),
         ("folder", "diffusion_pytorch_model.safetensors: a ControlNet"),
     ],

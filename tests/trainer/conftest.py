@@ -1,4 +1,4 @@
-"""Small networks of the real architectures, with random weights."""
+"""Small networks of the real architectures with random weights, and a small dataset."""
 
 from pathlib import Path
 from typing import Any
@@ -18,45 +18,46 @@ SMALL: dict[str, Any] = {
     "conditioning_embedding_out_channels": [4, 8, 8, 16],
     "down_block_types": ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"],
 }
-"""A ControlNet of SD1.5's architecture, 0.1 % of its size; cross-attention over words of 24 numbers."""
+"""A ControlNet of SD1.5's architecture, 0.1 % of its size; its cross-attention width is 24."""
 
 
 @pytest.fixture
 def controlnet() -> Any:
-    """A small ControlNet, no weight of which is zero."""
+    """A small ControlNet without zero weights."""
     return randomised(SMALL)
 
 
 def randomised(config: dict[str, Any], seed: int = 0) -> Any:
-    """Return a ControlNet whose weights are all random, the zero convolutions too."""
+    """Return a ControlNet with random weights, including the zero convolutions."""
     from diffusers import ControlNetModel
 
     model = ControlNetModel(**config)
-    draw = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for weight in model.parameters():
-            weight.copy_(torch.randn(weight.shape, generator=draw) * 0.1)
+            weight.copy_(torch.randn(weight.shape, generator=generator) * 0.1)
     return model.eval()
 
 
 def base_folder(folder: Path, tokenizer: Path, family: str = "SD1", prediction: str = "epsilon", seed: int = 0) -> Path:
-    """Write a small Stable Diffusion as a diffusers folder: the real architecture, random weights."""
+    """Write a small Stable Diffusion with random weights as a diffusers folder."""
     from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
     torch.manual_seed(seed)
-    words = CLIPTokenizer.from_pretrained(tokenizer)
-    is_first = family == "SD1"
+    clip_tokenizer = CLIPTokenizer.from_pretrained(tokenizer)
+    is_sd1 = family == "SD1"
     text_encoder = CLIPTextModel(
         CLIPTextConfig(
-            vocab_size=len(words), hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=1,
-            max_position_embeddings=77, hidden_act="quick_gelu" if is_first else "gelu", projection_dim=64,
-            bos_token_id=len(words) - 2, eos_token_id=len(words) - 1,
+            vocab_size=len(clip_tokenizer), hidden_size=64, intermediate_size=96, num_hidden_layers=2,
+            num_attention_heads=1, max_position_embeddings=77, hidden_act="quick_gelu" if is_sd1 else "gelu",
+            projection_dim=64,
+            bos_token_id=len(clip_tokenizer) - 2, eos_token_id=len(clip_tokenizer) - 1,
         )
     )  # fmt: skip
     unet = UNet2DConditionModel(
         sample_size=16, block_out_channels=[32, 64, 64, 64], layers_per_block=2, cross_attention_dim=64,
-        attention_head_dim=8 if is_first else [1, 1, 1, 1], use_linear_projection=not is_first,
+        attention_head_dim=8 if is_sd1 else [1, 1, 1, 1], use_linear_projection=not is_sd1,
         down_block_types=["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"],
         up_block_types=["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3,
     )  # fmt: skip
@@ -74,7 +75,7 @@ def base_folder(folder: Path, tokenizer: Path, family: str = "SD1", prediction: 
     )
     with hub.quiet():
         StableDiffusionPipeline(
-            vae, text_encoder, words, unet, scheduler, safety_checker=None, feature_extractor=None,
+            vae, text_encoder, clip_tokenizer, unet, scheduler, safety_checker=None, feature_extractor=None,
             requires_safety_checker=False,
         ).save_pretrained(folder)  # fmt: skip
     return folder
@@ -82,13 +83,13 @@ def base_folder(folder: Path, tokenizer: Path, family: str = "SD1", prediction: 
 
 @pytest.fixture(scope="session")
 def base(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small Stable Diffusion 1 as a diffusers folder. Do not change it."""
+    """A small Stable Diffusion 1 as a diffusers folder, shared by all tests: do not modify it."""
     return base_folder(tmp_path_factory.mktemp("base") / "small", models.clip)
 
 
 @pytest.fixture(scope="session")
 def rooms(six_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A dataset of six photos, two of them held out. Do not change it."""
+    """A dataset of six photos, two of them held out, shared by all tests: do not modify it."""
     from segkit.build import pipeline
     from segkit.build.settings import BuildSettings
 

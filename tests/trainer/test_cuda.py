@@ -177,9 +177,9 @@ def test_the_palette_is_exact_on_the_device() -> None:
 
     expected = codec.paint(labels[0].cpu().numpy(), ade).convert("RGB")
     assert np.array_equal((painted[0].cpu() * 255).round().byte().permute(1, 2, 0).numpy(), np.asarray(expected))
-    assert int(paint.off(painted)) == 0
+    assert int(paint.count_off_palette(painted)) == 0
     painted[0, 1, 0, 7] += 1 / 255
-    assert int(paint.off(painted)) == 1
+    assert int(paint.count_off_palette(painted)) == 1
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

@@ -44,7 +44,7 @@ def test_a_batch_larger_than_the_data_is_told(rooms: Path, base: Path, tmp_path:
     """With the size that would do."""
     done = segkit(*words(rooms, base, tmp_path / "run", batch_size=50))
     assert done.code == 2
-    assert "fewer than a batch of 50 on 1 processes. Type --batch-size" in done.err
+    assert "fewer than a batch of 50 on 1 processes. Use --batch-size" in done.err
 
 
 def test_a_run_that_was_killed_while_it_began_begins_anew(
@@ -73,7 +73,7 @@ def test_one_triple_can_be_trained_on(rooms: Path, base: Path, tmp_path: Path, s
     two = segkit(*words(alone, base, tmp_path / "run"))
     one = segkit(*words(alone, base, tmp_path / "run", batch_size=1, steps=2))
 
-    assert (two.code, "1 triples are fewer than a batch of 2 on 1 processes. Type --batch-size 1" in two.err) == (
+    assert (two.code, "1 triples are fewer than a batch of 2 on 1 processes. Use --batch-size 1" in two.err) == (
         2,
         True,
     )
@@ -143,7 +143,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(rooms: Path, base: Path, tmp_p
 
     assert (full.returncode, full.stderr.count("\n")) == (2, 1)
     assert "cannot be written" in full.stderr
-    assert "The checkpoints before it stay" in full.stderr
+    assert "Earlier checkpoints are kept" in full.stderr
     assert left == ["step-00000001"]
     assert again.code == 0
     assert same(weights_of(run), weights_of(tmp_path / "whole"))

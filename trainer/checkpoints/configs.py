@@ -1,7 +1,8 @@
-"""The configurations of the Stable Diffusion families that single files leave out, told from a file's shapes.
+"""Model configurations that single-file checkpoints lack, inferred from tensor shapes.
 
-SD1.x and SD2.x differ in little else than widths and the number of heads, and both are read off the weights; what
-shapes cannot tell (heads, activations, the noise that is predicted) is the family's.
+SD1.x and SD2.x differ in little but the widths, which the weights reveal. What shapes do not reveal (attention heads,
+activations, the prediction type) is taken from the family: SD2 projects attention with linear layers, SD1 with 1x1
+convolutions.
 """
 
 from collections.abc import Mapping
@@ -23,22 +24,22 @@ SCHEDULER: dict[str, Any] = {
     "clip_sample": False,
     "steps_offset": 1,
 }
-"""Of both families; prediction_type comes to it."""
+"""Noise schedule of both families (scheduler_config.json of the released models), without prediction_type."""
 
-HINTS = [16, 32, 96, 256]
-"""Channels of the embedding of the control map, of every released ControlNet."""
+HINT_CHANNELS = [16, 32, 96, 256]
+"""Channels of the control map's embedding (the hint encoder) in every released ControlNet."""
 
 _SD15: dict[str, Any] = {
     "block_out_channels": [320, 640, 1280, 1280],
     "layers_per_block": 2,
     "cross_attention_dim": 768,
-    "attention_head_dim": 8,  # the number of heads, whatever the name says
+    "attention_head_dim": 8,  # diffusers' historical name for the number of heads
     "down_block_types": ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"],
     "use_linear_projection": False,
 }
 _SD21 = _SD15 | {"cross_attention_dim": 1024, "attention_head_dim": [5, 10, 20, 20], "use_linear_projection": True}
 _RELEASED = {"sd15": _SD15, "sd21": _SD21}
-_OF_CONTROLNETS = (
+_CONTROLNET_KEYS = (
     "block_out_channels", "layers_per_block", "cross_attention_dim", "attention_head_dim", "num_attention_heads",
     "down_block_types", "use_linear_projection", "norm_num_groups", "in_channels", "flip_sin_to_cos", "freq_shift",
     "norm_eps", "only_cross_attention", "downsample_padding", "act_fn", "upcast_attention",
@@ -46,63 +47,74 @@ _OF_CONTROLNETS = (
 
 
 def released(family: str) -> dict[str, Any]:
-    """Return the configuration of a released family's ControlNet: "sd15" or "sd21"."""
-    return _RELEASED[family] | {"conditioning_embedding_out_channels": HINTS}
+    """Return the configuration of the released ControlNets of a family, "sd15" or "sd21"."""
+    return _RELEASED[family] | {"conditioning_embedding_out_channels": HINT_CHANNELS}
 
 
 def controlnet(unet: Mapping[str, Any], vae: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration of a ControlNet for a base's UNet and VAE."""
-    own = {name: unet[name] for name in _OF_CONTROLNETS if name in unet}
-    return own | {"conditioning_embedding_out_channels": hints(vae)}
+    """Return the configuration of a ControlNet that fits a base.
+
+    Args:
+        unet: configuration of the base's UNet.
+        vae: configuration of the base's VAE.
+    """
+    shared = {name: unet[name] for name in _CONTROLNET_KEYS if name in unet}
+    return shared | {"conditioning_embedding_out_channels": hint_channels(vae)}
 
 
-def hints(vae: Mapping[str, Any]) -> list[int]:
-    """Return the channels of the embedding of the control map, which halves it as often as the VAE halves photos."""
-    return HINTS[: len(vae["block_out_channels"])]
+def hint_channels(vae: Mapping[str, Any]) -> list[int]:
+    """Return the channels of the hint encoder, which must downsample control maps as much as the VAE does photos."""
+    return HINT_CHANNELS[: len(vae["block_out_channels"])]
 
 
-def factor(vae: Mapping[str, Any]) -> int:
-    """Return how many pixels of a photo's side make one of its latents: 8 for every released VAE."""
+def vae_scale_factor(vae: Mapping[str, Any]) -> int:
+    """Return the VAE's downsampling factor per side: 8 for every released Stable Diffusion."""
     return 1 << (len(vae["block_out_channels"]) - 1)
 
 
-def require_heads(told: Mapping[str, Any], source: str) -> None:
-    """Refuse a number of heads that networks of a released size do not have: it loads without a word, and is wrong.
+def require_heads(config: Mapping[str, Any], source: str) -> None:
+    """Refuse a configuration of a released size with a wrong number of attention heads.
+
+    The number of heads changes no weight's shape, so such a network loads without an error and computes nonsense.
+
+    Args:
+        config: configuration of a UNet or ControlNet.
+        source: where it was read, for the error message.
 
     Raises:
-        ModelError: config.json says another number.
+        ModelError: the number of heads differs from the family's.
     """
     for family in _RELEASED.values():
-        levels, width = family["block_out_channels"], family["cross_attention_dim"]
-        same = list(told.get("block_out_channels", ())) == levels and told.get("cross_attention_dim") == width
-        if same and heads(told) != heads(family):
+        channels, width = family["block_out_channels"], family["cross_attention_dim"]
+        same = list(config.get("block_out_channels", ())) == channels and config.get("cross_attention_dim") == width
+        if same and heads(config) != heads(family):
             raise ModelError(
-                f"{source}: attention_head_dim is {told.get('attention_head_dim')} in config.json; expected "
+                f"{source}: attention_head_dim is {config.get('attention_head_dim')} in config.json; expected "
                 f"{family['attention_head_dim']}, the number of heads of every network of this size."
             )
 
 
-def heads(told: Mapping[str, Any]) -> list[int]:
-    """Return the number of heads at each level, which diffusers calls attention_head_dim."""
-    number = told.get("num_attention_heads") or told.get("attention_head_dim", 8)
-    return [number] * len(told["block_out_channels"]) if isinstance(number, int) else list(number)
+def heads(config: Mapping[str, Any]) -> list[int]:
+    """Return the number of attention heads at each level, which diffusers calls attention_head_dim."""
+    number = config.get("num_attention_heads") or config.get("attention_head_dim", 8)
+    return [number] * len(config["block_out_channels"]) if isinstance(number, int) else list(number)
 
 
 def unet(state: Mapping[str, "Tensor"]) -> dict[str, Any]:
-    """Return the configuration of the UNet of a single file.
+    """Return the configuration of a single file's UNet.
 
     Raises:
-        ModelError: it has none of the family's shapes.
+        ModelError: a weight that Stable Diffusion 1 and 2 have is missing.
     """
     base = f"{_UNET}input_blocks."
-    levels = [_rows(state, f"{base}{step}.0.out_layers.3.weight") for step in (1, 4, 7, 10)]
+    channels = [_rows(state, f"{base}{block}.0.out_layers.3.weight") for block in (1, 4, 7, 10)]
     width = _columns(state, f"{base}1.1.transformer_blocks.0.attn2.to_k.weight")
     linear = _get(state, f"{base}1.1.proj_in.weight").ndim == 2
     return {
         **(_SD21 if linear else _SD15),
-        "block_out_channels": levels,
+        "block_out_channels": channels,
         "cross_attention_dim": width,
-        "attention_head_dim": [max(1, channels // 64) for channels in levels] if linear else 8,
+        "attention_head_dim": [max(1, number // 64) for number in channels] if linear else 8,
         "up_block_types": ["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3,
         "in_channels": _columns(state, f"{base}0.0.weight"),
         "out_channels": _rows(state, f"{_UNET}out.2.weight"),
@@ -111,14 +123,14 @@ def unet(state: Mapping[str, "Tensor"]) -> dict[str, Any]:
 
 
 def vae(state: Mapping[str, "Tensor"]) -> dict[str, Any]:
-    """Return the configuration of the VAE of a single file.
+    """Return the configuration of a single file's VAE.
 
     Raises:
-        ModelError: it has none of the family's shapes.
+        ModelError: a weight that Stable Diffusion 1 and 2 have is missing.
     """
-    levels = [_rows(state, f"{_VAE}encoder.down.{level}.block.0.conv2.weight") for level in range(4)]
+    channels = [_rows(state, f"{_VAE}encoder.down.{level}.block.0.conv2.weight") for level in range(4)]
     return {
-        "block_out_channels": levels,
+        "block_out_channels": channels,
         "down_block_types": ["DownEncoderBlock2D"] * 4,
         "up_block_types": ["UpDecoderBlock2D"] * 4,
         "latent_channels": _rows(state, f"{_VAE}post_quant_conv.weight"),
@@ -129,28 +141,28 @@ def vae(state: Mapping[str, "Tensor"]) -> dict[str, Any]:
 
 
 def text_encoder(state: Mapping[str, "Tensor"]) -> dict[str, Any]:
-    """Return the configuration of the text encoder of a single file: CLIP's (SD1) or OpenCLIP's (SD2).
+    """Return the configuration of a single file's text encoder: CLIP's (SD1) or OpenCLIP's (SD2).
 
     Raises:
-        ModelError: it has neither.
+        ModelError: the file has neither.
     """
     is_clip = f"{_CLIP}embeddings.token_embedding.weight" in state
-    words = f"{_CLIP}embeddings.token_embedding.weight" if is_clip else f"{_OPEN_CLIP}token_embedding.weight"
-    places = f"{_CLIP}embeddings.position_embedding.weight" if is_clip else f"{_OPEN_CLIP}positional_embedding"
+    tokens = f"{_CLIP}embeddings.token_embedding.weight" if is_clip else f"{_OPEN_CLIP}token_embedding.weight"
+    positions = f"{_CLIP}embeddings.position_embedding.weight" if is_clip else f"{_OPEN_CLIP}positional_embedding"
     layer = f"{_CLIP}encoder.layers" if is_clip else f"{_OPEN_CLIP}transformer.resblocks"
-    first = f"{layer}.0.mlp.{'fc1' if is_clip else 'c_fc'}.weight"
+    first_mlp = f"{layer}.0.mlp.{'fc1' if is_clip else 'c_fc'}.weight"
     layers = {name.removeprefix(f"{layer}.").split(".")[0] for name in state if name.startswith(f"{layer}.")}
-    width = _columns(state, words)
-    entries = _rows(state, words)
+    width = _columns(state, tokens)
+    entries = _rows(state, tokens)
     return {
         "vocab_size": entries,
         "bos_token_id": entries - 2,
         "eos_token_id": entries - 1,
         "hidden_size": width,
-        "intermediate_size": _rows(state, first),
-        "num_hidden_layers": len(layers) - (0 if is_clip else 1),  # SD2 leaves the last layer out
+        "intermediate_size": _rows(state, first_mlp),
+        "num_hidden_layers": len(layers) - (0 if is_clip else 1),  # SD2 does not use OpenCLIP's last layer
         "num_attention_heads": max(1, width // 64),
-        "max_position_embeddings": _rows(state, places),
+        "max_position_embeddings": _rows(state, positions),
         "hidden_act": "quick_gelu" if is_clip else "gelu",
         "projection_dim": width,
     }
@@ -158,7 +170,7 @@ def text_encoder(state: Mapping[str, "Tensor"]) -> dict[str, Any]:
 
 def _get(state: Mapping[str, "Tensor"], name: str) -> "Tensor":
     if name not in state:
-        raise ModelError(f"no Stable Diffusion 1 or 2: it lacks {name}")
+        raise ModelError(f"not a Stable Diffusion 1 or 2 checkpoint: it lacks {name}")
     return state[name]
 
 

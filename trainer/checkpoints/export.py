@@ -1,6 +1,7 @@
 """Write a finished run's artefacts: the diffusers folder, the file for A1111, Forge and ComfyUI, and the model card.
 
-A run with --sd-unlocked trained the base's UNet too: without that base its ControlNet is of little use.
+A run with --sd-unlocked also trained the base's UNet; its ControlNet is of little use without that base, so the base is
+written too.
 """
 
 import json
@@ -27,41 +28,42 @@ _LICENSE = (
     "OpenRAIL-M. dreamlike-photoreal-2.0 limits commercial use of derivatives."
 )
 
-_LEFT_OUT = ("model_ema.", "control_model.")  # an average of what was there before; and another network
-_PREFIX = "text_model."
+_DROPPED = ("model_ema.", "control_model.")  # the EMA of the weights before this training; another ControlNet
+_TEXT_MODEL = "text_model."
 
 
 def export(run: Path, layout: Layout, output: Path | None = None, full: bool = False, overwrite: bool = False) -> Path:
-    """Write the ControlNet of a run anew.
+    """Convert a trained ControlNet to another layout.
 
     Args:
         run: a finished run's folder, or a ControlNet's diffusers folder.
-        layout: "ldm" is a .safetensors file of bare ldm names, "pth" a file as released ones are, "diffusers" a folder.
-        output: the file or folder; None puts it into the run.
-        full: whether files keep fp32; folders always do.
-        overwrite: whether what is there under that name is replaced.
+        layout: "ldm" writes a .safetensors file with ldm names, "pth" a pickle with the prefix of released files,
+            "diffusers" a folder.
+        output: file or folder to write; None writes NAME-export into the run's folder.
+        full: write files in fp32 instead of fp16; folders are always fp32.
+        overwrite: replace an existing file or folder.
 
     Returns:
-        What was written.
+        The path that was written.
 
     Raises:
-        ModelError: there is no trained ControlNet, or it is damaged.
-        UsageError: the name is taken, or does not fit the layout.
+        ModelError: the folder has no trained ControlNet, or a damaged one.
+        UsageError: the output exists, or its extension does not fit the layout.
         StorageError: the disk is full.
     """
     import torch
 
     folder = run / "controlnet" if (run / "run.toml").is_file() else run
     if not (folder / "config.json").is_file():
-        raise ModelError(f"{folder}: no ControlNet in it. Expected a finished run of segkit train.")
+        raise ModelError(f"{folder}: contains no ControlNet. Expected a finished run of segkit train.")
     name = ldm.safe_name(run.resolve().name)
-    ending = {"ldm": ".safetensors", "pth": ".pth", "diffusers": ""}[layout]
-    output = output or run / f"{name}-export{ending}"
-    if output.suffix.lower() != ending and layout != "diffusers":
-        raise UsageError(f"-o {output}: expected a name that ends in {ending}.")
+    suffix = {"ldm": ".safetensors", "pth": ".pth", "diffusers": ""}[layout]
+    output = output or run / f"{name}-export{suffix}"
+    if output.suffix.lower() != suffix and layout != "diffusers":
+        raise UsageError(f"-o {output}: expected a name that ends in {suffix}.")
     if output.exists() and not overwrite:
-        raise UsageError(f"{output} is there already. Name another with -o, or type --overwrite.")
-    model = ldm.load(safe_load.read(safe_load.in_folder(folder)), load.controlnet_config(folder))
+        raise UsageError(f"{output} already exists. Choose another name with -o, or use --overwrite.")
+    model = ldm.load(safe_load.read(safe_load.weights_file(folder)), load.controlnet_config(folder))
     if layout == "diffusers":
         write_folder(output, model)
     else:
@@ -70,32 +72,32 @@ def export(run: Path, layout: Layout, output: Path | None = None, full: bool = F
 
 
 def _facts(run: Path) -> dict[str, Any]:
-    """Return what a run knows of its result; nothing of a folder that is no run."""
+    """Return the facts for the metadata: those in run.json, or none for a folder that is not a run."""
     if not (run / "run.toml").is_file():
         return {}
     try:
-        told: dict[str, Any] = json.loads((run / "run.json").read_text("utf-8"))["told"]
+        facts: dict[str, Any] = json.loads((run / "run.json").read_text("utf-8"))["told"]
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"{run / 'run.json'} is damaged ({error}).") from None
-    return {"base": Path(run_settings.read(run / "run.toml")["base"]).name, **told}
+    return {"base": Path(run_settings.read(run / "run.toml")["base"]).name, **facts}
 
 
 def metadata(facts: dict[str, Any]) -> dict[str, str]:
-    """Return what the exported file is to say of itself."""
+    """Return the metadata of an exported .safetensors file."""
     return {"segkit": __version__, "licence": _LICENSE, **{name: str(value) for name, value in facts.items()}}
 
 
 def write_results(run: Path, name: str, controlnet: Any, facts: dict[str, Any]) -> Path:
-    """Write the results into a run's folder, each whole or not at all.
+    """Write the trained ControlNet into a run's folder: diffusers folder, fp16 file and model card, each atomically.
 
     Args:
         run: the run's folder.
-        name: of the file.
-        controlnet: the network, on any device.
-        facts: base, dataset, palette and steps, for the file's metadata and the card.
+        name: name of the ControlNet, from which the file's name is derived.
+        controlnet: the ControlNetModel, on any device.
+        facts: base, dataset, palette, steps and others, for the file's metadata and the model card.
 
     Returns:
-        The file for A1111, Forge and ComfyUI.
+        The .safetensors file for A1111, Forge and ComfyUI.
 
     Raises:
         StorageError: the disk is full.
@@ -110,20 +112,20 @@ def write_results(run: Path, name: str, controlnet: Any, facts: dict[str, Any]) 
 
 
 def write_folder(folder: Path, model: Any) -> None:
-    """Write a network as a diffusers folder: the config, then the weights, each by one rename."""
+    """Write a network as a diffusers folder in fp32; config.json comes last, so that a folder with it is complete."""
     from safetensors.torch import save
 
     storage.make_folder(folder)
     config = {key: value for key, value in dict(model.config).items() if not key.startswith("_")}
-    told = {"_class_name": type(model).__name__, **config}
+    config = {"_class_name": type(model).__name__, **config}
     state = {key: weight.detach().to("cpu").float().contiguous() for key, weight in model.state_dict().items()}
     storage.write(folder / "diffusion_pytorch_model.safetensors", save(state, {"format": "pt"}))
-    storage.write(folder / "config.json", json.dumps(told, indent=2, default=list).encode())
+    storage.write(folder / "config.json", json.dumps(config, indent=2, default=list).encode())
 
 
 def _card(name: str, file: str, facts: dict[str, Any]) -> str:
-    rows = "\n".join(f"| {key} | {_text(value)} |" for key, value in facts.items())
-    return f"""# {_text(name)}
+    rows = "\n".join(f"| {key} | {_escape(value)} |" for key, value in facts.items())
+    return f"""# {_escape(name)}
 
 A ControlNet that obeys segmentation maps, finetuned with segkit {__version__}. Control maps must be painted with
 exactly the colours of its palette, and sized with NEAREST.
@@ -139,24 +141,24 @@ exactly the colours of its palette, and sized with NEAREST.
 """
 
 
-def _text(value: Any) -> str:
+def _escape(value: Any) -> str:
     return str(value).replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
 
 
 def write_base(run: Path, name: str, settings: TrainSettings, trained: Mapping[str, "Tensor"]) -> None:
-    """Write the base with the UNet that was trained, whole or not at all.
+    """Write the base model with its trained UNet: base/, a diffusers folder in fp32.
 
-    It goes into base/, a diffusers folder in fp32; and if it came from a single file, into NAME-base.safetensors, the
-    same file with the UNet's weights replaced, in the file's own precision.
+    A base that was loaded from a single file is also written as NAME-base.safetensors: the same file with the UNet's
+    weights replaced, in the file's precision. Both are written atomically.
 
     Args:
         run: the run's folder.
-        name: of the result.
-        settings: of the training.
-        trained: the UNet's weights.
+        name: name of the ControlNet.
+        settings: the run's settings, which name the base.
+        trained: the UNet's weights by diffusers' names.
 
     Raises:
-        ModelError: a weight does not fit into the file's precision.
+        ModelError: a weight overflows the file's precision.
         StorageError: the disk is full.
     """
     from safetensors.torch import save
@@ -185,9 +187,10 @@ def _write_base_folder(folder: Path, base: Base) -> None:
                 **parts, tokenizer=base.tokenizer, scheduler=scheduler, safety_checker=None, feature_extractor=None,
                 requires_safety_checker=False,
             ).save_pretrained(staged)  # fmt: skip
-        words = staged / "text_encoder" / "model.safetensors"
-        named = {_PREFIX + key.removeprefix(_PREFIX): weight for key, weight in load_file(words).items()}
-        save_file(named, words, {"format": "pt"})  # transformers leaves out the prefix that other tools look for
+        path = staged / "text_encoder" / "model.safetensors"
+        # transformers 5 drops the prefix "text_model." that other tools expect
+        state = {_TEXT_MODEL + key.removeprefix(_TEXT_MODEL): weight for key, weight in load_file(path).items()}
+        save_file(state, path, {"format": "pt"})
         storage.flush(staged)
         shutil.rmtree(folder, ignore_errors=True)
         staged.rename(folder)
@@ -195,20 +198,21 @@ def _write_base_folder(folder: Path, base: Base) -> None:
     except OSError as error:
         shutil.rmtree(staged, ignore_errors=True)
         raise StorageError(
-            f"{folder}: cannot be written ({error.strerror}). Free some space, and type the same again."
+            f"{folder}: cannot be written ({error.strerror}). Free some space and run the same command again."
         ) from None
 
 
 def _merged(state: safe_load.Tensors, unet: Mapping[str, "Tensor"]) -> dict[str, "Tensor"]:
-    """Return a file's weights with those of the UNet replaced; diffusers' converter renames and does nothing else."""
+    """Return a single file's weights with those of the UNet replaced, each in the file's dtype."""
     from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
 
-    kept = {name: state[name].contiguous() for name in state if not name.startswith(_LEFT_OUT)}
-    own = {name: weight for name, weight in kept.items() if name.startswith("model.diffusion_model.")}
-    names = {id(weight): name for name, weight in own.items()}
-    for theirs, weight in convert_ldm_unet_checkpoint(dict(own), configs.unet(state)).items():
+    merged = {name: state[name].contiguous() for name in state if not name.startswith(_DROPPED)}
+    old = {name: weight for name, weight in merged.items() if name.startswith("model.diffusion_model.")}
+    # diffusers' converter only renames: it returns the tensors it was given, whose identity gives the way back
+    names = {id(weight): name for name, weight in old.items()}
+    for key, weight in convert_ldm_unet_checkpoint(dict(old), configs.unet(state)).items():
         name = names[id(weight)]
-        kept[name] = unet[theirs].detach().to("cpu", weight.dtype).contiguous()
-        if not bool(kept[name].isfinite().all()):
-            raise ModelError(f"{name} does not fit into {str(weight.dtype).removeprefix('torch.')}.")
-    return kept
+        merged[name] = unet[key].detach().to("cpu", weight.dtype).contiguous()
+        if not bool(merged[name].isfinite().all()):
+            raise ModelError(f"{name} overflows {str(weight.dtype).removeprefix('torch.')}.")
+    return merged

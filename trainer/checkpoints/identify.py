@@ -1,4 +1,4 @@
-"""What a checkpoint is, told from its names and shapes before anything is loaded from it."""
+"""Identify a checkpoint by tensor names and shapes, and compare its tensors with what a network expects."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,27 +19,28 @@ Layout = Literal["ldm", "diffusers", ""]
 
 KINDS: dict[Kind, str] = {
     "controlnet": "a ControlNet",
-    "controlldm": "a whole ControlLDM: a Stable Diffusion with a ControlNet in it",
+    "controlldm": "a complete ControlLDM: a Stable Diffusion including a ControlNet",
     "stable-diffusion": "a Stable Diffusion, without a ControlNet",
-    "unet": "a UNet alone",
-    "vae": "a VAE alone",
-    "text-encoder": "a text encoder alone",
+    "unet": "a UNet only",
+    "vae": "a VAE only",
+    "text-encoder": "a text encoder only",
     "lora": "a LoRA",
-    "difference": "the difference of a ControlNet and its base, which no base was added to",
+    "difference": "the difference between a ControlNet and its base, without the base added",
     "t2i-adapter": "a T2I adapter",
-    "unknown": "no network that segkit knows",
+    "unknown": "not a network that segkit knows",
 }
 _ADVICE: dict[Kind, str] = {
-    "stable-diffusion": "Give it as --base; for a fresh ControlNet on it: --controlnet fresh.",
-    "controlnet": "Give it as --controlnet.",
-    "difference": "Take the full ControlNet instead.",
-    "lora": "A LoRA changes a network, it is none: take the base or ControlNet itself.",
+    "stable-diffusion": "Pass it as --base; for a fresh ControlNet on it: --controlnet fresh.",
+    "controlnet": "Pass it as --controlnet.",
+    "difference": "Use the full ControlNet instead.",
+    "lora": "A LoRA only modifies a network: use the base or ControlNet itself.",
 }
 _FAMILIES = {768: "SD1", 1024: "SD2", 2048: "SDXL"}
-_COUNTS = "position_ids"  # whole numbers that old files of CLIP hold; no weights
+_POSITION_IDS = "position_ids"  # an integer buffer in old CLIP files, not a weight
 _DTYPES = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "float64": "fp64"}
 
-# What only a network of a kind has. The first that fits counts: a ControlLDM holds all that a Stable Diffusion does.
+# Tensor names that only one kind of network has. The first match wins, so the order matters: a ControlLDM also contains
+# everything that a Stable Diffusion does, and a LoRA may contain names of the network that it modifies.
 _MARKS: Sequence[tuple[Kind, Layout, str]] = (
     ("lora", "", "lora_down"),
     ("lora", "", "lora_A"),
@@ -58,17 +59,17 @@ _PREFIXES = ("control_model.", "module.control_model.", "controlnet.", "")
 
 @dataclass(frozen=True)
 class Identity:
-    """What a file holds.
+    """What a checkpoint contains.
 
     Attributes:
         kind: a member of KINDS.
-        layout: whose names the weights have.
-        prefix: what stands before the names of a ControlNet.
-        family: "SD1", "SD2", "SDXL", or "" where the shapes are of none of them.
-        width: of the cross-attention; 0 where there is none.
-        precision: "fp32", "fp16", "bf16", several joined by "+", or other types by torch's name.
-        tensors: their number.
-        parameters: numbers in all of them.
+        layout: naming scheme of the weights.
+        prefix: prefix of the ControlNet's names, such as "control_model.".
+        family: "SD1", "SD2", "SDXL", or "" for any other cross-attention width.
+        width: cross-attention width; 0 without cross-attention.
+        precision: "fp32", "fp16", "bf16" or torch's name of another dtype; several are joined by "+".
+        tensors: number of tensors.
+        parameters: number of values in all tensors.
     """
 
     kind: Kind
@@ -82,55 +83,63 @@ class Identity:
 
     @property
     def sentence(self) -> str:
-        """What it is, as a sentence."""
+        """The kind, family, precision and size as a sentence."""
         family = (
-            f" of {self.family}" if self.family else f" with cross-attention {self.width} wide" if self.width else ""
+            f" of {self.family}" if self.family else f" with cross-attention width {self.width}" if self.width else ""
         )
         return f"This is {KINDS[self.kind]}{family}, {self.precision}, {self.tensors:,} tensors."
 
     @property
     def advice(self) -> str:
-        """What it can be used for; "" for nothing."""
+        """How to use the checkpoint; "" if there is nothing to advise."""
         return _ADVICE.get(self.kind, "")
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as plain values."""
+        """Return the attributes as plain values."""
         return asdict(self)
 
 
 def identify(tensors: Tensors) -> Identity:
-    """Tell what a file holds. Shapes and types are looked at, values are not."""
-    shapes = {name: tensors[name] for name in tensors}
-    kind, layout, prefix = _kind(shapes)
-    width = _width(shapes)
-    numbers = {name: str(each.dtype).removeprefix("torch.") for name, each in shapes.items()}
-    precision = {_DTYPES.get(each, f"torch.{each}") for name, each in numbers.items() if not name.endswith(_COUNTS)}
-    family = "SDXL" if any(name.startswith("conditioner.embedders") for name in shapes) else _FAMILIES.get(width, "")
-    parameters = sum(each.numel() for each in shapes.values())
-    return Identity(kind, layout, prefix, family, width, "+".join(sorted(precision)), len(shapes), parameters)
+    """Identify a checkpoint by the names, shapes and dtypes of its tensors; values are not examined."""
+    named = {name: tensors[name] for name in tensors}
+    kind, layout, prefix = _kind(named)
+    width = _width(named)
+    dtypes = {str(tensor.dtype) for name, tensor in named.items() if not name.endswith(_POSITION_IDS)}
+    precision = {_DTYPES.get(dtype.removeprefix("torch."), dtype) for dtype in dtypes}
+    family = "SDXL" if any(name.startswith("conditioner.embedders") for name in named) else _FAMILIES.get(width, "")
+    parameters = sum(tensor.numel() for tensor in named.values())
+    return Identity(kind, layout, prefix, family, width, "+".join(sorted(precision)), len(named), parameters)
 
 
-def _kind(shapes: Mapping[str, "Tensor"]) -> tuple[Kind, Layout, str]:
+def _kind(tensors: Mapping[str, "Tensor"]) -> tuple[Kind, Layout, str]:
     for kind, layout, mark in _MARKS:
         for prefix in _PREFIXES:
-            if prefix + mark not in shapes:
+            if prefix + mark not in tensors:
                 continue
-            if kind == "controlnet" and "model.diffusion_model.input_blocks.0.0.weight" in shapes:
+            if kind == "controlnet" and "model.diffusion_model.input_blocks.0.0.weight" in tensors:
                 return "controlldm", layout, prefix
             return kind, layout, prefix
-        if kind in ("lora", "vae", "text-encoder") and any(mark in name for name in shapes):
+        if kind in ("lora", "vae", "text-encoder") and any(mark in name for name in tensors):
             return kind, layout, ""
     return "unknown", "", ""
 
 
-def _width(shapes: Mapping[str, "Tensor"]) -> int:
-    found = [each.shape[-1] for name, each in shapes.items() if name.endswith("attn2.to_k.weight")]
-    return Counter(found).most_common(1)[0][0] if found else 0
+def _width(tensors: Mapping[str, "Tensor"]) -> int:
+    widths = [tensor.shape[-1] for name, tensor in tensors.items() if name.endswith("attn2.to_k.weight")]
+    return Counter(widths).most_common(1)[0][0] if widths else 0
 
 
 @dataclass(frozen=True)
 class Faults:
-    """What is wrong with a file's tensors: names, and for those of wrong shape what was expected and found."""
+    """What is wrong with a checkpoint's tensors.
+
+    Attributes:
+        missing: expected names that are absent.
+        extra: names that the network does not have.
+        shapes: name, actual and expected shape, as text, of each tensor of wrong shape.
+        broken: tensors with NaN or infinite values.
+        integers: tensors that should be floating point and are not.
+    """
 
     missing: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
@@ -139,28 +148,30 @@ class Faults:
     integers: tuple[str, ...] = ()
 
     def sentence(self) -> str:
-        """Word them in one line; "" for none."""
-        told = {
+        """Summarise the faults in one line; "" for none."""
+        groups = {
             "missing": self.missing,
-            "of another shape": self.shapes,
-            "that belong elsewhere": self.extra,
+            "of wrong shape": self.shapes,
+            "not part of this network": self.extra,
             "NaN or infinite": self.broken,
-            "no floating-point numbers": self.integers,
+            "not floating point": self.integers,
         }
-        return "; ".join(f"{len(each)} tensors {what}, such as {each[0]}" for what, each in told.items() if each)
+        return "; ".join(
+            f"{len(names)} tensors {fault}, such as {names[0]}" for fault, names in groups.items() if names
+        )
 
 
 def faults(tensors: Mapping[str, "Tensor"], expected: Mapping[str, Sequence[int]], prefix: str = "") -> Faults:
-    """Compare a file's tensors with what a network needs.
+    """Compare a checkpoint's tensors with the weights of a network, and check every value.
 
     Args:
-        tensors: of the file.
-        expected: the shape of each weight by its name in the file.
-        prefix: names that begin so belong to the network; others are not looked at.
+        tensors: the checkpoint's tensors.
+        expected: shape of each weight by its name in the checkpoint; empty checks the values only.
+        prefix: prefix of the network's names; other tensors are ignored.
     """
-    own = {name for name in tensors if name.startswith(prefix) and not name.endswith(_COUNTS)}
+    names = {name for name in tensors if name.startswith(prefix) and not name.endswith(_POSITION_IDS)}
     shapes, broken, integers = [], [], []
-    for name in sorted(own):
+    for name in sorted(names):
         weight = tensors[name]
         if not weight.is_floating_point():
             integers.append(name)
@@ -169,27 +180,32 @@ def faults(tensors: Mapping[str, "Tensor"], expected: Mapping[str, Sequence[int]
         if name in expected and tuple(weight.shape) != tuple(expected[name]):
             shapes.append(f"{name} {tuple(weight.shape)} instead of {tuple(expected[name])}")
     return Faults(
-        tuple(sorted(set(expected) - own)),
-        tuple(sorted(own - set(expected))) if expected else (),
+        tuple(sorted(set(expected) - names)),
+        tuple(sorted(names - set(expected))) if expected else (),
         tuple(shapes),
         tuple(broken),
         tuple(integers),
     )
 
 
-def require(tensors: Tensors, expected: Mapping[str, Sequence[int]], found: Identity) -> None:
-    """Refuse a file whose tensors are not those of the network that is to be loaded.
+def require(tensors: Tensors, expected: Mapping[str, Sequence[int]], identity: Identity) -> None:
+    """Refuse a checkpoint whose tensors differ from the weights of the network to be loaded.
+
+    Args:
+        tensors: the checkpoint's tensors.
+        expected: shape of each weight by its name in the checkpoint.
+        identity: what the checkpoint was identified as.
 
     Raises:
-        ModelError: weights are missing, too many, of another shape or not finite.
+        ModelError: weights are missing, unexpected, of wrong shape or not finite.
     """
-    wrong = faults(tensors, expected, found.prefix)
-    if not (text := wrong.sentence()):
+    report = faults(tensors, expected, identity.prefix)
+    if not (text := report.sentence()):
         return
-    if wrong.shapes:
-        cure = "It is of another size than the base; take the ControlNet that was made for this base."
-    elif wrong.broken:
-        cure = "The file is damaged, or its training diverged; take another."
+    if report.shapes:
+        cure = "Its size differs from the base's; use a ControlNet made for this base."
+    elif report.broken:
+        cure = "The file is damaged or its training diverged; use another."
     else:
-        cure = "The file is incomplete or of another network; download it again."
-    raise ModelError(f"{tensors.path}: {found.sentence} {text}. {cure}")
+        cure = "The file is incomplete or belongs to another network; download it again."
+    raise ModelError(f"{tensors.path}: {identity.sentence} {text}. {cure}")

@@ -1,4 +1,4 @@
-"""What a checkpoint file or folder is, and what is wrong with it."""
+"""Inspect a checkpoint: what it contains and what is wrong with it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -8,19 +8,19 @@ from typing import Any
 from trainer.checkpoints import configs, identify, ldm, safe_load
 from trainer.checkpoints.identify import Faults, Identity
 
-_SIZES = {"SD1": "sd15", "SD2": "sd21"}
+_RELEASED = {"SD1": "sd15", "SD2": "sd21"}
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """One file, looked at.
+    """The result of inspecting one checkpoint.
 
     Attributes:
         path: the file.
-        identity: what it is.
-        faults: of its tensors; missing ones and shapes are judged where it is known what should be there.
-        compared: whether that was known.
-        metadata: what the file says of itself.
+        identity: what it contains.
+        faults: what is wrong with its tensors; names and shapes are checked only if `compared`.
+        compared: whether the expected names and shapes are known, as for ControlNets of SD1 and SD2.
+        metadata: metadata of a .safetensors file.
     """
 
     path: Path
@@ -31,11 +31,11 @@ class Inspection:
 
     @property
     def is_sound(self) -> bool:
-        """Whether nothing is wrong with it."""
+        """Whether no fault was found."""
         return not self.faults.sentence()
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as plain values."""
+        """Return the attributes as plain values."""
         return {
             "file": str(self.path),
             **self.identity.to_json(),
@@ -47,24 +47,24 @@ class Inspection:
 
 
 def inspect(path: Path) -> Inspection:
-    """Look at a checkpoint: its kind, family and precision, and every tensor's values.
+    """Identify a checkpoint and check the values of every tensor.
 
     Args:
         path: a .safetensors, .pth, .pt, .ckpt or .bin file, or a diffusers folder of one network.
 
     Raises:
-        ModelError: it is none, damaged, or asks for code.
+        ModelError: the file is not a checkpoint, is damaged, or is a pickle that asks for code.
     """
-    tensors = safe_load.read(safe_load.in_folder(path) if path.is_dir() else path)
-    found = identify.identify(tensors)
-    expected = _expected(found)
-    wrong = identify.faults(tensors, expected, found.prefix)
-    return Inspection(tensors.path, found, wrong, bool(expected), tensors.metadata)
+    tensors = safe_load.read(safe_load.weights_file(path) if path.is_dir() else path)
+    identity = identify.identify(tensors)
+    expected = _expected(identity)
+    faults = identify.faults(tensors, expected, identity.prefix)
+    return Inspection(tensors.path, identity, faults, bool(expected), tensors.metadata)
 
 
-def _expected(found: Identity) -> Mapping[str, Sequence[int]]:
-    """Return the shapes that a ControlNet of a known family has; empty for what is not known."""
-    if found.kind not in ("controlnet", "controlldm") or found.family not in _SIZES:
+def _expected(identity: Identity) -> Mapping[str, Sequence[int]]:
+    """Return the shape of each weight of a ControlNet of a released family; empty for everything else."""
+    if identity.kind not in ("controlnet", "controlldm") or identity.family not in _RELEASED:
         return {}
-    model = ldm.empty(configs.released(_SIZES[found.family]))
-    return ldm.shapes(model, found)
+    model = ldm.empty(configs.released(_RELEASED[identity.family]))
+    return ldm.shapes(model, identity)

@@ -1,6 +1,7 @@
-"""ControlNet weights between the ldm layout (A1111, Forge, ComfyUI, released files) and diffusers', bit by bit.
+"""Convert ControlNet weights between the ldm layout (A1111, Forge, ComfyUI, released files) and diffusers' layout.
 
-The two differ in names alone. A name is translated by rules; the way back is the same table read from the other side.
+The two layouts differ only in names, so that weights are preserved bit for bit. Rules translate diffusers' names to
+ldm's; the inverse is the same mapping over a network's names, read backwards.
 """
 
 import re
@@ -29,9 +30,9 @@ _RULES = {
     r"time_embedding\.linear_1": "time_embed.0",
     r"time_embedding\.linear_2": "time_embed.2",
     r"conv_in": "input_blocks.0.0",
-    r"down_blocks\.(?P<level>\d+)\.resnets\.(?P<place>\d+)\.(?P<part>\w+)": "input_blocks.{step}.0.{part}",
-    r"down_blocks\.(?P<level>\d+)\.attentions\.(?P<place>\d+)": "input_blocks.{step}.1",
-    r"down_blocks\.(?P<level>\d+)\.downsamplers\.0\.conv": "input_blocks.{step}.0.op",
+    r"down_blocks\.(?P<level>\d+)\.resnets\.(?P<index>\d+)\.(?P<part>\w+)": "input_blocks.{block}.0.{part}",
+    r"down_blocks\.(?P<level>\d+)\.attentions\.(?P<index>\d+)": "input_blocks.{block}.1",
+    r"down_blocks\.(?P<level>\d+)\.downsamplers\.0\.conv": "input_blocks.{block}.0.op",
     r"mid_block\.resnets\.(?P<twice>\d+)\.(?P<part>\w+)": "middle_block.{twice}.{part}",
     r"mid_block\.attentions\.0": "middle_block.1",
     r"controlnet_down_blocks\.(?P<same>\d+)": "zero_convs.{same}.0",
@@ -40,7 +41,7 @@ _RULES = {
     r"controlnet_cond_embedding\.blocks\.(?P<between>\d+)": "input_hint_block.{between}",
     r"controlnet_cond_embedding\.conv_out": "input_hint_block.{last}",
 }
-"""How the beginning of diffusers' names (left) is called by ldm (right); what follows stays as it is."""
+"""Prefixes of diffusers' names (left) and of ldm's (right); the rest of a name is the same in both."""
 
 
 def to_ldm(name: str, layers: int = 2, hints: int = 6) -> str:
@@ -48,46 +49,48 @@ def to_ldm(name: str, layers: int = 2, hints: int = 6) -> str:
 
     Args:
         name: such as "down_blocks.0.resnets.1.conv1.weight".
-        layers: residual blocks a level (the config's layers_per_block).
-        hints: convolutions in the middle of the embedding of the control map: 2 * (channels - 1).
+        layers: residual blocks per level (the configuration's layers_per_block).
+        hints: convolutions between the first and the last of the hint encoder: 2 * (len(channels) - 1).
 
     Raises:
-        KeyError: no weight of a ControlNet is called so.
+        KeyError: not the name of a ControlNet's weight.
     """
-    for pattern, theirs in _RULES.items():
+    for pattern, target in _RULES.items():
         match = re.match(rf"{pattern}\.(?=.)", name)
         if match:
-            found = match.groupdict()
+            groups = match.groupdict()
+            # ldm numbers blocks through all levels: conv_in is block 0, then each level has its residual blocks and a
+            # downsampler. Its nn.Sequentials also count activations, hence the factors of 2.
             numbers = {
-                "step": (layers + 1) * int(found.get("level", 0)) + int(found.get("place") or layers) + 1,
-                "twice": 2 * int(found.get("twice", 0)),
-                "between": 2 * int(found.get("between", 0)) + 2,
+                "block": (layers + 1) * int(groups.get("level", 0)) + int(groups.get("index") or layers) + 1,
+                "twice": 2 * int(groups.get("twice", 0)),
+                "between": 2 * int(groups.get("between", 0)) + 2,
                 "last": 2 * hints + 2,
-                "same": found.get("same"),
-                "part": _RESNET.get(found.get("part", "")),
+                "same": groups.get("same"),
+                "part": _RESNET.get(groups.get("part", "")),
             }
-            return f"{theirs.format(**numbers)}.{name[match.end() :]}"
+            return f"{target.format(**numbers)}.{name[match.end() :]}"
     raise KeyError(name)
 
 
 def names(model: "ControlNetModel") -> dict[str, str]:
-    """Return diffusers' name by ldm's of every weight of a network."""
+    """Return a mapping from ldm's to diffusers' name of every weight of a network."""
     hints = len(model.controlnet_cond_embedding.blocks)
     return {to_ldm(name, model.config.layers_per_block, hints): name for name in model.state_dict()}
 
 
 def load_ldm(path: Path | str, config: Mapping[str, Any]) -> "ControlNetModel":
-    """Load a ControlNet from a file in ldm's layout: bare, prefixed, nested, or inside a whole ControlLDM.
+    """Load a ControlNet from a file: in ldm's layout bare, prefixed, nested or inside a ControlLDM, or in diffusers'.
 
     Args:
-        path: .safetensors, .pth or .ckpt.
+        path: .safetensors, .pth or .ckpt file.
         config: diffusers' configuration of the network.
 
     Returns:
-        The network in fp32 (which holds fp16 and bf16 exactly), in eval mode.
+        The network in fp32 (which represents fp16 and bf16 exactly), in eval mode.
 
     Raises:
-        ModelError: the file is no ControlNet, damaged, of another size, incomplete, or holds NaN.
+        ModelError: the file is not a ControlNet, is damaged, incomplete or of another size, or contains NaN.
     """
     return load(safe_load.read(Path(path)), config)
 
@@ -96,20 +99,20 @@ def load(tensors: safe_load.Tensors, config: Mapping[str, Any]) -> "ControlNetMo
     """Load a ControlNet from tensors in either layout. See load_ldm."""
     import torch
 
-    found = identify.identify(tensors)
-    if found.kind not in ("controlnet", "controlldm"):
-        raise ModelError(f"{tensors.path}: {found.sentence} Expected a ControlNet. {found.advice}".strip())
+    identity = identify.identify(tensors)
+    if identity.kind not in ("controlnet", "controlldm"):
+        raise ModelError(f"{tensors.path}: {identity.sentence} Expected a ControlNet. {identity.advice}".strip())
     model = empty(config)
-    identify.require(tensors, shapes(model, found), found)
-    table = _table(model, found)
-    state = {own: tensors[theirs].to(torch.float32).clone() for theirs, own in table.items()}
+    identify.require(tensors, shapes(model, identity), identity)
+    names_in_file = _names_in_file(model, identity)
+    state = {name: tensors[in_file].to(torch.float32).clone() for in_file, name in names_in_file.items()}
     model.load_state_dict(state, assign=True)
     network: ControlNetModel = model.eval().requires_grad_(True)
     return network
 
 
 def empty(config: Mapping[str, Any]) -> "ControlNetModel":
-    """Return a ControlNet whose weights have shapes and no values."""
+    """Return a ControlNet on the meta device: weights with shapes but no values."""
     import torch
     from diffusers import ControlNetModel
 
@@ -118,32 +121,33 @@ def empty(config: Mapping[str, Any]) -> "ControlNetModel":
     return model
 
 
-def shapes(model: "ControlNetModel", found: identify.Identity) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each weight by the name that it has in a file."""
+def shapes(model: "ControlNetModel", identity: identify.Identity) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each of a network's weights by its name in a checkpoint of that identity."""
     state = model.state_dict()
-    return {theirs: tuple(state[own].shape) for theirs, own in _table(model, found).items()}
+    return {in_file: tuple(state[name].shape) for in_file, name in _names_in_file(model, identity).items()}
 
 
-def _table(model: "ControlNetModel", found: identify.Identity) -> dict[str, str]:
-    own = names(model) if found.layout == "ldm" else {name: name for name in model.state_dict()}
-    return {found.prefix + theirs: name for theirs, name in own.items()}
+def _names_in_file(model: "ControlNetModel", identity: identify.Identity) -> dict[str, str]:
+    """Return a mapping from the checkpoint's to diffusers' name of every weight."""
+    by_name = names(model) if identity.layout == "ldm" else {name: name for name in model.state_dict()}
+    return {identity.prefix + in_file: name for in_file, name in by_name.items()}
 
 
 def to_state(model: "ControlNetModel", dtype: "torch.dtype | None" = None) -> dict[str, "Tensor"]:
-    """Return the weights under ldm's names, on the CPU.
+    """Return a network's weights under ldm's names, on the CPU.
 
     Args:
-        model: the network.
-        dtype: what to convert them to; None keeps theirs.
+        model: the network, on any device.
+        dtype: dtype to convert to; None keeps each weight's.
 
     Raises:
-        ModelError: a weight is not finite, or does not fit into dtype.
+        ModelError: a weight is NaN or infinite, or overflows dtype.
     """
     weights = model.state_dict()
-    state = {theirs: weights[own].detach().to("cpu", dtype).contiguous() for theirs, own in names(model).items()}
+    state = {target: weights[name].detach().to("cpu", dtype).contiguous() for target, name in names(model).items()}
     broken = [name for name, weight in state.items() if not bool(weight.isfinite().all())]
     if broken:
-        raise ModelError(f"{len(broken)} weights are NaN or infinite, such as {broken[0]}; they were not written.")
+        raise ModelError(f"{len(broken)} weights are NaN or infinite, such as {broken[0]}; nothing was written.")
     return state
 
 
@@ -153,25 +157,25 @@ def save_ldm(
     dtype: "torch.dtype | None" = None,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Write a ControlNet in ldm's layout; a file of that name is replaced as a whole.
+    """Write a ControlNet in ldm's layout, replacing an existing file atomically.
 
     Args:
         model: the network.
-        path: .safetensors (bare names), or .pth or .ckpt ("control_model." before them, as released files have).
-        dtype: what to convert the weights to; None keeps theirs.
-        metadata: what a .safetensors file is to say of itself.
+        path: .safetensors (bare names), or .pth or .ckpt (prefix "control_model.", as in released files).
+        dtype: dtype to convert to; None keeps each weight's.
+        metadata: metadata of a .safetensors file.
 
     Raises:
-        UsageError: another ending.
-        ModelError: a weight is not finite, or does not fit into dtype.
+        UsageError: the extension is none of these.
+        ModelError: a weight is NaN or infinite, or overflows dtype.
         StorageError: the disk is full.
     """
     path = Path(path)
-    ending = path.suffix.lower()
-    if ending not in (".safetensors", ".pth", ".ckpt"):
+    suffix = path.suffix.lower()
+    if suffix not in (".safetensors", ".pth", ".ckpt"):
         raise UsageError(f"{path}: expected a name that ends in .safetensors, .pth or .ckpt.")
     state = to_state(model, dtype)
-    if ending == ".safetensors":
+    if suffix == ".safetensors":
         from safetensors.torch import save
 
         storage.write(path, save(state, {"format": "pt", **(metadata or {})}))
@@ -190,6 +194,6 @@ def _pickled(state: dict[str, "Tensor"]) -> bytes:
 
 
 def safe_name(name: str) -> str:
-    """Return a file's stem that A1111 takes for nothing else: it guesses what a network does from its name."""
+    """Return a safe file stem that does not mislead A1111, which guesses a ControlNet's kind from its file name."""
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "segkit"
     return re.sub("shuffle|instant_id", "seg", plain, flags=re.IGNORECASE)

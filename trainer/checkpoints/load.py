@@ -1,4 +1,4 @@
-"""The networks of a training: the frozen base, from a folder, a single file or the hub, and the ControlNet."""
+"""Load the networks of a training: the frozen base from a folder, a single file or the hub, and the ControlNet."""
 
 import json
 from collections.abc import Mapping
@@ -22,13 +22,13 @@ _HUB_FILES = ["model_index.json", "*/*.json", "*/merges.txt", "*/*.safetensors"]
 
 @dataclass(frozen=True)
 class Base:
-    """A Stable Diffusion, in fp32 and eval mode.
+    """A Stable Diffusion in fp32 and eval mode, without gradients.
 
     Attributes:
-        name: the hub id, or the folder's or file's name.
-        unet, vae, text_encoder, tokenizer: its parts.
-        prediction: what the UNet predicts.
-        family: "SD1", "SD2", or "" for another width.
+        name: hub id, or name of the folder or file.
+        unet, vae, text_encoder, tokenizer: the components.
+        prediction: prediction type of the UNet.
+        family: "SD1", "SD2", or "" for any other cross-attention width.
     """
 
     name: str
@@ -44,12 +44,14 @@ def load_base(name: str, tokenizer: str = "", prediction: Prediction | None = No
     """Load a Stable Diffusion 1 or 2.
 
     Args:
-        name: a diffusers folder, a .safetensors or .ckpt file, a hub id, or "toy" for the one of the toy world.
-        tokenizer: folder of CLIP's tokenizer, for a base without one.
-        prediction: None takes what the folder says; of files, SD1 predicts noise, SD2 velocity.
+        name: a diffusers folder, a .safetensors or .ckpt file, a hub id, or "toy" for the base that segkit ships.
+        tokenizer: folder of CLIP's tokenizer, for a base without one; "" looks in the Hugging Face cache and the hub.
+        prediction: prediction type; None uses a folder's scheduler configuration, and for files, which do not record
+            it, epsilon for SD1 and v_prediction for SD2.
 
     Raises:
-        ModelError: it is none, incomplete, damaged, or holds NaN; or there is no tokenizer for it.
+        ModelError: the base is missing, not a Stable Diffusion 1 or 2, incomplete or damaged, or contains NaN; or no
+            tokenizer was found.
     """
     path = Path(name).expanduser()
     if path.is_file():
@@ -58,7 +60,7 @@ def load_base(name: str, tokenizer: str = "", prediction: Prediction | None = No
     missing = [part for part in _COMPONENTS if not (folder / part).is_dir()]
     if missing:
         raise ModelError(
-            f"--base {name}: no {' and no '.join(missing)} in it. Expected a diffusers folder of Stable Diffusion, "
+            f"--base {name}: contains no {' and no '.join(missing)}. Expected a diffusers folder of Stable Diffusion, "
             "or a .safetensors file."
         )
     return _from_folder(folder, name if folder is not path else path.resolve().name, tokenizer, prediction)
@@ -67,16 +69,16 @@ def load_base(name: str, tokenizer: str = "", prediction: Prediction | None = No
 def _from_hub(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
-    advice = f"Give a diffusers folder or a .safetensors file, or where there is a network: hf download {name}"
+    advice = f"Use a diffusers folder or a .safetensors file, or on a machine with network access: hf download {name}"
     if name.startswith((".", "~", "/")) or name.count("/") != 1:
         raise ModelError(f"--base {name}: no such file or folder. Expected one, or a hub id such as OWNER/NAME.")
     try:
         return Path(snapshot_download(name, allow_patterns=_HUB_FILES, local_files_only=not hub.hub_answers()))
-    except Exception as error:  # the hub's, the network's and the disk's errors have no common base
-        raise ModelError(f"--base {name}: is not here and cannot be had ({_why(error)}). {advice}") from None
+    except Exception as error:  # errors of the hub, the network and the disk share no base class
+        raise ModelError(f"--base {name}: is neither cached nor available ({_reason(error)}). {advice}") from None
 
 
-def _why(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return hub.reason(error) if hub.hub_answers() else "the hub does not answer"
 
 
@@ -88,15 +90,17 @@ def _from_folder(folder: Path, name: str, tokenizer: str, prediction: Prediction
     unet = _component(UNet2DConditionModel, folder / "unet")
     text_encoder = _component(CLIPTextModel, folder / "text_encoder")
     vae = _component(AutoencoderKL, folder / "vae")
-    told = _json(folder / "scheduler" / "scheduler_config.json").get("prediction_type", "epsilon")
-    if told not in ("epsilon", "v_prediction"):
-        raise ModelError(f"--base {folder}: its scheduler predicts {told!r}; expected epsilon or v_prediction.")
-    words = _tokenizer(text_encoder.config.vocab_size, folder / "tokenizer", tokenizer)
-    return Base(name, unet, vae, text_encoder, words, prediction or told, _family(unet))
+    stored = _json(folder / "scheduler" / "scheduler_config.json").get("prediction_type", "epsilon")
+    if stored not in ("epsilon", "v_prediction"):
+        raise ModelError(
+            f"--base {folder}: its scheduler's prediction_type is {stored!r}; expected epsilon or v_prediction."
+        )
+    clip_tokenizer = _tokenizer(text_encoder.config.vocab_size, folder / "tokenizer", tokenizer)
+    return Base(name, unet, vae, text_encoder, clip_tokenizer, prediction or stored, _family(unet))
 
 
 def _component(kind: Any, folder: Path) -> Any:
-    """Load one network of a folder, complete and finite."""
+    """Load one component of a diffusers folder; every weight must be present and finite."""
     import torch
 
     try:
@@ -104,12 +108,13 @@ def _component(kind: Any, folder: Path) -> Any:
             model, report = kind.from_pretrained(
                 folder, local_files_only=True, output_loading_info=True, torch_dtype=torch.float32
             )
-    except Exception as error:  # missing files, damaged ones, other architectures: no common base
+    except Exception as error:  # missing or damaged files and other architectures share no base class
         raise ModelError(f"--base {folder}: cannot be loaded ({hub.reason(error)}).") from None
-    lacking = sorted([*report["missing_keys"], *map(str, report.get("mismatched_keys", ()))])
-    if lacking:
+    # from_pretrained initialises such weights at random and only logs a warning
+    unusable = sorted([*report["missing_keys"], *map(str, report.get("mismatched_keys", ()))])
+    if unusable:
         raise ModelError(
-            f"--base {folder}: {len(lacking)} weights are missing or of wrong shape, such as {lacking[0]}."
+            f"--base {folder}: {len(unusable)} weights are missing or of wrong shape, such as {unusable[0]}."
         )
     _require_finite(model, folder)
     return model.eval().requires_grad_(False)
@@ -123,18 +128,20 @@ def _require_finite(model: Any, source: Path) -> None:
 
 def _from_file(path: Path, tokenizer: str, prediction: Prediction | None) -> Base:
     state = safe_load.read(path)
-    found = identify.identify(state)
-    if found.kind not in ("stable-diffusion", "controlldm") or found.family == "SDXL":
-        raise ModelError(f"--base {path}: {found.sentence} Expected a Stable Diffusion 1 or 2. {found.advice}".strip())
+    identity = identify.identify(state)
+    if identity.kind not in ("stable-diffusion", "controlldm") or identity.family == "SDXL":
+        raise ModelError(
+            f"--base {path}: {identity.sentence} Expected a Stable Diffusion 1 or 2. {identity.advice}".strip()
+        )
     try:
         unet, vae, text_encoder = _unet(state), _vae(state), _text_encoder(state)
     except ModelError as error:
-        raise ModelError(f"--base {path}: {error}. {found.sentence} Take another file.") from None
-    for part in (unet, vae, text_encoder):
-        _require_finite(part, path)
-    words = _tokenizer(text_encoder.config.vocab_size, path.parent / "tokenizer", tokenizer)
-    guess: Prediction = "v_prediction" if unet.config.use_linear_projection else "epsilon"
-    return Base(path.stem, unet, vae, text_encoder, words, prediction or guess, _family(unet))
+        raise ModelError(f"--base {path}: {error}. {identity.sentence} Use another file.") from None
+    for network in (unet, vae, text_encoder):
+        _require_finite(network, path)
+    clip_tokenizer = _tokenizer(text_encoder.config.vocab_size, path.parent / "tokenizer", tokenizer)
+    default: Prediction = "v_prediction" if unet.config.use_linear_projection else "epsilon"
+    return Base(path.stem, unet, vae, text_encoder, clip_tokenizer, prediction or default, _family(unet))
 
 
 def _unet(state: safe_load.Tensors) -> Any:
@@ -142,8 +149,8 @@ def _unet(state: safe_load.Tensors) -> Any:
     from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
 
     config = configs.unet(state)
-    own = {name: state[name] for name in state if name.startswith("model.diffusion_model.")}
-    return _filled(UNet2DConditionModel.from_config, config, convert_ldm_unet_checkpoint(own, config))
+    weights = {name: state[name] for name in state if name.startswith("model.diffusion_model.")}
+    return _filled(UNet2DConditionModel.from_config, config, convert_ldm_unet_checkpoint(weights, config))
 
 
 def _vae(state: safe_load.Tensors) -> Any:
@@ -151,52 +158,54 @@ def _vae(state: safe_load.Tensors) -> Any:
     from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
 
     config = configs.vae(state)
-    own = {name: state[name] for name in state if name.startswith("first_stage_model.")}
-    return _filled(AutoencoderKL.from_config, config, convert_ldm_vae_checkpoint(own, config))
+    weights = {name: state[name] for name in state if name.startswith("first_stage_model.")}
+    return _filled(AutoencoderKL.from_config, config, convert_ldm_vae_checkpoint(weights, config))
 
 
 def _text_encoder(state: safe_load.Tensors) -> Any:
     from diffusers.loaders.single_file_utils import convert_ldm_clip_checkpoint, convert_open_clip_checkpoint
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    own = {name: state[name] for name in state if name.startswith("cond_stage_model.")}
-    config = CLIPTextConfig(**configs.text_encoder(own))
-    if any(name.startswith("cond_stage_model.transformer.") for name in own):
-        content = convert_ldm_clip_checkpoint(own)
+    weights = {name: state[name] for name in state if name.startswith("cond_stage_model.")}
+    config = CLIPTextConfig(**configs.text_encoder(weights))
+    if any(name.startswith("cond_stage_model.transformer.") for name in weights):
+        state_dict = convert_ldm_clip_checkpoint(weights)
     else:
-        left_out = f"cond_stage_model.model.transformer.resblocks.{config.num_hidden_layers}."
-        kept = {name: weight for name, weight in own.items() if not name.startswith(left_out)}
-        content = convert_open_clip_checkpoint(CLIPTextModel(config), kept)
-        content.pop("text_projection.weight", None)
-    content = {name.removeprefix("text_model."): weight for name, weight in content.items()}
-    content.pop("embeddings.position_ids", None)  # a count that old files hold
-    return _filled(CLIPTextModel, config, content)
+        unused = f"cond_stage_model.model.transformer.resblocks.{config.num_hidden_layers}."  # OpenCLIP's last layer
+        weights = {name: weight for name, weight in weights.items() if not name.startswith(unused)}
+        state_dict = convert_open_clip_checkpoint(CLIPTextModel(config), weights)
+        state_dict.pop("text_projection.weight", None)
+    state_dict = {name.removeprefix("text_model."): weight for name, weight in state_dict.items()}
+    state_dict.pop("embeddings.position_ids", None)  # an integer buffer in old files
+    return _filled(CLIPTextModel, config, state_dict)
 
 
-def _filled(make: Any, config: Any, content: Mapping[str, Any]) -> Any:
-    """Return a network with these weights in fp32, all of them and no others."""
+def _filled(build: Any, config: Any, state_dict: Mapping[str, Any]) -> Any:
+    """Return a network in fp32 with exactly these weights."""
     import torch
 
     with torch.device("meta"):
-        shapes = {name: tuple(weight.shape) for name, weight in make(config).state_dict().items()}
-    wrong = identify.faults(content, {name: shape for name, shape in shapes.items() if "position_ids" not in name})
-    if text := wrong.sentence():
+        shapes = {name: tuple(weight.shape) for name, weight in build(config).state_dict().items()}
+    faults = identify.faults(state_dict, {name: shape for name, shape in shapes.items() if "position_ids" not in name})
+    if text := faults.sentence():
         raise ModelError(text)
-    model = make(config)  # not on meta: buffers that no file holds must have values
-    model.load_state_dict({name: weight.to(torch.float32) for name, weight in content.items()}, strict=False)
+    model = build(config)  # not on the meta device: buffers that no file holds must have values
+    model.load_state_dict({name: weight.to(torch.float32) for name, weight in state_dict.items()}, strict=False)
     return model.eval().requires_grad_(False)
 
 
-def _tokenizer(entries: int, own: Path, given: str) -> Any:
-    """Return CLIP's tokenizer: the base's own, that of --tokenizer, of the Hugging Face cache, or of the hub."""
-    tokenizer = tokens.load(str(own)) if own.is_dir() and any(own.iterdir()) else tokens.find(given)
+def _tokenizer(vocab_size: int, bundled: Path, option: str) -> Any:
+    """Return CLIP's tokenizer: the base's, else that of --tokenizer, the Hugging Face cache or the hub, in order."""
+    tokenizer = tokens.load(str(bundled)) if bundled.is_dir() and any(bundled.iterdir()) else tokens.find(option)
     if tokenizer is None:
         raise ModelError(
-            "CLIP's tokenizer is not here and the hub does not answer. Give its folder (vocab.json and merges.txt of "
-            f"{tokens.CLIP}): --tokenizer FOLDER"
+            "CLIP's tokenizer is not cached and the hub does not answer. Pass the folder with vocab.json and "
+            f"merges.txt of {tokens.CLIP}: --tokenizer FOLDER"
         )
-    if len(tokenizer) != entries:
-        raise ModelError(f"--tokenizer: {len(tokenizer):,} entries, the text encoder has {entries:,}. Take its own.")
+    if len(tokenizer) != vocab_size:
+        raise ModelError(
+            f"--tokenizer: {len(tokenizer):,} entries, the text encoder has {vocab_size:,}. Use the base's tokenizer."
+        )
     return tokenizer
 
 
@@ -208,13 +217,13 @@ def load_controlnet(name: str, base: Base, seed: int = 0) -> "ControlNetModel":
     """Load the ControlNet that a training starts from, in fp32.
 
     Args:
-        name: a file in ldm's or diffusers' layout, a diffusers folder, a run of segkit, a hub id, or "fresh" for the
-            base's own encoder with zero convolutions, which changes nothing yet.
-        base: what it is to steer.
-        seed: of what a fresh one draws at random, the hint encoder; its last convolution is zero.
+        name: a file in ldm's or diffusers' layout, a diffusers folder, a run of segkit, a hub id, or "fresh" for a copy
+            of the base's encoder with zero convolutions, which does not change the base's output yet.
+        base: the base that it will steer.
+        seed: seed of a fresh ControlNet's hint encoder, the only part that is initialised at random.
 
     Raises:
-        ModelError: it is none, damaged, or was made for a base of another width.
+        ModelError: the ControlNet is missing or damaged, or was made for a base of another width or number of heads.
     """
     import torch
     from diffusers import ControlNetModel
@@ -223,7 +232,7 @@ def load_controlnet(name: str, base: Base, seed: int = 0) -> "ControlNetModel":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             fresh: ControlNetModel = ControlNetModel.from_unet(
-                base.unet, conditioning_embedding_out_channels=tuple(configs.hints(base.vae.config))
+                base.unet, conditioning_embedding_out_channels=tuple(configs.hint_channels(base.vae.config))
             )
         return fresh.requires_grad_(True)
     path = Path(name).expanduser()
@@ -232,39 +241,39 @@ def load_controlnet(name: str, base: Base, seed: int = 0) -> "ControlNetModel":
         return ldm.load(safe_load.read(path), config)
     folder = path if path.is_dir() else _controlnet_from_hub(name)
     folder = folder / "controlnet" if (folder / "controlnet").is_dir() else folder
-    told = controlnet_config(folder)
-    if told.get("cross_attention_dim") != base.unet.config.cross_attention_dim:
+    stored = controlnet_config(folder)
+    if stored.get("cross_attention_dim") != base.unet.config.cross_attention_dim:
         raise ModelError(
-            f"--controlnet {name}: made for words {told.get('cross_attention_dim')} wide, the base's are "
-            f"{base.unet.config.cross_attention_dim}. Take the ControlNet of the base's family."
+            f"--controlnet {name}: its cross_attention_dim is {stored.get('cross_attention_dim')}, the base's is "
+            f"{base.unet.config.cross_attention_dim}. Use a ControlNet of the base's family."
         )
-    configs.require_heads(told, f"--controlnet {name}")
-    if configs.heads(told) != configs.heads(base.unet.config):
+    configs.require_heads(stored, f"--controlnet {name}")
+    if configs.heads(stored) != configs.heads(base.unet.config):
         raise ModelError(
-            f"--controlnet {name}: {configs.heads(told)} attention heads, the base has "
-            f"{configs.heads(base.unet.config)}. Take the ControlNet of the base's family."
+            f"--controlnet {name}: {configs.heads(stored)} attention heads, the base has "
+            f"{configs.heads(base.unet.config)}. Use a ControlNet of the base's family."
         )
-    return ldm.load(safe_load.read(safe_load.in_folder(folder)), told)
+    return ldm.load(safe_load.read(safe_load.weights_file(folder)), stored)
 
 
 def controlnet_config(folder: Path) -> dict[str, Any]:
-    """Return the config of a ControlNet's diffusers folder.
+    """Return the configuration in a ControlNet's diffusers folder.
 
     Raises:
-        ModelError: the folder is of another network, or of none.
+        ModelError: the folder contains another network, or none.
     """
     if not (folder / "config.json").is_file():
-        whole = (folder / "model_index.json").is_file()
-        found = "a whole Stable Diffusion; give it as --base" if whole else "no ControlNet in it"
+        is_pipeline = (folder / "model_index.json").is_file()
+        reason = "is a complete Stable Diffusion; pass it as --base" if is_pipeline else "contains no ControlNet"
         raise ModelError(
-            f"--controlnet {folder}: {found}. Expected a finished run, or a ControlNet's diffusers folder."
+            f"--controlnet {folder}: {reason}. Expected a finished run, or a ControlNet's diffusers folder."
         )
-    told = _json(folder / "config.json")
-    if told.get("_class_name") != "ControlNetModel":
+    config = _json(folder / "config.json")
+    if config.get("_class_name") != "ControlNetModel":
         raise ModelError(
-            f"--controlnet {folder}: a folder of {told.get('_class_name', 'no network')}, not of a ControlNet."
+            f"--controlnet {folder}: contains {config.get('_class_name', 'no network')}. Expected a ControlNetModel."
         )
-    return told
+    return config
 
 
 def _controlnet_from_hub(name: str) -> Path:
@@ -275,8 +284,8 @@ def _controlnet_from_hub(name: str) -> Path:
     patterns = ["config.json", "diffusion_pytorch_model.safetensors"]
     try:
         return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=not hub.hub_answers()))
-    except Exception as error:  # the hub's, the network's and the disk's errors have no common base
-        raise ModelError(f"--controlnet {name}: is not here and cannot be had ({_why(error)}).") from None
+    except Exception as error:  # errors of the hub, the network and the disk share no base class
+        raise ModelError(f"--controlnet {name}: is neither cached nor available ({_reason(error)}).") from None
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -1,4 +1,8 @@
-"""Checkpoints that survive any kill: staged, flushed, hashed, renamed, and only then are old ones removed."""
+"""Checkpoints of a run that survive a kill at any moment.
+
+A checkpoint is written into a staging folder, flushed and hashed, then renamed to step-N; older ones are pruned only
+after that. A folder counts as a checkpoint if every file matches its hash.
+"""
 
 import hashlib
 import json
@@ -22,38 +26,43 @@ _STAGED = ".part-"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A whole checkpoint. Attributes: its folder, and after how many steps it was made."""
+    """A complete checkpoint.
+
+    Attributes:
+        folder: its folder.
+        step: optimizer steps taken before it was written.
+    """
 
     folder: Path
     step: int
 
     def tensors(self, name: str) -> "dict[str, Tensor]":
-        """Return the weights of a part."""
+        """Return the weights of a part, on the CPU."""
         from safetensors.torch import load_file
 
         return load_file(self.folder / f"{name}.safetensors")
 
     def state(self) -> dict[str, Any]:
-        """Return what state.json holds."""
+        """Return the content of state.json."""
         content: dict[str, Any] = json.loads((self.folder / "state.json").read_text("utf-8"))
         return content
 
     def optimizer(self) -> Any:
-        """Return the optimizer's state: numbers and tensors, no code."""
+        """Return the optimizer's state_dict."""
         import torch
 
         return torch.load(self.folder / "optimizer.pt", map_location="cpu", weights_only=True)
 
 
 def stage(folder: Path, step: int) -> Path:
-    """Make the folder in which a checkpoint comes to be.
+    """Create the empty staging folder of a checkpoint.
 
     Args:
-        folder: of all checkpoints.
-        step: steps that were taken.
+        folder: the folder of all checkpoints.
+        step: optimizer steps taken.
 
     Raises:
-        StorageError: the disk refuses.
+        StorageError: the folder cannot be created.
     """
     staged = folder / f"{_STAGED}{step:08}"
     shutil.rmtree(staged, ignore_errors=True)
@@ -64,17 +73,17 @@ def stage(folder: Path, step: int) -> Path:
 def finish(
     staged: Path, step: int, parts: Mapping[str, "Mapping[str, Tensor]"], optimizer: Any, state: Mapping[str, Any]
 ) -> Checkpoint:
-    """Write a checkpoint into its stage, and give it its name: it is there whole or not at all.
+    """Complete a checkpoint in its staging folder and rename it, atomically.
 
     Args:
-        staged: what stage() made; what stands in it already becomes a part of the checkpoint.
-        step: steps that were taken.
+        staged: the folder that stage() returned; files already in it become part of the checkpoint.
+        step: optimizer steps taken.
         parts: weights by the name of their part.
-        optimizer: its state; None if it stands in the folder already.
-        state: what else a resumed run must know.
+        optimizer: the optimizer's state_dict; None if it is in the folder already.
+        state: JSON values that a resumed run needs.
 
     Raises:
-        StorageError: the disk is full; nothing of it remains, and the checkpoints before stay.
+        StorageError: the disk is full or fails; the staging folder is removed and earlier checkpoints stay.
     """
     import torch
     from safetensors import SafetensorError
@@ -83,8 +92,8 @@ def finish(
     final = staged.with_name(f"step-{step:08}")
     try:
         for name, tensors in parts.items():
-            plain = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
-            save_file(plain, staged / f"{name}.safetensors")
+            on_cpu = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
+            save_file(on_cpu, staged / f"{name}.safetensors")
         if optimizer is not None:
             with (staged / "optimizer.pt").open("wb") as file:
                 torch.save(optimizer, file)
@@ -93,21 +102,25 @@ def finish(
         hashes = {path.relative_to(staged).as_posix(): _digest(path) for path in files}
         storage.flush(staged)
         storage.write(staged / _HASHES, json.dumps(hashes).encode())
-        shutil.rmtree(final, ignore_errors=True)  # of a run that was resumed before it: the same, or not whole
+        # a run resumed from before this step finds the same checkpoint here, or an incomplete one
+        shutil.rmtree(final, ignore_errors=True)
         staged.rename(final)
         storage.sync_folder(final.parent)
-    except (OSError, RuntimeError, SafetensorError, StorageError) as error:  # torch and safetensors raise their own
+    except (OSError, RuntimeError, SafetensorError, StorageError) as error:  # torch raises RuntimeError on a full disk
         shutil.rmtree(staged, ignore_errors=True)
-        why = (error.strerror if isinstance(error, OSError) else "") or str(error).strip().partition("\n")[0]
-        raise StorageError(f"{final}: cannot be written ({why}). The checkpoints before it stay.") from None
+        reason = (error.strerror if isinstance(error, OSError) else "") or str(error).strip().partition("\n")[0]
+        raise StorageError(
+            f"{final}: cannot be written ({reason}). Earlier checkpoints are kept; free some space and run the same "
+            "command again."
+        ) from None
     return Checkpoint(final, step)
 
 
 def newest(folder: Path) -> Checkpoint | None:
-    """Return the newest whole checkpoint: every file is there with the hash that it was written with."""
-    for found in sorted(_all(folder), key=lambda each: -each.step):
-        if _is_whole(found.folder):
-            return found
+    """Return the newest complete checkpoint, or None; one with a missing or changed file is skipped."""
+    for checkpoint in sorted(_all(folder), key=lambda candidate: -candidate.step):
+        if _is_complete(checkpoint.folder):
+            return checkpoint
     return None
 
 
@@ -118,7 +131,7 @@ def _all(folder: Path) -> list[Checkpoint]:
     return [Checkpoint(path, int(match[1])) for path, match in matches if match]
 
 
-def _is_whole(folder: Path) -> bool:
+def _is_complete(folder: Path) -> bool:
     try:
         hashes = json.loads((folder / _HASHES).read_text("utf-8"))
         return all(_digest(folder / name) == digest for name, digest in hashes.items()) and "state.json" in hashes
@@ -132,23 +145,23 @@ def _digest(path: Path) -> str:
 
 
 def prune(folder: Path, keep: int, best: Sequence[int] = ()) -> None:
-    """Remove all but the newest checkpoints and the best ones, and what a killed run left unfinished.
+    """Remove old checkpoints, and staging folders that a killed run left.
 
     Args:
-        folder: of all checkpoints.
-        keep: how many of the newest stay.
-        best: steps whose checkpoints stay too.
+        folder: the folder of all checkpoints.
+        keep: number of newest checkpoints to keep.
+        best: steps whose checkpoints are kept too.
     """
-    found = sorted(_all(folder), key=lambda each: each.step)
-    for old in found[:-keep]:
-        if old.step not in best:
-            _remove(old.folder)
+    checkpoints = sorted(_all(folder), key=lambda checkpoint: checkpoint.step)
+    for checkpoint in checkpoints[:-keep]:
+        if checkpoint.step not in best:
+            _remove(checkpoint.folder)
     for path in folder.glob(f"{_STAGED}*"):
         shutil.rmtree(path, ignore_errors=True)
 
 
 def _remove(folder: Path) -> None:
-    """Take a checkpoint away: first its name, so that a kill in between leaves no half of it under a whole one's."""
-    gone = folder.with_name(f"{_STAGED}{folder.name}")
-    folder.replace(gone)
-    shutil.rmtree(gone, ignore_errors=True)
+    """Remove a checkpoint; it is renamed first, so that a kill never leaves half of one under a valid name."""
+    renamed = folder.with_name(f"{_STAGED}{folder.name}")
+    folder.replace(renamed)
+    shutil.rmtree(renamed, ignore_errors=True)

@@ -1,1 +1,1 @@
-"""Training data: examples, buckets, crops, batches and the latents cache."""
+"""Training data: examples, buckets, crops, batches and the latent cache."""

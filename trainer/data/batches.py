@@ -1,8 +1,8 @@
-"""Batches: what a step sees, the maps as class indices.
+"""Batches of photos, prompts and control maps; the maps are class indices.
 
-All that is drawn for a photo (mirroring, dropout, noise, time) is a function of the seed, the batch's number and
-the photo's place in it over all processes: a resumed run goes on exactly, and two processes see what one of twice the
-batch sees.
+Every random draw for a photo (mirroring, prompt dropout, noise, timestep) is a function of the seed, the batch's number
+and the photo's slot in the batch over all processes. A resumed run therefore continues bit for bit, and two processes
+see the same data as one process with twice the batch size.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,22 +29,28 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 AHEAD = 2
-"""Batches that are read while the network works."""
+"""Batches that are read ahead while the network computes."""
 
 MAPS = 16_384
-"""Control maps that stay in memory once they are read, as runs: some 10 kB each."""
+"""Control maps that stay in memory, run-length encoded: about 10 kB each."""
 
-_PICTURE, _NOISE = 0, 1  # what a stream of random numbers is for
+_VIEW, _NOISE = 0, 1  # separate random streams for mirroring and dropout, and for noise and timestep
 
 
-def still(settings: TrainSettings) -> TrainSettings:
-    """Return the settings of batches that are only looked at: one photo each, as it is, the same in every run."""
+def unaugmented(settings: TrainSettings) -> TrainSettings:
+    """Return settings for previews and validation: batches of one photo, no augmentation, the same in every run."""
     return replace(settings, batch_size=1, flip=False, prompt_dropout=0.0, seed=0, balance=False)
 
 
 @dataclass(frozen=True)
 class Pick:
-    """A photo of a batch: the example, how it is seen, and its prompt, perhaps emptied."""
+    """One photo of a batch before anything is read.
+
+    Attributes:
+        example: the example.
+        view: its crop and mirroring.
+        text: its prompt, or "" if it was dropped.
+    """
 
     example: Example
     view: View
@@ -53,129 +59,141 @@ class Pick:
 
 @dataclass(frozen=True)
 class Batch:
-    """Some photos, all of one size.
+    """A batch of photos of one size.
 
     Attributes:
         photos: (B, 3, H, W) float32, -1 to 1; None with a cache.
-        moments: (B, 2, 4, h, w) mean and log-variance of their latents (Encoder.photo); None without a cache.
-        words: (B, 77, width) of the text encoder; None without a cache.
-        controls: uint8, (B, H, W) class indices, or (B, H, W, 3) RGB of control pictures that are no maps.
-        texts: B prompts, some emptied.
-        draws: B generators of random numbers for the noise.
+        moments: (B, 2, 4, h, w) mean and log-variance of the latents (see Encoder.photo); None without a cache.
+        encoder_hidden_states: (B, 77, width) prompt embeddings; None without a cache.
+        controls: (B, H, W) uint8 class indices, or (B, H, W, 3) uint8 RGB of control pictures that are not maps.
+        texts: B prompts; dropped ones are "".
+        generators: B random generators for noise and timestep.
     """
 
     photos: "Tensor | None"
     moments: "Tensor | None"
-    words: "Tensor | None"
+    encoder_hidden_states: "Tensor | None"
     controls: "Tensor"
     texts: list[str]
-    draws: list["torch.Generator"]
+    generators: list["torch.Generator"]
 
     def require_photos(self) -> "Tensor":
-        """Return the photos of a batch that came without a cache."""
+        """Return the photos of a batch that was read without a cache."""
         if self.photos is None:
-            raise ValueError("a batch from the cache has no photos")
+            raise ValueError("A batch from the cache has no photos.")
         return self.photos
 
 
 class Batches:
-    """The batches of one process, one after another.
+    """The batches of one process, in order.
 
     Args:
-        examples: what is trained on.
-        table: the maps' palette; None for control pictures that are no maps.
-        settings: of the training.
-        encodings: the cache; None to do without.
-        share: which process of how many this is.
-        lenders: whose control map each example is given; None for its own.
+        examples: the examples to train on.
+        palette: palette of the control maps; None for control pictures that are not segmentation maps.
+        settings: the training's settings.
+        cache: cached latents and prompt embeddings; None reads photos.
+        share: rank of this process and number of processes.
+        control_examples: the example whose control map is shown with each photo; None for its own.
 
     Raises:
-        DatasetError: fewer examples than a batch of all processes.
+        DatasetError: there are fewer examples than a batch over all processes needs.
     """
 
     def __init__(
         self,
         examples: Sequence[Example],
-        table: Palette | None,
+        palette: Palette | None,
         settings: TrainSettings,
-        encodings: LatentCache | None = None,
+        cache: LatentCache | None = None,
         share: tuple[int, int] = (0, 1),
-        lenders: Sequence[Example] | None = None,
+        control_examples: Sequence[Example] | None = None,
     ) -> None:
-        self._settings, self._encodings, (self._rank, world) = settings, encodings, share
-        self._lenders = dict(zip(examples, lenders or examples, strict=True))
-        whole = settings.batch_size * world
-        if len(examples) < whole:
+        self._settings, self._cache, (self._rank, world) = settings, cache, share
+        self._control_examples = dict(zip(examples, control_examples or examples, strict=True))
+        total = settings.batch_size * world
+        if len(examples) < total:
             raise DatasetError(
                 f"{len(examples)} triples are fewer than a batch of {settings.batch_size} on {world} processes. "
-                f"Type --batch-size {max(1, len(examples) // world)}, or add photos."
+                f"Use --batch-size {max(1, len(examples) // world)}, or add photos."
             )
-        self._examples, self._table = examples, table
+        self._examples, self._palette = examples, palette
         self._runs = lru_cache(maxsize=MAPS)(self._read)
-        self._sizes = [fit(each.width, each.height, settings.resolution) for each in examples]
-        weights = repeat_factors.weights(examples, table) if settings.balance else None
-        self.order = BatchOrder(self._sizes, whole, settings.seed, weights)
+        self._sizes = [fit(example.width, example.height, settings.resolution) for example in examples]
+        weights = repeat_factors.weights(examples, palette) if settings.balance else None
+        self.order = BatchOrder(self._sizes, total, settings.seed, weights)
 
     def starting_at(self, number: int) -> Iterator[Batch]:
-        """Yield the batch of this number, counted from 0 over all epochs, and those after it, without end."""
+        """Yield batches without end, starting with this number; batches are counted from 0 over all epochs.
+
+        AHEAD batches are read by threads while the caller works on the current one. The order of reading does not
+        affect the content, since every batch has its own random streams.
+        """
         with ThreadPoolExecutor(AHEAD) as pool:
-            waiting: list[Future[Batch]] = []
+            pending: list[Future[Batch]] = []
             try:
                 while True:
-                    while len(waiting) <= AHEAD:
-                        waiting.append(pool.submit(self.batch, number))
+                    while len(pending) <= AHEAD:
+                        pending.append(pool.submit(self.batch, number))
                         number += 1
-                    yield waiting.pop(0).result()
+                    yield pending.pop(0).result()
             finally:
-                for each in waiting:
-                    each.cancel()
+                for future in pending:  # else leaving the pool would wait for them
+                    future.cancel()
 
     def picks(self, number: int) -> list[Pick]:
-        """Return what the batch of this number is made of, before anything is read."""
-        settings, places, found = self._settings, self.order[number], []
+        """Return this process's share of a batch, without reading files."""
+        settings, indices, picks = self._settings, self.order[number], []
         for slot in self._slots():
-            example, size = self._examples[places[slot]], self._sizes[places[slot]]
-            random = np.random.default_rng([settings.seed, number, slot, _PICTURE])
-            view = crops.of(example, size, random.random() < 0.5 and settings.flip)
-            found.append(Pick(example, view, "" if random.random() < settings.prompt_dropout else example.text))
-        return found
+            example, size = self._examples[indices[slot]], self._sizes[indices[slot]]
+            random = np.random.default_rng([settings.seed, number, slot, _VIEW])
+            # the number is drawn even with flip off, so that the dropout that follows is the same either way
+            view = crops.center_crop(example, size, random.random() < 0.5 and settings.flip)
+            picks.append(Pick(example, view, "" if random.random() < settings.prompt_dropout else example.text))
+        return picks
 
     def batch(self, number: int) -> Batch:
-        """Return the batch of this number."""
+        """Read this process's share of a batch.
+
+        Raises:
+            DatasetError: a photo cannot be read, or has changed.
+            MapError: a control map cannot be read, or is off the palette.
+            StorageError: the cache is damaged.
+        """
         import torch
 
-        kept, picks = self._encodings, self.picks(number)
-        seen = [(each.example, each.view) for each in picks]
-        texts = [each.text for each in picks]
+        cache, picks = self._cache, self.picks(number)
+        views = [(pick.example, pick.view) for pick in picks]
+        texts = [pick.text for pick in picks]
         return Batch(
-            None if kept else torch.stack([crops.photo(*each) for each in seen]),
-            kept.photos(seen) if kept else None,
-            kept.prompts(texts) if kept else None,
-            torch.from_numpy(np.stack([self._control(each) for each in picks])),
+            None if cache else torch.stack([crops.photo(example, view) for example, view in views]),
+            cache.photos(views) if cache else None,
+            cache.prompts(texts) if cache else None,
+            torch.from_numpy(np.stack([self._control(pick) for pick in picks])),
             texts,
             [_generator(self._settings.seed, number, slot) for slot in self._slots()],
         )
 
     def _slots(self) -> range:
-        """Return this process's places in a batch of all processes."""
+        """Return this process's positions in the batch over all processes."""
         size = self._settings.batch_size
         return range(self._rank * size, (self._rank + 1) * size)
 
     def _control(self, pick: Pick) -> NDArray[np.uint8]:
-        lender, view = self._lenders[pick.example], pick.view
-        if lender is not pick.example:
-            view = crops.of(lender, view.size, view.mirrored)
-        if self._table is None:
-            return crops.control_of(lender, view, None)
-        labels = self._runs(lender, replace(view, mirrored=False)).pixels()
+        example, view = self._control_examples[pick.example], pick.view
+        if example is not pick.example:
+            view = crops.center_crop(example, view.size, view.mirrored)
+        if self._palette is None:
+            return crops.control_map(example, view, None)
+        labels = self._runs(example, replace(view, mirrored=False)).pixels()  # both mirrorings share one cache entry
         return labels[:, ::-1] if view.mirrored else labels
 
     def _read(self, example: Example, view: View) -> RunLengthMap:
-        return runlength.encode(crops.control_of(example, view, self._table))
+        return runlength.encode(crops.control_map(example, view, self._palette))
 
 
 def _generator(seed: int, number: int, slot: int) -> "torch.Generator":
+    """Return the generator of a photo's noise and timestep, seeded with 63 bits."""
     import torch
 
-    words = np.random.SeedSequence([seed, number, slot, _NOISE]).generate_state(2, np.uint32)
-    return torch.Generator().manual_seed(int(words[0]) << 31 | int(words[1]) >> 1)
+    high, low = np.random.SeedSequence([seed, number, slot, _NOISE]).generate_state(2, np.uint32)
+    return torch.Generator().manual_seed(int(high) << 31 | int(low) >> 1)

@@ -1,4 +1,4 @@
-"""Aspect-ratio buckets: which size a photo and its map are cropped to, and which photos make a batch together."""
+"""Aspect-ratio buckets: the size that a photo and its map are cropped to, and which photos form a batch."""
 
 from collections.abc import Sequence
 
@@ -6,36 +6,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 STEP = 64
-"""Sides are multiples of it: three halvings of the UNet and eight pixels to a latent."""
+"""Sides are multiples of 64 pixels: the VAE downsamples by 8 and the UNet by another 8."""
 
 Size = tuple[int, int]
 """Width and height in pixels."""
 
 
 def sizes(resolution: int) -> list[Size]:
-    """Return the sizes of at most resolution^2 pixels, each as high as its width allows, none longer than 2:1."""
-    found = []
+    """Return all buckets of at most resolution^2 pixels, each as high as its width allows, none longer than 2:1."""
+    buckets = []
     for width in range(STEP, 2 * resolution + 1, STEP):
         height = resolution * resolution // width // STEP * STEP
         if height >= STEP and max(width, height) <= 2 * min(width, height):
-            found.append((width, height))
-    return found or [(resolution, resolution)]
+            buckets.append((width, height))
+    return buckets or [(resolution, resolution)]
 
 
 def fit(width: int, height: int, resolution: int) -> Size:
-    """Return the bucket nearest in aspect ratio to a photo; of two, the one with more pixels."""
+    """Return the bucket whose aspect ratio is nearest to a photo's on a log scale; of two, the one with more pixels."""
     aspect = np.log(width / height)
     return min(sizes(resolution), key=lambda size: (abs(np.log(size[0] / size[1]) - aspect), -size[0] * size[1]))
 
 
 class BatchOrder:
-    """Which photos stand in which batch: a function of the seed and the place, so that a resumed run goes on exactly.
+    """The order of photos: which photos are in which batch.
+
+    The order is a function of the seed and the batch's number only, without state that a resumed run would have to
+    restore.
 
     Args:
-        buckets: the size of each photo.
+        buckets: the bucket of each photo.
         batch: photos in a batch, over all processes.
-        seed: of the shuffling.
-        weights: how often to see each photo, in proportion; None for all alike.
+        seed: seed of the shuffling.
+        weights: relative frequency of each photo; None shows all equally often.
     """
 
     def __init__(
@@ -45,36 +48,42 @@ class BatchOrder:
         self._groups = [np.flatnonzero([size == bucket for bucket in buckets]) for size in sorted(set(buckets))]
         self._batch, self._seed = batch, seed
         self.batches = sum(-(-len(group) // batch) for group in self._groups)
-        """Batches in one epoch: each photo stands in one, and some twice where a bucket's last batch is filled up.
+        """Batches in one epoch.
 
-        With weights, some stand in several, and some in none.
+        Each photo is in one, or in two where a bucket's last batch is filled up. With weights, a photo may be in
+        several or in none.
         """
-        self._epoch: tuple[int, list[list[int]]] = (-1, [])
+        self._epoch: tuple[int, list[list[int]]] = (-1, [])  # number and batches of the epoch that was shuffled last
 
     def __getitem__(self, number: int) -> list[int]:
-        """Return the photos of the batch of this number, counted from 0 over all epochs; all of one size."""
-        epoch, place = divmod(number, self.batches)
+        """Return the indices of a batch's photos, all of one bucket; batches are counted from 0 over all epochs."""
+        epoch, index = divmod(number, self.batches)
         if self._epoch[0] != epoch:
             self._epoch = (epoch, self._shuffled(epoch))
-        return self._epoch[1][place]
+        return self._epoch[1][index]
 
     def _shuffled(self, epoch: int) -> list[list[int]]:
         random = np.random.default_rng([self._seed, epoch])
-        found: list[list[int]] = []
+        batches: list[list[int]] = []
         for group in self._groups:
             number = -(-len(group) // self._batch) * self._batch
             if self._weights is None:
-                whole = np.resize(random.permutation(group), number)  # begins anew at its end
+                filled = np.resize(random.permutation(group), number)  # repeats the first photos to fill the last batch
             else:
-                whole = random.permutation(group[_systematic(self._weights[group], number, random.random())])
-            found += whole.reshape(-1, self._batch).tolist()
-        return [found[place] for place in random.permutation(len(found))]
+                filled = random.permutation(group[_systematic(self._weights[group], number, random.random())])
+            batches += filled.reshape(-1, self._batch).tolist()
+        return [batches[index] for index in random.permutation(len(batches))]
 
 
 def _systematic(weights: NDArray[np.float64], number: int, start: float) -> NDArray[np.intp]:
-    """Draw a number of places in proportion to weights, each as often as its share says, rounded up or down.
+    """Draw indices in proportion to weights, each as often as its expected count, rounded up or down.
 
-    Systematic sampling (Madow 1949): one random start, from 0 to 1, and equal strides.
+    Systematic sampling (Madow 1949): equal strides through the cumulative weights from one random start.
+
+    Args:
+        weights: positive weights.
+        number: how many indices to draw.
+        start: the random start, 0 to 1.
     """
-    reached = np.cumsum(weights) / weights.sum() * number
-    return np.minimum(np.searchsorted(reached, start + np.arange(number), side="right"), len(weights) - 1)
+    cumulative = np.cumsum(weights) / weights.sum() * number
+    return np.minimum(np.searchsorted(cumulative, start + np.arange(number), side="right"), len(weights) - 1)

@@ -1,4 +1,4 @@
-"""How a photo and its map are seen: cropped, sized and mirrored alike, the map as class indices."""
+"""Crop, resize and mirror a photo and its control map identically; the map is read as class indices."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,57 +25,64 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class View:
-    """What is seen of a photo. Attributes: the part, the width and height it is scaled to, whether it is mirrored."""
+    """The part of a photo that is shown.
+
+    Attributes:
+        box: the crop.
+        size: width and height that the crop is scaled to.
+        mirrored: whether it is mirrored horizontally.
+    """
 
     box: Box
     size: Size
     mirrored: bool
 
 
-def of(example: Example, size: Size, mirrored: bool) -> View:
-    """Return how a photo fills a bucket: its middle, as large as can be."""
+def center_crop(example: Example, size: Size, mirrored: bool) -> View:
+    """Return the largest centred crop of a photo that has a bucket's aspect ratio."""
     scale = min(example.width / size[0], example.height / size[1])
-    across, down = size[0] * scale, size[1] * scale
-    left, top = (example.width - across) / 2, (example.height - down) / 2
-    return View((left, top, min(left + across, example.width), min(top + down, example.height)), size, mirrored)
+    width, height = size[0] * scale, size[1] * scale
+    left, top = (example.width - width) / 2, (example.height - height) / 2
+    # rounding may put the edge a fraction of a pixel outside, which Pillow refuses
+    return View((left, top, min(left + width, example.width), min(top + height, example.height)), size, mirrored)
 
 
 def photo(example: Example, view: View) -> "Tensor":
     """Return a photo, (3, H, W) float32, -1 to 1.
 
     Raises:
-        DatasetError: it cannot be read any more, or is another than it was.
+        DatasetError: the photo cannot be read, or its size has changed.
     """
     import torch
 
     image = _opened(example).resize(view.size, Resampling.LANCZOS, view.box)
-    pixels = _turned(np.asarray(image, np.float32), view) / np.float32(127.5) - np.float32(1)
+    pixels = _mirrored(np.asarray(image, np.float32), view) / np.float32(127.5) - np.float32(1)
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
-def control_of(example: Example, view: View, table: Palette | None) -> NDArray[np.uint8]:
-    """Return a control map: (H, W) class indices, each of a class of the palette, or 255.
+def control_map(example: Example, view: View, palette: Palette | None) -> NDArray[np.uint8]:
+    """Return a control map as (H, W) class indices of the palette, 255 for unlabelled.
 
-    Without a palette, of a control picture that is no map: (H, W, 3) RGB.
+    Without a palette, a control picture that is not a segmentation map is returned as (H, W, 3) RGB.
 
     Raises:
-        MapError: a pixel is off the palette.
+        MapError: the map cannot be read, or a pixel is off the palette.
     """
     image = maps.read(example.control_map)
-    across, down = image.width / example.width, image.height / example.height
-    box = (view.box[0] * across, view.box[1] * down, view.box[2] * across, view.box[3] * down)
-    if table is None:
-        return _turned(np.asarray(image.convert("RGB").resize(view.size, Resampling.NEAREST, box)), view)
-    labels, off = codec.read(image, table)
+    x_scale, y_scale = image.width / example.width, image.height / example.height  # the map may have another size
+    box = (view.box[0] * x_scale, view.box[1] * y_scale, view.box[2] * x_scale, view.box[3] * y_scale)
+    if palette is None:
+        return _mirrored(np.asarray(image.convert("RGB").resize(view.size, Resampling.NEAREST, box)), view)
+    labels, off = codec.read(image, palette)
     if off:
-        raise MapError(f"{example.control_map}: {off:,} pixels are off the palette {table.name}.")
+        raise MapError(f"{example.control_map}: {off:,} pixels are off the palette {palette.name}.")
     if image.size != view.size or box != (0, 0, *image.size):
         labels = np.asarray(Image.fromarray(labels).resize(view.size, Resampling.NEAREST, box))
-    return _turned(labels, view)
+    return _mirrored(labels, view)
 
 
-def _turned(pixels: NDArray[Any], view: View) -> NDArray[Any]:
-    """Return (H, W, ...) pixels as the view has them."""
+def _mirrored(pixels: NDArray[Any], view: View) -> NDArray[Any]:
+    """Return (H, W, ...) pixels, mirrored if the view is."""
     return pixels[:, ::-1] if view.mirrored else pixels
 
 
@@ -83,9 +90,9 @@ def _opened(example: Example) -> Image.Image:
     try:
         image = maps.read(example.photo)
         upright: Any = ImageOps.exif_transpose(image)
-        found, _ = srgb.to_srgb(upright)
-    except Exception as error:  # Pillow raises anything on damaged files
-        raise DatasetError(f"{example.photo}: cannot be read ({error}). Mend it or leave it out.") from None
-    if found.size != (example.width, example.height):
-        raise DatasetError(f"{example.photo}: changed while it was trained on. Start again.")
-    return found
+        rgb, _ = srgb.to_srgb(upright)
+    except Exception as error:  # Pillow raises any exception on damaged files
+        raise DatasetError(f"{example.photo}: cannot be read ({error}). Replace or remove it.") from None
+    if rgb.size != (example.width, example.height):
+        raise DatasetError(f"{example.photo}: its size changed during the training. Start again.")
+    return rgb

@@ -1,24 +1,29 @@
-"""What a network is trained on: photos, control maps and prompts, of a dataset or of other tools' folders."""
+"""What a network is trained on: photos, control maps and prompts of a dataset or of another tool's folder."""
 
 import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
 from segkit import dataset, maps
 from segkit.dataset import Dataset, checks, map_sources
+from segkit.dataset.formats import fill50k, imagefolder, kohya
+from segkit.dataset.formats.listing import Entry
 from segkit.errors import DatasetError
 from segkit.palette import Palette
 from segkit.problem import Problem
 from segkit.progress import silent
 from segkit.reports import map_findings
 
-_ORIENTATION = 0x0112  # EXIF 2.32
-_PHOTOS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+_ORIENTATION = 0x0112  # EXIF 2.32; values from 5 swap width and height
+_LAYOUTS: dict[str, Callable[[Path], Iterator[Entry]]] = {
+    "fill50k": fill50k.read,
+    "imagefolder": imagefolder.read,
+    "kohya": kohya.read,
+}
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class Example:
     Attributes:
         photo, control_map: the two files.
         text: the prompt.
-        width, height: pixels of the photo.
+        width, height: size of the upright photo in pixels.
         photo_hash: SHA-256 of the photo's file.
     """
 
@@ -42,14 +47,14 @@ class Example:
 
 @dataclass(frozen=True)
 class Examples:
-    """What is trained on.
+    """The training and validation data of a folder.
 
     Attributes:
         layout: "segkit", "fill50k", "imagefolder" or "kohya".
-        train: the examples.
-        val: those held out; none where the folder knows no splits.
-        palette: what the maps are painted with; None for control pictures that are no maps.
-        hash: SHA-256 over names, prompts, photos, and the maps' hashes or sizes: another one, other examples.
+        train: training examples.
+        val: held-out examples; empty for layouts without splits.
+        palette: palette of the control maps; None for control pictures that are not segmentation maps.
+        hash: SHA-256 over file names, prompts, photos and the maps' hashes (or sizes); changes with the training data.
     """
 
     layout: str
@@ -59,78 +64,88 @@ class Examples:
     hash: str
 
 
-def find(folder: Path, painted_with: str = "", any_control: bool = False) -> Examples:
-    """Read the examples of a folder: a dataset, or the layouts of fill50k, HF's imagefolder and kohya's scripts.
+def find(folder: Path, palette: str = "", any_control: bool = False) -> Examples:
+    """Read the examples of a folder: a dataset, or the layout of fill50k, HF's imagefolder or kohya's scripts.
 
     Args:
         folder: the dataset.
-        painted_with: palette of the maps; "" for the dataset's own, or ADE20K.
-        any_control: whether control pictures may be no segmentation maps.
+        palette: name or file of the control maps' palette; "" for the dataset's own, or ADE20K for other layouts.
+        any_control: accept control pictures that are not segmentation maps (other layouts only).
 
     Raises:
-        DatasetError: it is none, is being written, has errors, or holds nothing to train on.
-        MapError: a list names files outside the folder.
-        PaletteError: the palette is none.
+        DatasetError: the folder is not a dataset, is being written, has errors, or contains nothing to train on.
+        PaletteError: the palette is not valid.
     """
     if (folder / ".segkit").is_dir():
-        return _own(folder, painted_with)
-    read = ((layout, list(way(folder))) for layout, way in _LAYOUTS.items() if folder.is_dir())
-    layout, found = next(((layout, found) for layout, found in read if found), ("", []))
-    if not found:
-        what = "no such folder" if not folder.exists() else "a file" if not folder.is_dir() else "none of these"
+        return _from_dataset(folder, palette)
+    by_layout = (
+        (layout, [_example(entry) for entry in read(folder)]) for layout, read in _LAYOUTS.items() if folder.is_dir()
+    )
+    layout, examples = next(((layout, examples) for layout, examples in by_layout if examples), ("", []))
+    if not examples:
+        reason = "does not exist" if not folder.exists() else "is a file" if not folder.is_dir() else "is not a dataset"
         raise DatasetError(
-            f"{folder}: {what}. Expected a dataset (segkit build-dataset), fill50k's prompt.json, an imagefolder's "
-            "metadata.jsonl, or kohya's img/ and cond/."
+            f"{folder}: {reason}. Expected a dataset (segkit build-dataset), fill50k's prompt.json, an imagefolder's "
+            "metadata.jsonl or metadata.csv, or kohya's img/ and cond/."
         )
-    table = None if any_control else Palette.load(painted_with or "ade20k")
-    found = [_measured(each) for each in found]
-    if table:
-        _require_clean(folder, found, table)
-    return Examples(layout, found, [], table, _hash(found, {}))
+    map_palette = None if any_control else Palette.load(palette or "ade20k")
+    examples = [_measured(example) for example in examples]
+    if map_palette:
+        _require_exact_maps(folder, examples, map_palette)
+    return Examples(layout, examples, [], map_palette, _hash(examples, {}))
 
 
-def _own(folder: Path, painted_with: str) -> Examples:
-    with dataset.locked(folder):  # nobody is writing it
-        own = Dataset.open(folder)
-        table = Palette.load(painted_with) if painted_with else None
-        checked = checks.check(own, palette=table)
-        triples = list(own.triples())
-    errors = [each for each in checked.problems if each.severity == "error"]
+def _from_dataset(folder: Path, palette: str) -> Examples:
+    with dataset.locked(folder):  # refuses a dataset that is being written
+        opened = Dataset.open(folder)
+        report = checks.check(opened, palette=Palette.load(palette) if palette else None)
+        triples = list(opened.triples())
+    errors = [problem for problem in report.problems if problem.severity == "error"]
     _refuse(folder, errors, f"segkit check {folder}")
-    found: dict[str, list[Example]] = {"train": [], "val": [], "test": []}
-    for each in triples:
-        if each.review != "rejected":
-            photo, control_map = folder / each.file_name, folder / each.conditioning_image_file_name
-            found[each.split].append(Example(photo, control_map, each.text, each.width, each.height, each.photo_sha256))
-    if not found["train"]:
-        raise DatasetError(f"{folder}: no triple to train on. Add photos with segkit build-dataset, or lift --split.")
-    stored = {each.file_name: each.photo_sha256 + each.map_sha256 for each in triples}
-    return Examples("segkit", found["train"], found["val"], own.info.palette, _hash(found["train"], stored))
+    splits: dict[str, list[Example]] = {"train": [], "val": [], "test": []}
+    for triple in triples:
+        if triple.review != "rejected":
+            photo, control_map = folder / triple.file_name, folder / triple.conditioning_image_file_name
+            splits[triple.split].append(
+                Example(photo, control_map, triple.text, triple.width, triple.height, triple.photo_sha256)
+            )
+    if not splits["train"]:
+        raise DatasetError(f"{folder}: no triple to train on. Add photos with segkit build-dataset, or change --split.")
+    stored = {triple.file_name: triple.photo_sha256 + triple.map_sha256 for triple in triples}
+    return Examples("segkit", splits["train"], splits["val"], opened.info.palette, _hash(splits["train"], stored))
 
 
-def _refuse(folder: Path, problems: list[Problem], look: str) -> None:
+def _refuse(folder: Path, problems: list[Problem], command: str) -> None:
     if problems:
         first = problems[0]
         raise DatasetError(
-            f"{folder}: {len(problems)} errors, so nothing was trained. {first.message} {first.cure} See all: {look}"
+            f"{folder}: {len(problems)} errors, so nothing was trained. {first.message} {first.cure} See all: {command}"
         )
 
 
-def _require_clean(folder: Path, found: list[Example], table: Palette) -> None:
-    sources = [map_sources.Source(each.control_map.name, each.control_map) for each in found]
-    problems, _ = map_findings.read(sources, table, silent)
-    _refuse(
-        folder, problems, f"segkit check-palette {folder}. For control pictures that are no maps: --allow-any-control"
-    )
+def _example(entry: Entry) -> Example:
+    for path in (entry.photo, entry.control_map):
+        if not path.is_file():
+            raise DatasetError(f"{path} does not exist; {entry.source} names it.")
+    return Example(entry.photo, entry.control_map, entry.text)
+
+
+def _require_exact_maps(folder: Path, examples: list[Example], palette: Palette) -> None:
+    sources = [map_sources.Source(example.control_map.name, example.control_map) for example in examples]
+    problems, _ = map_findings.read(sources, palette, silent)
+    command = f"segkit check-palette {folder}. For control pictures that are not maps: --allow-any-control"
+    _refuse(folder, problems, command)
 
 
 def _measured(example: Example) -> Example:
-    """Return the example with its photo's hash and upright size; its map must have the same shape."""
+    """Return the example with its photo's hash and upright size; photo and control map must have the same shape."""
     width, height = _size(example.photo)
-    across, down = _size(example.control_map)
-    if abs(width * down - height * across) > max(width, height, across, down):
+    map_width, map_height = _size(example.control_map)
+    # equal aspect ratios, up to one pixel of rounding when one of the two was scaled
+    if abs(width * map_height - height * map_width) > max(width, height, map_width, map_height):
         raise DatasetError(
-            f"{example.control_map}: {across} x {down} pixels, the photo {width} x {height}. Expected the same shape."
+            f"{example.control_map}: {map_width} x {map_height} pixels, but its photo has {width} x {height}. "
+            "Expected the same shape."
         )
     with example.photo.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -140,77 +155,25 @@ def _measured(example: Example) -> Example:
 def _size(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path, formats=maps.FORMATS) as image:
-            turned = image.getexif().get(_ORIENTATION, 1) >= 5
-            return (image.height, image.width) if turned else image.size
-    except Exception as error:  # Pillow raises anything on damaged files
+            is_rotated = image.getexif().get(_ORIENTATION, 1) >= 5
+            return (image.height, image.width) if is_rotated else image.size
+    except Exception as error:  # Pillow raises any exception on damaged files
         raise DatasetError(
-            f"{path} does not open ({type(error).__name__}: {error}). Mend it or leave it out."
+            f"{path}: cannot be opened ({type(error).__name__}: {error}). Replace or remove it."
         ) from None
 
 
-def _hash(found: list[Example], stored: dict[str, str]) -> str:
+def _hash(examples: list[Example], stored: dict[str, str]) -> str:
+    """Return the hash of the training data, which run.toml records: its input must not change.
+
+    Args:
+        examples: the training examples.
+        stored: hashes of photo and map by the photo's name in a dataset (images/kk/key.jpg); other layouts use the
+            photo's hash and the map's size in bytes, so that not every map must be read.
+    """
     digest = hashlib.sha256()
-    for each in found:
-        tail = "/".join(each.photo.parts[-3:])
-        known = stored.get(tail, f"{each.photo_hash} {each.control_map.stat().st_size}")
-        digest.update(json.dumps([each.photo.name, each.control_map.name, each.text, known]).encode())
+    for example in examples:
+        name = "/".join(example.photo.parts[-3:])
+        content = stored.get(name, f"{example.photo_hash} {example.control_map.stat().st_size}")
+        digest.update(json.dumps([example.photo.name, example.control_map.name, example.text, content]).encode())
     return digest.hexdigest()
-
-
-def _fill50k(folder: Path) -> Iterator[Example]:
-    for line, row in _lines(folder / "prompt.json"):
-        names = [row.get(key) for key in ("source", "target", "prompt")]
-        if not all(isinstance(name, str) for name in names):
-            raise DatasetError(f"{folder / 'prompt.json'}, line {line}: expected source, target and prompt.")
-        source, target, text = map(str, names)
-        yield Example(_inside(folder, target, line), _inside(folder, source, line), text)
-
-
-def _imagefolder(folder: Path) -> Iterator[Example]:
-    for place in (folder, folder / "train"):
-        for line, row in _lines(place / "metadata.jsonl"):
-            column = next((key for key in row if key.endswith("_file_name")), "")
-            if not column or not isinstance(row.get("file_name"), str):
-                raise DatasetError(f"{place / 'metadata.jsonl'}, line {line}: expected file_name and a ..._file_name.")
-            text = str(row.get("text", ""))
-            yield Example(_inside(place, row["file_name"], line), _inside(place, str(row[column]), line), text)
-
-
-def _kohya(folder: Path) -> Iterator[Example]:
-    photos = {path.stem: path for path in sorted((folder / "img").glob("*")) if path.suffix.lower() in _PHOTOS}
-    controls = {path.stem: path for path in sorted((folder / "cond").glob("*")) if path.suffix.lower() in _PHOTOS}
-    if alone := sorted(photos.keys() ^ controls.keys()):
-        raise DatasetError(f"{folder}: {len(alone)} names stand in img/ or cond/ alone, such as {alone[0]}.")
-    for stem, photo in photos.items():
-        caption = photo.with_suffix(".txt")
-        yield Example(photo, controls[stem], caption.read_text("utf-8").strip() if caption.is_file() else "")
-
-
-_LAYOUTS: dict[str, Callable[[Path], Iterator[Example]]] = {
-    "fill50k": _fill50k,
-    "imagefolder": _imagefolder,
-    "kohya": _kohya,
-}
-
-
-def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    if not path.is_file():
-        return
-    try:
-        for number, line in enumerate(path.read_text("utf-8-sig").splitlines(), 1):
-            row = json.loads(line) if line.strip() else None
-            if isinstance(row, dict):
-                yield number, row
-            elif row is not None:
-                raise ValueError(f"line {number} is no object")
-    except (OSError, ValueError, RecursionError) as error:
-        raise DatasetError(f"{path}: cannot be read ({error}).") from None
-
-
-def _inside(folder: Path, name: str, line: int) -> Path:
-    if not name or map_sources.leaves_folder(name) or "\0" in name:
-        raise DatasetError(f"{folder}, line {line}: {name[:80]!r} is no name of a file in this folder.")
-    path = folder / name
-    if not path.is_file():
-        raise DatasetError(f"{path} is not there; line {line} of the list names it.")
-    return path

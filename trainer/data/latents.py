@@ -1,7 +1,7 @@
-"""What the frozen VAE and text encoder make of photos and prompts, and its cache.
+"""Latents of photos and embeddings of prompts by the frozen VAE and text encoder, and their cache.
 
-One photo and one prompt at a time: what becomes of it must not depend on what else is in a batch, so that a training
-sees the same numbers, to the last bit, whether they come from the cache or are worked out as they are needed.
+Photos and prompts are encoded one at a time. In a batch, a result could depend on the other elements, since libraries
+choose their kernels by shape; alone it is the same to the last bit, whether it is cached or computed at each step.
 """
 
 import hashlib
@@ -9,7 +9,7 @@ import json
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -17,6 +17,7 @@ from segkit.errors import UsageError
 from segkit.models import hub
 from segkit.progress import Progress
 from trainer.checkpoints import configs
+from trainer.checkpoints.digest import weights_digest
 from trainer.checkpoints.load import Base
 from trainer.data import crops
 from trainer.data.buckets import fit
@@ -30,16 +31,14 @@ if TYPE_CHECKING:
     from diffusers import AutoencoderKL
     from torch import Tensor
 
-_OF_THE_FILE = ("transformers_version", "dtype", "torch_dtype", "architectures", "model_type")
-
 
 class Encoder:
     """The VAE's encoder and the text encoder.
 
     Args:
-        base: its VAE and text encoder are moved.
-        device: where they work.
-        dtype: of their weights, and of what they say.
+        base: the base model; its VAE and text encoder are moved.
+        device: device to compute on.
+        dtype: dtype of the weights and the results.
     """
 
     def __init__(self, base: Base, device: "torch.device", dtype: "torch.dtype") -> None:
@@ -47,7 +46,14 @@ class Encoder:
         self._tokenizer, self._device, self.dtype = base.tokenizer, device, dtype
 
     def photo(self, photo: "Tensor") -> "Tensor":
-        """Return mean and log-variance of a photo's latents, unscaled: (3, H, W), -1 to 1, to (2, 4, h, w)."""
+        """Encode a photo.
+
+        Args:
+            photo: (3, H, W), -1 to 1.
+
+        Returns:
+            (2, 4, h, w): mean and log-variance of the latents, not multiplied by the VAE's scaling factor.
+        """
         import torch
 
         with torch.no_grad():
@@ -55,7 +61,7 @@ class Encoder:
         return torch.cat([latents.mean, latents.logvar])
 
     def prompt(self, text: str) -> "Tensor":
-        """Return what the text encoder makes of a prompt, (77, width); a longer one is cut."""
+        """Return the embedding of a prompt, (77, width); a prompt of more tokens is truncated."""
         import torch
 
         tokens = self._tokenizer(
@@ -63,46 +69,47 @@ class Encoder:
             return_tensors="pt",
         )  # fmt: skip
         with torch.no_grad():
-            words: Tensor = self._text_encoder(tokens.input_ids.to(self._device))[0][0]
-        return words
+            hidden_states: Tensor = self._text_encoder(tokens.input_ids.to(self._device))[0][0]
+        return hidden_states
 
     def decoder(self, alone: bool) -> "Decoder":
-        """Return the VAE's other half, for latents to be looked at.
+        """Return the VAE's decoder, for previews.
 
         Args:
-            alone: this half is not needed any more; it leaves the memory.
+            alone: the encoder is no longer needed and may be freed; the decoder then waits on the CPU between uses.
         """
         if alone:
             self._vae.encoder = self._vae.quant_conv = None
         return Decoder(self._vae, self._device, "cpu" if alone else self._device)
 
-    def cut(self, texts: Sequence[str]) -> int:
-        """Return how many prompts are longer than the text encoder reads: their ends are not learnt from."""
-        most = self._text_encoder.config.max_position_embeddings
+    def count_truncated(self, texts: Sequence[str]) -> int:
+        """Return how many prompts have more tokens than the text encoder reads."""
+        max_tokens = self._text_encoder.config.max_position_embeddings
         with hub.quiet():
-            found = self._tokenizer(list(texts)).input_ids
-        return sum(len(tokens) > most for tokens in found)
+            input_ids = self._tokenizer(list(texts)).input_ids
+        return sum(len(tokens) > max_tokens for tokens in input_ids)
 
     def sizes(self, pixels: int) -> tuple[int, int]:
-        """Return the bytes that a photo of so many pixels, and a prompt, take in the cache."""
-        photo = 2 * self._vae.config.latent_channels * pixels // configs.factor(self._vae.config) ** 2
-        words = self._text_encoder.config
-        return photo * self.dtype.itemsize, words.max_position_embeddings * words.hidden_size * self.dtype.itemsize
+        """Return the bytes that a photo of so many pixels takes in the cache, and those of a prompt."""
+        values = 2 * self._vae.config.latent_channels * pixels // configs.vae_scale_factor(self._vae.config) ** 2
+        config = self._text_encoder.config
+        return values * self.dtype.itemsize, config.max_position_embeddings * config.hidden_size * self.dtype.itemsize
 
     def folders(self) -> tuple[str, str]:
-        """Return names for the caches of photos and prompts: other weights or arithmetic, other names."""
-        kind = str(self.dtype).removeprefix("torch.")
-        vae, words = _fingerprint(self._vae), _fingerprint(self._text_encoder, self._tokenizer.get_vocab())
-        return f"latents-{vae}-{kind}", f"words-{words}-{kind}"
+        """Return the folder names of the caches of photos and prompts, which differ for other weights or dtypes."""
+        dtype = str(self.dtype).removeprefix("torch.")
+        vae = weights_digest(self._vae)
+        text_encoder = weights_digest(self._text_encoder, extra=self._tokenizer.get_vocab())
+        return f"latents-{vae}-{dtype}", f"words-{text_encoder}-{dtype}"
 
 
 class Decoder:
     """The VAE's decoder.
 
     Args:
-        vae: it is moved.
-        device: where it works.
-        home: where it waits.
+        vae: the VAE; it is moved.
+        device: device to compute on.
+        home: device that the VAE stays on between uses.
     """
 
     def __init__(self, vae: "AutoencoderKL", device: "torch.device", home: "torch.device | str") -> None:
@@ -110,9 +117,13 @@ class Decoder:
         self._dtype = vae.dtype
 
     def picture(self, latents: "Tensor") -> Image.Image:
-        """Return the picture of latents as a UNet has them: (4, h, w), scaled; RGB, 8h x 8w.
+        """Decode latents; if the device runs out of memory, on the CPU.
 
-        What does not fit into the device's memory is worked out on the CPU.
+        Args:
+            latents: (4, h, w), multiplied by the VAE's scaling factor, as the UNet uses them.
+
+        Returns:
+            An RGB picture of 8h x 8w pixels.
         """
         import torch
 
@@ -122,125 +133,122 @@ class Decoder:
             pixels = self._decoded(latents, torch.device("cpu"))
         finally:
             self._vae.to(self._home, self._dtype)
-        scaled = ((pixels.float().cpu() + 1) * 127.5).round().clamp(0, 255).byte()
-        return Image.fromarray(scaled.permute(1, 2, 0).numpy())
+        levels = ((pixels.float().cpu() + 1) * 127.5).round().clamp(0, 255).byte()
+        return Image.fromarray(levels.permute(1, 2, 0).numpy())
 
     def _decoded(self, latents: "Tensor", device: "torch.device") -> "Tensor":
         import torch
 
-        dtype = torch.float32 if device.type == "cpu" else self._dtype  # few CPUs have bf16, none has fp16
+        dtype = torch.float32 if device.type == "cpu" else self._dtype  # few CPUs support bf16, none fp16
         vae = self._vae.to(device, dtype)
         with torch.no_grad():
             unscaled = latents[None].to(device, dtype) / vae.config.scaling_factor
-            found: Tensor = vae.decode(unscaled, return_dict=False)[0][0]
-        return found
+            pixels: Tensor = vae.decode(unscaled, return_dict=False)[0][0]
+        return pixels
 
 
 class LatentCache:
-    """The cache of a training: photos by their view, and prompts.
+    """The cache of a training: latents of photos by their view, and embeddings of prompts.
 
     Args:
-        folder: of all caches.
-        encoder: what made them.
+        folder: the folder of all caches.
+        encoder: the encoder that fills it; each encoder has folders of its own.
     """
 
     def __init__(self, folder: Path, encoder: Encoder) -> None:
         self._photos, self._prompts = (TensorStore(folder / name, encoder.dtype) for name in encoder.folders())
 
-    def photos(self, seen: Sequence[tuple[Example, View]]) -> "Tensor":
-        """Return what Encoder.photo says of photos, seen so: (N, 2, 4, h, w)."""
-        return self._photos.stack([_photo_key(*each) for each in seen])
+    def photos(self, views: Sequence[tuple[Example, View]]) -> "Tensor":
+        """Return the results of Encoder.photo for photos of one bucket, (N, 2, 4, h, w)."""
+        return self._photos.stack([_photo_key(example, view) for example, view in views])
 
     def prompts(self, texts: Sequence[str]) -> "Tensor":
-        """Return what Encoder.prompt says of prompts, (N, 77, width)."""
+        """Return the results of Encoder.prompt, (N, 77, width)."""
         return self._prompts.stack([_prompt_key(text) for text in texts])
 
     def prompt(self, text: str) -> "Tensor":
-        """Return what Encoder.prompt says, (77, width)."""
+        """Return the result of Encoder.prompt, (77, width)."""
         return self.prompts([text])[0]
 
-    def missing(self, found: Examples, settings: TrainSettings) -> tuple[list[tuple[Example, View]], list[str]]:
+    def missing(self, examples: Examples, settings: TrainSettings) -> tuple[list[tuple[Example, View]], list[str]]:
         """Return what a training needs and the cache lacks: photos with their views, and prompts."""
-        seen = {_photo_key(*each): each for each in _seen(found, settings)}
-        said = {_prompt_key(text): text for text in ["", *(each.text for each in (*found.train, *found.val))]}
-        return [seen[key] for key in self._photos.missing(seen)], [said[key] for key in self._prompts.missing(said)]
+        views = {_photo_key(example, view): (example, view) for example, view in _views(examples, settings)}
+        prompts = ["", *(example.text for example in (*examples.train, *examples.val))]  # "" for dropped prompts
+        texts = {_prompt_key(text): text for text in prompts}
+        return [views[key] for key in self._photos.missing(views)], [texts[key] for key in self._prompts.missing(texts)]
 
     def fill(
         self, photos: Sequence[tuple[Example, View]], prompts: Sequence[str], encoder: Encoder, progress: Progress
     ) -> None:
-        """Work out what is missing.
+        """Encode what is missing.
 
         Raises:
-            StorageError: the disk refuses; what was kept stays.
-            DatasetError: a photo cannot be read any more.
+            StorageError: the disk is full or fails; finished work stays.
+            DatasetError: a photo cannot be read, or has changed.
         """
-        seen = {_photo_key(*each): each for each in photos}
-        said = {_prompt_key(text): text for text in prompts}
+        views = {_photo_key(example, view): (example, view) for example, view in photos}
+        texts = {_prompt_key(text): text for text in prompts}
         self._prompts.fill(
-            [*said], lambda key: encoder.prompt(said[key]), lambda done: progress("prompts to cache", done, len(said))
+            [*texts],
+            lambda key: encoder.prompt(texts[key]),
+            lambda done: progress("prompts to cache", done, len(texts)),
         )
         stage = f"photos to cache, {size(photos, (), encoder) / 1e6:,.0f} MB"
         self._photos.fill(
-            [*seen], lambda key: encoder.photo(crops.photo(*seen[key])), lambda done: progress(stage, done, len(seen))
+            [*views],
+            lambda key: encoder.photo(crops.photo(*views[key])),
+            lambda done: progress(stage, done, len(views)),
         )
 
     def refresh(self) -> None:
-        """See what other processes have added."""
+        """Load what other processes have added."""
         self._photos.refresh()
         self._prompts.refresh()
 
 
 def size(photos: Sequence[tuple[Example, View]], prompts: Sequence[str], encoder: Encoder) -> int:
-    """Return the bytes that these will take on the disk."""
-    parts = [encoder.sizes(view.size[0] * view.size[1])[0] for _, view in photos]
-    return sum(parts) + len(prompts) * encoder.sizes(0)[1]
+    """Return the bytes that photos and prompts will take in the cache."""
+    photo_sizes = [encoder.sizes(view.size[0] * view.size[1])[0] for _, view in photos]
+    return sum(photo_sizes) + len(prompts) * encoder.sizes(0)[1]
 
 
 def require_space(folder: Path, needed: int) -> None:
-    """Refuse to begin what the disk cannot hold.
+    """Refuse a cache that does not fit on the disk.
+
+    Args:
+        folder: where the cache will be; it need not exist.
+        needed: bytes that will be written.
 
     Raises:
-        UsageError: it cannot.
+        UsageError: less space is free.
     """
-    place = next(each for each in (folder, *folder.absolute().parents) if each.exists())
-    free = shutil.disk_usage(place).free
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(existing).free
     if needed > free:
         raise UsageError(
             f"The cache takes {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free at {folder}. Free some space, or "
-            "type --no-cache, which takes longer at each step."
+            "use --no-cache, which makes each step slower."
         )
 
 
-def folder_for(found: Examples, dataset: Path, run: Path) -> Path:
-    """Return where a dataset's caches are: in it, so that the next run has them too; in the run for other layouts."""
-    return dataset / ".segkit" / "cache" if found.layout == "segkit" else run / "cache"
+def folder_for(examples: Examples, dataset: Path, run: Path) -> Path:
+    """Return the folder of the caches: in a dataset, where later runs find them; in the run for other layouts."""
+    return dataset / ".segkit" / "cache" if examples.layout == "segkit" else run / "cache"
 
 
-def _seen(found: Examples, settings: TrainSettings) -> Iterable[tuple[Example, View]]:
-    """Yield the examples with the views that a training takes of them."""
-    for examples, ways in ((found.train, (False, True) if settings.flip else (False,)), (found.val, (False,))):
-        for each in examples:
-            for mirrored in ways:
-                yield each, crops.of(each, fit(each.width, each.height, settings.resolution), mirrored)
+def _views(examples: Examples, settings: TrainSettings) -> Iterable[tuple[Example, View]]:
+    """Yield every example with each view that a training may show: training photos also mirrored, if they are."""
+    for split, mirrorings in ((examples.train, (False, True) if settings.flip else (False,)), (examples.val, (False,))):
+        for example in split:
+            bucket = fit(example.width, example.height, settings.resolution)
+            for mirrored in mirrorings:
+                yield example, crops.center_crop(example, bucket, mirrored)
 
 
 def _photo_key(example: Example, view: View) -> str:
-    told = [example.photo_hash, example.width, example.height, view.box, view.size, view.mirrored]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]
+    values = [example.photo_hash, example.width, example.height, view.box, view.size, view.mirrored]
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:32]
 
 
 def _prompt_key(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def _fingerprint(network: Any, more: Any = "") -> str:
-    """Return a hash over all weights and the configuration of a network."""
-    import torch
-
-    told = network.config.to_dict() if hasattr(network.config, "to_dict") else dict(network.config)
-    own = {name: value for name, value in told.items() if not name.startswith("_") and name not in _OF_THE_FILE}
-    digest = hashlib.sha256(json.dumps([own, more], sort_keys=True, default=str).encode())
-    for name, weight in sorted(network.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(weight.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""How often to see each photo so that rare classes are learnt too."""
+"""Repeat factors: show photos with rare classes more often."""
 
 from collections.abc import Sequence
 
@@ -12,27 +12,28 @@ from segkit.palette import Palette
 from trainer.data.examples import Example
 
 COMMON = 0.1
-"""Share of the photos from which a class is common enough."""
+"""Classes in at least this share of the photos are not repeated (the threshold t of LVIS)."""
 
 SPECK = 0.005
-"""Share of a map's pixels below which a class is not counted as being there."""
+"""A class counts as present above this share of a map's pixels."""
 
 
-def weights(examples: Sequence[Example], table: Palette | None) -> NDArray[np.float64]:
-    """Return repeat factors (Gupta, Dollar, Girshick 2019, LVIS, arXiv 1908.03195), one for each photo, from 1 up.
+def weights(examples: Sequence[Example], palette: Palette | None) -> NDArray[np.float64]:
+    """Return the repeat factor of each photo, at least 1 (Gupta, Dollar, Girshick 2019, LVIS, arXiv 1908.03195).
 
-    A class in a share f of the photos has sqrt(COMMON / f), at least 1; a photo has that of its rarest class.
+    A class that is present in a share f of the photos has the factor max(1, sqrt(COMMON / f)); a photo has the largest
+    factor of its classes.
 
     Raises:
-        UsageError: there are no classes.
+        UsageError: there is no palette, so there are no classes.
     """
-    if table is None:
-        raise UsageError("--balance needs segmentation maps; leave it out with --allow-any-control.")
-    there = np.zeros((len(examples), len(table)), bool)
-    for row, example in zip(there, examples, strict=True):
-        labels, _ = codec.read(maps.read(example.control_map), table)
-        row[:] = np.bincount(labels.ravel(), minlength=256)[: len(table)] > SPECK * labels.size
-    shares = np.maximum(there.mean(0), 1 / len(examples))
+    if palette is None:
+        raise UsageError("--balance needs segmentation maps; do not combine it with --allow-any-control.")
+    present = np.zeros((len(examples), len(palette)), bool)
+    for row, example in zip(present, examples, strict=True):
+        labels, _ = codec.read(maps.read(example.control_map), palette)
+        row[:] = np.bincount(labels.ravel(), minlength=256)[: len(palette)] > SPECK * labels.size
+    shares = np.maximum(present.mean(0), 1 / len(examples))  # an absent class would divide by zero
     factors = np.maximum(1, np.sqrt(COMMON / shares))
-    found: NDArray[np.float64] = np.where(there, factors, 1.0).max(1)
-    return found
+    repeat: NDArray[np.float64] = np.where(present, factors, 1.0).max(1)
+    return repeat

@@ -1,4 +1,4 @@
-"""Label maps as runs of equal classes: exact, small, and back in pixels ten times faster than a PNG."""
+"""Run-length encoded label maps: lossless, small, and decoded ten times faster than a PNG."""
 
 from dataclasses import dataclass
 
@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class RunLengthMap:
-    """A label map, row after row.
+    """A label map as runs in row-major order.
 
     Attributes:
-        classes: of each run, uint8.
-        lengths: of each run, uint32.
+        classes: class index of each run, uint8.
+        lengths: pixels in each run, uint32.
         shape: height and width.
     """
 
@@ -21,12 +21,12 @@ class RunLengthMap:
     shape: tuple[int, int]
 
     def pixels(self) -> NDArray[np.uint8]:
-        """Return the map, (H, W)."""
+        """Return the label map, (H, W) uint8."""
         return np.repeat(self.classes, self.lengths).reshape(self.shape)
 
 
 def encode(labels: NDArray[np.uint8]) -> RunLengthMap:
-    """Return the runs of a map, (H, W)."""
+    """Encode a label map, (H, W)."""
     flat = labels.ravel()
     starts = np.concatenate(([0], np.flatnonzero(flat[1:] != flat[:-1]) + 1)) if flat.size else np.zeros(0, np.intp)
     lengths = np.diff(starts, append=flat.size).astype(np.uint32)

@@ -1,7 +1,8 @@
-"""Tensors kept on the disk under keys: worked out once, memory-mapped, and whole after any kill.
+"""An append-only store of tensors by key: memory-mapped, and consistent after a kill at any moment.
 
-Every process that adds to a cache writes a segment of its own: NAME.bin with the numbers, and NAME.jsonl with a line
-for each tensor, which is written when its numbers are on the disk. What a kill leaves without a line is not there.
+Every process that adds tensors writes a segment of its own: NAME.bin with the values, and NAME.jsonl with one line for
+each tensor. A line is written only after the values are flushed to the disk, so values that a kill left without a line
+are ignored.
 """
 
 import json
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from segkit import storage
+from segkit import rows, storage
 from segkit.errors import StorageError
 
 if TYPE_CHECKING:
@@ -27,15 +28,24 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FLUSHED = 5.0
-"""Seconds of work that a kill may cost."""
+"""Seconds between flushes: the work that a kill may cost."""
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where a tensor is: the segment's bytes, the first of them, their number, shape and checksum."""
+class _Entry:
+    """The location of a tensor.
+
+    Attributes:
+        data: the bytes of its segment, memory-mapped.
+        offset: its first byte in the segment.
+        size: its number of bytes.
+        shape: its shape.
+        crc: CRC-32 of its bytes.
+        path: the segment's file.
+    """
 
     data: NDArray[np.uint8]
-    at: int
+    offset: int
     size: int
     shape: tuple[int, ...]
     crc: int
@@ -43,99 +53,102 @@ class _Place:
 
 
 class TensorStore:
-    """Tensors by key.
+    """Tensors of one dtype by key, in a folder.
 
     Args:
-        folder: of the segments; need not exist.
-        dtype: of all tensors.
+        folder: the folder of the segments; it need not exist.
+        dtype: dtype of all tensors.
     """
 
     def __init__(self, folder: Path, dtype: "torch.dtype") -> None:
         self._folder, self._dtype = folder, dtype
-        self._places: dict[str, _Place] = {}
-        self._read: dict[Path, int] = {}
-        self._sound: set[str] = set()
+        self._entries: dict[str, _Entry] = {}
+        self._index_sizes: dict[Path, int] = {}
+        self._verified: set[str] = set()
         self.refresh()
 
     def refresh(self) -> None:
-        """Look for what was written since: by other processes, which may still be writing."""
+        """Load what other processes have added; they may still be writing."""
         for index in sorted(self._folder.glob("*.jsonl")):
             size = index.stat().st_size
-            if self._read.get(index) != size:
-                self._places |= dict(_places(index))
-                self._read[index] = size
+            if self._index_sizes.get(index) != size:
+                self._entries |= dict(_entries(index))
+                self._index_sizes[index] = size
 
     def missing(self, keys: Iterable[str]) -> list[str]:
-        """Return the keys that are not there, each once, in the order given."""
-        return [key for key in dict.fromkeys(keys) if key not in self._places]
+        """Return the keys that are not in the store, without repetitions, in their order."""
+        return [key for key in dict.fromkeys(keys) if key not in self._entries]
 
-    def fill(self, keys: Sequence[str], make: "Callable[[str], Tensor]", told: Callable[[int], None]) -> None:
-        """Work tensors out and keep them.
+    def fill(self, keys: Sequence[str], compute: "Callable[[str], Tensor]", progress: Callable[[int], None]) -> None:
+        """Compute tensors and add them.
 
         Args:
-            keys: what is missing.
-            make: returns the tensor of a key, of the cache's dtype.
-            told: hears how many there are so far.
+            keys: keys that are missing.
+            compute: returns the tensor of a key, of the store's dtype.
+            progress: called with the number of tensors done.
 
         Raises:
-            StorageError: the disk refuses; what was kept stays.
+            StorageError: the disk is full or fails; tensors that were flushed stay.
         """
         if keys:
             with _Segment(self._folder) as segment:
                 for done, key in enumerate(keys, 1):
-                    segment.add(key, make(key))
-                    told(done)
+                    segment.add(key, compute(key))
+                    progress(done)
         self.refresh()
 
     def __getitem__(self, key: str) -> "Tensor":
-        """Return a tensor on the CPU, bit by bit as it was kept. See stack."""
+        """Return one tensor on the CPU. See stack."""
         return self.stack([key])[0]
 
     def stack(self, keys: Sequence[str]) -> "Tensor":
-        """Return tensors of one shape on the CPU, (N, ...), bit by bit as they were kept.
+        """Return tensors of one shape, stacked on the CPU: (N, ...), bit for bit as they were added.
 
-        Each is compared with its checksum when it is read for the first time.
+        The checksum of each is verified when it is read for the first time.
 
         Raises:
-            KeyError: one is not there.
-            StorageError: the disk changed it.
+            KeyError: a key is not in the store.
+            StorageError: a checksum is wrong.
         """
         import torch
 
-        places = [self._places[key] for key in keys]
-        found = torch.empty((len(keys), *places[0].shape), dtype=self._dtype)
-        content = (
-            found.view(torch.uint8).numpy().reshape(len(keys), -1) if found.numel() else np.empty((0, 0), np.uint8)
+        entries = [self._entries[key] for key in keys]
+        tensors = torch.empty((len(keys), *entries[0].shape), dtype=self._dtype)
+        # rows of bytes that share the tensors' memory; torch cannot view an empty tensor as another dtype
+        rows_of_bytes = (
+            tensors.view(torch.uint8).numpy().reshape(len(keys), -1) if tensors.numel() else np.empty((0, 0), np.uint8)
         )
-        for key, place, row in zip(keys, places, content, strict=False):
-            row[:] = place.data[place.at : place.at + place.size]
-            if key not in self._sound:
-                if zlib.crc32(row.data) != place.crc:
-                    raise StorageError(f"{place.path} is damaged. Delete it, and type the same again: it is made anew.")
-                self._sound.add(key)
-        return found
+        for key, entry, row in zip(keys, entries, rows_of_bytes, strict=False):
+            row[:] = entry.data[entry.offset : entry.offset + entry.size]
+            if key not in self._verified:
+                if zlib.crc32(row.data) != entry.crc:
+                    raise StorageError(
+                        f"{entry.path} is damaged. Delete it and run the same command again; it will be recreated."
+                    )
+                self._verified.add(key)
+        return tensors
 
 
-def _places(index: Path) -> Iterable[tuple[str, _Place]]:
-    """Yield what a segment holds whole."""
+def _entries(index: Path) -> Iterable[tuple[str, _Entry]]:
+    """Yield the tensors of a segment whose values are complete."""
     path = index.with_suffix(".bin")
     if not path.is_file() or not path.stat().st_size:
         return
     data = np.memmap(path, np.uint8, "r")
-    for _, line in storage.read_lines(index, lambda number, reason: None):
-        with suppress(KeyError, TypeError, ValueError):  # the disk changed the line
-            at, size, shape = int(line["at"]), int(line["size"]), tuple(map(int, line["shape"]))
-            if 0 <= at <= at + size <= len(data):
-                yield str(line["key"]), _Place(data, at, size, shape, int(line["crc"]), path)
+    for _, line in rows.json_lines(index, lambda number, reason: None):
+        with suppress(KeyError, TypeError, ValueError):  # a line that the disk damaged counts as missing
+            offset, size, shape = int(line["at"]), int(line["size"]), tuple(map(int, line["shape"]))
+            if 0 <= offset <= offset + size <= len(data):
+                yield str(line["key"]), _Entry(data, offset, size, shape, int(line["crc"]), path)
 
 
 class _Segment:
-    """New tensors of one process. Use it as a context."""
+    """The tensors that one process adds; a context manager."""
 
     def __init__(self, folder: Path) -> None:
         storage.make_folder(folder)
         self._path = folder / secrets.token_hex(8)
-        self._at, self._lines, self._flushed = 0, list[bytes](), time.monotonic()
+        self._offset, self._lines, self._flushed = 0, list[bytes](), time.monotonic()
 
     def __enter__(self) -> "_Segment":
         with storage.disk_errors(self._path):
@@ -152,23 +165,23 @@ class _Segment:
                 self.flush()
         finally:
             for file in (self._data, self._index):
-                with suppress(OSError):  # what was buffered does not fit; it was told
+                with suppress(OSError):  # closing flushes what did not fit; that error was raised already
                     file.close()
 
     def add(self, key: str, tensor: "Tensor") -> None:
         import torch
 
         content = tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes()
-        line = {"key": key, "at": self._at, "size": len(content), "shape": list(tensor.shape)}
+        line = {"key": key, "at": self._offset, "size": len(content), "shape": list(tensor.shape)}
         self._lines.append(json.dumps(line | {"crc": zlib.crc32(content)}).encode() + b"\n")
-        self._at += len(content)
+        self._offset += len(content)
         with storage.disk_errors(self._path):
             self._data.write(content)
         if time.monotonic() - self._flushed > FLUSHED:
             self.flush()
 
     def flush(self) -> None:
-        """Put the numbers on the disk, and then the lines that name them."""
+        """Write the values to the disk, then the lines that name them."""
         with storage.disk_errors(self._path):
             self._data.flush()
             os.fsync(self._data.fileno())

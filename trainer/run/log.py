@@ -10,7 +10,7 @@ import numpy as np
 from accelerate import tracking, utils
 from PIL import Image
 
-from segkit import storage
+from segkit import rows, storage
 from segkit.errors import UsageError
 
 _NAME = "log.jsonl"
@@ -65,7 +65,7 @@ class RunLog:
 def read(run: Path) -> list[dict[str, Any]]:
     """Return the lines of a run's log, without what a kill cut short; none where there is no log."""
     path = run / _NAME
-    return [line for _, line in storage.read_lines(path, _dropped)] if path.is_file() else []
+    return [line for _, line in rows.json_lines(path, _dropped)] if path.is_file() else []
 
 
 def _dropped(line: int, reason: str) -> None:

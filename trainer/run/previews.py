@@ -13,7 +13,7 @@ from torch import Tensor
 from segkit.maps import codec
 from segkit.reports import contact_sheet
 from trainer.data import crops
-from trainer.data.batches import Batches, Pick, still
+from trainer.data.batches import Batches, Pick, unaugmented
 from trainer.data.examples import Examples
 from trainer.data.latents import Decoder
 from trainer.data.paint import PalettePainter
@@ -64,7 +64,7 @@ class Previews:
 
     def __init__(self, found: Examples, settings: TrainSettings, model: Model, run: Path, device: torch.device) -> None:
         examples = (found.val or found.train)[:SHOWN]
-        batches = Batches(examples, found.palette, still(settings))
+        batches = Batches(examples, found.palette, unaugmented(settings))
         self._picks = [batches.picks(number)[0] for number in range(len(examples))]
         self._guidance, self._model, self._device = settings.preview_guidance, model, device
         self._table, self._folder = found.palette, run / FOLDER
@@ -85,9 +85,9 @@ class Previews:
                 torch.cuda.empty_cache()
 
     def _asked(self, place: int, pick: Pick) -> sampler.SampleRequest:
-        labels = torch.from_numpy(crops.control_of(pick.example, pick.view, self._table).copy())
+        labels = torch.from_numpy(crops.control_map(pick.example, pick.view, self._table).copy())
         painted = self._model.paint(labels[None].to(self._device))
-        self._model.paint.require_exact(self._model.paint.off(painted))
+        self._model.paint.require_exact(self._model.paint.count_off_palette(painted))
         across, down = (side // self._model.factor for side in pick.view.size)
         noise = torch.randn(self._model.channels, down, across, generator=torch.Generator().manual_seed(place))
         words, silence = (self._model.words(text).to(self._device) for text in (pick.text, ""))
@@ -117,7 +117,7 @@ class Previews:
 def shown(pick: Pick, table: "Palette | None") -> tuple[Image.Image, Image.Image]:
     """Return the control map and the photo of a pick as a network sees them."""
     pixels = ((crops.photo(pick.example, pick.view) + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
-    labels = np.ascontiguousarray(crops.control_of(pick.example, pick.view, table))
+    labels = np.ascontiguousarray(crops.control_map(pick.example, pick.view, table))
     control_map = Image.fromarray(labels) if table is None else codec.paint(labels, table)
     return control_map, Image.fromarray(pixels)
 

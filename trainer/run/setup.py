@@ -66,7 +66,7 @@ def prepare(
     device = accelerator.device
     base = load.load_base(settings.base, settings.tokenizer, settings.prediction_type)
     encoder = Encoder(base, device, distributed.dtype(accelerator))
-    cut = encoder.cut([each.text for each in found.train])
+    cut = encoder.count_truncated([each.text for each in found.train])
     kept = caches(encoder) if caches else None  # then nothing holds the text encoder and the VAE's encoder any more
     paint = PalettePainter(found.palette, device)
     objective = DiffusionLoss(base, None if kept else encoder, paint, device, settings.min_snr)
@@ -77,7 +77,7 @@ def prepare(
     if settings.preview_every:
         drawing = Model(
             encoder.decoder(alone=kept is not None), (kept or encoder).prompt, paint, base.prediction,
-            configs.factor(base.vae.config), base.vae.config.latent_channels,
+            configs.vae_scale_factor(base.vae.config), base.vae.config.latent_channels,
         )  # fmt: skip
         previews = Previews(found, settings, drawing, run, device)
     model = ControlledUNet(controlnet, base.unet, settings.only_mid_control, settings.sd_unlocked)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.data.batches import Batches, still
+from trainer.data.batches import Batches, unaugmented
 from trainer.data.examples import Example, Examples
 from trainer.data.latents import LatentCache
 from trainer.settings import TrainSettings
@@ -70,13 +70,15 @@ class Validation:
     """
 
     def __init__(self, found: Examples, settings: TrainSettings, kept: LatentCache | None) -> None:
-        alone = still(settings)
+        alone = unaugmented(settings)
         shown = _spread(found.val or found.train)
         others = _moved(shown) if len(shown) > 1 else found.train[:1]
         self._held_out = bool(found.val)
         self._count = len(shown) * -(-FEWEST // len(shown))
         self._true = Batches(shown, found.palette, alone, kept)
-        self._shuffled = Batches(shown, found.palette, alone, kept, lenders=others) if others != shown else None
+        self._shuffled = (
+            Batches(shown, found.palette, alone, kept, control_examples=others) if others != shown else None
+        )
 
     def look(self, learner: Learner) -> ValidationResult:
         """Measure; all processes call it, and find the same."""

@@ -1,6 +1,5 @@
 """Pictures drawn from control maps: each sized by us with NEAREST, and looked at again where the network takes it."""
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from segkit.palette import Palette
 from segkit.progress import Progress
 from trainer import settings
 from trainer.checkpoints import load
+from trainer.checkpoints.digest import weights_digest
 from trainer.checkpoints.load import Base
 from trainer.data.paint import PalettePainter
 from trainer.sample import sampler
@@ -184,7 +184,9 @@ class _Artist:
         prediction: Any = None if source.prediction == "auto" else source.prediction
         base = load.load_base(source.base, source.tokenizer, prediction)
         controlnet = load.load_controlnet(given.controlnet, base).eval()
-        self._weights = [_fingerprint(part) for part in (base.unet, base.vae, base.text_encoder, controlnet)]
+        self._weights = [
+            weights_digest(part, sample=256) for part in (base.unet, base.vae, base.text_encoder, controlnet)
+        ]
         self._tokenizer = base.tokenizer
         self._pipeline = self._assembled(base, controlnet)
         controlnet.register_forward_pre_hook(self._look, with_kwargs=True)
@@ -256,16 +258,8 @@ class _Artist:
         if self._table is None or seen is self._looked_at:
             return
         tolerance = 1e-4 if self._device.precision == "fp32" else 0.5
-        self._paint.require_exact(self._paint.off(seen.cpu(), tolerance))
+        self._paint.require_exact(self._paint.count_off_palette(seen.cpu(), tolerance))
         self._looked_at = seen
-
-
-def _fingerprint(network: Any) -> str:
-    """Return a hash over the first kilobyte of every weight: another training, another hash."""
-    digest = hashlib.sha256()
-    for name, weight in network.state_dict().items():
-        digest.update(name.encode() + weight.flatten()[:256].float().numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 def _encoded(picture: Image.Image, recipe: dict[str, Any]) -> bytes:

@@ -95,7 +95,7 @@ class DiffusionLoss:
         control = self._paint(self._sent(batch.controls))
         prediction = steered(noisy, times, self._words(batch), control)
         loss = functional.mse_loss(prediction.float(), target.float(), reduction="none").mean((1, 2, 3))
-        return (loss * self._weights(times)).mean(), self._paint.off(control)
+        return (loss * self._weights(times)).mean(), self._paint.count_off_palette(control)
 
     def require_exact(self, off: Tensor) -> None:
         """See Paint.require_exact."""
@@ -121,7 +121,7 @@ class DiffusionLoss:
                 torch.randint(1000, (), generator=draw),
                 torch.randn(shape, generator=draw),
             )
-            for draw in batch.draws
+            for draw in batch.generators
         ]
         sample, times, noise = (self._sent(torch.stack(each)) for each in zip(*drawn, strict=True))
         return (mean + spread * sample) * self._scale, times, noise
@@ -134,8 +134,8 @@ class DiffusionLoss:
 
     def _words(self, batch: Batch) -> Tensor:
         """Return what the text encoder makes of a batch's prompts, (B, 77, width)."""
-        if batch.words is not None:
-            return self._sent(batch.words)
+        if batch.encoder_hidden_states is not None:
+            return self._sent(batch.encoder_hidden_states)
         return torch.stack([self._require_encoder().prompt(text) for text in batch.texts])
 
     def _require_encoder(self) -> Encoder:
@@ -158,7 +158,7 @@ def require_unchanged(base: Base, controlnet: ControlNetModel) -> None:
     """
     draw = torch.Generator().manual_seed(0)
     width = base.unet.config.cross_attention_dim
-    side = 8 * configs.factor(base.vae.config)
+    side = 8 * configs.vae_scale_factor(base.vae.config)
     latents, times = torch.randn(1, base.unet.config.in_channels, 8, 8, generator=draw), torch.tensor([500])
     words, control = torch.randn(1, 77, width, generator=draw), torch.rand(1, 3, side, side, generator=draw)
     alone = base.unet(latents, times, words, return_dict=False)[0]

@@ -1,4 +1,4 @@
-"""ControlNet weights between ldm's layout and diffusers': bit by bit, and by what the networks compute."""
+"""ControlNet weights survive conversion between the ldm and diffusers layouts, bit for bit and in their outputs."""
 
 from pathlib import Path
 from typing import Any
@@ -15,34 +15,34 @@ SD2 = SMALL | {"use_linear_projection": True, "attention_head_dim": [2, 4, 4, 4]
 
 
 def same(a: Any, b: Any) -> bool:
-    """Tell whether two networks have the same weights, bit by bit."""
-    one, other = a.state_dict(), b.state_dict()
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+    """Return whether two networks have the same weights, bit for bit."""
+    first, second = a.state_dict(), b.state_dict()
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
 def outputs(model: Any, inputs: tuple[torch.Tensor, ...]) -> list[torch.Tensor]:
-    """Return what a network of diffusers computes: the residuals in order."""
-    latents, time, words, hint = inputs
+    """Return the residuals of a diffusers ControlNet in order."""
+    latents, timesteps, hidden_states, control_map = inputs
     with torch.no_grad():
-        down, middle = model(latents, time, words, controlnet_cond=hint, return_dict=False)
-    return [*down, middle]
+        down, mid = model(latents, timesteps, hidden_states, controlnet_cond=control_map, return_dict=False)
+    return [*down, mid]
 
 
 def inputs(config: dict[str, Any]) -> tuple[torch.Tensor, ...]:
-    """Return two samples of latents, times, words and control maps."""
-    draw = torch.Generator().manual_seed(1)
+    """Return a batch of two: latents, timesteps, encoder hidden states and control maps."""
+    generator = torch.Generator().manual_seed(1)
     return (
-        torch.randn(2, 4, 16, 8, generator=draw),
+        torch.randn(2, 4, 16, 8, generator=generator),
         torch.tensor([3, 871]),
-        torch.randn(2, 7, config["cross_attention_dim"], generator=draw),
-        torch.rand(2, 3, 128, 64, generator=draw),
+        torch.randn(2, 7, config["cross_attention_dim"], generator=generator),
+        torch.rand(2, 3, 128, 64, generator=generator),
     )
 
 
 @pytest.mark.parametrize("ending", [".safetensors", ".pth", ".ckpt"])
 @pytest.mark.parametrize("config", [SMALL, SD2], ids=["SD1", "SD2"])
-def test_a_network_comes_back_bit_by_bit(tmp_path: Path, config: dict[str, Any], ending: str) -> None:
-    """Written in ldm's layout and loaded, whatever the format."""
+def test_a_network_survives_a_round_trip(tmp_path: Path, config: dict[str, Any], ending: str) -> None:
+    """A network written in ldm's layout and loaded again has the same weights, in every file format."""
     model = randomised(config)
 
     ldm.save_ldm(model, tmp_path / f"a{ending}")
@@ -51,46 +51,46 @@ def test_a_network_comes_back_bit_by_bit(tmp_path: Path, config: dict[str, Any],
     assert [path.name for path in tmp_path.iterdir()] == [f"a{ending}"]
 
 
-def test_what_is_written_computes_the_same_in_ldms_own_way(controlnet: Any) -> None:
-    """All thirteen residuals agree with a network written from the architecture that reads ldm's names."""
-    state, given = ldm.to_state(controlnet), inputs(SMALL)
+def test_an_independent_ldm_implementation_agrees(controlnet: Any) -> None:
+    """All thirteen residuals agree with a network that reads ldm's names and shares no code with diffusers."""
+    state, batch = ldm.to_state(controlnet), inputs(SMALL)
 
-    theirs = Ldm(state, heads=SMALL["attention_head_dim"], groups=SMALL["norm_num_groups"])(*given)
+    residuals = Ldm(state, heads=SMALL["attention_head_dim"], groups=SMALL["norm_num_groups"])(*batch)
 
-    own = outputs(controlnet, given)
-    assert len(own) == len(theirs) == 13
-    for one, other in zip(own, theirs, strict=True):
+    expected = outputs(controlnet, batch)
+    assert len(expected) == len(residuals) == 13
+    for one, other in zip(expected, residuals, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5 * float(one.abs().max()))
 
 
-def test_the_comparison_has_teeth(controlnet: Any) -> None:
-    """Two swapped weights, or a wrong number of heads, are seen in the outputs."""
-    state, given = ldm.to_state(controlnet), inputs(SMALL)
-    own = outputs(controlnet, given)
+def test_the_comparison_detects_errors(controlnet: Any) -> None:
+    """Two swapped weights or a wrong number of heads change the outputs."""
+    state, batch = ldm.to_state(controlnet), inputs(SMALL)
+    expected = outputs(controlnet, batch)
     swapped = dict(state)
     name = "middle_block.{}.in_layers.0.weight"
     swapped[name.format(0)], swapped[name.format(2)] = state[name.format(2)], state[name.format(0)]
 
     for wrong in (Ldm(swapped, heads=4, groups=4), Ldm(state, heads=2, groups=4)):
-        off = max(float((one - other).abs().max()) for one, other in zip(own, wrong(*given), strict=True))
-        assert off > 1e-3
+        error = max(float((one - other).abs().max()) for one, other in zip(expected, wrong(*batch), strict=True))
+        assert error > 1e-3
 
 
-def test_diffusers_reads_the_names_alike(controlnet: Any) -> None:
-    """The library's own one-way translation gives the same names and weights."""
+def test_diffusers_converter_agrees(controlnet: Any) -> None:
+    """The one-way converter of diffusers returns the same names and weights."""
     from diffusers.loaders.single_file_utils import convert_controlnet_checkpoint
 
-    theirs = convert_controlnet_checkpoint(ldm.to_state(controlnet), dict(controlnet.config))
+    converted = convert_controlnet_checkpoint(ldm.to_state(controlnet), dict(controlnet.config))
 
-    own = controlnet.state_dict()
-    assert theirs.keys() == own.keys()
-    assert all(torch.equal(theirs[name], own[name]) for name in own)
+    expected = controlnet.state_dict()
+    assert converted.keys() == expected.keys()
+    assert all(torch.equal(converted[name], expected[name]) for name in expected)
 
 
 @pytest.mark.parametrize("wrap", ["bare", "prefixed", "nested", "module", "whole"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_every_layout_that_files_have_is_read(tmp_path: Path, controlnet: Any, wrap: str, dtype: torch.dtype) -> None:
-    """Bare, prefixed, nested in a training's checkpoint, inside a whole ControlLDM; fp16 or fp32."""
+def test_every_layout_in_circulation_is_read(tmp_path: Path, controlnet: Any, wrap: str, dtype: torch.dtype) -> None:
+    """Weights are found bare, prefixed, nested in a training checkpoint or inside a ControlLDM, in fp16 or fp32."""
     bare = ldm.to_state(controlnet, dtype)
     prefixed = {f"control_model.{name}": weight for name, weight in bare.items()}
     content: Any = {
@@ -107,12 +107,12 @@ def test_every_layout_that_files_have_is_read(tmp_path: Path, controlnet: Any, w
     exact = controlnet.to(dtype).to(torch.float32)
     assert same(loaded, exact)
     assert {weight.dtype for weight in loaded.parameters()} == {torch.float32}
-    found = identify.identify(safe_load.read(tmp_path / "a.pth"))
-    assert found.kind == ("controlldm" if wrap == "whole" else "controlnet")
+    identity = identify.identify(safe_load.read(tmp_path / "a.pth"))
+    assert identity.kind == ("controlldm" if wrap == "whole" else "controlnet")
 
 
-def test_a_diffusers_file_is_read_too(tmp_path: Path, controlnet: Any) -> None:
-    """The weights beside a diffusers folder's config.json, given by name."""
+def test_a_diffusers_file_is_read(tmp_path: Path, controlnet: Any) -> None:
+    """The weights file of a diffusers folder can be loaded by its name."""
     controlnet.save_pretrained(tmp_path)
 
     loaded = ldm.load_ldm(tmp_path / "diffusion_pytorch_model.safetensors", dict(controlnet.config))
@@ -121,18 +121,18 @@ def test_a_diffusers_file_is_read_too(tmp_path: Path, controlnet: Any) -> None:
 
 
 def test_half_precision_and_metadata_are_written(tmp_path: Path, controlnet: Any) -> None:
-    """As A1111, Forge and ComfyUI like it: bare names, fp16, and what the file says of itself."""
+    """A .safetensors file has bare names, fp16 weights and metadata, as A1111, Forge and ComfyUI expect."""
     ldm.save_ldm(controlnet, tmp_path / "a.safetensors", torch.float16, {"palette": "abc"})
 
-    found = safe_load.read(tmp_path / "a.safetensors")
-    assert found.metadata == {"format": "pt", "palette": "abc"}
-    assert {weight.dtype for weight in found.values()} == {torch.float16}
-    assert "zero_convs.11.0.weight" in found
-    assert "middle_block_out.0.bias" in found
+    tensors = safe_load.read(tmp_path / "a.safetensors")
+    assert tensors.metadata == {"format": "pt", "palette": "abc"}
+    assert {weight.dtype for weight in tensors.values()} == {torch.float16}
+    assert "zero_convs.11.0.weight" in tensors
+    assert "middle_block_out.0.bias" in tensors
 
 
-def test_what_half_precision_cannot_hold_is_not_written(tmp_path: Path, controlnet: Any) -> None:
-    """An overflow would be infinite in the file."""
+def test_overflow_in_half_precision_is_refused(tmp_path: Path, controlnet: Any) -> None:
+    """A weight that would be infinite in fp16 is an error, and no file is left."""
     with torch.no_grad():
         controlnet.controlnet_mid_block.bias[0] = 1e6
 
@@ -143,8 +143,8 @@ def test_what_half_precision_cannot_hold_is_not_written(tmp_path: Path, controln
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a", "a.bin"])
-def test_other_endings_are_refused(tmp_path: Path, controlnet: Any, name: str) -> None:
-    """The format is told by the ending."""
+def test_other_extensions_are_refused(tmp_path: Path, controlnet: Any, name: str) -> None:
+    """The extension determines the format, so an unknown one is an error."""
     with pytest.raises(UsageError, match="ends in"):
         ldm.save_ldm(controlnet, tmp_path / name)
 
@@ -166,41 +166,41 @@ def faulty(state: dict[str, torch.Tensor], fault: str) -> dict[str, torch.Tensor
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "message"),
     [
         ("missing", r"1 tensors missing, such as input_blocks\.1\.0\.in_layers\.2\.weight"),
-        ("extra", r"1 tensors that belong elsewhere, such as input_blocks\.99\.weight"),
+        ("extra", r"1 tensors not part of this network, such as input_blocks\.99\.weight"),
         ("nan", r"1 tensors NaN or infinite"),
         ("infinite", r"1 tensors NaN or infinite"),
-        ("shape", r"1 tensors of another shape, such as .* \(16, 8, 3, 3\) instead of \(16, 16, 3, 3\)"),
-        ("integers", r"1 tensors no floating-point numbers"),
+        ("shape", r"1 tensors of wrong shape, such as .* \(16, 8, 3, 3\) instead of \(16, 16, 3, 3\)"),
+        ("integers", r"1 tensors not floating point"),
     ],
 )
-def test_faulty_weights_are_refused(tmp_path: Path, controlnet: Any, fault: str, told: str) -> None:
-    """Each fault that loaders let pass is one line that names the first tensor."""
+def test_faulty_weights_are_refused(tmp_path: Path, controlnet: Any, fault: str, message: str) -> None:
+    """Each fault that common loaders accept is reported in one line that names the first tensor."""
     torch.save(faulty(ldm.to_state(controlnet), fault), tmp_path / "a.pth")
 
-    with pytest.raises(ModelError, match=told) as refused:
+    with pytest.raises(ModelError, match=message) as refused:
         ldm.load_ldm(tmp_path / "a.pth", dict(controlnet.config))
 
     assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
-    ("state", "told"),
+    ("state", "description"),
     [
         ({"model.diffusion_model.input_blocks.0.0.weight": 4}, "a Stable Diffusion, without a ControlNet"),
         ({"lora_unet_down.lora_down.weight": 4}, "a LoRA"),
-        ({"difference": 0, "zero_convs.0.0.weight": 4}, "the difference of a ControlNet"),
-        ({"input_blocks.0.0.weight": 4}, "a UNet alone"),
-        ({"something.weight": 4}, "no network that segkit knows"),
+        ({"difference": 0, "zero_convs.0.0.weight": 4}, "the difference between a ControlNet"),
+        ({"input_blocks.0.0.weight": 4}, "a UNet only"),
+        ({"something.weight": 4}, "not a network that segkit knows"),
     ],
 )
-def test_another_network_is_called_by_its_name(tmp_path: Path, state: dict[str, int], told: str) -> None:
-    """What is due, and what was found."""
+def test_another_network_is_identified(tmp_path: Path, state: dict[str, int], description: str) -> None:
+    """The message names the kind that was found and the kind that was expected."""
     torch.save({name: torch.ones(1, size) for name, size in state.items()}, tmp_path / "a.pth")
 
-    with pytest.raises(ModelError, match=f"{told}.*Expected a ControlNet"):
+    with pytest.raises(ModelError, match=f"{description}.*Expected a ControlNet"):
         ldm.load_ldm(tmp_path / "a.pth", SMALL)
 
 
@@ -208,22 +208,22 @@ def test_another_network_is_called_by_its_name(tmp_path: Path, state: dict[str, 
     ("name", "safe"),
     [("my seg", "my-seg"), ("Shuffle_x", "seg_x"), ("../a/b", "a-b"), ("é", "segkit"), ("a_INSTANT_ID", "a_seg")],
 )
-def test_names_of_files_mislead_nobody(name: str, safe: str) -> None:
-    """A1111 guesses from the name; a path leads nowhere."""
+def test_file_names_are_safe(name: str, safe: str) -> None:
+    """Words from which A1111 guesses another network are replaced, and so are path separators."""
     assert ldm.safe_name(name) == safe
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["sd15", "sd21"])
-def test_the_full_size_comes_back_bit_by_bit(tmp_path: Path, family: str) -> None:
-    """SD1.5's 340 and SD2.1's tensors, written and read, with equal outputs before and after."""
+def test_the_full_size_survives_a_round_trip(tmp_path: Path, family: str) -> None:
+    """All 340 tensors of an SD1.5 or SD2.1 ControlNet, and its outputs, are equal after writing and reading."""
     from trainer.checkpoints import configs
 
     config = configs.released(family)
     model = randomised(config)
     assert len(model.state_dict()) == 340
     assert sum(weight.numel() for weight in model.parameters()) == {"sd15": 361_279_120, "sd21": 364_228_240}[family]
-    before = [each.clone() for each in outputs(model, inputs(config))]
+    before = [residual.clone() for residual in outputs(model, inputs(config))]
 
     ldm.save_ldm(model, tmp_path / "a.pth")
     loaded = ldm.load_ldm(tmp_path / "a.pth", config)

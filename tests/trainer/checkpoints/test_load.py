@@ -1,4 +1,4 @@
-"""The networks of a training, loaded offline from what people have."""
+"""Base models and ControlNets load offline from folders, single files and runs."""
 
 import json
 import shutil
@@ -19,15 +19,15 @@ PARTS = ("unet", "vae", "text_encoder")
 
 
 def equal(a: Any, b: Any) -> bool:
-    """Tell whether two networks have the same weights, bit by bit."""
-    one, other = a.state_dict(), b.state_dict()
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+    """Return whether two networks have the same weights, bit for bit."""
+    first, second = a.state_dict(), b.state_dict()
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
 @pytest.mark.parametrize("family", ["SD1", "SD2"])
 @pytest.mark.parametrize("ending", ["safetensors", "ckpt"])
-def test_a_single_file_is_the_folder_it_was_made_from(tmp_path: Path, models: Models, family: str, ending: str) -> None:
-    """UNet, VAE and text encoder, weights and outputs, told from shapes alone."""
+def test_a_single_file_equals_its_folder(tmp_path: Path, models: Models, family: str, ending: str) -> None:
+    """UNet, VAE and text encoder of a file, configured from shapes only, have the folder's weights and outputs."""
     folder = load.load_base(str(base_folder(tmp_path / "base", models.clip, family)))
     path = tmp_path / f"model.{ending}"
     state = single_file.state(folder, family)
@@ -37,28 +37,27 @@ def test_a_single_file_is_the_folder_it_was_made_from(tmp_path: Path, models: Mo
 
     assert all(equal(getattr(folder, part), getattr(file, part)) for part in PARTS)
     assert (file.name, file.prediction) == ("model", "epsilon" if family == "SD1" else "v_prediction")
-    words = folder.tokenizer(["a room"], padding="max_length", max_length=77, return_tensors="pt").input_ids
-    latents, times = torch.randn(1, 4, 8, 8), torch.tensor([500])
+    input_ids = folder.tokenizer(["a room"], padding="max_length", max_length=77, return_tensors="pt").input_ids
+    latents, timesteps = torch.randn(1, 4, 8, 8), torch.tensor([500])
     with torch.no_grad():
-        seen = [each.unet(latents, times, each.text_encoder(words)[0]).sample for each in (folder, file)] + [
-            each.vae.decode(latents).sample for each in (folder, file)
-        ]
-    assert torch.equal(seen[0], seen[1])
-    assert torch.equal(seen[2], seen[3])
+        noise_preds = [one.unet(latents, timesteps, one.text_encoder(input_ids)[0]).sample for one in (folder, file)]
+        photos = [one.vae.decode(latents).sample for one in (folder, file)]
+    assert torch.equal(*noise_preds)
+    assert torch.equal(*photos)
 
 
-def test_an_honest_base_is_sound(tmp_path: Path, base: Path) -> None:
-    """The counts that files of CLIP hold are neither weights nor faults."""
+def test_position_ids_are_not_a_fault(tmp_path: Path, base: Path) -> None:
+    """The integer buffer in old CLIP files is ignored when a base is inspected."""
     state = {name: weight.half() for name, weight in single_file.state(load.load_base(str(base))).items()}
-    counts = next(name for name in state if name.endswith("position_ids"))
-    save_file(state | {counts: torch.arange(77)[None]}, tmp_path / "base.safetensors")
+    position_ids = next(name for name in state if name.endswith("position_ids"))
+    save_file(state | {position_ids: torch.arange(77)[None]}, tmp_path / "base.safetensors")
 
-    found = inspect.inspect(tmp_path / "base.safetensors")
-    assert (found.is_sound, found.identity.precision, found.identity.kind) == (True, "fp16", "stable-diffusion")
+    report = inspect.inspect(tmp_path / "base.safetensors")
+    assert (report.is_sound, report.identity.precision, report.identity.kind) == (True, "fp16", "stable-diffusion")
 
 
-def test_a_file_of_half_precision_is_held_exactly(tmp_path: Path, base: Path, models: Models) -> None:
-    """fp16 in the file, fp32 in memory, equal numbers."""
+def test_a_half_precision_file_is_loaded_exactly(tmp_path: Path, base: Path, models: Models) -> None:
+    """fp16 weights become equal fp32 weights."""
     folder = load.load_base(str(base))
     save_file({name: weight.half() for name, weight in single_file.state(folder).items()}, tmp_path / "a.safetensors")
 
@@ -69,14 +68,14 @@ def test_a_file_of_half_precision_is_held_exactly(tmp_path: Path, base: Path, mo
 
 
 def test_networks_of_the_base_are_frozen(base: Path) -> None:
-    """Nothing of it would be trained by accident."""
+    """All components are in eval mode and none of their weights requires a gradient."""
     loaded = load.load_base(str(base))
     assert not any(weight.requires_grad for part in PARTS for weight in getattr(loaded, part).parameters())
     assert not any(getattr(loaded, part).training for part in PARTS)
 
 
-def test_what_the_scheduler_predicts_is_the_bases(tmp_path: Path, models: Models) -> None:
-    """A folder tells it; a person may know better."""
+def test_the_scheduler_configuration_sets_the_prediction_type(tmp_path: Path, models: Models) -> None:
+    """The prediction type comes from the folder unless the caller passes one."""
     folder = base_folder(tmp_path / "base", models.clip, "SD2", "v_prediction")
     assert load.load_base(str(folder)).prediction == "v_prediction"
     assert load.load_base(str(folder), prediction="epsilon").prediction == "epsilon"
@@ -91,7 +90,7 @@ def broken(base: Path, folder: Path, how: str) -> Path:
         shutil.rmtree(folder / "vae")
     elif how == "no weights":
         (folder / "unet" / "diffusion_pytorch_model.safetensors").unlink()
-    elif how == "two words":
+    elif how == "no vocabulary":
         for path in (folder / "tokenizer").iterdir():
             path.unlink() if path.name != "tokenizer_config.json" else None
     elif how == "sample":
@@ -108,27 +107,27 @@ def broken(base: Path, folder: Path, how: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("how", "told"),
+    ("how", "message"),
     [
-        ("no tokenizer", "CLIP's tokenizer is not here"),
-        ("two words", "tokenizer's files are missing"),
-        ("no vae", "no vae in it"),
+        ("no tokenizer", "CLIP's tokenizer is not cached"),
+        ("no vocabulary", "tokenizer's files are missing"),
+        ("no vae", "contains no vae"),
         ("no weights", "cannot be loaded"),
         ("missing", "1 weights are missing or of wrong shape, such as conv_in.weight"),
         ("nan", "1 weights are NaN or infinite, such as conv_in.weight"),
-        ("sample", "predicts 'sample'"),
+        ("sample", "prediction_type is 'sample'"),
     ],
 )
-def test_a_faulty_base_is_told(tmp_path: Path, base: Path, how: str, told: str) -> None:
-    """In one line, before a step is taken."""
+def test_a_faulty_base_is_refused(tmp_path: Path, base: Path, how: str, message: str) -> None:
+    """Each fault is reported in one line."""
     with pytest.raises(ModelError) as refused:
         load.load_base(str(broken(base, tmp_path / "base", how)))
-    assert told in str(refused.value)
+    assert message in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
 def test_a_tokenizer_of_another_vocabulary_is_refused(tmp_path: Path, models: Models) -> None:
-    """Its words would mean others."""
+    """A tokenizer whose size differs from the text encoder's vocabulary would map words to wrong embeddings."""
     folder = base_folder(tmp_path / "base", models.clip)
     state = single_file.state(load.load_base(str(folder)))
     name = "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight"
@@ -139,43 +138,44 @@ def test_a_tokenizer_of_another_vocabulary_is_refused(tmp_path: Path, models: Mo
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
-        ("controlnet.safetensors", "a ControlNet.*Expected a Stable Diffusion.*Give it as --controlnet"),
+        ("controlnet.safetensors", "a ControlNet.*Expected a Stable Diffusion.*Pass it as --controlnet"),
         ("xl.safetensors", "SDXL.*Expected a Stable Diffusion 1 or 2"),
         ("half.safetensors", "it lacks first_stage_model"),
         ("nothing.safetensors", "no such file or folder"),
-        ("owner/name", "is not here and cannot be had"),
+        ("owner/name", "is neither cached nor available"),
     ],
 )
-def test_what_is_no_base_is_told(tmp_path: Path, base: Path, name: str, told: str) -> None:
-    """Each by what it is, with what to do."""
+def test_other_files_are_not_accepted_as_base(tmp_path: Path, base: Path, name: str, message: str) -> None:
+    """The message identifies the file and says what to do."""
     loaded = load.load_base(str(base))
     state = single_file.state(loaded)
     save_file(ldm.to_state(load.load_controlnet("fresh", loaded)), tmp_path / "controlnet.safetensors")
     save_file(state | {"conditioner.embedders.0.x": torch.ones(1)}, tmp_path / "xl.safetensors")
     save_file({key: state[key] for key in state if "first_stage" not in key}, tmp_path / "half.safetensors")
 
-    with pytest.raises(ModelError, match=told):
+    with pytest.raises(ModelError, match=message):
         load.load_base(name if "/" in name else str(tmp_path / name))
 
 
 def outputs(base: load.Base, controlnet: Any = None) -> Any:
-    """Return what the base predicts, steered or not."""
-    draw = torch.Generator().manual_seed(0)
-    latents, hint = torch.randn(2, 4, 8, 8, generator=draw), torch.rand(2, 3, 64, 64, generator=draw)
-    times, words = torch.tensor([10, 900]), torch.randn(2, 77, 64, generator=draw)
+    """Return the base's noise prediction, with or without a ControlNet."""
+    generator = torch.Generator().manual_seed(0)
+    latents = torch.randn(2, 4, 8, 8, generator=generator)
+    control_map = torch.rand(2, 3, 64, 64, generator=generator)
+    timesteps, hidden_states = torch.tensor([10, 900]), torch.randn(2, 77, 64, generator=generator)
     with torch.no_grad():
         if controlnet is None:
-            return base.unet(latents, times, words).sample
-        down, middle = controlnet(latents, times, words, controlnet_cond=hint, return_dict=False)
+            return base.unet(latents, timesteps, hidden_states).sample
+        down, mid = controlnet(latents, timesteps, hidden_states, controlnet_cond=control_map, return_dict=False)
         return base.unet(
-            latents, times, words, down_block_additional_residuals=down, mid_block_additional_residual=middle
+            latents, timesteps, hidden_states, down_block_additional_residuals=down, mid_block_additional_residual=mid
         ).sample
 
 
 def test_a_fresh_controlnet_changes_nothing_yet(base: Path) -> None:
-    """The base's own encoder and zero convolutions: the same prediction, bit by bit."""
+    """A copy of the base's encoder with zero convolutions leaves the prediction unchanged, bit for bit."""
     loaded = load.load_base(str(base))
     fresh = load.load_controlnet("fresh", loaded)
 
@@ -184,8 +184,8 @@ def test_a_fresh_controlnet_changes_nothing_yet(base: Path) -> None:
     assert all(weight.requires_grad for weight in fresh.parameters())
 
 
-def test_every_start_gives_the_same_controlnet(tmp_path: Path, base: Path) -> None:
-    """A file of ldm's in two formats, a diffusers folder, its file, a run of ours, a whole ControlLDM."""
+def test_every_source_gives_the_same_controlnet(tmp_path: Path, base: Path) -> None:
+    """An ldm file in two formats, a diffusers folder, its file, a run and a ControlLDM load the same weights."""
     loaded = load.load_base(str(base))
     model = load.load_controlnet("fresh", loaded)
     torch.nn.init.normal_(model.controlnet_mid_block.weight)
@@ -201,8 +201,8 @@ def test_every_start_gives_the_same_controlnet(tmp_path: Path, base: Path) -> No
         assert equal(load.load_controlnet(str(tmp_path / name), loaded), model), name
 
 
-def test_another_networks_folder_or_width_is_refused(tmp_path: Path, base: Path, models: Models) -> None:
-    """A UNet is no ControlNet, and one of another width does not fit."""
+def test_an_unsuitable_controlnet_is_refused(tmp_path: Path, base: Path, models: Models) -> None:
+    """Another network, another width and another number of heads are each refused with the reason."""
     loaded = load.load_base(str(base))
     model = load.load_controlnet("fresh", loaded)
     model.save_pretrained(tmp_path / "wide")
@@ -216,21 +216,21 @@ def test_another_networks_folder_or_width_is_refused(tmp_path: Path, base: Path,
     path = tmp_path / "heads" / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"attention_head_dim": 4}))
 
-    for given, told in (
+    for source, message in (
         (tmp_path / "heads", r"\[4, 4, 4, 4\] attention heads, the base has \[8, 8, 8, 8\]"),
-        (base, "a whole Stable Diffusion; give it as --base"),
-        (tmp_path, r"no ControlNet in it\. Expected a finished run"),
-        (base / "unet", "a folder of UNet2DConditionModel"),
-        (tmp_path / "wide", "made for words 1024 wide, the base's are 64"),
-        (tmp_path / "narrow.safetensors", r"\(32, 48\) instead of \(32, 64\).*another size than the base"),
+        (base, "is a complete Stable Diffusion; pass it as --base"),
+        (tmp_path, r"contains no ControlNet\. Expected a finished run"),
+        (base / "unet", "contains UNet2DConditionModel"),
+        (tmp_path / "wide", "its cross_attention_dim is 1024, the base's is 64"),
+        (tmp_path / "narrow.safetensors", r"\(32, 48\) instead of \(32, 64\).*Its size differs from the base's"),
         ("nothing", "no such file or folder"),
     ):
-        with pytest.raises(ModelError, match=told):
-            load.load_controlnet(str(given), loaded)
+        with pytest.raises(ModelError, match=message):
+            load.load_controlnet(str(source), loaded)
 
 
 def test_a_wrong_number_of_heads_is_refused(tmp_path: Path, base: Path) -> None:
-    """It would load without a word and predict something else: of a released size the number is known."""
+    """For a released size the number of heads is known; a wrong one would load and predict nonsense."""
     shutil.copytree(base, tmp_path / "base")
     sd15 = {"block_out_channels": [320, 640, 1280, 1280], "cross_attention_dim": 768, "attention_head_dim": 16}
     path = tmp_path / "base" / "unet" / "config.json"

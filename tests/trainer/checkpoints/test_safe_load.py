@@ -1,4 +1,4 @@
-"""Checkpoint files are read without running what they hold; bad ones are told in one line."""
+"""Checkpoint files are read without executing code in them; unusable ones are refused in one line."""
 
 import argparse
 import io
@@ -20,8 +20,8 @@ from trainer.checkpoints import safe_load
 TENSORS = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.ones(2, dtype=torch.float16)}
 
 
-def told(path: Path) -> str:
-    """Return the one line with which a file is refused."""
+def refusal(path: Path) -> str:
+    """Return the one-line message with which a file is refused."""
     with pytest.raises(ModelError) as refused:
         safe_load.read(path)
     assert "\n" not in str(refused.value)
@@ -30,7 +30,7 @@ def told(path: Path) -> str:
 
 
 class Evil:
-    """Runs a command when it is unpickled by somebody careless."""
+    """An object that runs a command when it is unpickled."""
 
     def __init__(self, touched: Path, function: Callable[..., Any] = os.system) -> None:
         self.touched, self.function = touched, function
@@ -40,23 +40,23 @@ class Evil:
 
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
-@pytest.mark.parametrize("function", [os.system, eval, exec, __import__], ids=lambda each: each.__name__)
+@pytest.mark.parametrize("function", [os.system, eval, exec, __import__], ids=lambda function: function.__name__)
 def test_code_in_a_pickle_is_refused_by_name_and_never_run(
     tmp_path: Path, function: Callable[..., Any], zipped: bool
 ) -> None:
-    """The file is named, and what it asked for."""
+    """The message names the file and the function that it asks for."""
     content = {"state_dict": TENSORS, "extra": Evil(tmp_path / "touched", function)}
     torch.save(content, tmp_path / "evil.ckpt", _use_new_zipfile_serialization=zipped)
 
-    line = told(tmp_path / "evil.ckpt")
+    line = refusal(tmp_path / "evil.ckpt")
 
     assert "refused" in line
     assert function.__name__ in line
     assert not (tmp_path / "touched").exists()
 
 
-def test_honest_training_checkpoints_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lightning's callbacks, numpy's numbers and parsed options beside the weights are no code; they are dropped."""
+def test_ordinary_training_checkpoints_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lightning's callbacks, NumPy scalars and parsed options beside the weights are dropped without being executed."""
     import sys
     import types
 
@@ -77,23 +77,23 @@ def test_honest_training_checkpoints_are_read(tmp_path: Path, monkeypatch: pytes
     for name in names:
         monkeypatch.delitem(sys.modules, name)
 
-    found = safe_load.read(tmp_path / "a.ckpt")
+    tensors = safe_load.read(tmp_path / "a.ckpt")
 
-    assert list(found) == list(TENSORS)
-    assert all(torch.equal(found[name], TENSORS[name]) for name in TENSORS)
+    assert list(tensors) == list(TENSORS)
+    assert all(torch.equal(tensors[name], TENSORS[name]) for name in TENSORS)
 
 
 def test_safetensors_are_read_by_name(tmp_path: Path) -> None:
-    """Tensors and metadata; a name that is not there is a KeyError, as in any mapping."""
+    """Tensors and metadata are available; an absent name is a KeyError, as in any mapping."""
     save_file(TENSORS, tmp_path / "a.safetensors", {"base": "x"})
 
-    found = safe_load.read(tmp_path / "a.safetensors")
+    tensors = safe_load.read(tmp_path / "a.safetensors")
 
-    assert found.metadata == {"base": "x"}
-    assert all(torch.equal(found[name], TENSORS[name]) for name in TENSORS)
-    assert len(found) == 2
+    assert tensors.metadata == {"base": "x"}
+    assert all(torch.equal(tensors[name], TENSORS[name]) for name in TENSORS)
+    assert len(tensors) == 2
     with pytest.raises(KeyError):
-        found["c"]
+        tensors["c"]
 
 
 @pytest.mark.parametrize(
@@ -103,27 +103,27 @@ def test_safetensors_are_read_by_name(tmp_path: Path) -> None:
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git-lfs pointer"),
         (b"<!DOCTYPE html><html>", "a web page"),
         (b'  <html lang="en">', "a web page"),
-        (b'{"_class_name": "ControlNetModel"}', "a JSON text"),
-        (b"hello, I am a checkpoint", "no checkpoint by its first bytes"),
-        (b"PK\x03\x04 but no zip", "damaged or cut short"),
+        (b'{"_class_name": "ControlNetModel"}', "a JSON file"),
+        (b"hello, I am a checkpoint", "its first bytes are not those of a checkpoint"),
+        (b"PK\x03\x04 but no zip", "damaged or truncated"),
         (b"\x80\x02}q\x00.", "no tensors|damaged"),
-        (b"\x80\x02\xff\xff", "damaged or cut short"),
-        (b"\xff" * 8 + b"{", "damaged or cut short"),
-        (b"\x08" + b"\0" * 7 + b'{"a":1} ', "damaged or cut short"),
+        (b"\x80\x02\xff\xff", "damaged or truncated"),
+        (b"\xff" * 8 + b"{", "damaged or truncated"),
+        (b"\x08" + b"\0" * 7 + b'{"a":1} ', "damaged or truncated"),
     ],
 )
-def test_what_is_no_checkpoint_is_told(tmp_path: Path, content: bytes, expected: str) -> None:
-    """Pointers, pages, texts and rubbish are called what they are."""
+def test_other_files_are_identified(tmp_path: Path, content: bytes, expected: str) -> None:
+    """Pointers, web pages, text and rubbish are refused with a description of the file."""
     import re
 
     (tmp_path / "a.pth").write_bytes(content)
-    assert re.search(expected, told(tmp_path / "a.pth"))
+    assert re.search(expected, refusal(tmp_path / "a.pth"))
 
 
 @pytest.mark.parametrize("ending", [".pth", ".safetensors"])
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
-def test_a_file_that_was_cut_is_told(tmp_path: Path, ending: str, share: float) -> None:
-    """At whatever place a download ended."""
+def test_a_truncated_file_is_refused(tmp_path: Path, ending: str, share: float) -> None:
+    """An interrupted download is recognised wherever it ended."""
     path = tmp_path / f"a{ending}"
     if ending == ".pth":
         torch.save({"a": torch.ones(5000)}, path)
@@ -132,17 +132,17 @@ def test_a_file_that_was_cut_is_told(tmp_path: Path, ending: str, share: float) 
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
 
-    assert "damaged or cut short" in told(path)
+    assert "damaged or truncated" in refusal(path)
 
 
 def rewritten(path: Path, change: Callable[[str, bytes], list[tuple[str, bytes]]], compress: int = 0) -> None:
-    """Write an archive's members anew, changed."""
+    """Rewrite an archive with changed members."""
     with zipfile.ZipFile(path) as archive:
         members = [(name, archive.read(name)) for name in archive.namelist()]
     with zipfile.ZipFile(path, "w", compress) as archive:
         for name, data in members:
-            for place, content in change(name, data):
-                archive.writestr(place, content)
+            for new_name, content in change(name, data):
+                archive.writestr(new_name, content)
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
@@ -150,56 +150,56 @@ def rewritten(path: Path, change: Callable[[str, bytes], list[tuple[str, bytes]]
     ("change", "compress", "expected"),
     [
         (lambda name, data: [(name, data)], zipfile.ZIP_DEFLATED, "compressed member"),
-        (lambda name, data: [(name, data)] * 2, 0, "strange member"),
-        (lambda name, data: [(name, data), ("a/code.py", b"x")], 0, "strange member 'a/code.py'"),
-        (lambda name, data: [(name, data[:-64] if "/data/0" in name else data)], 0, "damaged or cut short"),
+        (lambda name, data: [(name, data)] * 2, 0, "unknown member"),
+        (lambda name, data: [(name, data), ("a/code.py", b"x")], 0, "unknown member 'a/code.py'"),
+        (lambda name, data: [(name, data[:-64] if "/data/0" in name else data)], 0, "damaged or truncated"),
     ],
     ids="compressed repeated unknown short".split(),
 )
 def test_an_archive_that_torch_did_not_write_is_refused(
     tmp_path: Path, change: Callable[[str, bytes], list[tuple[str, bytes]]], compress: int, expected: str
 ) -> None:
-    """Small files that unpack to gigabytes, members that hide others, storages that are too short."""
+    """Compressed, repeated, unknown and truncated members are refused."""
     torch.save({"a": torch.ones(5000)}, tmp_path / "a.pth")
     rewritten(tmp_path / "a.pth", change, compress)
 
-    assert expected in told(tmp_path / "a.pth")
+    assert expected in refusal(tmp_path / "a.pth")
 
 
 @pytest.mark.parametrize("content", [{}, [], {"state_dict": {}}, {"epoch": 3}, torch.ones(3), "text"])
-def test_a_pickle_without_weights_is_told(tmp_path: Path, content: Any) -> None:
-    """Options and counters alone are no network."""
+def test_a_pickle_without_weights_is_refused(tmp_path: Path, content: Any) -> None:
+    """A file with options and counters only is not a network."""
     torch.save(content, tmp_path / "a.pth")
-    assert "no tensors" in told(tmp_path / "a.pth")
+    assert "no tensors" in refusal(tmp_path / "a.pth")
 
 
-def test_a_plain_pickle_is_no_checkpoint(tmp_path: Path) -> None:
-    """Python's own, which holds an object of a class."""
+def test_a_plain_pickle_is_refused(tmp_path: Path) -> None:
+    """A pickle that torch did not write is refused and its objects are not created."""
     (tmp_path / "a.pth").write_bytes(pickle.dumps(Evil(tmp_path / "touched"), protocol=2))
-    assert "refused" in told(tmp_path / "a.pth")
+    assert "refused" in refusal(tmp_path / "a.pth")
     assert not (tmp_path / "touched").exists()
 
 
-def test_folders_and_missing_files_are_told(tmp_path: Path) -> None:
-    """By what they are."""
-    assert "a folder" in told(tmp_path)
-    assert "not there" in told(tmp_path / "b.pth")
+def test_folders_and_missing_files_are_refused(tmp_path: Path) -> None:
+    """The message says that the path is a folder or does not exist."""
+    assert "a folder" in refusal(tmp_path)
+    assert "does not exist" in refusal(tmp_path / "b.pth")
 
 
 def test_nothing_is_read_with_mmap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With mmap torch hands out neighbouring bytes as weights where a storage is short."""
-    seen: list[Any] = []
+    """With mmap torch returns neighbouring bytes as weights where a storage is too short."""
+    calls: list[Any] = []
     load = torch.load
 
-    def watched(*arguments: Any, **named: Any) -> Any:
-        seen.append((named["weights_only"], named["mmap"]))
+    def recording(*arguments: Any, **named: Any) -> Any:
+        calls.append((named["weights_only"], named["mmap"]))
         return load(*arguments, **named)
 
-    monkeypatch.setattr(torch, "load", watched)
+    monkeypatch.setattr(torch, "load", recording)
     buffer = io.BytesIO()
     torch.save(TENSORS, buffer)
     (tmp_path / "a.pth").write_bytes(buffer.getvalue())
 
     safe_load.read(tmp_path / "a.pth")
 
-    assert seen == [(True, False)]
+    assert calls == [(True, False)]

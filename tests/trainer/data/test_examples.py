@@ -1,4 +1,4 @@
-"""Other tools' folders: read directly, their maps checked first; through the command line where it trains."""
+"""Datasets of other tools are trained on as they are, and their maps are checked first."""
 
 import json
 from pathlib import Path
@@ -19,26 +19,26 @@ LAYOUTS = ["fill50k", "imagefolder", "kohya"]
 
 
 def write(folder: Path, layout: str, jpeg: bool = False) -> Path:
-    """Write three triples in a layout: photos of 96 x 64, and maps of them, well or badly saved."""
+    """Write three triples in a layout: photos of 96 x 64 and their maps, lossless or as JPEG."""
     photos, controls = {"fill50k": ("target", "source"), "imagefolder": ("a", "b"), "kohya": ("img", "cond")}[layout]
     lines = []
     for number in range(3):
         random = np.random.default_rng(number)
-        areas = np.asarray(Image.fromarray(random.integers(0, 150, (2, 3), np.uint8)).resize((96, 64), 0))
+        labels = np.asarray(Image.fromarray(random.integers(0, 150, (2, 3), np.uint8)).resize((96, 64), 0))
         photo = folder / photos / f"{number}.png"
-        painted = (folder / controls / f"{number}").with_suffix(".jpg" if jpeg else ".png")
-        for path in (photo, painted):
+        control_map = (folder / controls / f"{number}").with_suffix(".jpg" if jpeg else ".png")
+        for path in (photo, control_map):
             path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(random.integers(0, 255, (64, 96, 3), np.uint8)).save(photo)
-        codec.paint(areas, ADE).convert("RGB").save(painted)
-        names = {"photo": f"{photos}/{number}.png", "map": f"{controls}/{painted.name}"}
+        codec.paint(labels, ADE).convert("RGB").save(control_map)
+        names = {"photo": f"{photos}/{number}.png", "map": f"{controls}/{control_map.name}"}
         if layout == "kohya":
             photo.with_suffix(".txt").write_text(f"picture {number}\n")
         elif layout == "fill50k":
             lines.append({"source": names["map"], "target": names["photo"], "prompt": f"picture {number}"})
         else:
-            own = {"file_name": names["photo"], "conditioning_image_file_name": names["map"]}
-            lines.append({**own, "text": f"picture {number}"})
+            files = {"file_name": names["photo"], "conditioning_image_file_name": names["map"]}
+            lines.append({**files, "text": f"picture {number}"})
     name = {"fill50k": "prompt.json", "imagefolder": "metadata.jsonl", "kohya": ""}[layout]
     if name:
         (folder / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -47,15 +47,16 @@ def write(folder: Path, layout: str, jpeg: bool = False) -> Path:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_each_layout_is_trained_on(layout: str, base: Path, tmp_path: Path, segkit: Segkit) -> None:
-    """Every triple with its prompt; the run's card says by which palette."""
+    """Every triple is found with its prompt and size, a run finishes, and its model card names the palette."""
     folder = write(tmp_path / "data", layout)
-    found = examples.find(folder)
+    data = examples.find(folder)
     done = segkit(*words(folder, base, tmp_path / "run", steps=2))
 
     assert (done.code, done.err) == (0, "")
     assert len(log(tmp_path / "run")) == 2
-    assert (found.layout, [each.text for each in found.train]) == (layout, [f"picture {number}" for number in range(3)])
-    assert {(each.width, each.height) for each in found.train} == {(96, 64)}
+    texts = [example.text for example in data.train]
+    assert (data.layout, texts) == (layout, [f"picture {number}" for number in range(3)])
+    assert {(example.width, example.height) for example in data.train} == {(96, 64)}
     assert ADE.hash in (tmp_path / "run" / "model-card.md").read_text()
 
 
@@ -63,7 +64,7 @@ def test_each_layout_is_trained_on(layout: str, base: Path, tmp_path: Path, segk
 def test_maps_off_the_palette_are_refused_unless_asked_for(
     layout: str, base: Path, tmp_path: Path, segkit: Segkit
 ) -> None:
-    """Saved as JPEG: the finding with its cure. With --allow-any-control they are pictures like any other."""
+    """Maps saved as JPEG are refused with a cure; --allow-any-control accepts them as ordinary pictures."""
     folder = write(tmp_path / "data", layout, jpeg=True)
     refused = segkit(*words(folder, base, tmp_path / "run", steps=1))
     allowed = segkit(*words(folder, base, tmp_path / "run", steps=1, allow_any_control=True))
@@ -77,33 +78,33 @@ def test_maps_off_the_palette_are_refused_unless_asked_for(
 
 
 @pytest.mark.parametrize(
-    ("layout", "fault", "told"),
+    ("layout", "fault", "message"),
     [
-        ("fill50k", "outside", "is no name of a file in this folder"),
-        ("imagefolder", "outside", "is no name of a file in this folder"),
-        ("fill50k", "gone", "is not there; line 2 of the list names it"),
-        ("imagefolder", "gone", "is not there; line 2 of the list names it"),
-        ("kohya", "gone", "1 names stand in img/ or cond/ alone, such as 1"),
-        ("fill50k", "shape", "64 x 64 pixels, the photo 96 x 64. Expected the same shape"),
-        ("kohya", "damaged", "does not open"),
+        ("fill50k", "outside", "is not the name of a file in this folder"),
+        ("imagefolder", "outside", "is not the name of a file in this folder"),
+        ("fill50k", "gone", "1.png does not exist; {listed}, line 2 names it"),
+        ("imagefolder", "gone", "1.png does not exist; {listed}, line 2 names it"),
+        ("kohya", "gone", "1 names are only in img/ or only in cond/, such as 1"),
+        ("fill50k", "shape", "64 x 64 pixels, but its photo has 96 x 64. Expected the same shape"),
+        ("kohya", "damaged", "cannot be opened"),
         ("fill50k", "no json", "cannot be read"),
         ("imagefolder", "keys", "expected file_name and a ..._file_name"),
     ],
 )
-def test_faults_of_other_folders_are_told(layout: str, fault: str, told: str, tmp_path: Path) -> None:
-    """One line, before anything is loaded."""
+def test_faulty_folders_are_refused(layout: str, fault: str, message: str, tmp_path: Path) -> None:
+    """Each fault is one line that names the file."""
     folder = write(tmp_path / "data", layout)
-    painted = folder / {"fill50k": "source", "imagefolder": "b", "kohya": "cond"}[layout] / "1.png"
+    control_map = folder / {"fill50k": "source", "imagefolder": "b", "kohya": "cond"}[layout] / "1.png"
     listed = folder / ("prompt.json" if layout == "fill50k" else "metadata.jsonl")
     if fault == "outside":
-        (tmp_path / "secret.png").write_bytes(painted.read_bytes())
-        listed.write_text(listed.read_text().replace(f"{painted.parent.name}/1.png", "../secret.png"))
+        (tmp_path / "secret.png").write_bytes(control_map.read_bytes())
+        listed.write_text(listed.read_text().replace(f"{control_map.parent.name}/1.png", "../secret.png"))
     elif fault == "gone":
-        painted.unlink()
+        control_map.unlink()
     elif fault == "shape":
-        Image.new("RGB", (64, 64)).save(painted)
+        Image.new("RGB", (64, 64)).save(control_map)
     elif fault == "damaged":
-        painted.write_bytes(b"\x89PNG rubbish")
+        control_map.write_bytes(b"\x89PNG rubbish")
     elif fault == "no json":
         listed.write_text("source,target")
     else:
@@ -111,12 +112,12 @@ def test_faults_of_other_folders_are_told(layout: str, fault: str, told: str, tm
 
     with pytest.raises((DatasetError, MapError)) as refused:
         examples.find(folder)
-    assert told in str(refused.value)
+    assert message.format(listed=listed) in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
-def test_a_photo_that_lies_on_its_side_is_set_upright(base: Path, tmp_path: Path, segkit: Segkit) -> None:
-    """By its EXIF, as Hugging Face's datasets does; the map stands as it is."""
+def test_a_rotated_photo_is_turned_upright(base: Path, tmp_path: Path, segkit: Segkit) -> None:
+    """EXIF orientation is applied to the photo, as Hugging Face datasets does, and not to the map."""
     folder = write(tmp_path / "data", "imagefolder")
     for path in (folder / "a").iterdir():
         with Image.open(path) as photo:
@@ -124,27 +125,27 @@ def test_a_photo_that_lies_on_its_side_is_set_upright(base: Path, tmp_path: Path
             exif[0x0112] = 6
             photo.rotate(90, expand=True).save(path, exif=exif)
 
-    found = examples.find(folder)
-    assert {(each.width, each.height) for each in found.train} == {(96, 64)}
+    data = examples.find(folder)
+    assert {(example.width, example.height) for example in data.train} == {(96, 64)}
     assert segkit(*words(folder, base, tmp_path / "run", steps=1)).code == 0
 
 
-def test_prompts_that_are_cut_are_told(base: Path, tmp_path: Path, segkit: Segkit) -> None:
-    """Never in silence: CLIP reads 77 tokens."""
+def test_truncated_prompts_are_reported(base: Path, tmp_path: Path, segkit: Segkit) -> None:
+    """The number of prompts beyond CLIP's 77 tokens is printed."""
     folder = write(tmp_path / "data", "kohya")
     (folder / "img" / "1.txt").write_text("word " * 90)
     done = segkit(*words(folder, base, tmp_path / "run", steps=1))
     assert "1 prompts are longer than CLIP's 77 tokens" in done.out
 
 
-def test_a_table_of_ones_own_may_paint_the_maps(tmp_path: Path) -> None:
-    """Colours that are none of ADE's are refused without it."""
+def test_another_palette_can_be_named(tmp_path: Path) -> None:
+    """Maps in the colours of a custom palette are accepted with that palette only."""
     (tmp_path / "mine.csv").write_text("index,name,r,g,b\n0,left,10,20,30\n1,right,200,100,50\n")
-    table = Palette.load(tmp_path / "mine.csv")
+    palette = Palette.load(tmp_path / "mine.csv")
     folder = write(tmp_path / "data", "kohya")
     for path in (folder / "cond").iterdir():
-        path.write_bytes(codec.encode(np.tile(np.arange(96, dtype=np.uint8) // 48, (64, 1)), table))
+        path.write_bytes(codec.encode(np.tile(np.arange(96, dtype=np.uint8) // 48, (64, 1)), palette))
 
     with pytest.raises(DatasetError, match="3 errors"):
         examples.find(folder)
-    assert examples.find(folder, str(tmp_path / "mine.csv")).palette == table
+    assert examples.find(folder, str(tmp_path / "mine.csv")).palette == palette

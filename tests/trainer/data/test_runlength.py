@@ -1,4 +1,4 @@
-"""Label maps as runs."""
+"""Run-length encoding of label maps, and the cache of encoded maps in Batches."""
 
 from pathlib import Path
 
@@ -14,8 +14,8 @@ from trainer.settings import TrainSettings
 
 
 @given(st.integers(1, 30), st.integers(1, 30), st.integers(1, 256), st.integers(0, 999))
-def test_a_map_comes_back_as_it_was(height: int, width: int, classes: int, seed: int) -> None:
-    """Whatever its size, of one class or of noise."""
+def test_a_map_survives_a_round_trip(height: int, width: int, classes: int, seed: int) -> None:
+    """Decoding returns the same pixels for every size, from one class to noise; adjacent runs differ."""
     labels = np.random.default_rng(seed).integers(0, classes, (height, width), np.uint8)
     runs = runlength.encode(labels)
     assert np.array_equal(runs.pixels(), labels)
@@ -23,18 +23,18 @@ def test_a_map_comes_back_as_it_was(height: int, width: int, classes: int, seed:
     assert (runs.classes[1:] != runs.classes[:-1]).all()
 
 
-def test_a_map_is_read_but_once(tmp_path: Path) -> None:
-    """Batches of later epochs are those of the first, mirrored or not, without the file."""
-    one = example(tmp_path, 3, (300, 200))
-    batches = Batches([one], Palette.load("ade20k"), TrainSettings(batch_size=1, resolution=64))
-    anew = [
-        Batches([one], Palette.load("ade20k"), TrainSettings(batch_size=1, resolution=64)).batch(number).controls
+def test_a_map_is_read_once(tmp_path: Path) -> None:
+    """Later epochs show the same map, mirrored or not, without reading the file again."""
+    single = example(tmp_path, 3, (300, 200))
+    batches = Batches([single], Palette.load("ade20k"), TrainSettings(batch_size=1, resolution=64))
+    expected = [
+        Batches([single], Palette.load("ade20k"), TrainSettings(batch_size=1, resolution=64)).batch(number).controls
         for number in range(8)
     ]
     first = batches.batch(0).controls
-    one.control_map.unlink()
+    single.control_map.unlink()
 
     later = [batches.batch(number).controls for number in range(8)]
 
     assert np.array_equal(first, later[0])
-    assert all(np.array_equal(a, b) for a, b in zip(anew, later, strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(expected, later, strict=True))

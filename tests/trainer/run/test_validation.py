@@ -34,7 +34,7 @@ class Attentive:
             batch = batches.batch(number)
             (text,) = batch.texts
             seed = int(text.split()[1])
-            self.seen.append((text, batch.draws[0].get_state().numpy().tobytes()))
+            self.seen.append((text, batch.generators[0].get_state().numpy().tobytes()))
             own = Batches([self.examples[seed]], ADE, TrainSettings(batch_size=1, resolution=64, flip=False))
             wrong = (own.batch(0).controls != batch.controls).float().mean()
             found.append(0.5 + self._shows * float(wrong) + 0.01 * (number % 3))

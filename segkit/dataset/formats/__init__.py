@@ -1,0 +1,1 @@
+"""Readers for other tools' dataset layouts, one module each."""

@@ -1,0 +1,104 @@
+"""Readers for row-based text files: JSON Lines and CSV."""
+
+import csv
+import io
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from segkit.errors import DatasetError
+
+DELIMITERS = ",;\t"
+
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+"""Byte-order marks of what spreadsheets call Unicode text."""
+
+
+class CsvError(ValueError):
+    """Malformed CSV.
+
+    Attributes:
+        line: line on which the malformed row starts, from 1.
+    """
+
+    def __init__(self, line: int, reason: str) -> None:
+        super().__init__(reason)
+        self.line = line
+
+
+def json_lines(
+    path: Path, damaged: Callable[[int, str], None], *, skip_blank: bool = False
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number, object) for each line of a JSON Lines file; nothing if the file does not exist.
+
+    Args:
+        path: the file, in UTF-8 with or without a byte-order mark.
+        damaged: called with line number and reason for each line that is not a JSON object; reading continues.
+        skip_blank: ignore blank lines instead of reporting them as damaged.
+
+    Raises:
+        DatasetError: the file cannot be read.
+    """
+    for number, line in _numbered(path):
+        if skip_blank and not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            damaged(number, f"not valid JSON ({error})")
+            continue
+        if isinstance(record, dict):
+            yield number, record
+        else:
+            damaged(number, f"expected an object, found {type(record).__name__}")
+
+
+def _numbered(path: Path) -> Iterator[tuple[int, bytes]]:
+    try:
+        with path.open("rb") as file:
+            yield from enumerate(file, 1)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)
+        raise DatasetError(f"Cannot read {path}: {reason}. Fix that and run the command again.") from None
+
+
+def decode(data: bytes) -> str:
+    """Decode a table: UTF-16 if it starts with a UTF-16 byte-order mark, else UTF-8 with or without one.
+
+    Raises:
+        UnicodeDecodeError: the data is neither.
+    """
+    return data.decode("utf-16" if data[:2] in _UTF16 else "utf-8-sig")
+
+
+def delimiter(text: str) -> str:
+    """Return the most frequent delimiter (comma, semicolon or tab) of the first line that contains one.
+
+    Delimiters inside quotes and parentheses do not count: "name;(r,g,b)" is separated by semicolons.
+    """
+    first = next((line for line in text.splitlines() if re.search(f"[{DELIMITERS}]", line)), "")
+    return max(DELIMITERS, key=re.sub(r'"[^"]*"|\([^)]*\)', "", first).count)
+
+
+def csv_rows(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield (line number, cells) for each row that is not empty; the delimiter is detected.
+
+    A quoted cell may span several lines; a row's number is that of its first line, from 1.
+
+    Raises:
+        CsvError: a quote is left open or followed by text, or a cell is too long.
+    """
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter(text), skipinitialspace=True, strict=True)
+    line = 1
+    try:
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                yield line, cells
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise CsvError(line, str(error)) from None

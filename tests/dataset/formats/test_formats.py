@@ -1,0 +1,88 @@
+"""Other tools' datasets are read as entries; files outside the folder are refused."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from segkit.dataset.formats import fill50k, imagefolder, kohya
+from segkit.dataset.formats.listing import Entry, leaves
+from segkit.errors import DatasetError
+
+HEADER = "file_name,conditioning_image_file_name,text\n"
+
+
+@pytest.mark.parametrize("read", [fill50k.read, imagefolder.read, kohya.read])
+def test_a_folder_of_another_layout_has_no_entries(tmp_path: Path, read: Callable[[Path], Iterator[Entry]]) -> None:
+    """Each reader yields nothing where its files are missing."""
+    assert list(read(tmp_path)) == []
+
+
+def test_fill50k_lists_maps_photos_and_prompts(tmp_path: Path) -> None:
+    """The source is the control map, the target the photo; blank lines are skipped."""
+    path = tmp_path / "prompt.json"
+    path.write_text('\n{"source": "s/0.png", "target": "t/0.png", "prompt": "a room"}\n')
+
+    photo, control_map = tmp_path / "t" / "0.png", tmp_path / "s" / "0.png"
+    assert list(fill50k.read(tmp_path)) == [Entry(photo, control_map, "a room", f"{path}, line 2")]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("delimiter", [",", ";"])
+def test_an_imagefolder_may_have_a_csv(tmp_path: Path, encoding: str, delimiter: str) -> None:
+    """metadata.csv gives the same entries as metadata.jsonl; of the split train/ too."""
+    path = tmp_path / "train" / "metadata.csv"
+    path.parent.mkdir()
+    path.write_text(f'{HEADER}0.jpg,m/0.png,"a\nroom"\n1.jpg,m/1.png\n'.replace(",", delimiter), encoding)
+
+    assert list(imagefolder.read(tmp_path)) == [
+        Entry(path.parent / "0.jpg", path.parent / "m" / "0.png", "a\nroom", f"{path}, line 2"),
+        Entry(path.parent / "1.jpg", path.parent / "m" / "1.png", "", f"{path}, line 4"),
+    ]
+
+
+def test_of_two_metadata_files_the_json_is_read(tmp_path: Path) -> None:
+    """A folder with both lists each triple once."""
+    (tmp_path / "metadata.csv").write_text(HEADER + "0.jpg,0.png,csv\n")
+    (tmp_path / "metadata.jsonl").write_text('{"file_name": "0.jpg", "mask_file_name": "0.png", "text": "json"}\n')
+
+    assert [entry.text for entry in imagefolder.read(tmp_path)] == ["json"]
+
+
+def test_the_column_of_maps_is_the_one_whose_name_suggests_it(tmp_path: Path) -> None:
+    """Other file columns beside it are ignored; two that could hold maps are refused."""
+    path = tmp_path / "metadata.jsonl"
+    path.write_text('{"file_name": "0.jpg", "depth_file_name": "d.png", "seg_file_name": "s.png"}\n')
+    assert [entry.control_map.name for entry in imagefolder.read(tmp_path)] == ["s.png"]
+
+    path.write_text('{"file_name": "0.jpg", "mask_file_name": "m.png", "seg_file_name": "s.png"}\n')
+    for read in (imagefolder.read, imagefolder.control_maps):
+        with pytest.raises(DatasetError, match=r"line 1: which is the map\? mask_file_name or seg_file_name"):
+            list(read(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (HEADER + "../0.jpg,0.png,\n", r"line 2: '\.\./0\.jpg' is not the name of a file"),
+        (HEADER + "0.jpg,/0.png,\n", r"line 2: '/0\.png' is not the name of a file"),
+        (HEADER + "0.jpg\n", r"line 2: '' is not the name of a file"),
+        ("file_name,text\n0.jpg,a room\n", r"line 2: expected file_name and a \.\.\._file_name"),
+        (HEADER + '0.jpg,"0.png\n', r"metadata\.csv: cannot be read\. Line 2: "),
+        (HEADER + "0.jpg,0.png,caf\udce9\n", r"metadata\.csv: cannot be read"),
+    ],
+)
+def test_a_faulty_csv_is_refused(tmp_path: Path, content: str, message: str) -> None:
+    """Unsafe names, missing columns, open quotes and other encodings are one line each."""
+    (tmp_path / "metadata.csv").write_text(content, "utf-8", "surrogateescape")
+
+    with pytest.raises(DatasetError, match=message) as refused:
+        list(imagefolder.read(tmp_path))
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["/a.png", "\\a.png", "C:\\a.png", "c:a.png", "../a.png", "a/../../b.png", "a\\..\\b"])
+def test_names_that_leave_the_folder_are_recognised(name: str) -> None:
+    """POSIX and Windows paths alike, whatever system reads the list."""
+    assert leaves(name)
+    assert not leaves(f"x{name.replace('..', '_').replace(':', '_')}")
