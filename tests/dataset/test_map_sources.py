@@ -90,10 +90,10 @@ def test_a_member_that_would_leave_the_folder_is_refused(tmp_path: Path, name: s
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
-        (lambda data: data[: len(data) // 2 - 3000], "not a complete tar file"),
-        (lambda data: b"\x1f\x8b" + data[2:], "not a complete tar file"),
-        (lambda data: b"", "not a complete tar file"),
-        (lambda data: bytes(10240), "holds no control maps"),
+        (lambda data: data[: len(data) // 2 - 3000], "is not a complete uncompressed tar"),
+        (lambda data: b"\x1f\x8b" + data[2:], "is not a complete uncompressed tar"),
+        (lambda data: b"", "is not a complete uncompressed tar"),
+        (lambda data: bytes(10240), "contains no control maps"),
     ],
 )
 def test_a_shard_that_is_cut_or_foreign_is_told(tmp_path: Path, spoil: Callable[[bytes], bytes], told: str) -> None:
@@ -107,7 +107,7 @@ def test_a_shard_that_is_cut_or_foreign_is_told(tmp_path: Path, spoil: Callable[
 def test_a_shard_without_maps_tells_its_endings(tmp_path: Path) -> None:
     """Photos and texts alone are no maps."""
     file = shard(tmp_path / "0.tar", {"0.jpg": picture(WALL, "JPEG"), "0.txt": b"a room"})
-    with pytest.raises(MapError, match=r"end in jpg, txt; expected"):
+    with pytest.raises(MapError, match=r"have the extensions jpg, txt\. Expected"):
         findings.examine(str(file))
 
 
@@ -140,7 +140,7 @@ def test_a_map_that_an_imagefolder_lacks_is_a_finding(tmp_path: Path) -> None:
 def test_metadata_that_leads_out_of_its_folder_is_refused(tmp_path: Path, name: str) -> None:
     """No file outside the folder is opened, and the line is named."""
     (tmp_path / "metadata.jsonl").write_text('{"file_name": "0.jpg", "mask_file_name": ' + name + "}\n")
-    with pytest.raises(MapError, match=r"metadata\.jsonl, line 1: .* is not the name of a file"):
+    with pytest.raises(MapError, match=r"metadata\.jsonl, line 1: .* does not name a file in this folder"):
         findings.examine(str(tmp_path))
 
 
