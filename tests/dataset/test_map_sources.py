@@ -95,10 +95,10 @@ def test_a_member_outside_the_folder_is_refused(tmp_path: Path, name: str) -> No
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda data: data[: len(data) // 2 - 3000], "not a complete tar file"),
-        (lambda data: b"\x1f\x8b" + data[2:], "not a complete tar file"),
-        (lambda data: b"", "not a complete tar file"),
-        (lambda data: bytes(10240), "holds no control maps"),
+        (lambda data: data[: len(data) // 2 - 3000], "is not a complete uncompressed tar"),
+        (lambda data: b"\x1f\x8b" + data[2:], "is not a complete uncompressed tar"),
+        (lambda data: b"", "is not a complete uncompressed tar"),
+        (lambda data: bytes(10240), "contains no control maps"),
     ],
 )
 def test_a_damaged_shard_is_refused(tmp_path: Path, damage: Callable[[bytes], bytes], message: str) -> None:
@@ -145,7 +145,7 @@ def test_a_missing_map_of_an_imagefolder_is_a_finding(tmp_path: Path) -> None:
 def test_metadata_paths_outside_the_folder_are_refused(tmp_path: Path, name: str) -> None:
     """A path outside the folder, or one that is not a path, raises an error that names the line."""
     (tmp_path / "metadata.jsonl").write_text('{"file_name": "0.jpg", "mask_file_name": ' + name + "}\n")
-    with pytest.raises(MapError, match=r"metadata\.jsonl, line 1: .* is not the name of a file"):
+    with pytest.raises(MapError, match=r"metadata\.jsonl, line 1: .* does not name a file in this folder"):
         findings.examine(str(tmp_path))
 
 

@@ -47,7 +47,7 @@ def _control_map(folder: Path, row: dict[str, Any], source: str) -> Path | None:
     columns = [name for name in row if name.endswith("_file_name")]
     likely = [name for name in columns if MAP_WORDS & set(name.split("_"))] or columns
     if len(likely) > 1:
-        raise DatasetError(f"{source}: which is the map? {' or '.join(likely)}. Keep one such column.")
+        raise DatasetError(f"{source}: the map could be {' or '.join(likely)}. Keep only one of these columns.")
     return file_in(folder, row[likely[0]], source) if likely else None
 
 
@@ -62,9 +62,9 @@ def _csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         numbered = list(rows.csv_rows(rows.decode(path.read_bytes())))
     except rows.CsvError as error:
-        raise DatasetError(f"{path}: cannot be read. Line {error.line}: {error}.") from None
+        raise DatasetError(f"{path}: cannot be read. Line {error.line}: {error}. Correct or remove the file.") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{path}: cannot be read ({error}).") from None
+        raise DatasetError(f"{path}: cannot be read ({error}). Correct or remove the file.") from None
     header = numbered[0][1] if numbered else []
     for line, cells in numbered[1:]:
         padded = cells + [""] * (len(header) - len(cells))

@@ -38,7 +38,7 @@ def json_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """
 
     def refuse(number: int, reason: str) -> None:
-        raise DatasetError(f"{path}: cannot be read. Line {number}: {reason}.")
+        raise DatasetError(f"{path}: cannot be read. Line {number}: {reason}. Correct or remove the file.")
 
     yield from rows.json_lines(path, refuse, skip_blank=True)
 
@@ -54,11 +54,11 @@ def file_in(folder: Path, name: object, source: str) -> Path:
     Raises:
         DatasetError: the name is empty, not text, or leads out of the folder.
     """
-    if not isinstance(name, str) or not name or leaves(name) or "\0" in name:
-        raise DatasetError(f"{source}: {str(name)[:80]!r} is not the name of a file in this folder.")
+    if not isinstance(name, str) or not name or leaves_folder(name) or "\0" in name:
+        raise DatasetError(f"{source}: {str(name)[:80]!r} does not name a file in this folder. Correct the line.")
     return folder / name
 
 
-def leaves(name: str) -> bool:
+def leaves_folder(name: str) -> bool:
     """Return whether a relative file name leads out of its folder: absolute, with a drive, or with ".." in it."""
     return bool(re.match(r"[A-Za-z]:|[/\\]", name)) or ".." in re.split(r"[/\\]", name)

@@ -1,4 +1,4 @@
-"""Control maps in WebDataset shards: tar files whose members KEY.ENDING form one sample for each key."""
+"""Control maps in WebDataset shards: tar files whose members KEY.EXTENSION form one sample for each key."""
 
 import re
 import tarfile
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from segkit import photos
-from segkit.dataset.formats.listing import MAP_WORDS, leaves
+from segkit.dataset.formats.listing import MAP_WORDS, leaves_folder
 from segkit.errors import MapError
 
-_MAX_BYTES = 256 * 2**20
-"""Largest member that may be a map."""
+_PICTURE_SUFFIXES = tuple(photos.SUFFIXES)
+_MAX_BYTES = 256 * 2**20  # a larger member of a shard cannot be a control map
 
 
 @dataclass(frozen=True)
@@ -33,43 +33,42 @@ def control_maps(shard: Path) -> list[Member]:
     """Return the control maps of a shard; nothing is unpacked.
 
     Raises:
-        MapError: the shard is damaged or compressed, has an unsafe member, or holds no control maps.
+        MapError: the shard is damaged or compressed, has an unsafe member, or contains no control maps.
     """
+    # WebDataset groups members into samples by the name up to the first dot; the rest is the member's extension.
     samples: dict[str, list[tuple[str, Member]]] = {}
     for member in _members(shard):
-        stem, _, ending = PurePosixPath(member.name).name.partition(".")
-        samples.setdefault(str(PurePosixPath(member.name).parent / stem), []).append((ending.lower(), member))
-    control_maps = [member for sample in samples.values() for member in _maps_among(sample)]
+        stem, _, extension = PurePosixPath(member.name).name.partition(".")
+        samples.setdefault(str(PurePosixPath(member.name).parent / stem), []).append((extension.lower(), member))
+    control_maps = [member for sample in samples.values() for member in _maps_of_sample(sample)]
     if not control_maps:
-        endings = sorted({ending for sample in samples.values() for ending, _ in sample})
+        extensions = sorted({extension for sample in samples.values() for extension, _ in sample})
         raise MapError(
-            f"{shard} holds no control maps: its members end in {', '.join(endings[:8]) or 'nothing'}; "
-            "expected names such as KEY.hint.png, KEY.seg.png or KEY.png."
+            f"{shard} contains no control maps: its members have the extensions {', '.join(extensions[:8]) or 'none'}. "
+            "Expected names such as KEY.hint.png, KEY.seg.png or KEY.png."
         )
     return control_maps
 
 
 def _members(shard: Path) -> Iterator[Member]:
+    """Yield the regular files in a shard."""
     try:
         with tarfile.open(shard, "r:") as file:
             for member in file:
                 if not member.isreg():
                     continue
-                if leaves(member.name) or not member.name.isprintable() or member.size > _MAX_BYTES:
-                    raise MapError(
-                        f"{shard}: the member {member.name[:80]!r} has an unsafe name or is far too large. "
-                        "Create the shard again."
-                    )
+                if leaves_folder(member.name) or not member.name.isprintable() or member.size > _MAX_BYTES:
+                    message = f"{shard}: the member {member.name[:80]!r} has an unsafe name or is over 256 MiB."
+                    raise MapError(f"{message} Create the shard again without it.")
                 yield Member(member.name, member.offset_data, member.size)
     except (tarfile.TarError, OSError, ValueError) as error:
-        raise MapError(
-            f"{shard}: not a complete tar file ({error}). Create the shard again; unpack a compressed one first."
-        ) from None
+        message = f"{shard} is not a complete uncompressed tar file ({error})."
+        raise MapError(f"{message} Decompress it or create it again.") from None
 
 
-def _maps_among(sample: list[tuple[str, Member]]) -> list[Member]:
-    """Return the maps of one sample: pictures whose endings suggest a map, else its only PNG."""
-    pictures = [(ending, member) for ending, member in sample if f".{ending}".endswith(tuple(photos.SUFFIXES))]
-    named = [member for ending, member in pictures if MAP_WORDS & set(re.split(r"[._-]", ending))]
-    lossless = [member for ending, member in pictures if ending.endswith("png")]
+def _maps_of_sample(sample: list[tuple[str, Member]]) -> list[Member]:
+    """Return the pictures whose extension names a map, such as "seg.png", else the only PNG."""
+    pictures = [(extension, member) for extension, member in sample if f".{extension}".endswith(_PICTURE_SUFFIXES)]
+    named = [member for extension, member in pictures if MAP_WORDS & set(re.split(r"[._-]", extension))]
+    lossless = [member for extension, member in pictures if extension.endswith("png")]
     return named or (lossless if len(lossless) == 1 else [])

@@ -80,8 +80,8 @@ def test_maps_off_the_palette_are_refused_unless_asked_for(
 @pytest.mark.parametrize(
     ("layout", "fault", "message"),
     [
-        ("fill50k", "outside", "is not the name of a file in this folder"),
-        ("imagefolder", "outside", "is not the name of a file in this folder"),
+        ("fill50k", "outside", "does not name a file in this folder"),
+        ("imagefolder", "outside", "does not name a file in this folder"),
         ("fill50k", "gone", "1.png does not exist; {listed}, line 2 names it"),
         ("imagefolder", "gone", "1.png does not exist; {listed}, line 2 names it"),
         ("kohya", "gone", "1 names are only in img/ or only in cond/, such as 1"),
