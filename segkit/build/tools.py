@@ -90,7 +90,7 @@ def load(settings: BuildSettings) -> Networks:
     table = protocol.load(settings.protocol, settings.palette)
     hub.find(settings.segmenter, segment.OPTION)  # what is missing is told before anything is loaded
     drafting = load_drafting(settings) if settings.caption else None
-    where = device.choose(settings.device, settings.precision)
+    where = device.resolve(settings.device, settings.precision)
     segmenter = NeuralSegmenter(settings.segmenter, table, where)
     batch = batches.size(settings.batch_size, where.name, segmenter.parameters)
     return Networks(table, segmenter, drafting, segmenter.source.name, segmenter.source.revision, batch)
@@ -107,7 +107,7 @@ def load_drafting(settings: CaptionSettings) -> Drafter:
 
     hub.find(settings.captioner, caption.OPTION)
     counter = tokens.counter(settings.tokenizer)
-    where = device.choose(settings.device, settings.precision)
+    where = device.resolve(settings.device, settings.precision)
     captioner = NeuralCaptioner(settings.captioner, where, settings.caption_tokens, settings.beams)
     batch = batches.size(settings.batch_size, where.name, captioner.parameters)
     return Drafter(captioner, counter.count, captioner.source.name, captioner.source.revision, counter.name, batch)

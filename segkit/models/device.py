@@ -47,7 +47,7 @@ class Device:
             torch.backends.cudnn.allow_tf32 = before
 
 
-def choose(name: str = "auto", precision: Precision = "auto") -> Device:
+def resolve(name: str = "auto", precision: Precision = "auto") -> Device:
     """Resolve "auto": the first GPU or else the CPU; bf16 (fp16 on older cards) on CUDA, fp32 elsewhere.
 
     Raises:

@@ -12,7 +12,7 @@ from PIL import Image
 from segkit.dataset import Dataset
 from segkit.maps import codec
 from segkit.models import batches, hub
-from segkit.models.device import Device, choose
+from segkit.models.device import Device, resolve
 from segkit.models.segment import NeuralSegmenter, query_scores
 from segkit.palette import Palette
 from segkit.toy import world
@@ -103,7 +103,7 @@ def test_maps_are_the_cpus_but_for_ties(
 @pytest.mark.skipif(bool(gpu.only()), reason=gpu.only() or "a GPU is here")
 def test_a_batch_that_does_not_fit_is_halved(folders: tuple[Path, Path]) -> None:
     """With a cap on memory below what eight photos need, smaller batches give the maps of the single photos."""
-    segmenter = NeuralSegmenter(str(folders[0]), ADE, choose("cuda", "fp32"))
+    segmenter = NeuralSegmenter(str(folders[0]), ADE, resolve("cuda", "fp32"))
     pictures = [world.scene(seed, SIZE).photo for seed in range(8)]
     sizes: list[int] = []
 
@@ -136,4 +136,4 @@ def test_a_batch_that_does_not_fit_is_halved(folders: tuple[Path, Path]) -> None
 @pytest.mark.skipif(bool(gpu.only()), reason=gpu.only() or "a GPU is here")
 def test_a_gpu_is_chosen_and_bf16_on_it() -> None:
     """Without options: the first GPU, in bf16 where the card has it."""
-    assert choose() == Device("cuda", "bf16" if torch.cuda.is_bf16_supported() else "fp16")
+    assert resolve() == Device("cuda", "bf16" if torch.cuda.is_bf16_supported() else "fp16")

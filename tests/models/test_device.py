@@ -10,8 +10,8 @@ from segkit.models.device import Device
 
 def test_a_cpu_takes_fp32_unless_told() -> None:
     """On a CPU auto is fp32, and bf16 is there for the asking."""
-    assert device.choose("cpu") == Device("cpu", "fp32")
-    assert device.choose("cpu", "bf16") == Device("cpu", "bf16")
+    assert device.resolve("cpu") == Device("cpu", "fp32")
+    assert device.resolve("cpu", "bf16") == Device("cpu", "bf16")
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_a_cpu_takes_fp32_unless_told() -> None:
 def test_what_is_not_there_is_refused(name: str, precision: device.Precision, message: str) -> None:
     """Unknown devices, absent GPUs and fp16 on a CPU are refused in one line."""
     with pytest.raises(UsageError, match=message) as refused:
-        device.choose(name, precision)
+        device.resolve(name, precision)
 
     assert "\n" not in str(refused.value)
 
