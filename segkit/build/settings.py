@@ -33,6 +33,9 @@ class CaptionSettings(ModelSettings):
     captioner: Annotated[str, f"The captioning model: {MODEL_HELP} (blip-base, blip-large, blip2, toy)."] = (
         "Salesforce/blip-image-captioning-base"
     )
+    caption_task: Annotated[
+        str, 'Text prompt for the captioner. Florence-2 needs a task token, such as "<DETAILED_CAPTION>".'
+    ] = ""
     prefix: Annotated[str, "Text before each drafted prompt."] = ""
     suffix: Annotated[str, "Text after each drafted prompt."] = ""
     template: Annotated[str, 'How a prompt is made, such as "{caption}, {classes}".'] = "{caption}"

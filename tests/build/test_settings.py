@@ -1,15 +1,15 @@
-"""Settings: declared once, refused when out of range."""
+"""build.settings: values out of range are refused."""
 
 from typing import Any
 
 import pytest
 
-from segkit.errors import UsageError
 from segkit.build.settings import BuildSettings
+from segkit.errors import UsageError
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "values",
     [
         {"size": 500},
         {"size": 32},
@@ -30,7 +30,7 @@ from segkit.build.settings import BuildSettings
         {"template": "{caption}, {sky}"},
     ],
 )
-def test_values_out_of_range_are_refused_with_the_option_named(wrong: dict[str, Any]) -> None:
-    """A setting that cannot work is refused when it is made, and the message names the option."""
-    with pytest.raises(UsageError, match="--" + next(iter(wrong)).replace("_", "-")):
-        BuildSettings(**wrong)
+def test_values_out_of_range_are_refused_with_the_option_named(values: dict[str, Any]) -> None:
+    """Settings with an invalid value cannot be created, and the message names the option."""
+    with pytest.raises(UsageError, match="--" + next(iter(values)).replace("_", "-")):
+        BuildSettings(**values)

@@ -26,8 +26,8 @@ ADE = Palette.load("ade20k")
 SCALE = networks.SMALL if gpu.ON_CPU else networks.FULL
 SIZE = (320, 240) if gpu.ON_CPU else (640, 480)
 TIE = {"fp32": 1e-3, "bf16": 1.0}
-"""Two classes tie if their scores differ by at most this fraction of the pixel's best score. In bf16, scores of networks
-with random weights change too much for a useful bound."""
+"""Two classes tie if their scores differ by at most this fraction of the pixel's best score. In bf16, scores of random
+networks change too much for a useful bound."""
 
 DIFFERING = {"fp32": 1e-3, "bf16": 0.1}
 """Maximum fraction of pixels whose labels differ."""
