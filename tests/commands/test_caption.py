@@ -8,8 +8,10 @@ import pytest
 
 from segkit.dataset import Dataset
 from segkit.dataset.triple import NOBODY, PERSON, Triple
+from segkit.models import hub
 from tests.conftest import Models, Result, Segkit
 from tests.dataset.test_dataset import build, contents, drafted, render, written
+from tests.models import talkers
 
 
 @pytest.fixture
@@ -101,6 +103,19 @@ def test_a_missing_captioner_changes_nothing(segkit: Segkit, dataset: Dataset, t
 
     refused(shown)
     assert contents(dataset.folder) == before
+
+
+def test_florence2_drafts_with_a_task(segkit: Segkit, dataset: Dataset, tmp_path: Path) -> None:
+    """Without --caption-task, Florence-2 ends in one line that names the option; with it, prompts are drafted."""
+    with hub.quiet():
+        folder = talkers.write_florence2(tmp_path / "florence2")
+
+    refusal = refused(segkit("caption", dataset.folder, "--captioner", folder))
+    shown = segkit("caption", dataset.folder, "--captioner", folder, "--caption-task", "<CAPTION>", "--json")
+
+    assert "--caption-task" in refusal
+    assert (shown.code, json.loads(shown.out)["drafted"]) == (0, 2)
+    assert all("word" in triple.text for triple in triples(dataset)[2:])
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])

@@ -1,0 +1,1 @@
+"""Turn photos into triples: decode, segment, caption and write."""
