@@ -78,8 +78,8 @@ class Loaded:
 class History:
     """Decides about photos from what is known of those seen before, in this run and in earlier ones.
 
-    Worker threads only call `verdict`, which reads state that is fixed once `expect` has been called. Everything else
-    runs in the thread that consumes the photos.
+    Worker threads call only `verdict`, which reads state that is fixed at construction. All other methods belong to the
+    thread that consumes the photos.
 
     Args:
         dataset: the dataset of the earlier runs; None if there is none yet.
