@@ -77,7 +77,7 @@ def compare(case: Case, rounds: int, place: Path) -> None:
         processor = OneFormerProcessor.from_pretrained(str(case.folder))
         model = OneFormerForUniversalSegmentation.from_pretrained(str(case.folder)).eval()
     table = Palette.load("ade20k")
-    segmenter = NeuralSegmenter(str(case.folder), table, device.choose("cpu", case.precision))
+    segmenter = NeuralSegmenter(str(case.folder), table, device.resolve("cpu", case.precision))
     tools = Networks(table, segmenter, batch=batches.size("auto", "cpu", segmenter.parameters))
     settings = BuildSettings(caption=False, size=960)
     theirs, ours = [], []

@@ -1,1 +1,1 @@
-"""Photos become triples: decoded, segmented, captioned and written."""
+"""Turn photos into triples: decode, segment, caption and write."""

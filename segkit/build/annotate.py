@@ -1,4 +1,4 @@
-"""One unit of work: photos become finished triples, not yet written."""
+"""Turn photos into triples: segment, caption, assemble. Nothing is written here."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,14 @@ from segkit.palette import Palette
 
 @dataclass(frozen=True)
 class Finished:
-    """A triple with its pixels: the photo, and the labels that become its control map."""
+    """A triple with its pixels.
+
+    Attributes:
+        triple: the record; its hashes of the stored files are still empty.
+        photo: the RGB photo as it will be stored.
+        labels: (H, W) uint8 palette indices of the control map; 255 = unlabelled.
+        palette: the classes and their colours.
+    """
 
     triple: Triple
     photo: Image.Image
@@ -28,7 +35,7 @@ class Finished:
     palette: Palette
 
     def photo_bytes(self) -> bytes:
-        """Return the photo's file: JPEG quality 95 4:4:4, or PNG, as the triple's name says; no EXIF, no profile."""
+        """Encode the photo as JPEG (quality 95, 4:4:4) or PNG, following the file name; without EXIF or ICC profile."""
         buffer = BytesIO()
         if self.triple.file_name.endswith(".jpg"):
             self.photo.save(buffer, "JPEG", quality=95, subsampling=0)
@@ -37,7 +44,7 @@ class Finished:
         return buffer.getvalue()
 
     def map_bytes(self) -> bytes:
-        """Return the control map's file, an indexed PNG."""
+        """Encode the control map as an indexed PNG."""
         return codec.encode(self.labels, self.palette)
 
 
@@ -47,26 +54,31 @@ def finish(
     settings: BuildSettings,
     shares: dict[str, float],
 ) -> Iterator[list[Finished]]:
-    """Segment and caption photos, batch by batch; only photos of one size share a batch.
+    """Segment and caption photos in batches of one size.
 
     Args:
         candidates: photos of any sizes.
-        tools: the networks.
-        settings: how confident pixels must be, how prompts are made, how photos are stored.
-        shares: held-out share by split.
+        tools: the networks, the palette and the batch size.
+        settings: minimum confidence, prompt style and photo format are read.
+        shares: held-out fraction by split name.
+
+    Yields:
+        The finished triples of each batch.
     """
-    style, table, drafting = settings.style(), tools.palette, tools.drafting
+    style, palette, drafting = settings.style(), tools.palette, tools.drafting
     for batch in _same_size(candidates, tools.batch):
         images = [candidate.photo.image for candidate in batch]
         segmentations = tools(images)
         captions = drafting(images) if drafting else [""] * len(batch)
         finished = []
-        for candidate, found, caption in zip(batch, segmentations, captions, strict=True):
-            labels, classes = codec.summarize(found.labels, found.confidence, table, settings.min_confidence)
+        for candidate, segmentation, caption in zip(batch, segmentations, captions, strict=True):
+            labels, classes = codec.summarize(
+                segmentation.labels, segmentation.confidence, palette, settings.min_confidence
+            )
             triple = _triple(candidate, classes, splits.assign(candidate.group, shares), settings.photo_format)
             if drafting:
                 triple = with_draft(triple, caption, drafting, style)
-            finished.append(Finished(triple, candidate.photo.image, labels, table))
+            finished.append(Finished(triple, candidate.photo.image, labels, palette))
         yield finished
 
 
@@ -74,9 +86,9 @@ def _same_size(candidates: Sequence[Candidate], batch: int) -> Iterator[list[Can
     by_size: dict[tuple[int, int], list[Candidate]] = {}
     for candidate in candidates:
         by_size.setdefault(candidate.photo.image.size, []).append(candidate)
-    for same in by_size.values():
-        for start in range(0, len(same), batch):
-            yield same[start : start + batch]
+    for group in by_size.values():
+        for start in range(0, len(group), batch):
+            yield group[start : start + batch]
 
 
 def _triple(candidate: Candidate, classes: tuple[ClassShare, ...], split: str, photo_format: str) -> Triple:
@@ -102,14 +114,24 @@ def _triple(candidate: Candidate, classes: tuple[ClassShare, ...], split: str, p
 
 
 def with_draft(triple: Triple, caption: str, drafting: Drafter, style: Style) -> Triple:
-    """Return the triple with a drafted prompt: composed, counted, cut where too long, flagged."""
+    """Return the triple with a prompt drafted from a caption.
+
+    Args:
+        triple: the triple; its classes can be part of the prompt.
+        caption: the captioner's output.
+        drafting: counts tokens, and is recorded as the author.
+        style: prefix, suffix and template.
+
+    Returns:
+        A copy with text, token count, problems (such as "prompt-cut") and authorship.
+    """
     text, tokens, problems = prompts.draft(caption, triple.classes, style, drafting.count)
-    by = Prompt("model", drafting.model, drafting.revision, human=False, digest=digest(text))
-    return replace(triple, text=text, tokens=tokens, problems=problems, prompt=by)
+    author = Prompt("model", drafting.model, drafting.revision, human=False, digest=digest(text))
+    return replace(triple, text=text, tokens=tokens, problems=problems, prompt=author)
 
 
 def record_models(dataset: Dataset, identities: dict[str, dict[str, str]]) -> None:
-    """Note in the dataset which networks worked on it last, by role. Needs the lock."""
+    """Record the networks that last worked on the dataset, by role. The caller must hold the dataset's lock."""
     info = dataset.info
     models = {**info.models, **identities}
     if models != info.models:

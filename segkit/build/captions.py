@@ -1,4 +1,4 @@
-"""Prompts of an existing dataset: drafted anew by a model, or written by a person, whose words no model touches."""
+"""Set the prompts of a dataset: drafted by a captioner, or written by a person. Drafts never replace the latter."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,11 +17,11 @@ from segkit.errors import DatasetError, UsageError
 from segkit.progress import Progress, silent
 
 UNIT = 32
-"""Prompts whose record is written together."""
+"""Prompts recorded together: the most work that a kill can lose."""
 
 KEYS = ("key", "source", "file_name")
-WORDS = ("text", "prompt")
-"""Columns of a table with prompts; the first that is there counts."""
+TEXTS = ("text", "prompt")
+"""Column names of a prompt table, in order of preference."""
 
 
 def draft(
@@ -32,144 +32,162 @@ def draft(
     redo: bool = False,
     progress: Progress = silent,
 ) -> int:
-    """Draft prompts for the triples that have none, or with `redo` for all but those that a person wrote.
+    """Draft prompts for the triples without one.
 
     Args:
-        dataset: changed; a kill loses one unit at most.
-        settings: how prompts are made.
-        load: loads the captioner, when there is anything to do.
-        redo: replace earlier drafts too.
+        dataset: the dataset to change. If the process is killed, at most UNIT drafts are lost.
+        settings: captioner and prompt style.
+        load: loads the captioner; not called when there is nothing to draft.
+        redo: also replace earlier drafts, but never a prompt written by a person.
         progress: see segkit.progress.
 
     Returns:
         The number of prompts drafted.
 
     Raises:
-        DatasetError: photos that do not open; the others are done.
+        DatasetError: some photos cannot be opened; all other prompts are drafted.
+        LockedError: another process is writing the dataset.
+        ModelError: the captioner is missing or damaged.
     """
     style = settings.style()
     with dataset.writing():
-        wanted = [t for t in dataset.triples() if not t.by_person and (redo or not t.text)]
-        if not wanted:
+        pending = [triple for triple in dataset.triples() if not triple.by_person and (redo or not triple.text)]
+        if not pending:
             return 0
         drafting = load(settings)
         record_models(dataset, drafting.identities)
         broken: list[str] = []
-        for start in range(0, len(wanted), UNIT):
-            opened = _open(dataset, wanted[start : start + UNIT], broken)
+        for start in range(0, len(pending), UNIT):
+            opened = _open(dataset, pending[start : start + UNIT], broken)
             captions = drafting([photo for _, photo in opened])
             pairs = zip(opened, captions, strict=True)
             dataset.commit(with_draft(triple, caption, drafting, style) for (triple, _), caption in pairs)
-            progress("prompts", min(start + UNIT, len(wanted)), len(wanted))
+            progress("prompts", min(start + UNIT, len(pending)), len(pending))
         dataset.fold()
     if broken:
         raise DatasetError(
-            f"{len(broken)} of {len(wanted)} photos do not open, such as {broken[0]}; the other prompts are drafted. "
-            f"See: segkit check {dataset.folder}"
+            f"{len(broken)} of {len(pending)} photos cannot be opened, such as {broken[0]}; all other prompts are "
+            f"drafted. Run: segkit check {dataset.folder}"
         )
-    return len(wanted)
+    return len(pending)
 
 
 def write(dataset: Dataset, texts: Iterable[tuple[str, str]], count: Count) -> int:
-    """Set prompts as written by a person; all or none.
+    """Set prompts written by a person: all of them, or none if one is invalid.
 
     Args:
-        dataset: changed.
-        texts: pairs of a key (or the beginning of one, or a source) and its prompt.
-        count: counts a prompt's tokens.
+        dataset: the dataset to change.
+        texts: pairs of a name and a prompt. A name is a triple's key, the first 4 or more digits of its key, its
+            source or its file name.
+        count: returns the number of tokens of a prompt.
 
     Returns:
-        The number of prompts set.
+        The number of triples changed.
 
     Raises:
-        UsageError: a key that no triple has, or that several have; an empty prompt, or two for one triple.
+        UsageError: a name that matches no triple or several, an empty prompt, or two prompts for one triple.
+        LockedError: another process is writing the dataset.
     """
     with dataset.writing():
         by_key = {triple.key: triple for triple in dataset.triples()}
-        names: dict[str, set[str]] = {}
+        keys_by_name: dict[str, set[str]] = {}
         for triple in by_key.values():
             for name in (triple.key, triple.source, triple.file_name):
-                names.setdefault(name, set()).add(triple.key)
+                keys_by_name.setdefault(name, set()).add(triple.key)
         changed: dict[str, Triple] = {}
-        for wanted, text in texts:
-            key, words = _find(by_key, names, wanted), _words(wanted, text)
-            if key in changed and changed[key].text != words:
-                raise UsageError(f"{wanted} is given two prompts: {changed[key].text!r} and {words!r}. Keep one.")
-            changed[key] = replace(by_key[key], text=words, tokens=count(words), prompt=PERSON, problems=())
+        for name, text in texts:
+            key, prompt = _find(by_key, keys_by_name, name), _normalize(name, text)
+            if key in changed and changed[key].text != prompt:
+                raise UsageError(f"{name} has two prompts: {changed[key].text!r} and {prompt!r}. Keep one of them.")
+            changed[key] = replace(by_key[key], text=prompt, tokens=count(prompt), prompt=PERSON, problems=())
         dataset.commit(changed.values())
         dataset.fold()
     return len(changed)
 
 
 def too_long(dataset: Dataset) -> int:
-    """Return how many prompts that a person wrote are longer than CLIP reads."""
+    """Return the number of prompts written by a person that exceed CLIP's 77 tokens."""
     return sum(triple.by_person and triple.tokens > BUDGET for triple in dataset.triples())
 
 
 def read_csv(path: Path) -> list[tuple[str, str]]:
-    """Read prompts from a table with the columns key (or source, or file_name) and text (or prompt).
+    """Read prompts from a CSV file with a key column (key, source or file_name) and a text column (text or prompt).
 
-    Cells are text and nothing else.
+    The delimiter, a comma, semicolon or tab, is detected from the header. Cells are read as plain text, without
+    conversion of numbers, formulas or NA.
+
+    Returns:
+        Pairs of a key and a prompt, as `write` expects them.
 
     Raises:
-        UsageError: no such file, not UTF-8, or other columns.
+        UsageError: the file cannot be read, is not UTF-8, lacks a column, or has a malformed row.
     """
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
-        raise UsageError(f"--from-csv {path}: {error.strerror}.") from None
+        raise UsageError(f"prompt table {path} cannot be read ({error.strerror}).") from None
     except UnicodeDecodeError:
-        raise UsageError(f"--from-csv {path}: not UTF-8 text. Save it as CSV UTF-8.") from None
+        raise UsageError(f"prompt table {path} is not UTF-8 text. Save it as CSV UTF-8.") from None
     try:
         numbered = list(rows.csv_rows(text))
     except rows.CsvError as error:
-        raise UsageError(f"--from-csv {path}, line {error.line}: {error}.") from None
-    names = [name.strip().lower() for name in numbered[0][1]] if numbered else []
-    key, words = _column(names, KEYS), _column(names, WORDS)
-    if key is None or words is None:
-        raise UsageError(f"--from-csv {path}: the columns are {', '.join(names)}. Expected one key and one text.")
+        raise UsageError(f"prompt table {path}, line {error.line}: {error}.") from None
+    columns = [name.strip().lower() for name in numbered[0][1]] if numbered else []
+    key_column, text_column = _column(columns, KEYS), _column(columns, TEXTS)
+    if key_column is None or text_column is None:
+        header = f"the columns {', '.join(columns)}" if any(columns) else "no columns"
+        raise UsageError(
+            f"prompt table {path} has {header}. Expected one key column (key, source or file_name) and one text "
+            "column (text or prompt)."
+        )
     for line, row in numbered[1:]:
-        if len(row) != len(names):
-            found = f"line {line}: {len(row)} cells, expected {len(names)}"
-            raise UsageError(f"--from-csv {path}, {found}. Put a text with {rows.delimiter(text)} in quotes.")
-    return [(row[key], row[words]) for _, row in numbered[1:]]
+        if len(row) != len(columns):
+            raise UsageError(
+                f"prompt table {path}, line {line}: {len(row)} cells, expected {len(columns)}. Put texts that contain "
+                f"{rows.delimiter(text)!r} in quotes."
+            )
+    return [(row[key_column], row[text_column]) for _, row in numbered[1:]]
 
 
-def _column(names: list[str], wanted: tuple[str, ...]) -> int | None:
-    """Return the place of the first of the wanted columns; None if there is none or two of it."""
-    found = next((name for name in wanted if name in names), "")
-    return names.index(found) if names.count(found) == 1 else None
+def _column(columns: list[str], names: tuple[str, ...]) -> int | None:
+    """Return the index of the most preferred name among the columns; None if it is missing or appears twice."""
+    name = next((name for name in names if name in columns), "")
+    return columns.index(name) if columns.count(name) == 1 else None
 
 
-def _find(keys: Iterable[str], names: dict[str, set[str]], wanted: str) -> str:
-    found = names.get(wanted) or {key for key in keys if len(wanted) >= 4 and key.startswith(wanted)}
-    if len(found) == 1:
-        return next(iter(found))
-    if found:
-        raise UsageError(f"{wanted} means {len(found)} triples: {', '.join(sorted(found)[:3])}. Type the whole key.")
+def _find(keys: Iterable[str], keys_by_name: dict[str, set[str]], name: str) -> str:
+    """Return the key of the triple that a name or the beginning of a key refers to."""
+    matches = keys_by_name.get(name) or {key for key in keys if len(name) >= 4 and key.startswith(name)}
+    if len(matches) == 1:
+        return next(iter(matches))
+    if matches:
+        raise UsageError(
+            f"{name} matches {len(matches)} triples: {', '.join(sorted(matches)[:3])}. Pass the complete key."
+        )
     raise UsageError(
-        f"{wanted!r} is no key or source of the dataset. Keys stand in metadata.jsonl and in .segkit/report.html."
+        f"{name!r} is not a key, source or file name in the dataset. Keys are listed in metadata.jsonl and "
+        ".segkit/report.html."
     )
 
 
-def _words(wanted: str, text: str) -> str:
-    words = " ".join(text.split())
-    if not words:
-        raise UsageError(f"The prompt for {wanted} is empty. Write one, or leave it out.")
+def _normalize(name: str, text: str) -> str:
+    prompt = " ".join(text.split())
+    if not prompt:
+        raise UsageError(f"The prompt for {name} is empty. Write one or leave out {name}.")
     try:
-        words.encode()
-    except UnicodeEncodeError:
-        raise UsageError(f"The prompt for {wanted} is not UTF-8 text.") from None
-    return words
+        prompt.encode()
+    except UnicodeEncodeError:  # bytes of the command line that are not UTF-8 arrive as lone surrogates
+        raise UsageError(f"The prompt for {name} is not UTF-8 text. Check the terminal's encoding.") from None
+    return prompt
 
 
 def _open(dataset: Dataset, triples: list[Triple], broken: list[str]) -> list[tuple[Triple, Image.Image]]:
-    """Open the photos; the names of those that do not open are added to broken."""
+    """Open the photos, and append the names of those that cannot be opened to `broken`."""
     opened = []
     for triple in triples:
         try:
             with Image.open(dataset.folder / triple.file_name, formats=("JPEG", "PNG")) as image:
                 opened.append((triple, image.convert("RGB")))
-        except Exception:  # Pillow raises anything on damaged files
+        except Exception:  # on damaged files Pillow raises anything, not only OSError
             broken.append(triple.file_name)
     return opened

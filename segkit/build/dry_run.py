@@ -1,4 +1,4 @@
-"""What a build would do: counted and measured on the real photos and networks, nothing written."""
+"""Predict the outcome of a build from the real photos and networks, without writing anything."""
 
 import time
 from collections import Counter
@@ -10,26 +10,26 @@ from typing import Any
 from segkit.build import intake, tools
 from segkit.build.annotate import finish
 from segkit.build.intake import Candidate
-from segkit.build.pipeline import find_photos, limits, open_same
+from segkit.build.pipeline import find_photos, limits, open_existing
 from segkit.build.settings import BuildSettings
 from segkit.build.tools import Networks
 from segkit.errors import ModelError
 from segkit.progress import Progress, silent
 
 TRIAL = 3
-"""Photos that are really segmented and captioned to measure the time: the first warms up."""
+"""Photos segmented and captioned to measure time and size. The first call warms up, so the fastest photo counts."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a build would do.
+    """The predicted outcome of a build.
 
     Attributes:
-        found, made, kept, rejected, skipped: as in build.Outcome.
-        sizes: number of photos by stored size, "width x height", most often first.
-        seconds: how long it would take on this machine; None where the networks are not here.
-        megabytes: what photos and maps would take on disk.
-        reason: why there are no seconds.
+        found, made, kept, rejected, skipped: see pipeline.Outcome.
+        sizes: number of photos by stored size, "width x height", most frequent first.
+        seconds: estimated run time on this machine; None if the networks are unavailable.
+        megabytes: estimated size of photos and maps on disk, in 10^6 bytes; 0 if the networks are unavailable.
+        reason: why the networks are unavailable.
     """
 
     found: int
@@ -43,7 +43,7 @@ class Plan:
     reason: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the plan as plain values."""
+        """Return the plan as values that JSON can represent."""
         return asdict(self)
 
 
@@ -54,25 +54,29 @@ def plan(
     progress: Progress = silent,
     load: Callable[[BuildSettings], Networks] = tools.load,
 ) -> Plan:
-    """Read and judge every photo as a build would, try the networks on a few, and extrapolate.
+    """Read and check every photo as a build would, run the networks on a few, and extrapolate.
+
+    The arguments are those of pipeline.build_dataset.
 
     Raises:
-        UsageError: no photos, or settings that differ from the dataset's.
-        DatasetError: the output holds other things.
+        UsageError: the folder holds no photos, or the settings differ from those the dataset was built with.
+        DatasetError: the output folder is neither empty nor a dataset.
     """
     paths, outcome = find_photos(folder, output, settings)
-    memory = intake.Memory(open_same(output, settings), settings.keep_duplicates, settings.retry_rejected)
+    history = intake.History(open_existing(output, settings), settings.keep_duplicates, settings.retry_rejected)
     sizes: Counter[str] = Counter()
     trial: list[Candidate] = []
     started = time.monotonic()
-    for arrival in intake.arrivals(folder, paths, limits(settings), memory):
+    for arrival in intake.arrivals(folder, paths, limits(settings), history):
         outcome.count(arrival)
         if isinstance(arrival, Candidate):
             sizes[f"{arrival.photo.image.width} x {arrival.photo.image.height}"] += 1
             trial = trial if len(trial) == TRIAL else [*trial, arrival]
         outcome.report(progress)
-    reading = time.monotonic() - started
-    seconds, size, reason = _measure(trial, settings, load)
+    reading_seconds = time.monotonic() - started
+    seconds_per_photo, bytes_per_photo, reason = _measure(trial, settings, load)
+    # Decoding runs in threads beside the networks, so the slower of the two determines the time.
+    seconds = None if seconds_per_photo is None else max(reading_seconds, outcome.made * seconds_per_photo)
     return Plan(
         found=outcome.found,
         made=outcome.made,
@@ -80,8 +84,8 @@ def plan(
         rejected=dict(outcome.rejected.most_common()),
         skipped=dict(outcome.skipped),
         sizes=dict(sizes.most_common()),
-        seconds=None if seconds is None else round(max(reading, outcome.made * seconds), 1),
-        megabytes=round(outcome.made * size / 1e6, 2),
+        seconds=None if seconds is None else round(seconds, 1),
+        megabytes=round(outcome.made * bytes_per_photo / 1e6, 2),
         reason=reason,
     )
 
@@ -89,7 +93,7 @@ def plan(
 def _measure(
     trial: list[Candidate], settings: BuildSettings, load: Callable[[BuildSettings], Networks]
 ) -> tuple[float | None, float, str]:
-    """Return seconds and bytes a photo, and why there are no seconds."""
+    """Return seconds per photo, bytes per photo, and why the networks are unavailable; then the seconds are None."""
     if not trial:
         return 0.0, 0.0, ""
     try:
@@ -101,6 +105,6 @@ def _measure(
     for candidate in trial:
         started = time.monotonic()
         for batch in finish([candidate], tools, settings, {}):
-            stored += sum(len(each.photo_bytes()) + len(each.map_bytes()) for each in batch)
+            stored += sum(len(finished.photo_bytes()) + len(finished.map_bytes()) for finished in batch)
         times.append(time.monotonic() - started)
     return min(times), stored / len(trial), ""

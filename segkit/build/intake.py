@@ -1,4 +1,4 @@
-"""Photos on their way in: read and decoded ahead in threads, judged one after the other in a stable order."""
+"""Read and decode photos in threads, and judge them one by one in a stable order."""
 
 import os
 import warnings
@@ -14,19 +14,27 @@ from segkit.dataset.triple import key_of
 from segkit.errors import PhotoError
 from segkit.photos import Limits, Photo, near_duplicates
 
-AHEAD = 24
-"""Photos decoded before they are needed: enough to keep a network busy, some tens of megabytes."""
+PREFETCH = 24
+"""Photos decoded ahead: enough to keep a network busy, at the cost of some tens of megabytes."""
 
 WORKERS = 4
 
 RECONSIDERED = frozenset({"unreadable", "too-small", "too-large", "identical"})
-"""Rejections that settings, the system or a deleted original may have lifted: looked at again on every run, which costs
-little."""
+"""Reasons that other settings, restored permissions or a deleted original can lift. Every run checks such photos again,
+which costs little."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A photo to be segmented: its source relative to the photo folder, key, pixels, perceptual hash and group."""
+    """A new photo, to be segmented.
+
+    Attributes:
+        source: its path relative to the photo folder.
+        sha256: hash of the file's bytes, in hex.
+        photo: its pixels, upright sRGB, fitted to the stored size.
+        phash: 64-bit perceptual hash.
+        group: key of the first photo it resembles, or its own key. A group is never divided between splits.
+    """
 
     source: str
     sha256: str
@@ -42,7 +50,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Kept:
-    """A photo whose triple the dataset has already."""
+    """A photo that the dataset already has a triple for."""
 
     source: str
 
@@ -52,59 +60,73 @@ Arrival = Candidate | Kept | Rejection
 
 @dataclass(frozen=True)
 class Loaded:
-    """A photo as a thread hands it over: not yet compared with the others."""
+    """The result of a worker thread, not yet compared with other photos.
+
+    Attributes:
+        source: the photo's path relative to the photo folder.
+        sha256: hash of the file's bytes, in hex; "" if it could not be read.
+        outcome: the decoded photo, its rejection, or None if the dataset already has its triple.
+        hashes: perceptual hashes of the photo and of its mirror image.
+    """
 
     source: str
     sha256: str
-    outcome: Photo | Rejection | None  # None: the dataset has its triple
+    outcome: Photo | Rejection | None
     hashes: tuple[int, int] = (0, 0)
 
 
-class Memory:
-    """What a dataset knows of the photos that it has seen.
+class History:
+    """Decides about photos from what is known of those seen before, in this run and in earlier ones.
+
+    Worker threads call only `verdict`, which reads state that is fixed at construction. All other methods belong to the
+    thread that consumes the photos.
 
     Args:
-        dataset: None for one that is not there yet.
-        keep_duplicates: near-duplicates come in, in the group of the first.
-        retry: forget all rejections.
+        dataset: the dataset of the earlier runs; None if there is none yet.
+        keep_duplicates: admit near-duplicates, in the group of the first one.
+        retry: ignore earlier rejections.
+
+    Attributes:
+        rejections: earlier rejections by source and SHA-256.
     """
 
     def __init__(self, dataset: Dataset | None, keep_duplicates: bool = False, retry: bool = False) -> None:
-        self._likeness = near_duplicates.DuplicateIndex()
-        self._groups: dict[str, str] = {}
+        self._duplicates = near_duplicates.DuplicateIndex()
+        self._groups: dict[str, str] = {}  # key to group, where they differ
         self._digests: dict[str, str] = {}  # SHA-256 to the source of its triple
-        self._owners: dict[str, str] = {}  # of several photos with the same bytes, the one that is no copy
-        self._judged: set[str] = set()
-        self._keep = keep_duplicates
-        self._seen: dict[str, Rejection | None] = {}
+        self._originals: dict[str, str] = {}  # SHA-256 to the source that counts as the original among identical files
+        self._judged: set[str] = set()  # SHA-256 of this run's originals
+        self._keep_duplicates = keep_duplicates
+        self._seen: dict[str, Rejection | None] = {}  # source to this run's rejection; None: not rejected
         self.rejections: dict[tuple[str, str], Rejection] = {}
         for triple in dataset.triples() if dataset else ():
             self._digests[triple.sha256] = triple.source
             self._remember(triple.key, int(triple.phash, 16), triple.group)
-        lifted = RECONSIDERED | ({"near-duplicate"} if keep_duplicates else set())
+        reconsidered = RECONSIDERED | ({"near-duplicate"} if keep_duplicates else set())
         for rejection in dataset.rejections() if dataset else ():
             self.rejections[rejection.source, rejection.sha256] = rejection
-        self._settled = {} if retry else {k: r for k, r in self.rejections.items() if r.reason not in lifted}
+        self._settled = {} if retry else {k: r for k, r in self.rejections.items() if r.reason not in reconsidered}
 
     def expect(self, sources: Collection[str]) -> None:
-        """Tell what this run will see: a triple's own source is no copy, wherever it comes in the order."""
-        self._owners = {digest: source for digest, source in self._digests.items() if source in sources}
+        """Announce all sources of this run, so that a triple's source counts as the original of its copies.
+
+        Otherwise a copy that sorts before it would be taken for the original.
+        """
+        self._originals = {digest: source for digest, source in self._digests.items() if source in sources}
 
     def verdict(self, source: str, sha256: str) -> Kept | Rejection | None:
-        """Return what was decided about a photo in an earlier run; None for a new one."""
+        """Return what an earlier run decided about a photo; None for a new one. Thread-safe."""
         return Kept(source) if sha256 in self._digests else self._settled.get((source, sha256))
 
     def judge(self, loaded: Loaded) -> Arrival:
-        """Decide about the next photo in order: copies and near-duplicates of earlier ones are left out."""
+        """Decide about the next photo in order: copies and near-duplicates of earlier photos are rejected."""
         arrival = self._judge(loaded)
         self._seen[loaded.source] = arrival if isinstance(arrival, Rejection) else None
         return arrival
 
     def still_rejected(self, rejection: Rejection) -> bool:
-        """Tell whether an earlier rejection stands: this run said the same of the photo, or did not see it.
-
-        That of a folder which could not be listed falls when this run saw anything in it.
-        """
+        """Return whether an earlier rejection is still valid: this run confirmed it, or did not see the photo."""
+        # An unreadable folder is recorded as one rejection, which is void once this run saw a photo inside it.
         if rejection.reason == "unreadable" and any(source.startswith(rejection.source + "/") for source in self._seen):
             return False
         return self._seen.get(rejection.source, rejection) == rejection
@@ -112,67 +134,80 @@ class Memory:
     def _judge(self, loaded: Loaded) -> Arrival:
         source, digest = loaded.source, loaded.sha256
         if digest:
-            owner = self._owners.setdefault(digest, source)
-            if owner != source or digest in self._judged:  # two names may be shown alike: see source_name
-                return Rejection(source, digest, "identical", f"the same bytes as {owner}")
+            original = self._originals.setdefault(digest, source)
+            if original != source or digest in self._judged:  # two file names can map to one source: see source_name
+                return Rejection(source, digest, "identical", f"the same bytes as {original}")
             self._judged.add(digest)
         if loaded.outcome is None:
             return Kept(source)
         if isinstance(loaded.outcome, Rejection):
             return loaded.outcome
         key = key_of(digest)
-        alike = self._likeness.find(*loaded.hashes)
-        groups = list(dict.fromkeys(self._groups.get(like, like) for like in alike))
-        if len(groups) > 1 or (groups and not self._keep):  # between two groups it would tie two splits together
+        similar_keys = self._duplicates.find(*loaded.hashes)
+        groups = list(dict.fromkeys(self._groups.get(similar, similar) for similar in similar_keys))
+        # A photo that resembles two groups is always rejected: it would merge them, although their splits may differ.
+        if len(groups) > 1 or (groups and not self._keep_duplicates):
             return Rejection(source, digest, "near-duplicate", f"looks like the photo with key {' and '.join(groups)}")
         group = groups[0] if groups else key
         self._remember(key, loaded.hashes[0], group)
         return Candidate(source, digest, loaded.outcome, loaded.hashes[0], group)
 
     def _remember(self, key: str, phash: int, group: str) -> None:
-        self._likeness.add(key, phash)
+        self._duplicates.add(key, phash)
         if group != key:
             self._groups[key] = group
 
 
-def arrivals(folder: Path, paths: Sequence[Path], limits: Limits, memory: Memory) -> Iterator[Arrival]:
-    """Yield what becomes of each photo, in the order of the paths; later ones are decoded meanwhile."""
+def arrivals(folder: Path, paths: Sequence[Path], limits: Limits, history: History) -> Iterator[Arrival]:
+    """Yield the decision about each photo, in the order of the paths, while threads decode the following ones.
+
+    Args:
+        folder: the photo folder.
+        paths: the photos in it.
+        limits: size limits of photos, and the size to fit them to.
+        history: earlier decisions; updated with those about these photos.
+    """
 
     def load(path: Path) -> Loaded:
-        return _load(path, source_name(path, folder), limits, memory)
+        return _load(path, source_name(path, folder), limits, history)
 
-    warnings.filterwarnings("ignore", module=r"PIL\.")  # they name no photo; what matters ends as a rejection
-    memory.expect({source_name(path, folder) for path in paths})
-    for loaded in _ahead(load, paths):
-        yield memory.judge(loaded)
+    # Pillow's warnings do not name the photo, and a photo that cannot be used is rejected anyway.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    history.expect({source_name(path, folder) for path in paths})
+    for loaded in _prefetch(load, paths):
+        yield history.judge(loaded)
 
 
 def source_name(path: Path, folder: Path) -> str:
-    """Return a photo's path relative to its folder, with `/`; bytes that are no UTF-8 are shown as escapes."""
+    r"""Return a photo's path relative to the photo folder, with "/" as separator.
+
+    Bytes that are not UTF-8 become escapes such as "\xe9". Two file names can therefore yield the same source.
+    """
     return os.fsencode(path.relative_to(folder).as_posix()).decode("utf-8", "backslashreplace")
 
 
-def _ahead(load: Callable[[Path], Loaded], paths: Sequence[Path]) -> Iterator[Loaded]:
+def _prefetch(load: Callable[[Path], Loaded], paths: Sequence[Path]) -> Iterator[Loaded]:
+    """Load paths in threads, and yield the results in the order of the paths, at most PREFETCH ahead."""
     with ThreadPoolExecutor(WORKERS, "intake") as pool:
-        waiting: deque[Future[Loaded]] = deque()
+        pending: deque[Future[Loaded]] = deque()
         try:
             for path in paths:
-                waiting.append(pool.submit(load, path))
-                if len(waiting) > AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
+                pending.append(pool.submit(load, path))
+                if len(pending) > PREFETCH:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:  # the consumer stopped early: do not decode the remaining photos
+            for future in pending:
                 future.cancel()
 
 
-def _load(path: Path, source: str, limits: Limits, memory: Memory) -> Loaded:
+def _load(path: Path, source: str, limits: Limits, history: History) -> Loaded:
     digest = ""
     try:
         data = photos.read(path, limits.max_bytes)
         digest = storage.sha256(data)
-        verdict = memory.verdict(source, digest)
+        verdict = history.verdict(source, digest)
         if verdict:
             return Loaded(source, digest, None if isinstance(verdict, Kept) else verdict)
         photo = photos.open_photo(data, limits)

@@ -1,4 +1,4 @@
-"""build_dataset(): a folder of photos becomes triples. The only place that knows the order of the steps."""
+"""build_dataset(): turn a folder of photos into triples. The order of the steps is defined here only."""
 
 import os
 import time
@@ -23,23 +23,23 @@ from segkit.palette import protocol
 from segkit.progress import Progress, silent
 
 UNIT = 32
-"""Photos whose record is written together: the most work that a kill can cost."""
+"""Photos recorded together: the most work that a kill can lose."""
 
 FIXED = ("protocol", "size", "min_confidence", "photo_format")
-"""Settings that all triples of a dataset share."""
+"""Settings that must be the same for all triples of a dataset."""
 
 
 @dataclass
 class Outcome:
-    """What became of the photos: made + kept + rejected + skipped = found.
+    """Counts of a build: made + kept + rejected + skipped = found.
 
     Attributes:
         found: photos in the folder.
-        made: triples new in this run.
-        kept: photos whose triple was there already.
-        rejected: photos left out, by reason (photos.REASONS); those of earlier runs too.
-        skipped: photos not looked at, by reason ("limit").
-        seconds: how long it took.
+        made: triples created by this run.
+        kept: photos that the dataset already had a triple for.
+        rejected: photos without a triple, by reason (photos.REASONS), including those rejected by earlier runs.
+        skipped: photos that were not examined, by reason ("limit").
+        seconds: wall-clock duration.
     """
 
     found: int
@@ -51,11 +51,11 @@ class Outcome:
 
     @property
     def done(self) -> int:
-        """Photos looked at so far."""
+        """Number of photos examined so far."""
         return self.made + self.kept + self.rejected.total()
 
     def count(self, arrival: Arrival) -> None:
-        """Add one photo's fate."""
+        """Count the decision about one photo."""
         if isinstance(arrival, Candidate):
             self.made += 1
         elif isinstance(arrival, Kept):
@@ -64,11 +64,11 @@ class Outcome:
             self.rejected[arrival.reason] += 1
 
     def report(self, progress: Progress) -> None:
-        """Report how many of the photos that are not skipped were looked at."""
+        """Report how many of the photos that are not skipped have been examined."""
         progress("photos", self.done, self.found - self.skipped.total())
 
     def to_json(self) -> dict[str, Any]:
-        """Return the numbers as plain values."""
+        """Return the counts as values that JSON can represent."""
         return {**vars(self), "rejected": dict(self.rejected.most_common()), "skipped": dict(self.skipped)}
 
 
@@ -79,21 +79,24 @@ def build_dataset(
     progress: Progress = silent,
     load: Callable[[BuildSettings], Networks] = tools.load,
 ) -> Outcome:
-    """Turn a folder of photos into a dataset, or bring one up to date: only new photos are worked on.
+    """Turn a folder of photos into a dataset, or update a dataset with the photos that are new.
 
     Args:
-        folder: the photos, searched recursively. Never changed.
-        output: the dataset: a new or empty folder, or one made before with the same FIXED settings and segmenter.
-        settings: see there.
+        folder: the photos, searched recursively and never changed.
+        output: a new or empty folder, or a dataset built with the same segmenter and the same FIXED settings.
+        settings: see BuildSettings.
         progress: see segkit.progress.
-        load: loads the networks, when the first new photo needs them.
+        load: loads the networks. It is called when the first new photo needs them.
+
+    Returns:
+        How many photos became triples, and what happened to the others.
 
     Raises:
-        UsageError: no photos, or settings that differ from the dataset's.
+        UsageError: the folder holds no photos, or the settings differ from those the dataset was built with.
         LockedError: another process is writing the dataset.
-        DatasetError: the output holds other things.
-        ModelError: a network is missing or does not fit.
-        StorageError: the disk is full; what was finished is kept.
+        DatasetError: the output folder is neither empty nor a dataset, or another segmenter or palette was used in it.
+        ModelError: a network is missing or damaged, or the segmenter's labels do not fit the palette.
+        StorageError: the disk is full; finished triples remain.
     """
     started = time.monotonic()
     paths, outcome = find_photos(folder, output, settings)
@@ -101,10 +104,11 @@ def build_dataset(
     with dataset.locked(output):
         target = open_or_create(output, settings, tools)
         target.recover()
-        memory = intake.Memory(target, settings.keep_duplicates, settings.retry_rejected)
+        history = intake.History(target, settings.keep_duplicates, settings.retry_rejected)
         shares = splits.shares(settings.split or target.info.settings.get("split", ""))
         with Writer(target) as writer:
-            for unit in units(intake.arrivals(folder, paths, limits(settings), memory), memory, outcome, progress):
+            arrivals = intake.arrivals(folder, paths, limits(settings), history)
+            for unit in units(arrivals, history, outcome, progress):
                 finished: list[Finished] = []
                 if unit.candidates:
                     require_same_segmenter(target, tools())
@@ -116,28 +120,32 @@ def build_dataset(
                         outcome.report(progress)
                 writer.write(finished, unit.rejections)
         target.fold()
-        target.keep_rejections(memory.still_rejected)
+        target.keep_rejections(history.still_rejected)
         splits.apply(target, settings.split)
     outcome.seconds = time.monotonic() - started
     return outcome
 
 
 def find_photos(folder: Path, output: Path, settings: BuildSettings) -> tuple[list[Path], Outcome]:
-    """Return the photos to look at, and the outcome so far: how many were found, how many --limit skips.
+    """Find the photos to examine.
+
+    Returns:
+        Their paths, and an Outcome that counts the photos found and those skipped because of the limit.
 
     Raises:
-        UsageError: there is no such folder, it is a dataset, or it holds no photos.
+        UsageError: the folder does not exist, cannot be read, is a dataset, or holds no photos.
     """
     if not folder.is_dir():
-        found = "a file" if folder.exists() else "no such folder"
-        raise UsageError(f"{folder}: {found}. Expected a folder of photos.")
+        actual = "a file" if folder.exists() else "no such folder"
+        raise UsageError(f"{folder}: {actual}. Expected a folder of photos.")
     if not os.access(folder, os.R_OK | os.X_OK):
-        raise UsageError(f"{folder} cannot be listed. Ask for the right to read it.")
+        raise UsageError(f"{folder} cannot be read (permission denied). Check its permissions.")
     if (folder / ".segkit").is_dir():
-        raise UsageError(f"{folder} is a segkit dataset, not a folder of photos.")
+        raise UsageError(f"{folder} is a segkit dataset. Expected a folder of photos.")
     paths = list(photos.find(folder, without=output))
     if not paths:
-        raise UsageError(f"{folder} holds no photos. Looked for {', '.join(sorted(photos.SUFFIXES)[:8])} and more.")
+        suffixes = ", ".join(sorted(photos.SUFFIXES)[:8])
+        raise UsageError(f"{folder} contains no photos. Expected files named {suffixes} or the like.")
     outcome = Outcome(found=len(paths))
     if settings.limit and len(paths) > settings.limit:
         outcome.skipped["limit"] = len(paths) - settings.limit
@@ -146,28 +154,31 @@ def find_photos(folder: Path, output: Path, settings: BuildSettings) -> tuple[li
 
 
 def limits(settings: BuildSettings) -> photos.Limits:
-    """Return what a photo must be like."""
+    """Return the size limits of photos, and the size to fit them to."""
     return photos.Limits(settings.min_size, settings.max_megapixels, settings.size)
 
 
 @dataclass
 class Unit:
-    """New photos whose record is written together."""
+    """New photos and rejections that are recorded together."""
 
     candidates: list[Candidate] = field(default_factory=list)
     rejections: list[Rejection] = field(default_factory=list)
 
 
-def units(arrivals: Iterable[Arrival], memory: intake.Memory, outcome: Outcome, progress: Progress) -> Iterator[Unit]:
-    """Gather what is new into units, in order, so that a resumed run forms the same ones; count the rest."""
+def units(arrivals: Iterable[Arrival], history: intake.History, outcome: Outcome, progress: Progress) -> Iterator[Unit]:
+    """Group new photos and new rejections into units of UNIT, in order. Everything but new photos is counted here.
+
+    Kept photos do not occupy a place in a unit, so a resumed run forms the same units as an uninterrupted one.
+    """
     unit = Unit()
     for arrival in arrivals:
         if isinstance(arrival, Candidate):
-            unit.candidates.append(arrival)  # counted when it is finished
+            unit.candidates.append(arrival)  # counted once it is finished
         else:
             outcome.count(arrival)
             outcome.report(progress)
-        if isinstance(arrival, Rejection) and arrival != memory.rejections.get((arrival.source, arrival.sha256)):
+        if isinstance(arrival, Rejection) and arrival != history.rejections.get((arrival.source, arrival.sha256)):
             unit.rejections.append(arrival)
         if len(unit.candidates) + len(unit.rejections) == UNIT:
             yield unit
@@ -176,20 +187,20 @@ def units(arrivals: Iterable[Arrival], memory: intake.Memory, outcome: Outcome, 
 
 
 def open_or_create(output: Path, settings: BuildSettings, tools: Callable[[], Networks]) -> Dataset:
-    """Open the dataset if there is one, else make it. Needs the lock. See open_same for the errors."""
-    target = open_same(output, settings)
+    """Open the dataset, or create it. The caller must hold its lock. See open_existing for the errors."""
+    target = open_existing(output, settings)
     if target:
         return target
     recorded = {name: getattr(settings, name) for name in (*FIXED, "palette", "split")}
     return Dataset.create(output, Info(tools().palette, tools().identities, recorded))
 
 
-def open_same(output: Path, settings: BuildSettings) -> Dataset | None:
-    """Open the dataset that a build would go on with; None where it would make one.
+def open_existing(output: Path, settings: BuildSettings) -> Dataset | None:
+    """Open the dataset that a build would update; None if the build would create it.
 
     Raises:
-        UsageError: the settings differ from those that the dataset was made with.
-        DatasetError: the output holds other things than a dataset.
+        UsageError: the settings differ from those the dataset was built with.
+        DatasetError: the output folder is neither empty nor a dataset.
     """
     if not (output / ".segkit" / "dataset.toml").exists():
         dataset.refuse_other_folder(output)
@@ -200,32 +211,34 @@ def open_same(output: Path, settings: BuildSettings) -> Dataset | None:
         if before != now:
             option = "--" + name.replace("_", "-")
             raise UsageError(
-                f"{output} was built with {option} {before}, not {now}. Type {option} {before}, or name another folder."
+                f"{output} was built with {option} {before}, not {now}. "
+                f"Pass {option} {before} or another output folder."
             )
-    own = protocol.load(settings.protocol, settings.palette)
-    if target.info.palette.hash != own.hash and (settings.palette or target.info.settings.get("palette")):
+    palette = protocol.load(settings.protocol, settings.palette)
+    # Without a palette file on either side, the dataset's own palette was edited: require_same_segmenter reports that.
+    if target.info.palette.hash != palette.hash and (settings.palette or target.info.settings.get("palette")):
         before = target.info.settings.get("palette") or target.info.palette.name
         raise UsageError(
-            f"{output} was built with the palette {before}, not {settings.palette or own.name}. "
-            "Pass the same --palette, or name another folder."
+            f"{output} was built with the palette {before}, not {settings.palette or palette.name}. "
+            "Pass the same --palette or another output folder."
         )
     return target
 
 
 def require_same_segmenter(target: Dataset, tools: Networks) -> None:
-    """Refuse to mix the maps of two segmenters in one dataset.
+    """Refuse to mix maps of two segmenters or two palettes in one dataset.
 
     Raises:
-        DatasetError: the dataset's maps were made by another one, or its palette was changed.
+        DatasetError: the dataset was segmented by another model or revision, or has another palette.
     """
     if target.info.palette.hash != tools.palette.hash:
         raise DatasetError(
-            f"{target.folder} has another palette than {tools.palette.name}; one colour would mean two classes. "
-            f"See: segkit check {target.folder}"
+            f"The palette of {target.folder} differs from {tools.palette.name}, so one colour could mean two classes. "
+            f"Run: segkit check {target.folder}"
         )
     before = target.info.models["segmenter"]
     if before["revision"] != tools.revision:
         raise DatasetError(
             f"{target.folder} was segmented by {before['name']} ({before['revision']}), not by {tools.model} "
-            f"({tools.revision}). Pass the same --segmenter, or name another folder."
+            f"({tools.revision}). Pass the same --segmenter or another output folder."
         )

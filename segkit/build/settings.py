@@ -38,9 +38,13 @@ class ModelSettings(Settings):
 class CaptionSettings(ModelSettings):
     """How prompts are drafted."""
 
-    captioner: Annotated[str, _text(f"Captioning model: {MODEL_HELP} (blip-base, blip-large, blip2, toy).")] = (
-        "Salesforce/blip-image-captioning-base"
-    )
+    captioner: Annotated[
+        str,
+        _text(f"Captioning model: {MODEL_HELP} (blip-base, blip2, florence2-base, qwen3-vl, ..., toy)."),
+    ] = "Salesforce/blip-image-captioning-base"
+    caption_task: Annotated[
+        str, _text('Text prompt for the captioner. Florence-2 needs a task token, such as "<DETAILED_CAPTION>".')
+    ] = ""
     prefix: Annotated[str, _text("Text before each drafted prompt.")] = ""
     suffix: Annotated[str, _text("Text after each drafted prompt.")] = ""
     template: Annotated[str, _text('Template of a prompt, such as "{caption}, {classes}".')] = "{caption}"
@@ -70,7 +74,8 @@ class BuildSettings(CaptionSettings):
     """How photos become triples."""
 
     segmenter: Annotated[
-        str, _text(f"Segmentation model: {MODEL_HELP} (oneformer-large, oneformer-tiny, segformer-b5, ..., toy).")
+        str,
+        _text(f"Segmentation model: {MODEL_HELP} (oneformer-large, segformer-b5, eomt-large, ..., toy)."),
     ] = "shi-labs/oneformer_ade20k_swin_large"
     protocol: Annotated[Literal["ade20k", "coco"], _text("Palette: ADE20K-150 or COCO panoptic-133.")] = "ade20k"
     palette: Annotated[str, _text("Palette table with additional classes (segkit check-palette --extend).")] = ""

@@ -1,4 +1,4 @@
-"""The loaded networks that a build or a captioning run works with."""
+"""Load the networks and the palette that a build or a captioning run uses."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,14 +14,15 @@ from segkit.palette import Palette, protocol
 
 @dataclass(frozen=True)
 class Drafter:
-    """What drafts prompts: the captioner, the token counter, and who they are.
+    """A captioner and a token counter, with their identities.
 
     Attributes:
-        caption: takes RGB photos of any sizes.
-        count: counts a prompt's tokens.
-        model, revision: of the captioner.
-        tokenizer: whose tokens are counted; "estimate" where CLIP's vocabulary was not to be had.
-        batch: photos at a time.
+        caption: maps RGB photos of any sizes to captions.
+        count: returns the number of tokens of a prompt.
+        model: the captioner's name.
+        revision: the captioner's revision; see models.hub.Source.
+        tokenizer: the name of the tokenizer behind `count`; "estimate" if CLIP's tokenizer is unavailable.
+        batch: photos per call of the captioner.
     """
 
     caption: Captioner
@@ -33,14 +34,14 @@ class Drafter:
 
     @property
     def identities(self) -> dict[str, dict[str, str]]:
-        """Who drafts and whose tokens are counted, as Info.models has them."""
+        """The captioner and the tokenizer, in the form of Info.models."""
         return {
             "captioner": {"name": self.model, "revision": self.revision},
             "tokenizer": {"name": self.tokenizer},
         }
 
     def __call__(self, photos: Sequence[Image.Image]) -> list[str]:
-        """Caption photos, in batches that fit."""
+        """Caption RGB photos of any sizes, in batches that fit into memory."""
         from segkit.models import batches
 
         return batches.run(self.caption, photos, self.batch)
@@ -48,12 +49,15 @@ class Drafter:
 
 @dataclass(frozen=True)
 class Networks:
-    """What a build works with: palette, segmenter, and drafting unless --no-caption.
+    """The palette and the networks of a build.
 
     Attributes:
-        segment: takes RGB photos of one size.
-        model, revision: of the segmenter.
-        batch: photos at a time.
+        palette: the classes and their colours.
+        segment: maps RGB photos of one size to their segmentations.
+        drafting: drafts prompts; None if the build leaves them empty.
+        model: the segmenter's name.
+        revision: the segmenter's revision; see models.hub.Source.
+        batch: photos per call of the segmenter.
     """
 
     palette: Palette
@@ -65,12 +69,12 @@ class Networks:
 
     @property
     def identities(self) -> dict[str, dict[str, str]]:
-        """Which networks these are, as Info.models has them."""
+        """The networks, in the form of Info.models."""
         drafting = self.drafting.identities if self.drafting else {}
         return {"segmenter": {"name": self.model, "revision": self.revision}, **drafting}
 
     def __call__(self, photos: Sequence[Image.Image]) -> list[Segmentation]:
-        """Segment photos of one size, in batches that fit."""
+        """Segment RGB photos of one size, in batches that fit into memory."""
         from segkit.models import batches
 
         return batches.run(self.segment, photos, self.batch)
@@ -80,34 +84,37 @@ def load(settings: BuildSettings) -> Networks:
     """Load the networks of a build.
 
     Raises:
-        ModelError: a network is missing, damaged or does not fit the palette.
-        PaletteError: the table of --palette is none, or clashes.
-        UsageError: the device is not there.
+        ModelError: a network is missing or damaged, or the segmenter's labels do not fit the palette.
+        PaletteError: the palette file is not a valid palette, or its colours clash.
+        UsageError: the device is not available, or does not support the precision.
     """
     from segkit.models import batches, device, hub, segment
     from segkit.models.segment import NeuralSegmenter
 
-    table = protocol.load(settings.protocol, settings.palette)
-    hub.find(settings.segmenter, segment.OPTION)  # what is missing is told before anything is loaded
+    palette = protocol.load(settings.protocol, settings.palette)
+    hub.find(settings.segmenter, segment.ROLE)  # report a missing segmenter before loading the captioner
     drafting = load_drafting(settings) if settings.caption else None
-    where = device.choose(settings.device, settings.precision)
-    segmenter = NeuralSegmenter(settings.segmenter, table, where)
-    batch = batches.size(settings.batch_size, where.name, segmenter.parameters)
-    return Networks(table, segmenter, drafting, segmenter.source.name, segmenter.source.revision, batch)
+    resolved = device.resolve(settings.device, settings.precision)
+    segmenter = NeuralSegmenter(settings.segmenter, palette, resolved)
+    batch = batches.size(settings.batch_size, resolved.name, segmenter.parameters)
+    return Networks(palette, segmenter, drafting, segmenter.source.name, segmenter.source.revision, batch)
 
 
 def load_drafting(settings: CaptionSettings) -> Drafter:
     """Load the captioner and the token counter.
 
     Raises:
-        ModelError: the captioner is missing or damaged, or the tokenizer folder is none.
+        ModelError: the captioner is missing or damaged, or the tokenizer's folder does not hold a CLIP tokenizer.
+        UsageError: the device is not available, or does not support the precision.
     """
     from segkit.models import batches, caption, device, hub, tokens
     from segkit.models.caption import NeuralCaptioner
 
-    hub.find(settings.captioner, caption.OPTION)
+    hub.find(settings.captioner, caption.ROLE)
     counter = tokens.counter(settings.tokenizer)
-    where = device.choose(settings.device, settings.precision)
-    captioner = NeuralCaptioner(settings.captioner, where, settings.caption_tokens, settings.beams)
-    batch = batches.size(settings.batch_size, where.name, captioner.parameters)
+    resolved = device.resolve(settings.device, settings.precision)
+    captioner = NeuralCaptioner(
+        settings.captioner, resolved, settings.caption_tokens, settings.beams, settings.caption_task
+    )
+    batch = batches.size(settings.batch_size, resolved.name, captioner.parameters)
     return Drafter(captioner, counter.count, captioner.source.name, captioner.source.revision, counter.name, batch)

@@ -1,4 +1,4 @@
-"""Finished units written in the background, so that the network never waits for a picture to be encoded."""
+"""Write finished units in background threads, so that inference does not wait for encoding and disk."""
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,17 +13,21 @@ from segkit.dataset.triple import Triple
 
 
 class Writer:
-    """Writes units in their order: all pictures of a unit first, then its record. Use it as a context.
+    """Writes units in order: first all pictures of a unit, then its record. A context manager.
 
-    At most one unit is under way while the next is being worked on, so memory does not grow. The first failure is
-    raised at the next call or at the end, and nothing is recorded after it.
+    At most one unit is being written while the next is computed, which bounds memory. A failure is raised by the next
+    call of `write` or on exit, and no later unit is recorded.
+
+    Args:
+        dataset: the dataset to write to. The caller must hold its lock.
     """
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
         self._encoders = ThreadPoolExecutor(2, "encode")
+        # A pool of its own: a unit waits for its encoders, which would deadlock in a shared pool.
         self._recorder = ThreadPoolExecutor(1, "record")
-        self._under_way: Future[None] | None = None
+        self._pending: Future[None] | None = None
 
     def __enter__(self) -> "Writer":
         return self
@@ -32,30 +36,32 @@ class Writer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if error is None:
+            if error is None:  # otherwise the failure of a write must not mask the error that is propagating
                 self._wait()
         finally:
             self._recorder.shutdown(cancel_futures=True)
             self._encoders.shutdown(cancel_futures=True)
 
     def write(self, finished: Sequence[Finished], rejections: Sequence[Rejection]) -> None:
-        """Begin to write a unit, once the one before is recorded.
+        """Start writing a unit, after waiting for the previous one.
 
         Raises:
-            StorageError: the unit before could not be written.
+            StorageError: the previous unit could not be written.
         """
         self._wait()
-        self._under_way = self._recorder.submit(self._write, finished, rejections)
+        self._pending = self._recorder.submit(self._write, finished, rejections)
 
     def _wait(self) -> None:
-        if self._under_way:
-            self._under_way.result()
+        if self._pending:
+            self._pending.result()
 
     def _write(self, finished: Sequence[Finished], rejections: Sequence[Rejection]) -> None:
+        # list() waits for every picture to be on disk: a record must never refer to a missing file.
         self._dataset.commit(list(self._encoders.map(self._write_pictures, finished)), rejections)
 
-    def _write_pictures(self, each: Finished) -> Triple:
-        photo, control_map = each.photo_bytes(), each.map_bytes()
-        storage.write(self._dataset.folder / each.triple.file_name, photo)
-        storage.write(self._dataset.folder / each.triple.conditioning_image_file_name, control_map)
-        return replace(each.triple, photo_sha256=storage.sha256(photo), map_sha256=storage.sha256(control_map))
+    def _write_pictures(self, finished: Finished) -> Triple:
+        photo, control_map = finished.photo_bytes(), finished.map_bytes()
+        triple = finished.triple
+        storage.write(self._dataset.folder / triple.file_name, photo)
+        storage.write(self._dataset.folder / triple.conditioning_image_file_name, control_map)
+        return replace(triple, photo_sha256=storage.sha256(photo), map_sha256=storage.sha256(control_map))

@@ -1,1 +1,1 @@
-"""The networks: the only part of segkit that imports torch and transformers, and only when one is loaded."""
+"""Networks: the only part of segkit, besides toy, that imports torch and transformers, and only when one is loaded."""

@@ -1,4 +1,4 @@
-"""Work handed to a network in batches; smaller ones where the GPU's memory does not suffice."""
+"""Batched inference; batches shrink when GPU memory runs out."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -9,21 +9,30 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 SMALL_NETWORK = 20_000_000
-"""Weights. On a CPU batching gains nothing for larger networks and costs memory; smaller ones spend time per call."""
+"""Parameters. On a CPU, batching speeds up smaller networks, where per-call overhead dominates; larger ones only need
+more memory."""
 
 
-def size(wanted: str, device: str, parameters: int) -> int:
-    """Resolve --batch-size: a number, or "auto": 8 on a GPU and for small networks, else 1."""
-    if wanted != "auto":
-        return int(wanted)
+def size(batch_size: str, device: str, parameters: int) -> int:
+    """Resolve a batch size: a number, or "auto", which is 8 on a GPU and for small networks, otherwise 1."""
+    if batch_size != "auto":
+        return int(batch_size)
     return 8 if device != "cpu" or parameters < SMALL_NETWORK else 1
 
 
 def run(network: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item], batch: int) -> list[Result]:
-    """Run a network over items in batches; a batch that does not fit in the GPU's memory is halved and tried again.
+    """Run a network over items in batches, halving the batch whenever it does not fit into GPU memory.
+
+    Args:
+        network: maps a batch to one result per item.
+        items: the inputs.
+        batch: items per call to begin with. Once halved, it stays smaller for the remaining items.
+
+    Returns:
+        One result per item, in order.
 
     Raises:
-        ModelError: not even one item fits.
+        ModelError: a single item does not fit.
     """
     import torch
 
@@ -35,8 +44,10 @@ def run(network: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item]
         except torch.OutOfMemoryError:
             if batch == 1:
                 raise ModelError(
-                    "The GPU's memory does not suffice for one photo. Use a smaller --size or model, or --device cpu."
+                    "The GPU ran out of memory with a single photo. Use a smaller --size, a smaller model or "
+                    "--device cpu."
                 ) from None
-        torch.cuda.empty_cache()  # only here does no traceback hold the batch any more
+        # Outside the except block: inside, the traceback's frames would still hold the tensors of the failed batch.
+        torch.cuda.empty_cache()
         batch //= 2
     return results

@@ -1,4 +1,15 @@
-"""Where a network runs, and in which precision."""
+"""The device that networks run on, and the precision of the arithmetic: resolved here for build, generate and train.
+
+What "auto" chooses:
+
+| device              | precision                                                                   |
+|---------------------|-----------------------------------------------------------------------------|
+| CUDA, ROCm          | bf16 where the GPU computes in it (NVIDIA: Ampere and newer), otherwise fp16 |
+| MPS (Apple silicon) | fp32                                                                        |
+| CPU                 | fp32                                                                        |
+
+bf16 can be requested everywhere (MPS: macOS 14 or newer; older NVIDIA GPUs emulate it, slowly), fp16 on CUDA only.
+"""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -14,7 +25,7 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 class Device:
     """A device and the precision of the arithmetic on it.
 
-    Weights stay fp32 and bf16/fp16 is autocast: OneFormer's masks become NaN with bf16 weights.
+    Weights stay fp32, and bf16 and fp16 run under autocast: OneFormer's masks become NaN with bf16 weights.
 
     Attributes:
         name: a torch device such as "cpu", "cuda:0" or "mps".
@@ -25,17 +36,20 @@ class Device:
     precision: str
 
     def autocast(self) -> AbstractContextManager[object]:
-        """Return the context in which the network runs."""
+        """Return the context in which to run a network."""
         import torch
 
         if self.precision == "fp32":
             return self.exact()
-        kind = self.name.split(":")[0]
-        return torch.autocast(kind, torch.bfloat16 if self.precision == "bf16" else torch.float16)
+        device_type = self.name.split(":")[0]
+        return torch.autocast(device_type, torch.bfloat16 if self.precision == "bf16" else torch.float16)
 
     @contextmanager
     def exact(self) -> Iterator[None]:
-        """Let fp32 mean fp32 on a GPU: PyTorch's convolutions would multiply in TF32, which has 10 bits."""
+        """Disable TF32 convolutions within the context if the precision is fp32; otherwise do nothing.
+
+        By default, PyTorch's cuDNN convolutions multiply in TF32, which has a mantissa of only 10 bits.
+        """
         import torch
 
         before = torch.backends.cudnn.allow_tf32
@@ -47,24 +61,48 @@ class Device:
             torch.backends.cudnn.allow_tf32 = before
 
 
-def choose(name: str = "auto", precision: Precision = "auto") -> Device:
-    """Resolve "auto": the first GPU or else the CPU; bf16 (fp16 on older cards) on CUDA, fp32 elsewhere.
+def resolve(name: str = "auto", precision: Precision = "auto") -> Device:
+    """Resolve "auto" and check that the device exists and supports the precision.
+
+    Args:
+        name: a torch device, or "auto": the first CUDA GPU, else MPS, else the CPU.
+        precision: "fp32", "bf16", "fp16", or "auto": see the table in the module's docstring.
 
     Raises:
-        UsageError: a device that is not there, or fp16 on a CPU.
+        UsageError: the device is not available, or it does not support the precision.
     """
     import torch
 
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        torch.zeros(1, device=name).item()  # "meta" holds no values
+        torch.zeros(1, device=name).item()  # reading the value back also rejects "meta", which holds no data
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
-        raise UsageError(f"--device {name}: {reason}. Leave it out to use what is there.") from None
-    on_cuda = name.startswith("cuda")
+        raise UsageError(
+            f"device {name or 'with an empty name'} is not available ({reason}). "
+            "Use auto, cpu or another device of this machine (--device)."
+        ) from None
+    return Device(name, _resolve_precision(name, precision))
+
+
+def _resolve_precision(name: str, precision: Precision) -> str:
+    import torch
+
+    device_type = name.split(":")[0]
     if precision == "auto":
-        precision = ("bf16" if torch.cuda.is_bf16_supported() else "fp16") if on_cuda else "fp32"
-    if precision == "fp16" and not on_cuda:
-        raise UsageError(f"--precision fp16 needs a CUDA device, not {name}; use fp32 or bf16.")
-    return Device(name, precision)
+        return _auto_precision(name) if device_type == "cuda" else "fp32"
+    if precision == "fp16" and device_type != "cuda":
+        raise UsageError(f"precision fp16 needs a CUDA device, not {name}. Use fp32 or bf16 (--precision).")
+    if precision == "bf16" and device_type == "mps" and not torch.backends.mps.is_macos_or_newer(14, 0):
+        raise UsageError("precision bf16 on device mps needs macOS 14 or newer. Use fp32 (--precision).")
+    return precision
+
+
+def _auto_precision(name: str) -> str:
+    import torch
+
+    with torch.cuda.device(name):
+        # Without including_emulation=False, torch answers yes for every GPU, and bf16 on a Turing or Volta card is
+        # emulated and slow.
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"

@@ -1,6 +1,7 @@
-"""Where a model's files are: a folder, the Hugging Face cache or the hub; always loaded from a local folder.
+"""Locate model files: in a folder, in the Hugging Face cache or on the hub. Models always load from a local folder.
 
-No remote code runs (trust_remote_code stays off) and pickles are read by torch's weights_only loader.
+Code that comes with a model is never run: models that need it are refused. Pickles go through torch's weights_only
+loader.
 """
 
 import hashlib
@@ -13,22 +14,36 @@ from threading import Thread
 from typing import Any
 
 from segkit.errors import ModelError
+from segkit.models import config
 
 SHORT_NAMES = {
-    "oneformer-large": "shi-labs/oneformer_ade20k_swin_large",
-    "oneformer-tiny": "shi-labs/oneformer_ade20k_swin_tiny",
-    "oneformer-coco": "shi-labs/oneformer_coco_swin_large",
-    "mask2former-large": "facebook/mask2former-swin-large-ade-semantic",
-    "segformer-b0": "nvidia/segformer-b0-finetuned-ade-512-512",
-    "segformer-b5": "nvidia/segformer-b5-finetuned-ade-640-640",
-    "blip-base": "Salesforce/blip-image-captioning-base",
-    "blip-large": "Salesforce/blip-image-captioning-large",
-    "blip2": "Salesforce/blip2-opt-2.7b",
+    "segmenter": {
+        "oneformer-large": "shi-labs/oneformer_ade20k_swin_large",
+        "oneformer-tiny": "shi-labs/oneformer_ade20k_swin_tiny",
+        "oneformer-coco": "shi-labs/oneformer_coco_swin_large",
+        "eomt-large": "tue-mps/ade20k_semantic_eomt_large_512",
+        "mask2former-large": "facebook/mask2former-swin-large-ade-semantic",
+        "segformer-b0": "nvidia/segformer-b0-finetuned-ade-512-512",
+        "segformer-b5": "nvidia/segformer-b5-finetuned-ade-640-640",
+    },
+    "captioner": {
+        "blip-base": "Salesforce/blip-image-captioning-base",
+        "blip-large": "Salesforce/blip-image-captioning-large",
+        "blip2": "Salesforce/blip2-opt-2.7b",
+        "florence2-base": "florence-community/Florence-2-base",
+        "florence2-large": "florence-community/Florence-2-large",
+        "joycaption": "fancyfeast/llama-joycaption-beta-one-hf-llava",
+        "qwen2.5-vl": "Qwen/Qwen2.5-VL-7B-Instruct",
+        "qwen3-vl": "Qwen/Qwen3-VL-4B-Instruct",
+        "smolvlm": "HuggingFaceTB/SmolVLM-Instruct",
+    },
 }
+"""Hub ids by role and short name."""
 TOY = "toy"
-"""The short name of the networks that segkit ships; they know the toy world only."""
+"""Short name of the networks shipped with segkit, which know the toy world only."""
 
 _SMALL_FILES = ["*.json", "*.txt", "*.model", "*.jinja"]
+"""Everything but the weights. Without *.py: code is not even downloaded."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +51,9 @@ class Source:
     """A model on this machine.
 
     Attributes:
-        name: what to call it in records: the hub id, or the folder's name.
-        folder: where its files are.
-        revision: the hub's commit, or "sha256:" and 16 hex digits over a plain folder's files.
+        name: its name in records: the hub id, or the folder's name.
+        folder: the folder with its files.
+        revision: the hub's commit; for a plain folder "sha256:" and 16 hex digits over its files.
     """
 
     name: str
@@ -46,63 +61,64 @@ class Source:
     revision: str
 
 
-def locate(name: str, option: str) -> Source:
-    """Find a model, and tell exactly which one it is. See find for the arguments and errors."""
-    name, folder = find(name, option)
+def locate(name: str, role: str) -> Source:
+    """Find a model and identify its exact version. See `find` for arguments and errors."""
+    name, folder = find(name, role)
+    # Only hub ids contain a slash; the cache names their snapshot folders after the commit.
     return Source(name, folder, folder.name if "/" in name else _folder_hash(folder))
 
 
-def find(name: str, option: str) -> tuple[str, Path]:
-    """Find a model by folder, short name or hub id; download it where it is missing and the hub answers.
+def find(name: str, role: str) -> tuple[str, Path]:
+    """Find a model by folder, short name or hub id, and download it if it is missing and the hub answers.
 
     Args:
         name: a folder with config.json and weights, a short name such as "oneformer-tiny", a hub id, or "toy" for the
-            network that segkit ships for this option ("./toy" is a folder).
-        option: the command line's option for it.
+            network shipped with segkit ("./toy" is a folder).
+        role: "segmenter" or "captioner"; also the name of the command-line option.
 
     Returns:
-        The hub id, "toy", or the folder's own name (without "/"); and the folder.
+        The hub id, "toy" or the folder's own name (without "/"); and the folder.
 
     Raises:
-        ModelError: no such folder, files are missing, or the model is neither here nor to be had.
+        ModelError: no such folder, a file is missing, or the model is neither on this machine nor downloadable.
     """
     refuse_broken_torchvision()
     if name == TOY:
-        return TOY, shipped(option)
+        return TOY, shipped(role)
     path = Path(name).expanduser()
     if path.is_dir():
-        _require_files(path, option)
+        _require_files(path, role)
         return path.resolve().name, path
-    hub_id = SHORT_NAMES.get(name, name)
+    hub_id = SHORT_NAMES[role].get(name, name)
     if name.startswith((".", "~", "/")) or hub_id.count("/") != 1:
-        short = ", ".join((TOY, *SHORT_NAMES))
-        raise ModelError(f"{option} {name}: no such folder. Expected a folder, a hub id or one of: {short}.")
-    return hub_id, _cached(hub_id) or _download(hub_id, option)
+        short_names = ", ".join((TOY, *SHORT_NAMES[role]))
+        raise ModelError(f"{role} {name}: no such folder. Expected a folder, a hub id or one of: {short_names}.")
+    return hub_id, _cached(hub_id) or _download(hub_id, role)
 
 
 def toy_folder() -> Path:
-    """Return the folder of the shipped networks, each in one named as its option: segmenter, captioner, base."""
+    """Return the folder of the shipped networks, with one subfolder per role: segmenter, captioner, base."""
     return Path(__file__).parent.parent / "toy" / "weights"
 
 
-def shipped(option: str) -> Path:
-    """Return the folder of the toy network for an option of the command line.
+def shipped(role: str) -> Path:
+    """Return the folder of the shipped network for a role: "segmenter", "captioner" or "base".
 
     Raises:
-        ModelError: it is not there.
+        ModelError: the installation lacks it.
     """
-    folder = toy_folder() / option.removeprefix("--")
+    folder = toy_folder() / role
     if not (has_weights(folder) or (folder / "model_index.json").is_file()):
         raise ModelError(
-            f"{option} {TOY}: {folder} is not in this installation. Install segkit again, or make the network: "
-            f"python -m segkit.toy.learn -o toy-weights ; then pass {option} toy-weights/{folder.name}"
+            f"{role} {TOY}: {folder} is missing from this installation. Reinstall segkit, or train the network with "
+            f"python -m segkit.toy.learn -o toy-weights and pass --{role} toy-weights/{role}"
         )
     return folder
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep transformers from writing progress bars and advice while it loads or saves; errors are raised anyway."""
+    """Silence transformers' progress bars and warnings while it loads or saves; exceptions still propagate."""
     from transformers.utils import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
@@ -117,21 +133,27 @@ def quiet() -> Iterator[None]:
 
 
 def reason(error: Exception) -> str:
-    """Return the first line of an error of another library, for a message of one line."""
+    """Return the first line of another library's error, for a one-line message."""
     text = str(error).strip()
     return text.splitlines()[0][:200] if text else type(error).__name__
 
 
 def has_weights(folder: Path) -> bool:
-    """Tell whether a folder holds weights in one of transformers' formats."""
+    """Return whether a folder holds weights in one of transformers' formats."""
     return any(any(folder.glob(pattern)) for pattern in ("*.safetensors", "*.bin"))
 
 
-def load_checked(auto_class: Any, source: Source, option: str, **settings: Any) -> Any:
-    """Load a network in fp32 and refuse one whose weights are incomplete: transformers would fill them with noise.
+def load_checked(auto_class: Any, source: Source, role: str, **settings: Any) -> Any:
+    """Load a network in fp32 and eval mode, and refuse incomplete weights, which transformers would fill with noise.
+
+    Args:
+        auto_class: one of transformers' AutoModel classes.
+        source: the model.
+        role: "segmenter" or "captioner", for messages.
+        settings: further arguments of from_pretrained.
 
     Raises:
-        ModelError: the file is damaged, of another architecture, lacks weights or holds NaN.
+        ModelError: the weights are damaged, incomplete, of another architecture, or contain NaN.
     """
     import torch
 
@@ -139,34 +161,37 @@ def load_checked(auto_class: Any, source: Source, option: str, **settings: Any) 
         with quiet():
             model, report = auto_class.from_pretrained(
                 str(source.folder),
-                dtype=torch.float32,  # transformers takes the file's own: see device.Device
+                dtype=torch.float32,  # transformers' default is the file's dtype; device.Device says why fp32
                 local_files_only=True,
                 output_loading_info=True,
                 **settings,
             )
     except Exception as error:  # safetensors, pickle, JSON, size and key errors have no common base
         kind = type(error).__name__
-        raise ModelError(f"{option} {source.folder}: cannot be loaded ({kind}: {reason(error)}).") from error
+        raise ModelError(f"{role} {source.folder}: cannot be loaded ({kind}: {reason(error)}).") from error
     missing = sorted(report["missing_keys"])
     if missing:
         raise ModelError(
-            f"{option} {source.folder}: {len(missing)} weights are missing, such as {missing[0]}. "
-            "The file is incomplete or of another model; download it again."
+            f"{role} {source.folder}: {len(missing)} weights are missing, such as {missing[0]}. "
+            "The file is incomplete or belongs to another model. Download it again."
         )
     broken = [name for name, weight in model.named_parameters() if not bool(weight.isfinite().all())]
     if broken:
         raise ModelError(
-            f"{option} {source.folder}: {len(broken)} weights are NaN or infinite, such as {broken[0]}. "
-            "The file is damaged, or its training diverged; download it again."
+            f"{role} {source.folder}: {len(broken)} weights are NaN or infinite, such as {broken[0]}. "
+            "The file is damaged or its training diverged. Download it again."
         )
     return model.eval()
 
 
-def check_tokenizer(tokenizer: Any, folder: Path, option: str) -> None:
-    """Refuse the tokenizer of a few special tokens that transformers makes up for a folder without its files.
+def check_tokenizer(tokenizer: Any, folder: Path, role: str) -> None:
+    """Refuse a tokenizer whose files are missing.
+
+    For a folder without them, transformers silently creates a tokenizer of special tokens only, which maps every word
+    to the same token.
 
     Raises:
-        ModelError: the files are missing, or the vocabulary is no more than the special tokens.
+        ModelError: the files are missing, or the vocabulary consists of special tokens only.
     """
     names = {path.name for path in folder.iterdir()}
     complete = names & {"tokenizer.json", "vocab.txt", "spiece.model", "tokenizer.model"} or (
@@ -174,16 +199,16 @@ def check_tokenizer(tokenizer: Any, folder: Path, option: str) -> None:
     )
     if not complete or len(tokenizer) <= len(tokenizer.all_special_tokens):
         raise ModelError(
-            f"{option} {folder}: the tokenizer's files are missing, every word would become the same token. "
-            "Expected tokenizer.json, vocab.txt, or vocab.json and merges.txt; download them again."
+            f"{role} {folder}: the tokenizer's files are missing, so every word would become the same token. "
+            "Expected tokenizer.json, vocab.txt, or vocab.json and merges.txt. Download them again."
         )
 
 
-def _require_files(folder: Path, option: str) -> None:
+def _require_files(folder: Path, role: str) -> None:
     if not (folder / "config.json").is_file():
-        raise ModelError(f"{option} {folder}: no config.json in it. Expected a folder in transformers' format.")
+        raise ModelError(f"{role} {folder}: config.json is missing. Expected a folder in transformers' format.")
     if not has_weights(folder):
-        raise ModelError(f"{option} {folder}: no weights in it. Expected model.safetensors (or pytorch_model.bin).")
+        raise ModelError(f"{role} {folder}: weights are missing. Expected model.safetensors or pytorch_model.bin.")
 
 
 def _folder_hash(folder: Path) -> str:
@@ -198,38 +223,45 @@ def _folder_hash(folder: Path) -> str:
 def _cached(hub_id: str) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(hub_id, "config.json")
-    folder = Path(found).parent if isinstance(found, str) else None
+    path = try_to_load_from_cache(hub_id, "config.json")  # None or a sentinel object if it is not cached
+    folder = Path(path).parent if isinstance(path, str) else None
     return folder if folder and has_weights(folder) else None
 
 
-def _download(hub_id: str, option: str) -> Path:
+def _download(hub_id: str, role: str) -> Path:
     from huggingface_hub import HfApi, snapshot_download
 
     if not hub_answers():
-        raise ModelError(_advice(hub_id, option, "the hub does not answer"))
+        raise ModelError(_unavailable(hub_id, role, "the hub does not answer"))
     try:
         files = HfApi().list_repo_files(hub_id)
+        # Before gigabytes of weights: does transformers support the model at all?
+        config.refuse_remote_code(Path(snapshot_download(hub_id, allow_patterns=_SMALL_FILES)), hub_id, role)
         weights = "*.safetensors" if any(name.endswith(".safetensors") for name in files) else "*.bin"
         return Path(snapshot_download(hub_id, allow_patterns=[*_SMALL_FILES, weights]))
+    except ModelError:
+        raise
     except Exception as error:  # HTTP, repository, permission and disk errors have no common base
-        raise ModelError(_advice(hub_id, option, f"cannot be downloaded ({reason(error)})")) from None
+        raise ModelError(_unavailable(hub_id, role, f"the download failed ({reason(error)})")) from None
 
 
-def _advice(hub_id: str, option: str, why: str) -> str:
+def _unavailable(hub_id: str, role: str, why: str) -> str:
     folder = hub_id.split("/")[1]
     return (
-        f"{option} {hub_id} is not on this machine and {why}. Where there is a network, type: "
-        f"hf download {hub_id} --local-dir {folder} ; bring the folder here and pass it: {option} {folder}. "
-        "To see segkit work without weights: segkit demo"
+        f"{role} {hub_id} is not on this machine, and {why}. On a machine with network access, run: "
+        f"hf download {hub_id} --local-dir {folder} ; copy the folder here and pass --{role} {folder}. "
+        "To try segkit without weights: segkit demo"
     )
 
 
 @cache
 def hub_answers(timeout: float = 3.0) -> bool:
-    """Tell whether the hub can be reached: huggingface_hub alone would try for 25 seconds and more, file by file.
+    """Return whether the hub is reachable. The answer is cached for the lifetime of the process.
 
-    Asked once in a process, and in a thread, since a name server that hangs heeds no timeout.
+    huggingface_hub alone would retry for 25 seconds or more for every file.
+
+    Args:
+        timeout: seconds to wait for an answer.
     """
     from huggingface_hub import constants, get_session
 
@@ -238,9 +270,10 @@ def hub_answers(timeout: float = 3.0) -> bool:
     codes: list[int] = []
 
     def ask() -> None:
-        with suppress(Exception):  # no route, a proxy that refuses, a bad certificate
+        with suppress(Exception):  # no route, a refusing proxy, a bad certificate
             codes.append(get_session().head(constants.ENDPOINT, timeout=timeout).status_code)
 
+    # In a thread, because the request's timeout does not cover a hanging name server.
     thread = Thread(target=ask, daemon=True)
     thread.start()
     thread.join(timeout + 1)
@@ -248,7 +281,7 @@ def hub_answers(timeout: float = 3.0) -> bool:
 
 
 def refuse_broken_torchvision() -> None:
-    """Say in words what is wrong where transformers would fail with a missing module.
+    """Report a broken torchvision clearly; transformers would fail with a misleading "Could not import module".
 
     Raises:
         ModelError: torchvision is installed but cannot be imported.
@@ -262,6 +295,6 @@ def refuse_broken_torchvision() -> None:
         import_module("torchvision")
     except Exception as error:  # RuntimeError: operator torchvision::nms does not exist, ImportError, OSError
         raise ModelError(
-            f"torchvision is installed but broken ({reason(error)}), and transformers fails with it. "
+            f"torchvision is installed but broken ({reason(error)}), which breaks transformers too. "
             "segkit does not need it: pip uninstall torchvision"
         ) from None

@@ -1,4 +1,4 @@
-"""Segmenters: any semantic or universal segmentation network of transformers, matched to a palette by name."""
+"""Segmenters: any semantic or universal segmentation network of transformers, its labels matched to a palette."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,27 +10,30 @@ from PIL import Image
 
 from segkit.errors import ModelError, PaletteError
 from segkit.maps.codec import Labels
-from segkit.models import argmax, hub
+from segkit.models import argmax, config, hub
 from segkit.models.device import Device
 from segkit.palette import UNLABELLED, Palette
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-OPTION = "--segmenter"
-_NOTHING = {"unlabeled", "unlabelled", "background", "void", "ignore", "no label"}
-"""Model classes that stand for no class: their pixels become unlabelled."""
+ROLE = "segmenter"
+_NO_CLASS = {"unlabeled", "unlabelled", "background", "void", "ignore", "no label"}
+"""Labels of networks that denote no class; their pixels become unlabelled."""
+_MASK_SIZES: dict[str, tuple[int, int] | None] = {"oneformer": None, "maskformer": None, "mask2former": (384, 384)}
+"""Mask classifiers by model type, with the size to which post_process_semantic_segmentation scales their masks before
+it combines them; None: not at all."""
 
 
 @dataclass(frozen=True)
 class Segmentation:
-    """What a segmenter says of one photo.
+    """The segmentation of one photo.
 
     Attributes:
-        labels: (H, W) uint8 palette indices at exactly the photo's size, 255 = unlabelled.
-        confidence: (H, W) float32, 0 to 1: for mask classifiers (OneFormer, Mask2Former) the class's score, the sum
-            over queries of class probability times mask probability; for per-pixel classifiers its probability,
-            interpolated in the logarithm.
+        labels: (H, W) uint8 palette indices at exactly the photo's size; 255 = unlabelled.
+        confidence: (H, W) float32 in [0, 1]. For mask classifiers (OneFormer, Mask2Former): the winning class's score,
+            the sum over queries of class probability times mask probability, clamped to 1. For per-pixel classifiers:
+            the winning class's probability, interpolated as a log probability.
     """
 
     labels: Labels
@@ -38,37 +41,38 @@ class Segmentation:
 
 
 Segmenter = Callable[[Sequence[Image.Image]], list[Segmentation]]
-"""Takes RGB photos of one size, gives their segmentations. A test passes a function."""
+"""Maps RGB photos of one size to their segmentations. Any function will do, in tests for example."""
 
 
 class NeuralSegmenter:
-    """A loaded network and its processor. Calling it segments photos of one size.
+    """A network with its processor, loaded from files; a Segmenter.
 
     Args:
         name: a folder, a short name (hub.SHORT_NAMES) or a hub id.
-        palette: the classes; the network's labels are matched to it by name and synonym.
-        device: where and how to run.
+        palette: the classes; the network's labels are matched to them by name and synonym.
+        device: the device to run on, and the precision.
 
     Raises:
-        ModelError: the model is missing, damaged, or its labels do not fit the palette.
+        ModelError: the model is missing, damaged or not a segmenter, or its labels do not fit the palette.
     """
 
     def __init__(self, name: str, palette: Palette, device: Device) -> None:
-        self.source = hub.locate(name, OPTION)
+        self.source = hub.locate(name, ROLE)
         self._device = device
-        self._model = _load(self.source).to(device.name)
-        self._processor = _processor(self.source, self._model.config)
+        self._model = _load_model(self.source).to(device.name)
+        self._processor = _load_processor(self.source, self._model.config)
         self._indices = match_labels(self._model.config.id2label, palette, self.source.name)
 
     @property
     def parameters(self) -> int:
-        """Number of weights."""
+        """Number of parameters."""
         return sum(weight.numel() for weight in self._model.parameters())
 
     def __call__(self, photos: Sequence[Image.Image]) -> list[Segmentation]:
-        """Segment photos of one size.
+        """Segment RGB photos of one size.
 
-        Padding changes what OneFormer sees and stretches its maps, so sizes are never mixed.
+        Sizes are never mixed: OneFormer ignores the padding mask, so padding changes its predictions, and its
+        post-processing stretches the padded masks over the photo.
 
         Raises:
             ValueError: the photos differ in size.
@@ -78,7 +82,7 @@ class NeuralSegmenter:
 
         sizes = {photo.size for photo in photos}
         if len(sizes) > 1:
-            raise ValueError(f"photos of {len(sizes)} sizes in one batch; expected one")
+            raise ValueError(f"photos of {len(sizes)} sizes in one batch; expected a single size")
         if not photos:
             return []
         ((width, height),) = sizes
@@ -86,15 +90,15 @@ class NeuralSegmenter:
             inputs = self._inputs(photos).to(self._device.name)
             with self._device.autocast():
                 outputs = self._model(**inputs)
-            found = self._label(outputs, (height, width), len(photos))
-        return [self._segmentation(*winners) for winners in found]
+            labelled = self._label(outputs, (height, width), len(photos))
+        return [self._segmentation(classes, confidence) for classes, confidence in labelled]
 
     def _inputs(self, photos: Sequence[Image.Image]) -> Any:
         extra: dict[str, Any] = {}
         if self._model.config.model_type == "oneformer":
             extra["task_inputs"] = ["semantic"] * len(photos)
         elif getattr(self._image_processor, "do_center_crop", False):
-            extra["do_center_crop"] = False  # MobileViT's default would segment the middle and stretch it over all
+            extra["do_center_crop"] = False  # MobileViT's default: a map of the centre, stretched over the whole photo
         return self._processor(images=list(photos), return_tensors="pt", **extra)
 
     @property
@@ -102,32 +106,28 @@ class NeuralSegmenter:
         return getattr(self._processor, "image_processor", self._processor)
 
     def _label(self, outputs: Any, size: tuple[int, int], count: int) -> list[tuple["Tensor", "Tensor"]]:
-        """Return classes and confidence of each picture, both (H, W)."""
-        family = self._model.config.model_type
-        if family in _MASK_SIZES:
-            scores = query_scores(outputs, _MASK_SIZES[family])
+        """Return the network's class indices and the confidence for each photo, both (H, W)."""
+        model_type = self._model.config.model_type
+        if model_type in _MASK_SIZES:
+            scores = query_scores(outputs, _MASK_SIZES[model_type])
             _require_finite(scores)
             return [argmax.label(picture, size) for picture in scores]
         if "logits" in outputs and outputs.logits.ndim == 4:
             return [_label_logits(picture, size) for picture in outputs.logits.float()]
         return _label_by_processor(self._image_processor, outputs, [size] * count)
 
-    def _segmentation(self, winners: "Tensor", confidence: "Tensor") -> Segmentation:
-        labels = self._indices[winners.cpu().numpy()]
+    def _segmentation(self, classes: "Tensor", confidence: "Tensor") -> Segmentation:
+        labels = self._indices[classes.cpu().numpy()]
         return Segmentation(labels, confidence.clamp(0, 1).cpu().numpy())
-
-
-_MASK_SIZES: dict[str, tuple[int, int] | None] = {"oneformer": None, "maskformer": None, "mask2former": (384, 384)}
-"""To what size a family scales its masks before they vote, as its post_process_semantic_segmentation does."""
 
 
 def query_scores(outputs: Any, mask_size: tuple[int, int] | None = None) -> "Tensor":
     """Return the class scores of a mask classifier: sum over queries of class probability times mask probability.
 
     Args:
-        outputs: with class_queries_logits (B, Q, C + 1), the last class being "no object", and masks_queries_logits
-            (B, Q, h, w).
-        mask_size: scale the masks to this first.
+        outputs: the network's outputs, with class_queries_logits (B, Q, C + 1), where the last class is "no object",
+            and masks_queries_logits (B, Q, h, w).
+        mask_size: (h, w) to scale the mask logits to first; None: keep their size.
 
     Returns:
         (B, C, h, w) float32.
@@ -147,59 +147,69 @@ def _label_logits(logits: "Tensor", size: tuple[int, int]) -> tuple["Tensor", "T
 
     _require_finite(logits)
     winners, best = argmax.label(logits, size)
-    normaliser = logits.logsumexp(0)[None, None]
-    normaliser = functional.interpolate(normaliser, size=size, mode="bilinear", align_corners=False)[0, 0]
-    return winners, (best - normaliser).exp()
+    # log softmax = logit - logsumexp. Bilinear interpolation is linear, so both terms are upsampled separately, without
+    # a class volume at full size.
+    normalizer = logits.logsumexp(0)[None, None]
+    normalizer = functional.interpolate(normalizer, size=size, mode="bilinear", align_corners=False)[0, 0]
+    return winners, (best - normalizer).exp()
 
 
 def _label_by_processor(processor: Any, outputs: Any, sizes: list[tuple[int, int]]) -> list[tuple["Tensor", "Tensor"]]:
-    """Fall back to transformers' own, slower post-processing for the other mask classifiers.
+    """Use transformers' own post-processing for all other mask classifiers: slower, and (C, H, W) floats in memory.
 
-    EoMT is one: its processor cuts photos into pieces, which only it can put together again.
+    EoMT is one of them: its processor splits photos into overlapping patches, and only it can merge them again.
     """
     for name, value in list(outputs.items()):
         if hasattr(value, "is_floating_point") and value.is_floating_point():
             outputs[name] = value.float()
-    found = processor.post_process_semantic_segmentation(outputs, target_sizes=sizes, return_segmentation_scores=True)
-    for picture in found:
+    maps = processor.post_process_semantic_segmentation(outputs, target_sizes=sizes, return_segmentation_scores=True)
+    for picture in maps:
         _require_finite(picture["segmentation_scores"])
-    return [(picture["segmentation"], picture["segmentation_scores"].amax(0)) for picture in found]
+    return [(picture["segmentation"], picture["segmentation_scores"].amax(0)) for picture in maps]
 
 
 def _require_finite(scores: "Tensor") -> None:
     if not bool(scores.isfinite().all()):
-        raise ModelError("The segmenter returned NaN. Use --precision fp32, or check its weights.")
+        raise ModelError(
+            "The segmenter returned NaN or infinite scores. Use --precision fp32, or download its weights again."
+        )
 
 
 def match_labels(id2label: dict[int, str], palette: Palette, name: str) -> NDArray[np.uint8]:
-    """Match a network's classes to a palette's by name and synonym, never by place: label sets differ in order.
+    """Match a network's classes to a palette by name and synonym, never by index: label sets differ in order.
 
-    A label may list several names ("earth, ground"): the whole is looked up first, then each name from the left.
+    A label may list several names ("earth, ground"). The whole label is looked up first, then its names from the left.
+
+    Args:
+        id2label: the network's labels by index.
+        palette: the classes to match.
+        name: the network's name, for messages.
 
     Returns:
-        (n,) uint8: the palette index of each of the network's classes, 255 for those that stand for nothing.
+        (max(id2label) + 1,) uint8: the palette index for each of the network's classes; 255 for "background" and the
+        like.
 
     Raises:
-        ModelError: some labels mean no class, or two labels mean the same one; the text lists them.
+        ModelError: labels that match no class, or two labels that match the same one. The message lists them.
     """
     indices = np.full(max(id2label) + 1, UNLABELLED, np.uint8)
-    unknown: list[str] = []
-    taken: dict[int, str] = {}
-    for place, label in sorted(id2label.items()):
-        if label.strip().lower() in _NOTHING:
+    unmatched: list[str] = []
+    matched: dict[int, str] = {}  # palette index to the network's label
+    for class_id, label in sorted(id2label.items()):
+        if label.strip().lower() in _NO_CLASS:
             continue
         index = _find(label, palette)
         if index is None:
-            unknown.append(label.strip())
-        elif index in taken:
-            unknown.append(f"{label.strip()} (the same class as {taken[index]})")
+            unmatched.append(label.strip())
+        elif index in matched:
+            unmatched.append(f"{label.strip()} (the same class as {matched[index]})")
         else:
-            indices[place], taken[index] = index, label.strip()
-    if unknown:
-        shown = ", ".join(unknown[:8]) + (f" and {len(unknown) - 8} more" if len(unknown) > 8 else "")
+            indices[class_id], matched[index] = index, label.strip()
+    if unmatched:
+        listing = ", ".join(unmatched[:8]) + (f" and {len(unmatched) - 8} more" if len(unmatched) > 8 else "")
         raise ModelError(
-            f"{OPTION} {name}: {len(unknown)} of its {len(id2label)} labels are no classes of {palette.name}: {shown}. "
-            "Expected a model trained on that palette (COCO models: --protocol coco)."
+            f"{ROLE} {name}: {len(unmatched)} of {len(id2label)} labels do not match a class of the palette "
+            f"{palette.name}: {listing}. Use a model trained on these classes (for COCO models: --protocol coco)."
         )
     return indices
 
@@ -213,48 +223,41 @@ def _find(label: str, palette: Palette) -> int | None:
     return None
 
 
-def _load(source: hub.Source) -> Any:
+def _load_model(source: hub.Source) -> Any:
     import transformers
 
-    config = _config(source)
+    configuration = config.load(source.folder, ROLE)
     for auto_class in (transformers.AutoModelForUniversalSegmentation, transformers.AutoModelForSemanticSegmentation):
-        if type(config) in auto_class._model_mapping:
-            return hub.load_checked(auto_class, source, OPTION, config=config)
+        if type(configuration) in auto_class._model_mapping:
+            return hub.load_checked(auto_class, source, ROLE, config=configuration)
     raise ModelError(
-        f"{OPTION} {source.folder}: a {config.model_type} model does not segment. "
+        f"{ROLE} {source.folder}: a model of type {configuration.model_type} does not segment. "
         "Expected a semantic or universal segmentation model, such as OneFormer, Mask2Former or SegFormer."
     )
 
 
-def _config(source: hub.Source) -> Any:
-    from transformers import AutoConfig
-
-    try:
-        return AutoConfig.from_pretrained(str(source.folder), local_files_only=True)
-    except Exception as error:  # unknown model types, broken JSON
-        raise ModelError(f"{OPTION} {source.folder}: config.json cannot be used ({hub.reason(error)}).") from None
-
-
-def _processor(source: hub.Source, config: Any) -> Any:
+def _load_processor(source: hub.Source, configuration: Any) -> Any:
     from transformers import AutoTokenizer, OneFormerProcessor
 
-    # Not from transformers itself: 5.17 gives a stand-in there that demands torchvision, even for backend="pil".
+    # Not from the top level: transformers 5.17 has a placeholder there that needs torchvision, even for backend="pil".
     from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
     folder = str(source.folder)
-    one_former = config.model_type == "oneformer"
-    # OneFormer's class-info file is looked up on the hub, though inference never needs it: do without.
-    extra = {"class_info_file": None} if one_former else {}
+    is_oneformer = configuration.model_type == "oneformer"
+    # By default, OneFormer's processor looks up its class-info file on the hub, which inference does not need.
+    extra = {"class_info_file": None} if is_oneformer else {}
     try:
         image_processor = AutoImageProcessor.from_pretrained(folder, backend="pil", local_files_only=True, **extra)
-        if not one_former:
+        if not is_oneformer:
             return image_processor
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # missing or broken files raise OSError, ValueError, KeyError, TypeError
         raise ModelError(
-            f"{OPTION} {folder}: its processor cannot be loaded ({hub.reason(error)}). "
+            f"{ROLE} {folder}: the processor cannot be loaded ({hub.reason(error)}). "
             "Expected preprocessor_config.json or processor_config.json"
-            + (", and the tokenizer's files." if one_former else ".")
+            + (", and the tokenizer's files." if is_oneformer else ".")
         ) from None
-    hub.check_tokenizer(tokenizer, source.folder, OPTION)
-    return OneFormerProcessor(image_processor=image_processor, tokenizer=tokenizer, task_seq_length=config.task_seq_len)
+    hub.check_tokenizer(tokenizer, source.folder, ROLE)
+    return OneFormerProcessor(
+        image_processor=image_processor, tokenizer=tokenizer, task_seq_length=configuration.task_seq_len
+    )

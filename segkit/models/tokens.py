@@ -1,4 +1,4 @@
-"""CLIP's tokenizer, where one can be had, to count prompts with."""
+"""Count prompt tokens with CLIP's tokenizer where it is available, otherwise by an estimate."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,64 +13,70 @@ from segkit.models import hub
 
 CLIP = "openai/clip-vit-large-patch14"
 _FILES = ["tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "special_tokens_map.json"]
-_LETTERS = 514
-"""Entries of CLIP's smallest possible vocabulary: 256 bytes, each with and without a word's end, and two specials."""
+_MIN_VOCABULARY = 514
+"""Size of CLIP's smallest possible vocabulary: 256 bytes, each with and without an end-of-word mark, and two special
+tokens."""
 
 
 @dataclass(frozen=True)
 class Counter:
-    """Counts tokens. Attributes: name of the tokenizer, or "estimate" where none was to be had; the function."""
+    """A token counter.
+
+    Attributes:
+        name: the tokenizer's name, or "estimate" where CLIP's tokenizer is unavailable.
+        count: returns the number of tokens of a prompt, start and end tokens included.
+    """
 
     name: str
     count: Count
 
 
 def counter(folder: str = "") -> Counter:
-    """Find CLIP's tokenizer: in the folder given, the Hugging Face cache or on the hub; or else estimate.
+    """Return an exact counter where CLIP's tokenizer can be found, otherwise an estimate.
 
     Args:
-        folder: with the tokenizer's files, or one with a tokenizer/ in it such as a Stable Diffusion folder. "": look
-            in the cache and ask the hub.
+        folder: a folder with the tokenizer's files or a tokenizer/ subfolder, such as a Stable Diffusion folder.
+            "" searches the Hugging Face cache and the hub.
 
     Raises:
-        ModelError: the folder given holds no CLIP tokenizer.
+        ModelError: the folder does not hold a CLIP tokenizer.
     """
     if folder:
         tokenizer = load(folder)
-        return Counter(_folder(folder).resolve().name, partial(_count, tokenizer))
+        return Counter(_tokenizer_folder(folder).resolve().name, partial(_count, tokenizer))
     tokenizer = find()
     return Counter("estimate", prompts.estimate) if tokenizer is None else Counter(CLIP, partial(_count, tokenizer))
 
 
 def find(folder: str = "") -> Any:
-    """Return CLIP's tokenizer: of the folder given, or else of the Hugging Face cache or the hub; None for none.
+    """Return CLIP's tokenizer from a folder, or with "" from the Hugging Face cache or the hub; None if unavailable.
 
     Raises:
-        ModelError: the folder given holds no CLIP tokenizer.
+        ModelError: the folder does not hold a CLIP tokenizer.
     """
     if folder:
         return load(folder)
-    for look in (_cached, _downloaded):
-        if found := look():
+    for search in (_cached, _downloaded):
+        if path := search():
             with suppress(ModelError):  # an incomplete download
-                return _tokenizer(found)
+                return _load(path)
     return None
 
 
 def load(folder: str) -> Any:
-    """Load CLIP's tokenizer from a folder, or from the tokenizer/ in it.
+    """Load CLIP's tokenizer from a folder or its tokenizer/ subfolder.
 
     Raises:
-        ModelError: it holds none.
+        ModelError: the folder does not exist or does not hold a CLIP tokenizer.
     """
-    path = _folder(folder)
+    path = _tokenizer_folder(folder)
     if not path.is_dir():
-        raise ModelError(f"--tokenizer {folder}: no such folder. Expected one with CLIP's vocab.json and merges.txt.")
-    return _tokenizer(path)
+        raise ModelError(f"tokenizer {folder}: no such folder. Expected one with CLIP's vocab.json and merges.txt.")
+    return _load(path)
 
 
-def _folder(name: str) -> Path:
-    path = Path(name).expanduser()
+def _tokenizer_folder(folder: str) -> Path:
+    path = Path(folder).expanduser()
     return path / "tokenizer" if (path / "tokenizer").is_dir() else path
 
 
@@ -78,17 +84,20 @@ def _count(tokenizer: Any, text: str) -> int:
     return len(tokenizer(text, verbose=False)["input_ids"])
 
 
-def _tokenizer(folder: Path) -> Any:
+def _load(folder: Path) -> Any:
     hub.refuse_broken_torchvision()
     from transformers import CLIPTokenizer
 
     try:
         tokenizer = CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
     except Exception as error:  # missing or broken files raise OSError, ValueError, KeyError
-        raise ModelError(f"--tokenizer {folder}: cannot be loaded ({hub.reason(error)}).") from None
-    hub.check_tokenizer(tokenizer, folder, "--tokenizer")
-    if len(tokenizer) < _LETTERS:
-        raise ModelError(f"--tokenizer {folder}: {len(tokenizer)} entries are no CLIP vocabulary; expected 49,408.")
+        raise ModelError(f"tokenizer {folder}: cannot be loaded ({hub.reason(error)}).") from None
+    hub.check_tokenizer(tokenizer, folder, "tokenizer")
+    if len(tokenizer) < _MIN_VOCABULARY:
+        raise ModelError(
+            f"tokenizer {folder}: a vocabulary of {len(tokenizer)} tokens is too small for CLIP; expected 49,408. "
+            "Pass a folder with CLIP's tokenizer (--tokenizer)."
+        )
     return tokenizer
 
 
@@ -96,9 +105,9 @@ def _cached() -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
     for name in ("tokenizer.json", "merges.txt"):
-        found = try_to_load_from_cache(CLIP, name)
-        if isinstance(found, str):
-            return Path(found).parent
+        path = try_to_load_from_cache(CLIP, name)
+        if isinstance(path, str):
+            return Path(path).parent
     return None
 
 
@@ -109,5 +118,5 @@ def _downloaded() -> Path | None:
 
     try:
         return Path(snapshot_download(CLIP, allow_patterns=_FILES))
-    except Exception:  # whatever the hub says, an estimate will do
+    except Exception:  # a failed download is not an error: counting falls back to the estimate
         return None

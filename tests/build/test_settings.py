@@ -1,4 +1,4 @@
-"""Settings: declared once, refused when out of range."""
+"""build.settings: values out of range are refused."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from tests.conftest import Segkit
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "values",
     [
         {"size": 500},
         {"size": 32},
@@ -32,10 +32,10 @@ from tests.conftest import Segkit
         {"template": "{caption}, {sky}"},
     ],
 )
-def test_values_out_of_range_are_refused_by_name(wrong: dict[str, Any]) -> None:
+def test_values_out_of_range_are_refused_by_name(values: dict[str, Any]) -> None:
     """A setting that cannot work is refused when the settings are created, and the message names it."""
-    with pytest.raises(UsageError, match=rf"{next(iter(wrong))}\b"):
-        BuildSettings(**wrong)
+    with pytest.raises(UsageError, match=rf"{next(iter(values))}\b"):
+        BuildSettings(**values)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""segkit caption: drafts fill gaps, people's words stay."""
+"""segkit caption: missing prompts are drafted, and prompts written by a person are never replaced."""
 
 import json
 from pathlib import Path
@@ -8,32 +8,34 @@ from msgspec.structs import replace
 
 from segkit.dataset import Dataset
 from segkit.dataset.triple import NOBODY, PERSON, Triple
+from segkit.models import hub
 from tests.conftest import Models, Result, Segkit
 from tests.dataset.test_dataset import build, contents, drafted, render, written
+from tests.models import talkers
 
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Dataset:
-    """A dataset of four triples: one prompt by a person, one drafted, two missing."""
-    made = build(render(tmp_path / "photos", 4), tmp_path / "out")
-    first, second, *rest = made.triples()
-    made.replace_all([written(first, "my own words"), drafted(second, "an old draft"), *rest])
-    return made
+    """A dataset of four triples: one prompt written by a person, one drafted, two missing."""
+    dataset = build(render(tmp_path / "photos", 4), tmp_path / "out")
+    first, second, *rest = dataset.triples()
+    dataset.replace_all([written(first, "my own words"), drafted(second, "an old draft"), *rest])
+    return dataset
 
 
 @pytest.fixture
 def draft(models: Models) -> list[object]:
-    """The options that make segkit caption use the small networks."""
+    """Options that let segkit caption use the tiny networks."""
     return ["--captioner", models.blip, "--tokenizer", models.clip, "--caption-tokens", "6", "--prefix", "photo of"]
 
 
 def triples(dataset: Dataset) -> list[Triple]:
-    """Read the manifest anew."""
+    """Read the manifest again."""
     return list(Dataset.open(dataset.folder).triples())
 
 
 def refused(result: Result) -> str:
-    """Return the one line of a refusal."""
+    """Return the single error line of a failed command."""
     assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
     return result.err
 
@@ -41,10 +43,10 @@ def refused(result: Result) -> str:
 @pytest.mark.parametrize(
     ("options", "changed"), [([], [2, 3]), (["--only-missing"], [2, 3]), (["--redo-drafts"], [1, 2, 3])]
 )
-def test_drafts_leave_people_alone(
+def test_drafts_never_replace_a_persons_prompt(
     segkit: Segkit, dataset: Dataset, draft: list[object], options: list[str], changed: list[int]
 ) -> None:
-    """By default what is missing is drafted, with --redo-drafts earlier drafts too; never what a person wrote."""
+    """Missing prompts are drafted, with --redo-drafts earlier drafts too, but never those written by a person."""
     before = triples(dataset)
 
     shown = segkit("caption", dataset.folder, *options, *draft, "--json")
@@ -58,7 +60,7 @@ def test_drafts_leave_people_alone(
     ]
 
 
-def test_drafting_again_ends_in_the_same_bytes(segkit: Segkit, dataset: Dataset, draft: list[object]) -> None:
+def test_drafting_again_changes_nothing(segkit: Segkit, dataset: Dataset, draft: list[object]) -> None:
     """Redoing drafts with the same model and settings changes nothing."""
     segkit("caption", dataset.folder, "--redo-drafts", *draft)
     before = contents(dataset.folder)
@@ -72,7 +74,7 @@ def test_drafting_again_ends_in_the_same_bytes(segkit: Segkit, dataset: Dataset,
 
 
 def test_the_captioner_is_recorded(segkit: Segkit, dataset: Dataset, draft: list[object]) -> None:
-    """Who drafted stands in the dataset and with each prompt."""
+    """The captioner is recorded in the dataset and with each prompt."""
     segkit("caption", dataset.folder, *draft)
 
     model = Dataset.open(dataset.folder).info.models["captioner"]
@@ -81,20 +83,20 @@ def test_the_captioner_is_recorded(segkit: Segkit, dataset: Dataset, draft: list
 
 
 def test_one_broken_photo_does_not_stop_the_others(segkit: Segkit, dataset: Dataset, draft: list[object]) -> None:
-    """Photos that do not open are named at the end, with the next step; all others get their prompts."""
+    """Photos that cannot be opened are reported at the end, with the next step; all others get their prompts."""
     broken = triples(dataset)[2].file_name
     (dataset.folder / broken).write_bytes(b"broken")
 
     shown = segkit("caption", dataset.folder, *draft)
 
     line = refused(shown)
-    assert f"1 of 2 photos do not open, such as {broken}" in line
+    assert f"1 of 2 photos cannot be opened, such as {broken}" in line
     assert "segkit check" in line
     assert [bool(triple.text) for triple in triples(dataset)] == [True, True, False, True]
 
 
-def test_a_captioner_that_is_not_there_changes_nothing(segkit: Segkit, dataset: Dataset, tmp_path: Path) -> None:
-    """A wrong --captioner is one line, before anything is drafted."""
+def test_a_missing_captioner_changes_nothing(segkit: Segkit, dataset: Dataset, tmp_path: Path) -> None:
+    """A --captioner that does not exist is reported in one line, before anything is drafted."""
     before = contents(dataset.folder)
 
     shown = segkit("caption", dataset.folder, "--captioner", tmp_path / "nowhere")
@@ -103,14 +105,27 @@ def test_a_captioner_that_is_not_there_changes_nothing(segkit: Segkit, dataset: 
     assert contents(dataset.folder) == before
 
 
+def test_florence2_drafts_with_a_task(segkit: Segkit, dataset: Dataset, tmp_path: Path) -> None:
+    """Without --caption-task, Florence-2 ends in one line that names the option; with it, prompts are drafted."""
+    with hub.quiet():
+        folder = talkers.write_florence2(tmp_path / "florence2")
+
+    refusal = refused(segkit("caption", dataset.folder, "--captioner", folder))
+    shown = segkit("caption", dataset.folder, "--captioner", folder, "--caption-task", "<CAPTION>", "--json")
+
+    assert "--caption-task" in refusal
+    assert (shown.code, json.loads(shown.out)["drafted"]) == (0, 2)
+    assert all("word" in triple.text for triple in triples(dataset)[2:])
+
+
 @pytest.mark.parametrize("place", [0, 1, 2])
 @pytest.mark.parametrize("name", ["key", "prefix", "source", "file_name"])
 def test_a_person_edits_one_prompt(segkit: Segkit, dataset: Dataset, place: int, name: str) -> None:
-    """--edit finds the triple by key, its beginning, source or file, and replaces any prompt, tidied."""
+    """--edit finds a triple by its key, the beginning of the key, source or file name, and normalises whitespace."""
     before = triples(dataset)
-    wanted = before[place].key[:6] if name == "prefix" else getattr(before[place], name)
+    key = before[place].key[:6] if name == "prefix" else getattr(before[place], name)
 
-    shown = segkit("caption", dataset.folder, "--edit", wanted, "  a red\n bed, Zürich ")
+    shown = segkit("caption", dataset.folder, "--edit", key, "  a red\n bed, Zürich ")
 
     after = triples(dataset)
     assert (shown.code, shown.err) == (0, "")
@@ -122,17 +137,19 @@ def test_a_person_edits_one_prompt(segkit: Segkit, dataset: Dataset, place: int,
 @pytest.mark.parametrize(
     ("key", "text", "message"),
     [
-        ("nothing.png", "a bed", "'nothing.png' is no key or source of the dataset. Keys stand in metadata.jsonl"),
-        ("", "a bed", "'' is no key"),
+        (
+            "nothing.png",
+            "a bed",
+            "'nothing.png' is not a key, source or file name in the dataset. Keys are listed in metadata.jsonl",
+        ),
+        ("", "a bed", "'' is not a key"),
         ("000.png", "", "The prompt for 000.png is empty"),
         ("000.png", " \n ", "The prompt for 000.png is empty"),
         ("000.png", "caf\udce9", "The prompt for 000.png is not UTF-8 text"),
     ],
 )
-def test_an_edit_that_cannot_be_done_changes_nothing(
-    segkit: Segkit, dataset: Dataset, key: str, text: str, message: str
-) -> None:
-    """No such triple, or no text: one line, and the dataset is as it was."""
+def test_an_invalid_edit_changes_nothing(segkit: Segkit, dataset: Dataset, key: str, text: str, message: str) -> None:
+    """An unknown triple or an empty prompt is reported in one line, and the dataset stays the same."""
     before = contents(dataset.folder)
 
     shown = segkit("caption", dataset.folder, "--edit", key, text)
@@ -142,7 +159,7 @@ def test_an_edit_that_cannot_be_done_changes_nothing(
 
 
 def test_an_ambiguous_name_lists_the_candidates(segkit: Segkit, dataset: Dataset) -> None:
-    """A source that two triples share (from two photo folders) is refused with their keys."""
+    """A source that two triples share, from two photo folders, is refused with a list of their keys."""
     first, second, *rest = triples(dataset)
     dataset.replace_all([first, replace(second, source=first.source), *rest])
     before = contents(dataset.folder)
@@ -150,14 +167,14 @@ def test_an_ambiguous_name_lists_the_candidates(segkit: Segkit, dataset: Dataset
     shown = segkit("caption", dataset.folder, "--edit", first.source, "a bed")
 
     line = refused(shown)
-    assert "means 2 triples" in line
+    assert "matches 2 triples" in line
     assert first.key in line
     assert second.key in line
     assert contents(dataset.folder) == before
 
 
 def test_drafting_and_writing_do_not_mix(segkit: Segkit, dataset: Dataset) -> None:
-    """--redo-drafts is not passed over in silence when prompts are written."""
+    """--redo-drafts together with --edit is refused instead of being ignored."""
     shown = segkit("caption", dataset.folder, "--redo-drafts", "--edit", "000.png", "a bed")
 
     assert "One at a time" in refused(shown)
@@ -172,8 +189,8 @@ def test_drafting_and_writing_do_not_mix(segkit: Segkit, dataset: Dataset) -> No
         "note\ttext\tsource\nx\ta bed\t000.png\n\ta chair\t003.png\n",
     ],
 )
-def test_prompts_come_from_a_table(segkit: Segkit, dataset: Dataset, tmp_path: Path, table: str) -> None:
-    """Commas, semicolons or tabs, a BOM, quoted line breaks, further columns and empty rows are all read."""
+def test_prompts_are_read_from_a_table(segkit: Segkit, dataset: Dataset, tmp_path: Path, table: str) -> None:
+    """Commas, semicolons, tabs, a BOM, quoted line breaks, additional columns and empty rows are accepted."""
     (tmp_path / "prompts.csv").write_bytes(table.encode())
 
     shown = segkit("caption", dataset.folder, "--from-csv", tmp_path / "prompts.csv", "--json")
@@ -183,8 +200,8 @@ def test_prompts_come_from_a_table(segkit: Segkit, dataset: Dataset, tmp_path: P
     assert [triple.prompt.human for triple in triples(dataset)] == [True, False, False, True]
 
 
-def test_quoted_separators_and_quotes_stay(segkit: Segkit, dataset: Dataset, tmp_path: Path) -> None:
-    """A cell is text and nothing else: commas, quotes, =formulas and NA arrive as they were typed."""
+def test_cells_are_plain_text(segkit: Segkit, dataset: Dataset, tmp_path: Path) -> None:
+    """Quoted commas and quotes, formulas and NA are stored as they were written."""
     (tmp_path / "prompts.csv").write_text('key,text\n000.png,"a ""red"" bed, a chair"\n001.png,=1+1\n002.png,NA\n')
 
     segkit("caption", dataset.folder, "--from-csv", tmp_path / "prompts.csv")
@@ -196,13 +213,13 @@ def test_quoted_separators_and_quotes_stay(segkit: Segkit, dataset: Dataset, tmp
     ("table", "message"),
     [
         (None, "No such file"),
-        (b"", "the columns are . Expected one key and one text"),
-        (b"name,words\n000.png,a bed\n", "the columns are name, words. Expected one key and one text"),
-        (b"key,text,text\n000.png,a bed,a chair\n", "Expected one key and one text"),
-        (b"key,text\n000.png,a bed\nnothing.png,a chair\n", "'nothing.png' is no key or source"),
+        (b"", "has no columns. Expected one key column"),
+        (b"name,words\n000.png,a bed\n", "has the columns name, words. Expected one key column"),
+        (b"key,text,text\n000.png,a bed,a chair\n", "Expected one key column (key, source or file_name) and one text"),
+        (b"key,text\n000.png,a bed\nnothing.png,a chair\n", "'nothing.png' is not a key, source or file name"),
         (b"key,text\n000.png,a bed\n001.png,\n", "The prompt for 001.png is empty"),
-        (b"key,text\n000.png,a bed\n000.png,a chair\n", "000.png is given two prompts"),
-        (b"key,text\n000.png,a bed, a chair\n", "line 2: 3 cells, expected 2. Put a text with , in quotes."),
+        (b"key,text\n000.png,a bed\n000.png,a chair\n", "000.png has two prompts"),
+        (b"key,text\n000.png,a bed, a chair\n", "line 2: 3 cells, expected 2. Put texts that contain ',' in quotes."),
         (b"key,text\n000.png\n", "line 2: 1 cells, expected 2"),
         (b'key,text\n000.png,"a bed\n', "line 2: unexpected end of data"),
         (b'key,text\n000.png,"a "bed"\n', "line 2: "),
@@ -210,10 +227,10 @@ def test_quoted_separators_and_quotes_stay(segkit: Segkit, dataset: Dataset, tmp
         ("key,text\n000.png,a bed\n".encode("utf-16"), "not UTF-8 text. Save it as CSV UTF-8"),
     ],
 )
-def test_a_table_with_a_fault_changes_nothing(
+def test_an_invalid_table_changes_nothing(
     segkit: Segkit, dataset: Dataset, tmp_path: Path, table: bytes | None, message: str
 ) -> None:
-    """One bad row, and no prompt at all is set; the line says which and why."""
+    """A single bad row prevents all changes, and the message names the row and the problem."""
     if table is not None:
         (tmp_path / "prompts.csv").write_bytes(table)
     before = contents(dataset.folder)
@@ -224,8 +241,10 @@ def test_a_table_with_a_fault_changes_nothing(
     assert contents(dataset.folder) == before
 
 
-def test_a_long_prompt_by_a_person_is_kept_and_reported(segkit: Segkit, dataset: Dataset, models: Models) -> None:
-    """It is never cut; segkit check says that CLIP would."""
+def test_a_long_prompt_written_by_a_person_is_kept_and_reported(
+    segkit: Segkit, dataset: Dataset, models: Models
+) -> None:
+    """A long prompt is not shortened; segkit check warns that CLIP would cut it."""
     text = " ".join(["bed"] * 100)
 
     shown = segkit("caption", dataset.folder, "--edit", "000.png", text, "--tokenizer", models.clip)
@@ -236,8 +255,10 @@ def test_a_long_prompt_by_a_person_is_kept_and_reported(segkit: Segkit, dataset:
     assert json.loads(checked.out)["counts"]["prompt-too-long"] == 1
 
 
-def test_building_again_leaves_people_alone(segkit: Segkit, build_options: list[str], tmp_path: Path) -> None:
-    """A prompt that a person wrote outlives every further build, also one with other ways to draft."""
+def test_building_again_never_replaces_a_persons_prompt(
+    segkit: Segkit, build_options: list[str], tmp_path: Path
+) -> None:
+    """A prompt written by a person survives further builds, including one with another prompt style."""
     photos, out = render(tmp_path / "photos", 3), tmp_path / "out"
     options = ["-o", out, *build_options, "--size", 96, "--min-size", 80]
     segkit("build-dataset", photos, *options, "--limit", 2)
@@ -252,8 +273,8 @@ def test_building_again_leaves_people_alone(segkit: Segkit, build_options: list[
     assert len(texts) == 3
 
 
-def test_words_typed_into_the_manifest_are_a_persons(segkit: Segkit, dataset: Dataset, draft: list[object]) -> None:
-    """Who changes a draft or an empty prompt straight in metadata.jsonl keeps it, whatever is drafted later."""
+def test_text_edited_in_the_manifest_counts_as_a_persons(segkit: Segkit, dataset: Dataset, draft: list[object]) -> None:
+    """A draft or an empty prompt that was edited in metadata.jsonl is never replaced by a later draft."""
     segkit("caption", dataset.folder, "--redo-drafts", *draft)
     first, second, third, fourth = triples(dataset)
     typed = [replace(second, text="typed over a draft"), replace(third, text="typed too", prompt=NOBODY)]
@@ -265,8 +286,8 @@ def test_words_typed_into_the_manifest_are_a_persons(segkit: Segkit, dataset: Da
     assert [triple.text for triple in triples(dataset)][:3] == ["my own words", "typed over a draft", "typed too"]
 
 
-def test_several_edits_in_one_go(segkit: Segkit, dataset: Dataset) -> None:
-    """--edit may be given more than once; a prompt that CLIP will not read whole gets a word."""
+def test_several_edits_in_one_command(segkit: Segkit, dataset: Dataset) -> None:
+    """--edit can be repeated, and prompts that exceed CLIP's limit are reported."""
     keys = [triple.key for triple in triples(dataset)]
 
     shown = segkit("caption", dataset.folder, "--edit", keys[2], "one", "--edit", keys[3], "word " * 90)

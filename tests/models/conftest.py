@@ -1,4 +1,4 @@
-"""What the tests of the networks share."""
+"""Fixtures shared by the tests of networks."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture(scope="package", autouse=True)
 def _one_thread() -> Iterator[None]:
-    """Run small networks on one thread: several only wait for one another."""
+    """Run small networks on one thread: with more, synchronisation takes longer than the computation."""
     import torch
 
     threads = torch.get_num_threads()

@@ -1,4 +1,4 @@
-"""Small networks of the segmentation families that transformers has, with random weights."""
+"""Tiny networks of transformers' segmentation families, with random weights."""
 
 from pathlib import Path
 from typing import Any
@@ -6,31 +6,31 @@ from typing import Any
 from segkit.palette import Palette
 
 TWELVE = Palette("twelve", Palette.load("ade20k").swatches[:12])
-"""The classes of these networks, in this order: the network's class numbers are the palette's."""
+"""The classes of these networks, in this order, so that the network's class indices equal the palette's."""
 
 NAMES = ("segformer", "upernet", "beit", "dpt", "mask2former", "maskformer", "eomt", "eomt-split")
 
 
 def write(folder: Path, name: str, labels: list[str] | None = None) -> Path:
-    """Write a network and its processor in transformers' format; the labels are TWELVE's where none are given."""
+    """Write a network and its processor in transformers' format; the labels default to the names of TWELVE."""
     import torch
 
     torch.manual_seed(0)
-    names = dict(enumerate(labels or [swatch.name for swatch in TWELVE]))
-    network, processor = _make(name, {"id2label": names, "label2id": {label: i for i, label in names.items()}})
-    with torch.no_grad():  # larger weights, so that a picture has several classes
-        for part, weight in network.named_parameters():
-            weight.mul_(40 if "class_predictor" in part or "mask_embed" in part else 1.5)
+    id2label = dict(enumerate(labels or [swatch.name for swatch in TWELVE]))
+    network, processor = _build(name, {"id2label": id2label, "label2id": {label: i for i, label in id2label.items()}})
+    with torch.no_grad():  # larger weights, so that the maps contain several classes
+        for parameter, weight in network.named_parameters():
+            weight.mul_(40 if "class_predictor" in parameter or "mask_embed" in parameter else 1.5)
     network.save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder
 
 
-def _make(name: str, labels: dict[str, Any]) -> tuple[Any, Any]:
+def _build(name: str, labels: dict[str, Any]) -> tuple[Any, Any]:
     import transformers as t
 
     if name in ("mask2former", "maskformer", "upernet"):
-        return _on_swin(name, labels)
+        return _build_on_swin(name, labels)
     vit: dict[str, Any] = {"hidden_size": 16, "num_attention_heads": 2, "image_size": 64, "patch_size": 16}
     size = {"height": 64, "width": 64}
     if name == "segformer":
@@ -46,6 +46,8 @@ def _make(name: str, labels: dict[str, Any]) -> tuple[Any, Any]:
         vit |= {"num_hidden_layers": 4, "intermediate_size": 16, "backbone_out_indices": [0, 1, 2, 3]}
         config = t.DPTConfig(neck_hidden_sizes=[8] * 4, fusion_hidden_size=8, **vit, **labels)
         return t.DPTForSemanticSegmentation(config), t.DPTImageProcessorPil(size=size)
+    # EoMT: "eomt" pads photos to one square, as the panoptic checkpoints do; "eomt-split" splits them into overlapping
+    # patches, as the semantic checkpoints do.
     config = t.EomtConfig(num_hidden_layers=3, mlp_ratio=2, num_blocks=1, num_queries=8, **vit, **labels)
     if name == "eomt-split":
         edges = {"shortest_edge": 64, "longest_edge": None}
@@ -54,7 +56,7 @@ def _make(name: str, labels: dict[str, Any]) -> tuple[Any, Any]:
     return t.EomtForUniversalSegmentation(config), t.EomtImageProcessorPil(size=edges, do_pad=True)
 
 
-def _on_swin(name: str, labels: dict[str, Any]) -> tuple[Any, Any]:
+def _build_on_swin(name: str, labels: dict[str, Any]) -> tuple[Any, Any]:
     import transformers as t
 
     stages = ["stage1", "stage2", "stage3", "stage4"]
@@ -68,14 +70,16 @@ def _on_swin(name: str, labels: dict[str, Any]) -> tuple[Any, Any]:
         return t.UperNetForSemanticSegmentation(config), processor
     size = {"shortest_edge": 64, "longest_edge": 256}
     if name == "maskformer":
-        feed = {"encoder_ffn_dim": 16, "decoder_ffn_dim": 16, "encoder_layers": 1, "decoder_layers": 1}
+        feed_forward = {"encoder_ffn_dim": 16, "decoder_ffn_dim": 16, "encoder_layers": 1, "decoder_layers": 1}
         heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2}
-        decoder = t.DetrConfig(d_model=32, num_queries=8, **feed, **heads)
+        decoder = t.DetrConfig(d_model=32, num_queries=8, **feed_forward, **heads)
         config = t.MaskFormerConfig(
             backbone_config=swin, decoder_config=decoder, fpn_feature_size=32, mask_feature_size=32, **labels
         )
         return t.MaskFormerForInstanceSegmentation(config), t.MaskFormerImageProcessorPil(size=size)
     widths = dict.fromkeys(("feature_size", "mask_feature_size", "hidden_dim"), 32)
-    feed = {"encoder_feedforward_dim": 16, "dim_feedforward": 16, "encoder_layers": 1, "decoder_layers": 2}
-    config = t.Mask2FormerConfig(backbone_config=swin, num_queries=8, num_attention_heads=2, **widths, **feed, **labels)
+    layers = {"encoder_feedforward_dim": 16, "dim_feedforward": 16, "encoder_layers": 1, "decoder_layers": 2}
+    config = t.Mask2FormerConfig(
+        backbone_config=swin, num_queries=8, num_attention_heads=2, **widths, **layers, **labels
+    )
     return t.Mask2FormerForUniversalSegmentation(config), t.Mask2FormerImageProcessorPil(size=size)

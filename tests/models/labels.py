@@ -13,7 +13,7 @@ SEGFORMER = (
     "sculpture|hood|sconce|vase|traffic light|tray|ashcan|fan|pier|crt screen|plate|monitor|bulletin board|shower|"
     "radiator|glass|clock|flag"
 ).split("|")
-"""Of nvidia/segformer-*-ade-*; UperNet, BEiT and DPT share it."""
+"""Labels of nvidia/segformer-*-ade-*, and of UperNet, BEiT and DPT."""
 
 ONEFORMER = (
     "wall|building|sky|floor|tree|ceiling|road, route|bed|window |grass|cabinet|sidewalk, pavement|person|"
@@ -35,4 +35,4 @@ ONEFORMER = (
     "blanket, cover|sculpture|hood, exhaust hood|sconce|vase|traffic light|tray|trash can|fan|pier|crt screen|plate|"
     "monitor|bulletin board|shower|radiator|glass, drinking glass|clock|flag"
 ).split("|")
-"""Of Mask2Former and OneFormer (detectron2's ADE20K_150 categories)."""
+"""Labels of Mask2Former and OneFormer: detectron2's ADE20K_150 categories."""

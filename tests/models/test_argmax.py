@@ -1,4 +1,4 @@
-"""models.argmax: the class of every pixel, equal to argmax over the whole scaled class volume."""
+"""models.argmax: the class of every pixel equals argmax over the whole upsampled class volume."""
 
 from collections.abc import Iterator
 
@@ -17,14 +17,14 @@ LAYOUTS = st.sampled_from([torch.contiguous_format, torch.channels_last])
 
 @pytest.fixture(scope="module", autouse=True)
 def _always_prune() -> Iterator[None]:
-    """Take the way of large pictures for small ones too."""
+    """Use the code path of large pictures for small ones too."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(argmax, "_WHOLE", 0)
+        patch.setattr(argmax, "_MAX_WHOLE_VOLUME", 0)
         yield
 
 
 def reference(scores: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Do as transformers' post-processing does."""
+    """Upsample the whole volume, as transformers' post-processing does."""
     scaled = functional.interpolate(scores[None], size=size, mode="bilinear", align_corners=False)[0]
     return scaled.argmax(0), scaled.amax(0)
 
@@ -46,7 +46,7 @@ def test_equals_the_whole_volume(
     scale: float,
     layout: torch.memory_format,
 ) -> None:
-    """Classes and scores are bit-equal for any size, up or down, with ties, constant planes and sides of one pixel."""
+    """Classes and scores are bit-equal for any scaling, with ties, constant planes and sides of one pixel."""
     noise = torch.randn(1, *shape, generator=torch.Generator().manual_seed(seed))
     scores = (((noise * levels).round() / levels if levels else noise) * scale).contiguous(memory_format=layout)[0]
 
@@ -59,30 +59,30 @@ def test_equals_the_whole_volume(
 
 @pytest.mark.parametrize("classes", [4, 15, 16, 17, 19, 20, 133, 150])
 def test_channels_last_rounds_as_torch_does(classes: int) -> None:
-    """Every number of classes keeps its last bit in the layout of batched SegFormer logits."""
+    """In the layout of batched SegFormer logits, scores are bit-equal for any number of classes."""
     scores = torch.randn(1, classes, 13, 17).contiguous(memory_format=torch.channels_last)[0]
 
-    found, best = argmax.label(scores, (211, 307))
+    winners, best = argmax.label(scores, (211, 307))
 
     expected, highest = reference(scores, (211, 307))
-    assert torch.equal(found.long(), expected)
+    assert torch.equal(winners.long(), expected)
     assert torch.equal(best, highest)
 
 
 def test_equal_scores_give_the_lowest_class() -> None:
-    """Where all classes tie, class 0 wins."""
+    """Class 0 wins where all classes tie."""
     classes, best = argmax.label(torch.full((5, 3, 4), 0.25), (90, 70))
 
     assert set(classes.flatten().tolist()) == {0}
     assert set(best.flatten().tolist()) == {0.25}
 
 
-def test_hopeless_classes_are_ruled_out() -> None:
-    """Of a hundred classes that never come near the best, none is scaled."""
+def test_hopeless_classes_are_pruned() -> None:
+    """Classes that never come near the best one are not candidates."""
     scores = torch.rand(100, 8, 8) * 0.4
     scores[7, :, :5] = 0.9
     scores[55, :, 4:] = 0.8
 
-    found = argmax.candidates(scores)
+    candidates = argmax.candidates(scores)
 
-    assert found.tolist() == [7, 55]
+    assert candidates.tolist() == [7, 55]

@@ -1,4 +1,4 @@
-"""models.batches: work in batches, smaller ones where memory is short."""
+"""models.batches: batched inference, with smaller batches when memory runs out."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from segkit.models import batches
 
 @pytest.mark.parametrize("fits", [1, 2, 3, 8])
 def test_batches_shrink_until_they_fit(fits: int) -> None:
-    """A batch that is too large is halved; every item is done once, in order."""
+    """A batch that does not fit is halved, and every item is processed once, in order."""
     sizes = []
 
     def network(items: Sequence[int]) -> list[int]:
@@ -26,8 +26,8 @@ def test_batches_shrink_until_they_fit(fits: int) -> None:
     assert max(sizes) == 8
 
 
-def test_one_item_that_does_not_fit_is_told() -> None:
-    """When not even one photo fits, the message says what would help."""
+def test_one_item_that_does_not_fit_is_reported() -> None:
+    """If a single photo does not fit, the message names the options that help."""
 
     def network(items: Sequence[int]) -> list[int]:
         raise torch.OutOfMemoryError
@@ -37,9 +37,9 @@ def test_one_item_that_does_not_fit_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "device", "parameters", "size"),
+    ("batch_size", "device", "parameters", "size"),
     [("3", "cpu", 10**9, 3), ("auto", "cpu", 10**9, 1), ("auto", "cpu", 10**5, 8), ("auto", "cuda", 10**9, 8)],
 )
-def test_the_size_is_chosen(wanted: str, device: str, parameters: int, size: int) -> None:
-    """A number is taken as it is; auto batches on a GPU and for small networks."""
-    assert batches.size(wanted, device, parameters) == size
+def test_the_size_is_resolved(batch_size: str, device: str, parameters: int, size: int) -> None:
+    """A number is used as it is; auto batches on a GPU and for small networks."""
+    assert batches.size(batch_size, device, parameters) == size

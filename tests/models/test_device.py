@@ -1,4 +1,6 @@
-"""models.device: which device and precision, and what is refused."""
+"""models.device: "auto" is resolved, and unavailable devices and precisions are refused."""
+
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -8,33 +10,58 @@ from segkit.models import device
 from segkit.models.device import Device
 
 
-def test_a_cpu_takes_fp32_unless_told() -> None:
-    """On a CPU auto is fp32, and bf16 is there for the asking."""
-    assert device.choose("cpu") == Device("cpu", "fp32")
-    assert device.choose("cpu", "bf16") == Device("cpu", "bf16")
+def test_a_cpu_computes_in_fp32_by_default() -> None:
+    """On a CPU, auto is fp32, and bf16 is available on request."""
+    assert device.resolve("cpu") == Device("cpu", "fp32")
+    assert device.resolve("cpu", "bf16") == Device("cpu", "bf16")
 
 
 @pytest.mark.parametrize(
     ("name", "precision", "message"),
     [
-        ("cpu", "fp16", "--precision fp16 needs a CUDA device, not cpu"),
-        ("tpu9", "auto", "--device tpu9: "),
-        ("cuda:99", "auto", "--device cuda:99: "),
-        ("meta", "auto", "--device meta: "),
-        ("", "auto", "--device : "),
+        ("cpu", "fp16", "precision fp16 needs a CUDA device, not cpu"),
+        ("tpu9", "auto", r"device tpu9 is not available \(.*--device"),
+        ("cuda:99", "auto", r"device cuda:99 is not available \(.*--device"),
+        ("meta", "auto", r"device meta is not available \(.*--device"),
+        ("", "auto", r"device with an empty name is not available \(.*--device"),
     ],
 )
-def test_what_is_not_there_is_refused(name: str, precision: device.Precision, message: str) -> None:
+def test_what_is_not_available_is_refused(name: str, precision: device.Precision, message: str) -> None:
     """Unknown devices, absent GPUs and fp16 on a CPU are refused in one line."""
     with pytest.raises(UsageError, match=message) as refused:
-        device.choose(name, precision)
+        device.resolve(name, precision)
 
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize(("native", "precision"), [(True, "bf16"), (False, "fp16")])
+def test_auto_is_fp16_on_gpus_that_only_emulate_bf16(
+    monkeypatch: pytest.MonkeyPatch, native: bool, precision: str
+) -> None:
+    """A GPU older than Ampere runs in fp16, although torch counts its emulation of bf16 as support."""
+    monkeypatch.setattr(torch.cuda, "device", lambda name: nullcontext())
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or native)
+
+    assert device._resolve_precision("cuda:1", "auto") == precision
+
+
+@pytest.mark.parametrize("macos_14", [True, False])
+def test_mps_computes_in_fp32_by_default_and_bf16_needs_macos_14(
+    monkeypatch: pytest.MonkeyPatch, macos_14: bool
+) -> None:
+    """On MPS, auto is fp32, bf16 depends on the version of macOS, and fp16 is refused."""
+    monkeypatch.setattr(torch.backends.mps, "is_macos_or_newer", lambda *version: macos_14)
+
+    assert device._resolve_precision("mps", "auto") == "fp32"
+    with pytest.raises(UsageError, match="needs a CUDA device, not mps"):
+        device._resolve_precision("mps", "fp16")
+    with nullcontext() if macos_14 else pytest.raises(UsageError, match="needs macOS 14"):
+        assert device._resolve_precision("mps", "bf16") == "bf16"
+
+
 @pytest.mark.parametrize(("precision", "kind"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
 def test_autocast_sets_the_precision(precision: str, kind: torch.dtype) -> None:
-    """Matrix products run in the precision chosen."""
+    """Matrix products run in the chosen precision."""
     with Device("cpu", precision).autocast():
         product = torch.ones(2, 2) @ torch.ones(2, 2)
 
@@ -42,7 +69,7 @@ def test_autocast_sets_the_precision(precision: str, kind: torch.dtype) -> None:
 
 
 def test_fp32_is_not_tf32() -> None:
-    """In fp32 convolutions do not round to TF32; the caller's setting comes back, after an error too."""
+    """In fp32, convolutions do not use TF32, and the caller's setting is restored, even after an exception."""
     before = torch.backends.cudnn.allow_tf32
 
     def fail() -> None:

@@ -56,7 +56,7 @@ def load_base(name: str, tokenizer: str = "", prediction: Prediction | None = No
     path = Path(name).expanduser()
     if path.is_file():
         return _from_file(path, tokenizer, prediction)
-    folder = hub.shipped("--base") if name == hub.TOY else path if path.is_dir() else _from_hub(name)
+    folder = hub.shipped("base") if name == hub.TOY else path if path.is_dir() else _from_hub(name)
     missing = [part for part in _COMPONENTS if not (folder / part).is_dir()]
     if missing:
         raise ModelError(

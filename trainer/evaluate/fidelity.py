@@ -52,7 +52,7 @@ def of_run(run: Path, dataset: Path, given: GenerateSettings, output: Path, prog
     """
     found = examples.find(dataset)
     table = found.palette or Palette.load("ade20k")
-    segment = NeuralSegmenter(hub.TOY, table, device.choose(given.device, "fp32"))
+    segment = NeuralSegmenter(hub.TOY, table, device.resolve(given.device, "fp32"))
     return measure(found.val or found.train, table, replace(given, controlnet=str(run)), output, segment, progress)
 
 

@@ -180,7 +180,7 @@ class _Artist:
 
     def __init__(self, source: Sources, given: GenerateSettings, table: Palette | None) -> None:
         self._given, self._table, self._paint = given, table, PalettePainter(table)
-        self._device = device.choose(given.device, given.precision)
+        self._device = device.resolve(given.device, given.precision)
         prediction: Any = None if source.prediction == "auto" else source.prediction
         base = load.load_base(source.base, source.tokenizer, prediction)
         controlnet = load.load_controlnet(given.controlnet, base).eval()
