@@ -38,7 +38,7 @@ class Outcome:
         loss: mean of the last steps; NaN without any.
         cut: prompts longer than the text encoder reads; their ends were not learnt from.
         best: the step of the best checkpoint; None where nothing was measured.
-        says: whether the network looks at the map, in words; "" where nothing was measured.
+        verdict: whether the network looks at the map, in words; "" where nothing was measured.
         file: for A1111, Forge and ComfyUI; None if the run was stopped before its end.
     """
 
@@ -48,7 +48,7 @@ class Outcome:
     loss: float
     cut: int
     best: int | None
-    says: str
+    verdict: str
     file: Path | None
 
     def lines(self) -> list[str]:
@@ -59,8 +59,8 @@ class Outcome:
             lines.append(
                 f"{self.cut:,} prompts are longer than CLIP's 77 tokens; nothing was learnt from what lies beyond."
             )
-        if self.says:
-            lines.append(f"{self.says[:1].upper()}{self.says[1:]}.")
+        if self.verdict:
+            lines.append(f"{self.verdict[:1].upper()}{self.verdict[1:]}.")
         if self.best is not None:
             lines.append(f"Best checkpoint: {self.run / 'checkpoints' / f'step-{self.best:08}'}")
         if (self.run / "report.html").is_file():
@@ -160,7 +160,7 @@ class _Training:
     def _tell(self, taken: StepResult, journal: RunLog | None, due: Due = NOTHING) -> None:
         """Look at the numbers of a step, do what is due, and tell of both."""
         settings = self.settings
-        numbers = self.prepared.learner.finalize(taken, self.output)
+        numbers = self.prepared.learner.read_metrics(taken, self.output)
         step = taken.number + 1
         photos = settings.batch_size * settings.accumulate * self.accelerator.num_processes
         since, began = self.since  # the last milestone

@@ -21,7 +21,7 @@ def trained(result: "Trained", as_json: bool) -> None:
         file = str(result.file) if result.file else None
         loss = None if isnan(result.loss) else result.loss
         ended = {"run": str(result.run), "steps": result.steps, "resumed": result.resumed, "loss": loss}
-        learnt = {"cut_prompts": result.cut, "best_step": result.best, "says": result.says}
+        learnt = {"cut_prompts": result.cut, "best_step": result.best, "says": result.verdict}
         return console.json_object(ended | learnt | {"file": file})
     for line in result.lines():
         console.line(line)

@@ -126,7 +126,7 @@ class Learner:
         rate = self._optimizer.param_groups[0]["lr"]
         return StepResult(step, rate, total / settings.accumulate, off, batches, time.perf_counter())
 
-    def finalize(self, step: StepResult, output: Path) -> dict[str, float]:
+    def read_metrics(self, step: StepResult, output: Path) -> dict[str, float]:
         """Wait for a step's numbers, and look at them.
 
         Args:
