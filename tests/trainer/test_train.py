@@ -261,10 +261,10 @@ def test_a_config_holds_every_option_and_flags_win(rooms: Path, base: Path, tmp_
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("stepps = 3", "no option stepps. Did you mean steps?"),
+        ("stepps = 3", "unknown option stepps. Did you mean steps?"),
         ("steps = '3'", "steps is '3'; expected int"),
         ("flip = 1", "flip is 1; expected bool"),
-        ("steps =", "no TOML"),
+        ("steps =", "not valid TOML"),
         ("steps = 0", "--steps 0: expected 1 or more"),
     ],
 )
