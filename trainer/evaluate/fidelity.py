@@ -53,11 +53,11 @@ def of_run(run: Path, dataset: Path, settings: GenerateSettings, output: Path, p
 
     See `measure` for the arguments and errors.
     """
-    found = examples.find(dataset)
-    palette = found.palette or Palette.load("ade20k")
+    triples = examples.find(dataset)
+    palette = triples.palette or Palette.load("ade20k")
     segmenter = NeuralSegmenter(hub.TOY, palette, device.choose(settings.device, "fp32"))
     settings = replace(settings, controlnet=str(run))
-    return measure(found.val or found.train, palette, settings, output, segmenter, progress)
+    return measure(triples.val or triples.train, palette, settings, output, segmenter, progress)
 
 
 def measure(

@@ -89,20 +89,20 @@ def plan(dataset: Path, output: Path, settings: TrainSettings, progress: Progres
     ):
         if accelerator.num_processes > 1:
             raise UsageError("--dry-run runs in one process. Start it without torchrun and accelerate launch.")
-        found = examples.find(dataset, settings.palette, settings.allow_any_control)
-        facts = run_folder.facts(settings, dataset, found, settings.processes or 1)
+        triples = examples.find(dataset, settings.palette, settings.allow_any_control)
+        facts = run_folder.facts(settings, dataset, triples, settings.processes or 1)
         start = run_folder.newest(output, facts, settings.steps)
-        trial = _Trial(found, settings, latents.folder_for(found, dataset, output), Path(scratch), progress)
+        trial = _Trial(triples, settings, latents.folder_for(triples, dataset, output), Path(scratch), progress)
         prepared = setup.prepare(
-            found, settings, accelerator, output, start, trial.cache_for if settings.cache else None
+            triples, settings, accelerator, output, start, trial.cache_for if settings.cache else None
         )
         resumed = start.step if start else 0
         step_seconds = _time_steps(prepared, settings, resumed)
         cache_seconds = trial.missing_photos * trial.photo_seconds
         remaining = settings.steps - resumed
         return Plan(
-            triples=len(found.train),
-            held_out=len(found.val),
+            triples=len(triples.train),
+            held_out=len(triples.val),
             sizes=trial.sizes(),
             trained=sum(weight.numel() for weight in prepared.model.parameters() if weight.requires_grad),
             memory=_memory(prepared, settings, accelerator),
@@ -123,12 +123,12 @@ class _Trial:
     """Caches the few batches of the trial in a scratch folder, and estimates what the whole cache would take."""
 
     def __init__(
-        self, found: Examples, settings: TrainSettings, folder: Path, scratch: Path, progress: Progress
+        self, triples: Examples, settings: TrainSettings, folder: Path, scratch: Path, progress: Progress
     ) -> None:
-        self._examples, self._settings, self._folder, self._scratch = found, settings, folder, scratch
+        self._examples, self._settings, self._folder, self._scratch = triples, settings, folder, scratch
         self._progress = progress
-        self.batches = Batches(found.train, found.palette, settings)
-        self.palette = found.palette
+        self.batches = Batches(triples.train, triples.palette, settings)
+        self.palette = triples.palette
         self.missing_bytes = self.missing_photos = 0
         self.photo_seconds = 0.0
 

@@ -104,11 +104,11 @@ def on_main(accelerator: Accelerator, work: Callable[[], Result]) -> Result:
             outcome[0] = work()
         except SegkitError as error:
             outcome[1] = error
-    result, error = broadcast_object_list(outcome)
-    if error is not None:
-        raise error
-    value: Result = result
-    return value
+    outcome = broadcast_object_list(outcome)
+    if outcome[1] is not None:
+        raise outcome[1]
+    result: Result = outcome[0]
+    return result
 
 
 class StopSignal:
