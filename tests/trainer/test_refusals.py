@@ -151,10 +151,8 @@ def test_a_full_disk_leaves_earlier_checkpoints(rooms: Path, base: Path, tmp_pat
 def test_the_newest_and_the_best_checkpoints_are_kept(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
     """--keep 1 leaves the newest checkpoint and the one with the lowest held-out loss."""
     run, validation = tmp_path / "run", {"evaluate_every": 1}
-    assert (
-        segkit(*words(rooms, base, run, steps=5, checkpoint_every=1, keep=1, learning_rate=0.05, **validation)).code
-        == 0
-    )
+    arguments = words(rooms, base, run, steps=5, checkpoint_every=1, keep=1, learning_rate=0.05, **validation)
+    assert segkit(*arguments).code == 0
     losses = {int(line["step"]): line["held_out_loss"] for line in log(run)}
     best = min(losses, key=lambda step: losses[step])
     assert best != 5, "with a learning rate this high the last step should not be the best"

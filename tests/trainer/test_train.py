@@ -164,11 +164,11 @@ def test_every_option_resumes_exactly(
     assert same(weights_of(tmp_path / "whole"), weights_of(tmp_path / "halves"))
 
 
-def test_a_schedule_ends_where_it_was_told_to(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
-    """The rate rises and falls by the number of steps, so that another number is another run; fewer are never taken."""
-    run, how = tmp_path / "run", {"schedule": "cosine", "warmup": 2}
-    assert segkit(*words(rooms, base, run, steps=4, checkpoint_every=2, **how)).code == 0
-    longer = segkit(*words(rooms, base, run, steps=6, checkpoint_every=2, **how))
+def test_a_schedule_fixes_the_number_of_steps(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
+    """A cosine schedule depends on --steps, so it cannot change; a constant one allows more steps, but not fewer."""
+    run, schedule = tmp_path / "run", {"schedule": "cosine", "warmup": 2}
+    assert segkit(*words(rooms, base, run, steps=4, checkpoint_every=2, **schedule)).code == 0
+    longer = segkit(*words(rooms, base, run, steps=6, checkpoint_every=2, **schedule))
     assert [line["learning_rate"] for line in log(run)] == pytest.approx([5e-4, 1e-3, 1e-3, 5e-4])
     assert (longer.code, "--steps was 4, now 6" in longer.err) == (2, True)
 

@@ -134,7 +134,7 @@ def test_prompts_that_are_cut_are_told(base: Path, tmp_path: Path, segkit: Segki
     folder = write(tmp_path / "data", "kohya")
     (folder / "img" / "1.txt").write_text("word " * 90)
     done = segkit(*words(folder, base, tmp_path / "run", steps=1))
-    assert "1 prompts are longer than CLIP's 77 tokens" in done.out
+    assert "1 prompts exceed CLIP's 77 tokens" in done.out
 
 
 def test_a_table_of_ones_own_may_paint_the_maps(tmp_path: Path) -> None:
