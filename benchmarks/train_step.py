@@ -304,9 +304,9 @@ def ours(base: Base, controlnet: Any, accelerator: Accelerator, chosen: argparse
         for _ in range(count):
             step = learner.update(stream, 0)
             if late:
-                losses.append(learner.finalize(late, Path())["loss"])
+                losses.append(learner.read_metrics(late, Path())["loss"])
             late = step
-        return [*losses, learner.finalize(late, Path())["loss"]] if late else losses
+        return [*losses, learner.read_metrics(late, Path())["loss"]] if late else losses
 
     return steps
 

@@ -14,7 +14,7 @@ from tests import gpu
 
 # No test touches the network or a user's model cache; set before anything imports huggingface_hub.
 os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ["MKL_CBWR"] = "AUTO,STRICT"  # as trainer/__init__.py does, which may come too late here
+os.environ["MKL_CBWR"] = "AUTO,STRICT"  # as the commands do; MKL reads it once in a process
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small networks gain nothing by more, and on busy cores they crawl
 _PLACE = Path(tempfile.mkdtemp(prefix="segkit-tests-"))  # for what libraries write beside the work: never the home
 for _name in ("HF_HOME", "IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR", "JUPYTER_CONFIG_DIR"):

@@ -6,7 +6,11 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Train what a run.toml describes: the dataset, the run's folder and every option."""
+    """Run the training described by a run.toml: dataset, run folder and options.
+
+    Exit code 0: finished; 2: error; 130: stopped.
+    """
+    os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")  # before torch is imported: see trainer.step.cpu.reproducible
     from segkit import console
     from segkit.errors import SegkitError, UsageError
     from trainer import loop, settings
@@ -18,7 +22,7 @@ def main() -> None:
         options = settings.read(Path(sys.argv[1]))
         missing = [name for name in ("dataset", "output") if not options.get(name)]
         if missing:
-            raise UsageError(f"{sys.argv[1]}: no {' and no '.join(missing)} in it.")
+            raise UsageError(f'{sys.argv[1]}: {" and ".join(missing)} missing. Add: {missing[0]} = "PATH"')
         dataset, output = Path(options.pop("dataset")), Path(options.pop("output"))
         with console.progress() as progress:
             outcome = loop.train(dataset, output, settings.TrainSettings(**options), progress)

@@ -1,30 +1,31 @@
-"""The training itself, from the settings to the results; one process or several run the same function."""
+"""The training loop, from settings to exported ControlNet. Every process of a distributed run executes this code."""
 
 import math
 import time
-from contextlib import ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
 
 from segkit.errors import TrainingError
 from segkit.progress import Progress, silent
-from trainer.checkpoints import export
+from trainer.checkpoints import export, quiet
 from trainer.checkpoints.store import Checkpoint
 from trainer.data import examples, latents
 from trainer.data.latents import Encoder, LatentCache
 from trainer.run import run_folder
 from trainer.run.callbacks import Callbacks, Due
 from trainer.run.log import RunLog
-from trainer.run.setup import filled, prepare
+from trainer.run.setup import Setup, fill_cache, prepare
 from trainer.settings import TrainSettings
-from trainer.step.distributed import Stop, launched, on_main
+from trainer.step import cpu
+from trainer.step.distributed import StopSignal, launched, on_main
 from trainer.step.learner import StepResult
 
-NOTHING = Due()
+_SMOOTHING = 50
+"""Steps over which the displayed loss is averaged."""
 
 
 @dataclass(frozen=True)
@@ -32,23 +33,23 @@ class Outcome:
     """How a run ended.
 
     Attributes:
-        run: its folder.
-        steps: updates taken in all.
-        resumed: the step that it went on from; 0 for a new run.
-        loss: mean of the last steps; NaN without any.
-        cut: prompts longer than the text encoder reads; their ends were not learnt from.
-        best: the step of the best checkpoint; None where nothing was measured.
-        says: whether the network looks at the map, in words; "" where nothing was measured.
-        file: for A1111, Forge and ComfyUI; None if the run was stopped before its end.
+        run: the run folder.
+        steps: optimizer steps taken in all.
+        resumed: step at which it was resumed; 0 for a new run.
+        loss: mean over the last steps; NaN if no step was taken.
+        truncated: prompts that exceed the text encoder's tokens; the rest of each was ignored.
+        best: step of the best checkpoint; None without validation.
+        verdict: whether the network uses the map, in words; "" without validation.
+        file: exported file for A1111, Forge and ComfyUI; None if the run was stopped early.
     """
 
     run: Path
     steps: int
     resumed: int
     loss: float
-    cut: int
+    truncated: int
     best: int | None
-    says: str
+    verdict: str
     file: Path | None
 
     def __fspath__(self) -> str:
@@ -56,139 +57,160 @@ class Outcome:
         return str(self.run)
 
     def lines(self) -> list[str]:
-        """Return the outcome as lines for a person."""
+        """Return the outcome as lines of text."""
         resumed = f", resumed at step {self.resumed:,}" if self.resumed else ""
         lines = [f"{self.run}: {self.steps:,} steps{resumed}, loss {self.loss:.4f}."]
-        if self.cut:
-            lines.append(
-                f"{self.cut:,} prompts are longer than CLIP's 77 tokens; nothing was learnt from what lies beyond."
-            )
-        if self.says:
-            lines.append(f"{self.says[:1].upper()}{self.says[1:]}.")
+        if self.truncated:
+            lines.append(f"{self.truncated:,} prompts exceed CLIP's 77 tokens and were truncated.")
+        if self.verdict:
+            lines.append(f"{self.verdict[:1].upper()}{self.verdict[1:]}.")
         if self.best is not None:
             lines.append(f"Best checkpoint: {self.run / 'checkpoints' / f'step-{self.best:08}'}")
         if (self.run / "report.html").is_file():
             lines.append(f"Report: {self.run / 'report.html'}")
         if not self.file:
-            return [*lines, "Stopped. Its state is saved; run the same command again to resume."]
+            return [*lines, "Stopped. The run is saved; run the same command again to resume it."]
         return [*lines, f"For diffusers: {self.run / 'controlnet'}", f"For A1111, Forge and ComfyUI: {self.file}"]
 
 
 def train(dataset: Path, output: Path, settings: TrainSettings, progress: Progress = silent) -> Outcome:
-    """Finetune a ControlNet, or go on with a run that was stopped.
+    """Finetune a ControlNet, or resume a stopped run bit for bit.
 
     Args:
-        dataset: what to train on (see examples.find).
-        output: the run's folder; one that holds a run with the same options is gone on with, exactly.
-        settings: how.
-        progress: see segkit.progress.
+        dataset: training data, in any layout that examples.find knows.
+        output: the run folder. If it holds a run with the same settings and data, that run is resumed.
+        settings: of the training.
+        progress: called with ("steps", done, total, note).
+
+    Returns:
+        How the run ended: at its last step, or early after SIGTERM or Ctrl-C.
 
     Raises:
-        SegkitError: the dataset, a network, an option or the machine does not do; one line with the cure.
+        SegkitError: the dataset, a network, a setting or the machine is unsuitable, or the training diverged.
     """
-    from diffusers.utils import logging
-
-    logging.set_verbosity_error()
-    with launched(settings) as accelerator:
+    with cpu.reproducible(), quiet.diffusers(), launched(settings) as accelerator:
         return _Training(dataset, output, settings, accelerator, progress).run()
 
 
 class _Training:
-    """One run: what it works with, and the steps."""
+    """One run in this process."""
 
     def __init__(
         self, dataset: Path, output: Path, settings: TrainSettings, accelerator: Accelerator, progress: Progress
     ) -> None:
-        self.settings, self.output, self.accelerator = settings, output, accelerator
-        self.dataset, self.progress = dataset, progress if accelerator.is_main_process else silent
-        self.found = on_main(accelerator, lambda: examples.find(dataset, settings.palette, settings.allow_any_control))
-        self.facts = run_folder.facts(settings, dataset, self.found, accelerator.num_processes)
+        self.settings, self.output, self.accelerator, self.dataset = settings, output, accelerator, dataset
+        self.progress = progress if accelerator.is_main_process else silent
+        self.examples = on_main(
+            accelerator, lambda: examples.find(dataset, settings.palette, settings.allow_any_control)
+        )
+        self.facts = run_folder.facts(settings, dataset, self.examples, accelerator.num_processes)
         self.losses: list[float] = []
 
     def run(self) -> Outcome:
-        """Take the steps that are left, and write the results."""
-        with ExitStack() as held:
-            start = on_main(self.accelerator, lambda: self._claim(held))
-            step = start.step if start else 0
+        """Claim the run folder, train to the last step or a stop signal, and export."""
+        with ExitStack() as stack:
+            start = on_main(self.accelerator, lambda: self._claim(stack))
+            first_step = start.step if start else 0
             try:
-                caches = self._cache if self.settings.cache else None
-                self.prepared = prepare(self.found, self.settings, self.accelerator, self.output, start, caches)
-                on_main(
-                    self.accelerator,
-                    lambda: run_folder.start(self.output, self.settings, self.facts, self.found.palette),
-                )
-                with Stop(self.accelerator) as stop, self._journal(step) as journal:
-                    taken = self._steps(step, stop, journal)
+                self.setup = self._prepare(start)
+                with StopSignal(self.accelerator) as stop, self._open_log(first_step) as log:
+                    self.log = log
+                    self.callbacks = Callbacks(
+                        self.setup, self.settings, self.accelerator, self.output, self.facts, log
+                    )
+                    steps = self._loop(first_step, stop)
             except torch.OutOfMemoryError:
-                raise TrainingError(_too_large(self.settings)) from None
-            file = self._finish(taken) if taken == self.settings.steps else None
-            recent = self.losses[-50:]
-            loss = sum(recent) / len(recent) if recent else math.nan
-            best = run_folder.best(self.output, taken, self.settings.best_by)
-            return Outcome(self.output, taken, step, loss, self.prepared.cut, best, self.milestones.says, file)
+                raise TrainingError(_out_of_memory(self.settings)) from None
+            file = self._export(steps) if steps == self.settings.steps else None
+            best = run_folder.best(self.output, steps, self.settings.best_by)
+            return Outcome(
+                run=self.output,
+                steps=steps,
+                resumed=first_step,
+                loss=self._recent_loss(),
+                truncated=self.setup.truncated,
+                best=best,
+                verdict=self.callbacks.verdict,
+                file=file,
+            )
 
-    def _claim(self, held: ExitStack) -> Checkpoint | None:
-        """Hold the run's folder, and return the checkpoint to go on from."""
-        held.enter_context(run_folder.claimed(self.output))
+    def _claim(self, stack: ExitStack) -> Checkpoint | None:
+        """Lock the run folder until the stack closes, and return the checkpoint to resume from."""
+        stack.enter_context(run_folder.claimed(self.output))
         return run_folder.newest(self.output, self.facts, self.settings.steps)
 
-    def _cache(self, encoder: Encoder) -> LatentCache:
-        folder = latents.folder_for(self.found, self.dataset, self.output)
-        return filled(folder, self.found, self.settings, encoder, self.accelerator, self.progress)
+    def _prepare(self, start: Checkpoint | None) -> Setup:
+        cache_for = self._fill_cache if self.settings.cache else None
+        setup = prepare(self.examples, self.settings, self.accelerator, self.output, start, cache_for)
+        # run.toml makes the folder a run; it is written once everything has been checked
+        palette = self.examples.palette
+        on_main(self.accelerator, lambda: run_folder.start(self.output, self.settings, self.facts, palette))
+        return setup
 
-    def _journal(self, step: int) -> Any:
+    def _fill_cache(self, encoder: Encoder) -> LatentCache:
+        folder = latents.folder_for(self.examples, self.dataset, self.output)
+        return fill_cache(folder, self.examples, self.settings, encoder, self.accelerator, self.progress)
+
+    def _open_log(self, step: int) -> AbstractContextManager[RunLog | None]:
         if not self.accelerator.is_main_process:
             return nullcontext(None)
         return RunLog(self.output, step, self.settings.tracker, asdict(self.settings))
 
-    def _steps(self, step: int, stop: Stop, journal: RunLog | None) -> int:
-        settings, learner = self.settings, self.prepared.learner
-        self.milestones = Callbacks(self.prepared, settings, self.accelerator, self.output, self.facts, journal)
-        stream = self.prepared.batches.starting_at(step * settings.accumulate)
-        late: StepResult | None = None  # told while the device works on the next
-        if step == 0 and (due := self.milestones.due(0)):
-            self.milestones.reach(0, due, {})
-        self.since = step, time.perf_counter()
+    def _loop(self, step: int, stop: StopSignal) -> int:
+        """Train until the last step or a stop signal; return the number of steps taken in all.
+
+        Metrics are read one step late. Reading waits for the GPU, so the next step is queued first, and the GPU never
+        idles while the host logs. Callbacks need the finished step, so before them nothing is left unread.
+        """
+        settings, learner, callbacks = self.settings, self.setup.learner, self.callbacks
+        dataloader = self.setup.batches.starting_at(step * settings.accumulate)
+        unread: StepResult | None = None
+        if step == 0 and (due := callbacks.due(0)):
+            callbacks.run(0, due, {})
+        self.interval_start = step, time.perf_counter()
         while step < settings.steps and not stop:
-            taken = learner.update(stream, step)
-            if late:
-                self._tell(late, journal)
-            late, step = taken, step + 1
-            if due := self.milestones.due(step):
-                self._tell(late, journal, due)
-                late = None
-        if late:
-            self._tell(late, journal, Due(save=True))
+            result = learner.update(dataloader, step)  # batches, loss, backward, optimizer step
+            step += 1
+            if unread:
+                self._report(unread, Due())
+            unread = result
+            if due := callbacks.due(step):
+                self._report(unread, due)
+                unread = None
+        if unread:  # stopped between two checkpoints
+            self._report(unread, Due(checkpoint=True))
         return step
 
-    def _tell(self, taken: StepResult, journal: RunLog | None, due: Due = NOTHING) -> None:
-        """Look at the numbers of a step, do what is due, and tell of both."""
-        settings = self.settings
-        numbers = self.prepared.learner.finalize(taken, self.output)
-        step = taken.number + 1
+    def _report(self, result: StepResult, due: Due) -> None:
+        """Read a step's metrics, run what is due, log and report progress."""
+        step, settings = result.step + 1, self.settings
+        metrics = self.setup.learner.read_metrics(result, self.output)
         photos = settings.batch_size * settings.accumulate * self.accelerator.num_processes
-        since, began = self.since  # the last milestone
-        numbers["photos_per_second"] = photos * (step - since) / (taken.at - began)
+        first_step, began = self.interval_start
+        metrics["photos_per_second"] = photos * (step - first_step) / (result.submitted_at - began)
         if self.accelerator.device.type == "cuda":
-            numbers["memory_gb"] = torch.cuda.max_memory_allocated() / 1e9
-        self.losses.append(numbers["loss"])
+            metrics["memory_gb"] = torch.cuda.max_memory_allocated(self.accelerator.device) / 1e9
+        self.losses.append(metrics["loss"])
         if due:
-            self.milestones.reach(step, due, numbers)
-            self.since = step, time.perf_counter()
-        elif journal:
-            journal.write(step, numbers)
-        self.progress("steps", step, settings.steps, self._words(numbers))
+            self.callbacks.run(step, due, metrics)
+            self.interval_start = step, time.perf_counter()  # callbacks do not count as training time
+        elif self.log:
+            self.log.write(step, metrics)
+        self.progress("steps", step, settings.steps, self._note(metrics))
 
-    def _words(self, numbers: dict[str, float]) -> str:
-        memory = f", {numbers['memory_gb']:.1f} GB" if "memory_gb" in numbers else ""
-        recent = self.losses[-50:]
-        says = f"; {self.milestones.says}" if self.milestones.says else ""
-        return f"loss {sum(recent) / len(recent):.4f}, {numbers['photos_per_second']:.2f} photos/s{memory}{says}"
+    def _note(self, metrics: dict[str, float]) -> str:
+        memory = f", {metrics['memory_gb']:.1f} GB" if "memory_gb" in metrics else ""
+        verdict = f"; {self.callbacks.verdict}" if self.callbacks.verdict else ""
+        return f"loss {self._recent_loss():.4f}, {metrics['photos_per_second']:.2f} photos/s{memory}{verdict}"
 
-    def _finish(self, step: int) -> Path | None:
-        """Write the results; return the single file, in the main process."""
-        model = self.prepared.learner.trained()
-        facts = {"base": self.prepared.base, "steps": step, **self.facts["told"]}
+    def _recent_loss(self) -> float:
+        recent = self.losses[-_SMOOTHING:]
+        return sum(recent) / len(recent) if recent else math.nan
+
+    def _export(self, steps: int) -> Path:
+        """Export the ControlNet, and the base if it was trained too; return the single file."""
+        model = self.setup.learner.final_model()
+        facts = {"base": self.setup.base, "steps": steps, **self.facts["told"]}
         name = self.settings.name or self.output.resolve().name
 
         def write() -> Path:
@@ -199,16 +221,17 @@ class _Training:
         return on_main(self.accelerator, write)
 
 
-def _too_large(settings: TrainSettings) -> str:
-    words = []
+def _out_of_memory(settings: TrainSettings) -> str:
+    """Return a message that names the settings which would need less memory."""
+    remedies = []
     if not settings.gradient_checkpointing:
-        words.append("--gradient-checkpointing, with which a run goes on")
+        remedies.append("--gradient-checkpointing, which a resumed run may add")
     if settings.batch_size > 1:
         half = settings.batch_size // 2
-        words.append(f"--batch-size {half} --accumulate {-(-settings.batch_size * settings.accumulate // half)}")
+        remedies.append(f"--batch-size {half} --accumulate {-(-settings.batch_size * settings.accumulate // half)}")
     if settings.precision == "fp32":
-        words.append("--precision bf16")
+        remedies.append("--precision bf16")
     if settings.resolution > 512:
-        words.append("--resolution 512")
-    cure = f"Try {', or '.join(words)}" if words else "A GPU with more memory is needed"
-    return f"The memory is too small for this. {cure}. Checkpoints stay."
+        remedies.append("--resolution 512")
+    advice = f"Try {', or '.join(remedies)}" if remedies else "A GPU with more memory is needed"
+    return f"Out of memory. {advice}. Checkpoints remain."

@@ -1,5 +1,6 @@
 """segkit demo."""
 
+import os
 from pathlib import Path
 
 import click
@@ -21,6 +22,7 @@ def command(context: click.Context, folder: Path | None, photos: int | None, tra
     pixel is known here, the demo measures how right its maps are; with --train also how much of a map is seen in what
     is drawn from it, before the training and after. FOLDER is segkit-demo, or segkit-demo-train.
     """
+    os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")  # before torch is imported: see trainer.step.cpu.reproducible
     from segkit import console
     from segkit.build import pipeline
     from segkit.commands import show

@@ -1,5 +1,6 @@
 """segkit generate."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ def command(source: Path, prompt: str, output: Path, overwrite: bool, as_json: b
     NEAREST. Equal seeds give equal pictures on one machine, however many are drawn. Typed again after a stop, it draws
     what is missing. Needs segkit[train].
     """
+    os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")  # before torch is imported: see trainer.step.cpu.reproducible
     from segkit import console
     from segkit.commands import show_training
     from trainer.sample import generate, requests

@@ -1,4 +1,4 @@
-"""How trainings and what they draw are shown: lines and tables, or one JSON object."""
+"""Print the results of training, generation and evaluation: lines and tables, or one JSON object."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -10,80 +10,89 @@ from segkit import console
 
 if TYPE_CHECKING:
     from trainer.evaluate.fidelity import Fidelity
-    from trainer.loop import Outcome as Trained
+    from trainer.loop import Outcome as TrainingOutcome
     from trainer.run.dry_run import Plan as TrainingPlan
     from trainer.sample.generate import Picture
 
 
-def trained(result: "Trained", as_json: bool) -> None:
-    """Show how a training ended."""
+def trained(outcome: "TrainingOutcome", as_json: bool) -> None:
+    """Print how a training ended."""
     if as_json:
-        file = str(result.file) if result.file else None
-        loss = None if isnan(result.loss) else result.loss
-        ended = {"run": str(result.run), "steps": result.steps, "resumed": result.resumed, "loss": loss}
-        learnt = {"cut_prompts": result.cut, "best_step": result.best, "says": result.says}
-        return console.json_object(ended | learnt | {"file": file})
-    for line in result.lines():
+        return console.json_object(
+            {
+                "run": str(outcome.run),
+                "steps": outcome.steps,
+                "resumed": outcome.resumed,
+                "loss": None if isnan(outcome.loss) else outcome.loss,  # JSON has no NaN
+                "cut_prompts": outcome.truncated,
+                "best_step": outcome.best,
+                "says": outcome.verdict,
+                "file": str(outcome.file) if outcome.file else None,
+            }
+        )
+    for line in outcome.lines():
         console.line(line)
     return None
 
 
 def plan(planned: "TrainingPlan", run: Path, as_json: bool) -> None:
-    """Show what a training would do."""
+    """Print the outcome of a dry run."""
     if as_json:
         return console.json_object(planned.to_json())
-    held = f", {planned.held_out:,} held out" if planned.held_out else ", none held out (--split val=0.1 when built)"
+    held_out = f"{planned.held_out:,}" if planned.held_out else "none"
+    hint = "" if planned.held_out else " (build the dataset with --split val=0.1)"
     sizes = ", ".join(f"{count:,} of {size}" for size, count in planned.sizes.items())
-    gone_on = f", gone on from step {planned.resumed:,}" if planned.resumed else ""
-    console.line(f"{planned.triples:,} triples to learn from{held}; a pass sees {sizes} pixels.")
-    console.line(f"{planned.trained:,} weights are trained on {planned.device}; {planned.steps:,} steps{gone_on}.")
+    resumed = f", resumed at step {planned.resumed:,}" if planned.resumed else ""
+    console.line(f"{planned.triples:,} training triples, {held_out} held out{hint}; an epoch has {sizes} pixels.")
+    console.line(
+        f"{planned.trained:,} trainable weights on {planned.device}; {planned.steps:,} steps remaining{resumed}."
+    )
     console.table("Memory", ("part", "MB"), [(name, size / 1e6) for name, size in planned.memory.items()])
     if planned.cut:
-        console.line(f"{planned.cut:,} prompts are longer than CLIP reads, 77 tokens: their ends are not learnt from.")
+        console.line(f"{planned.cut:,} prompts exceed CLIP's 77 tokens and are truncated.")
     if planned.cache:
         console.line(
-            f"Cache: {planned.cache_photos:,} photos, mirrored ones counted, are missing: {planned.cache / 1e6:,.1f} "
-            f"MB, {_span(planned.cache_seconds)}."
+            f"Cache: {planned.cache_photos:,} photos (mirrored ones included) are still to be encoded: "
+            f"{planned.cache / 1e6:,.1f} MB, {_duration(planned.cache_seconds)}."
         )
-    ends = datetime.now() + timedelta(seconds=planned.seconds)
+    end = datetime.now() + timedelta(seconds=planned.seconds)
     console.line(
-        f"A step takes {planned.step_seconds:.2f} s. All in all {_span(planned.seconds)}: begun now, it ends on "
-        f"{ends:%A at %H:%M}; looks, pictures and checkpoints not counted."
+        f"{planned.step_seconds:.2f} s per step, {_duration(planned.seconds)} in total: started now, it would finish "
+        f"on {end:%A at %H:%M}, without validation, previews and checkpoints."
     )
-    return console.line(f"The first batch, as the network sees it: {planned.picture}. Nothing was trained in {run}.")
+    return console.line(f"First batch as the network sees it: {planned.picture}. Nothing was written to {run}.")
 
 
-def _span(seconds: float) -> str:
-    """Return a time in words."""
+def _duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
 def generated(pictures: "Sequence[Picture]", folder: Path, as_json: bool) -> None:
-    """Show which pictures were drawn."""
+    """Print which pictures were drawn."""
     if as_json:
         rows = [
-            {"picture": str(each.path), "map": str(each.scene.control_map), "prompt": each.scene.prompt,
-             "seed": each.seed, "kept": each.kept, "cut": each.cut}
-            for each in pictures
+            {"picture": str(picture.path), "map": str(picture.request.control_map), "prompt": picture.request.prompt,
+             "seed": picture.seed, "kept": picture.reused, "cut": picture.truncated}
+            for picture in pictures
         ]  # fmt: skip
         return console.json_object({"pictures": rows})
-    kept = sum(each.kept for each in pictures)
-    there = f", {kept:,} were there already" if kept else ""
-    console.line(f"{folder}: {len(pictures) - kept:,} pictures drawn{there}.")
-    if cut := len({each.scene for each in pictures if each.cut}):
-        console.line(f"{cut:,} prompts are longer than CLIP reads, 77 tokens: their ends were not heard.")
+    reused = sum(picture.reused for picture in pictures)
+    existing = f", {reused:,} existed already" if reused else ""
+    console.line(f"{folder}: {len(pictures) - reused:,} pictures drawn{existing}.")
+    if truncated := len({picture.request for picture in pictures if picture.truncated}):
+        console.line(f"{truncated:,} prompts exceed CLIP's 77 tokens and were truncated.")
     return None
 
 
-def obedience(found: "Fidelity") -> None:
-    """Show how much of the maps is seen in what was drawn from them."""
+def obedience(fidelity: "Fidelity") -> None:
+    """Print how much of the maps a segmenter finds in the pictures drawn from them."""
     rows = [
-        ("drawn by the base alone (before)", found.alone.miou, found.alone.accuracy),
-        ("drawn with the ControlNet (after)", found.steered.miou, found.steered.accuracy),
-        ("the photos themselves (the ceiling)", found.photos.miou, found.photos.accuracy),
+        ("base alone (before)", fidelity.alone.miou, fidelity.alone.accuracy),
+        ("with the ControlNet (after)", fidelity.steered.miou, fidelity.steered.accuracy),
+        ("photos (upper bound)", fidelity.photos.miou, fidelity.photos.accuracy),
     ]
-    title = f"{found.photos.scenes} held-out maps, and what a segmenter sees"
+    title = f"{fidelity.photos.scenes} held-out maps, compared with a segmentation of the pictures"
     console.table(title, ("pictures", "mIoU", "pixels"), [(name, f"{miou:.3f}", share) for name, miou, share in rows])
-    console.line(f"Look at {found.sheet}: map, photo, before, after.")
+    console.line(f"Contact sheet: {fidelity.sheet} (map, photo, before, after)")

@@ -1,5 +1,6 @@
 """segkit train."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ def command(
     checkpoints/. Several processes: torchrun --nproc-per-node 2 -m trainer run.toml. Needs segkit[train]. Exit code
     0: trained; 2: not possible; 130: stopped.
     """
+    os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")  # before torch is imported: see trainer.step.cpu.reproducible
     from segkit import console
     from segkit.commands import show_training
     from trainer import loop, settings

@@ -52,15 +52,15 @@ def test_the_demo_trains_and_measures_what_is_drawn(segkit: Segkit, tmp_path: Pa
     told = segkit("demo", tmp_path / "demo", "--train", "--photos", "30", "--steps", "3")
 
     assert told.code == 0
-    rows = re.findall(r"\((before|after|the ceiling)\)\s+│\s+(0\.\d{3})", told.out)
-    assert [name for name, _ in rows] == ["before", "after", "the ceiling"]
+    rows = re.findall(r"\((before|after|upper bound)\)\s+│\s+(0\.\d{3})", told.out)
+    assert [name for name, _ in rows] == ["before", "after", "upper bound"]
     assert float(rows[2][1]) > 0.6 > float(rows[0][1])
     assert (tmp_path / "demo" / "run" / "report.html").is_file()
     assert (tmp_path / "demo" / "run" / "run.safetensors").is_file()
     with Image.open(tmp_path / "demo" / "pictures" / "before-after.png") as sheet:
         assert sheet.height > 200
     again = segkit("demo", tmp_path / "demo", "--train", "--photos", "30", "--steps", "3")
-    assert re.findall(r"\((before|after|the ceiling)\)\s+│\s+(0\.\d{3})", again.out) == rows
+    assert re.findall(r"\((before|after|upper bound)\)\s+│\s+(0\.\d{3})", again.out) == rows
 
 
 @pytest.mark.parametrize("name", ["thesis.txt", "photos/holiday.jpg"])

@@ -1,4 +1,4 @@
-"""Two processes that torchrun starts once for many trainings, one after another."""
+"""Run several trainings, one after another, in two processes that torchrun starts once."""
 
 import os
 import signal
@@ -11,19 +11,19 @@ import tomli_w
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
 FSDP, STOP = "--fsdp", "--stop"
-"""Let accelerate shard on CPUs; let the first process stop its launcher, by SIGTERM, once the log has three steps."""
+"""Let accelerate shard on CPUs; let the first process send SIGTERM to its launcher once the log has three steps."""
 
 
 def launch(
     folder: Path, jobs: list[dict[str, Any]], *options: str, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Train what each job, the content of a run.toml, says; one that fails ends all.
+    """Run the trainings; the first failure ends the rest.
 
     Args:
-        folder: for the run.toml files.
-        jobs: what they say.
+        folder: created for the run.toml files.
+        jobs: content of one run.toml each.
         options: FSDP, STOP.
-        environment: variables of the processes.
+        environment: additional variables of the processes.
     """
     folder.mkdir()
     paths = [folder / f"{number:02}.toml" for number in range(len(jobs))]
@@ -41,18 +41,18 @@ def _main() -> None:
     from trainer import __main__ as command
     from trainer.run.log import RunLog
 
-    torch.distributed.init_process_group("gloo")  # for all jobs: a second one would read the first one's addresses
+    torch.distributed.init_process_group("gloo")  # once for all jobs: a second store would read stale addresses
     PartialState.destroy_process_group = lambda self, group=None: None
     if FSDP in sys.argv:
         fsdp_on_cpu.install()
     if STOP in sys.argv:
         RunLog.write = stopping.at(3, lambda: os.kill(os.getppid(), signal.SIGTERM))  # type: ignore[method-assign]
-    for path in [word for word in sys.argv[1:] if word.endswith(".toml")]:
+    for path in [argument for argument in sys.argv[1:] if argument.endswith(".toml")]:
         sys.argv = ["trainer", path]
         try:
             command.main()
-        except SystemExit as ended:
-            if ended.code:
+        except SystemExit as exit_:
+            if exit_.code:
                 raise
 
 

@@ -1,4 +1,4 @@
-"""A signal that comes just when the line of a step has been written, so that no test has to be quick to hit a run.
+"""Send a signal to a training right after a step's log line, so that tests do not depend on timing.
 
 python -m tests.trainer.stopping STEP SIGNAL train ...
 """
@@ -11,17 +11,17 @@ from typing import Any
 
 
 def at(step: int, act: Callable[[], None]) -> Callable[..., None]:
-    """Return a Journal.write that acts once the line of a step is in the log."""
+    """Return a RunLog.write that calls `act` once the line of a step is in the log."""
     from trainer.run.log import RunLog
 
     write = RunLog.write
 
-    def written(self: Any, number: int, *rest: Any) -> None:
-        write(self, number, *rest)
+    def write_and_act(self: Any, number: int, *args: Any) -> None:
+        write(self, number, *args)
         if number == step:
             act()
 
-    return written
+    return write_and_act
 
 
 def _main() -> None:

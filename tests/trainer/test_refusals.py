@@ -1,4 +1,4 @@
-"""segkit train, when something is wrong: one line that says what to do, and nothing lost."""
+"""Errors of segkit train: one line with the remedy, and nothing is lost."""
 
 import os
 import resource
@@ -16,41 +16,39 @@ from tests.conftest import Segkit
 from tests.trainer.runs import log, same, weights_of, words
 
 
-def test_a_loss_that_is_no_number_ends_the_run(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
-    """A learning rate far too high: what the step saw is kept, and the checkpoint before it stays."""
+def test_a_loss_that_is_not_finite_ends_the_run(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
+    """With a learning rate far too high, the step's data is saved, and the checkpoint before it remains."""
     run = tmp_path / "run"
     done = segkit(*words(rooms, base, run, learning_rate=1e18, steps=20, checkpoint_every=1))
 
     assert done.code == 2
-    assert "The loss is no number at step" in done.err
+    assert "The loss is NaN or infinite at step" in done.err
     step = int(done.err.split("at step ")[1].split(".")[0])
-    seen = load_file(run / f"not-finite-step-{step}-process-0.safetensors")
-    assert seen["moments.0"].shape == (2, 2, 4, 8, 8)
-    assert seen["controls.0"].shape == (2, 64, 64)
+    saved = load_file(run / f"not-finite-step-{step}-process-0.safetensors")
+    assert saved["moments.0"].shape == (2, 2, 4, 8, 8)
+    assert saved["controls.0"].shape == (2, 64, 64)
     assert (run / "checkpoints" / f"step-{step - 1:08}").is_dir()
 
 
-def test_other_things_are_not_written_over(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
-    """A folder that is no run is refused; a base that is not there leaves nothing behind."""
+def test_other_files_are_not_overwritten(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
+    """A folder that is not a run is refused; a missing base leaves no folder behind."""
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "photo.jpg").write_text("x")
 
-    assert "other things are in it" in segkit(*words(rooms, base, tmp_path / "mine")).err
+    assert "contains files that are not a run's" in segkit(*words(rooms, base, tmp_path / "mine")).err
     assert segkit(*words(rooms, tmp_path / "nothing", tmp_path / "run")).code == 2
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
-def test_a_batch_larger_than_the_data_is_told(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
-    """With the size that would do."""
+def test_a_batch_larger_than_the_dataset_is_refused(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
+    """The message proposes a batch size."""
     done = segkit(*words(rooms, base, tmp_path / "run", batch_size=50))
     assert done.code == 2
     assert "fewer than a batch of 50 on 1 processes. Use --batch-size" in done.err
 
 
-def test_a_run_that_was_killed_while_it_began_begins_anew(
-    rooms: Path, base: Path, tmp_path: Path, segkit: Segkit
-) -> None:
-    """Before run.toml stood there, and with an unfinished file left."""
+def test_a_run_killed_before_it_began_can_be_started(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
+    """A folder without run.toml, but with files of a run that was killed before it wrote one, is accepted."""
     run = tmp_path / "run"
     run.mkdir()
     (run / "palette.csv").write_text("index,name,r,g,b\n0,wall,1,2,3\n")
@@ -61,13 +59,13 @@ def test_a_run_that_was_killed_while_it_began_begins_anew(
 
 
 def test_one_triple_can_be_trained_on(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
-    """Alone; a batch of two is told which size would do."""
+    """A single triple trains with a batch of one; a batch of two is refused with that advice."""
     alone = shutil.copytree(rooms, tmp_path / "alone")
     lines = [line for line in (alone / "metadata.jsonl").read_text().splitlines() if '"train"' in line]
     (alone / "metadata.jsonl").write_text(lines[0] + "\n")
-    kept = lines[0].split('"key": "')[1].split('"')[0]
+    key = lines[0].split('"key": "')[1].split('"')[0]
     for path in [*alone.glob("images/*/*"), *alone.glob("maps/*/*")]:
-        if path.stem != kept:
+        if path.stem != key:
             path.unlink()
 
     two = segkit(*words(alone, base, tmp_path / "run"))
@@ -80,8 +78,8 @@ def test_one_triple_can_be_trained_on(rooms: Path, base: Path, tmp_path: Path, s
     assert (one.code, one.err) == (0, "")
 
 
-def test_a_dataset_with_errors_is_refused_with_them(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
-    """A map that is gone, and one that was changed: the first with its cure, and how to see all."""
+def test_a_dataset_with_errors_is_refused(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
+    """With a missing map and a changed one, the message has the first error and how to list all."""
     broken = shutil.copytree(rooms, tmp_path / "broken")
     first, second = sorted(broken.glob("maps/*/*.png"))[:2]
     first.unlink()
@@ -95,49 +93,49 @@ def test_a_dataset_with_errors_is_refused_with_them(rooms: Path, base: Path, tmp
     assert not (tmp_path / "run").exists()
 
 
-def test_a_dataset_that_is_being_written_is_left_alone(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
-    """The lock names who holds it."""
+def test_a_locked_dataset_is_refused(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
+    """The message names the process that holds the lock."""
     busy = shutil.copytree(rooms, tmp_path / "busy")
     with dataset.locked(busy):
         done = segkit(*words(busy, base, tmp_path / "run"))
     assert (done.code, f"is being written by process {os.getpid()}" in done.err) == (2, True)
 
 
-@pytest.mark.parametrize("what", ["nothing", "empty", "file"])
-def test_what_is_no_dataset_is_told(base: Path, tmp_path: Path, segkit: Segkit, what: str) -> None:
-    """No such folder, an empty one, a file: which layouts are known."""
+@pytest.mark.parametrize("name", ["missing", "empty", "file"])
+def test_a_path_that_is_not_a_dataset_is_refused(base: Path, tmp_path: Path, segkit: Segkit, name: str) -> None:
+    """For a missing folder, an empty one and a file, the message lists the supported layouts."""
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("x")
-    done = segkit(*words(tmp_path / what, base, tmp_path / "run"))
+    done = segkit(*words(tmp_path / name, base, tmp_path / "run"))
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert "Expected a dataset (segkit build-dataset), fill50k's prompt.json" in done.err
 
 
-def test_a_changed_dataset_is_told(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
-    """Other prompts are other data; the run is as it was."""
-    mine = shutil.copytree(rooms, tmp_path / "mine")
-    assert segkit(*words(mine, base, tmp_path / "run", steps=1)).code == 0
-    key = next(mine.glob("images/*/*")).stem
-    assert segkit("caption", mine, "--edit", key, "quite another room").code == 0
+def test_a_changed_dataset_is_refused(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
+    """A run does not resume with edited prompts."""
+    edited = shutil.copytree(rooms, tmp_path / "mine")
+    assert segkit(*words(edited, base, tmp_path / "run", steps=1)).code == 0
+    key = next(edited.glob("images/*/*")).stem
+    assert segkit("caption", edited, "--edit", key, "quite another room").code == 0
 
-    done = segkit(*words(mine, base, tmp_path / "run", steps=2))
+    done = segkit(*words(edited, base, tmp_path / "run", steps=2))
 
-    assert (done.code, "was started otherwise: the dataset has changed" in done.err) == (2, True)
+    assert (done.code, "was started with other settings or data: the dataset has changed" in done.err) == (2, True)
 
 
-def limited() -> None:
-    """Let files grow to a megabyte and no more, as on a disk that is full."""
+def limit_file_size() -> None:
+    """Limit files of this process to a megabyte, which simulates a full disk."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
 
 
-def test_a_full_disk_leaves_the_checkpoint_before(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
-    """The run ends with one line, and goes on exactly once there is space."""
+def test_a_full_disk_leaves_earlier_checkpoints(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
+    """The run ends with one line, and resumes bit for bit once there is space."""
     for name, steps in (("whole", 2), ("full", 1)):
         assert segkit(*words(rooms, base, tmp_path / name, steps=steps, checkpoint_every=1)).code == 0
     run = tmp_path / "full"
     command = [sys.executable, "-m", "segkit", *words(rooms, base, run, steps=2, checkpoint_every=1)]
 
-    full = subprocess.run(command, capture_output=True, text=True, preexec_fn=limited, check=False)
+    full = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit_file_size, check=False)
     left = sorted(path.name for path in (run / "checkpoints").iterdir())
     again = segkit(*command[3:])
 
@@ -151,30 +149,30 @@ def test_a_full_disk_leaves_the_checkpoint_before(rooms: Path, base: Path, tmp_p
 
 
 def test_the_newest_and_the_best_checkpoints_are_kept(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
-    """As many of the newest as were asked for, and the one with the lowest loss of held-out photos."""
-    run, looking = tmp_path / "run", {"evaluate_every": 1}
-    assert (
-        segkit(*words(rooms, base, run, steps=5, checkpoint_every=1, keep=1, learning_rate=0.05, **looking)).code == 0
-    )
+    """--keep 1 leaves the newest checkpoint and the one with the lowest held-out loss."""
+    run, validation = tmp_path / "run", {"evaluate_every": 1}
+    arguments = words(rooms, base, run, steps=5, checkpoint_every=1, keep=1, learning_rate=0.05, **validation)
+    assert segkit(*arguments).code == 0
     losses = {int(line["step"]): line["held_out_loss"] for line in log(run)}
     best = min(losses, key=lambda step: losses[step])
-    assert best != 5, "a rate this high should not make the last step the best"
-    kept = sorted(path.name for path in (run / "checkpoints").iterdir())
-    assert kept == [f"step-{best:08}", "step-00000005"]
+    assert best != 5, "with a learning rate this high the last step should not be the best"
+    checkpoints = sorted(path.name for path in (run / "checkpoints").iterdir())
+    assert checkpoints == [f"step-{best:08}", "step-00000005"]
 
 
-def test_too_little_memory_is_told_with_what_would_fit(
+def test_out_of_memory_is_reported_with_remedies(
     rooms: Path, base: Path, tmp_path: Path, segkit: Segkit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The options that need less; here without a GPU, by what torch raises on one."""
+    """The message names options that need less memory; the error of a GPU is simulated."""
     from trainer.step.loss import DiffusionLoss
 
-    def refuse(*arguments: object) -> None:
+    def run_out_of_memory(*args: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    monkeypatch.setattr(DiffusionLoss, "loss", refuse)
+    monkeypatch.setattr(DiffusionLoss, "loss", run_out_of_memory)
     done = segkit(*words(rooms, base, tmp_path / "run", resolution=576, no_cache=True))
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert (
-        "with which a run goes on, or --batch-size 1 --accumulate 2, or --resolution 512. Checkpoints stay" in done.err
+        "which a resumed run may add, or --batch-size 1 --accumulate 2, or --resolution 512. Checkpoints remain"
+        in done.err
     )

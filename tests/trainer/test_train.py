@@ -1,6 +1,7 @@
-"""segkit train: small networks of the real architecture, through the command line."""
+"""segkit train on small networks of the real architecture: outputs, exact resume and configuration."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -20,63 +21,63 @@ from trainer.run.log import RunLog
 
 ROOT = Path(__file__).parents[2]
 
-Way = dict[str, bool]
+Options = dict[str, bool]
 
-LOOKING = {"evaluate_every": 1000}
-"""Looks before the first step and at every checkpoint."""
+VALIDATED = {"evaluate_every": 1000}
+"""Validation before the first step and at every checkpoint."""
 
 
 @pytest.fixture(scope="module", params=[{}, {"no_cache": True}], ids=["cache", "no-cache"])
-def way(request: pytest.FixtureRequest) -> Way:
-    """With the cache and without: what is exact with the one is exact with the other."""
-    found: Way = request.param
-    return found
+def options(request: pytest.FixtureRequest) -> Options:
+    """Options with the cache and without: both resume exactly."""
+    cache: Options = request.param
+    return cache
 
 
 @pytest.fixture(scope="module")
-def whole(rooms: Path, base: Path, way: Way, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of six steps without a stop, with looks. Do not change it."""
-    return train(rooms, base, tmp_path_factory.mktemp("whole") / "run", **LOOKING, **way)
+def whole(rooms: Path, base: Path, options: Options, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An uninterrupted run of six steps with validation. Do not modify it."""
+    return train(rooms, base, tmp_path_factory.mktemp("whole") / "run", **VALIDATED, **options)
 
 
-def test_a_run_leaves_what_people_load(whole: Path, base: Path) -> None:
-    """Diffusers' folder, the file for A1111 and ComfyUI with what it says of itself, card, log and checkpoints."""
+def test_a_run_writes_its_artefacts(whole: Path, base: Path) -> None:
+    """A run writes a diffusers folder, a single file with metadata, a model card, a log and checkpoints."""
     from diffusers import ControlNetModel
 
     from trainer.checkpoints import identify, safe_load
     from trainer.checkpoints import ldm as layouts
 
     model = ControlNetModel.from_pretrained(whole / "controlnet", local_files_only=True)
-    found = safe_load.read(whole / "run.safetensors")
+    file = safe_load.read(whole / "run.safetensors")
 
-    exported = layouts.load(found, dict(model.config))
+    exported = layouts.load(file, dict(model.config))
     assert same(
         {k: v.half() for k, v in model.state_dict().items()}, {k: v.half() for k, v in exported.state_dict().items()}
     )
-    assert identify.identify(found).precision == "fp16"
-    assert found.metadata["base"] == "small"
-    assert "licences apply" in found.metadata["licence"]
-    assert len(found.metadata["palette_hash"]) == len(found.metadata["dataset_hash"]) == 64
+    assert identify.identify(file).precision == "fp16"
+    assert file.metadata["base"] == "small"
+    assert "licences apply" in file.metadata["licence"]
+    assert len(file.metadata["palette_hash"]) == len(file.metadata["dataset_hash"]) == 64
     assert "ade20k" in (whole / "model-card.md").read_text()
     assert [line["step"] for line in log(whole)] == [1, 2, 3, 4, 5, 6]
     assert [path.name for path in sorted((whole / "checkpoints").iterdir())] == ["step-00000003", "step-00000006"]
     assert all("held_out_loss" in line for line in log(whole) if line["step"] % 3 == 0)
 
 
-def test_training_changes_the_network(whole: Path, base: Path) -> None:
-    """The zero convolutions are zero no more, and the base's files are as they were."""
+def test_training_changes_the_weights(whole: Path, base: Path) -> None:
+    """After training, the zero convolutions are not zero."""
     trained = weights_of(whole)
     assert float(trained["controlnet_down_blocks.3.weight"].abs().max()) > 0
     assert float(trained["controlnet_mid_block.weight"].abs().max()) > 0
 
 
-def test_a_longer_run_goes_on_exactly(
-    whole: Path, rooms: Path, base: Path, way: Way, tmp_path: Path, segkit: Segkit
+def test_an_extended_run_is_exact(
+    whole: Path, rooms: Path, base: Path, options: Options, tmp_path: Path, segkit: Segkit
 ) -> None:
-    """Three steps, then six: losses, weights and log are those of six in one go, bit by bit."""
+    """Three steps extended to six equal six uninterrupted steps in losses, weights and log, bit for bit."""
     run = tmp_path / "run"
-    first = segkit(*words(rooms, base, run, steps=3, **LOOKING, **way))
-    second = segkit(*words(rooms, base, run, **LOOKING, **way), "--json")
+    first = segkit(*words(rooms, base, run, steps=3, **VALIDATED, **options))
+    second = segkit(*words(rooms, base, run, **VALIDATED, **options), "--json")
 
     assert (first.code, second.code) == (0, 0)
     assert json.loads(second.out)["resumed"] == 3
@@ -84,16 +85,16 @@ def test_a_longer_run_goes_on_exactly(
     assert same(weights_of(run), weights_of(whole))
 
 
-def test_a_killed_run_goes_on_exactly(
-    whole: Path, rooms: Path, base: Path, way: Way, tmp_path: Path, segkit: Segkit
+def test_a_killed_run_resumes_exactly(
+    whole: Path, rooms: Path, base: Path, options: Options, tmp_path: Path, segkit: Segkit
 ) -> None:
-    """Killed after a step that no checkpoint holds, in a process of its own; what a person typed is typed again."""
+    """Killed after a step that no checkpoint has, a run resumes bit for bit with the same command."""
     run = tmp_path / "run"
-    typed = words(rooms, base, run, checkpoint_every=4, **way)
-    stopping = [sys.executable, "-m", "tests.trainer.stopping", "5", "SIGKILL"]
-    killed = subprocess.run([*stopping, *typed], capture_output=True, check=False, cwd=ROOT)
+    arguments = words(rooms, base, run, checkpoint_every=4, **options)
+    launcher = [sys.executable, "-m", "tests.trainer.stopping", "5", "SIGKILL"]
+    killed = subprocess.run([*launcher, *arguments], capture_output=True, check=False, cwd=ROOT)
     lines = len(log_lines(run))
-    again = segkit(*typed, "--json")
+    again = segkit(*arguments, "--json")
 
     assert (killed.returncode, lines) == (-signal.SIGKILL, 5)
     assert (again.code, json.loads(again.out)["resumed"]) == (0, 4)
@@ -101,17 +102,17 @@ def test_a_killed_run_goes_on_exactly(
     assert same(weights_of(run), weights_of(whole))
 
 
-def test_a_run_stopped_gently_goes_on_exactly(
-    whole: Path, rooms: Path, base: Path, way: Way, tmp_path: Path, segkit: Segkit
+def test_an_interrupted_run_resumes_exactly(
+    whole: Path, rooms: Path, base: Path, options: Options, tmp_path: Path, segkit: Segkit
 ) -> None:
-    """Ctrl-C: the step that is on its way is finished and saved, and the exit code says that it was stopped."""
+    """On Ctrl-C the current step is finished and saved, and the exit code is 130."""
     run = tmp_path / "run"
-    typed = words(rooms, base, run, checkpoint_every=100, **way)
+    arguments = words(rooms, base, run, checkpoint_every=100, **options)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(RunLog, "write", stopping.at(3, lambda: signal.raise_signal(signal.SIGINT)))
-        stopped = segkit(*typed)
+        stopped = segkit(*arguments)
     lines = len(log_lines(run))
-    again = segkit(*typed, "--json")
+    again = segkit(*arguments, "--json")
 
     assert (stopped.code, lines) == (130, 4)
     assert (again.code, json.loads(again.out)["resumed"]) == (0, 4)
@@ -119,27 +120,27 @@ def test_a_run_stopped_gently_goes_on_exactly(
     assert same(weights_of(run), weights_of(whole))
 
 
-def test_a_broken_checkpoint_is_passed_over(
-    whole: Path, rooms: Path, base: Path, way: Way, tmp_path: Path, segkit: Segkit
+def test_a_damaged_checkpoint_is_skipped(
+    whole: Path, rooms: Path, base: Path, options: Options, tmp_path: Path, segkit: Segkit
 ) -> None:
-    """The newest whole one counts, not the newest."""
+    """A run resumes from the newest checkpoint whose hashes match."""
     run = shutil.copytree(whole, tmp_path / "run")
     weights = run / "checkpoints" / "step-00000006" / "controlnet.safetensors"
     data = bytearray(weights.read_bytes())
     data[len(data) // 2] ^= 1
     weights.write_bytes(data)
 
-    again = segkit(*words(rooms, base, run, **LOOKING, **way), "--json")
+    again = segkit(*words(rooms, base, run, **VALIDATED, **options), "--json")
 
     assert json.loads(again.out)["resumed"] == 3
     assert same(weights_of(run), weights_of(whole))
 
 
-def test_the_number_of_processes_is_kept_to(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
-    """Asking for two and getting one is an error that tells how to start two."""
+def test_the_number_of_processes_is_enforced(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
+    """--processes 2 in a single process is an error with the command that starts two."""
     done = segkit(*words(rooms, base, tmp_path / "run", processes=2))
     assert (done.code, list(tmp_path.iterdir())) == (2, [])
-    assert "--processes 2, but 1 run. Start them with: torchrun --nproc-per-node 2" in done.err
+    assert "--processes 2, but the number of processes is 1. Run: torchrun --nproc-per-node 2" in done.err
 
 
 @pytest.mark.parametrize(
@@ -151,11 +152,11 @@ def test_the_number_of_processes_is_kept_to(rooms: Path, base: Path, tmp_path: P
     ],
     ids=lambda changed: next(iter(changed)),
 )  # fmt: skip
-def test_each_way_of_training_goes_on_exactly(
+def test_every_option_resumes_exactly(
     rooms: Path, base: Path, tmp_path: Path, segkit: Segkit, changed: dict[str, Any]
 ) -> None:
-    """Whatever the options: two steps, then four, equal four in one go."""
-    torch.compiler.set_stance("force_eager")  # with --compile, the graphs are left uncompiled, for time's sake
+    """With any of the options, two steps extended to four equal four uninterrupted steps."""
+    torch.compiler.set_stance("force_eager")  # compiling the graphs would take minutes
     for run, steps in (("whole", 4), ("halves", 2), ("halves", 4)):
         done = segkit(*words(rooms, base, tmp_path / run, steps=steps, checkpoint_every=2, **changed))
         assert (done.code, done.err) == (0, "")
@@ -163,22 +164,22 @@ def test_each_way_of_training_goes_on_exactly(
     assert same(weights_of(tmp_path / "whole"), weights_of(tmp_path / "halves"))
 
 
-def test_a_schedule_ends_where_it_was_told_to(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
-    """The rate rises and falls by the number of steps, so that another number is another run; fewer are never taken."""
-    run, how = tmp_path / "run", {"schedule": "cosine", "warmup": 2}
-    assert segkit(*words(rooms, base, run, steps=4, checkpoint_every=2, **how)).code == 0
-    longer = segkit(*words(rooms, base, run, steps=6, checkpoint_every=2, **how))
+def test_a_schedule_fixes_the_number_of_steps(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
+    """A cosine schedule depends on --steps, so it cannot change; a constant one allows more steps, but not fewer."""
+    run, schedule = tmp_path / "run", {"schedule": "cosine", "warmup": 2}
+    assert segkit(*words(rooms, base, run, steps=4, checkpoint_every=2, **schedule)).code == 0
+    longer = segkit(*words(rooms, base, run, steps=6, checkpoint_every=2, **schedule))
     assert [line["learning_rate"] for line in log(run)] == pytest.approx([5e-4, 1e-3, 1e-3, 5e-4])
     assert (longer.code, "--steps was 4, now 6" in longer.err) == (2, True)
 
     constant = tmp_path / "constant"
     assert segkit(*words(rooms, base, constant, steps=2)).code == 0
     fewer = segkit(*words(rooms, base, constant, steps=1))
-    assert (fewer.code, "has taken 2 steps; --steps 1 is fewer" in fewer.err) == (2, True)
+    assert (fewer.code, "has already taken 2 steps; --steps 1 is fewer" in fewer.err) == (2, True)
 
 
-def test_what_is_frozen_stays_as_it_was(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
-    """Only the middle: the other zero convolutions stay zero. Unlocked: the up blocks move, the rest does not."""
+def test_frozen_weights_do_not_change(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
+    """--only-mid-control keeps the other zero convolutions; --sd-unlocked changes up blocks and output only."""
     assert segkit(*words(rooms, base, tmp_path / "mid", steps=2, only_mid_control=True)).code == 0
     assert segkit(*words(rooms, base, tmp_path / "open", steps=2, sd_unlocked=True)).code == 0
 
@@ -193,10 +194,10 @@ def test_what_is_frozen_stays_as_it_was(rooms: Path, base: Path, tmp_path: Path,
     assert not (tmp_path / "mid" / "base").exists()
 
 
-def test_an_unlocked_base_comes_back_as_it_was_given(
+def test_an_unlocked_base_is_exported_in_both_formats(
     rooms: Path, base: Path, models: Models, tmp_path: Path, segkit: Segkit
 ) -> None:
-    """From a single file: a folder for diffusers, whose CLIP has the names that others know, and a single file."""
+    """A base from a single file is exported as a diffusers folder, with the usual CLIP names, and as a single file."""
     from diffusers import StableDiffusionPipeline
     from safetensors.torch import save_file
 
@@ -224,28 +225,28 @@ def test_an_unlocked_base_comes_back_as_it_was_given(
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [
         ({"resolution": 128}, "--resolution was 64, now 128"),
         ({"seed": 1}, "--seed was 0, now 1"),
         ({"batch_size": 1}, "--batch-size was 2, now 1"),
     ],
 )
-def test_a_run_is_not_gone_on_with_otherwise(
-    rooms: Path, base: Path, tmp_path: Path, segkit: Segkit, changed: dict[str, Any], told: str
+def test_a_run_does_not_resume_with_other_settings(
+    rooms: Path, base: Path, tmp_path: Path, segkit: Segkit, changed: dict[str, Any], message: str
 ) -> None:
-    """Another option is told, and nothing is changed."""
+    """The message names the changed option, and the run is not modified."""
     assert segkit(*words(rooms, base, tmp_path / "run", steps=1)).code == 0
     before = (tmp_path / "run" / "run.json").read_bytes()
 
     done = segkit(*words(rooms, base, tmp_path / "run", steps=2, **changed))
 
-    assert (done.code, told in done.err) == (2, True)
+    assert (done.code, message in done.err) == (2, True)
     assert (tmp_path / "run" / "run.json").read_bytes() == before
 
 
-def test_a_config_holds_every_option_and_flags_win(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
-    """The resolved one is kept in the run, and can be typed as it is."""
+def test_flags_override_the_config(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
+    """The run keeps the resolved run.toml, which resumes it."""
     (tmp_path / "my.toml").write_text(tomli_w.dumps(toml(rooms, base, tmp_path / "run", steps=1, seed=7, flip=False)))
 
     done = segkit("train", "--config", tmp_path / "my.toml", "--seed", 8)
@@ -253,24 +254,66 @@ def test_a_config_holds_every_option_and_flags_win(rooms: Path, base: Path, tmp_
 
     import tomllib
 
-    kept = tomllib.loads((tmp_path / "run" / "run.toml").read_text())
-    assert (done.code, kept["seed"], kept["flip"], kept["steps"]) == (0, 8, False, 1)
+    saved = tomllib.loads((tmp_path / "run" / "run.toml").read_text())
+    assert (done.code, saved["seed"], saved["flip"], saved["steps"]) == (0, 8, False, 1)
     assert (again.code, json.loads(again.out)["resumed"]) == (0, 1)
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
-        ("stepps = 3", "no option stepps. Did you mean steps?"),
+        ("stepps = 3", "unknown option stepps. Did you mean steps?"),
         ("steps = '3'", "steps is '3'; expected int"),
         ("flip = 1", "flip is 1; expected bool"),
-        ("steps =", "no TOML"),
+        ("steps =", "not valid TOML"),
         ("steps = 0", "--steps 0: expected 1 or more"),
     ],
 )
-def test_a_faulty_config_is_told(rooms: Path, tmp_path: Path, segkit: Segkit, text: str, told: str) -> None:
-    """In one line."""
+def test_an_invalid_config_is_reported(rooms: Path, tmp_path: Path, segkit: Segkit, text: str, message: str) -> None:
+    """The error is one line, and no run is created."""
     (tmp_path / "my.toml").write_text(text)
     done = segkit("train", rooms, "--config", tmp_path / "my.toml", "-o", tmp_path / "run")
-    assert (done.code, told in done.err, done.err.count("\n")) == (2, True, 1)
+    assert (done.code, message in done.err, done.err.count("\n")) == (2, True, 1)
+    assert not (tmp_path / "run").exists()
+
+
+def test_training_leaves_the_callers_state(rooms: Path, base: Path, tmp_path: Path) -> None:
+    """The environment and diffusers' log level are as before once loop.train returns."""
+    from diffusers.utils import logging
+
+    level, environment = logging.get_verbosity(), dict(os.environ)
+    logging.set_verbosity_info()
+    try:
+        train(rooms, base, tmp_path / "run", steps=1)
+
+        assert logging.get_verbosity() == logging.INFO
+        assert dict(os.environ) == environment
+    finally:
+        logging.set_verbosity(level)
+
+
+def test_the_device_may_change(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
+    """A run resumes with another --device, which run.json does not record."""
+    assert segkit(*words(rooms, base, tmp_path / "run", steps=1)).code == 0
+    resumed = segkit(*words(rooms, base, tmp_path / "run", steps=2, device="cpu"), "--json")
+
+    assert json.loads(resumed.out)["resumed"] == 1
+    assert "device" not in json.loads((tmp_path / "run" / "run.json").read_text())["options"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"device": "cuda:9"}, "--device cuda:9: "),
+        ({"device": "cuda", "cpu": True}, "--device cuda: expected cpu, because --cpu is set"),
+        ({"device": "cpu", "precision": "fp16"}, "--precision fp16 needs a CUDA device"),
+    ],
+)
+def test_an_unavailable_device_is_reported(
+    rooms: Path, base: Path, tmp_path: Path, segkit: Segkit, options: dict[str, Any], message: str
+) -> None:
+    """The error names the device or precision that cannot be used, and no run is created."""
+    done = segkit(*words(rooms, base, tmp_path / "run", **options))
+
+    assert (done.code, message in done.err, done.err.count("\n")) == (2, True, 1)
     assert not (tmp_path / "run").exists()

@@ -1,1 +1,1 @@
-"""How well a ControlNet obeys its maps."""
+"""How well a ControlNet obeys its control maps."""

@@ -1,4 +1,7 @@
-"""Layout obedience: how much of a map is seen in the picture drawn from it, with a ControlNet and without."""
+"""Layout fidelity: how much of a control map a segmenter finds in the picture drawn from it, with and without it.
+
+"Without it" is the base alone. The segmenter's mIoU on the photos themselves is the upper bound.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,20 +26,20 @@ from trainer.sample.requests import DrawRequest
 from trainer.settings import GenerateSettings
 
 SHOWN = 6
-"""Maps on the sheet."""
+"""Maps on the contact sheet."""
 
 _BATCH = 8
 
 
 @dataclass(frozen=True)
 class Fidelity:
-    """What a segmenter sees in pictures, beside the maps that they were drawn from.
+    """A segmenter's findings in pictures, compared with the control maps.
 
     Attributes:
-        steered: in pictures that were drawn with the ControlNet.
-        alone: in those of the base alone, from the same prompts and noise.
-        photos: in the photos themselves: the ceiling.
-        sheet: some of them as a picture.
+        steered: in pictures drawn with the ControlNet.
+        alone: in pictures of the base alone, with the same prompts and noise.
+        photos: in the photos: the upper bound.
+        sheet: file of the contact sheet.
     """
 
     steered: MapQuality
@@ -45,48 +48,51 @@ class Fidelity:
     sheet: Path
 
 
-def of_run(run: Path, dataset: Path, given: GenerateSettings, output: Path, progress: Progress) -> Fidelity:
-    """Measure a run on the held-out triples of a dataset, or on all if none are held out. See measure.
+def of_run(run: Path, dataset: Path, settings: GenerateSettings, output: Path, progress: Progress) -> Fidelity:
+    """Evaluate a run on a dataset's held-out triples, or on all if none are held out, with the toy segmenter.
 
-    The dataset's own segmenter looks: the toy one.
+    See `measure` for the arguments and errors.
     """
-    found = examples.find(dataset)
-    table = found.palette or Palette.load("ade20k")
-    segment = NeuralSegmenter(hub.TOY, table, device.resolve(given.device, "fp32"))
-    return measure(found.val or found.train, table, replace(given, controlnet=str(run)), output, segment, progress)
+    triples = examples.find(dataset)
+    palette = triples.palette or Palette.load("ade20k")
+    segmenter = NeuralSegmenter(hub.TOY, palette, device.resolve(settings.device, "fp32"))
+    settings = replace(settings, controlnet=str(run))
+    return measure(triples.val or triples.train, palette, settings, output, segmenter, progress)
 
 
 def measure(
-    held_out: Sequence[Example], table: Palette, given: GenerateSettings, output: Path, segment: Segmenter,
+    held_out: Sequence[Example], palette: Palette, settings: GenerateSettings, output: Path, segmenter: Segmenter,
     progress: Progress,
 ) -> Fidelity:  # fmt: skip
-    """Draw each map with the ControlNet and without, and look at the pictures.
+    """Draw each map with the ControlNet and without, and segment the pictures and the photos.
 
     Args:
-        held_out: what is drawn.
-        table: of their maps and of the segmenter.
-        given: what draws, and how; one picture a map.
-        output: folder of the pictures: steered/, alone/ and before-after.png.
-        segment: looks.
-        progress: see segkit.progress.
+        held_out: triples that the ControlNet was not trained on.
+        palette: of their maps and of the segmenter.
+        settings: networks and sampling; one picture is drawn per map.
+        output: folder for the pictures: steered/, alone/ and before-after.png.
+        segmenter: called with batches of pictures.
+        progress: called with ("pictures", done, total).
 
     Raises:
         SegkitError: see generate.generate.
     """
-    scenes = [DrawRequest(each.control_map.stem, each.control_map, each.text) for each in held_out]
+    requests = [DrawRequest(example.control_map.stem, example.control_map, example.text) for example in held_out]
     drawn: list[list[Image.Image]] = []
-    for place, (name, strength) in enumerate((("steered", given.strength), ("alone", 0.0))):
-        part = _Part(progress, place * len(scenes), 2 * len(scenes))
-        how = replace(given, strength=strength)
-        pictures = generate.generate(scenes, output / name, how, part, overwrite=True)
-        drawn.append([_opened(picture.path) for picture in pictures])
+    for place, (name, strength) in enumerate((("steered", settings.strength), ("alone", 0.0))):
+        part = _PartialProgress(progress, place * len(requests), 2 * len(requests))
+        variant = replace(settings, strength=strength)
+        pictures = generate.generate(requests, output / name, variant, part, overwrite=True)
+        drawn.append([_open(picture.path) for picture in pictures])
     sizes = [picture.size for picture in drawn[0]]
-    photos = [_opened(each.photo).resize(size, Resampling.LANCZOS) for each, size in zip(held_out, sizes, strict=True)]
-    labels = [_labels(each.control_map, table, size) for each, size in zip(held_out, sizes, strict=True)]
-    steered, alone, ceiling = (_seen(segment, pictures, labels, table) for pictures in (*drawn, photos))
+    photos = [
+        _open(example.photo).resize(size, Resampling.LANCZOS) for example, size in zip(held_out, sizes, strict=True)
+    ]
+    labels = [_labels(example.control_map, palette, size) for example, size in zip(held_out, sizes, strict=True)]
+    steered, alone, ceiling = (_quality(segmenter, pictures, labels, palette) for pictures in (*drawn, photos))
     strips = [
-        contact_sheet.strip([codec.paint(truth, table), photo, without, with_it], each.text)
-        for truth, photo, with_it, without, each in zip(labels, photos, *drawn, held_out, strict=True)
+        contact_sheet.strip([codec.paint(truth, palette), photo, without, with_controlnet], example.text)
+        for truth, photo, with_controlnet, without, example in zip(labels, photos, *drawn, held_out, strict=True)
     ][:SHOWN]
     sheet = output / "before-after.png"
     titles = ("control map", "photo", "before: the base alone", "after: with its ControlNet")
@@ -95,33 +101,33 @@ def measure(
 
 
 @dataclass(frozen=True)
-class _Part:
-    """Progress of a part of the work, reported as progress of the whole."""
+class _PartialProgress:
+    """Reports the progress of a part as progress of the whole."""
 
     progress: Progress
-    before: int
+    offset: int
     whole: int
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
-        self.progress(stage, self.before + done, self.whole, note)
+        self.progress(stage, self.offset + done, self.whole, note)
 
 
-def _seen(
-    segment: Segmenter, pictures: Sequence[Image.Image], labels: Sequence[codec.Labels], table: Palette
+def _quality(
+    segmenter: Segmenter, pictures: Sequence[Image.Image], labels: Sequence[codec.Labels], palette: Palette
 ) -> MapQuality:
-    counts = metrics.none()
+    confusion = metrics.none()
     for first in range(0, len(pictures), _BATCH):
         batch = slice(first, first + _BATCH)
-        for truth, found in zip(labels[batch], segment(pictures[batch]), strict=True):
-            counts += metrics.confusion(truth, found.labels)
-    return metrics.map_quality(counts, len(pictures), table)
+        for truth, prediction in zip(labels[batch], segmenter(pictures[batch]), strict=True):
+            confusion += metrics.confusion(truth, prediction.labels)
+    return metrics.map_quality(confusion, len(pictures), palette)
 
 
-def _labels(path: Path, table: Palette, size: tuple[int, int]) -> codec.Labels:
-    labels, _ = codec.read(maps.read(path), table)
+def _labels(path: Path, palette: Palette, size: tuple[int, int]) -> codec.Labels:
+    labels, _ = codec.read(maps.read(path), palette)
     return np.asarray(Image.fromarray(labels).resize(size, Resampling.NEAREST))
 
 
-def _opened(path: Path) -> Image.Image:
+def _open(path: Path) -> Image.Image:
     with Image.open(path) as image:
         return image.convert("RGB")

@@ -1,1 +1,1 @@
-"""A run: its folder, log, validation, previews and report."""
+"""A training run: its folder, log, validation, previews and report."""

@@ -1,4 +1,4 @@
-"""What is done every so many steps: looks at held-out photos, pictures, checkpoints, and the run's report."""
+"""Step callbacks: validation, previews, checkpoints and the run's report."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -17,87 +17,88 @@ from trainer.step.distributed import on_main
 
 @dataclass(frozen=True)
 class Due:
-    """What is to be done at a step."""
+    """What to do after a step."""
 
-    save: bool = False
-    look: bool = False
-    draw: bool = False
+    checkpoint: bool = False
+    validation: bool = False
+    previews: bool = False
 
     def __bool__(self) -> bool:
-        return self.save or self.look or self.draw
+        return self.checkpoint or self.validation or self.previews
 
 
 class Callbacks:
-    """The places on the way of a training.
+    """The callbacks of one run.
 
     Args:
-        prepared: what is trained.
-        settings: how.
+        setup: the networks, validation and previews.
+        settings: of the training.
         accelerator: the processes.
-        run: the run's folder.
-        facts: what the run depends on (runs.facts); a checkpoint keeps it.
-        journal: of the main process; None in others.
+        run: the run folder.
+        facts: what the run depends on (run_folder.facts), saved in each checkpoint.
+        log: of the main process; None in others.
     """
 
     def __init__(
-        self, prepared: Setup, settings: TrainSettings, accelerator: Accelerator, run: Path,
-        facts: Mapping[str, Any], journal: RunLog | None,
+        self, setup: Setup, settings: TrainSettings, accelerator: Accelerator, run: Path,
+        facts: Mapping[str, Any], log: RunLog | None,
     ) -> None:  # fmt: skip
-        self._prepared, self._settings, self._accelerator = prepared, settings, accelerator
-        self._run, self._facts, self._journal = run, facts, journal
-        self.says = ""
-        """What the last look found, in words."""
+        self._setup, self._settings, self._accelerator = setup, settings, accelerator
+        self._run, self._facts, self._log = run, facts, log
+        self.verdict = ""
+        """What the last validation found, in words."""
 
     def due(self, step: int) -> Due:
-        """Tell what is to be done when so many steps are taken."""
+        """Return what to do after so many steps; 0 is before the first step."""
         settings, last = self._settings, step == self._settings.steps
 
-        def every(number: int) -> bool:
-            return number > 0 and step % number == 0
+        def every(interval: int) -> bool:
+            return interval > 0 and step % interval == 0
 
-        save = step > 0 and (last or every(settings.checkpoint_every))
+        checkpoint = step > 0 and (last or every(settings.checkpoint_every))
         return Due(
-            save=save,
-            look=self._prepared.watch is not None and (save or every(settings.evaluate_every)),
-            draw=self._prepared.previews is not None and (last or every(settings.preview_every)),
+            checkpoint=checkpoint,
+            validation=self._setup.validation is not None and (checkpoint or every(settings.evaluate_every)),
+            previews=self._setup.previews is not None and (last or every(settings.preview_every)),
         )
 
-    def reach(self, step: int, due: Due, numbers: Mapping[str, float]) -> None:
-        """Do what is due, and write it down with the numbers of the step; all processes call it.
+    def run(self, step: int, due: Due, metrics: Mapping[str, float]) -> None:
+        """Do what is due, and log it with the step's metrics; all processes must call this.
 
         Raises:
-            StorageError: the disk is full; the checkpoints before stay.
+            StorageError: the disk is full; earlier checkpoints are unharmed.
         """
-        seen: dict[str, float] = {}
-        said = []
-        if due.look and self._prepared.watch:
-            look = self._prepared.watch.look(self._prepared.learner)
-            seen, self.says = look.numbers, look.words
-            said.append(look.words)
+        validated: dict[str, float] = {}
+        remarks = []
+        if due.validation and self._setup.validation:
+            result = self._setup.validation.measure(self._setup.learner)
+            validated, self.verdict = result.metrics, result.verdict
+            remarks.append(result.verdict)
         sheet = None
-        if due.draw and self._prepared.previews:
-            previews = self._prepared.previews
-            drawn = previews.draw(self._prepared.learner)
-            if drawn is None:
-                said.append("pictures are left out: the memory is too small for them")
+        if due.previews and self._setup.previews:
+            previews = self._setup.previews
+            pictures = previews.draw(self._setup.learner)
+            if pictures is None:
+                remarks.append("previews skipped: out of memory")
             else:
-                sheet = on_main(self._accelerator, lambda: previews.write(drawn, step))
-        if self._journal:
-            self._journal.write(step, {**numbers, **seen}, "; ".join(said))
+                sheet = on_main(self._accelerator, lambda: previews.write(pictures, step))
+        if self._log:
+            self._log.write(step, {**metrics, **validated}, "; ".join(remarks))
             if sheet:
-                self._journal.picture(step, "previews", sheet)
-        if due.save:  # after the log's line: of a step that no checkpoint holds it is dropped, and written anew
-            self._save(step, seen)
-        if self._journal:
-            told = {"base": self._prepared.base, **self._facts["told"]}
-            report.write(self._run, asdict(self._settings), told)
+                self._log.picture(step, "previews", sheet)
+        # The checkpoint comes after its log line: killed in between, the resumed run drops the line and repeats the
+        # step. The other way round the line would be missing for good.
+        if due.checkpoint:
+            self._save(step, validated)
+        if self._log:
+            report.write(self._run, asdict(self._settings), {"base": self._setup.base, **self._facts["told"]})
 
-    def _save(self, step: int, seen: Mapping[str, float]) -> None:
-        folder, by = self._run / "checkpoints", self._settings.best_by
-        self._prepared.learner.save(folder, step, {**self._facts, **seen})
+    def _save(self, step: int, validated: Mapping[str, float]) -> None:
+        folder, metric = self._run / "checkpoints", self._settings.best_by
+        self._setup.learner.save(folder, step, {**self._facts, **validated})
 
-        def tidy() -> None:
-            best = run_folder.best(self._run, step, by, seen.get(by))
+        def prune() -> None:
+            best = run_folder.best(self._run, step, metric, validated.get(metric))
             store.prune(folder, self._settings.keep, [] if best is None else [best])
 
-        on_main(self._accelerator, tidy)
+        on_main(self._accelerator, prune)

@@ -1,4 +1,4 @@
-"""What a training would do: everything checked, three steps tried, nothing trained and nothing kept."""
+"""Dry run: check everything, try a few steps, and report what a training would take, without training anything."""
 
 import tempfile
 import time
@@ -12,37 +12,41 @@ from accelerate import Accelerator
 from segkit.errors import UsageError
 from segkit.progress import Progress
 from segkit.reports import contact_sheet
+from trainer.checkpoints import quiet
 from trainer.data import examples, latents
-from trainer.data.batches import Batches
+from trainer.data.batches import Batches, Pick
 from trainer.data.examples import Examples
 from trainer.data.latents import Encoder, LatentCache
 from trainer.run import previews, run_folder, setup
-from trainer.run.setup import Setup, size
+from trainer.run.setup import Setup, weight_bytes
 from trainer.settings import TrainSettings
 from trainer.step.distributed import launched
 from trainer.step.optimizers import STATE_BYTES
 
 STEPS = 3
-"""That are tried; the first warms up."""
+"""Steps to time; the first is a warm-up and does not count."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a training would do.
+    """What a training would do and take.
 
     Attributes:
-        triples, held_out: photos to learn from, and those held out.
-        sizes: number of photos by bucket, "width x height", most often first.
-        trained: weights that are trained.
-        memory: bytes by part; "measured peak" is the device's, on a CPU the whole process's.
-        steps: that are left to take.
-        resumed: steps that the run has taken before.
-        cache: bytes that are missing in the cache, and cache_photos, the number of photos; 0 without a cache.
-        cache_seconds, step_seconds: for the whole cache, and for a step.
-        seconds: until the end, without looks, pictures and checkpoints.
-        cut: prompts that are longer than the text encoder reads.
-        device: what works, in which arithmetic.
-        picture: the first batch.
+        triples: number of training triples.
+        held_out: number of held-out triples.
+        sizes: photos per epoch by crop size, "width x height", most frequent first.
+        trained: number of trainable weights.
+        memory: bytes by part; "measured peak" is the GPU's, or the whole process's on a CPU.
+        steps: steps remaining.
+        resumed: steps that the run has taken already.
+        cache: bytes that the latent cache lacks; 0 without a cache.
+        cache_photos: photos that it lacks, mirrored ones included.
+        cache_seconds: estimated time to encode them.
+        step_seconds: time of a step.
+        seconds: estimated total, without validation, previews and checkpoints.
+        cut: number of prompts that the text encoder truncates.
+        device: device type and precision, such as "cuda, bf16".
+        picture: file with the first batch.
     """
 
     triples: int
@@ -62,123 +66,132 @@ class Plan:
     picture: Path
 
     def to_json(self) -> dict[str, Any]:
-        """Return the plan as plain values."""
+        """Return the plan as JSON values."""
         return {**asdict(self), "picture": str(self.picture)}
 
 
 def plan(dataset: Path, output: Path, settings: TrainSettings, progress: Progress) -> Plan:
-    """Check everything that train would, try three steps, and write the first batch beside the run's folder.
+    """Check everything that loop.train would check, try three steps, and write the first batch beside the run folder.
 
     Args:
-        dataset: as for loop.train, like the rest.
-        output: the run's folder, which is not made.
+        dataset: as for loop.train.
+        output: the run folder, which is not created.
         settings: of the training.
-        progress: shows how far things are.
+        progress: called as the trial's photos are encoded.
 
     Raises:
-        SegkitError: what train would refuse.
+        SegkitError: loop.train would raise it, or there is more than one process.
     """
-    from diffusers.utils import logging
-
-    logging.set_verbosity_error()
-    with launched(replace(settings, processes=0)) as accelerator, tempfile.TemporaryDirectory() as scratch:
+    with (
+        quiet.diffusers(),
+        launched(replace(settings, processes=0)) as accelerator,
+        tempfile.TemporaryDirectory() as scratch,
+    ):
         if accelerator.num_processes > 1:
-            raise UsageError("--dry-run tries one process. Start it without torchrun and accelerate launch.")
-        found = examples.find(dataset, settings.palette, settings.allow_any_control)
-        facts = run_folder.facts(settings, dataset, found, settings.processes or 1)
+            raise UsageError("--dry-run runs in one process. Start it without torchrun and accelerate launch.")
+        triples = examples.find(dataset, settings.palette, settings.allow_any_control)
+        facts = run_folder.facts(settings, dataset, triples, settings.processes or 1)
         start = run_folder.newest(output, facts, settings.steps)
-        trial = _Trial(found, settings, latents.folder_for(found, dataset, output), Path(scratch), progress)
-        caches = trial.cache if settings.cache else None
-        prepared = setup.prepare(found, settings, accelerator, output, start, caches)
-        taken = start.step if start else 0
-        seconds = _tried(prepared, settings, taken, accelerator)
-        left = settings.steps - taken
-        buckets = [pick.view.size for pick in trial.picks(range(trial.batches.order.batches))]
-        sizes = {f"{each[0]} x {each[1]}": buckets.count(each) for each in sorted(set(buckets), key=buckets.count)}
+        trial = _Trial(triples, settings, latents.folder_for(triples, dataset, output), Path(scratch), progress)
+        prepared = setup.prepare(
+            triples, settings, accelerator, output, start, trial.cache_for if settings.cache else None
+        )
+        resumed = start.step if start else 0
+        step_seconds = _time_steps(prepared, settings, resumed)
+        cache_seconds = trial.missing_photos * trial.photo_seconds
+        remaining = settings.steps - resumed
         return Plan(
-            triples=len(found.train),
-            held_out=len(found.val),
-            sizes=dict(reversed(sizes.items())),
+            triples=len(triples.train),
+            held_out=len(triples.val),
+            sizes=trial.sizes(),
             trained=sum(weight.numel() for weight in prepared.model.parameters() if weight.requires_grad),
             memory=_memory(prepared, settings, accelerator),
-            steps=left,
-            resumed=taken,
-            cache=trial.missing,
+            steps=remaining,
+            resumed=resumed,
+            cache=trial.missing_bytes,
             cache_photos=trial.missing_photos,
-            cache_seconds=trial.missing_photos * trial.photo_seconds,
-            step_seconds=seconds,
-            seconds=left * seconds + trial.missing_photos * trial.photo_seconds,
-            cut=prepared.cut,
+            cache_seconds=cache_seconds,
+            step_seconds=step_seconds,
+            seconds=remaining * step_seconds + cache_seconds,
+            cut=prepared.truncated,
             device=f"{accelerator.device.type}, {accelerator.mixed_precision.replace('no', 'fp32')}",
-            picture=_drawn(trial, output),
+            picture=_write_first_batch(trial, output),
         )
 
 
 class _Trial:
-    """The cache of a few batches, made where it leaves nothing behind, and what the whole one would take."""
+    """Caches the few batches of the trial in a scratch folder, and estimates what the whole cache would take."""
 
     def __init__(
-        self, found: Examples, settings: TrainSettings, folder: Path, scratch: Path, progress: Progress
+        self, triples: Examples, settings: TrainSettings, folder: Path, scratch: Path, progress: Progress
     ) -> None:
-        self._found, self._settings, self._folder, self._scratch = found, settings, folder, scratch
+        self._examples, self._settings, self._folder, self._scratch = triples, settings, folder, scratch
         self._progress = progress
-        self.batches = Batches(found.train, found.palette, settings)
-        self.table = found.palette
-        self.missing = self.missing_photos = 0
+        self.batches = Batches(triples.train, triples.palette, settings)
+        self.palette = triples.palette
+        self.missing_bytes = self.missing_photos = 0
         self.photo_seconds = 0.0
 
-    def picks(self, numbers: range) -> list[Any]:
-        """Return what batches are made of."""
+    def picks(self, numbers: range) -> list[Pick]:
+        """Return the photos of some batches."""
         return [pick for number in numbers for pick in self.batches.picks(number)]
 
-    def cache(self, encoder: Encoder) -> LatentCache:
-        """Return a cache that the steps to try find all in."""
-        photos, prompts = LatentCache(self._folder, encoder).missing(self._found, self._settings)
-        self.missing, self.missing_photos = latents.size(photos, prompts, encoder), len(photos)
-        latents.require_space(self._folder, self.missing)
-        kept = LatentCache(self._scratch, encoder)
+    def sizes(self) -> dict[str, int]:
+        """Return the photos of an epoch by crop size, most frequent first."""
+        sizes = [pick.view.size for pick in self.picks(range(self.batches.order.batches))]
+        ascending = sorted(set(sizes), key=sizes.count)
+        return {f"{width} x {height}": sizes.count((width, height)) for width, height in reversed(ascending)}
+
+    def cache_for(self, encoder: Encoder) -> LatentCache:
+        """Return a cache that has everything the trial's steps need."""
+        photos, prompts = LatentCache(self._folder, encoder).missing(self._examples, self._settings)
+        self.missing_bytes, self.missing_photos = latents.size(photos, prompts, encoder), len(photos)
+        latents.require_space(self._folder, self.missing_bytes)
+        cache = LatentCache(self._scratch, encoder)
         picks = self.picks(range(STEPS * self._settings.accumulate))
+        views = [(pick.example, pick.view) for pick in picks]
         began = time.perf_counter()
-        kept.fill(
-            [(each.example, each.view) for each in picks], ["", *(each.text for each in picks)], encoder, self._progress
-        )
-        self.photo_seconds = (time.perf_counter() - began) / len({(each.example, each.view) for each in picks})
-        return kept
+        cache.fill(views, ["", *(pick.text for pick in picks)], encoder, self._progress)
+        self.photo_seconds = (time.perf_counter() - began) / len(set(views))
+        return cache
 
 
-def _tried(prepared: Setup, settings: TrainSettings, taken: int, accelerator: Accelerator) -> float:
-    """Take steps that nothing is kept of; return the seconds of one."""
-    stream, times = (prepared.batches.batch(number) for number in range(STEPS * settings.accumulate)), []
-    for step in range(STEPS):
+def _time_steps(prepared: Setup, settings: TrainSettings, step: int) -> float:
+    """Take the trial's steps, whose weights are discarded; return the seconds of the fastest after the first."""
+    dataloader = (prepared.batches.batch(number) for number in range(STEPS * settings.accumulate))
+    seconds = []
+    for offset in range(STEPS):
         began = time.perf_counter()
-        float(prepared.learner.update(stream, taken + step).loss)
-        times.append(time.perf_counter() - began)
-    return min(times[1:])
+        float(prepared.learner.update(dataloader, step + offset).loss)  # float() waits for the device
+        seconds.append(time.perf_counter() - began)
+    return min(seconds[1:])
 
 
 def _memory(prepared: Setup, settings: TrainSettings, accelerator: Accelerator) -> dict[str, int]:
     model = prepared.model
     trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
     parts = {
-        "ControlNet": size(model.controlnet),
-        "UNet": size(model.unet),
+        "ControlNet": weight_bytes(model.controlnet),
+        "UNet": weight_bytes(model.unet),
         "gradients": 4 * trained,
         settings.optimizer: STATE_BYTES[settings.optimizer] * trained,
         "running mean": 4 * trained if settings.ema else 0,
-        "VAE and text encoder": prepared.encoders,
+        "VAE and text encoder": prepared.encoder_bytes,
     }
     if accelerator.device.type == "cuda":
-        peak = torch.cuda.max_memory_allocated()
+        peak = torch.cuda.max_memory_allocated(accelerator.device)
     else:
         import resource
 
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {name: count for name, count in parts.items() if count} | {"measured peak": peak}
+    return {name: size for name, size in parts.items() if size} | {"measured peak": peak}
 
 
-def _drawn(trial: _Trial, output: Path) -> Path:
-    """Write the first batch as a picture: control map and photo as the network sees them, and the prompt."""
+def _write_first_batch(trial: _Trial, output: Path) -> Path:
+    """Write the first batch as a contact sheet: control maps and photos as the network sees them, and prompts."""
     path = output.resolve().with_name(f"{output.resolve().name}-first-batch.png")
-    strips = [contact_sheet.strip(previews.shown(each, trial.table), each.text) for each in trial.picks(range(1))]
+    strips = [
+        contact_sheet.strip(previews.network_view(pick, trial.palette), pick.text) for pick in trial.picks(range(1))
+    ]
     contact_sheet.save(contact_sheet.sheet(strips, columns=3), path)
     return path

@@ -1,4 +1,4 @@
-"""What a run writes down as it goes: log.jsonl always, TensorBoard where installed, W&B where asked for."""
+"""The run's log: log.jsonl always, TensorBoard if installed, Weights & Biases on request."""
 
 import json
 from collections.abc import Mapping
@@ -17,13 +17,14 @@ _NAME = "log.jsonl"
 
 
 class RunLog:
-    """A run's log; each line is flushed as it is written.
+    """Writes log.jsonl, one flushed line per step, and forwards to the trackers.
 
     Args:
-        run: the run's folder.
-        step: lines of later steps are dropped: those steps are taken again; of a new run, all.
+        run: the run folder.
+        step: steps of the checkpoint that the run resumes from; later lines are dropped, since those steps are
+            repeated. 0 starts an empty log.
         tracker: "", "tensorboard" or "wandb".
-        settings: told to the tracker.
+        settings: shown by the tracker.
 
     Raises:
         UsageError: the tracker is not installed.
@@ -33,7 +34,7 @@ class RunLog:
         path = run / _NAME
         storage.write_lines(path, [line for line in read(run) if step and line["step"] <= step])
         self._file = path.open("a", encoding="utf-8")
-        self._trackers = _trackers(tracker, run, settings)
+        self._trackers = _start_trackers(tracker, run, settings)
 
     def __enter__(self) -> "RunLog":
         return self
@@ -45,15 +46,15 @@ class RunLog:
         for tracker in self._trackers:
             tracker.finish()
 
-    def write(self, step: int, numbers: Mapping[str, float], words: str = "") -> None:
-        """Write the numbers of a step, and what they mean, if there is something to say."""
-        self._file.write(json.dumps({"step": step, **numbers} | ({"says": words} if words else {})) + "\n")
+    def write(self, step: int, metrics: Mapping[str, float], remark: str = "") -> None:
+        """Log a step's metrics, and an optional remark under "says"."""
+        self._file.write(json.dumps({"step": step, **metrics} | ({"says": remark} if remark else {})) + "\n")
         self._file.flush()
         for tracker in self._trackers:
-            tracker.log(dict(numbers), step)
+            tracker.log(dict(metrics), step)
 
     def picture(self, step: int, name: str, image: Image.Image) -> None:
-        """Show a picture on the trackers."""
+        """Send a picture to the trackers."""
         pixels = np.asarray(image.convert("RGB"))[None]
         for tracker in self._trackers:
             if isinstance(tracker, tracking.TensorBoardTracker):
@@ -63,23 +64,25 @@ class RunLog:
 
 
 def read(run: Path) -> list[dict[str, Any]]:
-    """Return the lines of a run's log, without what a kill cut short; none where there is no log."""
+    """Return the lines of a run's log, without a last line cut short by a kill; [] if there is no log."""
     path = run / _NAME
-    return [line for _, line in rows.json_lines(path, _dropped)] if path.is_file() else []
+    return [line for _, line in rows.json_lines(path, _ignore)] if path.is_file() else []
 
 
-def _dropped(line: int, reason: str) -> None:
-    """Leave a line out that a kill cut short."""
+def _ignore(line: int, reason: str) -> None:
+    """Skip a damaged line: only a kill leaves one, and its step is repeated."""
 
 
-def _trackers(asked: str, run: Path, settings: Mapping[str, Any]) -> list[Any]:
-    there = {"tensorboard": utils.is_tensorboard_available(), "wandb": utils.is_wandb_available()}
-    if asked and not there[asked]:
-        raise UsageError(f"--tracker {asked}: not installed. Type: pip install {asked}, or leave it out.")
-    found: list[Any] = [tracking.TensorBoardTracker("tensorboard", run)] if there["tensorboard"] else []
-    if asked == "wandb":
-        found.append(tracking.WandBTracker("segkit", name=run.name, dir=str(run), resume="allow"))
-    for tracker in found:
+def _start_trackers(name: str, run: Path, settings: Mapping[str, Any]) -> list[Any]:
+    installed = {"tensorboard": utils.is_tensorboard_available(), "wandb": utils.is_wandb_available()}
+    if name and not installed[name]:
+        raise UsageError(f"--tracker {name}: not installed. Run: pip install {name}, or leave the option out.")
+    trackers: list[Any] = []
+    if installed["tensorboard"]:
+        trackers.append(tracking.TensorBoardTracker("tensorboard", run))
+    if name == "wandb":
+        trackers.append(tracking.WandBTracker("segkit", name=run.name, dir=str(run), resume="allow"))
+    for tracker in trackers:
         tracker.start()
         tracker.store_init_configuration(dict(settings))
-    return found
+    return trackers

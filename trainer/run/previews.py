@@ -1,4 +1,4 @@
-"""What the network draws while it learns: map, photo, and pictures of equal noise from the start and from now."""
+"""Previews during training: control map, photo, and pictures of equal noise at the first previewed step and now."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,26 +25,26 @@ if TYPE_CHECKING:
     from segkit.palette import Palette
 
 SHOWN = 4
-"""Photos whose maps are drawn from."""
+"""Number of control maps drawn."""
 
 FOLDER = "previews"
 
 
 @dataclass(frozen=True)
-class Model:
-    """What is needed to draw beside the networks that learn.
+class PreviewModel:
+    """What drawing needs besides the networks in training.
 
     Attributes:
-        decoder: makes pictures of latents.
-        words: returns what the text encoder makes of a prompt.
-        paint: paints the maps.
-        prediction: what the UNet predicts.
-        factor: pixels of a side that make one latent.
-        channels: of a latent.
+        decoder: turns latents into pictures.
+        encode_prompt: returns a prompt's encoder_hidden_states, (77, D).
+        paint: paints class indices with the palette.
+        prediction: "epsilon" or "v_prediction".
+        factor: the VAE's downsampling factor.
+        channels: of the latents.
     """
 
     decoder: Decoder
-    words: Callable[[str], Tensor]
+    encode_prompt: Callable[[str], Tensor]
     paint: PalettePainter
     prediction: str
     factor: int
@@ -52,80 +52,91 @@ class Model:
 
 
 class Previews:
-    """Pictures drawn at some steps, kept in a run's folder.
+    """Draws pictures at some steps, and keeps them in the run folder.
 
     Args:
-        found: the examples; held-out ones are drawn, or else trained ones.
+        examples: held-out examples are drawn, or training examples if none are held out.
         settings: of the training.
-        model: what draws.
-        run: the run's folder.
-        device: where.
+        model: for drawing.
+        run: the run folder.
+        device: where to draw.
     """
 
-    def __init__(self, found: Examples, settings: TrainSettings, model: Model, run: Path, device: torch.device) -> None:
-        examples = (found.val or found.train)[:SHOWN]
-        batches = Batches(examples, found.palette, unaugmented(settings))
-        self._picks = [batches.picks(number)[0] for number in range(len(examples))]
-        self._guidance, self._model, self._device = settings.preview_guidance, model, device
-        self._table, self._folder = found.palette, run / FOLDER
+    def __init__(
+        self, examples: Examples, settings: TrainSettings, model: PreviewModel, run: Path, device: torch.device
+    ) -> None:
+        shown = (examples.val or examples.train)[:SHOWN]
+        batches = Batches(shown, examples.palette, unaugmented(settings))
+        self._picks = [batches.picks(number)[0] for number in range(len(shown))]
+        self._guidance_scale, self._model, self._device = settings.preview_guidance, model, device
+        self._palette, self._folder = examples.palette, run / FOLDER
 
     def draw(self, learner: Learner) -> list[Image.Image] | None:
-        """Draw, with the same noise each time; all processes call it. None if the device's memory is too small."""
+        """Draw with the current weights and the same noise each time; all processes must call this.
+
+        Returns:
+            The pictures; None if the device has too little memory, which must not end a training.
+        """
         try:
-            with learner.shown() as steered:
+            with learner.inference() as model:
                 latents = [
-                    sampler.sample(steered, self._asked(place, pick), self._model.prediction, self._guidance)
+                    sampler.sample(model, self._request(place, pick), self._model.prediction, self._guidance_scale)
                     for place, pick in enumerate(self._picks)
                 ]
-            return [self._model.decoder.picture(each) for each in latents]
+            return [self._model.decoder.picture(tensor) for tensor in latents]
         except torch.OutOfMemoryError:
             return None
         finally:
             if self._device.type == "cuda":
-                torch.cuda.empty_cache()
+                torch.cuda.empty_cache()  # shapes differ from training's: the cached blocks would only fragment memory
 
-    def _asked(self, place: int, pick: Pick) -> sampler.SampleRequest:
-        labels = torch.from_numpy(crops.control_map(pick.example, pick.view, self._table).copy())
-        painted = self._model.paint(labels[None].to(self._device))
-        self._model.paint.require_exact(self._model.paint.count_off_palette(painted))
-        across, down = (side // self._model.factor for side in pick.view.size)
-        noise = torch.randn(self._model.channels, down, across, generator=torch.Generator().manual_seed(place))
-        words, silence = (self._model.words(text).to(self._device) for text in (pick.text, ""))
-        return sampler.SampleRequest(noise.to(self._device), words, silence, painted[0])
+    def _request(self, place: int, pick: Pick) -> sampler.SampleRequest:
+        labels = torch.from_numpy(crops.control_map(pick.example, pick.view, self._palette).copy())
+        control = self._model.paint(labels[None].to(self._device))  # (1, 3, H, W)
+        self._model.paint.require_exact(self._model.paint.count_off_palette(control))
+        width, height = (side // self._model.factor for side in pick.view.size)
+        noise = torch.randn(self._model.channels, height, width, generator=torch.Generator().manual_seed(place))
+        encoder_hidden_states, unconditional = (
+            self._model.encode_prompt(text).to(self._device) for text in (pick.text, "")
+        )
+        return sampler.SampleRequest(noise.to(self._device), encoder_hidden_states, unconditional, control[0])
 
-    def write(self, drawn: list[Image.Image], step: int) -> Image.Image:
-        """Keep the pictures of a step, and a sheet of them beside those of the first step that drew any.
+    def write(self, pictures: list[Image.Image], step: int) -> Image.Image:
+        """Save a step's pictures, and a contact sheet of them beside those of the run's first previews.
+
+        Returns:
+            The contact sheet.
 
         Raises:
             StorageError: the disk is full.
         """
-        own = self._folder / f"step-{step:08}"
-        for place, picture in enumerate(drawn):
-            contact_sheet.save(picture, own / f"{place}.png")
-        first = min(self._folder.glob("step-????????/"), key=lambda folder: folder.name)
-        before = [_opened(first / f"{place}.png", picture) for place, picture in enumerate(drawn)]
+        folder = self._folder / f"step-{step:08}"
+        for place, picture in enumerate(pictures):
+            contact_sheet.save(picture, folder / f"{place}.png")
+        first = min(self._folder.glob("step-????????/"), key=lambda path: path.name)
+        before = [_open_or(first / f"{place}.png", picture) for place, picture in enumerate(pictures)]
         strips = [
-            contact_sheet.strip([*shown(pick, self._table), *pictures], pick.text)
-            for pick, *pictures in zip(self._picks, before, drawn, strict=True)
+            contact_sheet.strip([*network_view(pick, self._palette), *pair], pick.text)
+            for pick, *pair in zip(self._picks, before, pictures, strict=True)
         ]
         titles = ("control map", "photo", f"drawn at step {int(first.name[5:]):,}", f"drawn at step {step:,}")
         sheet = contact_sheet.sheet(strips, titles=titles)
-        contact_sheet.save(sheet, own.with_suffix(".png"))
+        contact_sheet.save(sheet, folder.with_suffix(".png"))
         return sheet
 
 
-def shown(pick: Pick, table: "Palette | None") -> tuple[Image.Image, Image.Image]:
-    """Return the control map and the photo of a pick as a network sees them."""
+def network_view(pick: Pick, palette: "Palette | None") -> tuple[Image.Image, Image.Image]:
+    """Return control map and photo, cropped and resized as the network sees them."""
     pixels = ((crops.photo(pick.example, pick.view) + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
-    labels = np.ascontiguousarray(crops.control_map(pick.example, pick.view, table))
-    control_map = Image.fromarray(labels) if table is None else codec.paint(labels, table)
+    labels = np.ascontiguousarray(crops.control_map(pick.example, pick.view, palette))
+    control_map = Image.fromarray(labels) if palette is None else codec.paint(labels, palette)
     return control_map, Image.fromarray(pixels)
 
 
-def _opened(path: Path, otherwise: Image.Image) -> Image.Image:
-    """Return a picture; another one if a stop kept it from being written."""
+def _open_or(path: Path, fallback: Image.Image) -> Image.Image:
+    """Return the picture in a file, or the fallback if a kill prevented it from being written."""
     try:
         with Image.open(path, formats=["PNG"]) as image:
             return image.convert("RGB")
     except OSError:
-        return otherwise
+        return fallback

@@ -1,4 +1,4 @@
-"""A run's folder: what was asked for, so that going on with other options or another dataset is told, not done."""
+"""The run folder: its lock, and the facts a run depends on, so that it never resumes with other settings or data."""
 
 import json
 from collections.abc import Iterator
@@ -20,41 +20,42 @@ _LOCK = ".lock"
 
 MAY_CHANGE = frozenset(
     "steps checkpoint_every keep best_by evaluate_every preview_every preview_guidance tracker name processes "
-    "gradient_checkpointing cache".split()
+    "gradient_checkpointing cache device".split()
 )
-"""Options that a run may be gone on with in another value: none of them changes a step."""
+"""Options that a resumed run may change: none of them alters what a step computes."""
 
 
-def facts(settings: TrainSettings, dataset: Path, found: Examples, processes: int) -> dict[str, Any]:
-    """Return what a run depends on: the options, the dataset, the palette, the number of processes."""
-    table = found.palette
-    free = MAY_CHANGE if settings.schedule == "constant" else MAY_CHANGE - {"steps"}  # other ends, other rates
+def facts(settings: TrainSettings, dataset: Path, examples: Examples, processes: int) -> dict[str, Any]:
+    """Return what the steps of a run depend on: options, dataset, palette and number of processes."""
+    palette = examples.palette
+    # linear and cosine schedules depend on the number of steps
+    free = MAY_CHANGE if settings.schedule == "constant" else MAY_CHANGE - {"steps"}
     return {
         "options": {name: value for name, value in asdict(settings).items() if name not in free},
         "dataset": str(dataset),
         "processes": processes,
         "told": {
             "controlnet": settings.controlnet,
-            "dataset_hash": found.hash,
-            "triples": len(found.train),
-            "palette": table.name if table else "none",
-            "palette_hash": table.hash if table else "none",
+            "dataset_hash": examples.hash,
+            "triples": len(examples.train),
+            "palette": palette.name if palette else "none",
+            "palette_hash": palette.hash if palette else "none",
         },
     }
 
 
 @contextmanager
 def claimed(run: Path) -> Iterator[None]:
-    """Hold a run's folder: new, empty, or a run's; nobody else may write it.
+    """Lock a run folder, which is created if it is missing and removed again if no run began.
 
     Raises:
-        UsageError: other things are in it.
+        UsageError: the path is a file, or a folder of something else.
         LockedError: another process trains there.
     """
     if run.exists() and not run.is_dir():
-        raise UsageError(f"-o {run}: a file. Name a new folder.")
-    if run.is_dir() and not (run / "run.toml").is_file() and not all(map(_is_of_a_start, run.iterdir())):
-        raise UsageError(f"-o {run}: other things are in it than a run. Name a new folder.")
+        raise UsageError(f"-o {run} is a file. Choose a new folder.")
+    if run.is_dir() and not (run / "run.toml").is_file() and not all(map(_is_of_unstarted_run, run.iterdir())):
+        raise UsageError(f"-o {run} contains files that are not a run's. Choose a new folder.")
     storage.make_folder(run)
     with storage.locked(run / _LOCK):
         storage.remove_unfinished(run)
@@ -62,51 +63,54 @@ def claimed(run: Path) -> Iterator[None]:
             yield
         finally:
             if not (run / "run.toml").exists():
-                with suppress(OSError):  # nothing came to be
+                with suppress(OSError):  # not empty: palette.csv or run.json may exist, and the next run reuses it
                     (run / _LOCK).unlink(missing_ok=True)
                     run.rmdir()
 
 
-def _is_of_a_start(path: Path) -> bool:
-    """Tell whether a run that was killed before run.toml was written may have left this."""
+def _is_of_unstarted_run(path: Path) -> bool:
+    """Return whether a run that was killed before it wrote run.toml may have left this file."""
     return path.name in (_LOCK, "palette.csv", "run.json") or path.name.startswith(storage.TEMPORARY)
 
 
-def newest(run: Path, given: dict[str, Any], steps: int) -> Checkpoint | None:
-    """Return the checkpoint that a run goes on from; None for a new one.
+def newest(run: Path, facts: dict[str, Any], steps: int) -> Checkpoint | None:
+    """Return the checkpoint to resume from; None for a new run.
 
     Args:
-        run: the run's folder.
-        given: see facts.
-        steps: asked for.
+        run: the run folder.
+        facts: of this training: see `facts`.
+        steps: total number of steps requested.
 
     Raises:
-        UsageError: it was started otherwise (require_same), or has taken more steps.
+        UsageError: the run has other facts, or has taken more steps.
     """
-    start = store.newest(run / "checkpoints")
-    if start:
-        require_same(run, given)
-        if start.step > steps:
-            raise UsageError(f"{run} has taken {start.step:,} steps; --steps {steps} is fewer.")
-    return start
+    checkpoint = store.newest(run / "checkpoints")
+    if checkpoint:
+        require_same(run, facts)
+        if checkpoint.step > steps:
+            raise UsageError(
+                f"{run} has already taken {checkpoint.step:,} steps; --steps {steps} is fewer. Pass a larger number."
+            )
+    return checkpoint
 
 
-def require_same(run: Path, given: dict[str, Any]) -> None:
-    """Compare with the run that is gone on with.
+def require_same(run: Path, facts: dict[str, Any]) -> None:
+    """Compare this training's facts with those that the run was started with.
 
     Raises:
-        UsageError: an option, the dataset or the palette is another than the run was started with.
+        UsageError: an option, the dataset, the palette or the number of processes differs.
+        TrainingError: run.json is damaged.
     """
     if (run / "run.json").is_file():
-        _compare(run, _read(run / "run.json"), given)
+        _compare(run, _read(run / "run.json"), facts)
 
 
-def start(run: Path, settings: TrainSettings, given: dict[str, Any], table: Palette | None) -> None:
-    """Write what the run depends on, the maps' palette, and run.toml."""
-    if table:
-        storage.write(run / "palette.csv", extend.encode(table))
-    storage.write(run / "run.json", json.dumps(given, indent=2).encode())
-    storage.write(run / "run.toml", options.to_toml(settings, Path(given["dataset"]), run))
+def start(run: Path, settings: TrainSettings, facts: dict[str, Any], palette: Palette | None) -> None:
+    """Write palette.csv, run.json with the facts and, last, run.toml, which makes the folder a run."""
+    if palette:
+        storage.write(run / "palette.csv", extend.encode(palette))
+    storage.write(run / "run.json", json.dumps(facts, indent=2).encode())
+    storage.write(run / "run.toml", options.to_toml(settings, Path(facts["dataset"]), run))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -118,37 +122,40 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _compare(run: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
-    told = [
+    differences = [
         f"--{name.replace('_', '-')} was {value!r}, now {now['options'].get(name)!r}"
         for name, value in before.get("options", {}).items()
         if now["options"].get(name) != value
     ]
-    names = {"dataset_hash": "the dataset has changed", "palette_hash": "the palette has changed"}
-    told += [words for key, words in names.items() if before["told"][key] != now["told"][key]]
+    hashes = {"dataset_hash": "the dataset has changed", "palette_hash": "the palette has changed"}
+    differences += [words for key, words in hashes.items() if before["told"][key] != now["told"][key]]
     if before["processes"] != now["processes"]:
-        told.append(f"there were {before['processes']} processes, now {now['processes']}")
-    if told:
-        raise UsageError(f"{run} was started otherwise: {'; '.join(told)}. Take the same again, or another -o.")
+        differences.append(f"the number of processes was {before['processes']}, now {now['processes']}")
+    if differences:
+        raise UsageError(
+            f"{run} was started with other settings or data: {'; '.join(differences)}. Restore them, or start a new "
+            "run with another -o."
+        )
 
 
-def best(run: Path, step: int, by: str, found: float | None = None) -> int | None:
-    """Note what a checkpoint is judged by, and return the step of the best so far.
+def best(run: Path, step: int, metric: str, value: float | None = None) -> int | None:
+    """Update best.json with a checkpoint's metric, and return the step of the best checkpoint so far.
 
     Args:
-        run: the run's folder.
+        run: the run folder.
         step: of the checkpoint.
-        by: "held_out_loss", of which less is better, or "control_gap", of which more is.
-        found: its value; None where nothing was measured.
+        metric: "held_out_loss", where lower is better, or "control_gap", where higher is better.
+        value: of the metric; None if it was not measured.
 
     Returns:
-        None where nothing was measured yet.
+        None if nothing has been measured yet.
     """
     path = run / "best.json"
-    held = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    if by not in held or held["step"] > step:  # chosen otherwise before, or a step that is taken again
-        held = {}
-    better = found is not None and (not held or (found > held[by]) == (by == "control_gap"))
+    record = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    if metric not in record or record["step"] > step:  # judged by another metric before, or the step is repeated
+        record = {}
+    better = value is not None and (not record or (value > record[metric]) == (metric == "control_gap"))
     if better:
-        held = {"step": step, by: found}
-        storage.write(path, json.dumps(held).encode())
-    return held.get("step")
+        record = {"step": step, metric: value}
+        storage.write(path, json.dumps(record).encode())
+    return record.get("step")

@@ -1,4 +1,4 @@
-"""What a training works with, made ready: networks, optimizer, cache, batches, and what watches and draws."""
+"""Prepare a training: networks, optimizer, latent cache, batches, validation and previews."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from trainer.data.batches import Batches
 from trainer.data.examples import Examples
 from trainer.data.latents import Encoder, LatentCache
 from trainer.data.paint import PalettePainter
-from trainer.run.previews import Model, Previews
+from trainer.run.previews import PreviewModel, Previews
 from trainer.run.validation import Validation
 from trainer.settings import TrainSettings
 from trainer.step import distributed
@@ -25,102 +25,103 @@ from trainer.step.loss import ControlledUNet, DiffusionLoss, require_unchanged
 
 @dataclass(frozen=True)
 class Setup:
-    """A training that can take its next step.
+    """A training that is ready for its next step.
 
     Attributes:
-        base: the base's name.
-        cut: prompts that are longer than the text encoder reads.
-        learner, batches: what learns, and what it sees.
-        watch, previews: None where they are not asked for.
-        model: the networks, as they were before accelerate took them.
-        encoders: bytes of VAE and text encoder that stay in memory, without a cache.
+        base: name of the base.
+        truncated: number of prompts that the text encoder truncates.
+        learner: networks and optimizer.
+        batches: training data of this process.
+        validation: None if disabled.
+        previews: None if disabled.
+        model: the networks, before accelerate wrapped them.
+        encoder_bytes: weights of VAE and text encoder that stay in memory; 0 with a cache.
     """
 
     base: str
-    cut: int
+    truncated: int
     learner: Learner
     batches: Batches
-    watch: Validation | None
+    validation: Validation | None
     previews: Previews | None
     model: ControlledUNet
-    encoders: int
+    encoder_bytes: int
 
 
 def prepare(
-    found: Examples, settings: TrainSettings, accelerator: Accelerator, run: Path, start: Checkpoint | None,
-    caches: Callable[[Encoder], LatentCache] | None,
+    examples: Examples, settings: TrainSettings, accelerator: Accelerator, run: Path, start: Checkpoint | None,
+    cache_for: Callable[[Encoder], LatentCache] | None,
 ) -> Setup:  # fmt: skip
-    """Load the networks and make everything ready.
+    """Load the networks and build everything that a training needs.
 
     Args:
-        found: the examples.
+        examples: the dataset.
         settings: of the training.
         accelerator: the processes.
-        run: the run's folder.
-        start: where an earlier run was; None for a new one.
-        caches: returns the cache, filled; None to do without.
+        run: the run folder.
+        start: checkpoint to resume from; None for a new run.
+        cache_for: returns the filled latent cache of an encoder; None trains without a cache.
 
     Raises:
-        SegkitError: a network, an option or the machine does not do; one line with the cure.
+        SegkitError: a network, an option or the machine is unsuitable.
     """
     device = accelerator.device
     base = load.load_base(settings.base, settings.tokenizer, settings.prediction_type)
-    encoder = Encoder(base, device, distributed.dtype(accelerator))
-    cut = encoder.count_truncated([each.text for each in found.train])
-    kept = caches(encoder) if caches else None  # then nothing holds the text encoder and the VAE's encoder any more
-    paint = PalettePainter(found.palette, device)
-    objective = DiffusionLoss(base, None if kept else encoder, paint, device, settings.min_snr)
+    encoder = Encoder(base, device, distributed.weight_dtype(accelerator))
+    truncated = encoder.count_truncated([example.text for example in examples.train])
+    # Once the cache is filled, nothing refers to the text encoder and the VAE's encoder any more: their memory is freed
+    # before the optimizer needs it.
+    cache = cache_for(encoder) if cache_for else None
+    paint = PalettePainter(examples.palette, device)
+    objective = DiffusionLoss(base, None if cache else encoder, paint, device, settings.min_snr)
     controlnet = load.load_controlnet(settings.controlnet, base, settings.seed)
     if settings.controlnet == load.FRESH:
         require_unchanged(base, controlnet)
     previews = None
     if settings.preview_every:
-        drawing = Model(
-            encoder.decoder(alone=kept is not None), (kept or encoder).prompt, paint, base.prediction,
+        preview_model = PreviewModel(
+            encoder.decoder(alone=cache is not None), (cache or encoder).prompt, paint, base.prediction,
             configs.vae_scale_factor(base.vae.config), base.vae.config.latent_channels,
         )  # fmt: skip
-        previews = Previews(found, settings, drawing, run, device)
+        previews = Previews(examples, settings, preview_model, run, device)
     model = ControlledUNet(controlnet, base.unet, settings.only_mid_control, settings.sd_unlocked)
+    process = (accelerator.process_index, accelerator.num_processes)
     return Setup(
         base=base.name,
-        cut=cut,
+        truncated=truncated,
         learner=Learner(settings, accelerator, model, objective, start),
-        batches=Batches(
-            found.train, found.palette, settings, kept, (accelerator.process_index, accelerator.num_processes)
-        ),
-        watch=Validation(found, settings, kept) if settings.evaluate_every else None,
+        batches=Batches(examples.train, examples.palette, settings, cache, process),
+        validation=Validation(examples, settings, cache) if settings.evaluate_every else None,
         previews=previews,
         model=model,
-        encoders=0 if kept else sum(map(size, (base.vae, base.text_encoder))),
+        encoder_bytes=0 if cache else sum(map(weight_bytes, (base.vae, base.text_encoder))),
     )
 
 
-def size(network: Any) -> int:
-    """Return the bytes of a network's weights."""
+def weight_bytes(network: Any) -> int:
+    """Return the size of a network's weights in bytes."""
     return sum(weight.numel() * weight.element_size() for weight in network.parameters())
 
 
-def filled(
-    folder: Path, found: Examples, settings: TrainSettings, encoder: Encoder, accelerator: Accelerator,
+def fill_cache(
+    folder: Path, examples: Examples, settings: TrainSettings, encoder: Encoder, accelerator: Accelerator,
     progress: Progress,
 ) -> LatentCache:  # fmt: skip
-    """Return what VAE and text encoder say of everything; what is missing in the folder is worked out first.
-
-    The processes share the work.
+    """Return the latent cache in a folder, after encoding what it lacks; the processes share the work.
 
     Raises:
-        UsageError: the disk is too small for it.
+        UsageError: the disk has too little space.
     """
-    kept = LatentCache(folder, encoder)
+    cache = LatentCache(folder, encoder)
 
     def missing() -> Any:
-        photos, prompts = kept.missing(found, settings)
+        photos, prompts = cache.missing(examples, settings)
         latents.require_space(folder, latents.size(photos, prompts, encoder))
         return photos, prompts
 
     photos, prompts = distributed.on_main(accelerator, missing)
-    rank, world = accelerator.process_index, accelerator.num_processes
-    kept.fill(photos[rank::world], prompts[rank::world], encoder, progress)
+    rank, world_size = accelerator.process_index, accelerator.num_processes
+    cache.fill(photos[rank::world_size], prompts[rank::world_size], encoder, progress)
     accelerator.wait_for_everyone()
-    kept.refresh()
-    return kept
+    cache.refresh()  # picks up what the other processes wrote
+    return cache

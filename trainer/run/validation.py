@@ -1,4 +1,4 @@
-"""Whether a network learns, and whether it looks at the map at all: the held-out loss and the control gap."""
+"""Validation: the held-out loss, and the control gap, which shows whether the network uses the control map at all."""
 
 import math
 from collections.abc import Sequence
@@ -12,22 +12,22 @@ from trainer.data.latents import LatentCache
 from trainer.settings import TrainSettings
 from trainer.step.learner import Learner
 
-MOST, FEWEST = 64, 8
-"""Photos that are looked at, at most; and losses that are measured, at least: of fewer photos, several of each."""
+MAX_PHOTOS, MIN_LOSSES = 64, 8
+"""Largest number of photos, and smallest number of losses: fewer photos are measured several times."""
 
-CERTAIN = 2.0
-"""Standard errors from which a gap counts as one."""
+SIGNIFICANCE = 2.0
+"""Standard errors by which a control gap must exceed zero."""
 
 
 @dataclass(frozen=True)
 class ValidationResult:
-    """What was measured at a step; every look has the same noise and times.
+    """Metrics of one validation; every validation of a run uses the same noise and timesteps.
 
     Attributes:
-        held_out_loss: mean over held-out photos; None where no photos are held out.
-        control_gap: mean loss with the maps shuffled among the photos, less the true one: what looking at the map is
-            worth. Of held-out photos, or of trained ones where none are held out. None with a single map.
-        gap_error: its standard error.
+        held_out_loss: mean loss of held-out photos; None if none are held out.
+        control_gap: mean loss with the maps shuffled among the photos minus the loss with their own maps. Measured on
+            held-out photos, or on training photos if none are held out; None with a single map.
+        gap_error: standard error of the gap.
     """
 
     held_out_loss: float | None
@@ -35,70 +35,71 @@ class ValidationResult:
     gap_error: float | None
 
     @property
-    def numbers(self) -> dict[str, float]:
-        """What was measured, by name; what is no number is left out."""
-        every = {
+    def metrics(self) -> dict[str, float]:
+        """The finite metrics by the name they have in log.jsonl."""
+        metrics = {
             "held_out_loss": self.held_out_loss, "control_gap": self.control_gap, "control_gap_error": self.gap_error
         }  # fmt: skip
-        return {name: value for name, value in every.items() if value is not None and math.isfinite(value)}
+        return {name: value for name, value in metrics.items() if value is not None and math.isfinite(value)}
 
     @property
-    def looks_at_the_map(self) -> bool:
-        """Whether the gap is more than chance."""
-        return self.control_gap is not None and self.control_gap > CERTAIN * (self.gap_error or 0.0)
+    def uses_the_map(self) -> bool:
+        """Whether the gap is statistically significant."""
+        return self.control_gap is not None and self.control_gap > SIGNIFICANCE * (self.gap_error or 0.0)
 
     @property
-    def words(self) -> str:
-        """What the gap means."""
+    def verdict(self) -> str:
+        """The meaning of the gap, as a sentence without a full stop."""
         if self.control_gap is None:
-            return "one map alone: whether the network looks at it cannot be told"
+            return "only one map: whether the network uses it cannot be measured"
         if not math.isfinite(self.control_gap):
-            return "the loss is no number"
-        found = f"control gap {self.control_gap:.5f} ± {self.gap_error:.5f}"
-        if self.looks_at_the_map:
-            return f"the network looks at the map: {found}"
-        return f"the network does not look at the map yet: {found}, no more than chance"
+            return "the loss is NaN or infinite"
+        gap = f"control gap {self.control_gap:.5f} ± {self.gap_error:.5f}"
+        if self.uses_the_map:
+            return f"the network uses the map: {gap}"
+        return f"the network does not use the map yet: {gap}, not significant"
 
 
 class Validation:
-    """What looks.
+    """Measures the loss of some photos with their own and with shuffled maps.
 
     Args:
-        found: the examples; of those held out, or else of those trained on, some are looked at.
+        examples: up to MAX_PHOTOS of the held-out examples are used, or of the training examples if none are held out.
         settings: of the training.
-        kept: its cache; None without.
+        cache: of its latents; None without.
     """
 
-    def __init__(self, found: Examples, settings: TrainSettings, kept: LatentCache | None) -> None:
-        alone = unaugmented(settings)
-        shown = _spread(found.val or found.train)
-        others = _moved(shown) if len(shown) > 1 else found.train[:1]
-        self._held_out = bool(found.val)
-        self._count = len(shown) * -(-FEWEST // len(shown))
-        self._true = Batches(shown, found.palette, alone, kept)
+    def __init__(self, examples: Examples, settings: TrainSettings, cache: LatentCache | None) -> None:
+        fixed = unaugmented(settings)
+        measured = _spread(examples.val or examples.train)
+        lenders = _rotate(measured) if len(measured) > 1 else examples.train[:1]
+        self._held_out = bool(examples.val)
+        self._count = len(measured) * -(-MIN_LOSSES // len(measured))
+        self._matched = Batches(measured, examples.palette, fixed, cache)
         self._shuffled = (
-            Batches(shown, found.palette, alone, kept, control_examples=others) if others != shown else None
+            Batches(measured, examples.palette, fixed, cache, control_examples=lenders) if lenders != measured else None
         )
 
-    def look(self, learner: Learner) -> ValidationResult:
-        """Measure; all processes call it, and find the same."""
-        true = learner.measure(self._true, self._count)
+    def measure(self, learner: Learner) -> ValidationResult:
+        """Measure the current weights; all processes must call this, and get the same result."""
+        matched = learner.measure(self._matched, self._count)
         gap = error = None
         if self._shuffled:
             shuffled = learner.measure(self._shuffled, self._count)
-            with np.errstate(invalid="ignore"):  # a training that diverges has losses without end
-                differences = np.subtract(shuffled, true)
+            with np.errstate(invalid="ignore"):  # a diverging training has infinite losses
+                # paired differences: photo and noise contribute far more variance than the map
+                differences = np.subtract(shuffled, matched)
                 gap, error = float(differences.mean()), float(differences.std(ddof=1) / math.sqrt(self._count))
-        return ValidationResult(float(np.mean(true)) if self._held_out else None, gap, error)
+        return ValidationResult(float(np.mean(matched)) if self._held_out else None, gap, error)
 
 
 def _spread(examples: Sequence[Example]) -> list[Example]:
-    """Return some examples, evenly spread."""
-    count = min(MOST, len(examples))
+    """Return at most MAX_PHOTOS examples, evenly spaced."""
+    count = min(MAX_PHOTOS, len(examples))
     return [examples[place * len(examples) // count] for place in range(count)]
 
 
-def _moved(examples: list[Example]) -> list[Example]:
-    """Give each photo the map of one far from it in the list, for neighbours are often alike."""
+def _rotate(examples: list[Example]) -> list[Example]:
+    """Pair each photo with the map of one half a list away, because neighbours are often alike."""
     half = len(examples) // 2
     return examples[half:] + examples[:half]

@@ -1,4 +1,4 @@
-"""Latents drawn from noise through the very networks that are trained, in one process or in all of them."""
+"""Sampling with the networks in training, in one process or in all of them."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,54 +9,58 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 STEPS = 20
-"""Of the sampler, DPM-Solver++ 2M."""
+"""Sampling steps (DPM-Solver++ 2M)."""
 
 
 @dataclass(frozen=True)
 class SampleRequest:
-    """What is to be drawn.
+    """The inputs of one picture, on the networks' device.
 
     Attributes:
-        noise: (4, h, w), of standard deviation 1.
-        words, silence: (77, width) of the text encoder: of the prompt, and of the empty one.
-        control: (3, H, W), 0 to 1.
+        noise: (4, h, w), standard normal.
+        encoder_hidden_states: (77, D) of the prompt.
+        unconditional: (77, D) of the empty prompt.
+        control: (3, H, W) painted control map, 0 to 1.
     """
 
     noise: "Tensor"
-    words: "Tensor"
-    silence: "Tensor"
+    encoder_hidden_states: "Tensor"
+    unconditional: "Tensor"
     control: "Tensor"
 
 
-def sample(steered: "nn.Module", asked: SampleRequest, prediction: str, guidance: float) -> "Tensor":
+def sample(model: "nn.Module", request: SampleRequest, prediction: str, guidance_scale: float) -> "Tensor":
     """Draw one picture with classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598).
 
     Args:
-        steered: the networks (objective.Steered), ready for use without gradients.
-        asked: all on their device.
-        prediction: what the UNet predicts.
-        guidance: how closely the prompt is followed; the map counts for both predictions alike.
+        model: a ControlledUNet; call this without gradients.
+        request: the inputs.
+        prediction: "epsilon" or "v_prediction".
+        guidance_scale: 1 is no guidance. Both predictions receive the control map.
 
     Returns:
-        Latents, (4, h, w) float32, scaled as the UNet has them.
+        Latents, (4, h, w) float32, scaled as the UNet uses them.
     """
     import torch
 
-    schedule = scheduler(prediction)
-    schedule.set_timesteps(STEPS)
-    latents = asked.noise[None].float()
-    words, control = torch.stack([asked.silence, asked.words]), torch.stack([asked.control] * 2)
-    for time in schedule.timesteps:
-        times = time.expand(2).to(latents.device)
-        silent, said = steered(latents.expand(2, -1, -1, -1), times, words, control).float().chunk(2)
-        latents = schedule.step(silent + guidance * (said - silent), time, latents).prev_sample
-    found: Tensor = latents[0]
-    return found
+    noise_scheduler = scheduler(prediction)
+    noise_scheduler.set_timesteps(STEPS)
+    latents = request.noise[None].float()
+    encoder_hidden_states = torch.stack([request.unconditional, request.encoder_hidden_states])  # (2, 77, D)
+    control = torch.stack([request.control] * 2)
+    for timestep in noise_scheduler.timesteps:
+        timesteps = timestep.expand(2).to(latents.device)
+        predictions = model(latents.expand(2, -1, -1, -1), timesteps, encoder_hidden_states, control)
+        unconditional, conditional = predictions.float().chunk(2)
+        guided = unconditional + guidance_scale * (conditional - unconditional)
+        latents = noise_scheduler.step(guided, timestep, latents).prev_sample
+    result: Tensor = latents[0]
+    return result
 
 
 def scheduler(prediction: str) -> Any:
-    """Return DPM-Solver++ 2M (Lu et al. 2022, arXiv 2211.01095) over Stable Diffusion's noise."""
+    """Return DPM-Solver++ 2M (Lu et al. 2022, arXiv 2211.01095) with Stable Diffusion's noise schedule."""
     from diffusers import DPMSolverMultistepScheduler
 
-    schedule = {name: value for name, value in configs.SCHEDULER.items() if name != "clip_sample"}
-    return DPMSolverMultistepScheduler(**schedule, prediction_type=prediction)
+    config = {name: value for name, value in configs.SCHEDULER.items() if name != "clip_sample"}
+    return DPMSolverMultistepScheduler(**config, prediction_type=prediction)

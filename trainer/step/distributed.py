@@ -1,5 +1,6 @@
-"""One process or several: how they agree on what one of them did, and on when to stop."""
+"""Training in one or several processes: launch, shared results and errors, and a common stop signal."""
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -11,99 +12,127 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType, broadcast_object_list
 
 from segkit.errors import SegkitError, UsageError
+from segkit.models import device
+from segkit.models.device import Device
 from trainer.settings import TrainSettings
 from trainer.step import cpu
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 _SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED)
+_DEVICE_VARIABLE = "ACCELERATE_TORCH_DEVICE"
+"""accelerate's only way to choose another GPU than the first in a single process."""
 
 
 @contextmanager
 def launched(settings: TrainSettings) -> Iterator[Accelerator]:
-    """Join the processes that accelerate launch or torchrun started; without them, be the only one.
+    """Join the processes that accelerate launch or torchrun started; without a launcher, run as a single process.
 
     Raises:
-        UsageError: another number of processes than was asked for, or an arithmetic that this machine lacks.
+        UsageError: the number of processes is not the required one, or the device or its precision is unavailable.
     """
-    on_cpu = settings.cpu or not torch.cuda.is_available()
-    precision = settings.precision
-    if precision == "auto":
-        precision = "fp32" if on_cpu else "bf16"
-    if precision == "fp16" and on_cpu:
-        raise UsageError("--precision fp16 needs a GPU; use fp32 or bf16.")
-    accelerator = Accelerator(
-        mixed_precision="no" if precision == "fp32" else precision,
-        cpu=on_cpu,
-        gradient_accumulation_steps=settings.accumulate,
-    )
+    resolved = _resolve(settings)
+    on_cpu = torch.device(resolved.name).type == "cpu"
+    with _explicit_device(settings.device):
+        accelerator = Accelerator(
+            mixed_precision="no" if resolved.precision == "fp32" else resolved.precision,
+            cpu=on_cpu,
+            gradient_accumulation_steps=settings.accumulate,
+        )
     if accelerator.distributed_type == DistributedType.DEEPSPEED:
-        plan = accelerator.state.deepspeed_plugin.deepspeed_config
-        plan |= {"train_micro_batch_size_per_gpu": settings.batch_size, "gradient_clipping": settings.clip}
+        config = accelerator.state.deepspeed_plugin.deepspeed_config
+        config |= {"train_micro_batch_size_per_gpu": settings.batch_size, "gradient_clipping": settings.clip}
     try:
         if settings.processes not in (0, accelerator.num_processes):
             raise UsageError(
-                f"--processes {settings.processes}, but {accelerator.num_processes} run. Start them with: torchrun "
-                f"--nproc-per-node {settings.processes} -m trainer run.toml"
+                f"--processes {settings.processes}, but the number of processes is {accelerator.num_processes}. "
+                f"Run: torchrun --nproc-per-node {settings.processes} -m trainer run.toml"
             )
         with cpu.keep_freed_memory() if on_cpu else nullcontext():
             yield accelerator
     finally:
         accelerator.end_training()
-        AcceleratorState._reset_state(reset_partial_state=True)  # a second training in one process may differ
+        # accelerate's state is a process-wide singleton; the next training may use another device or precision
+        AcceleratorState._reset_state(reset_partial_state=True)
 
 
-def dtype(accelerator: Accelerator) -> torch.dtype:
-    """Return the arithmetic of what is frozen."""
+def _resolve(settings: TrainSettings) -> Device:
+    name = "cpu" if settings.cpu else settings.device
+    local_rank = int(os.environ.get("LOCAL_RANK", -1))
+    if local_rank >= 0 and name != "cpu" and torch.cuda.is_available():
+        # accelerate assigns the GPUs (PartialState.set_device); probing another would waste its memory
+        name = f"cuda:{local_rank % torch.cuda.device_count()}"
+    return device.resolve(name, settings.precision)
+
+
+@contextmanager
+def _explicit_device(name: str) -> Iterator[None]:
+    """Make accelerate use a device such as "cuda:1"; it still assigns the devices of several processes."""
+    if name in ("auto", "cpu") or "LOCAL_RANK" in os.environ:
+        yield
+        return
+    before = os.environ.get(_DEVICE_VARIABLE)
+    os.environ[_DEVICE_VARIABLE] = name
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_DEVICE_VARIABLE]
+        else:
+            os.environ[_DEVICE_VARIABLE] = before
+
+
+def weight_dtype(accelerator: Accelerator) -> torch.dtype:
+    """Return the dtype of frozen weights."""
     return {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[accelerator.mixed_precision]
 
 
 def is_sharded(accelerator: Accelerator) -> bool:
-    """Tell whether weights are spread over the processes: FSDP or DeepSpeed."""
+    """Return whether the weights are sharded over the processes (FSDP or DeepSpeed)."""
     return accelerator.distributed_type in _SHARDED
 
 
-def on_main(accelerator: Accelerator, work: Callable[[], Found]) -> Found:
-    """Do what one process alone may do, and let all have what it found, or the error that it met.
+def on_main(accelerator: Accelerator, work: Callable[[], Result]) -> Result:
+    """Run a function in the main process only, and return its result in every process; all processes must call this.
 
     Raises:
-        SegkitError: the main process met it; all processes end alike, none waits for one that has gone.
+        SegkitError: raised by the function; every process raises it, so none waits for one that has exited.
     """
-    told: list[Any] = [None, None]
+    outcome: list[Any] = [None, None]  # result, error
     if accelerator.is_main_process:
         try:
-            told[0] = work()
+            outcome[0] = work()
         except SegkitError as error:
-            told[1] = error
-    told = broadcast_object_list(told)
-    if told[1] is not None:
-        raise told[1]
-    found: Found = told[0]
-    return found
+            outcome[1] = error
+    outcome = broadcast_object_list(outcome)
+    if outcome[1] is not None:
+        raise outcome[1]
+    result: Result = outcome[0]
+    return result
 
 
-class Stop:
-    """Whether SIGTERM or Ctrl-C came to any process. Use it as a context: within, neither ends the process."""
+class StopSignal:
+    """Whether any process has received SIGTERM or Ctrl-C. Inside this context neither signal ends the process."""
 
     def __init__(self, accelerator: Accelerator) -> None:
         self._accelerator = accelerator
-        self._came = False
-        self._before: dict[signal.Signals, Any] = {}
+        self._received = False
+        self._previous: dict[signal.Signals, Any] = {}
 
-    def __enter__(self) -> "Stop":
-        self._before = {which: signal.signal(which, self._hear) for which in (signal.SIGTERM, signal.SIGINT)}
+    def __enter__(self) -> "StopSignal":
+        self._previous = {number: signal.signal(number, self._receive) for number in (signal.SIGTERM, signal.SIGINT)}
         return self
 
     def __exit__(self, *error: object) -> None:
-        for which, handler in self._before.items():
-            signal.signal(which, handler)
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
 
-    def _hear(self, number: int, frame: Any) -> None:
-        self._came = True
+    def _receive(self, number: int, frame: Any) -> None:
+        self._received = True
 
     def __bool__(self) -> bool:
-        """Return the same in every process, so that all leave after the same step."""
+        """Return the same value in every process, so that all leave the loop after the same step."""
         if self._accelerator.num_processes == 1:
-            return self._came
-        flag = torch.tensor(float(self._came), device=self._accelerator.device)
+            return self._received
+        flag = torch.tensor(float(self._received), device=self._accelerator.device)
         return bool(self._accelerator.reduce(flag, "sum") > 0)

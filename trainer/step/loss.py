@@ -1,4 +1,4 @@
-"""What is minimised: the steered base's error in predicting the noise (or the velocity) of a diffused photo."""
+"""The diffusion loss: error of the UNet, conditioned by the ControlNet, in predicting the noise (or the velocity)."""
 
 from contextlib import nullcontext
 
@@ -15,17 +15,17 @@ from trainer.data.latents import Encoder
 from trainer.data.paint import PalettePainter
 
 UNLOCKED = ("up_blocks", "conv_norm_out", "conv_out")
-"""Parts of the UNet that --sd-unlocked trains (cldm's sd_locked = False)."""
+"""Parts of the UNet that --sd-unlocked trains (sd_locked = False in the original ControlNet code, cldm)."""
 
 
 class ControlledUNet(nn.Module):
-    """A base's UNet, steered by a ControlNet.
+    """A UNet whose down and middle blocks receive the ControlNet's residuals.
 
     Args:
-        controlnet: its weights are trained.
-        unet: frozen, but for UNLOCKED where that is asked for.
-        only_mid: whether the middle block alone is steered; the zero convolutions of the others are frozen.
-        unlocked: whether the UNet's up blocks and output are trained too.
+        controlnet: trained.
+        unet: frozen, except for UNLOCKED if `unlocked`.
+        only_mid: use the middle block's residual alone; the other zero convolutions are frozen.
+        unlocked: train the UNet's up blocks and output as well.
     """
 
     def __init__(
@@ -37,135 +37,152 @@ class ControlledUNet(nn.Module):
         unet.requires_grad_(False)
         if only_mid:
             controlnet.controlnet_down_blocks.requires_grad_(False)
-        for part in UNLOCKED if unlocked else ():
-            getattr(unet, part).requires_grad_(True)
+        for name in UNLOCKED if unlocked else ():
+            getattr(unet, name).requires_grad_(True)
 
-    def forward(self, latents: Tensor, times: Tensor, words: Tensor, control: Tensor) -> Tensor:
-        """Return the prediction, (B, 4, h, w).
+    def forward(self, latents: Tensor, timesteps: Tensor, encoder_hidden_states: Tensor, control: Tensor) -> Tensor:
+        """Return the UNet's prediction, (B, 4, h, w) in the UNet's dtype.
 
         Args:
-            latents: (B, 4, h, w), with noise.
-            times: (B,) int64, 0 to 999.
-            words: (B, 77, width) of the text encoder.
-            control: (B, 3, 8h, 8w), 0 to 1; 8 is how often the VAE halves, as a factor.
+            latents: (B, 4, h, w), noisy and scaled.
+            timesteps: (B,) int64, 0 to 999.
+            encoder_hidden_states: (B, 77, D) from the text encoder.
+            control: (B, 3, 8h, 8w) painted control map, 0 to 1. 8 is the VAE's downsampling factor.
         """
-        down, middle = self.controlnet(latents, times, words, controlnet_cond=control, return_dict=False)
+        down, mid = self.controlnet(
+            latents, timesteps, encoder_hidden_states, controlnet_cond=control, return_dict=False
+        )
         if self.only_mid:
-            down = [torch.zeros_like(each) for each in down]
+            down = [torch.zeros_like(residual) for residual in down]
         dtype = self.unet.dtype
-        # A frozen UNet of 16 bits needs no autocast, which would copy to fp32 and back around every normalisation.
+        # A frozen 16-bit UNet needs no autocast, which would cast to fp32 and back around each normalisation.
         with nullcontext() if dtype == torch.float32 else torch.autocast(latents.device.type, enabled=False):
             prediction: Tensor = self.unet(
                 latents.to(dtype),
-                times,
-                words.to(dtype),
-                down_block_additional_residuals=[each.to(dtype) for each in down],
-                mid_block_additional_residual=middle.to(dtype),
+                timesteps,
+                encoder_hidden_states.to(dtype),
+                down_block_additional_residuals=[residual.to(dtype) for residual in down],
+                mid_block_additional_residual=mid.to(dtype),
                 return_dict=False,
             )[0]
         return prediction
 
 
 class DiffusionLoss:
-    """The loss of batches.
+    """Mean squared error of the predicted noise or velocity, on batches with or without cached latents.
 
     Args:
-        base: what its UNet predicts and how its latents are scaled is taken from it.
-        encoder: what photos and prompts are given to that come without a cache; None where all come with one.
-        paint: paints the maps.
-        device: where to compute.
-        min_snr: the gamma of Min-SNR weighting (Hang et al. 2023, arXiv 2303.09556); 0 weighs all times alike.
+        base: supplies the prediction type and the latents' scaling factor.
+        encoder: encodes photos and prompts of batches without cached latents; None if every batch has them.
+        paint: paints class indices with the palette.
+        device: where the loss is computed.
+        min_snr: gamma of Min-SNR weighting (Hang et al. 2023, arXiv 2303.09556); 0 weights all timesteps equally.
     """
 
     def __init__(
         self, base: Base, encoder: Encoder | None, paint: PalettePainter, device: torch.device, min_snr: float = 0.0
     ) -> None:
         self._encoder, self._paint, self._device, self._min_snr = encoder, paint, device, min_snr
-        self._scale: float = base.vae.config.scaling_factor
-        self._schedule = DDPMScheduler(**configs.SCHEDULER, prediction_type=base.prediction)
-        self._velocity = base.prediction == "v_prediction"
-        signal = self._schedule.alphas_cumprod.to(device)
-        self._ratio = signal / (1 - signal)
+        self._scaling_factor: float = base.vae.config.scaling_factor
+        self._noise_scheduler = DDPMScheduler(**configs.SCHEDULER, prediction_type=base.prediction)
+        self._v_prediction = base.prediction == "v_prediction"
+        # Not diffusers' compute_snr: it squares a ratio of square roots, which rounds differently, and copies its
+        # table to the GPU at each step.
+        alphas_cumprod = self._noise_scheduler.alphas_cumprod.to(device)
+        self._snr = alphas_cumprod / (1 - alphas_cumprod)
 
-    def loss(self, steered: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the mean squared error of a batch, in fp32; and the number of control pixels off the palette."""
-        latents, times, noise = self._drawn(batch)
-        noisy = self._schedule.add_noise(latents, noise, times)
-        target = self._schedule.get_velocity(latents, noise, times) if self._velocity else noise
-        control = self._paint(self._sent(batch.controls))
-        prediction = steered(noisy, times, self._words(batch), control)
-        loss = functional.mse_loss(prediction.float(), target.float(), reduction="none").mean((1, 2, 3))
-        return (loss * self._weights(times)).mean(), self._paint.count_off_palette(control)
+    def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return a batch's loss, an fp32 scalar, and the number of off-palette control pixels, an int64 scalar.
+
+        Args:
+            model: a ControlledUNet, possibly wrapped by accelerate.
+            batch: B photos with their control maps and prompts.
+        """
+        latents, timesteps, noise = self._sample(batch)
+        noisy_latents = self._noise_scheduler.add_noise(latents, noise, timesteps)
+        target = self._noise_scheduler.get_velocity(latents, noise, timesteps) if self._v_prediction else noise
+        control = self._paint(self._to_device(batch.controls))
+        prediction = model(noisy_latents, timesteps, self._encode_prompts(batch), control)
+        loss = functional.mse_loss(prediction.float(), target.float(), reduction="none").mean((1, 2, 3))  # (B,)
+        return (loss * self._min_snr_weights(timesteps)).mean(), self._paint.count_off_palette(control)
 
     def require_exact(self, off: Tensor) -> None:
-        """See Paint.require_exact."""
+        """Raise MapError if off-palette pixels were counted. Waits for the device."""
         self._paint.require_exact(off)
 
-    def _weights(self, times: Tensor) -> Tensor | float:
-        """Return the weight of each photo's loss, (B,)."""
+    def _min_snr_weights(self, timesteps: Tensor) -> Tensor | float:
+        """Return the weight of each photo's loss, (B,): min(SNR, gamma) / SNR, or / (SNR + 1) for v-prediction."""
         if not self._min_snr:
             return 1.0
-        ratio = self._ratio[times]
-        weights: Tensor = ratio.clamp(max=self._min_snr) / (ratio + 1 if self._velocity else ratio)
+        snr = self._snr[timesteps]
+        weights: Tensor = snr.clamp(max=self._min_snr) / (snr + 1 if self._v_prediction else snr)
         return weights
 
     @torch.no_grad()
-    def _drawn(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Return latents, times and noise; what is random comes from each photo's own generator, on the CPU."""
-        moments = self._moments(batch)
-        mean, spread = moments[:, 0], (0.5 * moments[:, 1].clamp(-30, 20)).exp()
+    def _sample(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Return scaled latents (B, 4, h, w), timesteps (B,) and noise (B, 4, h, w).
+
+        Random numbers come from each photo's own CPU generator, in this order, so that they depend neither on the
+        device nor on how photos are grouped into batches and processes.
+        """
+        moments = self._encode_photos(batch)
+        mean, std = moments[:, 0], (0.5 * moments[:, 1].clamp(-30, 20)).exp()  # clamped as in diffusers' VAE
         shape = mean.shape[1:]
-        drawn = [
+        samples = [
             (
-                torch.randn(shape, generator=draw),
-                torch.randint(1000, (), generator=draw),
-                torch.randn(shape, generator=draw),
+                torch.randn(shape, generator=generator),
+                torch.randint(1000, (), generator=generator),
+                torch.randn(shape, generator=generator),
             )
-            for draw in batch.generators
+            for generator in batch.generators
         ]
-        sample, times, noise = (self._sent(torch.stack(each)) for each in zip(*drawn, strict=True))
-        return (mean + spread * sample) * self._scale, times, noise
+        posterior_noise, timesteps, noise = (
+            self._to_device(torch.stack(tensors)) for tensors in zip(*samples, strict=True)
+        )
+        return (mean + std * posterior_noise) * self._scaling_factor, timesteps, noise
 
-    def _moments(self, batch: Batch) -> Tensor:
-        """Return mean and log-variance of a batch's latents, (B, 2, 4, h, w), in fp32."""
+    def _encode_photos(self, batch: Batch) -> Tensor:
+        """Return mean and log-variance of the latents, (B, 2, 4, h, w), in fp32."""
         if batch.moments is not None:
-            return self._sent(batch.moments).float()
-        return torch.stack([self._require_encoder().photo(each) for each in batch.require_photos()]).float()
+            return self._to_device(batch.moments).float()
+        return torch.stack([self._require_encoder().photo(photo) for photo in batch.require_photos()]).float()
 
-    def _words(self, batch: Batch) -> Tensor:
-        """Return what the text encoder makes of a batch's prompts, (B, 77, width)."""
+    def _encode_prompts(self, batch: Batch) -> Tensor:
+        """Return encoder_hidden_states, (B, 77, D)."""
         if batch.encoder_hidden_states is not None:
-            return self._sent(batch.encoder_hidden_states)
+            return self._to_device(batch.encoder_hidden_states)
         return torch.stack([self._require_encoder().prompt(text) for text in batch.texts])
 
     def _require_encoder(self) -> Encoder:
         if self._encoder is None:
-            raise ValueError("a batch without a cache needs an encoder")
+            raise ValueError("a batch without cached latents needs an encoder")
         return self._encoder
 
-    def _sent(self, tensor: Tensor) -> Tensor:
-        """Return a tensor on the device; the host does not wait for it to be there."""
-        ready = tensor.pin_memory() if self._device.type == "cuda" else tensor
-        return ready.to(self._device, non_blocking=True)
+    def _to_device(self, tensor: Tensor) -> Tensor:
+        """Copy a tensor to the device without waiting for the copy: pinned memory makes it asynchronous."""
+        source = tensor.pin_memory() if self._device.type == "cuda" else tensor
+        return source.to(self._device, non_blocking=True)
 
 
 @torch.no_grad()
 def require_unchanged(base: Base, controlnet: ControlNetModel) -> None:
-    """Assert that a fresh ControlNet changes nothing: its zero convolutions are zero.
+    """Check that a fresh ControlNet does not change the base's prediction: its zero convolutions are zero.
 
     Raises:
-        ModelError: the steered base predicts other numbers than the base alone.
+        ModelError: the predictions with and without the ControlNet differ.
     """
-    draw = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     width = base.unet.config.cross_attention_dim
     side = 8 * configs.vae_scale_factor(base.vae.config)
-    latents, times = torch.randn(1, base.unet.config.in_channels, 8, 8, generator=draw), torch.tensor([500])
-    words, control = torch.randn(1, 77, width, generator=draw), torch.rand(1, 3, side, side, generator=draw)
-    alone = base.unet(latents, times, words, return_dict=False)[0]
-    down, middle = controlnet(latents, times, words, controlnet_cond=control, return_dict=False)
-    steered = base.unet(
-        latents, times, words, down_block_additional_residuals=down, mid_block_additional_residual=middle,
-        return_dict=False,
+    latents = torch.randn(1, base.unet.config.in_channels, 8, 8, generator=generator)
+    timesteps = torch.tensor([500])
+    encoder_hidden_states = torch.randn(1, 77, width, generator=generator)
+    control = torch.rand(1, 3, side, side, generator=generator)
+    expected = base.unet(latents, timesteps, encoder_hidden_states, return_dict=False)[0]
+    down, mid = controlnet(latents, timesteps, encoder_hidden_states, controlnet_cond=control, return_dict=False)
+    prediction = base.unet(
+        latents, timesteps, encoder_hidden_states, down_block_additional_residuals=down,
+        mid_block_additional_residual=mid, return_dict=False,
     )[0]  # fmt: skip
-    if not torch.equal(alone, steered):
-        raise ModelError("The fresh ControlNet changes the base before a step was taken. Please report this.")
+    if not torch.equal(expected, prediction):
+        raise ModelError("The fresh ControlNet changes the base's prediction before any training. Please report this.")

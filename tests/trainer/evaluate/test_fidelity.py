@@ -1,4 +1,4 @@
-"""Layout obedience: what a segmenter sees of the maps in what was drawn from them."""
+"""Layout fidelity: how much of the maps a segmenter finds in the pictures drawn from them."""
 
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,15 @@ from trainer.settings import GenerateSettings
 ADE = Palette.load("ade20k")
 
 
-def opened(path: Path) -> Image.Image:
-    """Return a picture."""
+def load_image(path: Path) -> Image.Image:
+    """Return a picture, read into memory."""
     with Image.open(path) as image:
         return image.copy()
 
 
 @pytest.fixture
-def given(base: Path, tmp_path: Path) -> GenerateSettings:
-    """How to draw, with a ControlNet that changes what is drawn."""
+def settings(base: Path, tmp_path: Path) -> GenerateSettings:
+    """Settings with a ControlNet that changes the pictures."""
     model = load.load_controlnet("fresh", load.load_base(str(base)))
     with torch.no_grad():
         model.controlnet_mid_block.weight.normal_(generator=torch.Generator().manual_seed(1))
@@ -36,41 +36,43 @@ def given(base: Path, tmp_path: Path) -> GenerateSettings:
     )
 
 
-def test_each_kind_of_picture_is_looked_at(rooms: Path, given: GenerateSettings, tmp_path: Path) -> None:
-    """The segmenter is shown photos and drawings in the map's size; a perfect one sees all of the photos' maps."""
-    found = examples.find(rooms)
+def test_all_kinds_of_pictures_are_segmented(rooms: Path, settings: GenerateSettings, tmp_path: Path) -> None:
+    """The segmenter receives photos and pictures in the map's size; a perfect one finds the photos' maps."""
+    dataset = examples.find(rooms)
     shown: list[Any] = []
 
     def segment(pictures: Any) -> Any:
         shown.extend(pictures)
-        photos = len(shown) == 3 * len(found.val)
-        maps = [np.asarray(opened(each.control_map)) for each in found.val]
-        return [type("Seen", (), {"labels": each if photos else np.full_like(each, 149)}) for each in maps]
+        photos = len(shown) == 3 * len(dataset.val)
+        maps = [np.asarray(load_image(example.control_map)) for example in dataset.val]
+        return [
+            type("Segmentation", (), {"labels": labels if photos else np.full_like(labels, 149)}) for labels in maps
+        ]
 
-    measured = fidelity.measure(found.val, ADE, given, tmp_path / "drawn", segment, silent)
+    measured = fidelity.measure(dataset.val, ADE, settings, tmp_path / "drawn", segment, silent)
 
-    sizes = [opened(each.control_map).size for each in found.val]
+    sizes = [load_image(example.control_map).size for example in dataset.val]
     assert [picture.size for picture in shown] == sizes * 3
     steered, alone = shown[: len(sizes)], shown[len(sizes) : 2 * len(sizes)]
     assert all(a.tobytes() != b.tobytes() for a, b in zip(steered, alone, strict=True))
-    assert (measured.photos.miou, measured.photos.scenes) == (1.0, len(found.val))
+    assert (measured.photos.miou, measured.photos.scenes) == (1.0, len(dataset.val))
     assert (measured.steered.miou, measured.alone.miou) == (0.0, 0.0)
     with Image.open(measured.sheet) as sheet:
-        assert sheet.width == 4 * 208 + 8  # one map alone
+        assert sheet.width == 4 * 208 + 8  # a single map
 
 
-def test_a_fresh_network_draws_what_the_base_draws(rooms: Path, base: Path, tmp_path: Path) -> None:
-    """Before the training both rows are one: equal noise and prompts, equal pictures."""
-    found = examples.find(rooms)
-    given = GenerateSettings(base=str(base), controlnet="fresh", resolution=64, steps=2, device="cpu")
+def test_a_fresh_controlnet_draws_what_the_base_draws(rooms: Path, base: Path, tmp_path: Path) -> None:
+    """Before training, pictures with and without the ControlNet are equal: same noise, same prompts."""
+    dataset = examples.find(rooms)
+    settings = GenerateSettings(base=str(base), controlnet="fresh", resolution=64, steps=2, device="cpu")
 
     def segment(pictures: Any) -> Any:
-        blank = [np.zeros((each.height, each.width), np.uint8) for each in pictures]
-        return [type("Seen", (), {"labels": each}) for each in blank]
+        blank = [np.zeros((picture.height, picture.width), np.uint8) for picture in pictures]
+        return [type("Segmentation", (), {"labels": labels}) for labels in blank]
 
-    fidelity.measure(found.val, ADE, given, tmp_path, segment, silent)
+    fidelity.measure(dataset.val, ADE, settings, tmp_path, segment, silent)
 
     drawn = {name: sorted((tmp_path / name).glob("*.png")) for name in ("steered", "alone")}
-    assert len(drawn["alone"]) == len(found.val)
+    assert len(drawn["alone"]) == len(dataset.val)
     for one, other in zip(drawn["steered"], drawn["alone"], strict=True):
-        assert opened(one).tobytes() == opened(other).tobytes()
+        assert load_image(one).tobytes() == load_image(other).tobytes()

@@ -1,4 +1,4 @@
-"""The optimizer's steps, however weights and gradients lie in memory."""
+"""AdamW takes the same steps in every memory format."""
 
 from collections.abc import Callable
 from itertools import product
@@ -13,11 +13,11 @@ from trainer.step import optimizers
 LAYOUTS = (torch.contiguous_format, torch.channels_last)
 
 
-def _learnt(make: Callable[..., Any], layouts: tuple[Any, Any], saved: Any = None) -> torch.Tensor:
-    """Return a weight after four steps, whose optimizer was saved and loaded after two, its moments laid anew."""
-    draw = torch.Generator().manual_seed(0)
-    first, gradient = (torch.randn(8, 16, 3, 3, generator=draw) for _ in range(2))
-    weight = nn.Parameter(first.contiguous(memory_format=layouts[0]))
+def _train(make: Callable[..., Any], layouts: tuple[Any, Any], saved: Any = None) -> torch.Tensor:
+    """Return a weight after four steps; after two, the optimizer is saved and loaded with moments in another format."""
+    generator = torch.Generator().manual_seed(0)
+    initial, gradient = (torch.randn(8, 16, 3, 3, generator=generator) for _ in range(2))
+    weight = nn.Parameter(initial.contiguous(memory_format=layouts[0]))
     optimizer = make([weight], lr=1e-2)
     for step in range(4):
         if step == 2 and saved:
@@ -33,10 +33,10 @@ def _learnt(make: Callable[..., Any], layouts: tuple[Any, Any], saved: Any = Non
 
 @pytest.mark.parametrize("saved", [None, *LAYOUTS])
 @pytest.mark.parametrize("layouts", list(product(LAYOUTS, LAYOUTS)))
-def test_every_layout_learns_the_same(layouts: tuple[Any, Any], saved: Any) -> None:
-    """Weight, gradient and saved moments may each lie in an order of their own: the steps are those of AdamW's loop."""
-    wanted = _learnt(lambda weights, lr: torch.optim.AdamW(weights, lr=lr, foreach=False), LAYOUTS)
+def test_steps_do_not_depend_on_the_memory_format(layouts: tuple[Any, Any], saved: Any) -> None:
+    """Weight, gradient and saved moments may differ in memory format: the steps are those of AdamW's loop."""
+    expected = _train(lambda weights, lr: torch.optim.AdamW(weights, lr=lr, foreach=False), LAYOUTS)
 
-    found = _learnt(lambda weights, lr: optimizers.AdamW(weights, lr=lr, fused=True), layouts, saved)
+    actual = _train(lambda weights, lr: optimizers.AdamW(weights, lr=lr, fused=True), layouts, saved)
 
-    torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(actual, expected, rtol=1e-6, atol=1e-6)
