@@ -78,7 +78,7 @@ def test_a_sentence_names_what_is_there_and_nothing_else(scenes: list[Scene]) ->
         named = grammar.mentioned(scene.sentence)
 
         assert all(mask(scene, name).mean() >= grammar.NAMED for name in named), scene.sentence
-        things = {each.name for each in scene.seen if each.share >= grammar.NAMED}
+        things = {each.name for each in scene.things if each.share >= grammar.NAMED}
         assert things & (set(grammar.NOUNS) - set(grammar.GROUND)) <= named, scene.sentence
 
 
@@ -88,11 +88,11 @@ def test_left_right_and_under_are_true(scenes: list[Scene]) -> None:
     for scene in scenes:
         for noun, side in re.findall(r"\ba (\w+) on the (left|right)", scene.sentence):
             (name,) = grammar.mentioned(noun)
-            (thing,) = (each for each in scene.seen if each.name == name and each.share >= grammar.NAMED)
+            (thing,) = (each for each in scene.things if each.name == name and each.share >= grammar.NAMED)
             assert (thing.x < 0.37) if side == "left" else (thing.x > 0.63), scene.sentence
             sides += 1
         for low, high in re.findall(r"\ba (\w+) under a (\w+)", scene.sentence):
-            lower, higher = ([e for e in scene.seen if {e.name} == grammar.mentioned(noun)] for noun in (low, high))
+            lower, higher = ([e for e in scene.things if {e.name} == grammar.mentioned(noun)] for noun in (low, high))
             assert min(each.y for each in lower) > max(each.y for each in higher), scene.sentence
             unders += 1
     assert sides > 50
@@ -105,7 +105,7 @@ def test_numbers_are_true(scenes: list[Scene]) -> None:
     for scene in scenes:
         for number, noun in re.findall(r"\b(two|three) (\w+)", scene.sentence):
             (name,) = grammar.mentioned(noun)
-            large = sum(each.name == name and each.share >= grammar.NAMED for each in scene.seen)
+            large = sum(each.name == name and each.share >= grammar.NAMED for each in scene.things)
             assert large == {"two": 2, "three": 3}[number], scene.sentence
             counted += 1
     assert counted > 30
@@ -124,7 +124,7 @@ def test_nothing_is_a_speck(scenes: list[Scene]) -> None:
     """Whatever stands or hangs in a scene is seen well enough to be recognised."""
     ground = {"wall", "floor", "ceiling", "sky", *grammar.GROUND}
     for scene in scenes:
-        assert all(each.share >= 0.01 for each in scene.seen if each.name not in ground)
+        assert all(each.share >= 0.01 for each in scene.things if each.name not in ground)
 
 
 def test_variants_are_what_their_names_say(tmp_path: Path) -> None:
