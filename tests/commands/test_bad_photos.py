@@ -1,4 +1,4 @@
-"""segkit build-dataset on the worst folder that a user may have, end to end through the command line."""
+"""segkit build-dataset on a folder with every kind of bad photo, end to end through the command line."""
 
 import hashlib
 import json
@@ -54,7 +54,7 @@ BAD = {
 
 
 def encode(image: Image.Image, picture_format: str = "PNG") -> bytes:
-    """Return a picture's file."""
+    """Return an encoded picture."""
     buffer = BytesIO()
     image.save(buffer, picture_format)
     return buffer.getvalue()
@@ -62,7 +62,7 @@ def encode(image: Image.Image, picture_format: str = "PNG") -> bytes:
 
 @pytest.fixture(scope="module")
 def nasty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with everything that may go wrong at once. Do not change it."""
+    """A folder with everything that can go wrong at once. Read-only for tests."""
     folder = tmp_path_factory.mktemp("nasty photos")
     for seed, name in enumerate(GOOD):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -98,8 +98,8 @@ def nasty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def shown(name: str) -> str:
-    """Return a name as records show it."""
+def recorded(name: str) -> str:
+    """Return a file name as it appears in records."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
@@ -109,65 +109,63 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 
 def sources(folder: Path) -> Iterator[tuple[str, str]]:
-    """Yield name and hash of every file that can be read at once."""
+    """Yield name and hash of every regular file below 1 MB."""
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.stat().st_size < 1_000_000:
             yield path.name, hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Return every file of a dataset but the lock."""
+    """Return every file of a dataset except the lock."""
     files = (path for path in folder.rglob("*") if path.is_file() and path.name != "lock")
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
-def ran(result: Result) -> dict[str, Any]:
-    """Return what a command printed, which must have ended well."""
+def output(result: Result) -> dict[str, Any]:
+    """Return the JSON output of a command, which must have succeeded."""
     assert (result.code, result.err) == (0, "")
     outcome: dict[str, Any] = json.loads(result.out)
     return outcome
 
 
 def total(outcome: dict[str, Any]) -> int:
-    """Add up what became of the photos."""
-    fates = outcome["made"] + outcome["kept"], *outcome["rejected"].values(), *outcome["skipped"].values()
-    return int(sum(fates))
+    """Return the sum of all photo counts of an outcome."""
+    counts = outcome["made"] + outcome["kept"], *outcome["rejected"].values(), *outcome["skipped"].values()
+    return int(sum(counts))
 
 
 OPTIONS = ("--min-size", 64, "--size", 64, "--no-caption", "--json")
 
 
-def test_the_worst_folder_becomes_a_sound_dataset(
+def test_bad_photos_are_rejected_and_good_ones_are_built(
     segkit: Segkit, nasty: Path, build_options: list[str], tmp_path: Path
 ) -> None:
-    """Good photos become triples whatever they are called, bad ones are listed with their reason, none is changed."""
+    """Good photos become triples under any name, bad ones are listed with a reason, and no source is modified."""
     before = list(sources(nasty))
 
     built = segkit("build-dataset", nasty, "-o", tmp_path / "out", *build_options, *OPTIONS)
     checked = segkit("check", tmp_path / "out", "--json")
 
-    outcome = ran(built)
+    outcome = output(built)
     triples = lines(tmp_path / "out" / "metadata.jsonl")
     rejected = lines(tmp_path / "out" / ".segkit" / "rejected.jsonl")
-    assert {each["source"]: each["reason"] for each in rejected} == BAD
-    assert {each["reason"] for each in rejected} <= set(photos.REASONS)
-    assert sorted(each["source"] for each in triples) == sorted(map(shown, GOOD))
+    assert {record["source"]: record["reason"] for record in rejected} == BAD
+    assert {record["reason"] for record in rejected} <= set(photos.REASONS)
+    assert sorted(record["source"] for record in triples) == sorted(map(recorded, GOOD))
     assert (outcome["made"], outcome["found"]) == (len(GOOD), len(GOOD) + len(BAD)) == (len(GOOD), total(outcome))
     assert checked.code == 0
-    assert [each for each in json.loads(checked.out)["problems"] if each["severity"] == "error"] == []
+    assert [problem for problem in json.loads(checked.out)["problems"] if problem["severity"] == "error"] == []
     assert list(sources(nasty)) == before
 
 
-def test_the_worst_folder_again_changes_nothing(
-    segkit: Segkit, nasty: Path, build_options: list[str], tmp_path: Path
-) -> None:
-    """A second run keeps every triple and every rejection, byte for byte; so does one that tries the rejected again."""
+def test_a_second_build_changes_nothing(segkit: Segkit, nasty: Path, build_options: list[str], tmp_path: Path) -> None:
+    """A second run keeps all triples and rejections byte for byte, and so does one with --retry-rejected."""
     command = ("build-dataset", nasty, "-o", tmp_path / "out", *build_options, *OPTIONS)
     segkit(*command)
     before = contents(tmp_path / "out")
 
-    again = ran(segkit(*command))
-    retried = ran(segkit(*command, "--retry-rejected"))
+    again = output(segkit(*command))
+    retried = output(segkit(*command, "--retry-rejected"))
 
     assert again["kept"] == retried["kept"] == len(GOOD)
     assert again["rejected"] == retried["rejected"]
@@ -179,26 +177,26 @@ def test_the_worst_folder_again_changes_nothing(
 def test_every_photo_is_accounted_for(
     segkit: Segkit, nasty: Path, build_options: list[str], tmp_path: Path, extra: tuple[object, ...]
 ) -> None:
-    """Made, kept, rejected and skipped add up to what was found, with every option that moves photos between them."""
+    """Made, kept, rejected and skipped photos add up to those found, whatever the options."""
     built = segkit("build-dataset", nasty, "-o", tmp_path / "out", *build_options, *OPTIONS, *extra)
 
-    outcome = ran(built)
+    outcome = output(built)
     assert outcome["found"] == len(GOOD) + len(BAD)
     assert total(outcome) == outcome["found"]
 
 
-def test_a_copy_comes_in_when_its_rejected_original_is_gone(
+def test_a_copy_is_built_after_its_rejected_original_is_removed(
     segkit: Segkit, build_options: list[str], tmp_path: Path
 ) -> None:
-    """Being a copy is no lasting fault: without the original, and with a limit that admits it, the copy is taken."""
+    """A rejection as a copy is not permanent: without the original, and with a lower --min-size, the copy is built."""
     for name in ("a.png", "b.png"):
         (tmp_path / "in").mkdir(exist_ok=True)
         world.scene(0, (120, 96)).photo.save(tmp_path / "in" / name)
     command = ("build-dataset", tmp_path / "in", "-o", tmp_path / "out", *build_options, *OPTIONS)
-    first = ran(segkit(*command, "--min-size", 1000))
+    first = output(segkit(*command, "--min-size", 1000))
     (tmp_path / "in" / "a.png").unlink()
 
-    second = ran(segkit(*command))
+    second = output(segkit(*command))
 
     assert first["rejected"] == {"too-small": 1, "identical": 1}
     assert (second["made"], second["rejected"]) == (1, {})

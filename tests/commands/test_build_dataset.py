@@ -1,4 +1,4 @@
-"""segkit build-dataset, end to end through the command line, on small networks of the real architectures."""
+"""segkit build-dataset, end to end through the command line, with small networks of the real architectures."""
 
 import json
 import shutil
@@ -14,8 +14,8 @@ from tests.conftest import Models, Segkit
 from tests.dataset.test_checks import swap_colors
 
 
-def hashes(folder: Path) -> dict[str, bytes]:
-    """Return every file of a dataset but the lock."""
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return every file of a dataset except the lock."""
     files = (path for path in folder.rglob("*") if path.is_file() and path.name != "lock")
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
@@ -23,7 +23,7 @@ def hashes(folder: Path) -> dict[str, bytes]:
 def test_photos_become_checked_triples(
     segkit: Segkit, six_photos: Path, build_options: list[str], tmp_path: Path
 ) -> None:
-    """A folder of photos becomes a dataset in which segkit check finds no fault."""
+    """A folder of photos becomes a dataset in which segkit check finds no errors."""
     out = tmp_path / "out"
 
     built = segkit("build-dataset", six_photos, "-o", out, *build_options, "--json")
@@ -39,15 +39,15 @@ def test_photos_become_checked_triples(
 def test_running_again_changes_nothing(
     segkit: Segkit, six_photos: Path, build_options: list[str], tmp_path: Path
 ) -> None:
-    """The same command again works on nothing and leaves every file as it was, byte for byte."""
+    """Running the same command again processes nothing and leaves every file unchanged, byte for byte."""
     out = tmp_path / "out"
     segkit("build-dataset", six_photos, "-o", out, *build_options)
-    before = hashes(out)
+    before = contents(out)
 
     again = segkit("build-dataset", six_photos, "-o", out, *build_options, "--json")
 
     assert json.loads(again.out)["kept"] == 6
-    assert hashes(out) == before
+    assert contents(out) == before
 
 
 def build(segkit: Segkit, photos: Path, out: Path, *options: object) -> dict[str, Any]:
@@ -62,10 +62,10 @@ def lines(dataset: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (dataset / "metadata.jsonl").read_text().splitlines()]
 
 
-def test_added_photos_are_all_that_is_worked_on(
+def test_only_added_photos_are_processed(
     segkit: Segkit, six_photos: Path, build_options: list[str], tmp_path: Path
 ) -> None:
-    """Photos added later join; the end is the same, byte for byte, as if they had been there from the start."""
+    """Photos added later give the same dataset, byte for byte, as a build with all photos from the start."""
     some, out, at_once = tmp_path / "photos", tmp_path / "out", tmp_path / "at once"
     shutil.copytree(six_photos, some, ignore=shutil.ignore_patterns("5.jpg"))
     build(segkit, some, out, *build_options)
@@ -75,13 +75,13 @@ def test_added_photos_are_all_that_is_worked_on(
 
     assert (added["made"], added["kept"]) == (1, 5)
     build(segkit, six_photos, at_once, *build_options)
-    assert hashes(out) == hashes(at_once)
+    assert contents(out) == contents(at_once)
 
 
-def test_a_moved_dataset_and_a_renamed_photo_redo_nothing(
+def test_moving_and_renaming_repeats_no_work(
     segkit: Segkit, six_photos: Path, build_options: list[str], tmp_path: Path
 ) -> None:
-    """Keys come from the photos' bytes, so neither the dataset's place nor a photo's name matters."""
+    """Keys depend on the photos' bytes, so neither the dataset's location nor a photo's name matters."""
     photos, out, moved = tmp_path / "photos", tmp_path / "out", tmp_path / "moved"
     shutil.copytree(six_photos, photos)
     build(segkit, photos, out, *build_options)
@@ -96,7 +96,7 @@ def test_a_moved_dataset_and_a_renamed_photo_redo_nothing(
 def test_a_copy_that_sorts_first_does_not_displace_the_photo(
     segkit: Segkit, six_photos: Path, models: Models, tmp_path: Path
 ) -> None:
-    """The copy is listed as identical, the triple keeps its source, and another run changes nothing."""
+    """The copy is rejected as identical, the triple keeps its source, and another run changes nothing."""
     photos, out = tmp_path / "photos", tmp_path / "out"
     shutil.copytree(six_photos, photos)
     options = ("--segmenter", models.oneformer, "--no-caption")
@@ -104,19 +104,19 @@ def test_a_copy_that_sorts_first_does_not_displace_the_photo(
     shutil.copy(photos / "3.jpg", photos / "0 copy of 3.jpg")
 
     added = build(segkit, photos, out, *options)
-    before = hashes(out)
+    before = contents(out)
     again = build(segkit, photos, out, *options)
 
     assert (added["kept"], added["rejected"]) == (6, {"identical": 1})
     assert (again["kept"], again["rejected"]) == (6, {"identical": 1})
     assert json.loads((out / ".segkit" / "rejected.jsonl").read_text())["source"] == "0 copy of 3.jpg"
-    assert hashes(out) == before
+    assert contents(out) == before
 
 
 def test_limit_skips_the_rest_and_the_numbers_add_up(
     segkit: Segkit, six_photos: Path, build_options: list[str], tmp_path: Path
 ) -> None:
-    """--limit 2 makes two triples of the first two photos and counts the others as skipped."""
+    """--limit 2 builds triples from the first two photos and counts the others as skipped."""
     outcome = build(segkit, six_photos, tmp_path / "out", *build_options, "--limit", 2)
 
     assert outcome["made"] + outcome["kept"] + sum(outcome["rejected"].values()) + outcome["skipped"]["limit"] == 6
@@ -126,7 +126,7 @@ def test_limit_skips_the_rest_and_the_numbers_add_up(
 def test_dry_run_writes_nothing_and_counts_as_a_build_would(
     segkit: Segkit, six_photos: Path, build_options: list[str], tmp_path: Path
 ) -> None:
-    """--dry-run tells numbers, sizes, time and disk space, and leaves no trace."""
+    """--dry-run reports counts, sizes, time and disk space, and writes nothing."""
     out = tmp_path / "out"
 
     plan = build(segkit, six_photos, out, *build_options, "--dry-run")
@@ -138,8 +138,8 @@ def test_dry_run_writes_nothing_and_counts_as_a_build_would(
     assert plan["megabytes"] > 0
 
 
-def test_dry_run_without_weights_says_why_there_is_no_time(segkit: Segkit, six_photos: Path, tmp_path: Path) -> None:
-    """Photos are counted even where the networks are missing."""
+def test_dry_run_without_weights_explains_the_missing_time(segkit: Segkit, six_photos: Path, tmp_path: Path) -> None:
+    """Photos are counted even if the networks are missing."""
     plan = build(segkit, six_photos, tmp_path / "out", "--dry-run")
 
     assert plan["made"] == 6
@@ -150,7 +150,7 @@ def test_dry_run_without_weights_says_why_there_is_no_time(segkit: Segkit, six_p
 def test_dry_run_refuses_what_a_build_refuses(
     segkit: Segkit, six_photos: Path, build_options: list[str], tmp_path: Path
 ) -> None:
-    """A foreign folder and other settings than the dataset's are told before the build."""
+    """--dry-run reports a foreign folder, and settings that differ from the dataset's."""
     out, foreign = tmp_path / "out", tmp_path / "foreign"
     build(segkit, six_photos, out, *build_options, "--limit", 2)
     foreign.mkdir()
@@ -162,10 +162,8 @@ def test_dry_run_refuses_what_a_build_refuses(
     assert (other_size.code, other_folder.code) == (2, 2)
 
 
-def test_without_weights_and_network_the_error_says_what_to_do(
-    segkit: Segkit, six_photos: Path, tmp_path: Path
-) -> None:
-    """The default networks are named with how to bring them, and no folder is left behind."""
+def test_missing_weights_are_an_error_with_instructions(segkit: Segkit, six_photos: Path, tmp_path: Path) -> None:
+    """The error states how to download the default networks, and no folder is left behind."""
     result = segkit("build-dataset", six_photos, "-o", tmp_path / "out")
 
     assert result.code == 2
@@ -176,28 +174,28 @@ def test_without_weights_and_network_the_error_says_what_to_do(
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [(["--size", "256"], "--size 512"), (["--photo-format", "png"], "--photo-format jpg")],
 )
-def test_other_settings_than_the_datasets_are_refused(
-    segkit: Segkit, six_photos: Path, build_options: list[str], tmp_path: Path, options: list[str], told: str
+def test_settings_that_differ_from_the_dataset_are_refused(
+    segkit: Segkit, six_photos: Path, build_options: list[str], tmp_path: Path, options: list[str], message: str
 ) -> None:
-    """A second build may not mix sizes or formats; the message says what the dataset was built with."""
+    """A second build must not mix sizes or formats; the error states the dataset's settings."""
     out = tmp_path / "out"
     build(segkit, six_photos, out, *build_options)
-    before = hashes(out)
+    before = contents(out)
 
     refused = segkit("build-dataset", six_photos, "-o", out, *build_options, *options)
 
     assert refused.code == 2
-    assert told in refused.err
-    assert hashes(out) == before
+    assert message in refused.err
+    assert contents(out) == before
 
 
 def test_another_segmenter_is_refused(
     segkit: Segkit, six_photos: Path, models: Models, build_options: list[str], tmp_path: Path
 ) -> None:
-    """New photos may not be segmented by another network than the dataset's."""
+    """New photos must be segmented by the network of the existing ones."""
     from segkit.models import hub
     from segkit.toy.learn import networks
 
@@ -212,27 +210,27 @@ def test_another_segmenter_is_refused(
     assert "Pass the same --segmenter" in refused.err
 
 
-def test_a_dataset_whose_palette_was_changed_takes_no_new_photos(
+def test_a_dataset_with_an_edited_palette_is_refused(
     segkit: Segkit, six_photos: Path, models: Models, tmp_path: Path
 ) -> None:
-    """Colours swapped by hand in dataset.toml, hash and all, are noticed before a map is painted."""
+    """Colours swapped in dataset.toml, including the hash, are detected before a map is painted."""
     out = tmp_path / "out"
     options = ("--segmenter", models.oneformer, "--no-caption")
     build(segkit, six_photos, out, *options, "--limit", 2)
     swap_colors(out, [])
-    before = hashes(out)
+    before = contents(out)
 
     refused = segkit("build-dataset", six_photos, "-o", out, *options)
 
     assert refused.code == 2
     assert "another palette" in refused.err
-    assert hashes(out) == before
+    assert contents(out) == before
 
 
-def test_prompts_are_put_together_as_asked(
+def test_prompts_follow_the_template(
     segkit: Segkit, six_photos: Path, build_options: list[str], tmp_path: Path
 ) -> None:
-    """--prefix, --template with {classes} and --suffix shape every prompt."""
+    """--prefix, --template with {classes} and --suffix apply to every prompt."""
     style = ["--prefix", "photo of", "--template", "{classes} seen as {caption}", "--suffix", ", 35mm"]
     build(segkit, six_photos, tmp_path / "out", *build_options, *style)
 
@@ -245,7 +243,7 @@ def test_prompts_are_put_together_as_asked(
 def test_no_caption_leaves_prompts_empty_and_needs_no_captioner(
     segkit: Segkit, six_photos: Path, models: Models, tmp_path: Path
 ) -> None:
-    """--no-caption loads no captioner; check warns of each missing prompt."""
+    """--no-caption loads no captioner; segkit check warns about each missing prompt."""
     out = tmp_path / "out"
     build(segkit, six_photos, out, "--segmenter", models.oneformer, "--no-caption")
 
@@ -258,7 +256,7 @@ def test_no_caption_leaves_prompts_empty_and_needs_no_captioner(
 def test_png_photos_hold_exactly_the_fitted_pixels(
     segkit: Segkit, six_photos: Path, models: Models, tmp_path: Path
 ) -> None:
-    """--photo-format png stores what the segmenter saw, without loss."""
+    """--photo-format png stores the segmenter's input losslessly."""
     from segkit import photos
 
     out = tmp_path / "out"
@@ -271,7 +269,7 @@ def test_png_photos_hold_exactly_the_fitted_pixels(
 
 
 def test_unsure_pixels_become_unlabelled(segkit: Segkit, six_photos: Path, models: Models, tmp_path: Path) -> None:
-    """--min-confidence paints unsure pixels black and takes them out of the shares."""
+    """--min-confidence leaves uncertain pixels unlabelled, which lowers the class shares."""
     plain, strict = tmp_path / "plain", tmp_path / "strict"
     options = ("--segmenter", models.oneformer, "--no-caption")
     build(segkit, six_photos, plain, *options)
@@ -285,27 +283,27 @@ def test_unsure_pixels_become_unlabelled(segkit: Segkit, six_photos: Path, model
 
 
 def test_coco_networks_use_the_coco_palette(segkit: Segkit, six_photos: Path, tmp_path: Path) -> None:
-    """--protocol coco takes a COCO model, paints with COCO's colours and records the palette."""
+    """--protocol coco uses a COCO model, paints with COCO's colours and records the palette."""
     from segkit.models import hub
     from segkit.toy.learn import networks
 
-    table = Palette.load("coco_panoptic")
+    palette = Palette.load("coco_panoptic")
     with hub.quiet():
-        model = networks.write(tmp_path / "model", networks.oneformer(table))
+        model = networks.write(tmp_path / "model", networks.oneformer(palette))
     out = tmp_path / "out"
     build(segkit, six_photos, out, "--segmenter", model, "--no-caption", "--protocol", "coco")
 
     line = lines(out)[0]
     with Image.open(out / line["conditioning_image_file_name"]) as control_map:
         colors = {color for _, color in control_map.convert("RGB").getcolors() or []}
-    assert colors <= {swatch.rgb for swatch in table}
+    assert colors <= {swatch.rgb for swatch in palette}
     assert segkit("check-palette", out).code == 0
 
 
 def test_a_dataset_inside_the_photo_folder_is_not_searched(
     segkit: Segkit, six_photos: Path, models: Models, tmp_path: Path
 ) -> None:
-    """-o photos/out works, twice: the dataset's own pictures are no photos."""
+    """With -o photos/out, a second build does not treat the dataset's own pictures as photos."""
     photos = tmp_path / "photos"
     shutil.copytree(six_photos, photos)
     options = ("--segmenter", models.oneformer, "--no-caption")
@@ -316,10 +314,10 @@ def test_a_dataset_inside_the_photo_folder_is_not_searched(
     assert (again["found"], again["kept"]) == (6, 6)
 
 
-def test_the_default_output_lies_beside_the_photos(
+def test_the_default_output_is_beside_the_photos(
     segkit: Segkit, six_photos: Path, models: Models, tmp_path: Path
 ) -> None:
-    """Without -o the dataset of photos/ is photos-dataset/."""
+    """Without -o, the dataset of photos/ is photos-dataset/."""
     photos = tmp_path / "my photos"
     shutil.copytree(six_photos, photos)
 
@@ -328,14 +326,14 @@ def test_the_default_output_lies_beside_the_photos(
     assert len(lines(tmp_path / "my photos-dataset")) == 6
 
 
-def test_classes_of_ones_own_are_recorded(segkit: Segkit, six_photos: Path, tmp_path: Path) -> None:
-    """--palette takes ADE and more classes; the dataset keeps them, is checked against them, mixes with no other."""
+def test_custom_classes_are_recorded(segkit: Segkit, six_photos: Path, tmp_path: Path) -> None:
+    """With an extended --palette, the dataset records it, is checked against it and refuses any other palette."""
     mine, other, out = tmp_path / "mine.csv", tmp_path / "other.csv", tmp_path / "out"
     segkit("check-palette", "--extend", mine, "--add", "solar panel")
     segkit("check-palette", "--extend", other, "--add", "pergola")
-    words = ("build-dataset", six_photos, "-o", out, "--segmenter", "toy", "--no-caption")
+    command = ("build-dataset", six_photos, "-o", out, "--segmenter", "toy", "--no-caption")
 
-    made = segkit(*words, "--palette", mine)
+    made = segkit(*command, "--palette", mine)
 
     assert made.code == 0
     assert Dataset.open(out).info.palette.find("solar panel").index == 150
@@ -343,14 +341,14 @@ def test_classes_of_ones_own_are_recorded(segkit: Segkit, six_photos: Path, tmp_
     wrong = segkit("check", out, "--palette", other)
     assert wrong.code == 1
     assert "palette is not that of other" in " ".join(wrong.out.split())
-    assert segkit(*words, "--palette", mine).code == 0
-    for again in (segkit(*words), segkit(*words, "--palette", other)):
+    assert segkit(*command, "--palette", mine).code == 0
+    for again in (segkit(*command), segkit(*command, "--palette", other)):
         assert again.code == 2
         assert "Pass the same --palette" in again.err
 
 
 def test_a_palette_that_clashes_is_refused(segkit: Segkit, six_photos: Path, tmp_path: Path) -> None:
-    """Before anything is made, with the finding and a colour that is free."""
+    """The error names the clash and a free colour, and nothing is written."""
     (tmp_path / "mine.csv").write_text((shipped_folder() / "ade20k.csv").read_text() + "150,pergola,,180,121,120\n")
 
     done = segkit(

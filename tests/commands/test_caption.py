@@ -1,4 +1,4 @@
-"""segkit caption: drafts fill gaps, people's words stay."""
+"""segkit caption: drafting fills gaps and never overwrites hand-written prompts."""
 
 import json
 from dataclasses import replace
@@ -14,7 +14,7 @@ from tests.dataset.test_dataset import build, contents, drafted, render, written
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Dataset:
-    """A dataset of four triples: one prompt by a person, one drafted, two missing."""
+    """A dataset of four triples: one hand-written prompt, one draft, two missing prompts."""
     made = build(render(tmp_path / "photos", 4), tmp_path / "out")
     first, second, *rest = made.triples()
     made.replace_all([written(first, "my own words"), drafted(second, "an old draft"), *rest])
@@ -23,17 +23,17 @@ def dataset(tmp_path: Path) -> Dataset:
 
 @pytest.fixture
 def draft(models: Models) -> list[object]:
-    """The options that make segkit caption use the small networks."""
+    """Options that make segkit caption use the small networks."""
     return ["--captioner", models.blip, "--tokenizer", models.clip, "--caption-tokens", "6", "--prefix", "photo of"]
 
 
 def triples(dataset: Dataset) -> list[Triple]:
-    """Read the manifest anew."""
+    """Reread the manifest."""
     return list(Dataset.open(dataset.folder).triples())
 
 
 def refused(result: Result) -> str:
-    """Return the one line of a refusal."""
+    """Return the error line of a command that exited with code 2."""
     assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
     return result.err
 
@@ -41,10 +41,10 @@ def refused(result: Result) -> str:
 @pytest.mark.parametrize(
     ("options", "changed"), [([], [2, 3]), (["--only-missing"], [2, 3]), (["--redo-drafts"], [1, 2, 3])]
 )
-def test_drafts_leave_people_alone(
+def test_drafting_keeps_hand_written_prompts(
     segkit: Segkit, dataset: Dataset, draft: list[object], options: list[str], changed: list[int]
 ) -> None:
-    """By default what is missing is drafted, with --redo-drafts earlier drafts too; never what a person wrote."""
+    """By default missing prompts are drafted, with --redo-drafts earlier drafts too, but never hand-written ones."""
     before = triples(dataset)
 
     shown = segkit("caption", dataset.folder, *options, *draft, "--json")
@@ -58,7 +58,7 @@ def test_drafts_leave_people_alone(
     ]
 
 
-def test_drafting_again_ends_in_the_same_bytes(segkit: Segkit, dataset: Dataset, draft: list[object]) -> None:
+def test_redrafting_gives_the_same_bytes(segkit: Segkit, dataset: Dataset, draft: list[object]) -> None:
     """Redoing drafts with the same model and settings changes nothing."""
     segkit("caption", dataset.folder, "--redo-drafts", *draft)
     before = contents(dataset.folder)
@@ -67,12 +67,12 @@ def test_drafting_again_ends_in_the_same_bytes(segkit: Segkit, dataset: Dataset,
     missing = segkit("caption", dataset.folder, *draft)
 
     assert (again.code, missing.code) == (0, 0)
-    assert "--redo-drafts drafts anew" in missing.out
+    assert "--redo-drafts redrafts them" in missing.out
     assert contents(dataset.folder) == before
 
 
 def test_the_captioner_is_recorded(segkit: Segkit, dataset: Dataset, draft: list[object]) -> None:
-    """Who drafted stands in the dataset and with each prompt."""
+    """The captioner is recorded in the dataset and with each prompt."""
     segkit("caption", dataset.folder, *draft)
 
     model = Dataset.open(dataset.folder).info.models["captioner"]
@@ -81,7 +81,7 @@ def test_the_captioner_is_recorded(segkit: Segkit, dataset: Dataset, draft: list
 
 
 def test_one_broken_photo_does_not_stop_the_others(segkit: Segkit, dataset: Dataset, draft: list[object]) -> None:
-    """Photos that do not open are named at the end, with the next step; all others get their prompts."""
+    """Photos that do not open are reported at the end with the next step; all others get prompts."""
     broken = triples(dataset)[2].file_name
     (dataset.folder / broken).write_bytes(b"broken")
 
@@ -93,8 +93,8 @@ def test_one_broken_photo_does_not_stop_the_others(segkit: Segkit, dataset: Data
     assert [bool(triple.text) for triple in triples(dataset)] == [True, True, False, True]
 
 
-def test_a_captioner_that_is_not_there_changes_nothing(segkit: Segkit, dataset: Dataset, tmp_path: Path) -> None:
-    """A wrong --captioner is one line, before anything is drafted."""
+def test_a_missing_captioner_changes_nothing(segkit: Segkit, dataset: Dataset, tmp_path: Path) -> None:
+    """A wrong --captioner is reported in one line before anything is drafted."""
     before = contents(dataset.folder)
 
     shown = segkit("caption", dataset.folder, "--captioner", tmp_path / "nowhere")
@@ -105,8 +105,8 @@ def test_a_captioner_that_is_not_there_changes_nothing(segkit: Segkit, dataset: 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
 @pytest.mark.parametrize("name", ["key", "prefix", "source", "file_name"])
-def test_a_person_edits_one_prompt(segkit: Segkit, dataset: Dataset, place: int, name: str) -> None:
-    """--edit finds the triple by key, its beginning, source or file, and replaces any prompt, tidied."""
+def test_edit_sets_one_prompt(segkit: Segkit, dataset: Dataset, place: int, name: str) -> None:
+    """--edit finds the triple by key, key prefix, source or file, and sets the normalised prompt."""
     before = triples(dataset)
     wanted = before[place].key[:6] if name == "prefix" else getattr(before[place], name)
 
@@ -132,7 +132,7 @@ def test_a_person_edits_one_prompt(segkit: Segkit, dataset: Dataset, place: int,
 def test_an_edit_that_cannot_be_done_changes_nothing(
     segkit: Segkit, dataset: Dataset, key: str, text: str, message: str
 ) -> None:
-    """No such triple, or no text: one line, and the dataset is as it was."""
+    """An unknown triple or an invalid text is reported in one line, and the dataset is unchanged."""
     before = contents(dataset.folder)
 
     shown = segkit("caption", dataset.folder, "--edit", key, text)
@@ -142,7 +142,7 @@ def test_an_edit_that_cannot_be_done_changes_nothing(
 
 
 def test_an_ambiguous_name_lists_the_candidates(segkit: Segkit, dataset: Dataset) -> None:
-    """A source that two triples share (from two photo folders) is refused with their keys."""
+    """A source shared by two triples (from two photo folders) is refused; the error lists their keys."""
     first, second, *rest = triples(dataset)
     dataset.replace_all([first, replace(second, source=first.source), *rest])
     before = contents(dataset.folder)
@@ -156,11 +156,11 @@ def test_an_ambiguous_name_lists_the_candidates(segkit: Segkit, dataset: Dataset
     assert contents(dataset.folder) == before
 
 
-def test_drafting_and_writing_do_not_mix(segkit: Segkit, dataset: Dataset) -> None:
-    """--redo-drafts is not passed over in silence when prompts are written."""
+def test_drafting_and_editing_cannot_be_combined(segkit: Segkit, dataset: Dataset) -> None:
+    """--redo-drafts is refused, not ignored, together with --edit."""
     shown = segkit("caption", dataset.folder, "--redo-drafts", "--edit", "000.png", "a bed")
 
-    assert "One at a time" in refused(shown)
+    assert "--redo-drafts cannot be combined with --edit or --from-csv" in refused(shown)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_drafting_and_writing_do_not_mix(segkit: Segkit, dataset: Dataset) -> No
     ],
 )
 def test_prompts_come_from_a_table(segkit: Segkit, dataset: Dataset, tmp_path: Path, table: str) -> None:
-    """Commas, semicolons or tabs, a BOM, quoted line breaks, further columns and empty rows are all read."""
+    """Commas, semicolons, tabs, a BOM, quoted line breaks, further columns and empty rows are accepted."""
     (tmp_path / "prompts.csv").write_bytes(table.encode())
 
     shown = segkit("caption", dataset.folder, "--from-csv", tmp_path / "prompts.csv", "--json")
@@ -183,8 +183,8 @@ def test_prompts_come_from_a_table(segkit: Segkit, dataset: Dataset, tmp_path: P
     assert [triple.prompt.human for triple in triples(dataset)] == [True, False, False, True]
 
 
-def test_quoted_separators_and_quotes_stay(segkit: Segkit, dataset: Dataset, tmp_path: Path) -> None:
-    """A cell is text and nothing else: commas, quotes, =formulas and NA arrive as they were typed."""
+def test_cells_are_read_verbatim(segkit: Segkit, dataset: Dataset, tmp_path: Path) -> None:
+    """Cells are plain text: commas, quotes, =formulas and NA are read verbatim."""
     (tmp_path / "prompts.csv").write_text('key,text\n000.png,"a ""red"" bed, a chair"\n001.png,=1+1\n002.png,NA\n')
 
     segkit("caption", dataset.folder, "--from-csv", tmp_path / "prompts.csv")
@@ -210,10 +210,10 @@ def test_quoted_separators_and_quotes_stay(segkit: Segkit, dataset: Dataset, tmp
         ("key,text\n000.png,a bed\n".encode("utf-16"), "not UTF-8 text. Save it as CSV UTF-8"),
     ],
 )
-def test_a_table_with_a_fault_changes_nothing(
+def test_an_invalid_table_changes_nothing(
     segkit: Segkit, dataset: Dataset, tmp_path: Path, table: bytes | None, message: str
 ) -> None:
-    """One bad row, and no prompt at all is set; the line says which and why."""
+    """With one bad row no prompt is set; the error names the row and the reason."""
     if table is not None:
         (tmp_path / "prompts.csv").write_bytes(table)
     before = contents(dataset.folder)
@@ -224,8 +224,8 @@ def test_a_table_with_a_fault_changes_nothing(
     assert contents(dataset.folder) == before
 
 
-def test_a_long_prompt_by_a_person_is_kept_and_reported(segkit: Segkit, dataset: Dataset, models: Models) -> None:
-    """It is never cut; segkit check says that CLIP would."""
+def test_a_long_hand_written_prompt_is_kept_and_reported(segkit: Segkit, dataset: Dataset, models: Models) -> None:
+    """It is never truncated; segkit check reports that it exceeds CLIP's limit."""
     text = " ".join(["bed"] * 100)
 
     shown = segkit("caption", dataset.folder, "--edit", "000.png", text, "--tokenizer", models.clip)
@@ -236,8 +236,8 @@ def test_a_long_prompt_by_a_person_is_kept_and_reported(segkit: Segkit, dataset:
     assert json.loads(checked.out)["counts"]["prompt-too-long"] == 1
 
 
-def test_building_again_leaves_people_alone(segkit: Segkit, build_options: list[str], tmp_path: Path) -> None:
-    """A prompt that a person wrote outlives every further build, also one with other ways to draft."""
+def test_building_again_keeps_hand_written_prompts(segkit: Segkit, build_options: list[str], tmp_path: Path) -> None:
+    """A hand-written prompt survives further builds, also with other caption settings."""
     photos, out = render(tmp_path / "photos", 3), tmp_path / "out"
     options = ["-o", out, *build_options, "--size", 96, "--min-size", 80]
     segkit("build-dataset", photos, *options, "--limit", 2)
@@ -252,8 +252,8 @@ def test_building_again_leaves_people_alone(segkit: Segkit, build_options: list[
     assert len(texts) == 3
 
 
-def test_words_typed_into_the_manifest_are_a_persons(segkit: Segkit, dataset: Dataset, draft: list[object]) -> None:
-    """Who changes a draft or an empty prompt straight in metadata.jsonl keeps it, whatever is drafted later."""
+def test_prompts_edited_in_the_manifest_are_hand_written(segkit: Segkit, dataset: Dataset, draft: list[object]) -> None:
+    """A prompt edited directly in metadata.jsonl is never overwritten by later drafting."""
     segkit("caption", dataset.folder, "--redo-drafts", *draft)
     first, second, third, fourth = triples(dataset)
     typed = [replace(second, text="typed over a draft"), replace(third, text="typed too", prompt=NOBODY)]
@@ -265,11 +265,11 @@ def test_words_typed_into_the_manifest_are_a_persons(segkit: Segkit, dataset: Da
     assert [triple.text for triple in triples(dataset)][:3] == ["my own words", "typed over a draft", "typed too"]
 
 
-def test_several_edits_in_one_go(segkit: Segkit, dataset: Dataset) -> None:
-    """--edit may be given more than once; a prompt that CLIP will not read whole gets a word."""
+def test_edit_can_be_repeated(segkit: Segkit, dataset: Dataset) -> None:
+    """--edit is repeatable; a prompt that exceeds CLIP's limit is reported."""
     keys = [triple.key for triple in triples(dataset)]
 
     shown = segkit("caption", dataset.folder, "--edit", keys[2], "one", "--edit", keys[3], "word " * 90)
 
     assert [triple.text for triple in triples(dataset)][2:] == ["one", ("word " * 90).strip()]
-    assert "1 prompts of a person are over CLIP's 77 tokens" in shown.out
+    assert "Hand-written prompts over CLIP's 77 tokens: 1." in shown.out
