@@ -121,10 +121,11 @@ def _palette(report: "PaletteReport") -> None:
 
 def _maps(report: "PaletteReport") -> None:
     kind = f"{'an' if report.kind == 'imagefolder' else 'a'} {report.kind}"
-    console.line(f"{report.target}: {kind}, {console.count(len(report.maps), 'map')} compared with {report.palette}.")
     if not report.maps:
-        return
+        return console.line(f"{report.target}: {kind}, no map could be read.")
     single = len(report.maps) == 1
+    number = "" if report.kind == "map" else f"{console.count(len(report.maps), 'map')} "
+    console.line(f"{report.target}: {kind}, {number}compared with {report.palette}.")
     listed = [checked for checked in report.maps if checked.off_palette or checked.cause != "exact" or single]
     worst = sorted(listed, key=lambda checked: -checked.off_palette)[:MAX_MAPS]
     if worst:
@@ -134,7 +135,7 @@ def _maps(report: "PaletteReport") -> None:
     if len(listed) > len(worst):
         console.line(f"... and {len(listed) - len(worst):,} more (--json lists all of them)")
     causes = Counter(checked.cause for checked in report.maps).most_common()
-    console.line("Causes: " + ", ".join(f"{number:,} {cause}" for cause, number in causes) + ".")
+    return console.line("Causes: " + ", ".join(f"{number:,} {cause}" for cause, number in causes) + ".")
 
 
 def _classes(shares: dict[str, float]) -> str:

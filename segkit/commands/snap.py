@@ -25,9 +25,7 @@ CAUSES = ("exact", "shifted", "bgr", "coco", "golden-angle", "outlined", "jpeg",
 @click.option(
     "--palette", default="ade20k", show_default=True, help="Palette that the maps should use: a name or a table."
 )
-@click.option(
-    "--to", default="", help="Convert the classes of a foreign palette to this one's by name, such as ade20k."
-)
+@click.option("--to", default="", help="Palette whose classes replace those of a foreign one, matched by name.")
 @click.option(
     "--from", "cause", type=click.Choice(CAUSES), default=None, help="Cause of the damage, instead of detecting it."
 )

@@ -220,7 +220,7 @@ def test_a_map_that_does_not_open_is_one_finding(segkit: Segkit, tmp_path: Path)
 
     error, cure = done.out.splitlines()[1:3]
     assert done.code == 1
-    assert "0 maps compared with ade20k" in done.out
+    assert "broken.png: a map, no map could be read." in done.out
     assert "Causes" not in done.out
     assert error.startswith("error   ")
     assert cure.startswith("        ")

@@ -163,10 +163,10 @@ def _visible_faces(
 
 def _clip(points: Points) -> Points:
     """Clip a polygon at the near plane (Sutherland-Hodgman for one plane)."""
-    kept = []
+    clipped = []
     for here, there in zip(points, np.roll(points, -1, axis=0), strict=True):
         if here[2] >= NEAR:
-            kept.append(here)
+            clipped.append(here)
         if (here[2] >= NEAR) != (there[2] >= NEAR):
-            kept.append(here + (there - here) * (NEAR - here[2]) / (there[2] - here[2]))
-    return np.array(kept).reshape(-1, 3)
+            clipped.append(here + (there - here) * (NEAR - here[2]) / (there[2] - here[2]))
+    return np.array(clipped).reshape(-1, 3)
