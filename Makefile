@@ -1,51 +1,51 @@
-# Two commands: `make demo` shows the whole way, `make test` checks and tests everything.
+# The main targets: `make demo` installs segkit and runs the demo, `make test` checks and tests everything.
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-# A worker for each core; the files of tests that take longest come first.
+# One worker per core; loadfile keeps the order of conftest.py, which puts the longest test files first.
 PYTEST := $(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
-# Arithmetic of another processor: none of the vector instructions beyond SSE, so that no test relies on this one's.
+# Restrict arithmetic to SSE, like on another processor, so that no test relies on this machine's rounding.
 OTHER_CPU := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2
 
 .PHONY: demo help test test-quick test-slow test-other-cpu check fix wheel clean
 
 demo: $(INSTALLED)
 	@$(BIN)/segkit demo demo
-	@echo "(Here segkit is $(BIN)/segkit; after \`. $(BIN)/activate\` the lines above can be typed as they are.)"
+	@echo "(Here segkit is $(BIN)/segkit; after \`. $(BIN)/activate\` the commands above work as printed.)"
 
 help:
-	@echo "make demo            install, and the whole way in the toy world"
+	@echo "make demo            install segkit and run the workflow in the toy world"
 	@echo "make test            check and test everything: under 10 minutes on two cores"
-	@echo "make test-quick      tests for work in progress: under 2 minutes"
-	@echo "make test-slow       tests that take gigabytes"
-	@echo "make test-other-cpu  the numbers of networks, as another processor rounds them"
-	@echo "make check | fix     formatting, types, layers | reformat"
-	@echo "make wheel | clean   build and try the wheel | remove what was installed and built"
+	@echo "make test-quick      run the quick tests: under 2 minutes"
+	@echo "make test-slow       run the tests that need gigabytes of memory"
+	@echo "make test-other-cpu  run the numerical tests with another processor's rounding"
+	@echo "make check | fix     check formatting, types and layers | reformat"
+	@echo "make wheel | clean   build and test the wheel | remove the environment and build files"
 
 test: check wheel
-	@echo "All tests: 6 to 9 minutes on two cores, less on more."
+	@echo "Running all tests: 6 to 9 minutes on two cores."
 	@$(PYTEST)
 
-# Work in progress: without the trainings, the notebooks and the kills.
+# For work in progress: without trainings, notebooks and kill tests.
 test-quick: $(INSTALLED)
-	@echo "Tests that are quick: about 100 seconds on two cores."
+	@echo "Running the quick tests: about 100 seconds on two cores."
 	@$(PYTEST) -m "not slow and not long"
 
-# What takes minutes and gigabytes and rarely changes.
+# Tests that take minutes and gigabytes, of code that rarely changes.
 test-slow: $(INSTALLED)
-	@echo "The slow tests: up to half an hour and 10 GB of memory."
+	@echo "Running the slow tests: up to half an hour and 10 GB of memory."
 	@$(BIN)/pytest -m slow
 
-# Sums are rounded in another order on another processor: the trainer's numbers must hold on it too.
+# Other processors round sums in another order; the numerical tests must pass there too.
 test-other-cpu: $(INSTALLED)
-	@echo "The numbers of networks with SSE instructions only: three to four minutes on two cores."
+	@echo "Running the numerical tests with SSE instructions only: three to four minutes on two cores."
 	@$(OTHER_CPU) $(PYTEST) -m "not slow and numbers"
 
 check: $(INSTALLED)
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --check --quiet
-	@echo "Types: half a minute the first time."
+	@echo "Checking types: half a minute the first time."
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
@@ -53,14 +53,14 @@ fix: $(INSTALLED)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-# The built wheel works outside the checkout, with the palettes and the toy world's networks in it.
+# The wheel must work outside the checkout and contain the palettes and the toy networks.
 wheel: $(INSTALLED)
 	@sh .ci/wheel
 
 clean:
 	rm -rf .venv demo build dist
 
-# Installed once; again when what is to be installed changes.
+# Reinstalled when the dependencies change.
 $(INSTALLED): pyproject.toml constraints.txt
 	@bash .ci/install "$(PYTHON)"
 	@touch $@

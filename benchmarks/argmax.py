@@ -1,10 +1,10 @@
-"""The class of every pixel at 2048x1536 with 150 classes: segkit's way against transformers', which it must equal.
+"""Per-pixel argmax at 2048x1536 with 150 classes: segkit against transformers. The results must be equal.
 
     python benchmarks/argmax.py
 
-Times are medians of runs in turn; memory is the growth of the peak in a fresh process each. Targets: at least 4 times
-as fast, at most a tenth of the memory, no pixel different; for the cases channels_last and noise only the last is one.
-One thread, so that other work on the machine disturbs less.
+Times are medians of alternating runs; memory is the growth of the peak, each in a fresh process. Targets: at least 4
+times the speed, at most a tenth of the memory, no differing pixel; channels_last and noise have only the last target.
+One thread, which makes the result less sensitive to other load.
 """
 
 import re
@@ -30,35 +30,35 @@ TARGETED = ("scene", "queries")
 
 
 def scene(objects: int = 60) -> Tensor:
-    """Return the class scores of a busy scene: soft-edged blobs with a fairly sure class each, most queries silent."""
-    draw = torch.Generator().manual_seed(0)
+    """Return class scores of a busy scene: soft-edged blobs with confident classes, other queries "no object"."""
+    generator = torch.Generator().manual_seed(0)
     rows = torch.linspace(0, 1, MASKS[0])[:, None]
     columns = torch.linspace(0, 1, MASKS[1])[None]
-    y, x, height, width = torch.rand(4, QUERIES, 1, 1, generator=draw)
+    y, x, height, width = torch.rand(4, QUERIES, 1, 1, generator=generator)
     distance = ((rows - y) / (0.05 + height / 4)) ** 2 + ((columns - x) / (0.05 + width / 4)) ** 2
     masks = (6 * (1 - distance)).clamp(-12, 12)
-    masks[0] = 4.0  # something lies behind everything
-    classes = torch.randn(QUERIES, CLASSES + 1, generator=draw)
-    classes[torch.arange(objects), torch.randperm(CLASSES, generator=draw)[:objects]] += 8
+    masks[0] = 4.0  # a background behind all objects
+    classes = torch.randn(QUERIES, CLASSES + 1, generator=generator)
+    classes[torch.arange(objects), torch.randperm(CLASSES, generator=generator)[:objects]] += 8
     classes[objects:, -1] += 11  # no object
     return _scores(classes, masks)
 
 
 def queries() -> Tensor:
-    """Return class scores of smooth random masks with random classes: harder, since nothing is sure anywhere."""
-    draw = torch.Generator().manual_seed(0)
-    coarse = 4 * torch.randn(1, QUERIES, 10, 14, generator=draw)
+    """Return class scores of smooth random masks with random classes: harder, because nothing is confident."""
+    generator = torch.Generator().manual_seed(0)
+    coarse = 4 * torch.randn(1, QUERIES, 10, 14, generator=generator)
     masks = functional.interpolate(coarse, size=MASKS, mode="bicubic", align_corners=False)[0]
-    return _scores(3 * torch.randn(QUERIES, CLASSES + 1, generator=draw), masks)
+    return _scores(3 * torch.randn(QUERIES, CLASSES + 1, generator=generator), masks)
 
 
 def channels_last() -> Tensor:
-    """Return the same in the layout of a batch of SegFormer's logits, which torch scales with another kernel."""
+    """Return `queries` in channels_last layout, like SegFormer's logits, which torch scales with another kernel."""
     return queries()[None].contiguous(memory_format=torch.channels_last)[0]
 
 
 def noise() -> Tensor:
-    """Return smooth random scores: the worst case, every class wins somewhere, so none can be ruled out."""
+    """Return smooth random scores, the worst case: every class wins somewhere, so none can be ruled out."""
     coarse = torch.randn(1, CLASSES, 10, 14, generator=torch.Generator().manual_seed(0))
     return functional.interpolate(coarse, size=MASKS, mode="bicubic", align_corners=False)[0].sigmoid()
 
@@ -68,13 +68,13 @@ def _scores(classes: Tensor, masks: Tensor) -> Tensor:
 
 
 def theirs(scores: Tensor) -> Tensor:
-    """Do as transformers' post_process_semantic_segmentation does."""
+    """Compute labels like transformers' post_process_semantic_segmentation."""
     scaled = functional.interpolate(scores[None], size=SIZE, mode="bilinear", align_corners=False)
     return scaled[0].argmax(0)
 
 
 def ours(scores: Tensor) -> Tensor:
-    """Do as segkit does."""
+    """Compute labels like segkit."""
     return argmax.label(scores, SIZE)[0]
 
 
@@ -84,53 +84,53 @@ CASES: dict[str, Callable[[], Tensor]] = {
     "channels_last": channels_last,
     "noise": noise,
 }
-WAYS: dict[str, Callable[[Tensor], Tensor]] = {"transformers": theirs, "segkit": ours}
+METHODS: dict[str, Callable[[Tensor], Tensor]] = {"transformers": theirs, "segkit": ours}
 
 
 def measure(case: str) -> bool:
-    """Print the figures of one case; tell whether all targets are met."""
+    """Print the figures of one case; return whether all targets are met."""
     scores = CASES[case]()
-    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in WAYS}
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in METHODS}
     for _ in range(ROUNDS):
-        for name, way in WAYS.items():
-            started, used = time.perf_counter(), time.process_time()
-            way(scores)
-            seconds[name].append((time.perf_counter() - started, time.process_time() - used))
+        for name, method in METHODS.items():
+            wall_start, cpu_start = time.perf_counter(), time.process_time()
+            method(scores)
+            seconds[name].append((time.perf_counter() - wall_start, time.process_time() - cpu_start))
     wall, cpu = ({name: statistics.median(pair[i] for pair in runs) for name, runs in seconds.items()} for i in (0, 1))
-    memory = {name: peak(case, name) for name in WAYS}
+    memory = {name: peak(case, name) for name in METHODS}
     different = int((ours(scores) != theirs(scores)).sum())
-    present = int(ours(scores).flatten().bincount().count_nonzero())
-    print(f"{case}: {len(argmax.candidates(scores))} of {CLASSES} classes may win, {present} do")
-    for name in WAYS:
+    winners = int(ours(scores).flatten().bincount().count_nonzero())
+    print(f"{case}: {len(argmax.candidates(scores))} of {CLASSES} classes can win, {winners} do")
+    for name in METHODS:
         print(f"  {name:13s}{wall[name]:7.3f} s wall {cpu[name]:7.3f} s CPU {memory[name]:7.0f} MiB")
-    faster, share = wall["transformers"] / wall["segkit"], memory["segkit"] / memory["transformers"]
-    print(f"  speed  x{faster:.1f} wall, x{cpu['transformers'] / cpu['segkit']:.1f} CPU (target x{SPEED:g})")
+    speed, share = wall["transformers"] / wall["segkit"], memory["segkit"] / memory["transformers"]
+    print(f"  speed  x{speed:.1f} wall, x{cpu['transformers'] / cpu['segkit']:.1f} CPU (target x{SPEED:g})")
     print(f"  memory 1/{1 / share:.0f} (target 1/{1 / MEMORY:.0f})")
     print(f"  pixels {different} of {SIZE[0] * SIZE[1]:,} differ (target 0)")
-    return different == 0 and (case not in TARGETED or (faster >= SPEED and share <= MEMORY))
+    return different == 0 and (case not in TARGETED or (speed >= SPEED and share <= MEMORY))
 
 
 def peak(case: str, name: str) -> float:
-    """Return how far a way raises the peak memory of a fresh process, in MiB."""
+    """Return by how much a method raises the peak memory of a fresh process, in MiB."""
     command = [sys.executable, __file__, case, name]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 def grow(case: str, name: str) -> float:
-    """Run one way once and return the growth of this process's peak, in MiB."""
+    """Run a method once and return the growth of this process's peak memory, in MiB."""
     scores = CASES[case]()
-    WAYS[name](scores[:1, :8, :8].contiguous())  # loads the kernels
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    METHODS[name](scores[:1, :8, :8].contiguous())  # loads the kernels
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before = high_water()
-    WAYS[name](scores)
+    METHODS[name](scores)
     return high_water() - before
 
 
 def high_water() -> float:
-    """Return this process's peak memory in MiB (Linux; ru_maxrss would be the parent's where that was larger)."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found
-    return int(found[1]) / 1024
+    """Return this process's peak memory in MiB (Linux only). ru_maxrss would include the parent's peak if larger."""
+    match = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert match
+    return int(match[1]) / 1024
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Write full-size OneFormer (swin-tiny) and BLIP (base) folders with random weights: right for speed, not for maps.
+"""Write full-size OneFormer (swin-tiny) and BLIP (base) folders with random weights, for timing only.
 
 python benchmarks/full_size.py FOLDER
 segkit build-dataset photos -o out --segmenter FOLDER/oneformer --captioner FOLDER/blip
@@ -13,7 +13,7 @@ from segkit.toy.learn import networks
 
 
 def write(folder: Path) -> None:
-    """Write folder/oneformer (49 M weights) and folder/blip (225 M weights); what is there already stays."""
+    """Write folder/oneformer (49 M parameters) and folder/blip (225 M parameters) unless they exist."""
     with hub.quiet():
         if not (folder / "oneformer" / "processor_config.json").exists():
             networks.write(folder / "oneformer", networks.oneformer(Palette.load("ade20k"), networks.FULL))

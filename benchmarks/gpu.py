@@ -1,8 +1,8 @@
-"""Prove and measure the CUDA path: tests, training steps, builds, most important first. Run it by benchmarks/gpu.sh.
+"""Test and benchmark the CUDA path: tests, training steps, builds, most important first. Run it with benchmarks/gpu.sh.
 
-Every result is written at once: a JSON line in OUTPUT/gpu.jsonl, a row in OUTPUT/gpu.md, everything printed in
-OUTPUT/gpu.log. Every part has a time limit of its own, and all share --minutes, so that a failure costs minutes only.
-Exit code 0: all done; 1: a part failed; 2: wrong use; 130: stopped.
+Every result is written immediately: a JSON line in OUTPUT/gpu.jsonl, a row in OUTPUT/gpu.md, all output in
+OUTPUT/gpu.log. Each part has a time limit, and all parts share --minutes, so a failure wastes at most minutes.
+Exit code 0: all parts succeeded; 1: a part failed; 2: usage error; 130: interrupted.
 """
 
 import argparse
@@ -28,14 +28,14 @@ try:
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
 except ImportError:
-    sys.exit(f"{sys.executable} lacks even packaging. PYTHON must name one with PyTorch, transformers and accelerate.")
+    sys.exit(f"{sys.executable} lacks packaging. Set PYTHON to a Python with PyTorch, transformers and accelerate.")
 
 ROOT = Path(__file__).resolve().parents[1]
 PRESENT = ("torch", "transformers", "accelerate", "numpy", "pillow", "scipy", "safetensors", "huggingface-hub")
-"""What gpu_wheels.sh does not bring."""
+"""Packages that the machine must provide; gpu_wheels.sh does not download them."""
 
-QUIET = re.compile(r"[.sxFE]*(\s*\[ *\d+%\])?")
-"""Lines of pytest that say nothing more than the verdicts."""
+PYTEST_DOTS = re.compile(r"[.sxFE]*(\s*\[ *\d+%\])?")
+"""Progress lines of pytest, which add nothing to the verdicts."""
 
 TOOLS = ("pytest", "pytest-xdist", "hypothesis")
 TESTS = ("tests/trainer/test_cuda.py", "tests/models/test_cuda.py")
@@ -45,36 +45,36 @@ PYTEST = ["-m", "cuda", "-W", "default", "-p", "no:cacheprovider", "-p", "tests.
 CARD = """
 import json, sys, torch
 if sys.argv[1] == "cuda" and not torch.cuda.is_available():
-    sys.exit("No CUDA GPU here, or a PyTorch without CUDA. To see whether the script works: --cpu --quick")
-known = {"cpu": sys.argv[1] == "cpu", "python": sys.version.split()[0], "torch": torch.__version__}
+    sys.exit("No CUDA GPU found, or PyTorch lacks CUDA. To try the script on a CPU, pass --cpu --quick")
+info = {"cpu": sys.argv[1] == "cpu", "python": sys.version.split()[0], "torch": torch.__version__}
 if sys.argv[1] == "cuda":
-    known |= {"card": torch.cuda.get_device_name(), "cuda": torch.version.cuda,
-              "memory_gb": torch.cuda.get_device_properties(0).total_memory / 1e9}
-    piece = torch.empty(1 << 30, dtype=torch.uint8, device="cuda")
+    info |= {"card": torch.cuda.get_device_name(), "cuda": torch.version.cuda,
+             "memory_gb": torch.cuda.get_device_properties(0).total_memory / 1e9}
+    data = torch.empty(1 << 30, dtype=torch.uint8, device="cuda")
     seconds = []
     for turn in range(8):
-        began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        began.record(); other = piece.clone(); ended.record(); torch.cuda.synchronize()
-        seconds.append(began.elapsed_time(ended) / 1e3)
-    known["copies_gb_per_second"] = 2 * piece.numel() / sorted(seconds)[4] / 1e9
-print("CARD " + json.dumps(known))
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record(); copy = data.clone(); end.record(); torch.cuda.synchronize()
+        seconds.append(start.elapsed_time(end) / 1e3)
+    info["copies_gb_per_second"] = 2 * data.numel() / sorted(seconds)[4] / 1e9
+print("CARD " + json.dumps(info))
 """
 
 
 @dataclass(frozen=True)
 class Part:
-    """One part. Attributes: its name, its time limit in seconds, and what to run with Python."""
+    """A part of the run: name, time limit in seconds, and arguments of Python."""
 
     name: str
     limit: int
     command: list[str]
 
 
-def parts(chosen: argparse.Namespace, results: Path) -> list[Part]:
-    """Return what is to be run, most important first."""
+def parts(options: argparse.Namespace, results: Path) -> list[Part]:
+    """Return the parts to run, most important first."""
     step = ["benchmarks/train_step.py", "--json", str(results)]
     build = ["benchmarks/build.py", "--json", str(results)]
-    if chosen.cpu:
+    if options.cpu:
         step += "--toy --together --side 64".split()
         return [
             Part("card", 40, ["-c", CARD, "cpu"]),
@@ -84,21 +84,21 @@ def parts(chosen: argparse.Namespace, results: Path) -> list[Part]:
         ]
     step += "--device cuda --side 512 --precision bf16".split()
     build += "--device cuda --network large --photos 16".split()
-    batches = ["1", "8"] if chosen.quick else ["1", "2", "4", "8", "16", "32"]
+    batches = ["1", "8"] if options.quick else ["1", "2", "4", "8", "16", "32"]
     largest = ["--way", "ours", "--batch", batches[-1]]
     return [
         Part("card", 40, ["-c", CARD, "cuda"]),
         Part("tests", 160, ["-m", "pytest", "-n", "4", *PYTEST, *TESTS]),
         Part("steps", 120, [*step, "--profile", "--batch", *batches]),
-        Part("build", 100, [*build, "--batch", *(["8"] if chosen.quick else ["1", "8", "16"])]),
-        Part("steps, compiled", 240, [*step, "--option", "compile", *largest]),  # minutes until the first is taken
+        Part("build", 100, [*build, "--batch", *(["8"] if options.quick else ["1", "8", "16"])]),
+        Part("steps, compiled", 240, [*step, "--option", "compile", *largest]),  # compilation takes minutes
         Part("steps, checkpointing", 60, [*step, "--option", "gradient_checkpointing", *largest]),
         Part("steps, contiguous", 60, [*step, "--contiguous", *largest]),
     ]
 
 
 class Report:
-    """What came of it: lines, a table, a log."""
+    """Writes the results: JSON lines, a Markdown table and a log."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -107,19 +107,19 @@ class Report:
         self.lines.touch()
 
     def add(self, **record: Any) -> None:
-        """Write one result at once."""
+        """Write one result immediately and update the table."""
         with self.lines.open("a") as file:
             file.write(json.dumps(record) + "\n")
         self.draw()
 
     def say(self, text: str) -> None:
-        """Print a line, and keep it."""
+        """Print a line and append it to the log."""
         print(text, flush=True)
         self.log.write(text + "\n")
         self.log.flush()
 
     def records(self) -> list[dict[str, Any]]:
-        """Return all results so far."""
+        """Return all results written so far."""
         return [json.loads(line) for line in self.lines.read_text().splitlines()]
 
     def draw(self) -> None:
@@ -128,7 +128,7 @@ class Report:
 
 
 def tables(records: list[dict[str, Any]]) -> Iterator[str]:
-    """Yield the lines of a page in Markdown."""
+    """Yield the lines of the Markdown report."""
     card = next((record for record in records if "python" in record), {})
     name = f"{platform.machine()}, small networks on the CPU" if card.get("cpu") else platform.machine()
     yield f"## {card.get('card', name)}, torch {card.get('torch', '?')}, {time.strftime('%Y-%m-%d')}"
@@ -137,7 +137,7 @@ def tables(records: list[dict[str, Any]]) -> Iterator[str]:
     yield from table("Tests", ("test", "outcome"), [
         (record["test"], record["outcome"]) for record in records if "test" in record
     ])  # fmt: skip
-    yield from table("Training steps", ("way", "batch", "s a step", "samples/s", "matrix rate", "peak, GB"), [
+    yield from table("Training steps", ("method", "batch", "s/step", "samples/s", "matmul share", "peak, GB"), [
         (
             " ".join([record["way"], *record["options"], *["contiguous"] * record["contiguous"]]), record["batch"],
             f"{record['seconds_a_step']:.4f}", f"{record['samples_per_second']:.2f}",
@@ -145,15 +145,15 @@ def tables(records: list[dict[str, Any]]) -> Iterator[str]:
         )
         for record in records if "seconds_a_step" in record
     ])  # fmt: skip
-    yield from table("Ours to theirs", ("batch", "times as fast", "losses differ by"), [
+    yield from table("Speedup over train_controlnet.py", ("batch", "speedup", "loss difference"), [
         (record["batch"], f"{record['ratio']:.2f}", f"{record['losses_differ_by']:.1e}")
         for record in records if "ratio" in record
     ])  # fmt: skip
-    yield from table("Largest costs of a step", ("share of the GPU's time", "kernel"), [
+    yield from table("Largest costs of a step", ("share of GPU time", "kernel"), [
         (f"{record['share_of_gpu_time']:.1%}", f"`{record['profile'][:100]}`")
         for record in records if "profile" in record
     ])  # fmt: skip
-    yield from table("build-dataset", ("OneFormer", "batch", "photos/s", "GPU busy"), [
+    yield from table("build-dataset", ("OneFormer", "batch", "photos/s", "GPU utilisation"), [
         (
             record["network"], record["batch"], f"{record['photos_per_second']:.2f}",
             f"{record['gpu_busy']:.0%}" if record["gpu_busy"] is not None else "",
@@ -165,128 +165,138 @@ def tables(records: list[dict[str, Any]]) -> Iterator[str]:
     ])  # fmt: skip
 
 
-def table(title: str, heads: tuple[str, ...], rows: list[tuple[Any, ...]]) -> Iterator[str]:
-    """Yield the lines of one table; none without rows."""
+def table(title: str, header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> Iterator[str]:
+    """Yield the lines of one table; nothing if it has no rows."""
     if rows:
         yield f"\n### {title}\n"
-        for row in (heads, ["---"] * len(heads), *rows):
+        for row in (header, ["---"] * len(header), *rows):
             yield "| " + " | ".join(map(str, row)) + " |"
 
 
 def run(part: Part, limit: float, environment: dict[str, str], report: Report) -> str:
-    """Run one part; return its outcome. What it prints is shown, kept, and searched for verdicts."""
+    """Run one part and return its outcome. Its output is printed, logged and searched for results."""
     process = subprocess.Popen(
         [sys.executable, *part.command], cwd=ROOT, env=environment, text=True, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
     )  # fmt: skip
-    late = Timer(limit, os.killpg, (process.pid, signal.SIGKILL))
-    late.start()
+    timer = Timer(limit, os.killpg, (process.pid, signal.SIGKILL))
+    timer.start()
     try:
         for line in process.stdout or ():
             text = line.rstrip("\n")
             if text.startswith("CARD "):
                 report.add(**json.loads(text[5:]))
-            elif not text or not QUIET.fullmatch(text):
+            elif not text or not PYTEST_DOTS.fullmatch(text):
                 report.say(text)
             if verdict := VERDICT.search(text):
                 report.add(test=verdict[1], outcome=verdict[2])
         code = process.wait()
-    finally:  # stopped by a person, or by SIGTERM: nothing stays on the GPU
-        late.cancel()
+    finally:  # also after Ctrl-C or SIGTERM: leave no process on the GPU
+        timer.cancel()
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-    return {0: "done", -signal.SIGKILL: f"stopped at its limit of {limit:.0f} s"}.get(code, f"failed, exit code {code}")
+    return {0: "done", -signal.SIGKILL: f"stopped after its limit of {limit:.0f} s"}.get(
+        code, f"failed, exit code {code}"
+    )
 
 
 def install(wheels: Path, site: Path) -> None:
-    """Install what this Python lacks from a folder of wheels, without a network, into a folder of its own."""
+    """Install missing packages from a folder of wheels, without network access, into the folder `site`."""
     files = {canonicalize_name(file.name.split("-")[0]): file for file in sorted(wheels.glob("*.whl"))}
-    needed = [*requirements(), *(Requirement(name) for name in files)]  # of what was brought along too
+    needed = [*requirements(), *(Requirement(name) for name in files)]  # wheels have requirements of their own
     sys.path.insert(0, str(site))
-    while lacking := [requirement.name for requirement in unsatisfied(needed)]:
-        found = [str(files.pop(name)) for name in dict.fromkeys(map(canonicalize_name, lacking)) if name in files]
-        if not found:
-            names = sorted(set(map(canonicalize_name, lacking)))
-            if own := [name for name in names if name in PRESENT]:
-                sys.exit(f"{sys.executable} lacks {', '.join(own)}. PYTHON must name one that has them.")
-            sys.exit(f"{', '.join(names)}: not installed. Where there is a network: benchmarks/gpu_wheels.sh {wheels}")
+    while missing := [requirement.name for requirement in unsatisfied(needed)]:
+        available = [str(files.pop(name)) for name in dict.fromkeys(map(canonicalize_name, missing)) if name in files]
+        if not available:
+            names = sorted(set(map(canonicalize_name, missing)))
+            if required := [name for name in names if name in PRESENT]:
+                sys.exit(f"{sys.executable} lacks {', '.join(required)}. Set PYTHON to a Python that has them.")
+            sys.exit(f"{', '.join(names)}: not installed. On a machine with network: benchmarks/gpu_wheels.sh {wheels}")
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-compile"]
-        if subprocess.run([*command, "--upgrade", "--target", str(site), *found], check=False).returncode:
-            sys.exit(f"pip refuses a wheel. Fill the folder again, where there is a network: gpu_wheels.sh {wheels}")
-        print(f"installed {', '.join(Path(file).name.split('-')[0] for file in found)} from {wheels}", flush=True)
+        if subprocess.run([*command, "--upgrade", "--target", str(site), *available], check=False).returncode:
+            sys.exit(
+                f"pip refused a wheel. Recreate the folder on a machine with network: benchmarks/gpu_wheels.sh {wheels}"
+            )
+        print(f"installed {', '.join(Path(file).name.split('-')[0] for file in available)} from {wheels}", flush=True)
         invalidate_caches()
 
 
 def requirements() -> list[Requirement]:
-    """Return what training, building and their tests need."""
+    """Return the requirements of training, building and their tests."""
     with (ROOT / "pyproject.toml").open("rb") as file:
         project = tomllib.load(file)["project"]
     return [*map(Requirement, [*project["dependencies"], *project["optional-dependencies"]["train"], *TOOLS])]
 
 
 def unsatisfied(needed: list[Requirement]) -> Iterator[Requirement]:
-    """Yield the requirements, and theirs in turn, that are not installed or in a version that will not do."""
-    waiting, seen = list(needed), set()
-    while waiting:
-        requirement = waiting.pop()
+    """Yield the direct and transitive requirements that are missing or have an unsuitable version."""
+    pending, seen = list(needed), set()
+    while pending:
+        requirement = pending.pop()
         if str(requirement) in seen or (requirement.marker and not requirement.marker.evaluate({"extra": ""})):
             continue
         seen.add(str(requirement))
         try:
-            found = metadata.distribution(requirement.name)
+            installed = metadata.distribution(requirement.name)
         except metadata.PackageNotFoundError:
             yield requirement
             continue
-        if not requirement.specifier.contains(found.version, prereleases=True):
+        if not requirement.specifier.contains(installed.version, prereleases=True):
             yield requirement
-        waiting += map(Requirement, found.requires or ())
+        pending += map(Requirement, installed.requires or ())
 
 
 def parse() -> argparse.Namespace:
-    """Return what was asked for."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument(
-        "--wheels", type=Path, default=ROOT / "benchmarks" / "wheels", help="what gpu_wheels.sh filled"
+    """Parse and check the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--wheels", type=Path, default=ROOT / "benchmarks" / "wheels", help="folder filled by gpu_wheels.sh"
     )
-    options.add_argument("--output", type=Path, default=Path("gpu-results"), help="folder of the results")
-    options.add_argument("--add", action="store_true", help="add to the results that are in the folder already")
-    options.add_argument("--minutes", type=float, default=8.0, help="for all parts together")
-    options.add_argument("--only", nargs="+", default=[], metavar="PART", help="such as tests build 'steps, compiled'")
-    options.add_argument("--quick", action="store_true", help="fewer batch sizes")
-    options.add_argument("--cpu", action="store_true", help="on the CPU, with small networks: does the script work?")
-    chosen = options.parse_args()
-    chosen.output = chosen.output.resolve()
-    if not chosen.minutes > 0:
-        options.error(f"--minutes {chosen.minutes}: expected more than 0")
-    names = [part.name for part in parts(chosen, chosen.output)]
-    if strange := [name for name in chosen.only if name not in names]:
-        options.error(f"--only {strange[0]}: no such part; there are {', '.join(map(repr, names))}")
-    if (chosen.output / "gpu.jsonl").exists() and not chosen.add:
-        options.error(f"{chosen.output} holds results already. Name another --output, or --add to them")
-    return chosen
+    parser.add_argument("--output", type=Path, default=Path("gpu-results"), help="folder for the results")
+    parser.add_argument("--add", action="store_true", help="append to the results in the folder")
+    parser.add_argument("--minutes", type=float, default=8.0, help="time limit for all parts together")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        default=[],
+        metavar="PART",
+        help="run these parts only, such as: tests build 'steps, compiled'",
+    )
+    parser.add_argument("--quick", action="store_true", help="fewer batch sizes")
+    parser.add_argument("--cpu", action="store_true", help="try the script on the CPU, with small networks")
+    options = parser.parse_args()
+    options.output = options.output.resolve()
+    if not options.minutes > 0:
+        parser.error(f"--minutes {options.minutes}: expected a number above 0")
+    names = [part.name for part in parts(options, options.output)]
+    if unknown := [name for name in options.only if name not in names]:
+        parser.error(f"--only {unknown[0]}: unknown part. Expected one of: {', '.join(map(repr, names))}")
+    if (options.output / "gpu.jsonl").exists() and not options.add:
+        parser.error(f"{options.output} already contains results. Choose another --output, or pass --add")
+    return options
 
 
 def main() -> None:
-    """Run all parts; exit with 1 where one failed."""
-    chosen = parse()
-    ends = time.monotonic() + 60 * chosen.minutes
+    """Run all parts; exit with 1 if one failed."""
+    options = parse()
+    deadline = time.monotonic() + 60 * options.minutes
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory() as site:
-        install(chosen.wheels.resolve(), Path(site))
-        threads = "1" if chosen.cpu else "4"  # small networks on many cores only wait for one another
-        own = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-        environment = {"OMP_NUM_THREADS": threads} | own | {"PYTHONPATH": os.pathsep.join([str(ROOT), site])}
-        if chosen.cpu:
+        install(options.wheels.resolve(), Path(site))
+        threads = "1" if options.cpu else "4"  # small networks are slower with many threads
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+        environment = {"OMP_NUM_THREADS": threads} | inherited | {"PYTHONPATH": os.pathsep.join([str(ROOT), site])}
+        if options.cpu:
             environment |= {"SEGKIT_CUDA_TESTS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
         try:
-            report = Report(chosen.output)
+            report = Report(options.output)
         except OSError as error:
-            sys.exit(f"--output {chosen.output}: {error.strerror}. Name a folder that can be written.")
+            sys.exit(f"--output {options.output}: {error.strerror}. Choose a writable folder.")
         failed = False
-        for part in parts(chosen, report.lines):
-            if chosen.only and part.name not in chosen.only:
+        for part in parts(options, report.lines):
+            if options.only and part.name not in options.only:
                 continue
-            outcome = timed(part, ends, environment, report)
+            outcome = timed(part, deadline, environment, report)
             failed |= outcome != "done"
             if part.name == "card" and failed:
                 break
@@ -295,15 +305,15 @@ def main() -> None:
     sys.exit(int(failed))
 
 
-def timed(part: Part, ends: float, environment: dict[str, str], report: Report) -> str:
-    """Run a part in what is left of its time; write down how it ended, also where a person stops it."""
-    began, outcome = time.monotonic(), "stopped by hand"
-    limit = min(part.limit, ends - began)
+def timed(part: Part, deadline: float, environment: dict[str, str], report: Report) -> str:
+    """Run a part within the remaining time and record its outcome, even if it is interrupted."""
+    start, outcome = time.monotonic(), "interrupted"
+    limit = min(part.limit, deadline - start)
     try:
         report.say(f"\n== {part.name}, " + (f"at most {limit:.0f} s" if limit > 5 else "no time left"))
         outcome = run(part, limit, environment, report) if limit > 5 else "no time left"
     finally:
-        report.add(part=part.name, outcome=outcome, seconds=time.monotonic() - began)
+        report.add(part=part.name, outcome=outcome, seconds=time.monotonic() - start)
     return outcome
 
 

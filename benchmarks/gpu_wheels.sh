@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# Fill a folder with the wheels that a machine with PyTorch, transformers and accelerate lacks, for benchmarks/gpu.sh:
+# Download the wheels that benchmarks/gpu.sh needs besides PyTorch, transformers and accelerate:
 #
 #   benchmarks/gpu_wheels.sh [FOLDER] [PYTHON_VERSION]        # default: benchmarks/wheels, 3.12; x86-64 Linux
 #
-# Versions are those of constraints.txt. gpu.sh installs only what is missing there, and says what is missing still.
+# Versions are those of constraints.txt. gpu.sh installs only missing packages and reports those without a wheel.
 set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
 case ${1:-} in -*) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0"; exit 0 ;; esac
 folder=${1:-$here/benchmarks/wheels}
 version=${2:-3.12}
 names=(
-    diffusers importlib_metadata zipp lazy-importer requests charset-normalizer urllib3 certifi idna # the training
-    click filelock tomli-w rich markdown-it-py mdurl pygments # the command line
-    pytest pluggy iniconfig pytest-xdist execnet hypothesis sortedcontainers # the tests
+    diffusers importlib_metadata zipp lazy-importer requests charset-normalizer urllib3 certifi idna # training
+    click filelock tomli-w rich markdown-it-py mdurl pygments # command line
+    pytest pluggy iniconfig pytest-xdist execnet hypothesis sortedcontainers # tests
     bitsandbytes # --optimizer adamw8bit
 )
 platforms=()
@@ -24,6 +24,6 @@ for glibc in 2_28 2_27 2_24 2_17; do platforms+=(--platform "manylinux_${glibc}_
 size=$(du -sm "$folder" | cut -f1)
 echo "$folder: $(ls "$folder" | wc -l) wheels, $size MB"
 if [ "$size" -gt 60 ]; then
-    echo "More than 60 MB. Remove what the machine has already." >&2
+    echo "More than 60 MB. Remove wheels of packages that the GPU machine already has." >&2
     exit 1
 fi

@@ -1,8 +1,8 @@
-"""Peak memory of build-dataset on 200 and on 2,000 photos: it must not grow with their number.
+"""Peak memory of build-dataset with 200 and with 2,000 photos: it must not grow with their number.
 
     python benchmarks/memory.py
 
-Photos are rendered (a few scenes, made different by their noise and tint), networks are small with random weights.
+Photos are rendered (a few scenes with different noise); the network is small with random weights.
 """
 
 import json
@@ -23,35 +23,35 @@ NUMBERS = (200, 2000)
 
 
 def main() -> None:
-    """Render, build in a process of its own, and print both peaks."""
+    """Render, build in separate processes, and print both peaks."""
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
+        root = Path(folder)
         with hub.quiet():
-            model = networks.write(place / "oneformer", networks.oneformer(Palette.load("ade20k")))
+            model = networks.write(root / "oneformer", networks.oneformer(Palette.load("ade20k")))
         peaks = {}
         for number in NUMBERS:
-            photos = place / f"photos-{number}"
+            photos = root / f"photos-{number}"
             render(photos, number)
-            peaks[number], outcome = build(photos, place / f"out-{number}", model)
+            peaks[number], outcome = build(photos, root / f"out-{number}", model)
             rate = outcome["made"] / outcome["seconds"]
             print(
                 f"{number:5,} photos: peak {peaks[number]:7.1f} MiB, {rate:.1f} photos/s, {outcome['made']:,} triples"
             )
         growth = peaks[NUMBERS[1]] - peaks[NUMBERS[0]]
-        print(f"growth: {growth:.1f} MiB, {growth * 1024 / (NUMBERS[1] - NUMBERS[0]):.1f} KiB a photo")
+        print(f"growth: {growth:.1f} MiB, {growth * 1024 / (NUMBERS[1] - NUMBERS[0]):.1f} KiB per photo")
 
 
 def render(folder: Path, number: int) -> None:
-    """Render photos; --keep-duplicates takes them all."""
+    """Render photos. Many are near-duplicates, which --keep-duplicates admits."""
     folder.mkdir()
     scenes = [np.asarray(world.scene(seed, (256, 192)).photo) for seed in range(50)]
-    for place in range(number):
-        noise = np.random.default_rng(place).integers(0, 6, (192, 256, 1), np.uint8)
-        Image.fromarray(np.minimum(scenes[place % 50], 249) + noise).save(folder / f"{place:05}.jpg", quality=90)
+    for index in range(number):
+        noise = np.random.default_rng(index).integers(0, 6, (192, 256, 1), np.uint8)
+        Image.fromarray(np.minimum(scenes[index % 50], 249) + noise).save(folder / f"{index:05}.jpg", quality=90)
 
 
 def build(photos: Path, out: Path, model: Path) -> tuple[float, dict[str, float]]:
-    """Run build-dataset in a process of its own; return its peak in MiB and its outcome."""
+    """Run build-dataset in a separate process; return its peak memory in MiB and its outcome."""
     options = ["--segmenter", str(model), "--no-caption", "--keep-duplicates", "--min-size", "128", "--json"]
     program = (
         "import resource, runpy, sys\n"

@@ -1,9 +1,9 @@
-"""Training pairs read a second: an indexed map and cached latents, beside the usual two pictures.
+"""Reading speed of training pairs: indexed maps with cached latents compared with two RGB pictures.
 
     python benchmarks/read_pairs.py
 
-512 x 512 pixels, CPU seconds of one thread, in turn. The usual way: photo and map as RGB PNGs, decoded, brought to
-floats and normalised, as the transforms of diffusers' train_controlnet.py do it. Ours: trainer.data.batches.
+512 x 512 pixels, CPU time of one thread, alternating runs. Usual: photo and map as RGB PNGs are decoded, converted to
+floats and normalised like in the transforms of diffusers' train_controlnet.py. Ours: trainer.data.batches.
 """
 
 import os
@@ -31,7 +31,7 @@ SIDE, PAIRS, BATCH, ROUNDS = 512, 64, 4, 9
 
 
 class Blank(Encoder):
-    """An encoder with nothing to say, of Stable Diffusion 1.5's shapes."""
+    """An encoder that returns zeros in the shapes of Stable Diffusion 1.5."""
 
     def __init__(self) -> None:
         self.dtype = torch.float32
@@ -45,22 +45,22 @@ class Blank(Encoder):
         return torch.zeros(77, 768)
 
     def sizes(self, pixels: int) -> tuple[int, int]:
-        """Return the bytes of a photo's latents and of a prompt."""
+        """Return the sizes of a photo's latents and of a prompt's embedding in bytes."""
         return 2 * 4 * pixels // 64 * 4, 77 * 768 * 4
 
     def folders(self) -> tuple[str, str]:
-        """Return the caches' names."""
+        """Return the names of the cache folders."""
         return "latents", "words"
 
 
 def main() -> None:
-    """Write pairs both ways, and read them in turn."""
+    """Write pairs in both layouts, and read them alternately."""
     with tempfile.TemporaryDirectory() as folder:
-        found = write(Path(folder))
+        examples = write(Path(folder))
         settings = TrainSettings(batch_size=BATCH, resolution=SIDE)
-        kept = LatentCache(Path(folder) / "cache", Blank())
-        kept.fill(*kept.missing(found, settings), Blank(), silent)
-        batches = Batches(found.train, found.palette, settings, kept)
+        cache = LatentCache(Path(folder) / "cache", Blank())
+        cache.fill(*cache.missing(examples, settings), Blank(), silent)
+        batches = Batches(examples.train, examples.palette, settings, cache)
 
         def ours() -> None:
             for number in range(PAIRS // BATCH):
@@ -68,41 +68,42 @@ def main() -> None:
 
         def usual() -> None:
             for first in range(0, PAIRS, BATCH):
-                read_usually(found.train[first : first + BATCH])
+                read_usually(examples.train[first : first + BATCH])
 
         rates: dict[str, list[float]] = {"ours": [], "usual": []}
         for _ in range(ROUNDS):
-            for name, way in (("ours", ours), ("usual", usual)):
-                began = time.process_time()
-                way()
-                rates[name].append(PAIRS / (time.process_time() - began))
-        found_rates = {name: median(seen) for name, seen in rates.items()}
-        for name, rate in found_rates.items():
-            print(f"{name:6} {rate:7,.0f} pairs a CPU second")
-        print(f"ratio  {found_rates['ours'] / found_rates['usual']:7.1f}")
+            for name, read in (("ours", ours), ("usual", usual)):
+                start = time.process_time()
+                read()
+                rates[name].append(PAIRS / (time.process_time() - start))
+        medians = {name: median(values) for name, values in rates.items()}
+        for name, rate in medians.items():
+            print(f"{name:6} {rate:7,.0f} pairs per CPU second")
+        print(f"ratio  {medians['ours'] / medians['usual']:7.1f}")
 
 
 def write(folder: Path) -> Examples:
-    """Write photos and maps as RGB PNGs, and maps as segkit has them."""
-    table, examples = Palette.load("ade20k"), []
+    """Write photos, maps as RGB PNGs, and maps in segkit's format."""
+    palette, examples = Palette.load("ade20k"), []
     for seed in range(PAIRS):
         scene, photo = world.scene(seed, (SIDE, SIDE)), folder / f"{seed}.png"
         scene.photo.save(photo)
-        codec.paint(scene.labels, table).convert("RGB").save(folder / f"{seed}-rgb.png")
-        (folder / f"{seed}-map.png").write_bytes(codec.encode(scene.labels, table))
+        codec.paint(scene.labels, palette).convert("RGB").save(folder / f"{seed}-rgb.png")
+        (folder / f"{seed}-map.png").write_bytes(codec.encode(scene.labels, palette))
         examples.append(Example(photo, folder / f"{seed}-map.png", scene.sentence, SIDE, SIDE, str(seed)))
-    return Examples("imagefolder", examples, [], table, "")
+    return Examples("imagefolder", examples, [], palette, "")
 
 
 def read_usually(examples: list[Example]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return photos, -1 to 1, and controls, 0 to 1, both (B, 3, H, W) float32."""
+    """Return photos (-1 to 1) and control maps (0 to 1), both (B, 3, H, W) float32."""
     photos: list[torch.Tensor] = []
     controls: list[torch.Tensor] = []
-    for each in examples:
-        for path, found in ((each.photo, photos), (each.photo.with_name(f"{each.photo.stem}-rgb.png"), controls)):
+    for example in examples:
+        control_map = example.photo.with_name(f"{example.photo.stem}-rgb.png")
+        for path, tensors in ((example.photo, photos), (control_map, controls)):
             with Image.open(path) as image:
                 pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).contiguous()
-            found.append(pixels.float().div(255))
+            tensors.append(pixels.float().div(255))
     return (torch.stack(photos) - 0.5) / 0.5, torch.stack(controls)
 
 

@@ -1,9 +1,9 @@
-"""How right and how fast maps are mended: segkit's spatial repair, the nearest colour, and PIL's quantize.
+"""Accuracy and speed of map repair: segkit's spatial repair, the nearest colour, and Pillow's quantize.
 
-    python benchmarks/snap.py            # 20 maps of each kind; --maps 100 for the share of maps with invented classes
+    python benchmarks/snap.py            # 20 maps of each kind; --maps 100 for reliable counts of invented classes
 
-Maps of known truth, 1024 x 1024 pixels, of irregular regions in classes drawn by lot, are damaged and mended. Wrong
-pixels are a share of all, in percent. Times are CPU seconds of one thread; the ways take turns.
+Synthetic maps of 1024 x 1024 pixels with irregular regions of random classes are damaged and repaired. Wrong pixels are
+given in percent of all pixels, speeds in megapixels per CPU second of one thread; the methods run alternately.
 """
 
 import argparse
@@ -27,26 +27,26 @@ COLORS = tuple(dict.fromkeys(swatch.rgb for swatch in damage.ADE))
 CLASSES = np.array([damage.ADE.by_color[rgb] for rgb in COLORS], np.uint8)
 
 Damage = Callable[[Labels], tuple[Image.Image, Labels]]
-"""Takes the truth, gives the damaged map and its truth."""
+"""Damages a label map: returns the damaged control map and its ground truth."""
 
 
 def jpeg(quality: int) -> Damage:
-    """Return what JPEG of a quality does."""
+    """Return damage by JPEG of a quality."""
     return lambda truth: (damage.jpeg(damage.painted(truth), quality), truth)
 
 
-def halved(how: Resampling) -> Damage:
-    """Return what halving does; the truth is what NEAREST makes of the label map."""
-    return lambda truth: (damage.halved(damage.painted(truth), how), truth[1::2, 1::2])
+def halved(resampling: Resampling) -> Damage:
+    """Return damage by halving the size; the ground truth is the label map halved with NEAREST."""
+    return lambda truth: (damage.halved(damage.painted(truth), resampling), truth[1::2, 1::2])
 
 
 @dataclass(frozen=True)
 class Case:
-    """A kind of damaged map: regions, the damage, the share of wrong pixels allowed (%), and how repair is called."""
+    """A kind of damage: number of regions, damage, maximum share of wrong pixels (%), and arguments of repair."""
 
     name: str
     regions: int
-    spoil: Damage
+    apply: Damage
     target: float | None
     solid: int = borders.SOLID
     outlined: bool = False
@@ -66,29 +66,29 @@ CASES = (
 
 @dataclass
 class Score:
-    """What one way of mending gets wrong, and how long it takes."""
+    """Accumulated errors and time of one repair method."""
 
     wrong: list[float] = field(default_factory=list)
     invented: int = 0
     seconds: float = 0.0
     pixels: int = 0
 
-    def add(self, snap_files: Callable[[], Labels], truth: Labels) -> None:
-        """Mend one map."""
-        started = time.process_time()
-        found = snap_files()
-        self.seconds += time.process_time() - started
+    def add(self, repair: Callable[[], Labels], truth: Labels) -> None:
+        """Repair one map and add the result."""
+        start = time.process_time()
+        labels = repair()
+        self.seconds += time.process_time() - start
         self.pixels += truth.size
-        self.wrong.append(float(100 * (found != truth).mean()))
-        self.invented += not set(np.unique(found)) <= set(np.unique(truth))
+        self.wrong.append(float(100 * (labels != truth).mean()))
+        self.invented += not set(np.unique(labels)) <= set(np.unique(truth))
 
     def __str__(self) -> str:
         rate = self.pixels / 1e6 / self.seconds
-        return f"{np.mean(self.wrong):.2f} % wrong, classes invented in {self.invented} maps, {rate:.1f} MP/s"
+        return f"{np.mean(self.wrong):.2f} % wrong, invented classes in {self.invented} maps, {rate:.1f} MP/s"
 
 
 def by_repair(packed: Packed, case: Case) -> Labels:
-    """Return the classes that segkit finds."""
+    """Return the classes found by segkit."""
     return CLASSES[borders.repair(packed, COLORS, solid=case.solid, outlined=case.outlined).places]
 
 
@@ -98,55 +98,55 @@ def by_nearest(packed: Packed) -> Labels:
 
 
 def by_quantize(image: Image.Image) -> Labels:
-    """Return the classes that Pillow's quantize to the palette finds."""
-    table = Image.new("P", (1, 1))
-    table.putpalette(np.array(COLORS, np.uint8).tobytes())
-    places = np.asarray(image.quantize(palette=table, dither=Image.Dither.NONE))
+    """Return the classes found by Pillow's quantize."""
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(np.array(COLORS, np.uint8).tobytes())
+    places = np.asarray(image.quantize(palette=palette, dither=Image.Dither.NONE))
     return np.asarray(CLASSES[np.minimum(places, len(CLASSES) - 1)])
 
 
 def compare(case: Case, maps: int) -> None:
-    """Mend maps of one kind in all ways."""
-    ways = {"segkit": Score(), "nearest colour": Score(), "PIL quantize": Score()}
+    """Repair maps of one kind with all methods."""
+    scores = {"segkit": Score(), "nearest colour": Score(), "PIL quantize": Score()}
     for seed in range(maps):
-        image, truth = case.spoil(damage.regions(seed, case.regions, SIDE))
+        image, truth = case.apply(damage.regions(seed, case.regions, SIDE))
         packed = pixels.packed(image)
-        ways["segkit"].add(partial(by_repair, packed, case), truth)
-        ways["nearest colour"].add(partial(by_nearest, packed), truth)
-        ways["PIL quantize"].add(partial(by_quantize, image), truth)
-    aim = f" (at most {case.target} %)" if case.target is not None else ""
-    print(f"{case.name}{aim}")
-    for name, score in ways.items():
+        scores["segkit"].add(partial(by_repair, packed, case), truth)
+        scores["nearest colour"].add(partial(by_nearest, packed), truth)
+        scores["PIL quantize"].add(partial(by_quantize, image), truth)
+    target = f" (at most {case.target} %)" if case.target is not None else ""
+    print(f"{case.name}{target}")
+    for name, score in scores.items():
         print(f"  {name}: {score}")
 
 
-def look_up() -> None:
-    """Measure the exact nearest colour on all cores beside a plain copy of the same pixels."""
+def compare_lookup() -> None:
+    """Compare the exact nearest colour on all cores with a plain copy of the same pixels."""
     noise = np.random.default_rng(0).integers(0, 1 << 24, (4096, 4096), np.uint32)
     flat = pixels.packed(damage.painted(damage.regions(0, 30, 4096)))
     nearest.table(COLORS)
     for name, packed in (("a map", flat), ("noise", noise)):
         times: dict[str, list[float]] = {"nearest": [], "copy": []}
         for _ in range(7):
-            for way, run in (("nearest", partial(nearest.nearest, packed, COLORS)), ("copy", packed.copy)):
-                started = time.perf_counter()
+            for operation, run in (("nearest", partial(nearest.nearest, packed, COLORS)), ("copy", packed.copy)):
+                start = time.perf_counter()
                 run()
-                times[way].append(time.perf_counter() - started)
-        fast, limit = (packed.size / 1e6 / np.median(times[way]) for way in ("nearest", "copy"))
-        share = f"{fast / limit:.2f} of a plain copy"
-        print(f"nearest colour of {name}: {fast:.0f} MP/s on {os.cpu_count()} cores, {share}")
+                times[operation].append(time.perf_counter() - start)
+        speed, limit = (packed.size / 1e6 / np.median(times[operation]) for operation in ("nearest", "copy"))
+        share = f"{speed / limit:.2f} of a plain copy"
+        print(f"nearest colour of {name}: {speed:.0f} MP/s on {os.cpu_count()} cores, {share}")
 
 
 def main() -> None:
     """Run all cases."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--maps", type=int, default=20)
-    maps = options.parse_args().maps
-    nearest.nearest(np.zeros((1, 1), np.uint32), COLORS)  # makes the table
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--maps", type=int, default=20, help="maps of each kind")
+    maps = parser.parse_args().maps
+    nearest.nearest(np.zeros((1, 1), np.uint32), COLORS)  # builds the lookup table
     borders.repair(np.zeros((9, 9), np.uint32), COLORS)
     for case in CASES:
         compare(case, maps)
-    look_up()
+    compare_lookup()
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""How long commands take to start: CPU time of --help and check-palette against that of importing click alone.
+"""Startup time of commands: CPU time of --help and check-palette relative to importing click alone.
 
     python benchmarks/start.py [RUNS]
 
-Each program runs in turn with the others, RUNS times after one run that fills the caches; medians are compared.
+The programs run alternately, RUNS times after a warm-up run; medians are compared.
 """
 
 import os
@@ -18,7 +18,7 @@ PROGRAMS = {
     "segkit check-palette": ["-m", "segkit", "check-palette"],
 }
 TARGETS = {"segkit --help": 2.0, "segkit check-palette": 3.0}
-"""Times the CPU time of importing click, at most."""
+"""Maximum CPU time as a multiple of that of importing click."""
 
 
 def cpu_seconds(arguments: list[str]) -> float:
@@ -30,15 +30,15 @@ def cpu_seconds(arguments: list[str]) -> float:
 
 
 def main() -> None:
-    """Measure and print; exit code 1 where a target is missed."""
+    """Measure and print; exit with 1 if a target is missed."""
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 15
-    taken: dict[str, list[float]] = {name: [] for name in PROGRAMS}
-    for turn in range(runs + 1):
+    times: dict[str, list[float]] = {name: [] for name in PROGRAMS}
+    for run in range(runs + 1):
         for name, arguments in PROGRAMS.items():
             seconds = cpu_seconds(arguments)
-            if turn:
-                taken[name].append(seconds)
-    medians = {name: statistics.median(seconds) for name, seconds in taken.items()}
+            if run:
+                times[name].append(seconds)
+    medians = {name: statistics.median(seconds) for name, seconds in times.items()}
     print(f"CPU time, median of {runs} alternating runs, Python {sys.version.split()[0]}, {os.cpu_count()} cores")
     missed = False
     for name, seconds in medians.items():

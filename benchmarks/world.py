@@ -1,6 +1,6 @@
-"""How many scenes a second the toy world renders on one core.
+"""Rendering speed of the toy world on one core.
 
-Run: python benchmarks/world.py
+python benchmarks/world.py
 """
 
 import time
@@ -13,7 +13,7 @@ SECONDS = 8
 
 
 def main() -> None:
-    """Render for some seconds at each size, in turn."""
+    """Render scenes for some seconds at each size."""
     for size in SIZES:
         world.scene(0, size)
         started, scenes = time.process_time(), 0
@@ -22,7 +22,7 @@ def main() -> None:
             scenes += 1
             if time.process_time() - started > SECONDS:
                 break
-        print(f"{size[0]}x{size[1]}: {scenes / (time.process_time() - started):.1f} scenes a CPU second")
+        print(f"{size[0]}x{size[1]}: {scenes / (time.process_time() - started):.1f} scenes per CPU second")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The command line: the commands in the order of the work, and errors as one line each."""
+"""Command-line entry point: lists the commands in workflow order and turns every error into one line."""
 
 import sys
 from importlib import import_module
@@ -20,11 +20,11 @@ COMMANDS = {
     "inspect": "inspect_file",
     "demo": "demo",
 }
-"""Modules of segkit.commands by the name of their command, in the order of the work."""
+"""Command name -> module of segkit.commands, in workflow order."""
 
 
 class _Lazy(click.Group):
-    """A group that imports a command only when it is run or listed."""
+    """A group that imports a command's module only when the command is run or listed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -35,22 +35,22 @@ class _Lazy(click.Group):
         try:
             command: click.Command = import_module(f"segkit.commands.{COMMANDS[cmd_name]}").command
         except ModuleNotFoundError as error:
-            if not _is_hidden(error):
+            if not _is_shadowed(error):
                 raise
-            return click.Command(cmd_name, callback=_hidden, short_help="Not available in this environment.")
+            return click.Command(cmd_name, callback=_report_shadowed, short_help="Not available in this environment.")
         return command
 
 
-HIDDEN = "Another package called trainer hides segkit's own. Install segkit in an environment of its own."
+SHADOWED = "Another installed package named 'trainer' shadows segkit's. Install segkit in a separate environment."
 
 
-def _is_hidden(error: ModuleNotFoundError) -> bool:
-    """Tell whether an import failed because another distribution's `trainer` is found before segkit's."""
+def _is_shadowed(error: ModuleNotFoundError) -> bool:
+    """Return whether an import failed because another distribution's `trainer` comes first on sys.path."""
     return (error.name or "").split(".")[0] == "trainer"
 
 
-def _hidden() -> None:
-    raise UsageError(HIDDEN)
+def _report_shadowed() -> None:
+    raise UsageError(SHADOWED)
 
 
 @click.group(
@@ -62,43 +62,43 @@ def _hidden() -> None:
 def group() -> None:
     """Turn a folder of photos into a ControlNet that obeys segmentation maps.
 
-    Every colour the network sees is exactly the class it stands for, checked to the last step.
+    Every colour the network sees is exactly the colour of its class, verified up to the last training step.
     """
 
 
 def commands() -> dict[str, click.Command]:
     """Return all commands by name."""
     with click.Context(group) as context:
-        found = {name: group.get_command(context, name) for name in group.list_commands(context)}
-    return {name: command for name, command in found.items() if command}
+        loaded = {name: group.get_command(context, name) for name in group.list_commands(context)}
+    return {name: command for name, command in loaded.items() if command}
 
 
 def main() -> None:
-    """Run the command line. Exit code 0: done; 1: problems found; 2: wrong use; 130: stopped by the user."""
+    """Run the command line. Exit codes: 0 success, 1 problems found, 2 usage or runtime error, 130 interrupted."""
     try:
         code = group.main(standalone_mode=False)
     except click.exceptions.Abort:
-        click.echo("Stopped. Finished work is kept; type the same again to go on.", err=True)
+        click.echo("Interrupted. Finished work is saved; run the same command again to resume.", err=True)
         code = 130
     except click.ClickException as error:
         error.show()
         code = error.exit_code
     except SegkitError as error:
-        code = _explain(error, str(error), error.exit_code)
+        code = _report(error, str(error), error.exit_code)
     except BrokenPipeError:
         code = 0
     except OSError as error:
-        code = _explain(error, f"Cannot go on: {error}. Mend that and type the same again.", 2)
+        code = _report(error, f"Cannot continue: {error}. Fix the cause and run the same command again.", 2)
     except ModuleNotFoundError as error:
-        text = HIDDEN if _is_hidden(error) else f"{error}. Install segkit again: pip install segkit"
-        code = _explain(error, text, 2)
+        text = SHADOWED if _is_shadowed(error) else f"{error}. Reinstall segkit: pip install segkit"
+        code = _report(error, text, 2)
     except Exception as error:
-        line = str(error).strip().partition("\n")[0]
-        code = _explain(error, f"segkit failed: {type(error).__name__}: {line}. The same with -v shows where.", 2)
+        reason = str(error).strip().partition("\n")[0]
+        code = _report(error, f"segkit failed: {type(error).__name__}: {reason}. Add -v to see the traceback.", 2)
     sys.exit(code)
 
 
-def _explain(error: Exception, text: str, code: int) -> int:
+def _report(error: Exception, text: str, code: int) -> int:
     from segkit import console
 
     if {"-v", "--verbose"} & set(sys.argv[1:]):

@@ -1,4 +1,4 @@
-"""What is shown in the terminal: tables, progress, single lines. The only module that imports rich."""
+"""Terminal output: tables, progress bars, single lines. The only module that imports rich."""
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,79 +13,91 @@ from segkit.progress import Progress, silent
 if TYPE_CHECKING:
     from rich.text import Text
 
-NEVER_WRAPPED = ("map", "broken rule")
-"""Columns whose cells stand on one line, so that they can be copied; others give way."""
+NO_WRAP = ("map", "rule")
+"""Columns whose cells stay on one line so that they can be copied; the other columns shrink."""
 
-WORST = 20
-"""Problems that are listed one by one."""
+MAX_PROBLEMS = 20
+"""Problems listed individually; the rest are only counted."""
 
 
 class Color(NamedTuple):
-    """A cell: an area of a colour, "#RRGGBB", and words beside it."""
+    """A table cell: a swatch of a colour ("#RRGGBB") followed by a label."""
 
     hex: str
-    words: str
+    label: str
 
 
 def line(text: str, *, error: bool = False) -> None:
-    """Print one line of text as it is, control characters shown as escapes."""
+    """Print one line verbatim, with control characters escaped."""
     click.echo(clean(text), err=error)
 
 
 def json_object(value: dict[str, Any]) -> None:
-    """Print one JSON object."""
+    """Print an object as indented JSON."""
     import json
 
     click.echo(json.dumps(value, indent=2))
 
 
 def clean(text: str) -> str:
-    """Show control characters (a file name may hold a newline or an escape sequence) as escapes."""
+    """Escape control characters: a file name may contain a newline or a terminal escape sequence."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun, such as "1 map" or "1,200 maps"."""
+    return f"{number:,} {noun}{'' if number == 1 else 'es' if noun.endswith('s') else 's'}"
+
+
 def table(title: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print a table. Cells are text, never markup; numbers stand on the right."""
+    """Print a table.
+
+    Args:
+        title: printed above it.
+        header: column names.
+        rows: cells are strings (never parsed as markup), ints, floats (0 to 1 are printed as percentages) or `Color`.
+            A column of numbers is right-aligned.
+    """
     from rich.console import Console
     from rich.table import Table
 
-    body = [list(row) for row in rows]
-    shown = Table(title=title, title_justify="left")
-    for place, name in enumerate(header):
-        numeric = all(isinstance(row[place], int | float) for row in body)
-        shown.add_column(
-            name, justify="right" if numeric and body else "left", overflow="fold", no_wrap=name in NEVER_WRAPPED
-        )
-    for row in body:
-        shown.add_row(*map(_cell, row))
-    Console().print(shown)
+    cells = [list(row) for row in rows]
+    rendered = Table(title=title, title_justify="left")
+    for column, name in enumerate(header):
+        numeric = bool(cells) and all(isinstance(row[column], int | float) for row in cells)
+        rendered.add_column(name, justify="right" if numeric else "left", overflow="fold", no_wrap=name in NO_WRAP)
+    for row in cells:
+        rendered.add_row(*map(_cell, row))
+    Console().print(rendered)
 
 
 def _cell(value: Any) -> "Text":
     from rich.text import Text
 
     if isinstance(value, Color):
-        return Text.assemble(("   ", f"on {value.hex}"), f" {clean(value.words)}")
+        return Text.assemble(("   ", f"on {value.hex}"), f" {clean(value.label)}")
     if isinstance(value, float):
         return Text(f"{value:.1%}" if 0 <= value <= 1 else f"{value:,.1f}")
     return Text(f"{value:,}" if isinstance(value, int) else clean(str(value)))
 
 
-def problems(found: Sequence[Problem], most: int = WORST) -> None:
-    """Print problems one by one, errors first, with their cures; the rest as a number."""
+def problems(findings: Sequence[Problem], limit: int = MAX_PROBLEMS) -> None:
+    """Print findings, errors first; each cure goes on a line of its own, where its command is easy to copy."""
     order = {"error": 0, "warning": 1, "known": 2}
-    for problem in sorted(found, key=lambda problem: order[problem.severity])[:most]:
-        line(f"{problem.severity:8}{problem.message}{' ' + problem.cure if problem.cure else ''}")
-    if len(found) > most:
-        line(f"... and {len(found) - most:,} more (--json lists all)")
+    for problem in sorted(findings, key=lambda problem: order[problem.severity])[:limit]:
+        line(f"{problem.severity:8}{problem.message}")
+        if problem.cure:
+            line(f"{'':8}{problem.cure}")
+    if len(findings) > limit:
+        line(f"... and {len(findings) - limit:,} more (--json lists all of them)")
 
 
 @contextmanager
 def progress() -> Iterator[Progress]:
-    """Show progress bars with rate and time left on a terminal's error stream, nothing elsewhere.
+    """Show progress bars with rate and remaining time on stderr if it is a terminal; otherwise show nothing.
 
     Yields:
-        The callback; see segkit.progress. Each new stage replaces the bar of the one before.
+        The callback (see segkit.progress). A new stage replaces the bar of the previous one.
     """
     if not sys.stderr.isatty():
         yield silent

@@ -1,28 +1,28 @@
-"""Every error segkit raises on purpose, drawn as a tree.
+"""The errors that segkit raises deliberately.
 
-SegkitError                 one line for the user: what was found, what was expected, what to type next
-├── UsageError              the call cannot work as typed (exit code 2)
+SegkitError                 base class; one line: what was found, what was expected, what to do next
+├── UsageError              invalid arguments or an impossible request
 │   └── SettingError        a setting of the wrong type or outside its range
-├── PaletteError            a table that is no palette, or a name it does not know
-├── SheetError              a Google Sheet that is not there, not shared or not answered
-├── MapError                a control map that cannot be read or mended
-├── PhotoError              one photo that cannot be used; carries a reason from photos.REASONS
-├── DatasetError            a folder that is no dataset, or a damaged one
-│   └── LockedError         another process is writing it
-├── TrainingError           a training that cannot go on; its checkpoints stay
-├── ModelError              weights that are missing, do not load or do not fit the palette
-└── StorageError            the disk is full or refuses to write; nothing half written remains
+├── PaletteError            not a valid palette, or an unknown class name
+├── SheetError              a Google Sheet is missing, not shared or not responding
+├── MapError                a control map cannot be read or repaired
+├── PhotoError              a photo cannot be used; carries a reason from photos.REASONS
+├── DatasetError            not a dataset, or a damaged one
+│   └── LockedError         another process is writing to the dataset
+├── TrainingError           training cannot continue; existing checkpoints are kept
+├── ModelError              weights are missing, do not load or do not fit the palette
+└── StorageError            the disk is full or a write failed; no partial file remains
 """
 
 
 class SegkitError(Exception):
-    """The root: its text is one line that a user can act on."""
+    """Base class. The message is one line that the user can act on; `exit_code` is that of the command line."""
 
     exit_code = 2
 
 
 class UsageError(SegkitError):
-    """The call cannot work as typed."""
+    """Invalid arguments or an impossible request."""
 
 
 class SettingError(UsageError):
@@ -44,22 +44,22 @@ class SettingError(UsageError):
 
 
 class PaletteError(SegkitError):
-    """A table that is no palette, or a class name that it does not know."""
+    """Not a valid palette, or an unknown class name."""
 
 
 class SheetError(SegkitError):
-    """A Google Sheet that is not there, not shared, or not answered."""
+    """A Google Sheet is missing, not shared or not responding."""
 
 
 class MapError(SegkitError):
-    """A control map that cannot be read or mended."""
+    """A control map cannot be read or repaired."""
 
 
 class PhotoError(SegkitError):
-    """One photo that cannot be used.
+    """A photo cannot be used.
 
     Args:
-        reason: a member of photos.REASONS, the closed list that rejected.jsonl uses.
+        reason: a key of photos.REASONS, as recorded in rejected.jsonl.
         message: what was found.
     """
 
@@ -69,20 +69,20 @@ class PhotoError(SegkitError):
 
 
 class DatasetError(SegkitError):
-    """A folder that is no dataset, or a damaged one."""
+    """Not a dataset, or a damaged one."""
 
 
 class LockedError(DatasetError):
-    """Another process is writing the dataset."""
+    """Another process is writing to the dataset."""
 
 
 class ModelError(SegkitError):
-    """Weights that are missing, do not load or do not fit the palette."""
+    """Weights are missing, do not load or do not fit the palette."""
 
 
 class TrainingError(SegkitError):
-    """A training that cannot go on. Its checkpoints stay."""
+    """Training cannot continue; existing checkpoints are kept."""
 
 
 class StorageError(SegkitError):
-    """The disk is full or refuses to write. Nothing half written stands under a final name."""
+    """The disk is full or a write failed; no partial file exists under a final name."""

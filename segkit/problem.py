@@ -1,4 +1,4 @@
-"""One thing that is wrong with a triple or a palette."""
+"""A problem found in a dataset, a control map or a palette."""
 
 from dataclasses import asdict, dataclass
 from typing import Literal
@@ -8,15 +8,15 @@ Severity = Literal["error", "warning", "known"]
 
 @dataclass(frozen=True)
 class Problem:
-    """A finding, ready to be printed or stored.
+    """A finding, ready to be printed or serialised.
 
     Attributes:
-        rule: the short name of the rule that found it, such as "equal-colours" or "file-missing".
-        severity: "error" breaks the promise, "warning" deserves a look, "known" is a documented quirk of the
-            shipped tables and never counts against the user.
-        place: where: a file, a key, a line of a table, two class names.
+        rule: short name of the violated rule, such as "equal-colours" or "file-missing".
+        severity: "error" makes the dataset or palette unusable as it is; "warning" deserves a look; "known" is a
+            documented quirk of a shipped palette and never fails a check.
+        place: location: a file, a key, a line of a table or class names.
         message: what was found and what was expected.
-        cure: what to do or to type next; empty when there is nothing to do.
+        cure: what to do or which command to run next; "" if there is nothing to do.
     """
 
     rule: str
@@ -26,10 +26,10 @@ class Problem:
     cure: str = ""
 
     def to_json(self) -> dict[str, str]:
-        """Return the finding as a flat dict of strings."""
+        """Return the finding as a flat dict of strings, one key per attribute."""
         return asdict(self)
 
 
 def fails(problems: list[Problem]) -> bool:
-    """Tell whether any of the problems is the user's: everything but "known"."""
+    """Return whether any problem counts against the user, that is, is not "known"."""
     return any(problem.severity != "known" for problem in problems)

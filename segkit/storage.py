@@ -1,6 +1,7 @@
-"""The one write path: a temporary name beside the target, fsync, rename, fsync of the folder; and the lock.
+"""Durable, atomic file writes (temporary name, fsync, rename, fsync of the folder), JSON Lines, and the dataset lock.
 
-Kill -9 at any moment leaves under a final name either the old file or the whole new one.
+All files of segkit are written here. After `kill -9` at any moment, a final name refers either to the complete old file
+or to the complete new one.
 """
 
 import errno
@@ -18,16 +19,16 @@ from typing import Any
 from segkit.errors import LockedError, StorageError
 
 TEMPORARY = ".part-"
-"""What the names of unfinished files begin with. Fixed length, so that a 255-byte name cannot break it; hidden."""
+"""Prefix of unfinished files. They do not contain the final name, which may already have the maximum of 255 bytes."""
 
 _UNFINISHED = re.compile(re.escape(TEMPORARY) + "[0-9a-f]{12}")
 
 
 def write(path: Path, data: bytes) -> None:
-    """Put data under a name, whole or not at all.
+    """Write a file atomically, creating missing parent folders.
 
     Raises:
-        StorageError: the disk is full, read-only or fails; no file or the old one stands under the name.
+        StorageError: the disk is full, read-only or failing. The old file, if any, is intact.
     """
     temporary = path.parent / (TEMPORARY + secrets.token_hex(6))
     try:
@@ -41,7 +42,7 @@ def write(path: Path, data: bytes) -> None:
             raise
         sync_folder(path.parent)
     except OSError as error:
-        raise _refusal(path, error) from error
+        raise _storage_error(path, error) from error
 
 
 def _write_through(path: Path, data: bytes) -> None:
@@ -53,10 +54,10 @@ def _write_through(path: Path, data: bytes) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and its missing parents, durably.
+    """Create a folder and its missing parents, durably.
 
     Raises:
-        StorageError: the disk refuses, or a file stands in the way.
+        StorageError: a folder cannot be created, or a file of that name exists.
     """
     if folder.is_dir():
         return
@@ -65,11 +66,11 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(exist_ok=True)
         sync_folder(folder.parent)
     except OSError as error:
-        raise _refusal(folder, error) from error
+        raise _storage_error(folder, error) from error
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush the names in a folder to the disk (a no-op where folders cannot be opened, as on Windows)."""
+    """Flush a folder's directory entries to disk (a no-op on Windows, which cannot open folders)."""
     if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -80,10 +81,10 @@ def sync_folder(folder: Path) -> None:
 
 
 def flush(folder: Path) -> None:
-    """Flush all files of a folder, and the names in it, to the disk.
+    """Flush all files and directory entries of a folder tree to disk.
 
     Raises:
-        OSError: the disk refuses.
+        OSError: flushing fails.
     """
     for parent, _, names in os.walk(folder):
         for name in names:
@@ -93,10 +94,10 @@ def flush(folder: Path) -> None:
 
 
 def remove(paths: Iterable[Path], folder: Path) -> None:
-    """Delete files of one folder, in the order given, durably: not even a power cut brings one back.
+    """Delete files of one folder in the given order, durably: no file reappears after a power cut.
 
     Raises:
-        StorageError: the disk refuses.
+        StorageError: a file cannot be deleted.
     """
     path = folder
     try:
@@ -104,14 +105,14 @@ def remove(paths: Iterable[Path], folder: Path) -> None:
             path.unlink(missing_ok=True)
         sync_folder(folder)
     except OSError as error:
-        raise _refusal(path, error) from error
+        raise _storage_error(path, error) from error
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Delete what a killed run left under temporary names, in the folder and all below it.
+    """Delete the temporary files that a killed process left anywhere below a folder.
 
     Raises:
-        StorageError: the disk refuses.
+        StorageError: a file cannot be deleted.
     """
     for parent, _, names in os.walk(folder):
         unfinished = [Path(parent) / name for name in names if _UNFINISHED.fullmatch(name)]
@@ -121,53 +122,53 @@ def remove_unfinished(folder: Path) -> None:
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Say of a file that is written piece by piece what the disk refused.
+    """Translate OSErrors into StorageErrors around code that writes a file piece by piece.
 
     Raises:
-        StorageError: the disk is full, or refuses.
+        StorageError: the disk is full or a write fails.
     """
     try:
         yield
     except OSError as error:
-        raise _refusal(path, error) from error
+        raise _storage_error(path, error) from error
 
 
-def _refusal(path: Path, error: OSError) -> StorageError:
+def _storage_error(path: Path, error: OSError) -> StorageError:
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    cure = "Free some space" if full else "Mend that"
+    cure = "Free some space" if full else "Fix the cause"
     return StorageError(
         f"Cannot write {path}: {os.strerror(error.errno or 0)}. "
-        f"{cure} and run the same command again; finished work is kept."
+        f"{cure} and run the same command again; finished work is saved."
     )
 
 
 def sha256(data: bytes) -> str:
-    """Return the SHA-256 of data in hex."""
+    """Return the SHA-256 of data as lowercase hex."""
     return hashlib.sha256(data).hexdigest()
 
 
 def to_line(record: dict[str, Any]) -> bytes:
-    """Return a record as one line of JSON Lines (UTF-8, keys in the order given)."""
+    """Encode a record as one line of JSON Lines (UTF-8, keys in insertion order)."""
     return json.dumps(record, ensure_ascii=False, separators=(", ", ": ")).encode() + b"\n"
 
 
 def write_lines(path: Path, records: Iterable[dict[str, Any]]) -> None:
-    """Replace a JSON Lines file as a whole."""
+    """Write a JSON Lines file atomically, replacing an existing one."""
     write(path, b"".join(map(to_line, records)))
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold a lock file that names this host and process; the kernel frees it however the process ends.
+    """Hold an OS lock on a file that names this host and process. The kernel releases it however the process ends.
 
     Raises:
-        LockedError: another process holds it; the text says who.
+        LockedError: another process holds the lock; the message names it.
     """
     from filelock import FileLock, Timeout
 
     def sign(descriptor: int) -> None:
         os.ftruncate(descriptor, 0)
-        os.lseek(descriptor, 0, os.SEEK_SET)  # os.pwrite is not to be had on Windows
+        os.lseek(descriptor, 0, os.SEEK_SET)  # Windows has no os.pwrite
         os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
 
     lock = FileLock(path, timeout=0, on_acquired=sign)
@@ -178,9 +179,9 @@ def locked(path: Path) -> Iterator[None]:
         with suppress(OSError):
             holder = path.read_text(errors="replace") or holder
         folder = path.parent.parent
-        raise LockedError(f"{folder} is being written by {holder}. Wait for it to end, or stop it.") from None
+        raise LockedError(f"{folder} is being written by {holder}. Wait until it finishes, or stop it.") from None
     except OSError as error:
-        raise _refusal(path, error) from error
+        raise _storage_error(path, error) from error
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""What tests share: the toy world's photos and networks, and the command line in this process."""
+"""Shared fixtures: photos and networks of the toy world, and the command line in this process."""
 
 import os
 import sys
@@ -12,16 +12,16 @@ from hypothesis import HealthCheck, settings
 
 from tests import gpu
 
-# No test touches the network or a user's model cache; set before anything imports huggingface_hub.
+# No test may use the network or a user's model cache. Must be set before huggingface_hub is imported.
 os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ["MKL_CBWR"] = "AUTO,STRICT"  # as the commands do; MKL reads it once in a process
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # small networks gain nothing by more, and on busy cores they crawl
-_PLACE = Path(tempfile.mkdtemp(prefix="segkit-tests-"))  # for what libraries write beside the work: never the home
+os.environ["MKL_CBWR"] = "AUTO,STRICT"  # as the commands set it; MKL reads it once per process
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # more threads slow small networks down on busy cores
+_CACHE = Path(tempfile.mkdtemp(prefix="segkit-tests-"))  # keeps caches of libraries out of the home folder
 for _name in ("HF_HOME", "IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR", "JUPYTER_CONFIG_DIR"):
-    os.environ[_name] = str(_PLACE / _name.lower())
+    os.environ[_name] = str(_CACHE / _name.lower())
 
 settings.register_profile("segkit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("segkit")  # how busy the machine is decides no test
+settings.load_profile("segkit")  # no deadlines: results must not depend on the machine's load
 
 LONG = (
     "toy/learn/test_train.py", "trainer/step/test_distributed.py", "trainer/test_train.py", "test_gpu_script.py",
@@ -29,7 +29,7 @@ LONG = (
     "trainer/test_refusals.py", "commands/test_demo.py", "test_kills.py", "trainer/sample/test_generate.py",
     "trainer/test_options.py",
 )  # fmt: skip
-"""Files of tests that take longest, in this order: two thirds of the time of all."""
+"""Test files that take longest, in this order; they account for two thirds of the total time."""
 
 NUMBERS = (
     "trainer/step/test_distributed.py", "trainer/test_train.py", "trainer/data/test_tensor_store.py",
@@ -37,17 +37,17 @@ NUMBERS = (
     "trainer/step/test_optimizers.py", "trainer/checkpoints/test_load.py", "trainer/checkpoints/test_ldm.py",
     "trainer/sample/test_generate.py", "models/test_argmax.py", "models/test_segment.py",
 )  # fmt: skip
-"""Files of tests that compare what networks compute."""
+"""Test files that compare results of networks numerically."""
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip the tests marked `cuda` where there is no GPU."""
+    """Skip tests marked `cuda` if there is no GPU."""
     if item.get_closest_marker("cuda") and (reason := gpu.missing()):
         pytest.skip(reason)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by their files, and begin with those that take longest, so that all workers end at about one time."""
+    """Mark tests by file and run the longest first, so that all workers finish at about the same time."""
     places = {name: place for place, name in enumerate(LONG)}
 
     def place(item: pytest.Item) -> int:
@@ -63,7 +63,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @dataclass(frozen=True)
 class Models:
-    """Folders of the networks that segkit ships, trained on the toy world, and of a CLIP tokenizer."""
+    """Folders of the shipped toy networks and of a CLIP tokenizer."""
 
     oneformer: Path
     blip: Path
@@ -72,7 +72,7 @@ class Models:
 
 @dataclass(frozen=True)
 class Result:
-    """How a command ended, and what it printed."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -84,7 +84,7 @@ Segkit = Callable[..., Result]
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
-    """The shipped OneFormer (ADE labels) and BLIP, and a CLIP tokenizer that takes every letter for a token."""
+    """The shipped OneFormer (ADE labels) and BLIP, and a CLIP tokenizer in which every letter is a token."""
     from segkit.models import hub
     from segkit.toy.learn import networks
 
@@ -95,7 +95,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
 
 @pytest.fixture(scope="session")
 def six_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of six rendered photos in three sizes. Do not change it."""
+    """A folder of six rendered photos in three sizes. Read-only for tests."""
     from segkit.toy import world
 
     folder = tmp_path_factory.mktemp("six photos")
@@ -106,21 +106,21 @@ def six_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def segkit(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Segkit:
-    """Return a function that runs the command line in this process: its arguments are the words typed."""
+    """Return a function that runs the command line in this process with the given arguments."""
     from segkit import cli
 
     def run(*arguments: object) -> Result:
         capfd.readouterr()
         monkeypatch.setattr(sys, "argv", ["segkit", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as exit_info:
             cli.main()
         out, err = capfd.readouterr()
-        return Result(int(ended.value.code or 0), out, err)
+        return Result(int(exit_info.value.code or 0), out, err)
 
     return run
 
 
 @pytest.fixture(scope="session")
 def build_options(models: Models) -> list[str]:
-    """The options that make build-dataset use the shipped networks, and count letters, so that long prompts are cut."""
+    """Options that make build-dataset use the shipped networks, and count letters so that long prompts are cut."""
     return ["--segmenter", "toy", "--captioner", "toy", "--tokenizer", str(models.clip), "--caption-tokens", "6"]

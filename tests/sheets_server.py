@@ -1,4 +1,4 @@
-"""A stand-in for Google Sheets on loopback: the needed part of the API v4, tokens of service accounts, CSV export."""
+"""A fake Google Sheets server on loopback: parts of the API v4, service account tokens and CSV export."""
 
 import csv
 import io
@@ -17,17 +17,18 @@ KEY = "1" * 44
 
 @dataclass
 class Sheets:
-    """What the server holds and does; tests change it.
+    """Contents and behaviour of the server; tests modify it.
 
     Attributes:
-        pages: rows by worksheet title; the gid of the n-th is n * 7.
-        answers: statuses to give to the next requests instead of answers, each with its Retry-After.
-        public: whether the CSV is handed out to everybody.
-        delay: seconds before each answer.
-        asked: what was asked, and with which key or token.
-        columns: of every worksheet's grid.
-        refuse_writing: whether they may be read only.
-        scopes: that tokens were asked for.
+        pages: rows by worksheet title; the gid of the n-th worksheet is n * 7.
+        answers: (status, Retry-After) of error responses to the next requests.
+        public: whether anyone may export CSV.
+        delay: seconds before each response.
+        asked: (path, API key or token) of each GET request.
+        columns: number of columns of every worksheet's grid.
+        refuse_writing: whether the sheets are read-only.
+        scopes: scopes for which tokens were requested.
+        url: the server's address.
     """
 
     pages: dict[str, list[list[str]]]
@@ -45,7 +46,7 @@ class _Handler(BaseHTTPRequestHandler):
     sheets: Sheets
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
@@ -58,17 +59,17 @@ class _Handler(BaseHTTPRequestHandler):
         return self._send(200, json.dumps({"access_token": "token of the account", "expires_in": 3600}))
 
     def do_PUT(self) -> None:
-        """Write one column, as the API does with a range such as 'Sheet 1'!C1:C9."""
-        held, parts = self.sheets, urlsplit(self.path)
+        """Write one column to a range such as 'Sheet 1'!C1:C9."""
+        sheets, parts = self.sheets, urlsplit(self.path)
         values = json.loads(self.rfile.read(int(self.headers["content-length"])))["values"]
-        if held.refuse_writing:
+        if sheets.refuse_writing:
             return self._send(403, json.dumps({"error": {"code": 403, "message": "no", "status": "NO"}}))
         title, _, cells = unquote(parts.path.rsplit("/", 1)[1]).rpartition("!")
         match = re.fullmatch(r"([A-Z])([0-9]+):\1([0-9]+)", cells)
         assert match
         assert parse_qs(parts.query)["valueInputOption"] == ["RAW"]
-        rows, column = held.pages[title.strip("'").replace("''", "'")], ord(match[1]) - ord("A")
-        assert column < held.columns
+        rows, column = sheets.pages[title.strip("'").replace("''", "'")], ord(match[1]) - ord("A")
+        assert column < sheets.columns
         assert len(values) == int(match[3]) - int(match[2]) + 1
         for row, (value,) in zip(rows[int(match[2]) - 1 :], values, strict=False):
             row += [""] * (column + 1 - len(row))
@@ -76,29 +77,33 @@ class _Handler(BaseHTTPRequestHandler):
         return self._send(200, "{}")
 
     def do_GET(self) -> None:
-        held, parts = self.sheets, urlsplit(self.path)
-        held.asked.append((parts.path, self.headers.get("x-goog-api-key") or self.headers.get("authorization") or ""))
-        time.sleep(held.delay)
-        if held.answers:
-            status, later = held.answers.pop(0)
-            return self._send(status, json.dumps({"error": {"code": status, "message": "no", "status": "NO"}}), later)
+        sheets, parts = self.sheets, urlsplit(self.path)
+        sheets.asked.append((parts.path, self.headers.get("x-goog-api-key") or self.headers.get("authorization") or ""))
+        time.sleep(sheets.delay)
+        if sheets.answers:
+            status, retry_after = sheets.answers.pop(0)
+            return self._send(
+                status, json.dumps({"error": {"code": status, "message": "no", "status": "NO"}}), retry_after
+            )
         if KEY not in parts.path:
             return self._send(404, json.dumps({"error": {"code": 404, "message": "no", "status": "NOT_FOUND"}}))
         if parts.path.endswith("/export"):
             return self._csv(parse_qs(parts.query).get("gid", ["0"])[0])
         if "/values/" in parts.path:
             title = unquote(parts.path.rsplit("/", 1)[1]).strip("'").replace("''", "'")
-            return self._send(200, json.dumps({"range": title, "majorDimension": "ROWS", "values": held.pages[title]}))
+            return self._send(
+                200, json.dumps({"range": title, "majorDimension": "ROWS", "values": sheets.pages[title]})
+            )
         pages = [
             {
                 "properties": {
                     "sheetId": place * 7,
                     "title": title,
                     "index": place,
-                    "gridProperties": {"rowCount": 1000, "columnCount": held.columns},
+                    "gridProperties": {"rowCount": 1000, "columnCount": sheets.columns},
                 }
             }
-            for place, title in enumerate(held.pages)
+            for place, title in enumerate(sheets.pages)
         ]
         return self._send(
             200, json.dumps({"spreadsheetId": KEY, "properties": {"title": "Our colours"}, "sheets": pages})
@@ -111,23 +116,23 @@ class _Handler(BaseHTTPRequestHandler):
         csv.writer(text).writerows(list(self.sheets.pages.values())[int(gid) // 7])
         return self._send(200, text.getvalue(), kind="text/csv")
 
-    def _send(self, status: int, text: str, later: str = "", kind: str = "application/json") -> None:
+    def _send(self, status: int, text: str, retry_after: str = "", kind: str = "application/json") -> None:
         body = text.encode()
         self.send_response(status)
         self.send_header("content-type", kind)
         self.send_header("content-length", str(len(body)))
-        if later:
-            self.send_header("retry-after", later)
-        with suppress(BrokenPipeError):  # the client no longer waits
+        if retry_after:
+            self.send_header("retry-after", retry_after)
+        with suppress(BrokenPipeError):  # the client has given up
             self.end_headers()
             self.wfile.write(body)
 
 
 def start(sheets: Sheets) -> ThreadingHTTPServer:
-    """Serve in a thread until shutdown() is called; sheets.url is the address."""
+    """Serve in a thread until shutdown() is called. Sets sheets.url."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"sheets": sheets}))
     sheets.url = f"http://127.0.0.1:{server.server_port}"
     threading.Thread(
         target=server.serve_forever, args=[0.01], daemon=True
-    ).start()  # else shutdown() takes half a second
+    ).start()  # poll interval; the default makes shutdown() take half a second
     return server

@@ -16,7 +16,7 @@ COMMANDS = cli.commands()
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_shows_an_example_in_its_help(segkit: Segkit, name: str) -> None:
-    """--help ends with a line that can be typed."""
+    """--help ends with an example command."""
     result = segkit(name, "--help")
 
     assert result.code == 0
@@ -24,15 +24,15 @@ def test_every_command_shows_an_example_in_its_help(segkit: Segkit, name: str) -
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_option_is_explained(name: str) -> None:
-    """No option of any command lacks its help text."""
+def test_every_option_has_a_help_text(name: str) -> None:
+    """No option of any command lacks a help text."""
     options = [param for param in COMMANDS[name].params if isinstance(param, click.Option)]
 
     assert [option.name for option in options if not option.help] == []
 
 
-def test_commands_stand_in_the_order_of_the_work(segkit: Segkit) -> None:
-    """The help lists build-dataset first and the demo last."""
+def test_commands_are_listed_in_workflow_order(segkit: Segkit) -> None:
+    """The help lists build-dataset first and demo last."""
     lines = [line.split()[0] for line in segkit("--help").out.splitlines() if line.startswith("  ") and line.strip()]
 
     order = [word for word in lines if word in COMMANDS]
@@ -64,10 +64,10 @@ def test_commands_stand_in_the_order_of_the_work(segkit: Segkit) -> None:
         ["nonsense"],
     ],
 )
-def test_wrong_use_is_one_line_and_exit_code_2(
+def test_usage_errors_are_one_line_and_exit_code_2(
     segkit: Segkit, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A call that cannot work ends with code 2 and an error that ends in a single line, without a traceback."""
+    """An invalid call gives exit code 2, no output, no traceback, and leaves no files."""
     monkeypatch.chdir(tmp_path)
 
     result = segkit(*arguments)
@@ -79,15 +79,15 @@ def test_wrong_use_is_one_line_and_exit_code_2(
 
 
 def test_verbose_shows_the_traceback(segkit: Segkit, tmp_path: Path) -> None:
-    """-v shows where an error came from, after which the line stands as before."""
+    """-v prints the traceback before the usual error line."""
     result = segkit("check", tmp_path / "none", "-v")
 
     assert "Traceback" in result.err
     assert result.err.splitlines()[-1].endswith("segkit build-dataset PHOTOS")
 
 
-def test_a_closed_pipe_is_no_error() -> None:
-    """`segkit check-palette --json | head -1` ends quietly."""
+def test_a_closed_pipe_is_not_an_error() -> None:
+    """`segkit check-palette --json | head -1` prints no error."""
     program = f"{shlex.quote(sys.executable)} -m segkit check-palette coco_panoptic --json | head -1"
 
     done = subprocess.run(["sh", "-c", program], capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""benchmarks/gpu.sh: on a CPU, small, without a network, so that it is ready when a GPU is at hand."""
+"""benchmarks/gpu.sh at reduced size on a CPU without network access, so that it works when a GPU is available."""
 
 import json
 import os
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def run(output: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the script with this Python, cut off from any network."""
+    """Run the script with this Python and without network access."""
     offline = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), "http://127.0.0.1:9")
     return subprocess.run(
         [str(ROOT / "benchmarks" / "gpu.sh"), "--output", str(output), *options],
@@ -24,7 +24,7 @@ def run(output: Path, *options: str, **environment: str) -> subprocess.Completed
 
 
 def write_wheel(folder: Path, name: str, requires: str = "") -> None:
-    """Write a wheel with one module."""
+    """Write a wheel that contains one module."""
     folder.mkdir(exist_ok=True)
     info = f"{name}-1.0.dist-info"
     with zipfile.ZipFile(folder / f"{name}-1.0-py3-none-any.whl", "w") as wheel:
@@ -37,7 +37,7 @@ def write_wheel(folder: Path, name: str, requires: str = "") -> None:
 
 
 def test_the_whole_script_runs_on_a_cpu(tmp_path: Path) -> None:
-    """What is missing comes from the folder of wheels; each part is done; lines and table hold every result."""
+    """Missing packages are installed from the wheels, all parts run, and JSON lines and table contain all results."""
     write_wheel(tmp_path / "wheels", "segkit_absent", "Requires-Dist: segkit_deeper")
     write_wheel(tmp_path / "wheels", "segkit_deeper")
 
@@ -52,49 +52,52 @@ def test_the_whole_script_runs_on_a_cpu(tmp_path: Path) -> None:
     assert {record["way"] for record in records if "way" in record} == {"theirs", "ours"}
     assert [record["outcome"] for record in records if "part" in record] == ["done"] * 4
     table = (tmp_path / "out" / "gpu.md").read_text()
-    assert all(f"### {title}" in table for title in ("Tests", "Training steps", "Ours to theirs", "build-dataset"))
+    assert all(
+        f"### {title}" in table
+        for title in ("Tests", "Training steps", "Speedup over train_controlnet.py", "build-dataset")
+    )
     assert table in done.stdout
 
 
-def test_what_is_still_missing_is_named(tmp_path: Path) -> None:
-    """A wheel that needs another which nobody brought: its name, and what to run where there is a network."""
+def test_missing_wheels_are_named(tmp_path: Path) -> None:
+    """An unsatisfied dependency of a wheel is reported with the command that downloads it."""
     write_wheel(tmp_path / "wheels", "segkit_absent", "Requires-Dist: segkit_deeper")
 
     done = run(tmp_path / "out", "--cpu", "--wheels", str(tmp_path / "wheels"))
 
     assert done.returncode == 1
-    assert "segkit-deeper: not installed. Where there is a network: benchmarks/gpu_wheels.sh" in done.stderr
+    assert "segkit-deeper: not installed. On a machine with network: benchmarks/gpu_wheels.sh" in done.stderr
 
 
-@pytest.mark.parametrize(("how", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_stop_leaves_nothing_running(tmp_path: Path, how: signal.Signals, code: int) -> None:
-    """Ctrl-C, or SIGTERM: the part that runs is ended with all it started, and the results say so."""
+@pytest.mark.parametrize(("stop_signal", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_leaves_nothing_running(tmp_path: Path, stop_signal: signal.Signals, code: int) -> None:
+    """Ctrl-C or SIGTERM ends the running part with all its processes, and the results record it."""
     command = [str(ROOT / "benchmarks" / "gpu.sh"), "--output", str(tmp_path / "out"), "--cpu", "--only", "tests"]
     environment = os.environ | {"PYTHON": sys.executable}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         while "== tests" not in process.stdout.readline():
             pass
-        process.send_signal(how)
-        left = process.stdout.read()  # ends when nobody holds the pipe any more
+        process.send_signal(stop_signal)
+        remaining = process.stdout.read()  # returns when the last process has closed the pipe
 
     assert process.returncode == code
-    assert "passed" not in left
+    assert "passed" not in remaining
     (record,) = [json.loads(line) for line in (tmp_path / "out" / "gpu.jsonl").read_text().splitlines()]
-    assert record["outcome"] == "stopped by hand"
+    assert record["outcome"] == "interrupted"
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--only", "nonsense"], "--only nonsense: no such part; there are 'card', 'tests'"),
-        (["--minutes", "-1"], "--minutes -1.0: expected more than 0"),
-        ([], "holds results already. Name another --output, or --add to them"),
+        (["--only", "nonsense"], "--only nonsense: unknown part. Expected one of: 'card', 'tests'"),
+        (["--minutes", "-1"], "--minutes -1.0: expected a number above 0"),
+        ([], "already contains results. Choose another --output, or pass --add"),
     ],
     ids=["part", "minutes", "taken"],
 )
 def test_a_mistake_is_reported_and_changes_nothing(tmp_path: Path, options: list[str], message: str) -> None:
-    """In words, before anything runs; earlier results stay."""
+    """Usage errors are reported before anything runs, and earlier results are kept."""
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "gpu.jsonl").write_text("{}\n")
 
@@ -106,9 +109,9 @@ def test_a_mistake_is_reported_and_changes_nothing(tmp_path: Path, options: list
     assert (tmp_path / "out" / "gpu.jsonl").read_text() == "{}\n"
 
 
-@pytest.mark.parametrize(("minutes", "outcome"), [("0.13", "stopped at its limit of "), ("0.01", "no time left")])
+@pytest.mark.parametrize(("minutes", "outcome"), [("0.13", "stopped after its limit of "), ("0.01", "no time left")])
 def test_a_part_that_takes_too_long_is_stopped(tmp_path: Path, minutes: str, outcome: str) -> None:
-    """At its limit it is stopped, the results before it stay, and the exit code is 1."""
+    """A part is stopped at its time limit, earlier results are kept, and the exit code is 1."""
     done = run(tmp_path / "out", "--cpu", "--only", "tests", "--minutes", minutes)
 
     assert done.returncode == 1

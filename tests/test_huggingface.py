@@ -1,4 +1,4 @@
-"""Hugging Face datasets reads a dataset as it is."""
+"""Hugging Face `datasets` loads a segkit dataset without conversion."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +19,7 @@ Change = Callable[[int, Triple], Triple]
 
 
 def load(folder: Path, cache: Path) -> Any:
-    """Load a dataset as its users do, with default names."""
+    """Load a dataset as users do, with default column names."""
     import datasets
 
     datasets.disable_progress_bars()
@@ -33,13 +33,13 @@ def dataset(tmp_path: Path) -> Dataset:
 
 
 def fill(triple: Triple) -> Triple:
-    """Return the triple with no list and no text empty."""
+    """Return the triple with all lists and texts filled."""
     geometry = replace(triple.geometry, conversions=("alpha-over-white",))
     return replace(triple, text="a bed", prompt=PERSON, problems=("prompt-cut", "prompt-repeats"), geometry=geometry)
 
 
 def empty(triple: Triple) -> Triple:
-    """Return the triple with every list and text empty."""
+    """Return the triple with all lists and texts empty."""
     return replace(triple, text="", prompt=NOBODY, problems=(), classes=())
 
 
@@ -53,18 +53,18 @@ CHANGES: dict[str, Change] = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_triples_arrive_whole_and_in_exact_colours(dataset: Dataset, tmp_path: Path, change: Change) -> None:
-    """Photos, maps and prompts come with default names; in RGB every map pixel has exactly its class's colour."""
+def test_triples_load_completely_and_in_exact_colours(dataset: Dataset, tmp_path: Path, change: Change) -> None:
+    """Photos, maps and prompts have the default column names, and map pixels the exact colours of their classes."""
     dataset.replace_all([change(place, triple) for place, triple in enumerate(dataset.triples())])
     expected = list(dataset.triples())
     colors = np.frombuffer(Palette.load("ade20k").bytes, np.uint8).reshape(256, 3)
 
-    found = load(dataset.folder, tmp_path / "cache")
+    loaded = load(dataset.folder, tmp_path / "cache")
 
-    assert list(found) == ["train"]
-    assert [*found["train"].column_names[:1], len(found["train"])] == ["image", 5]
-    assert {"image", "conditioning_image", "text"} <= set(found["train"].column_names)
-    for row, triple in zip(found["train"], expected, strict=True):
+    assert list(loaded) == ["train"]
+    assert [*loaded["train"].column_names[:1], len(loaded["train"])] == ["image", 5]
+    assert {"image", "conditioning_image", "text"} <= set(loaded["train"].column_names)
+    for row, triple in zip(loaded["train"], expected, strict=True):
         with Image.open(dataset.folder / triple.conditioning_image_file_name) as stored:
             labels = np.asarray(stored)
         assert (np.asarray(row["conditioning_image"].convert("RGB")) == colors[labels]).all()
@@ -75,7 +75,7 @@ def test_triples_arrive_whole_and_in_exact_colours(dataset: Dataset, tmp_path: P
 
 @pytest.mark.parametrize("number", [1, 300])
 def test_any_number_of_lines_is_read(dataset: Dataset, tmp_path: Path, number: int) -> None:
-    """One triple is a dataset, and so are hundreds of which only the last has lists with something in them."""
+    """One triple can be loaded, and so can hundreds of which only the last has non-empty lists."""
     first = next(dataset.triples())
     data = [(dataset.folder / name).read_bytes() for name in (first.file_name, first.conditioning_image_file_name)]
     triples = []
@@ -91,8 +91,8 @@ def test_any_number_of_lines_is_read(dataset: Dataset, tmp_path: Path, number: i
             (dataset.folder / name).write_bytes(content)
     dataset.replace_all(triples)
 
-    found = load(dataset.folder, tmp_path / "cache")["train"]
+    loaded = load(dataset.folder, tmp_path / "cache")["train"]
 
-    lines = {row["key"]: row["problems"] for row in found.remove_columns(["image", "conditioning_image"])}
-    assert len(lines) == number
-    assert lines[f"{number - 1:016x}"] == "prompt-cut prompt-repeats"
+    problems = {row["key"]: row["problems"] for row in loaded.remove_columns(["image", "conditioning_image"])}
+    assert len(problems) == number
+    assert problems[f"{number - 1:016x}"] == "prompt-cut prompt-repeats"

@@ -1,7 +1,7 @@
-"""Kill -9 and full disks in the middle of a build: the next run ends as if nothing had been.
+"""kill -9 and full disks during a build: the next run produces the same dataset as an uninterrupted one.
 
-Run as a program (`python -m tests.test_kills PHOTOS OUT [N]`), this file is the build that is killed; before it writes
-its N-th file, it kills itself.
+Run as a program (`python -m tests.test_kills PHOTOS OUT [N]`), this file is the build that gets killed; with N, it
+kills itself before it writes its N-th file.
 """
 
 import os
@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def main(photos: Path, out: Path, last: int = 0) -> int:
-    """Build, and end as the command line does."""
+    """Build a dataset and return the exit code of the command line."""
     count, write = iter(range(1, 1000)), storage.write
 
     def written(path: Path, data: bytes) -> None:
@@ -49,14 +49,14 @@ def main(photos: Path, out: Path, last: int = 0) -> int:
 
 
 def run(photos: Path, out: Path, file_size: int | None = None) -> subprocess.CompletedProcess[str]:
-    """Build in a process of its own, optionally one that may write files of so many bytes only."""
+    """Build in a separate process, optionally with a limit on the size of files it can write, in bytes."""
     command = [sys.executable, "-m", "tests.test_kills", str(photos), str(out)]
     limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (file_size, file_size)) if file_size else None
     return subprocess.run(command, capture_output=True, text=True, preexec_fn=limit, cwd=ROOT, check=False)
 
 
 def kill_after(seconds: float, photos: Path, out: Path) -> None:
-    """Start a build, and kill it so long after its first trace, if it is still at work then."""
+    """Start a build and kill it, if it still runs, some seconds after its folder appears."""
     process = subprocess.Popen([sys.executable, "-m", "tests.test_kills", str(photos), str(out)], cwd=ROOT)
     while not out.exists() and process.poll() is None:
         time.sleep(0.001)
@@ -67,7 +67,7 @@ def kill_after(seconds: float, photos: Path, out: Path) -> None:
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Small rendered photos. Do not change them."""
+    """Small rendered photos. Read-only for tests."""
     return render(tmp_path_factory.mktemp("kills") / "photos", PHOTOS)
 
 
@@ -81,7 +81,7 @@ def whole(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, b
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A real file system of 100 KiB."""
+    """A file system of 100 KiB."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(
@@ -94,10 +94,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("seed", range(KILLS))
-def test_a_killed_build_ends_like_an_uninterrupted_one(
-    photos: Path, whole: dict[str, bytes], tmp_path: Path, seed: int
-) -> None:
-    """Killed at a random moment, nothing half written stands under a final name; run again, every byte is right."""
+def test_a_killed_build_can_be_completed(photos: Path, whole: dict[str, bytes], tmp_path: Path, seed: int) -> None:
+    """After a kill at a random moment no final file is incomplete, and a second run gives the same bytes as always."""
     out = tmp_path / "out"
     kill_after(random.Random(seed).uniform(0, 0.25), photos, out)
     left = contents(out)
@@ -112,10 +110,10 @@ def test_a_killed_build_ends_like_an_uninterrupted_one(
 
 
 @pytest.mark.parametrize("last", [1, 2, 9, 28])
-def test_a_build_killed_at_a_write_ends_like_an_uninterrupted_one(
+def test_a_build_killed_at_a_write_can_be_completed(
     photos: Path, whole: dict[str, bytes], tmp_path: Path, last: int
 ) -> None:
-    """Killed for certain while there is work to do, before a file of the dataset's own, a photo, a map."""
+    """A build killed right before it writes a metadata file, a photo or a map is completed by a second run."""
     out = tmp_path / "out"
     command = [sys.executable, "-m", "tests.test_kills", str(photos), str(out), str(last)]
 
@@ -128,10 +126,10 @@ def test_a_build_killed_at_a_write_ends_like_an_uninterrupted_one(
     assert contents(out) == whole
 
 
-def test_a_full_disk_is_one_line_and_nothing_half_written(
+def test_a_full_disk_is_one_line_and_leaves_no_partial_file(
     photos: Path, whole: dict[str, bytes], small_disk: Path
 ) -> None:
-    """When the disk fills up, the build says so and stops; with more space the same command ends as ever."""
+    """On a full disk the build stops with one line; with more space the same command completes it."""
     out = small_disk / "out"
 
     full = run(photos, out)
@@ -148,10 +146,10 @@ def test_a_full_disk_is_one_line_and_nothing_half_written(
 
 
 @pytest.mark.parametrize("size", [1, 500, 5_000])
-def test_a_disk_that_refuses_is_one_line_and_nothing_half_written(
+def test_a_failed_write_is_one_line_and_leaves_no_partial_file(
     photos: Path, whole: dict[str, bytes], tmp_path: Path, size: int
 ) -> None:
-    """Files that cannot be written whole (the limit strikes in dataset.toml, a map or a photo) are not there at all."""
+    """A file that cannot be written completely (dataset.toml, a map or a photo) does not exist afterwards."""
     out = tmp_path / "out"
 
     refused = run(photos, out, file_size=size)
@@ -166,10 +164,10 @@ def test_a_disk_that_refuses_is_one_line_and_nothing_half_written(
 
 
 @pytest.mark.parametrize("kill", range(6))
-def test_a_redo_of_drafts_that_was_killed_ends_like_an_uninterrupted_one(
+def test_killed_redrafting_can_be_completed(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill: int
 ) -> None:
-    """Killed after any unit of drafts and typed again, all drafts are new and a person's prompt is as it was."""
+    """After an interrupt in any unit and a second run, all drafts are new and the hand-written prompt is unchanged."""
     monkeypatch.setattr(captions, "UNIT", 3)
     outs = [tmp_path / "killed", tmp_path / "whole"]
     calls = iter(range(100))
@@ -189,11 +187,11 @@ def test_a_redo_of_drafts_that_was_killed_ends_like_an_uninterrupted_one(
 
     with pytest.raises(KeyboardInterrupt):
         captions.draft(Dataset.open(outs[0]), settings, lambda _: drafting, redo=True)
-    seen = [triple.text for triple in Dataset.open(outs[0]).triples()]
+    texts = [triple.text for triple in Dataset.open(outs[0]).triples()]
     for out in outs:
         captions.draft(Dataset.open(out), settings, lambda _: drafting, redo=True)
 
-    assert sum(text == "a new draft" for text in seen) == kill // 3 * 3
+    assert sum(text == "a new draft" for text in texts) == kill // 3 * 3
     assert contents(outs[0]) == contents(outs[1])
     assert [triple.text for triple in Dataset.open(outs[0]).triples()].count("a new draft") == PHOTOS - 1
     assert list(Dataset.open(outs[0]).triples())[4].text == "my own words"

@@ -1,4 +1,4 @@
-"""Every notebook runs from its first cell to its last, on the toy world, without a network."""
+"""Every notebook runs from the first to the last cell in the toy world, without network access."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ def load(path: Path) -> Any:
 
 
 def run(path: Path, folder: Path) -> Any:
-    """Run a notebook in a folder of its own; an error in a cell is raised."""
+    """Execute a notebook in a folder; raise the error of a failing cell."""
     notebook = load(path)
     client = NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
     client.execute()
@@ -25,7 +25,7 @@ def run(path: Path, folder: Path) -> Any:
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_and_shows_pictures(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No cell fails or warns, and there is something to look at. Its training is cut short."""
+    """No cell fails or warns, and at least two pictures are shown. Training is shortened."""
     monkeypatch.setenv("SEGKIT_PHOTOS", "24")
     monkeypatch.setenv("SEGKIT_STEPS", "4")
 
@@ -38,7 +38,7 @@ def test_a_notebook_runs_and_shows_pictures(path: Path, tmp_path: Path, monkeypa
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_is_stored_with_its_results(path: Path) -> None:
-    """Whoever reads a notebook where it cannot run sees its pictures; it is small, and names nobody's folders."""
+    """A notebook is stored with its pictures, is smaller than 2 MB and contains no home folder."""
     notebook = load(path)
 
     assert any("image/png" in output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", ()))

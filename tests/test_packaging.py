@@ -1,4 +1,4 @@
-"""The package: what it imports at start, and what it declares."""
+"""Imports at startup and declared dependencies of the package."""
 
 import ast
 import re
@@ -43,14 +43,14 @@ def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
 
 
 def test_every_import_is_declared() -> None:
-    """What segkit and its trainer import is in its dependencies or extras, under the name it is installed by."""
+    """Everything that segkit and trainer import is declared in the dependencies or extras."""
     with (ROOT / "pyproject.toml").open("rb") as file:
         project = tomllib.load(file)["project"]
     declared = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
     names = {re.split(r"[\[>=<; ]", requirement)[0].replace("-", "_").lower() for requirement in declared}
     names |= {"pil"} if "pillow" in names else set()
     names |= {"google"} if "google_auth" in names else set()
-    names |= {"huggingface_hub"} if "transformers" in names else set()  # transformers is made on it
+    names |= {"huggingface_hub"} if "transformers" in names else set()  # transformers depends on it
 
     imported = set()
     for path in [*(ROOT / "segkit").rglob("*.py"), *(ROOT / "trainer").rglob("*.py")]:

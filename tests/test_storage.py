@@ -1,4 +1,4 @@
-"""The write path: whole or not at all; and the lock."""
+"""Atomic writes, JSON Lines and the dataset lock."""
 
 import os
 import subprocess
@@ -28,7 +28,7 @@ def fail(error: BaseException) -> object:
 
 @contextmanager
 def held(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Let another process hold a dataset's lock."""
+    """Let another process hold the lock of a dataset."""
     script = "import pathlib, sys; from segkit import dataset\n"
     script += "with dataset.locked(pathlib.Path(sys.argv[1])):\n    print('held', flush=True); sys.stdin.read()"
     with subprocess.Popen(
@@ -49,58 +49,58 @@ def dataset(tmp_path: Path) -> Dataset:
 
 
 def undamaged(number: int, reason: str) -> None:
-    """Stand for a list in which no line is damaged."""
+    """Fail if a line is reported as damaged."""
     raise AssertionError(f"line {number}: {reason}")
 
 
 @pytest.mark.parametrize("place", ["open", "fsync"])
 @pytest.mark.parametrize("old", [None, b"old"])
 @pytest.mark.parametrize(
-    ("error", "shown"), [(OSError(28, "full"), StorageError), (KeyboardInterrupt(), KeyboardInterrupt)]
+    ("error", "raised"), [(OSError(28, "full"), StorageError), (KeyboardInterrupt(), KeyboardInterrupt)]
 )
-def test_an_interrupted_write_leaves_the_old_file_or_none(
+def test_an_interrupted_write_keeps_the_old_state(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     place: str,
     old: bytes | None,
     error: BaseException,
-    shown: type[BaseException],
+    raised: type[BaseException],
 ) -> None:
-    """Whatever fails before the rename, what stood under the name stands there still, and no litter lies about."""
+    """If anything fails before the rename, the old file is intact and no temporary file remains."""
     path = tmp_path / "file"
     if old:
         path.write_bytes(old)
 
     with monkeypatch.context() as patch:
         patch.setattr(os, place, fail(error))
-        with pytest.raises(shown):
+        with pytest.raises(raised):
             storage.write(path, b"new")
 
     assert [file.read_bytes() for file in tmp_path.iterdir()] == ([old] if old else [])
 
 
-def test_a_failed_rename_leaves_the_old_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A rename that fails takes its temporary file away again, and the error says what to do."""
+def test_a_failed_rename_keeps_the_old_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A failed rename removes the temporary file, and the error says what to do."""
     path = tmp_path / "file"
     path.write_bytes(b"old")
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", fail(OSError(5, "Input/output error")))
-        with pytest.raises(StorageError, match=r"Input/output error\. Mend that and run"):
+        with pytest.raises(StorageError, match=r"Input/output error\. Fix the cause and run"):
             storage.write(path, b"new")
 
     assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"old"]
 
 
-def test_missing_folders_are_made(tmp_path: Path) -> None:
-    """A file is written into folders that are not there yet."""
+def test_missing_folders_are_created(tmp_path: Path) -> None:
+    """Writing a file creates its missing parent folders."""
     storage.write(tmp_path / "a" / "b" / "file", b"new")
 
     assert (tmp_path / "a" / "b" / "file").read_bytes() == b"new"
 
 
 def test_names_of_full_length_can_be_written(tmp_path: Path) -> None:
-    """A name of 255 bytes leaves no room for a suffix, so the temporary name needs none."""
+    """A name of 255 bytes can be written, because the temporary name does not contain it."""
     path = tmp_path / ("x" * 255)
 
     storage.write(path, b"new")
@@ -108,8 +108,8 @@ def test_names_of_full_length_can_be_written(tmp_path: Path) -> None:
     assert path.read_bytes() == b"new"
 
 
-def test_only_unfinished_files_of_segkit_are_cleared_away(tmp_path: Path) -> None:
-    """Temporary names are deleted at any depth; files that merely resemble them stay."""
+def test_only_temporary_files_of_segkit_are_removed(tmp_path: Path) -> None:
+    """Temporary files are deleted at any depth; files with similar names are kept."""
     (tmp_path / "deep").mkdir()
     for name in (".part-0123456789ab", "deep/.part-abcdefabcdef", ".part-notes", "part-0123456789ab", "deep/a.jpg"):
         (tmp_path / name).touch()
@@ -120,8 +120,8 @@ def test_only_unfinished_files_of_segkit_are_cleared_away(tmp_path: Path) -> Non
     assert left == [".part-notes", "deep/a.jpg", "part-0123456789ab"]
 
 
-def test_lines_come_back_as_they_were_written(tmp_path: Path) -> None:
-    """Records survive, with line breaks, quotes and other alphabets in them."""
+def test_lines_round_trip(tmp_path: Path) -> None:
+    """Records with line breaks, quotes and other alphabets survive a round trip."""
     records: list[dict[str, object]] = [{"a": "one\ntwo\u2028\r\"'"}, {"b": ["Zürich", "東京", 1.5, None, {}]}]
 
     storage.write_lines(tmp_path / "lines", records)
@@ -129,32 +129,32 @@ def test_lines_come_back_as_they_were_written(tmp_path: Path) -> None:
     assert [record for _, record in rows.json_lines(tmp_path / "lines", undamaged)] == records
 
 
-def test_every_damaged_line_is_told_and_the_others_are_read(tmp_path: Path) -> None:
-    """Damage is named by line and reason, and costs only its own line."""
+def test_damaged_lines_are_reported_and_skipped(tmp_path: Path) -> None:
+    """Each damaged line is reported with its number and reason; all other lines are read."""
     lines = [b'{"a": 1}', b'{"a": ', b"[1]", b"", b"\xff\xfe", b"[" * 100_000, b'{"a": 2}']
     (tmp_path / "lines").write_bytes(b"\n".join(lines))
-    told: dict[int, str] = {}
+    damage: dict[int, str] = {}
 
-    found = list(rows.json_lines(tmp_path / "lines", told.__setitem__))
+    records = list(rows.json_lines(tmp_path / "lines", damage.__setitem__))
 
-    assert found == [(1, {"a": 1}), (7, {"a": 2})]
-    assert list(told) == [2, 3, 4, 5, 6]
-    assert told[3] == "expected an object, found list"
+    assert records == [(1, {"a": 1}), (7, {"a": 2})]
+    assert list(damage) == [2, 3, 4, 5, 6]
+    assert damage[3] == "expected an object, found list"
 
 
-def test_no_file_holds_no_lines(tmp_path: Path) -> None:
-    """A list that was never written is empty."""
+def test_a_missing_file_has_no_lines(tmp_path: Path) -> None:
+    """A missing file is read as empty."""
     assert list(rows.json_lines(tmp_path / "lines", undamaged)) == []
 
 
-def test_a_list_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
-    """A list that the system does not hand out is not taken for an empty one."""
+def test_an_unreadable_file_is_an_error(tmp_path: Path) -> None:
+    """A file that exists but cannot be read is not treated as empty."""
     with pytest.raises(DatasetError, match=r"Cannot read .*: Is a directory"):
         list(rows.json_lines(tmp_path, undamaged))
 
 
-def test_a_second_build_says_who_holds_the_dataset(segkit: Segkit, dataset: Dataset, tmp_path: Path) -> None:
-    """Two builds at once on one dataset: the second ends with one line that names process and host."""
+def test_a_second_build_names_the_lock_holder(segkit: Segkit, dataset: Dataset, tmp_path: Path) -> None:
+    """A second build of the same dataset ends with one line that names process and host of the first."""
     import socket
 
     with held(dataset.folder) as other:
@@ -165,8 +165,8 @@ def test_a_second_build_says_who_holds_the_dataset(segkit: Segkit, dataset: Data
     assert f"process {other.pid} on {socket.gethostname()}" in second.err
 
 
-def test_a_lock_whose_holder_is_unknown_still_holds(dataset: Dataset) -> None:
-    """A holder that has not signed yet is "another process"."""
+def test_a_lock_without_a_signature_holds(dataset: Dataset) -> None:
+    """A lock holder that has not written its name yet is reported as "another process"."""
     with held(dataset.folder):
         (dataset.hidden / "lock").write_bytes(b"")
         with pytest.raises(LockedError, match="being written by another process"), dataset.writing():
@@ -174,7 +174,7 @@ def test_a_lock_whose_holder_is_unknown_still_holds(dataset: Dataset) -> None:
 
 
 def test_the_lock_of_a_killed_process_is_taken_over(dataset: Dataset) -> None:
-    """A stale lock stops nobody, although its file still names a process."""
+    """A stale lock file that still names a process does not block a build."""
     with held(dataset.folder) as other:
         other.kill()
         other.wait()
@@ -186,8 +186,8 @@ def test_the_lock_of_a_killed_process_is_taken_over(dataset: Dataset) -> None:
     assert str(other.pid) not in fresh
 
 
-def test_who_comes_too_late_leaves_the_holders_lock_alone(tmp_path: Path) -> None:
-    """While a first build loads its networks there is no dataset yet; a second one must not clear its lock away."""
+def test_a_blocked_build_keeps_the_lock_file(tmp_path: Path) -> None:
+    """While the first build loads its networks there is no dataset yet; a second build must not delete its lock."""
     out = tmp_path / "out"
 
     with held(out):
@@ -198,8 +198,8 @@ def test_who_comes_too_late_leaves_the_holders_lock_alone(tmp_path: Path) -> Non
         assert (out / ".segkit" / "lock").exists()
 
 
-def test_a_build_that_fails_before_its_dataset_exists_leaves_nothing(tmp_path: Path) -> None:
-    """A folder in which no dataset came to be is removed again."""
+def test_a_build_that_fails_early_leaves_nothing(tmp_path: Path) -> None:
+    """The folder is removed if no dataset was created in it."""
     with pytest.raises(ZeroDivisionError), datasets.locked(tmp_path / "out"):
         raise ZeroDivisionError
 

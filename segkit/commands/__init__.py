@@ -1,1 +1,1 @@
-"""One file per command: options, one call, show."""
+"""One module per command: parse the options, make one call, show the result."""

@@ -12,22 +12,20 @@ from segkit.commands.options import Command, json_option, settings_options, take
 @click.command(
     "build-dataset",
     cls=Command,
-    short_help="Turn photos into a dataset of checked triples.",
+    short_help="Build a dataset of checked triples from photos.",
     example="segkit build-dataset photos/ -o rooms --split val=0.1",
 )
 @click.argument("photos", type=click.Path(path_type=Path))
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="The dataset's folder.  [default: PHOTOS-dataset]"
-)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Dataset folder.  [default: PHOTOS-dataset]")
 @settings_options(BuildSettings)
-@click.option("--dry-run", is_flag=True, help="Count, measure and estimate; write nothing.")
+@click.option("--dry-run", is_flag=True, help="Report photo counts, sizes, time and disk space; write nothing.")
 @json_option
 def command(photos: Path, output: Path | None, dry_run: bool, as_json: bool, **values: Any) -> None:
-    """Turn a folder of photos into a dataset of checked triples.
+    """Build a dataset of triples (photo, control map, prompt) from a folder of photos.
 
-    Each photo gets a control map (exact class colours, indexed PNG) and a drafted prompt. Run it again after adding
-    photos: only what is new is worked on. Photos that cannot be used are listed in .segkit/rejected.jsonl with the
-    reason. Sources are never changed.
+    Each photo gets a control map (indexed PNG in exact class colours) and a drafted prompt. Run the command again
+    after adding photos: only new ones are processed. Rejected photos are listed with the reason in
+    .segkit/rejected.jsonl. The source photos are never modified.
     """
     from segkit import console
     from segkit.build import dry_run as rehearsal
@@ -40,12 +38,12 @@ def command(photos: Path, output: Path | None, dry_run: bool, as_json: bool, **v
     output = output or photos.resolve().with_name(photos.resolve().name + "-dataset")
     with console.progress() as progress:
         if dry_run:
-            planned = rehearsal.plan(photos, output, settings, progress)
+            plan = rehearsal.plan(photos, output, settings, progress)
         else:
             outcome = pipeline.build_dataset(photos, output, settings, progress)
     if dry_run:
-        show.plan(planned, as_json)
+        show.build_plan(plan, as_json)
         return
     dataset = Dataset.open(output)
     page = dataset_page.write(dataset)
-    show.outcome(outcome, stats.summarize(dataset), output, page, as_json)
+    show.build_outcome(outcome, stats.summarize(dataset), output, page, as_json)

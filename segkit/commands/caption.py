@@ -10,19 +10,19 @@ from segkit.commands.options import Command, json_option, settings_options, take
 
 
 @click.command(
-    "caption", cls=Command, short_help="Draft prompts, or set those that a person wrote.",
+    "caption", cls=Command, short_help="Draft prompts, or set hand-written ones.",
     example='segkit caption rooms --redo-drafts --template "{caption}, {classes}"',
 )  # fmt: skip
 @click.argument("dataset", type=click.Path(path_type=Path))
-@click.option("--only-missing", "redo", flag_value=False, default=False, help="Draft where there is none.  [default]")
-@click.option("--redo-drafts", "redo", flag_value=True, type=bool, help="Draft anew, but for what a person wrote.")
+@click.option("--only-missing", "redo", flag_value=False, default=False, help="Draft missing prompts only.  [default]")
+@click.option("--redo-drafts", "redo", flag_value=True, type=bool, help="Redraft all prompts except hand-written ones.")
 @click.option(
     "--edit", "edits", nargs=2, multiple=True, metavar="KEY TEXT",
-    help="Set one prompt, as written by a person; may be given several times.",
+    help="Set one hand-written prompt; repeatable.",
 )  # fmt: skip
 @click.option(
     "--from-csv", type=click.Path(path_type=Path), metavar="FILE",
-    help="Set prompts from a table with the columns key and text.",
+    help="Set hand-written prompts from a CSV with columns key and text.",
 )  # fmt: skip
 @settings_options(CaptionSettings)
 @json_option
@@ -34,7 +34,7 @@ def command(
     as_json: bool,
     **values: Any,
 ) -> None:
-    """Draft the prompts of a dataset, or set those that a person wrote; no model ever touches the latter."""
+    """Draft the prompts of a dataset, or set hand-written ones, which drafting never overwrites."""
     from segkit import console
     from segkit.build import captions, tools
     from segkit.commands import show
@@ -45,7 +45,7 @@ def command(
 
     settings = take(CaptionSettings, values)
     if redo and (edits or from_csv):
-        raise UsageError("--redo-drafts drafts, --edit and --from-csv write. One at a time.")
+        raise UsageError("--redo-drafts cannot be combined with --edit or --from-csv. Run them one after the other.")
     opened = Dataset.open(dataset)
     if edits or from_csv:
         texts = [*(captions.read_csv(from_csv) if from_csv else ()), *edits]
@@ -56,4 +56,4 @@ def command(
         with console.progress() as progress:
             drafted = captions.draft(opened, settings, tools.load_drafting, redo=redo, progress=progress)
     dataset_page.write(opened)
-    show.captioned(drafted, written, captions.too_long(opened), dataset, as_json)
+    show.captions(drafted, written, captions.too_long(opened), dataset, as_json)

@@ -15,31 +15,40 @@ if TYPE_CHECKING:
 @click.command(
     "check-palette",
     cls=Command,
-    short_help="Report clashing colours and off-palette pixels.",
+    short_help="Find clashing colours and off-palette pixels.",
     example="segkit check-palette my_classes.csv --min-distance 12",
 )
 @click.argument("target", required=False)
 @click.option(
     "--min-distance", type=click.FloatRange(0, 442), default=10.0, show_default=True,
-    help="Colours nearer than this (RGB, L2) are reported.",
+    help="Report colours closer than this (RGB, L2).",
 )  # fmt: skip
 @click.option(
     "--against", default="ade20k,coco_panoptic", show_default=True,
-    help="Palettes or tables with whose colours a table's must not be confused, by commas; '' for none.",
+    help="Comma-separated palettes or tables whose colours must also stay distinct; '' for none.",
 )  # fmt: skip
+@click.option("--palette", default="ade20k", show_default=True, help="Palette that maps should use: a name or a table.")
+@click.option("--suggest", type=click.IntRange(0, 100), default=0, help="Suggest this many colours for new classes.")
 @click.option(
-    "--palette", default="ade20k", show_default=True, help="What maps should be painted with: a name or a table."
+    "--extend", type=click.Path(path_type=Path), help="Write the palette plus the --add classes to this .csv."
 )
-@click.option("--suggest", type=click.IntRange(0, 100), default=0, help="Give so many colours for new classes.")
-@click.option("--extend", type=click.Path(path_type=Path), help="Write the palette with the classes of --add: a .csv.")
-@click.option("--add", "names", multiple=True, help="A new class for --extend; may be given several times.")
-@click.option("--worksheet", default="", help="Of a Google Sheet: gid or name. Else the address's gid, or the first.")
-@click.option("--credentials", default="", help="Key file of a service account or authorized user, for a Google Sheet.")
-@click.option("--api-key", default="", help="Google API key, for a Google Sheet that everybody may read.")
-@click.option("--push", is_flag=True, help="Write the findings into a column of the Google Sheet. Needs --credentials.")
-@click.option("--save", type=click.Path(path_type=Path), help="Keep the table that was read as this .csv.")
+@click.option("--add", "names", multiple=True, help="A new class for --extend; repeatable.")
 @click.option(
-    "--html", "page", type=click.Path(path_type=Path), help="Write swatches, pairs or the worst maps as .html."
+    "--worksheet",
+    default="",
+    help="Worksheet of a Google Sheet: gid or name.  [default: the gid in the URL, else the first]",
+)
+@click.option(
+    "--credentials", default="", help="Google key file (service account or authorized user), to read a Google Sheet."
+)
+@click.option("--api-key", default="", help="Google API key, to read a public Google Sheet.")
+@click.option("--push", is_flag=True, help="Write the findings into a column of the Google Sheet; needs --credentials.")
+@click.option("--save", type=click.Path(path_type=Path), help="Save the table that was read as this .csv.")
+@click.option(
+    "--html",
+    "page",
+    type=click.Path(path_type=Path),
+    help="Write an .html report: swatches and close pairs, or the worst maps.",
 )
 @json_option
 @click.pass_context
@@ -60,12 +69,12 @@ def command(
     page: Path | None,
     as_json: bool,
 ) -> None:
-    """Report colours that could be taken for one another, and maps with wrong colours: the cause and the cure.
+    """Find palette colours that are easily confused, and control maps with wrong colours, their cause and their fix.
 
     TARGET is a palette table (.csv, .tsv, .json, GIMP's .gpl), a Google Sheet's URL or id, a control map, a folder of
-    maps, a dataset, a WebDataset shard (.tar) or an imagefolder (metadata.jsonl). Without one the ADE20K palette
-    itself is looked at. --suggest gives the colours farthest from ADE20K, COCO, black, white, the table's and one
-    another, exact over all 2^24. Exit code 0: clean; 1: findings; 2: unusable.
+    maps, a dataset, a WebDataset shard (.tar) or an imagefolder (metadata.jsonl); the default is the ADE20K palette.
+    --suggest finds the colours farthest from ADE20K, COCO, black, white, the table's own colours and one another, by
+    exact search over all 2^24. Exit code 0: no findings; 1: findings; 2: TARGET cannot be read.
     """
     from segkit import console
     from segkit.commands import show
@@ -73,14 +82,16 @@ def command(
     from segkit.reports import findings
 
     if (extend is None) != (not names):
-        raise UsageError("--extend and --add go together: segkit check-palette --extend mine.csv --add 'solar panel'.")
+        raise UsageError(
+            "--extend and --add go together, as in: segkit check-palette --extend mine.csv --add 'solar panel'."
+        )
     sheet = None
     if target:
         from segkit.palette import google_sheets
 
         sheet = google_sheets.find(target, worksheet)
     if push and not sheet:
-        raise UsageError("--push writes to a Google Sheet. Give its URL or id, and --credentials FILE.")
+        raise UsageError("--push needs a Google Sheet as TARGET (its URL or id) and --credentials FILE.")
     if page:
         findings.require_new_file(page, "--html", ".html")
     others = [name.strip() for name in against.split(",") if name.strip()]
@@ -93,16 +104,15 @@ def command(
     result = findings.with_suggestions(result, suggest)
     _write(result, save, extend, names, page)
     pushed = findings.push(result, sheet, access) if push and sheet else 0
-    show.palette(result, as_json, [path for path in (page, save, extend) if path])
+    show.palette_report(result, as_json, [path for path in (page, save, extend) if path])
     if push and not as_json:
-        console.line(f"{pushed} findings written into the sheet's column {google_sheets.COLUMN!r}.")
+        console.line(f"Wrote {console.count(pushed, 'finding')} to column {google_sheets.COLUMN!r} of the sheet.")
     context.exit(int(result.has_findings))
 
 
 def _write(
     result: "PaletteReport", save: Path | None, extend: Path | None, names: Sequence[str], page: Path | None
 ) -> None:
-    """Write the files that were asked for."""
     from segkit.reports import findings
 
     if save:
@@ -110,6 +120,6 @@ def _write(
     if extend:
         findings.write_extended(result, extend, names)
     if page:
-        from segkit.reports import palette_page  # with numpy
+        from segkit.reports import palette_page  # imports numpy
 
         palette_page.write(result, page)

@@ -8,17 +8,20 @@ from segkit.commands.options import Command, json_option
 
 
 @click.command(
-    "inspect", cls=Command, short_help="Tell what a checkpoint is.", example="segkit inspect control_v11p_sd15_seg.pth"
+    "inspect",
+    cls=Command,
+    short_help="Identify a checkpoint and check it for faults.",
+    example="segkit inspect control_v11p_sd15_seg.pth",
 )
 @click.argument("file", type=click.Path(path_type=Path))
 @json_option
 @click.pass_context
 def command(context: click.Context, file: Path, as_json: bool) -> None:
-    """Tell what a checkpoint is, and whether it is sound, before anything is loaded from it.
+    """Identify a checkpoint and check it for faults without loading it into a network.
 
-    FILE is a .safetensors, .pth or .ckpt file of any training, or a diffusers folder of one network. Its kind, family
-    and precision are told, and weights that are missing, too many, of wrong shape, NaN or infinite. No code that a
-    pickle holds is run. Needs segkit[train]. Exit code 0: sound; 1: faults; 2: no checkpoint.
+    FILE is a .safetensors, .pth or .ckpt file from any trainer, or a diffusers folder of one network. Reports its
+    kind, family and precision, and weights that are missing, unexpected, of the wrong shape, NaN or infinite. Code in
+    a pickle is never executed. Needs segkit[train]. Exit code 0: sound; 1: faults found; 2: not a checkpoint.
     """
     from segkit.commands import show
     from trainer.checkpoints import inspect

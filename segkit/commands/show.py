@@ -1,4 +1,4 @@
-"""How each command's result is shown: as tables and lines, or as one JSON object."""
+"""Prints the results of the commands, as tables and lines or as one JSON object (training: see show_training)."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from segkit import console
 
-if TYPE_CHECKING:  # check-palette must not load what the other commands need
+if TYPE_CHECKING:  # check-palette must start without the imports that other commands need
     from segkit.build.dry_run import Plan
     from segkit.build.pipeline import Outcome
     from segkit.dataset.checks import CheckReport
@@ -15,84 +15,87 @@ if TYPE_CHECKING:  # check-palette must not load what the other commands need
     from segkit.maps.snap import Snapped
     from segkit.maps.snap_folder import SnapResult
     from segkit.reports.findings import PaletteReport
-    from segkit.toy.demo import Verdict
+    from segkit.toy.demo import Evaluation
     from trainer.checkpoints.inspect import Inspection
 
-WORST_MAPS = 20
-CLASSES = 12
-COMPARED = 3
+MAX_MAPS = 20
+MAX_ROWS = 12
+MAX_CAPTIONS = 3
 
 
-def outcome(result: "Outcome", summary: "Summary", folder: Path, page: Path, as_json: bool) -> None:
-    """Show what a build did and what the dataset holds now."""
+def build_outcome(outcome: "Outcome", summary: "Summary", folder: Path, page: Path, as_json: bool) -> None:
+    """Show what a build did and what the dataset contains now."""
     if as_json:
         return console.json_object(
-            {"dataset": str(folder), **result.to_json(), "summary": summary.to_json(), "report": str(page)}
+            {"dataset": str(folder), **outcome.to_json(), "summary": summary.to_json(), "report": str(page)}
         )
-    console.table(f"{result.found:,} photos found", ("photos", "number"), _fates("new triples", result))
+    console.table(f"{console.count(outcome.found, 'photo')} found", ("photos", "count"), _fates("new triples", outcome))
     if summary.classes:
-        classes = list(summary.classes.items())
-        console.table(f"{len(classes)} classes", ("class", "share of pixels"), classes[:CLASSES])
-    estimated = " (estimated: no CLIP tokenizer found; --tokenizer FOLDER)" if summary.tokens_estimated else ""
-    console.table("prompts", ("tokens" + estimated, "number"), [*summary.lengths.items(), *summary.flags.items()])
-    rate = f", {result.made / result.seconds:.2f} photos a second" if result.made and result.seconds else ""
-    console.line(f"{folder}: {summary.triples:,} triples in {result.seconds:.1f} s{rate}.")
-    console.line(f"Look at {page}")
-    if result.rejected:
-        console.line(f"Left out: {folder / '.segkit' / 'rejected.jsonl'} (--retry-rejected tries them again)")
+        shares = list(summary.classes.items())
+        console.table(console.count(len(shares), "class"), ("class", "share of pixels"), shares[:MAX_ROWS])
+    estimated = " (estimated: no CLIP tokenizer found; pass --tokenizer FOLDER)" if summary.tokens_estimated else ""
+    console.table("prompts", ("tokens" + estimated, "count"), [*summary.lengths.items(), *summary.flags.items()])
+    rate = f", {outcome.made / outcome.seconds:.2f} photos/s" if outcome.made and outcome.seconds else ""
+    console.line(f"{folder}: {console.count(summary.triples, 'triple')} in {outcome.seconds:.1f} s{rate}.")
+    console.line(f"Report: {page}")
+    if outcome.rejected:
+        console.line(f"Rejected photos: {folder / '.segkit' / 'rejected.jsonl'} (--retry-rejected tries them again)")
     return console.line(f"Next: segkit check {folder}")
 
 
-def _fates(made: str, result: "Outcome | Plan") -> list[tuple[str, int]]:
+def _fates(made: str, outcome: "Outcome | Plan") -> list[tuple[str, int]]:
+    """Return table rows with the number of photos per outcome; they add up to all photos found."""
     from segkit.photos import REASONS
 
-    rows = [(made, result.made), ("there already", result.kept)]
-    rows += [(f"left out: {reason} ({REASONS[reason]})", number) for reason, number in result.rejected.items()]
-    return rows + [(f"skipped: beyond --{reason}", number) for reason, number in result.skipped.items()]
+    rows = [(made, outcome.made), ("already in the dataset", outcome.kept)]
+    rows += [(f"rejected: {reason} ({REASONS[reason]})", number) for reason, number in outcome.rejected.items()]
+    return rows + [(f"skipped: beyond --{reason}", number) for reason, number in outcome.skipped.items()]
 
 
-def plan(result: "Plan", as_json: bool) -> None:
+def build_plan(plan: "Plan", as_json: bool) -> None:
     """Show what a build would do."""
     if as_json:
-        return console.json_object(result.to_json())
-    title = f"{result.found:,} photos found; nothing was written"
-    console.table(title, ("photos", "number"), _fates("would become triples", result))
-    if result.sizes:
-        console.table("stored sizes", ("width x height", "photos"), list(result.sizes.items())[:CLASSES])
-    if result.seconds is None:
-        return console.line(f"Time: unknown, since the networks are not here. {result.reason}")
-    took = f"about {result.seconds / 60:.1f} minutes" if result.seconds > 90 else f"about {result.seconds:.0f} seconds"
-    return console.line(f"Would take {took} on this machine and {result.megabytes:,.1f} MB on disk.")
+        return console.json_object(plan.to_json())
+    title = f"{console.count(plan.found, 'photo')} found; nothing was written"
+    console.table(title, ("photos", "count"), _fates("would become triples", plan))
+    if plan.sizes:
+        console.table("stored sizes", ("width x height", "photos"), list(plan.sizes.items())[:MAX_ROWS])
+    if plan.seconds is None:
+        return console.line(f"Time: unknown, because the networks are not available. {plan.reason}")
+    time = f"about {plan.seconds / 60:.1f} minutes" if plan.seconds > 90 else f"about {plan.seconds:.0f} seconds"
+    return console.line(f"The build would take {time} on this machine and {plan.megabytes:,.1f} MB of disk space.")
 
 
-def palette(result: "PaletteReport", as_json: bool, written: "Sequence[Path]" = ()) -> None:
-    """Show what check-palette found, and which files it wrote."""
+def palette_report(report: "PaletteReport", as_json: bool, written: "Sequence[Path]" = ()) -> None:
+    """Show what check-palette found and which files it wrote."""
     if as_json:
-        return console.json_object(result.to_json())
-    if result.kind in ("palette", "sheet"):
-        _table(result)
+        return console.json_object(report.to_json())
+    if report.kind in ("palette", "sheet"):
+        _palette(report)
     else:
-        _maps(result)
-    if result.suggestions:
-        free = [
-            (console.Color(each.hex, each.hex), str(each.rgb), f"{each.distance:.2f}") for each in result.suggestions
+        _maps(report)
+    if report.suggestions:
+        rows = [
+            (console.Color(free.hex, free.hex), str(free.rgb), f"{free.distance:.2f}") for free in report.suggestions
         ]
-        console.table("colours for new classes", ("colour", "(r, g, b)", "from the nearest other, L2"), free)
-    pairs = ("equal-colours", "near-colours")
-    console.problems([found for found in result.findings if found.severity != "known" or found.rule not in pairs])
-    mine = sum(found.severity != "known" for found in result.findings)
-    known = len(result.findings) - mine
-    quirks = f" ({known} known quirks of the published palettes)" if known else ""
-    console.line(f"{mine or 'No'} finding{'' if mine == 1 else 's'}{quirks}.")
+        console.table("colours for new classes", ("colour", "(r, g, b)", "L2 to the nearest colour in use"), rows)
+    in_table = ("equal-colours", "near-colours")  # known pairs appear in the table only
+    console.problems(
+        [finding for finding in report.findings if finding.severity != "known" or finding.rule not in in_table]
+    )
+    number = sum(finding.severity != "known" for finding in report.findings)
+    known = len(report.findings) - number
+    quirks = f" ({console.count(known, 'known quirk')} of the published palettes)" if known else ""
+    console.line(f"{console.count(number, 'finding') if number else 'No findings'}{quirks}.")
     for path in written:
         console.line(f"Written: {path}")
     return None
 
 
-def _table(result: "PaletteReport") -> None:
-    console.line(f"{result.target}: a {result.kind} of {len(result.swatches)} classes.")
-    if result.pairs:
-        order = sorted(result.pairs, key=lambda pair: (pair.severity == "known", pair.l2))
+def _palette(report: "PaletteReport") -> None:
+    console.line(f"{report.target}: a {report.kind} of {console.count(len(report.swatches), 'class')}.")
+    if report.pairs:
+        pairs = sorted(report.pairs, key=lambda pair: (pair.severity == "known", pair.l2))
         rows = [
             (
                 console.Color(pair.a.hex, pair.a.name),
@@ -103,29 +106,36 @@ def _table(result: "PaletteReport") -> None:
                 f"{pair.ciede2000:.2f}",
                 f"{pair.margin:.2f}",
             )
-            for pair in order[:CLASSES]
+            for pair in pairs[:MAX_ROWS]
         ]
-        header = ("class", "like", "of", "L2", "L∞", "ΔE00", "safe")
-        console.table("like colours: distances, and the drift of a pixel that is still safe", header, rows)
-        if len(result.pairs) > len(rows):
-            console.line(f"... and {len(result.pairs) - len(rows):,} more (--json lists all)")
-    quality = result.jpeg_quality
-    told = f"down to quality {quality}" if quality else "at no quality"
-    console.line(f"JPEG keeps areas of one colour nearest their own class {told}; borders it blurs always.")
+        header = ("class", "close to", "of", "L2", "L∞", "ΔE00", "safe")
+        console.table("close colours: distances, and the drift below which a pixel is still safe", header, rows)
+        if len(pairs) > len(rows):
+            console.line(f"... and {len(pairs) - len(rows):,} more (--json lists all of them)")
+    quality = report.jpeg_quality
+    areas = (
+        f"solid areas keep their class down to quality {quality}" if quality else "no quality keeps solid areas safe"
+    )
+    console.line(f"As JPEG: {areas}; borders are blurred at any quality.")
 
 
-def _maps(result: "PaletteReport") -> None:
-    console.line(f"{result.target}: a {result.kind}, {len(result.maps)} maps compared with {result.palette}.")
-    alone = len(result.maps) == 1
-    wrong = [found for found in result.maps if found.off_palette or found.cause != "exact" or alone]
-    worst = sorted(wrong, key=lambda found: -found.off_palette)[:WORST_MAPS]
+def _maps(report: "PaletteReport") -> None:
+    kind = f"{'an' if report.kind == 'imagefolder' else 'a'} {report.kind}"
+    if not report.maps:
+        return console.line(f"{report.target}: {kind}, no map could be read.")
+    single = len(report.maps) == 1
+    number = "" if report.kind == "map" else f"{console.count(len(report.maps), 'map')} "
+    console.line(f"{report.target}: {kind}, {number}compared with {report.palette}.")
+    listed = [checked for checked in report.maps if checked.off_palette or checked.cause != "exact" or single]
+    worst = sorted(listed, key=lambda checked: -checked.off_palette)[:MAX_MAPS]
     if worst:
-        rows = [(found.file, found.cause, found.off_palette, _classes(found.classes)) for found in worst]
-        console.table("maps, worst first", ("map", "cause", "off palette", "classes"), rows)
-    if len(wrong) > len(worst):
-        console.line(f"... and {len(wrong) - len(worst):,} more (--json lists all)")
-    causes = Counter(found.cause for found in result.maps).most_common()
-    console.line("Causes: " + ", ".join(f"{number:,} {cause}" for cause, number in causes) + ".")
+        rows = [(checked.file, checked.cause, checked.off_palette, _classes(checked.classes)) for checked in worst]
+        title = "the map" if single else "maps, worst first"
+        console.table(title, ("map", "cause", "off palette", "classes"), rows)
+    if len(listed) > len(worst):
+        console.line(f"... and {len(listed) - len(worst):,} more (--json lists all of them)")
+    causes = Counter(checked.cause for checked in report.maps).most_common()
+    return console.line("Causes: " + ", ".join(f"{number:,} {cause}" for cause, number in causes) + ".")
 
 
 def _classes(shares: dict[str, float]) -> str:
@@ -133,100 +143,105 @@ def _classes(shares: dict[str, float]) -> str:
     return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
 
 
-def mended(result: "Sequence[SnapResult]", target: Path, as_json: bool) -> None:
-    """Show what became of foreign maps."""
+def snap_results(results: "Sequence[SnapResult]", target: Path, as_json: bool) -> None:
+    """Show which maps were repaired, and why the others were not."""
     if as_json:
-        return console.json_object({"target": str(target), "maps": [each.to_json() for each in result]})
-    causes = Counter(each.result.found.cause if each.result else "not mended" for each in result)
-    console.table(f"{len(result):,} maps", ("cause", "maps"), causes.most_common())
-    done = sorted(((each.file, each.result) for each in result if each.result), key=lambda pair: -pair[1].doubtful)
-    rows = [(file, *_told(snapped)) for file, snapped in done[:WORST_MAPS]]
-    console.table("the most doubtful first", ("map", "cause", "changed", "in doubt", "appeared", "vanished"), rows)
-    for each in result:
-        if each.reason:
-            console.line(f"{each.file} {each.reason}.")
-    left = sum(bool(each.reason) for each in result)
-    return console.line(f"{len(result) - left:,} maps mended" + (f", {left:,} not." if left else "."))
+        return console.json_object({"target": str(target), "maps": [outcome.to_json() for outcome in results]})
+    causes = Counter(outcome.result.found.cause if outcome.result else "not repaired" for outcome in results)
+    console.table(console.count(len(results), "map"), ("cause", "maps"), causes.most_common())
+    repaired = [(outcome.file, outcome.result) for outcome in results if outcome.result]
+    if repaired:
+        rows = [(file, *_snapped(snapped)) for file, snapped in sorted(repaired, key=lambda pair: -pair[1].doubtful)]
+        header = ("map", "cause", "changed", "doubtful", "appeared", "vanished")
+        console.table("repaired maps, most doubtful first", header, rows[:MAX_MAPS])
+    for outcome in results:
+        if outcome.reason:
+            console.line(f"{outcome.file} {outcome.reason}.")
+    failed = sum(bool(outcome.reason) for outcome in results)
+    rest = f", {failed:,} not repaired." if failed else "."
+    return console.line(f"{console.count(len(results) - failed, 'map')} repaired{rest}")
 
 
-def _told(result: "Snapped") -> tuple[str, float, float, str, str]:
+def _snapped(result: "Snapped") -> tuple[str, float, float, str, str]:
     appeared, vanished = ", ".join(result.appeared), ", ".join(result.vanished)
     return result.found.cause, result.changed, result.doubtful, appeared, vanished
 
 
-def captioned(drafted: int, written: int, too_long: int, folder: Path, as_json: bool) -> None:
+def captions(drafted: int, written: int, too_long: int, folder: Path, as_json: bool) -> None:
     """Show how many prompts were set."""
     if as_json:
         return console.json_object(
             {"dataset": str(folder), "drafted": drafted, "written": written, "too_long": too_long}
         )
     if too_long:
-        console.line(f"{too_long:,} prompts of a person are over CLIP's 77 tokens. See: segkit check {folder}")
+        console.line(f"Hand-written prompts over CLIP's 77 tokens: {too_long:,}. See: segkit check {folder}")
     if written:
-        return console.line(f"{folder}: {written:,} prompts set as written by a person.")
-    hint = "" if drafted else " Every triple has one (--redo-drafts drafts anew)."
-    return console.line(f"{folder}: {drafted:,} prompts drafted.{hint}")
+        return console.line(f"{folder}: {console.count(written, 'hand-written prompt')} set.")
+    hint = "" if drafted else " Every triple already has one; --redo-drafts redrafts them."
+    return console.line(f"{folder}: {console.count(drafted, 'prompt')} drafted.{hint}")
 
 
-def checked(result: "CheckReport", folder: Path, as_json: bool) -> None:
-    """Show what the rules found."""
+def check_report(report: "CheckReport", folder: Path, as_json: bool) -> None:
+    """Show what the dataset check found."""
     from segkit.dataset.checks import RULES
 
     if as_json:
         return console.json_object(
             {
                 "dataset": str(folder),
-                "triples": result.triples,
-                "counts": result.counts(),
-                "problems": [problem.to_json() for problem in result.problems],
+                "triples": report.triples,
+                "counts": report.counts(),
+                "problems": [problem.to_json() for problem in report.problems],
             }
         )
-    if result.problems:
-        rows = [(rule, number, RULES[rule]) for rule, number in result.counts().items()]
-        console.table("problems", ("broken rule", "number", "it says"), rows)
-        console.problems(result.problems)
-    errors = sum(problem.severity == "error" for problem in result.problems)
-    verdict = "no problem" if not result.problems else f"{errors} errors, {len(result.problems) - errors} warnings"
-    return console.line(f"{folder}: {result.triples:,} triples, {verdict}.")
+    if report.problems:
+        rows = [(rule, number, RULES[rule]) for rule, number in report.counts().items()]
+        console.table("broken rules", ("rule", "count", "meaning"), rows)
+        console.problems(report.problems)
+    errors = sum(problem.severity == "error" for problem in report.problems)
+    counts = f"{console.count(errors, 'error')}, {console.count(len(report.problems) - errors, 'warning')}"
+    verdict = counts if report.problems else "no problems"
+    return console.line(f"{folder}: {console.count(report.triples, 'triple')}, {verdict}.")
 
 
-def demonstrated(
-    result: "Outcome", summary: "Summary", maps: "PaletteReport", verdict: "Verdict", folder: Path, sheet: Path
+def demo_report(
+    outcome: "Outcome", summary: "Summary", maps: "PaletteReport", evaluation: "Evaluation", folder: Path, sheet: Path
 ) -> None:
-    """Show what the demo made, how right it is, and what comes next, on one screen."""
-    off = sum(each.off_palette > 0 for each in maps.maps)
-    rate = f", {result.made / result.seconds:.1f} photos a second" if result.made and result.seconds else ""
-    console.line(f"{summary.triples:,} triples of {len(summary.classes)} classes in {result.seconds:.1f} s{rate}.")
-    console.line(f"Control maps: {f'{off:,} with pixels off' if off else 'every pixel on'} the palette. Prompts:")
-    for source, drafted, true in verdict.captions[:COMPARED]:
+    """Show what the demo built, how accurate it is and what to run next, on one screen."""
+    off = sum(checked.off_palette > 0 for checked in maps.maps)
+    rate = f", {outcome.made / outcome.seconds:.1f} photos/s" if outcome.made and outcome.seconds else ""
+    console.line(f"{summary.triples:,} triples of {len(summary.classes)} classes in {outcome.seconds:.1f} s{rate}.")
+    exactness = f"{console.count(off, 'map')} with pixels off" if off else "every pixel on"
+    console.line(f"Control maps: {exactness} the palette. Drafted prompts and true descriptions:")
+    for source, drafted, truth in evaluation.captions[:MAX_CAPTIONS]:
         console.line(f"  {source}  {drafted}")
-        console.line(f"{'the truth: ':>{len(source) + 4}}{true}")
-    worst = sorted(verdict.maps.iou.items(), key=lambda found: found[1])
-    names = ", ".join(f"{name} {share:.2f}" for name, share in worst[:3])
+        console.line(f"{'the truth: ':>{len(source) + 4}}{truth}")
+    quality = evaluation.maps
+    lowest = sorted(quality.iou.items(), key=lambda pair: pair[1])[:3]
+    names = ", ".join(f"{name} {iou:.2f}" for name, iou in lowest)
     console.line(
-        f"Maps beside the truth of {verdict.maps.scenes} photos that the networks were not trained on: "
-        f"mIoU {verdict.maps.miou:.3f}, {verdict.maps.accuracy:.1%} of the pixels right; least right: {names}."
+        f"Control maps against the ground truth of {quality.scenes} photos unseen in training: "
+        f"mIoU {quality.miou:.3f}, {quality.accuracy:.1%} of the pixels right; lowest IoU: {names}."
     )
-    console.line(f"Look at {sheet}, and in a browser at {folder / '.segkit' / 'report.html'}")
+    console.line(f"See {sheet}, and in a browser {folder / '.segkit' / 'report.html'}")
     console.line("These networks know the toy world only. For your own photos:")
-    console.line("  segkit build-dataset photos/ -o my-dataset    # downloads OneFormer and BLIP where missing")
+    console.line("  segkit build-dataset photos/ -o my-dataset    # downloads OneFormer and BLIP if needed")
     console.line("  segkit check my-dataset")
     console.line("  segkit train my-dataset -o my-run             # finetunes the ControlNet on it")
 
 
 def inspection(result: "Inspection", as_json: bool) -> None:
-    """Show what a checkpoint is."""
+    """Show what a checkpoint is and whether it is sound."""
     if as_json:
         return console.json_object(result.to_json())
-    found = result.identity
-    console.line(f"{result.path}: {found.sentence.removeprefix('This is ')} {found.parameters:,} parameters.")
-    rows = [(name, told) for name, told in sorted(result.metadata.items())]
-    if rows:
-        console.table("what it says of itself", ("name", "value"), rows)
+    identity = result.identity
+    console.line(f"{result.path}: {identity.sentence.removeprefix('This is ')} {identity.parameters:,} parameters.")
+    if result.metadata:
+        console.table("metadata", ("name", "value"), sorted(result.metadata.items()))
     if not result.is_sound:
         console.line(f"{result.faults.sentence()}.")
     elif result.compared:
-        console.line("Complete, every shape as it should be, all numbers finite.")
+        console.line("Complete; all shapes are as expected and all values are finite.")
     else:
-        console.line("All numbers are finite; whether it is complete cannot be told from the file alone.")
-    return console.line(found.advice) if found.advice else None
+        console.line("All values are finite. Completeness cannot be determined from the file alone.")
+    return console.line(identity.advice) if identity.advice else None

@@ -10,30 +10,39 @@ CAUSES = ("exact", "shifted", "bgr", "coco", "golden-angle", "outlined", "jpeg",
 
 
 @click.command(
-    "snap", cls=Command, short_help="Mend other tools' control maps.", example="segkit snap maps/ -o mended/"
+    "snap", cls=Command, short_help="Repair control maps made by other tools.", example="segkit snap maps/ -o repaired/"
 )
 @click.argument("maps", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder for the mended maps, or one map's name.")
-@click.option("--in-place", is_flag=True, help="Mend the maps where they are; the originals go to MAPS.before-snap.")
 @click.option(
-    "--palette", default="ade20k", show_default=True, help="What the maps should be painted with: name or table."
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Folder for the repaired maps; for a single map also a .png file.",
 )
-@click.option("--to", default="", help="Give classes of a foreign palette those of this one, by name: ade20k.")
-@click.option("--from", "cause", type=click.Choice(CAUSES), default=None, help="What is wrong, if you know it better.")
+@click.option(
+    "--in-place", is_flag=True, help="Repair the maps in place; the originals are copied to MAPS.before-snap."
+)
+@click.option(
+    "--palette", default="ade20k", show_default=True, help="Palette that the maps should use: a name or a table."
+)
+@click.option("--to", default="", help="Palette whose classes replace those of a foreign one, matched by name.")
+@click.option(
+    "--from", "cause", type=click.Choice(CAUSES), default=None, help="Cause of the damage, instead of detecting it."
+)
 @click.option(
     "--unsure", type=click.Choice(("nearest", "unlabelled")), default="nearest", show_default=True,
-    help="What becomes of pixels that cannot be decided.",
+    help="How to label ambiguous pixels.",
 )  # fmt: skip
 @json_option
 @click.pass_context
 def command(
-    context: click.Context, /, maps: Path, output: Path | None, in_place: bool, as_json: bool, **how: str
+    context: click.Context, /, maps: Path, output: Path | None, in_place: bool, as_json: bool, **options: str
 ) -> None:
-    """Mend control maps of other tools: wrong colours, JPEG, smooth scaling, white outlines.
+    """Repair control maps made by other tools: wrong colours, JPEG artefacts, smooth scaling, white outlines.
 
-    MAPS is a map or a folder of maps. What is wrong is told for each (see segkit check-palette) and undone; classes are
-    taken from the areas around a blurred pixel, never from a colour that happens to be near. The mended maps are
-    indexed PNGs. Exit code 0: all mended; 1: some could not be; 2: wrong use.
+    MAPS is a control map or a folder of maps. The damage of each map is identified (see segkit check-palette) and
+    undone; a blurred pixel gets the class of a solid area around it, never merely that of the nearest colour. The
+    repaired maps are indexed PNGs. Exit code 0: all repaired; 1: some could not be repaired; 2: usage error.
     """
     from segkit import console
     from segkit.commands import show
@@ -41,9 +50,9 @@ def command(
     from segkit.maps import snap_folder
 
     if (output is None) != in_place:
-        raise UsageError(f"Say where the mended maps go: segkit snap {maps} -o FOLDER, or --in-place; one of the two.")
-    rules = snap_folder.Rules(**(how | {"cause": how["cause"] or ""}))  # type: ignore[arg-type]
+        raise UsageError(f"Pass either -o or --in-place, as in: segkit snap {maps} -o FOLDER")
+    rules = snap_folder.Rules(**(options | {"cause": options["cause"] or ""}))  # type: ignore[arg-type]
     with console.progress() as progress:
         result = snap_folder.snap_files(maps, output, rules, progress)
-    show.mended(result, maps, as_json)
-    context.exit(int(any(each.reason for each in result)))
+    show.snap_results(result, maps, as_json)
+    context.exit(int(any(outcome.reason for outcome in result)))

@@ -15,14 +15,16 @@ from trainer.settings import TrainSettings
 @click.command(
     "train",
     cls=Command,
-    short_help="Finetune the ControlNet on a dataset.",
+    short_help="Finetune a segmentation ControlNet on a dataset.",
     example="segkit train rooms -o rooms-run --base deliberate.safetensors --controlnet control_v11p_sd15_seg.pth",
 )
 @click.argument("dataset", type=click.Path(path_type=Path), required=False)
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="The run's folder.  [default: DATASET-run]")
-@click.option("--config", type=click.Path(path_type=Path), help="A run.toml with any of the options; flags win.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Run folder.  [default: DATASET-run]")
+@click.option(
+    "--config", type=click.Path(path_type=Path), help="A run.toml with any of these options; flags take precedence."
+)
 @settings_options(TrainSettings)
-@click.option("--dry-run", is_flag=True, help="Check everything, try three steps, and tell the plan; trains nothing.")
+@click.option("--dry-run", is_flag=True, help="Check everything, time three steps and show the plan; train nothing.")
 @json_option
 @click.pass_context
 def command(
@@ -35,13 +37,13 @@ def command(
     as_json: bool,
     **values: Any,
 ) -> None:
-    """Finetune the segmentation ControlNet on the triples of a dataset.
+    """Finetune a segmentation ControlNet on the triples of a dataset.
 
-    DATASET is segkit's, or a folder as for fill50k, Hugging Face's imagefolder or kohya's scripts. Every control pixel
-    is a palette colour up to the network, or nothing is trained. Typed again after a stop, the run goes on exactly
-    where it was. The run's folder gets controlnet/ for diffusers, a .safetensors for A1111, Forge and ComfyUI, and
-    checkpoints/. Several processes: torchrun --nproc-per-node 2 -m trainer run.toml. Needs segkit[train]. Exit code
-    0: trained; 2: not possible; 130: stopped.
+    DATASET is a segkit dataset, or a folder in the layout of fill50k, Hugging Face's imagefolder or kohya's scripts.
+    Training stops if the network would see a control pixel that is not a palette colour. If interrupted, run the same
+    command again: the run resumes bit for bit. The run folder receives controlnet/ for diffusers, a .safetensors file
+    for A1111, Forge and ComfyUI, and checkpoints/. Several GPUs: torchrun --nproc-per-node 2 -m trainer run.toml.
+    Needs segkit[train]. Exit code 0: trained; 2: error; 130: interrupted.
     """
     os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")  # before torch is imported: see trainer.step.cpu.reproducible
     from segkit import console
@@ -49,20 +51,20 @@ def command(
     from trainer import loop, settings
     from trainer.run import dry_run as rehearsal
 
-    given = settings.read(config) if config else {}
+    file = settings.read(config) if config else {}
     typed = {name for name in values if context.get_parameter_source(name) is not ParameterSource.DEFAULT}
-    resolved = values | {name: given[name] for name in values if name in given and name not in typed}
-    dataset = dataset or (Path(given["dataset"]) if "dataset" in given else None)
+    resolved = values | {name: file[name] for name in values if name in file and name not in typed}
+    dataset = dataset or (Path(file["dataset"]) if "dataset" in file else None)
     if dataset is None:
-        raise UsageError("No dataset. Type: segkit train DATASET, or name one in --config.")
-    output = output or Path(given.get("output") or f"{dataset.resolve().name}-run")
-    chosen = TrainSettings(**resolved)
+        raise UsageError("No dataset given. Run segkit train DATASET, or set dataset in the --config file.")
+    output = output or Path(file.get("output") or f"{dataset.resolve().name}-run")
+    train_settings = TrainSettings(**resolved)
     if dry_run:
         with console.progress() as progress:
-            planned = rehearsal.plan(dataset, output, chosen, progress)
-        show_training.plan(planned, output, as_json)
+            plan = rehearsal.plan(dataset, output, train_settings, progress)
+        show_training.plan(plan, output, as_json)
         return
     with console.progress() as progress:
-        result = loop.train(dataset, output, chosen, progress)
+        result = loop.train(dataset, output, train_settings, progress)
     show_training.trained(result, as_json)
     context.exit(0 if result.file else 130)

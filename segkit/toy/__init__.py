@@ -1,1 +1,1 @@
-"""The toy world: a renderer that knows the truth of every pixel, and small real networks trained on it, in weights/."""
+"""The toy world: a renderer with per-pixel ground truth, and small networks of real architectures trained on it."""

@@ -1,4 +1,4 @@
-"""The demo: photos of the toy world, and how right the dataset is that was made of them."""
+"""The demo: renders photos of the toy world and evaluates the dataset built from them against the ground truth."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -21,13 +21,14 @@ from trainer.settings import GenerateSettings, TrainSettings
 
 
 @dataclass(frozen=True)
-class Show:
-    """What a demo shows.
+class DemoSettings:
+    """What a demo renders and builds.
 
     Attributes:
-        photos: how many are rendered, if nothing is said.
-        sizes: width and height of one after another: such that a build stores them as they are, and the truth fits.
-        build: how they become a dataset.
+        photos: default number of photos.
+        sizes: (width, height) of the photos, cycled through. A build must store these sizes unscaled; otherwise the
+            rendered ground truth would not fit the control maps.
+        build: settings of the build.
     """
 
     photos: int
@@ -35,80 +36,80 @@ class Show:
     build: BuildSettings
 
 
-LOOK = Show(
+BUILD_DEMO = DemoSettings(
     photos=48,
     sizes=((512, 512), (640, 512), (512, 640), (768, 512)),
     build=BuildSettings(segmenter=hub.TOY, captioner=hub.TOY),
 )
-"""A few photos, large enough to be looked at."""
+"""A few photos, large enough to look at."""
 
-LEARN = Show(
+TRAINING_DEMO = DemoSettings(
     photos=2500,
     sizes=((128, 128),),
     build=BuildSettings(
         segmenter=hub.TOY, captioner=hub.TOY, size=128, min_size=64, split="val=0.04", keep_duplicates=True
     ),
 )
-"""Many small ones, to learn from."""
+"""Many small photos to train on."""
 
 TRAIN = TrainSettings(
     base=hub.TOY, controlnet="fresh", resolution=64, batch_size=16, steps=4500, learning_rate=3e-3, warmup=100,
     schedule="cosine", ema=0.995, min_snr=1.0, prompt_dropout=0.2, checkpoint_every=500, evaluate_every=250,
     preview_every=500, preview_guidance=2.0,
 )  # fmt: skip
-"""How the toy ControlNet is trained."""
+"""Training settings of the toy ControlNet."""
 
-DRAW = GenerateSettings(base=hub.TOY, resolution=64, steps=20, guidance=2.0)
-"""How its pictures are drawn."""
+SAMPLING = GenerateSettings(base=hub.TOY, resolution=64, steps=20, guidance=2.0)
+"""Sampling settings for pictures of the toy ControlNet."""
 
-_OWN = ("photos", "dataset", "contact-sheet.png", "run", "pictures")
+_DEMO_FILES = ("photos", "dataset", "contact-sheet.png", "run", "pictures")
 _PHOTO = re.compile(r"(room|street) [0-9]{3,5}\.jpg")
 
 
 @dataclass(frozen=True)
-class Truth:
-    """What a rendered photo shows: (H, W) classes, and a sentence."""
+class GroundTruth:
+    """Ground truth of a rendered photo: (H, W) class indices, and a sentence that describes it."""
 
     labels: Labels
     sentence: str
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """How right a dataset of rendered photos is.
+class Evaluation:
+    """Accuracy of a dataset built from rendered photos.
 
     Attributes:
-        maps: its control maps beside the truth.
-        captions: source, prompt and true sentence of each triple.
+        maps: control maps compared with the ground truth.
+        captions: (source, drafted prompt, true sentence) of each triple.
     """
 
     maps: MapQuality
     captions: list[tuple[str, str, str]]
 
 
-def claim(folder: Path) -> None:
-    """Make sure that a folder is free for the demo, or holds an earlier one.
+def check_folder(folder: Path) -> None:
+    """Check that a folder is missing, empty or contains only files of an earlier demo.
 
     Raises:
-        UsageError: it holds anything else.
+        UsageError: it contains another file.
     """
-    foreign = [path for path in folder.glob("*") if path.name not in _OWN]
+    foreign = [path for path in folder.glob("*") if path.name not in _DEMO_FILES]
     foreign += [path for path in folder.glob("photos/*") if not _PHOTO.fullmatch(path.name)]
     if foreign:
-        raise UsageError(f"{folder} holds {foreign[0].name}, which is not the demo's. Name a folder of its own for it.")
+        raise UsageError(f"{folder} contains {foreign[0].name}, which is not a file of the demo. Pass another folder.")
 
 
-def render(folder: Path, photos: int, sizes: Sequence[tuple[int, int]], progress: Progress) -> dict[str, Truth]:
+def render(folder: Path, photos: int, sizes: Sequence[tuple[int, int]], progress: Progress) -> dict[str, GroundTruth]:
     """Render photos into a folder.
 
     Args:
-        folder: made where it is missing; photos of an earlier demo that are as they should be stay untouched.
-        photos: how many; scene i is that of seed i, which the shipped networks were not trained on.
-        sizes: width and height of one after another, again and again.
+        folder: created if missing; identical photos of an earlier demo are not rewritten.
+        photos: number of photos; photo i shows the scene of seed i, which is not a training scene of the networks.
+        sizes: (width, height) of the photos, cycled through.
         progress: see segkit.progress.
 
     Returns:
-        The truth by the key of the photo.
+        The ground truth by photo key.
 
     Raises:
         StorageError: the disk is full.
@@ -120,22 +121,22 @@ def render(folder: Path, photos: int, sizes: Sequence[tuple[int, int]], progress
         path = folder / f"{'street' if scene.outdoors else 'room'} {seed:03}.jpg"
         if not path.exists() or path.read_bytes() != data:
             storage.write(path, data)
-        truths[triple.key_of(storage.sha256(data))] = Truth(scene.labels, scene.sentence)
+        truths[triple.key_of(storage.sha256(data))] = GroundTruth(scene.labels, scene.sentence)
         progress("rendering", seed + 1, photos)
     return truths
 
 
-def judge(dataset: Dataset, truths: Mapping[str, Truth]) -> Verdict:
-    """Compare a dataset of rendered photos with the truth.
+def evaluate(dataset: Dataset, truths: Mapping[str, GroundTruth]) -> Evaluation:
+    """Compare a dataset built from rendered photos with the ground truth.
 
     Raises:
-        ValueError: none of the triples is of a rendered photo.
+        ValueError: no triple comes from a rendered photo.
     """
-    counts, captions = metrics.none(), []
-    for each in dataset.triples():
-        if truth := truths.get(each.key):
-            with Image.open(dataset.folder / each.conditioning_image_file_name) as image:
-                found, _ = codec.read(image, dataset.info.palette)
-            counts += metrics.confusion(truth.labels, found)
-            captions.append((each.source, each.text, truth.sentence))
-    return Verdict(metrics.map_quality(counts, len(captions), dataset.info.palette), captions)
+    confusion, captions = metrics.none(), []
+    for record in dataset.triples():
+        if truth := truths.get(record.key):
+            with Image.open(dataset.folder / record.conditioning_image_file_name) as image:
+                labels, _ = codec.read(image, dataset.info.palette)
+            confusion += metrics.confusion(truth.labels, labels)
+            captions.append((record.source, record.text, truth.sentence))
+    return Evaluation(metrics.map_quality(confusion, len(captions), dataset.info.palette), captions)

@@ -13,44 +13,46 @@ from tests.dataset.test_dataset import build, contents, render, written
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Dataset:
-    """A dataset of four triples with prompts, without fault."""
+    """A dataset of four triples with prompts and without problems."""
     made = build(render(tmp_path / "photos", 4), tmp_path / "my dataset")
     made.replace_all([written(triple, "a room with a bed") for triple in made.triples()])
     return made
 
 
 def spoil(dataset: Dataset) -> None:
-    """Take two prompts away and one control map."""
+    """Remove two prompts and one control map."""
     first, second, third, *rest = dataset.triples()
     dataset.replace_all([replace(first, text=""), replace(second, text=""), third, *rest])
     (dataset.folder / third.conditioning_image_file_name).unlink()
 
 
 def test_a_clean_dataset_passes(segkit: Segkit, dataset: Dataset) -> None:
-    """Exit code 0 and one line."""
+    """A clean dataset gives exit code 0 and one line."""
     shown = segkit("check", dataset.folder)
 
     assert (shown.code, shown.err) == (0, "")
-    assert shown.out.splitlines()[-1] == f"{dataset.folder}: 4 triples, no problem."
+    assert shown.out.splitlines()[-1] == f"{dataset.folder}: 4 triples, no problems."
 
 
-def test_counts_come_first_and_then_the_worst(segkit: Segkit, dataset: Dataset) -> None:
-    """The rules with their numbers, then each problem with its cure, errors before warnings."""
+def test_counts_come_first_then_problems_by_severity(segkit: Segkit, dataset: Dataset) -> None:
+    """The counts by rule are followed by the problems, errors before warnings, each with its cure on the next line."""
     spoil(dataset)
 
     shown = segkit("check", dataset.folder)
 
-    listed = [line for line in shown.out.splitlines() if line.startswith(("error", "warning"))]
+    lines = shown.out.splitlines()
+    starts = [place for place, line in enumerate(lines) if line.startswith(("error", "warning"))]
+    listed, cures = [lines[place] for place in starts], [lines[place + 1] for place in starts]
     assert shown.code == 1
     assert shown.out.index("prompt-missing") < shown.out.index(listed[0])
     assert [line.split()[0] for line in listed] == ["error", "warning", "warning"]
-    assert "Remove its line from metadata.jsonl and run segkit build-dataset" in listed[0]
-    assert f"segkit caption '{dataset.folder}' --edit" in listed[1]
-    assert shown.out.splitlines()[-1] == f"{dataset.folder}: 4 triples, 1 errors, 2 warnings."
+    assert "Remove its line from metadata.jsonl and run segkit build-dataset" in cures[0]
+    assert f"segkit caption '{dataset.folder}' --edit" in cures[1]
+    assert shown.out.splitlines()[-1] == f"{dataset.folder}: 4 triples, 1 error, 2 warnings."
 
 
 def test_the_outcome_as_json(segkit: Segkit, dataset: Dataset) -> None:
-    """A script gets the counts by rule and every problem, flat."""
+    """--json prints the counts by rule and every problem as a flat object."""
     spoil(dataset)
 
     shown = segkit("check", dataset.folder, "--json")
@@ -60,11 +62,11 @@ def test_the_outcome_as_json(segkit: Segkit, dataset: Dataset) -> None:
     assert (outcome["dataset"], outcome["triples"]) == (str(dataset.folder), 4)
     assert outcome["counts"] == {"prompt-missing": 2, "file-missing": 1}
     assert [problem["rule"] for problem in outcome["problems"]] == ["file-missing", "prompt-missing", "prompt-missing"]
-    assert all(set(each) == {"rule", "severity", "place", "message", "cure"} for each in outcome["problems"])
+    assert all(set(problem) == {"rule", "severity", "place", "message", "cure"} for problem in outcome["problems"])
 
 
 def test_warnings_alone_do_not_fail_a_dataset(segkit: Segkit, dataset: Dataset) -> None:
-    """A dataset without prompts is no broken one."""
+    """A dataset without prompts passes the check."""
     dataset.replace_all([replace(triple, text="") for triple in dataset.triples()])
 
     shown = segkit("check", dataset.folder, "--json")
@@ -73,8 +75,8 @@ def test_warnings_alone_do_not_fail_a_dataset(segkit: Segkit, dataset: Dataset) 
     assert json.loads(shown.out)["counts"] == {"prompt-missing": 4}
 
 
-def test_prompts_are_counted_anew_with_a_tokenizer(segkit: Segkit, dataset: Dataset, models: Models) -> None:
-    """--tokenizer finds the prompt that is too long; without one its record is found to be impossible."""
+def test_prompts_are_recounted_with_a_tokenizer(segkit: Segkit, dataset: Dataset, models: Models) -> None:
+    """--tokenizer finds the prompt that is too long; without it, the check reports an implausible token count."""
     first, *rest = dataset.triples()
     dataset.replace_all([written(first, "curtains " * 80), *rest])
 
@@ -87,7 +89,7 @@ def test_prompts_are_counted_anew_with_a_tokenizer(segkit: Segkit, dataset: Data
 
 
 def test_checking_changes_nothing(segkit: Segkit, dataset: Dataset) -> None:
-    """Not even what a killed run left is touched."""
+    """A check modifies nothing, not even the leftovers of a killed run."""
     dataset.commit([written(next(dataset.triples()), "a chair")])
     (dataset.folder / "images" / ".part-0123456789ab").write_bytes(b"half")
     before = contents(dataset.folder)

@@ -22,7 +22,7 @@ ADE = Palette.load("ade20k")
 
 @pytest.fixture
 def maps(tmp_path: Path) -> Path:
-    """A folder with an exact map and one of which 8 of 64 pixels are off the palette."""
+    """A folder with an exact map and a map with 8 of 64 pixels off the palette."""
     folder = tmp_path / "maps"
     folder.mkdir()
     labels = np.full((8, 8), ADE.find("sky").index, np.uint8)
@@ -35,8 +35,8 @@ def maps(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("target", [[], ["ade20k"], ["coco_panoptic"]])
-def test_the_published_palettes_have_known_quirks_only(segkit: Segkit, target: list[str]) -> None:
-    """Without a target ADE itself is looked at: its quirks are named as known, and nothing is wrong."""
+def test_published_palettes_have_only_known_quirks(segkit: Segkit, target: list[str]) -> None:
+    """The published palettes, ADE20K by default, have known quirks but no findings."""
     done = segkit("check-palette", *target)
 
     assert (done.code, done.err) == (0, "")
@@ -46,20 +46,20 @@ def test_the_published_palettes_have_known_quirks_only(segkit: Segkit, target: l
 
 
 def test_equal_and_near_colours_of_ade_are_named(segkit: Segkit) -> None:
-    """Road and skyscraper, and grass and bottle with their distances, are told, nearest first."""
-    shown, told = segkit("check-palette"), segkit("check-palette", "--json")
+    """Road and skyscraper, grass and bottle are listed with their distances, the closest pair first."""
+    shown, as_json = segkit("check-palette"), segkit("check-palette", "--json")
 
     lines = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.out.splitlines()]
     rows = [line for line in lines if line]
     assert rows[0] == ["road", "skyscraper", "", "0.00", "0", "0.00", "0.00"]
     assert ["grass", "bottle", "", "7.07", "5", "1.03", "3.53"] in rows
-    found = json.loads(told.out)
-    assert (found["pairs"][0]["a"]["name"], found["pairs"][0]["b"]["name"]) == ("road", "skyscraper")
-    assert found["jpeg_quality"] == 32
+    report = json.loads(as_json.out)
+    assert (report["pairs"][0]["a"]["name"], report["pairs"][0]["b"]["name"]) == ("road", "skyscraper")
+    assert report["jpeg_quality"] == 32
 
 
 def test_swatches_are_shown_in_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Where colours can be shown, each class stands beside an area of its own; a name is text, never markup."""
+    """A colour terminal shows a swatch beside each class; names are never parsed as markup."""
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLORTERM", "truecolor")
     monkeypatch.setenv("TERM", "xterm-256color")
@@ -70,7 +70,7 @@ def test_swatches_are_shown_in_a_terminal(monkeypatch: pytest.MonkeyPatch, capsy
 
 
 def test_a_clean_table_has_no_finding(segkit: Segkit, tmp_path: Path) -> None:
-    """A table whose colours are far from one another, from ADE and from COCO ends with 0."""
+    """A table whose colours are far from one another, from ADE and from COCO gives exit code 0."""
     (tmp_path / "mine.csv").write_text("name,hex\nsolar panel,A877FF\npergola,FCFF6D\n")
 
     done = segkit("check-palette", tmp_path / "mine.csv")
@@ -80,7 +80,7 @@ def test_a_clean_table_has_no_finding(segkit: Segkit, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "options", "told"),
+    ("rows", "options", "message"),
     [
         ("a,A877FF\nb,A877FF", [], "a (0) and b (1) share #A877FF"),
         ("a,A877FF\nb,A877F8", [], "a (0) and b (1) are 7.00 apart (#A877FF, #A877F8; L∞ 7, CIEDE2000 1.01; safe"),
@@ -91,20 +91,20 @@ def test_a_clean_table_has_no_finding(segkit: Segkit, tmp_path: Path) -> None:
         ("a,A877FF\nb,A877FG", [], "mine.csv, line 3: 'A877FG' is no colour"),
     ],
 )
-def test_what_is_wrong_with_a_table_is_named(
-    segkit: Segkit, tmp_path: Path, rows: str, options: list[str], told: str
+def test_problems_of_a_table_are_reported(
+    segkit: Segkit, tmp_path: Path, rows: str, options: list[str], message: str
 ) -> None:
-    """Equal and near colours, inside and against the published palettes, repeated names and bad cells end with 1."""
+    """Equal and close colours (internal or published), repeated names and bad cells give exit code 1."""
     (tmp_path / "mine.csv").write_text(f"name,hex\n{rows}\n")
 
     done = segkit("check-palette", tmp_path / "mine.csv", *options)
 
     assert done.code == 1
-    assert told in done.out
+    assert message in done.out
 
 
 def test_pairs_beyond_the_distance_pass(segkit: Segkit, tmp_path: Path) -> None:
-    """What is near at the default distance passes at a smaller one."""
+    """Colours that are too close by default pass with a smaller --min-distance."""
     (tmp_path / "mine.csv").write_text("name,hex\na,A877FF\nb,A877F8\n")
 
     done = segkit("check-palette", tmp_path / "mine.csv", "--min-distance", "7")
@@ -112,8 +112,8 @@ def test_pairs_beyond_the_distance_pass(segkit: Segkit, tmp_path: Path) -> None:
     assert done.code == 0
 
 
-def test_an_exact_map_passes_and_its_classes_are_named(segkit: Segkit, maps: Path) -> None:
-    """A map on the palette ends with 0 and a table of its classes."""
+def test_an_exact_map_passes_and_its_classes_are_listed(segkit: Segkit, maps: Path) -> None:
+    """An exact map gives exit code 0 and a table of its classes."""
     done = segkit("check-palette", maps / "exact.png")
 
     assert done.code == 0
@@ -121,7 +121,7 @@ def test_an_exact_map_passes_and_its_classes_are_named(segkit: Segkit, maps: Pat
 
 
 def test_maps_off_the_palette_are_counted(segkit: Segkit, maps: Path) -> None:
-    """A folder with such a map ends with 1 and says how many pixels of which file."""
+    """A folder with such a map gives exit code 1 and the number of pixels by file."""
     done = segkit("check-palette", maps)
 
     assert done.code == 1
@@ -129,35 +129,35 @@ def test_maps_off_the_palette_are_counted(segkit: Segkit, maps: Path) -> None:
 
 
 def test_json_is_one_object(segkit: Segkit, maps: Path) -> None:
-    """--json prints target, kind, findings, and file and share off the palette of each map; nothing else."""
+    """--json prints one object with target, kind, findings, and the off-palette share of each map."""
     done = segkit("check-palette", maps, "--json")
 
     result = json.loads(done.out)
     assert (done.code, done.err) == (1, "")
     assert (result["target"], result["kind"]) == (str(maps), "folder")
-    assert [(found["rule"], found["severity"], found["place"]) for found in result["findings"]] == [
+    assert [(finding["rule"], finding["severity"], finding["place"]) for finding in result["findings"]] == [
         ("off-palette", "error", "off.png")
     ]
-    assert {found["file"]: found["off_palette"] for found in result["maps"]} == {"exact.png": 0, "off.png": 0.125}
+    assert {checked["file"]: checked["off_palette"] for checked in result["maps"]} == {"exact.png": 0, "off.png": 0.125}
 
 
 def test_json_of_a_table_has_no_maps(segkit: Segkit) -> None:
-    """For a palette the object has the same keys, with an empty list of maps."""
+    """For a palette the object has the same keys and an empty list of maps."""
     result = json.loads(segkit("check-palette", "--json").out)
 
     assert (result["target"], result["kind"], result["maps"]) == ("ade20k", "palette", [])
-    assert {found["severity"] for found in result["findings"]} == {"known"}
+    assert {finding["severity"] for finding in result["findings"]} == {"known"}
 
 
 def test_a_new_dataset_is_clean(segkit: Segkit, six_photos: Path, build_options: list[str], tmp_path: Path) -> None:
-    """The maps that build-dataset writes are exactly on their palette."""
+    """The maps written by build-dataset are exact."""
     segkit("build-dataset", six_photos, "-o", tmp_path / "rooms", *build_options, "--no-caption", "--limit", 2)
 
     done = segkit("check-palette", tmp_path / "rooms", "--json")
 
     result = json.loads(done.out)
     assert (done.code, result["kind"], result["findings"]) == (0, "dataset", [])
-    assert [found["off_palette"] for found in result["maps"]] == [0, 0]
+    assert [checked["off_palette"] for checked in result["maps"]] == [0, 0]
 
 
 @pytest.mark.parametrize(
@@ -168,10 +168,10 @@ def test_a_new_dataset_is_clean(segkit: Segkit, six_photos: Path, build_options:
         ["--min-distance", "nan"], ["--min-distance", "-1"], ["--min-distance", "far"],
     ],
 )  # fmt: skip
-def test_nonsense_is_refused(
+def test_invalid_arguments_are_refused(
     segkit: Segkit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ) -> None:
-    """Targets that are nothing segkit knows, and distances that are none, end with 2 and one clear line."""
+    """Unknown targets and invalid distances give exit code 2 and one clear line."""
     monkeypatch.chdir(tmp_path)
     Path("text.md").write_text("hello")
 
@@ -184,8 +184,8 @@ def test_nonsense_is_refused(
     assert "segkit failed" not in done.err
 
 
-def test_causes_are_told_with_their_cure(segkit: Segkit, tmp_path: Path) -> None:
-    """By name, as JSON, for every map of a folder; the cure is a command that mends it."""
+def test_causes_are_reported_with_their_cure(segkit: Segkit, tmp_path: Path) -> None:
+    """The JSON output names the cause of each map of a folder; the cure is a command that repairs it."""
     truth = damage.place(3, 9, 256)
     damage.painted(truth).save(tmp_path / "exact.png")
     damage.by("shifted", truth).save(tmp_path / "shifted.png")
@@ -194,39 +194,54 @@ def test_causes_are_told_with_their_cure(segkit: Segkit, tmp_path: Path) -> None
 
     done = segkit("check-palette", tmp_path, "--json")
 
-    told = {each["file"]: each for each in json.loads(done.out)["maps"]}
+    maps = {checked["file"]: checked for checked in json.loads(done.out)["maps"]}
     assert done.code == 1
-    assert {name: each["cause"] for name, each in told.items()} == {
+    assert {name: checked["cause"] for name, checked in maps.items()} == {
         "exact.png": "exact",
         "shifted.png": "shifted",
         "out lined.png": "outlined",
         "grey.png": "greyscale",
     }
-    assert told["exact.png"]["cure"] == ""
-    assert told["out lined.png"]["off_palette"] > 0
-    cure = shlex.split(told["out lined.png"]["cure"])
+    assert maps["exact.png"]["cure"] == ""
+    assert maps["out lined.png"]["off_palette"] > 0
+    cure = shlex.split(maps["out lined.png"]["cure"])
     assert cure[:2] == ["segkit", "snap"]
-    assert segkit(*cure[1:-1], tmp_path / "mended.png").code == 0
+    assert segkit(*cure[1:-1], tmp_path / "repaired.png").code == 0
     shown = segkit("check-palette", tmp_path)
     assert "1 outlined" in shown.out
     assert "white lines were drawn between the areas" in " ".join(shown.out.split())
 
 
-def test_colours_for_new_classes_are_suggested(segkit: Segkit) -> None:
-    """The exact farthest, with their distances, as a table and as JSON."""
-    shown, told = segkit("check-palette", "--suggest", 2), segkit("check-palette", "--suggest", 2, "--json")
+def test_a_map_that_does_not_open_is_one_finding(segkit: Segkit, tmp_path: Path) -> None:
+    """A file that is not an image gives a finding with its cure on a line of its own, and no empty list of causes."""
+    (tmp_path / "broken.png").write_bytes(b"not an image")
 
-    assert (shown.code, told.code) == (0, 0)
+    done = segkit("check-palette", tmp_path / "broken.png")
+
+    error, cure = done.out.splitlines()[1:3]
+    assert done.code == 1
+    assert "broken.png: a map, no map could be read." in done.out
+    assert "Causes" not in done.out
+    assert error.startswith("error   ")
+    assert cure.startswith("        ")
+    assert cure.strip()
+
+
+def test_colours_for_new_classes_are_suggested(segkit: Segkit) -> None:
+    """The exact farthest colours are printed with their distances, as a table and as JSON."""
+    shown, as_json = segkit("check-palette", "--suggest", 2), segkit("check-palette", "--suggest", 2, "--json")
+
+    assert (shown.code, as_json.code) == (0, 0)
     assert "#76FE47" in shown.out
     assert "72.57" in shown.out
-    assert [free["colour"] for free in json.loads(told.out)["suggestions"]] == ["#76FE47", "#C4FF4B"]
+    assert [free["colour"] for free in json.loads(as_json.out)["suggestions"]] == ["#76FE47", "#C4FF4B"]
 
 
 def test_a_palette_is_extended(segkit: Segkit, tmp_path: Path) -> None:
-    """The new table has no finding, and is not written over."""
-    words = ["check-palette", "--extend", tmp_path / "mine.csv", "--add", "solar panel", "--add", "pergola"]
+    """--extend writes a table without findings and does not overwrite it."""
+    command = ["check-palette", "--extend", tmp_path / "mine.csv", "--add", "solar panel", "--add", "pergola"]
 
-    done, again = segkit(*words), segkit(*words)
+    done, again = segkit(*command), segkit(*command)
 
     assert done.code == 0
     assert f"Written: {tmp_path / 'mine.csv'}" in done.out
@@ -237,7 +252,7 @@ def test_a_palette_is_extended(segkit: Segkit, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("arguments", "message"),
     [
         (["--add", "pergola"], "go together"),
         (["--extend", "mine.csv"], "go together"),
@@ -246,37 +261,37 @@ def test_a_palette_is_extended(segkit: Segkit, tmp_path: Path) -> None:
         (["map.png", "--suggest", "2"], "Name a palette table or omit it"),
     ],
 )
-def test_mistakes_with_new_classes_are_told(
-    segkit: Segkit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], told: str
+def test_invalid_requests_for_new_classes_are_refused(
+    segkit: Segkit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
 ) -> None:
-    """And nothing is written."""
+    """The error states the mistake, and nothing is written."""
     monkeypatch.chdir(tmp_path)
     codec.paint(np.zeros((4, 4), np.uint8), ADE).save("map.png")
 
-    done = segkit("check-palette", *words)
+    done = segkit("check-palette", *arguments)
 
     assert done.code == 2
-    assert told in " ".join(done.err.split())
+    assert message in " ".join(done.err.split())
     assert not list(tmp_path.glob("mine*"))
 
 
-def test_a_table_is_compared_with_the_palettes_asked_for(segkit: Segkit, tmp_path: Path) -> None:
-    """With ADE and COCO, with one of them, with a table of one's own, or with none."""
+def test_a_table_is_compared_with_the_requested_palettes(segkit: Segkit, tmp_path: Path) -> None:
+    """--against accepts ADE and COCO, one of them, a custom table, or nothing."""
     (tmp_path / "mine.csv").write_text("name,hex\nhuman,96053D\n")
     (tmp_path / "other.csv").write_text("name,hex\nalien,960540\n")
 
-    def found(*against: object) -> str:
+    def output(*against: object) -> str:
         return segkit("check-palette", tmp_path / "mine.csv", *against).out
 
-    assert "person (12) of ade20k share" in found()
-    assert "No findings" in found("--against", "coco_panoptic")
-    assert "alien (0) of other are 3.00 apart" in found("--against", tmp_path / "other.csv")
-    assert "No findings" in found("--against", "")
+    assert "person (12) of ade20k share" in output()
+    assert "No findings" in output("--against", "coco_panoptic")
+    assert "alien (0) of other are 3.00 apart" in output("--against", tmp_path / "other.csv")
+    assert "No findings" in output("--against", "")
     assert segkit("check-palette", "--against", "pascal").code == 2
 
 
-def test_maps_can_be_painted_with_another_palette(segkit: Segkit, tmp_path: Path) -> None:
-    """A COCO map is exact by COCO's palette, and COCO by ADE's."""
+def test_maps_are_checked_against_the_given_palette(segkit: Segkit, tmp_path: Path) -> None:
+    """A COCO map is exact with COCO's palette; with ADE's it is recognised as COCO."""
     coco = Palette.load("coco_panoptic")
     damage.painted(damage.regions(2, 9, 96, coco), coco).save(tmp_path / "map.png")
 
@@ -285,11 +300,11 @@ def test_maps_can_be_painted_with_another_palette(segkit: Segkit, tmp_path: Path
 
 
 def test_a_page_shows_a_table(segkit: Segkit, tmp_path: Path) -> None:
-    """Swatches, pairs and findings; names are text; nothing is written over."""
+    """--html shows swatches, pairs and findings, escapes names and overwrites nothing."""
     (tmp_path / "mine.csv").write_text("name,hex\n<b>lawn</b>,#646464\npond,#676864\n")
-    words = ["check-palette", tmp_path / "mine.csv", "--suggest", 1, "--html", tmp_path / "report.html"]
+    command = ["check-palette", tmp_path / "mine.csv", "--suggest", 1, "--html", tmp_path / "report.html"]
 
-    done, again = segkit(*words), segkit(*words)
+    done, again = segkit(*command), segkit(*command)
 
     text = (tmp_path / "report.html").read_text()
     assert (done.code, again.code) == (1, 2)
@@ -304,7 +319,7 @@ def test_a_page_shows_a_table(segkit: Segkit, tmp_path: Path) -> None:
 
 
 def test_a_page_shows_the_worst_maps(segkit: Segkit, tmp_path: Path) -> None:
-    """Three pictures a map: as it is, the pixels off the palette marked, mended; one that cannot be mended has two."""
+    """--html shows each map as it is, with off-palette pixels marked, and repaired if that is possible."""
     truth = damage.place(3, 9, 256)
     (tmp_path / "maps").mkdir()
     damage.painted(truth).save(tmp_path / "maps" / "exact.png")
@@ -320,8 +335,8 @@ def test_a_page_shows_the_worst_maps(segkit: Segkit, tmp_path: Path) -> None:
     assert grey < outlined
     assert "<i>out" not in text
     assert len(pictures) == 5
-    as_it_is, marked, mended = (np.asarray(picture.convert("RGB")) for picture in pictures[2:])
+    original, marked, repaired = (np.asarray(picture.convert("RGB")) for picture in pictures[2:])
     off = (marked == (255, 0, 255)).all(-1)
-    blended = codec.read(Image.fromarray(as_it_is), ADE)[0] == 255
+    blended = codec.read(Image.fromarray(original), ADE)[0] == 255
     assert (off == blended).all()
-    assert (codec.read(Image.fromarray(mended), ADE)[0] == truth).mean() > 0.99
+    assert (codec.read(Image.fromarray(repaired), ADE)[0] == truth).mean() > 0.99

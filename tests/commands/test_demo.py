@@ -11,22 +11,22 @@ from tests.conftest import Result, Segkit
 
 @pytest.fixture
 def shown(segkit: Segkit, tmp_path: Path) -> Result:
-    """The demo, run once on eight photos."""
+    """The output of the demo with eight photos."""
     return segkit("demo", tmp_path / "demo", "--photos", "8")
 
 
-def test_the_demo_measures_its_own_maps(shown: Result) -> None:
-    """It ends without a problem, says what its networks are, and its maps agree with the truth."""
+def test_the_demo_measures_its_maps(shown: Result) -> None:
+    """The demo succeeds, describes its networks, and its maps agree with the ground truth."""
     assert shown.code == 0
     assert "know the toy world only" in shown.out
-    found = re.search(r"mIoU (0\.\d+), (\d+\.\d)% of the pixels right", shown.out)
-    assert found
-    assert float(found[1]) > 0.7
-    assert float(found[2]) > 95
+    figures = re.search(r"mIoU (0\.\d+), (\d+\.\d)% of the pixels right", shown.out)
+    assert figures
+    assert float(figures[1]) > 0.7
+    assert float(figures[2]) > 95
 
 
 def test_the_demo_shows_captions_pictures_and_what_comes_next(shown: Result, tmp_path: Path) -> None:
-    """Three drafts over the true sentences; sheet and page are there; three commands to try next; all on one screen."""
+    """One screen shows three drafts with the true sentences and three commands to run next; sheet and page exist."""
     assert len(re.findall(r"(room|street) 00\d\.jpg .*\n +the truth: ", shown.out)) == 3
     assert [line.split()[1] for line in shown.out.splitlines()[-3:]] == ["build-dataset", "check", "train"]
     assert sum(-(-len(line) // 80) for line in shown.out.splitlines()) <= 24
@@ -36,8 +36,8 @@ def test_the_demo_shows_captions_pictures_and_what_comes_next(shown: Result, tmp
         assert sheet.width > 1000
 
 
-def test_a_second_demo_makes_nothing_anew(segkit: Segkit, shown: Result, tmp_path: Path) -> None:
-    """Photos and triples that are there stay, and the figures are the same."""
+def test_a_second_demo_repeats_no_work(segkit: Segkit, shown: Result, tmp_path: Path) -> None:
+    """A second run keeps photos and triples and prints the same figures."""
     again = segkit("demo", tmp_path / "demo", "--photos", "8")
 
     assert again.code == 0
@@ -47,12 +47,12 @@ def test_a_second_demo_makes_nothing_anew(segkit: Segkit, shown: Result, tmp_pat
     assert figures == [line for line in again.out.splitlines() if "mIoU" in line]
 
 
-def test_the_demo_trains_and_measures_what_is_drawn(segkit: Segkit, tmp_path: Path) -> None:
-    """With --train: a run, its report, and how much of the maps is seen before, after, and in the photos."""
-    told = segkit("demo", tmp_path / "demo", "--train", "--photos", "30", "--steps", "3")
+def test_the_demo_trains_and_measures_pictures(segkit: Segkit, tmp_path: Path) -> None:
+    """--train writes a run and its report, and measures pictures from before and after training and the photos."""
+    done = segkit("demo", tmp_path / "demo", "--train", "--photos", "30", "--steps", "3")
 
-    assert told.code == 0
-    rows = re.findall(r"\((before|after|upper bound)\)\s+│\s+(0\.\d{3})", told.out)
+    assert done.code == 0
+    rows = re.findall(r"\((before|after|upper bound)\)\s+│\s+(0\.\d{3})", done.out)
     assert [name for name, _ in rows] == ["before", "after", "upper bound"]
     assert float(rows[2][1]) > 0.6 > float(rows[0][1])
     assert (tmp_path / "demo" / "run" / "report.html").is_file()
@@ -65,13 +65,13 @@ def test_the_demo_trains_and_measures_what_is_drawn(segkit: Segkit, tmp_path: Pa
 
 @pytest.mark.parametrize("name", ["thesis.txt", "photos/holiday.jpg"])
 def test_a_folder_of_other_things_is_left_alone(segkit: Segkit, tmp_path: Path, name: str) -> None:
-    """One line names what is in the way, and nothing is written."""
-    mine = tmp_path / name
-    mine.parent.mkdir(exist_ok=True)
-    mine.write_text("mine")
+    """The error names the foreign file, and nothing is written."""
+    foreign = tmp_path / name
+    foreign.parent.mkdir(exist_ok=True)
+    foreign.write_text("mine")
 
     result = segkit("demo", tmp_path, "--photos", "1")
 
     assert result.code == 2
-    assert f"holds {mine.name}" in result.err
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [mine]
+    assert f"contains {foreign.name}" in result.err
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [foreign]

@@ -16,7 +16,7 @@ TRUTH = damage.place(3, 9, 256)
 
 @pytest.fixture
 def maps(tmp_path: Path) -> Path:
-    """A folder with an exact map, a JPEG, and one with red and blue swapped in a folder below."""
+    """A folder with an exact map, a JPEG, and a map with swapped red and blue in a subfolder."""
     folder = tmp_path / "maps"
     (folder / "below").mkdir(parents=True)
     damage.painted(TRUTH).save(folder / "exact.png")
@@ -26,44 +26,44 @@ def maps(tmp_path: Path) -> Path:
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:
-    """Return the content of all files below a folder."""
+    """Return the contents of all files below a folder."""
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_folder_is_mended_into_another(segkit: Segkit, maps: Path, tmp_path: Path) -> None:
-    """Each map becomes an exact indexed PNG of its name; the originals stay; the causes are told."""
+def test_a_folder_is_repaired_into_another(segkit: Segkit, maps: Path, tmp_path: Path) -> None:
+    """Each map becomes an exact indexed PNG; the originals are unchanged, and the causes are reported."""
     before = bytes_of(maps)
 
     done = segkit("snap", maps, "-o", tmp_path / "out", "--json")
 
     assert (done.code, done.err) == (0, "")
-    told = {each["file"]: each for each in json.loads(done.out)["maps"]}
-    assert {name: each["cause"] for name, each in told.items()} == {
+    outcomes = {outcome["file"]: outcome for outcome in json.loads(done.out)["maps"]}
+    assert {name: outcome["cause"] for name, outcome in outcomes.items()} == {
         "exact.png": "exact",
         "soft.jpg": "jpeg",
         "below/swapped.png": "bgr",
     }
     assert bytes_of(maps) == before
     assert set(bytes_of(tmp_path / "out")) == {"exact.png", "soft.png", "below/swapped.png"}
-    for each in told.values():
-        image = Image.open(each["output"])
+    for outcome in outcomes.values():
+        image = Image.open(outcome["output"])
         assert codec.is_exact(image, damage.ADE)
         assert (np.asarray(image) != TRUTH).mean() < 0.01
     assert segkit("check-palette", tmp_path / "out").code == 0
 
 
-def test_one_map_can_be_given_a_name(segkit: Segkit, maps: Path, tmp_path: Path) -> None:
-    """And the table shows what was done."""
-    done = segkit("snap", maps / "soft.jpg", "-o", tmp_path / "mended.png")
+def test_a_single_map_can_be_given_a_name(segkit: Segkit, maps: Path, tmp_path: Path) -> None:
+    """-o may name the repaired file of a single map; the table shows its cause."""
+    done = segkit("snap", maps / "soft.jpg", "-o", tmp_path / "repaired.png")
 
     assert done.code == 0
     assert "jpeg" in done.out
-    assert "1 maps mended." in done.out
-    assert codec.is_exact(Image.open(tmp_path / "mended.png"), damage.ADE)
+    assert "1 map repaired." in done.out
+    assert codec.is_exact(Image.open(tmp_path / "repaired.png"), damage.ADE)
 
 
-def test_in_place_keeps_the_originals(segkit: Segkit, maps: Path) -> None:
-    """They lie beside the folder; a second run changes nothing more."""
+def test_in_place_preserves_the_originals(segkit: Segkit, maps: Path) -> None:
+    """The originals are copied to a folder beside the maps; a second run changes nothing."""
     before = bytes_of(maps)
 
     first, second = segkit("snap", maps, "--in-place"), segkit("snap", maps, "--in-place")
@@ -74,9 +74,9 @@ def test_in_place_keeps_the_originals(segkit: Segkit, maps: Path) -> None:
     assert segkit("check-palette", maps).code == 0
 
 
-def test_a_map_that_cannot_be_mended_does_not_stop_the_others(segkit: Segkit, maps: Path, tmp_path: Path) -> None:
-    """It is named with the reason, and the exit code says that something is left."""
-    (maps / "broken.png").write_bytes(b"no picture")
+def test_an_irreparable_map_does_not_stop_the_others(segkit: Segkit, maps: Path, tmp_path: Path) -> None:
+    """Maps that cannot be repaired are listed with the reason, and the exit code is 1."""
+    (maps / "broken.png").write_bytes(b"not a picture")
     damage.painted(TRUTH).convert("L").save(maps / "grey.png")
 
     done = segkit("snap", maps, "-o", tmp_path / "out")
@@ -84,36 +84,36 @@ def test_a_map_that_cannot_be_mended_does_not_stop_the_others(segkit: Segkit, ma
     assert done.code == 1
     assert "broken.png does not open" in done.out
     assert "grey.png cannot be mended: the colours were turned to grey" in done.out
-    assert "3 maps mended, 2 not." in done.out
+    assert "3 maps repaired, 2 not repaired." in done.out
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("arguments", "message"),
     [
-        (["maps"], "Say where the mended maps go"),
-        (["maps", "-o", "out", "--in-place"], "one of the two"),
+        (["maps"], "Pass either -o or --in-place"),
+        (["maps", "-o", "out", "--in-place"], "Pass either -o or --in-place"),
         (["nowhere", "-o", "out"], "nowhere is not there"),
         (["maps", "-o", "maps"], "is there already"),
         (["maps", "-o", "out", "--palette", "mine"], "'mine' is not a palette"),
         (["maps", "-o", "out", "--from", "magic"], "'magic' is not one of"),
     ],
 )
-def test_mistakes_are_told_in_a_line(
-    segkit: Segkit, maps: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], told: str
+def test_invalid_arguments_are_refused(
+    segkit: Segkit, maps: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
 ) -> None:
-    """What was found and what to type; nothing is written."""
+    """The error states what was found and what to do, and nothing is written."""
     monkeypatch.chdir(maps.parent)
     before = bytes_of(maps.parent)
 
-    done = segkit("snap", *words)
+    done = segkit("snap", *arguments)
 
     assert done.code == 2
-    assert told in " ".join(done.err.split())
+    assert message in " ".join(done.err.split())
     assert bytes_of(maps.parent) == before
 
 
-def test_two_maps_of_one_name_are_refused(segkit: Segkit, maps: Path, tmp_path: Path) -> None:
-    """Before anything is written."""
+def test_colliding_output_names_are_refused(segkit: Segkit, maps: Path, tmp_path: Path) -> None:
+    """Two maps with the same output name are refused before anything is written."""
     damage.painted(TRUTH).save(maps / "soft.png")
 
     done = segkit("snap", maps, "-o", tmp_path / "out")
@@ -123,8 +123,8 @@ def test_two_maps_of_one_name_are_refused(segkit: Segkit, maps: Path, tmp_path: 
     assert not (tmp_path / "out").exists()
 
 
-def test_a_dataset_is_left_alone(segkit: Segkit, tmp_path: Path) -> None:
-    """Its maps are exact, and its record has their hashes."""
+def test_a_dataset_is_refused(segkit: Segkit, tmp_path: Path) -> None:
+    """The maps of a dataset are exact already, and its manifest records their hashes."""
     (tmp_path / "rooms" / ".segkit").mkdir(parents=True)
 
     done = segkit("snap", tmp_path / "rooms", "--in-place")

@@ -1,4 +1,4 @@
-"""The networks that segkit ships reach their figures on scenes that they were not trained on."""
+"""The shipped networks reach the accuracy of their model card on held-out scenes."""
 
 import json
 
@@ -16,12 +16,12 @@ WEIGHTS = hub.toy_folder()
 NAMES = ("segmenter", "captioner", "base")
 FIGURES = json.loads((WEIGHTS / "figures.json").read_text())
 SCENES = range(500_000, 500_150)
-"""Neither the scenes of training (from 1,000,000 on) nor those of the model card (from 0 on)."""
+"""Disjoint from the training scenes (from 1,000,000 on) and the scenes of the model card (from 0 on)."""
 
 
 @pytest.mark.parametrize(("side", "miou", "accuracy"), [(128, 0.90, 0.97), (256, 0.80, 0.95)])
-def test_maps_are_right(side: int, miou: float, accuracy: float) -> None:
-    """OneFormer's maps of 150 new scenes, and the figures of its model card hold for them too."""
+def test_segmenter_accuracy(side: int, miou: float, accuracy: float) -> None:
+    """OneFormer segments 150 new scenes well, and about as well as its model card states."""
     ade = Palette.load("ade20k")
 
     quality = measure.segmenter(NeuralSegmenter(hub.TOY, ade, CPU), SCENES, (side, side), ade)
@@ -31,8 +31,8 @@ def test_maps_are_right(side: int, miou: float, accuracy: float) -> None:
     assert quality.miou == pytest.approx(FIGURES["segmenter"]["trained"][str(side)]["miou"], abs=0.02)
 
 
-def test_captions_are_right() -> None:
-    """Of 150 captions at least 90 % of the words for things are right, 90 % are said, and 95 % invent nothing."""
+def test_caption_accuracy() -> None:
+    """In 150 captions, precision and recall of classes are at least 90 %, and 95 % of the captions invent nothing."""
     quality = measure.captioner(NeuralCaptioner(hub.TOY, CPU), SCENES, (256, 256))
 
     assert quality.precision >= 0.9
@@ -40,8 +40,8 @@ def test_captions_are_right() -> None:
     assert quality.truthful >= 0.95
 
 
-def test_drawings_are_right() -> None:
-    """What is drawn from the prompts of 40 new scenes shows what they name, and the VAE keeps what photos show."""
+def test_drawing_accuracy() -> None:
+    """Pictures drawn for 40 new scenes show the classes of their prompts, and the VAE preserves those of the photos."""
     ade = Palette.load("ade20k")
 
     quality = measure.drawings(WEIGHTS / "base", NeuralSegmenter(hub.TOY, ade, CPU), SCENES[:40], ade)
@@ -51,12 +51,12 @@ def test_drawings_are_right() -> None:
 
 
 def test_the_weights_are_small() -> None:
-    """OneFormer and BLIP are at most 12 MB, the Stable Diffusion 10."""
+    """OneFormer and BLIP take at most 12 MB together, the Stable Diffusion 10 MB."""
     sizes = {name: sum(path.stat().st_size for path in (WEIGHTS / name).rglob("*") if path.is_file()) for name in NAMES}
     assert sizes["segmenter"] + sizes["captioner"] <= 12e6
     assert sizes["base"] <= 10e6
 
 
-def test_the_card_is_made_of_the_figures() -> None:
-    """The model card beside the weights says just what was measured when they were made."""
+def test_the_card_is_generated_from_the_figures() -> None:
+    """The model card beside the weights is generated from the figures in figures.json."""
     assert (WEIGHTS / "README.md").read_text() == card.write(FIGURES)

@@ -1,1 +1,1 @@
-"""How the toy networks are trained and measured."""
+"""Training and evaluation of the toy networks."""

@@ -1,4 +1,4 @@
-"""python -m segkit.toy.learn: train the toy networks that segkit ships."""
+"""python -m segkit.toy.learn: train the toy networks shipped with segkit."""
 
 from segkit.toy.learn.train import main
 

@@ -1,6 +1,6 @@
-"""How the toy Stable Diffusion learns: first its VAE to keep pictures, then its UNet and words to draw them.
+"""Training of the toy Stable Diffusion: first the VAE, then UNet and text encoder together.
 
-It sees no map: layout is what a ControlNet adds.
+It is trained on prompts alone and never sees a control map: layout is what a ControlNet has to add.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,140 +10,142 @@ import numpy as np
 from PIL.Image import Resampling
 
 from segkit.toy.learn import networks
-from segkit.toy.learn.course import Course, Report, autocast, follow
+from segkit.toy.learn.course import Course, Report, autocast, optimize
 from segkit.toy.learn.lessons import Lesson
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 SIZE = (128, 128)
-"""Width and height of the lessons, which are drawn at half of it."""
+"""Width and height of the rendered scenes; the pipeline draws at half of that."""
 
-SQUARES, EDGES, TINTS = 5.0, 0.5, 20.0
-"""Weights in the VAE's loss, beside the mean absolute error: of squares, in which large errors count most; of the
-differences between neighbours, without which edges are blurred; of squares of the tint alone, which is learnt last."""
+SQUARE_WEIGHT, EDGE_WEIGHT, TINT_WEIGHT = 5.0, 0.5, 20.0
+"""Weights of the VAE's loss terms beside the mean absolute error: the squared error, which penalises large errors; the
+error of neighbour differences, without which edges blur; the squared error of chroma alone, which is learnt last."""
 
-DIVERGENCE = 1e-6
-"""Weight of the latents' divergence from N(0, 1), as for Stable Diffusion's own VAE."""
+KL_WEIGHT = 1e-6
+"""Weight of the latents' KL divergence from N(0, 1), as for Stable Diffusion's own VAE."""
 
-SILENT = 0.1
-"""Share of the prompts that are left empty, so that guidance works."""
+PROMPT_DROPOUT = 0.1
+"""Share of the prompts that are replaced by "", which classifier-free guidance needs."""
 
 
-def pictures(network: Sequence[Any], rendered: Sequence[Lesson], course: Course, where: str, report: Report) -> None:
-    """Train the VAE, in place, and set its scaling factor so that latents have a standard deviation of 1.
+def train_vae(pipelines: Sequence[Any], samples: Sequence[Lesson], course: Course, device: str, report: Report) -> None:
+    """Train the VAE in place and set its scaling factor so that latents have a standard deviation of 1.
 
     Args:
-        network: the pipeline (networks.stable_diffusion).
-        rendered: the lessons; square.
-        course: how long and how fast.
-        where: a torch device.
-        report: takes the loss of every step.
+        pipelines: the pipeline (networks.stable_diffusion), as a sequence of one.
+        samples: the training samples; their photos are square.
+        course: number of steps, batch size and learning rate.
+        device: a torch device.
+        report: called with the loss after every step.
     """
-    vae = _fast(network[0].vae.to(where).train())
-    photos = _photos(rendered, vae.config.sample_size)
-    drawn = _numbers(2 * len(photos), course)
+    vae = _channels_last(pipelines[0].vae.to(device).train())
+    photos = _photos(samples, vae.config.sample_size)
+    index_batches = _index_batches(2 * len(photos), course)
 
     def loss() -> Any:
-        batch = _seen(photos, next(drawn)).to(where)
-        with autocast(where):
-            posterior = vae.encode(batch).latent_dist
-            found = vae.decode(posterior.sample()).sample
-        missed = (found - batch).float()
-        edges = missed.diff(dim=2).abs().mean() + missed.diff(dim=3).abs().mean()
-        tints = (missed - missed.mean(1, keepdim=True)).square().mean()
-        errors = missed.abs().mean() + SQUARES * missed.square().mean() + EDGES * edges + TINTS * tints
-        return errors + DIVERGENCE * posterior.kl().float().mean() / batch[0].numel()
+        target = _normalised(photos, next(index_batches)).to(device)
+        with autocast(device):
+            posterior = vae.encode(target).latent_dist
+            decoded = vae.decode(posterior.sample()).sample
+        error = (decoded - target).float()
+        edges = error.diff(dim=2).abs().mean() + error.diff(dim=3).abs().mean()
+        tints = (error - error.mean(1, keepdim=True)).square().mean()
+        total = error.abs().mean() + SQUARE_WEIGHT * error.square().mean() + EDGE_WEIGHT * edges + TINT_WEIGHT * tints
+        return total + KL_WEIGHT * posterior.kl().float().mean() / target[0].numel()
 
-    follow(course, vae.parameters(), loss, report)
+    optimize(course, vae.parameters(), loss, report)
     vae.eval()
-    spread = float(_encoded(vae, photos[:512], where).std())
-    vae.register_to_config(scaling_factor=round(1 / spread, 5))
+    std = float(_encode(vae, photos[:512], device).std())
+    vae.register_to_config(scaling_factor=round(1 / std, 5))
 
 
-def drawing(network: Sequence[Any], rendered: Sequence[Lesson], course: Course, where: str, report: Report) -> None:
-    """Train the UNet and the text encoder, in place, to draw photos from their sentences. For the arguments see above.
+def train_unet(
+    pipelines: Sequence[Any], samples: Sequence[Lesson], course: Course, device: str, report: Report
+) -> None:
+    """Train UNet and text encoder in place to denoise photos given their sentences; leave them in evaluation mode.
 
-    It is left in evaluation mode.
+    The arguments are those of `train_vae`.
     """
     import torch
     from diffusers import DDPMScheduler
     from torch.nn import functional
 
-    pipeline = network[0].to(where)
-    unet, text_encoder = _fast(pipeline.unet.train()), pipeline.text_encoder.train()
+    pipeline = pipelines[0].to(device)
+    unet, text_encoder = _channels_last(pipeline.unet.train()), pipeline.text_encoder.train()
     vae = pipeline.vae
-    latents = _encoded(vae, _photos(rendered, vae.config.sample_size), where) * vae.config.scaling_factor
-    tokens = _tokens(pipeline.tokenizer, rendered)
-    silence = pipeline.tokenizer("", padding="max_length", return_tensors="pt").input_ids
-    noise_schedule = DDPMScheduler(**networks.NOISE)
-    drawn, draw = _numbers(len(latents), course), torch.Generator().manual_seed(course.seed)
+    latents = _encode(vae, _photos(samples, vae.config.sample_size), device) * vae.config.scaling_factor
+    input_ids = _tokenize(pipeline.tokenizer, samples)
+    unconditional = pipeline.tokenizer("", padding="max_length", return_tensors="pt").input_ids
+    noise_scheduler = DDPMScheduler(**networks.NOISE)
+    index_batches, generator = _index_batches(len(latents), course), torch.Generator().manual_seed(course.seed)
 
     def loss() -> Any:
-        numbers = next(drawn)
-        clean = latents[numbers].float()
-        noise = torch.randn(clean.shape, generator=draw)
-        times = torch.randint(1000, (len(numbers),), generator=draw)
-        silent = torch.rand(len(numbers), 1, generator=draw) < SILENT
-        words = torch.where(silent, silence, tokens[numbers])
-        noisy = noise_schedule.add_noise(clean, noise, times)
-        with autocast(where):
-            said = text_encoder(words.to(where))[0]
-            found = unet(noisy.to(where), times.to(where), said).sample
-        return functional.mse_loss(found.float(), noise.to(where))
+        indices = next(index_batches)
+        clean = latents[indices].float()
+        noise = torch.randn(clean.shape, generator=generator)
+        timesteps = torch.randint(1000, (len(indices),), generator=generator)
+        dropped = torch.rand(len(indices), 1, generator=generator) < PROMPT_DROPOUT
+        prompt_ids = torch.where(dropped, unconditional, input_ids[indices])
+        noisy_latents = noise_scheduler.add_noise(clean, noise, timesteps)
+        with autocast(device):
+            encoder_hidden_states = text_encoder(prompt_ids.to(device))[0]
+            noise_pred = unet(noisy_latents.to(device), timesteps.to(device), encoder_hidden_states).sample
+        return functional.mse_loss(noise_pred.float(), noise.to(device))
 
-    follow(course, [*unet.parameters(), *text_encoder.parameters()], loss, report)
-    for each in (unet, text_encoder):
-        each.eval()
+    optimize(course, [*unet.parameters(), *text_encoder.parameters()], loss, report)
+    for network in (unet, text_encoder):
+        network.eval()
 
 
-def _fast(network: Any) -> Any:
-    """Lay a network's weights out so that convolutions are fastest."""
+def _channels_last(network: Any) -> Any:
+    """Return the network in the memory layout in which convolutions are fastest."""
     import torch
 
     return network.to(memory_format=torch.channels_last)
 
 
-def _photos(rendered: Sequence[Lesson], side: int) -> "Tensor":
-    """Return the lessons' photos, (N, 3, side, side) uint8."""
+def _photos(samples: Sequence[Lesson], side: int) -> "Tensor":
+    """Return the samples' photos scaled to squares, (N, 3, side, side) uint8."""
     import torch
 
-    small = [np.asarray(each.photo.resize((side, side), Resampling.LANCZOS)) for each in rendered]
+    small = [np.asarray(sample.photo.resize((side, side), Resampling.LANCZOS)) for sample in samples]
     return torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2).contiguous()
 
 
-def _seen(photos: "Tensor", numbers: "Tensor") -> "Tensor":
-    """Return photos by number, -1 to 1; numbers from len(photos) on are mirror images."""
-    chosen = photos[numbers % len(photos)].float() / 127.5 - 1
-    mirrored = (numbers >= len(photos))[:, None, None, None]
+def _normalised(photos: "Tensor", indices: "Tensor") -> "Tensor":
+    """Return the indexed photos scaled to -1 to 1; indices from len(photos) on select mirror images."""
+    chosen = photos[indices % len(photos)].float() / 127.5 - 1
+    mirrored = (indices >= len(photos))[:, None, None, None]
     return chosen.where(~mirrored, chosen.flip(3))
 
 
-def _encoded(vae: Any, photos: "Tensor", where: str) -> "Tensor":
-    """Return the latents of photos and then of their mirror images, (2N, 4, h, w)."""
+def _encode(vae: Any, photos: "Tensor", device: str) -> "Tensor":
+    """Return the latents of all photos, then of their mirror images, (2N, 4, h, w)."""
     import torch
 
     with torch.no_grad():
         parts = [
-            vae.encode(_seen(photos, numbers).to(where)).latent_dist.mean.cpu()
-            for numbers in torch.split(torch.arange(2 * len(photos)), 64)
+            vae.encode(_normalised(photos, indices).to(device)).latent_dist.mean.cpu()
+            for indices in torch.split(torch.arange(2 * len(photos)), 64)
         ]
     return torch.cat(parts)
 
 
-def _tokens(tokenizer: Any, rendered: Sequence[Lesson]) -> "Tensor":
-    """Return the tokens of all lessons and then of their mirror images, (2N, 77)."""
-    said = [each.sentence for each in rendered]
-    said += [each.mirrored().sentence for each in rendered]
-    tokens: Tensor = tokenizer(said, padding="max_length", truncation=True, return_tensors="pt").input_ids
-    return tokens
+def _tokenize(tokenizer: Any, samples: Sequence[Lesson]) -> "Tensor":
+    """Return the token ids of all sentences, then of those about the mirror images, (2N, 77)."""
+    sentences = [sample.sentence for sample in samples]
+    sentences += [sample.mirrored().sentence for sample in samples]
+    input_ids: Tensor = tokenizer(sentences, padding="max_length", truncation=True, return_tensors="pt").input_ids
+    return input_ids
 
 
-def _numbers(count: int, course: Course) -> Iterator["Tensor"]:
-    """Draw batches of numbers below count without end, each once before any comes again."""
+def _index_batches(count: int, course: Course) -> Iterator["Tensor"]:
+    """Yield shuffled batches of the indices below count, epoch after epoch, without end."""
     import torch
 
-    draw = torch.Generator().manual_seed(course.seed)
+    generator = torch.Generator().manual_seed(course.seed)
     while True:
-        order = torch.randperm(count, generator=draw)
+        order = torch.randperm(count, generator=generator)
         yield from torch.split(order[: count - count % course.batch], course.batch)

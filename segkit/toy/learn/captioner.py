@@ -1,6 +1,6 @@
-"""How the toy BLIP learns: first to see which classes each patch of the photo shows, then to say the sentence.
+"""Training of the toy BLIP: first its vision encoder on patch classes, then the whole network on sentences.
 
-The first teaches its eyes within minutes what the words alone would take hours for.
+Patch classes train the vision encoder within minutes; sentences alone would take hours.
 """
 
 from collections.abc import Sequence
@@ -13,104 +13,109 @@ from PIL.Image import Resampling
 
 from segkit.toy import world
 from segkit.toy.learn import lessons
-from segkit.toy.learn.course import Course, Report, autocast, follow
+from segkit.toy.learn.course import Course, Report, autocast, optimize
 from segkit.toy.learn.lessons import Lesson
 
-_UNSAID = -100
-"""Marks the ends of short sentences, which are no lesson."""
+_IGNORED = -100
+"""Label of padding tokens, which the loss ignores."""
 
 
-def sight(network: Sequence[Any], rendered: Sequence[Lesson], course: Course, where: str, report: Report) -> None:
-    """Train a captioner's vision, in place, to tell which classes each patch shows.
+def train_vision(
+    network: Sequence[Any], samples: Sequence[Lesson], course: Course, device: str, report: Report
+) -> None:
+    """Train the captioner's vision encoder in place to predict which classes each patch shows.
 
     Args:
-        network: the network and its processor (networks.blip).
-        rendered: the lessons.
-        course: how long and how fast.
-        where: a torch device.
-        report: takes the loss of every step.
+        network: the model and its processor (networks.blip).
+        samples: the training samples.
+        course: number of steps, batch size and learning rate.
+        device: a torch device.
+        report: called with the loss after every step.
     """
     model, processor = network
-    eyes = model.to(where).vision_model.train()
-    patches = _Patches(eyes.config, rendered, where)
-    drawn = lessons.batches(rendered, course.batch, course.seed, mixed=True)
+    vision_model = model.to(device).vision_model.train()
+    patch_classifier = _PatchClassifier(vision_model.config, samples, device)
+    batches = lessons.batches(samples, course.batch, course.seed, mixed=True)
 
     def loss() -> Any:
-        batch = next(drawn)
-        photos = processor.image_processor([each.photo for each in batch], return_tensors="pt")["pixel_values"]
-        with autocast(where):
-            seen = eyes(photos.to(where)).last_hidden_state
-        return patches.loss(seen, batch)
+        batch = next(batches)
+        photos = processor.image_processor([sample.photo for sample in batch], return_tensors="pt")["pixel_values"]
+        with autocast(device):
+            hidden_states = vision_model(photos.to(device)).last_hidden_state
+        return patch_classifier.loss(hidden_states, batch)
 
-    follow(course, [*eyes.parameters(), *patches.head.parameters()], loss, report)
+    optimize(course, [*vision_model.parameters(), *patch_classifier.head.parameters()], loss, report)
 
 
-def words(network: Sequence[Any], rendered: Sequence[Lesson], course: Course, where: str, report: Report) -> None:
-    """Train all of a captioner, in place, to say the sentence, while it goes on learning to see.
+def train_captioner(
+    network: Sequence[Any], samples: Sequence[Lesson], course: Course, device: str, report: Report
+) -> None:
+    """Train the whole captioner in place on the true sentences, with the patch loss as auxiliary loss.
 
-    It is left in evaluation mode. For the arguments see sight.
+    The network is left in evaluation mode. The arguments are those of `train_vision`.
     """
     model, processor = network
-    model.to(where).train()
-    patches = _Patches(model.config.vision_config, rendered, where)
-    seen: list[Any] = []
-    watch = model.vision_model.register_forward_hook(
-        lambda module, inputs, outputs: seen.append(outputs.last_hidden_state)
+    model.to(device).train()
+    patch_classifier = _PatchClassifier(model.config.vision_config, samples, device)
+    hidden_states: list[Any] = []
+    hook = model.vision_model.register_forward_hook(
+        lambda module, inputs, outputs: hidden_states.append(outputs.last_hidden_state)
     )
-    drawn = lessons.batches(rendered, course.batch, course.seed, mixed=True)
+    batches = lessons.batches(samples, course.batch, course.seed, mixed=True)
 
     def loss() -> Any:
-        batch = next(drawn)
-        with autocast(where):
-            by_word = model(**_inputs(processor, batch).to(where)).loss
-        return by_word.float() + patches.loss(seen.pop(), batch)
+        batch = next(batches)
+        with autocast(device):
+            language_loss = model(**_inputs(processor, batch).to(device)).loss
+        return language_loss.float() + patch_classifier.loss(hidden_states.pop(), batch)
 
-    follow(course, [*model.parameters(), *patches.head.parameters()], loss, report)
-    watch.remove()
+    optimize(course, [*model.parameters(), *patch_classifier.head.parameters()], loss, report)
+    hook.remove()
     model.eval()
 
 
-class _Patches:
-    """Asks a vision transformer which classes each patch shows, through a head that is thrown away."""
+class _PatchClassifier:
+    """An auxiliary linear head on a vision transformer that predicts the class shares of each patch."""
 
-    def __init__(self, vision: Any, rendered: Sequence[Lesson], where: str) -> None:
+    def __init__(self, vision_config: Any, samples: Sequence[Lesson], device: str) -> None:
         import torch
 
-        self.size, self.patch = vision.image_size, vision.patch_size
-        self.head = torch.nn.Linear(vision.hidden_size, len(world.CLASSES)).to(where)
-        self.rarity = lessons.rarity(rendered).to(where)
+        self.size, self.patch = vision_config.image_size, vision_config.patch_size
+        self.head = torch.nn.Linear(vision_config.hidden_size, len(world.CLASSES)).to(device)
+        self.class_weights = lessons.class_weights(samples).to(device)
 
-    def loss(self, seen: Any, batch: Sequence[Lesson]) -> Any:
-        """Return the cross entropy between the classes of the patches and what is said of them.
+    def loss(self, hidden_states: Any, batch: Sequence[Lesson]) -> Any:
+        """Return the weighted cross entropy between predicted and true class shares of the patches.
 
         Args:
-            seen: (B, 1 + patches, width) states of the last layer, the first of the whole picture.
-            batch: what is true.
+            hidden_states: (B, 1 + patches, width), last layer; position 0 is the CLS token.
+            batch: the B samples.
         """
         import torch
 
-        scores = self.head(seen[:, 1:].float()).log_softmax(2)  # (B, patches, classes)
-        shares = torch.from_numpy(np.stack([self._shares(each) for each in batch])).to(scores.device)
-        return -(shares * scores * self.rarity).sum(2).mean()
+        log_probs = self.head(hidden_states[:, 1:].float()).log_softmax(2)  # (B, patches, classes)
+        shares = torch.from_numpy(np.stack([self._shares(sample) for sample in batch])).to(log_probs.device)
+        return -(shares * log_probs * self.class_weights).sum(2).mean()
 
-    def _shares(self, lesson: Lesson) -> NDArray[np.float32]:
-        """Return which share of each patch shows which class: (patches, classes)."""
+    def _shares(self, sample: Lesson) -> NDArray[np.float32]:
+        """Return the share of each class in each patch, (patches, classes)."""
         across, classes = self.size // self.patch, len(world.CLASSES)
-        small = Image.fromarray(lesson.labels).resize((self.size, self.size), Resampling.NEAREST)
-        places = lessons.places()[np.asarray(small)]
+        small = Image.fromarray(sample.labels).resize((self.size, self.size), Resampling.NEAREST)
+        places = lessons.class_places()[np.asarray(small)]
         tiles = places.reshape(across, self.patch, across, self.patch).swapaxes(1, 2).reshape(across**2, self.patch**2)
+        # One bincount for all patches: patch p counts its classes from p * classes on.
         counts = np.bincount((np.arange(across**2)[:, None] * classes + tiles).ravel(), minlength=across**2 * classes)
         return counts.reshape(across**2, classes).astype(np.float32) / np.float32(self.patch**2)
 
 
 def _inputs(processor: Any, batch: Sequence[Lesson]) -> Any:
-    """Return photos and sentences as the network takes them, with the words to say as labels."""
+    """Return the model inputs of a batch, with the sentences' tokens as labels."""
     inputs = processor(
-        images=[each.photo for each in batch],
-        text=[each.sentence for each in batch],
+        images=[sample.photo for sample in batch],
+        text=[sample.sentence for sample in batch],
         padding=True,
         return_tensors="pt",
     )
-    inputs["input_ids"][:, 0] = processor.tokenizer.bos_token_id  # what generation begins with
-    inputs["labels"] = inputs["input_ids"].masked_fill(inputs["attention_mask"] == 0, _UNSAID)
+    inputs["input_ids"][:, 0] = processor.tokenizer.bos_token_id  # generation starts with it, so training must too
+    inputs["labels"] = inputs["input_ids"].masked_fill(inputs["attention_mask"] == 0, _IGNORED)
     return inputs

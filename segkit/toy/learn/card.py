@@ -1,4 +1,4 @@
-"""The model card of the toy networks: what they are, how they were made, how right they are."""
+"""The model card of the toy networks: description, training and evaluation."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,50 +8,51 @@ from segkit.toy.learn import measure, networks
 _CARD = """# The networks of segkit's toy world
 
 A OneFormer (`segmenter/`, {segmenter[parameters]:,} parameters) and a BLIP captioner (`captioner/`,
-{captioner[parameters]:,} parameters), in transformers' folder format, and a Stable Diffusion of SD1's classes
-(`base/`, {base[parameters]:,} parameters) in diffusers', all fp16. **They know the rendered rooms and streets
-of `segkit.toy.world` and nothing else**: real photos are beyond them. They are there so that segkit can be tried,
-taught and tested without a download, in a world where the truth of every pixel is known.
+{captioner[parameters]:,} parameters) in transformers' folder format, and a Stable Diffusion with the classes of SD1
+(`base/`, {base[parameters]:,} parameters) in diffusers' format, all in fp16. **They know only the rendered rooms
+and streets of `segkit.toy.world`** and are useless for real photos. With them segkit can be tried, taught and tested
+without a download, in a world where the ground truth of every pixel is known.
 
-Use: `segkit build-dataset photos/ --segmenter toy --captioner toy`, `segkit train DATASET --base toy --controlnet fresh
---resolution 64`. Licence: as segkit, Apache-2.0. No data but rendered scenes went into them.
+Usage: `segkit build-dataset photos/ --segmenter toy --captioner toy`, `segkit train DATASET --base toy --controlnet
+fresh --resolution 64`. Licence: Apache-2.0, like segkit. They were trained on rendered scenes only.
 
-## How they were made
+## Training
 
     python -m segkit.toy.learn -o FOLDER
 
-From seeds alone: rendered scenes ({scenes_of}; seeds from 1,000,000 on), fresh weights. Equal seeds give like networks,
-not equal bits: sums are rounded differently on machines with other numbers of cores.
+Training starts from random weights and uses rendered scenes only ({scenes_of}; seeds from 1,000,000 on). Equal seeds
+give equivalent networks but not identical weights, because machines with different numbers of cores round sums
+differently.
 
 {courses}
 
-AdamW; the rate rises over the first tenth of a course and falls to nothing (one cycle). Seed {seed}. Losses are
-means over the first and the last tenth of the steps. The base saw photos of 64 x 64 pixels with their true
-sentences, one in ten without, and never a map: where things are is what a ControlNet has to add.
+AdamW with a one-cycle learning rate: it rises over the first tenth of a course, then falls to zero. Seed {seed}. Losses
+are means over the first and the last tenth of the steps. The base was trained on photos of 64 x 64 pixels with their
+true sentences, one in ten of them empty, and never on a map: layout is what a ControlNet has to add.
 
 {machines}
 
-Minutes with rendering and measuring. Sizes of segmenter and captioner: {scale}.
+Minutes include rendering and evaluation. Sizes of segmenter and captioner: {scale}.
 
-## How right they are
+## Evaluation
 
-On {scenes} scenes of seeds 0 to {last}, which they were not trained on; measured on the files of this folder, by
-the code that runs released networks. mIoU: pixels of all scenes, mean over the classes that are there. Untrained: the
-same networks before, on {untrained} scenes.
+On {scenes} scenes with seeds 0 to {last}, none of which was used in training. The files in this folder were evaluated
+by the code that runs released networks. mIoU: over the pixels of all scenes, averaged over the classes present.
+Untrained: the same networks before training, on {untrained} scenes.
 
 {maps}
 
 {captions}
 
-Precision: named classes that are in the picture. Recall: classes of the true sentence that are named. Truthful:
-captions that name nothing the picture lacks.
+Precision: share of the named classes that are in the picture. Recall: share of the classes in the true sentence that
+are named. Truthful: share of the captions that name nothing that is missing from the picture.
 
 {drawings}
 
-Drawings, of {base[trained][scenes]} of these scenes, are looked at by the segmenter. Photos: mIoU of the photos
-themselves in the size of the drawings. Kept: of the same photos after the VAE's encoder and decoder; error: how far
-their pixels are off on average, of 255. Named: share of the things in a prompt that are seen in what is drawn from
-it ({steps} steps of DPM-Solver++, guidance {guidance:g}).
+The toy segmenter judges pictures drawn for {base[trained][scenes]} of these scenes. Photos: mIoU of the photos
+themselves at the size of the drawings. Kept: mIoU of the same photos after a round trip through the VAE; error: the
+mean absolute pixel difference of that round trip, 0 to 255. Named: share of the classes in a prompt that are found in
+the picture drawn from it ({steps} steps of DPM-Solver++, guidance scale {guidance:g}).
 
 Intersection over union of the segmenter by class:
 
@@ -63,7 +64,7 @@ def write(figures: dict[str, Any]) -> str:
     """Return the card as Markdown.
 
     Args:
-        figures: what train.train measured.
+        figures: the contents of figures.json (see train.train).
     """
     segmenter, captioner = figures["segmenter"], figures["captioner"]
     sides = list(segmenter["trained"])
@@ -113,16 +114,16 @@ def write(figures: dict[str, Any]) -> str:
 
 def _courses(figures: dict[str, Any], names: tuple[str, ...]) -> str:
     return _table(
-        ("course", "steps", "scenes a step", "highest rate", "first loss", "last loss", "minutes"),
+        ("course", "steps", "scenes per step", "peak learning rate", "first loss", "last loss", "minutes"),
         [
             (
                 f"{name}: {course}",
-                *(f"{found[key]:,}" for key in ("steps", "batch", "rate")),
-                *(f"{found[key]:.2f}" for key in ("first_loss", "last_loss")),
-                f"{found['seconds'] / 60:.1f}",
+                *(f"{record[key]:,}" for key in ("steps", "batch", "rate")),
+                *(f"{record[key]:.2f}" for key in ("first_loss", "last_loss")),
+                f"{record['seconds'] / 60:.1f}",
             )
             for name in names
-            for course, found in figures[name]["courses"].items()
+            for course, record in figures[name]["courses"].items()
         ],
     )
 
@@ -132,36 +133,36 @@ def _machines(figures: dict[str, Any], names: tuple[str, ...]) -> str:
         (
             name,
             figures[name]["machine"],
-            ", ".join(f"{library} {number}" for library, number in figures[name]["versions"].items()),
+            ", ".join(f"{library} {version}" for library, version in figures[name]["versions"].items()),
             f"{figures[name]['seconds'] / 60:.0f}",
         )
         for name in names
     ]
-    return _table(("network", "machine", "with", "minutes"), rows)
+    return _table(("network", "machine", "libraries", "minutes"), rows)
 
 
 def _drawings(base: dict[str, Any]) -> str:
-    found, before = base["trained"], base["untrained"]
-    row = (*(f"{found[key]:.3f}" for key in ("photos", "kept")), f"{found['error']:.1f}", f"{found['named']:.3f}")
+    trained, untrained = base["trained"], base["untrained"]
+    row = (*(f"{trained[key]:.3f}" for key in ("photos", "kept")), f"{trained['error']:.1f}", f"{trained['named']:.3f}")
     header = ("drawings", "photos", "kept", "error", "named", "named untrained")
-    return _table(header, [("64 px", *row, f"{before['named']:.3f}")])
+    return _table(header, [("64 px", *row, f"{untrained['named']:.3f}")])
 
 
-_SUMMED = {
+_SUMMARY_KEYS = {
     "segmenter": ("miou", "accuracy"),
     "captioner": ("precision", "recall", "truthful"),
     "base": ("photos", "kept", "named"),
 }
 
 
-def summary(name: str, found: dict[str, Any]) -> str:
-    """Return the figures of one network that matter as a few words."""
-    trained = {64: found["trained"]} if name == "base" else found["trained"]
+def summary(name: str, figures: dict[str, Any]) -> str:
+    """Return the key figures of one network in one line."""
+    trained = {64: figures["trained"]} if name == "base" else figures["trained"]
     sizes = (
-        ", ".join(f"{key} {quality[key]:.3f}" for key in _SUMMED[name]) + f" at {side} px"
+        ", ".join(f"{key} {quality[key]:.3f}" for key in _SUMMARY_KEYS[name]) + f" at {side} px"
         for side, quality in trained.items()
     )
-    return f"{name}: {'; '.join(sizes)}; {found['seconds'] / 60:.1f} minutes."
+    return f"{name}: {'; '.join(sizes)}; {figures['seconds'] / 60:.1f} minutes."
 
 
 def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

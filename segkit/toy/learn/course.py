@@ -1,4 +1,4 @@
-"""How the toy networks are optimised: AdamW at a learning rate that rises, falls and ends at nothing."""
+"""Optimisation of the toy networks: AdamW with a one-cycle learning rate."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-CLIP = 5.0
-"""Longest gradient that is followed; a longer one is shortened to it."""
+MAX_GRAD_NORM = 5.0
+"""Gradients with a larger norm are clipped to it."""
 
 Report = Callable[[float], None]
-"""Takes the loss of a step."""
+"""Called with the loss after every step."""
 
 
 @dataclass(frozen=True)
 class Course:
-    """How long and how fast a network learns.
+    """One stage of training.
 
     Attributes:
         steps: optimizer steps.
-        batch: lessons a step.
-        rate: highest learning rate of the one-cycle schedule.
-        seed: of weights and batches.
+        batch: samples per step.
+        rate: peak learning rate of the one-cycle schedule.
+        seed: seed for weights and batches.
     """
 
     steps: int
@@ -33,38 +33,38 @@ class Course:
     seed: int
 
 
-def autocast(where: str) -> AbstractContextManager[object]:
-    """Return the context for bf16 arithmetic where the device multiplies it in hardware, else one that does nothing."""
+def autocast(device: str) -> AbstractContextManager[object]:
+    """Return a bf16 autocast context if the device has bf16 matrix hardware, otherwise a null context."""
     import torch
 
-    if where.startswith("cuda"):
+    if device.startswith("cuda"):
         fast = torch.cuda.is_bf16_supported()
-    else:  # without AMX, or with oneDNN kept from using it, bf16 is slower than fp32
+    else:  # bf16 is slower than fp32 on CPUs without AMX, or if oneDNN is barred from using it
         allowed = os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL").upper()
         amx = allowed in ("ALL", "DEFAULT") or "AMX" in allowed
         fast = amx and getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
-    return torch.autocast(where.split(":")[0], torch.bfloat16) if fast else nullcontext()
+    return torch.autocast(device.split(":")[0], torch.bfloat16) if fast else nullcontext()
 
 
-def follow(course: Course, weights: Iterable["Tensor"], loss: Callable[[], "Tensor"], report: Report) -> None:
-    """Train weights in place.
+def optimize(course: Course, parameters: Iterable["Tensor"], loss: Callable[[], "Tensor"], report: Report) -> None:
+    """Train parameters in place.
 
     Args:
-        course: how long and how fast.
-        weights: all that is trained.
-        loss: draws a batch and returns its loss.
-        report: called after every step.
+        course: number of steps and peak learning rate.
+        parameters: the trainable tensors.
+        loss: draws the next batch and returns its loss.
+        report: called with the loss after every step.
     """
     import torch
 
-    trained = list(weights)
+    trained = list(parameters)
     optimizer = torch.optim.AdamW(trained, course.rate, weight_decay=0.02, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, course.rate, total_steps=course.steps, pct_start=0.1)
+    lr_scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, course.rate, total_steps=course.steps, pct_start=0.1)
     for _ in range(course.steps):
         value = loss()
         optimizer.zero_grad()
         value.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(trained, CLIP)
+        torch.nn.utils.clip_grad_norm_(trained, MAX_GRAD_NORM)
         optimizer.step()
-        schedule.step()
+        lr_scheduler.step()
         report(float(value.detach()))

@@ -1,4 +1,4 @@
-"""What the toy networks learn from: scenes of many sizes, rendered once, drawn in seeded batches."""
+"""Training data of the toy networks: rendered scenes in many sizes, drawn in seeded batches."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -24,87 +24,89 @@ SIZES = (
     *((128, 128), (256, 256), (160, 160), (128, 128), (192, 192), (256, 256)),
     *((160, 120), (256, 192), (120, 160), (192, 256), (240, 160), (160, 240)),
 )
-"""Width and height in pixels: square ones half of the time."""
+"""Widths and heights in pixels, cycled through; half of them are square."""
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """A photo and the truth about it."""
+    """A training sample: a photo with its label map and its true sentence."""
 
     photo: Image.Image
     labels: Labels
     sentence: str
 
     def mirrored(self) -> "Lesson":
-        """Return the lesson as a mirror shows it, its words too."""
+        """Return the sample mirrored horizontally, with left and right swapped in the sentence."""
         labels = np.ascontiguousarray(self.labels[:, ::-1])
         return Lesson(ImageOps.mirror(self.photo), labels, grammar.mirrored(self.sentence))
 
 
 Sizes = Sequence[tuple[int, int]]
-"""Widths and heights in pixels, of one lesson after another."""
+"""Widths and heights in pixels, assigned to samples in turn."""
 
 
 def lesson(number: int, sizes: Sizes = SIZES) -> Lesson:
-    """Render one lesson. Numbers from 0; none of the scenes is used for anything but training."""
+    """Render one sample, numbered from 0. Its scene is used for nothing but training."""
     size = sizes[number % len(sizes)]
     scene = world.scene(world.TRAINING + number, size)
     return Lesson(scene.photo, scene.labels, scene.sentence)
 
 
 def render(number: int, sizes: Sizes = SIZES) -> list[Lesson]:
-    """Render lessons 0 to number - 1, on all cores."""
+    """Render samples 0 to number - 1 on all cores (at most 16)."""
     workers = min(os.cpu_count() or 1, 16)
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         return list(pool.map(partial(lesson, sizes=sizes), range(number), chunksize=50))
 
 
-def batches(lessons: Sequence[Lesson], size: int, seed: int, *, mixed: bool = False) -> Iterator[list[Lesson]]:
-    """Draw batches without end, each lesson once before any comes again, half of them mirrored.
+def batches(samples: Sequence[Lesson], size: int, seed: int, *, mixed: bool = False) -> Iterator[list[Lesson]]:
+    """Yield shuffled batches, epoch after epoch, without end; each sample is mirrored with probability 1/2.
 
     Args:
-        lessons: to draw from.
-        size: lessons a batch.
-        seed: of the order and of the mirror.
-        mixed: put photos of different sizes into one batch; else those of one shape only.
+        samples: the training set.
+        size: samples per batch.
+        seed: seed for the order and the mirroring.
+        mixed: allow photos of different aspect ratios in a batch; otherwise batches have one aspect ratio each.
 
     Raises:
-        ValueError: no batch can be filled.
+        ValueError: there are too few samples for a batch.
     """
-    shapes: dict[float, list[Lesson]] = {}
-    for each in lessons:
-        shape = 0.0 if mixed else each.photo.width / each.photo.height
-        shapes.setdefault(shape, []).append(each)
-    if not any(len(group) >= size for group in shapes.values()):
-        raise ValueError(f"{len(lessons)} lessons do not fill a batch of {size}")
+    groups: dict[float, list[Lesson]] = {}
+    for sample in samples:
+        aspect = 0.0 if mixed else sample.photo.width / sample.photo.height
+        groups.setdefault(aspect, []).append(sample)
+    if not any(len(group) >= size for group in groups.values()):
+        raise ValueError(f"{len(samples)} samples do not fill a batch of {size}")
     random = np.random.default_rng(seed)
     while True:
-        drawn = []
-        for group in shapes.values():
+        epoch = []
+        for group in groups.values():
             order = random.permutation(len(group))
-            drawn += [[group[place] for place in order[at : at + size]] for at in range(0, len(group) - size + 1, size)]
-        for place in random.permutation(len(drawn)):
-            yield [each.mirrored() if random.random() < 0.5 else each for each in drawn[place]]
+            epoch += [
+                [group[i] for i in order[start : start + size]] for start in range(0, len(group) - size + 1, size)
+            ]
+        for place in random.permutation(len(epoch)):
+            yield [sample.mirrored() if random.random() < 0.5 else sample for sample in epoch[place]]
 
 
 @cache
-def places() -> NDArray[np.int64]:
-    """Return the place in world.CLASSES by palette index, -1 for classes that are not in the world: (256,)."""
-    found = np.full(256, -1)
+def class_places() -> NDArray[np.int64]:
+    """Return a lookup table from palette index to position in world.CLASSES, -1 for other classes: (256,)."""
+    places = np.full(256, -1)
     ade = Palette.load("ade20k")
-    found[[ade.find(name).index for name in world.CLASSES]] = np.arange(len(world.CLASSES))
-    return found
+    places[[ade.find(name).index for name in world.CLASSES]] = np.arange(len(world.CLASSES))
+    return places
 
 
-def rarity(lessons: Sequence[Lesson]) -> "Tensor":
-    """Return a weight for each of world.CLASSES: higher the fewer pixels it has, 1 for the mean pixel."""
+def class_weights(samples: Sequence[Lesson]) -> "Tensor":
+    """Return loss weights for world.CLASSES: inverse square roots of pixel frequencies, with mean 1 over all pixels."""
     import torch
 
     counts = np.zeros(256)
-    for each in lessons:
-        counts += np.bincount(each.labels.ravel(), minlength=256)
-    known = places()
+    for sample in samples:
+        counts += np.bincount(sample.labels.ravel(), minlength=256)
+    places = class_places()
     shares = torch.zeros(len(world.CLASSES))
-    shares[known[known >= 0]] = torch.from_numpy(counts[known >= 0] / counts.sum()).float()
+    shares[places[places >= 0]] = torch.from_numpy(counts[places >= 0] / counts.sum()).float()
     weights = shares.clamp(min=1e-4).rsqrt()
     return weights / (weights * shares).sum()

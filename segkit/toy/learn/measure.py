@@ -1,4 +1,4 @@
-"""How right maps and captions are, in a world where the truth is known."""
+"""Accuracy of maps, captions and generated pictures, measured on scenes with known ground truth."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,18 +18,18 @@ from segkit.toy import world
 from segkit.toy.world import Scene, grammar
 
 BATCH = 8
-"""Photos that are given to a network at a time."""
+"""Photos per forward pass."""
 
 
 @dataclass(frozen=True)
 class CaptionQuality:
-    """How right captions are.
+    """Accuracy of captions. All shares are 0 to 1.
 
     Attributes:
-        scenes: how many were looked at.
-        precision: share of the classes that captions name which the picture holds.
-        recall: share of the classes that the true sentences name which the captions name too.
-        truthful: share of the captions that name nothing the picture lacks.
+        scenes: number of scenes.
+        precision: share of the classes named by captions that the picture contains.
+        recall: share of the classes named by the true sentences that the captions name too.
+        truthful: share of the captions that name nothing that is missing from the picture.
     """
 
     scenes: int
@@ -40,14 +40,14 @@ class CaptionQuality:
 
 @dataclass(frozen=True)
 class DrawingQuality:
-    """How right the pictures of a Stable Diffusion are, as the toy segmenter sees them.
+    """Quality of a Stable Diffusion's pictures, as measured by the toy segmenter.
 
     Attributes:
-        scenes: how many were looked at.
-        photos: mIoU of the photos themselves, in the size of the pictures.
-        kept: mIoU of the photos after the VAE's encoder and decoder.
-        error: mean absolute difference between a photo and what the VAE keeps of it, of 255.
-        named: share of the classes that prompts name which are seen in the pictures drawn from them.
+        scenes: number of scenes.
+        photos: mIoU of the photos themselves at the size of the pictures; the upper bound.
+        kept: mIoU of the photos after a round trip through the VAE.
+        error: mean absolute difference between photos and their VAE reconstructions, 0 to 255.
+        named: share of the classes named by prompts that are found in the pictures generated from them.
     """
 
     scenes: int
@@ -58,24 +58,24 @@ class DrawingQuality:
 
 
 STEPS, GUIDANCE = 20, 3.0
-"""Of the sampler, DPM-Solver++ 2M, for drawings."""
+"""Steps and guidance scale of the sampler, DPM-Solver++ 2M."""
 
-SPECK = 0.005
-"""Share of the pixels below which a class is not counted as being drawn."""
+MIN_SHARE = 0.005
+"""A class counts as drawn from this share of the pixels on."""
 
 
 def segmenter(segment: Segmenter, seeds: Iterable[int], size: tuple[int, int], palette: Palette) -> MapQuality:
-    """Compare a segmenter's maps of scenes with the truth."""
-    counts, number = metrics.none(), 0
+    """Compare a segmenter's label maps of scenes with the ground truth."""
+    confusion, number = metrics.none(), 0
     for scenes in _batches(seeds, size):
-        for scene, found in zip(scenes, segment([scene.photo for scene in scenes]), strict=True):
-            counts += metrics.confusion(scene.labels, found.labels)
+        for scene, segmentation in zip(scenes, segment([scene.photo for scene in scenes]), strict=True):
+            confusion += metrics.confusion(scene.labels, segmentation.labels)
             number += 1
-    return metrics.map_quality(counts, number, palette)
+    return metrics.map_quality(confusion, number, palette)
 
 
 def captioner(caption: Captioner, seeds: Iterable[int], size: tuple[int, int]) -> CaptionQuality:
-    """Compare a captioner's words about scenes with the truth."""
+    """Compare a captioner's captions of scenes with the ground truth."""
     truths: list[Scene] = []
     captions: list[str] = []
     for scenes in _batches(seeds, size):
@@ -85,25 +85,26 @@ def captioner(caption: Captioner, seeds: Iterable[int], size: tuple[int, int]) -
 
 
 def caption_quality(scenes: Sequence[Scene], captions: Sequence[str]) -> CaptionQuality:
-    """Compare captions with what the scenes hold."""
-    said = true = wanted = met = truthful = 0
+    """Compare captions with the contents of their scenes."""
+    named = correct = expected = recalled = truthful = 0
     for scene, caption in zip(scenes, captions, strict=True):
-        named, there = grammar.mentioned(caption), {each.name for each in scene.seen}
-        should = grammar.mentioned(scene.sentence)
-        said, true = said + len(named), true + len(named & there)
-        wanted, met = wanted + len(should), met + len(named & should)
-        truthful += named <= there
-    return CaptionQuality(len(captions), true / max(1, said), met / max(1, wanted), truthful / len(captions))
+        mentioned, present = grammar.mentioned(caption), {thing.name for thing in scene.things}
+        true_classes = grammar.mentioned(scene.sentence)
+        named, correct = named + len(mentioned), correct + len(mentioned & present)
+        expected, recalled = expected + len(true_classes), recalled + len(mentioned & true_classes)
+        truthful += mentioned <= present
+    precision, recall = correct / max(1, named), recalled / max(1, expected)
+    return CaptionQuality(len(captions), precision, recall, truthful / len(captions))
 
 
 def drawings(folder: Path, segment: Segmenter, seeds: Iterable[int], palette: Palette) -> DrawingQuality:
-    """Look at what a Stable Diffusion draws from the true sentences of scenes, and at what its VAE keeps of them.
+    """Measure the pictures that a Stable Diffusion draws from the true sentences of scenes, and its VAE's round trip.
 
     Args:
-        folder: of the pipeline, in diffusers' format.
-        segment: looks.
-        seeds: of the scenes, and of the noise.
-        palette: of the segmenter.
+        folder: the pipeline in diffusers format.
+        segment: the segmenter that judges the pictures.
+        seeds: seeds of the scenes. The noise has seeds of its own, from 0.
+        palette: the segmenter's palette.
     """
     import torch
     from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
@@ -115,38 +116,40 @@ def drawings(folder: Path, segment: Segmenter, seeds: Iterable[int], palette: Pa
     pipeline.set_progress_bar_config(disable=True)
     side = pipeline.vae.config.sample_size
     confusions = {name: metrics.none() for name in ("photos", "kept")}
-    missed, wanted, met, number = 0.0, 0, 0, 0
+    error, expected, drawn, number = 0.0, 0, 0, 0
     for scenes in _batches(seeds, (2 * side, 2 * side)):
         photos = [scene.photo.resize((side, side), Resampling.LANCZOS) for scene in scenes]
-        kept = _kept(pipeline, photos)
-        said = [scene.sentence for scene in scenes]
-        draws = [torch.Generator().manual_seed(number + place) for place in range(len(scenes))]
-        drawn = pipeline(said, num_inference_steps=STEPS, guidance_scale=GUIDANCE, generator=draws).images
-        for scene, *seen in zip(scenes, segment(photos), segment(kept), segment(drawn), strict=True):
+        reconstructed = _reconstruct(pipeline, photos)
+        prompts = [scene.sentence for scene in scenes]
+        generators = [torch.Generator().manual_seed(number + i) for i in range(len(scenes))]
+        pictures = pipeline(prompts, num_inference_steps=STEPS, guidance_scale=GUIDANCE, generator=generators).images
+        maps = zip(segment(photos), segment(reconstructed), segment(pictures), strict=True)
+        for scene, (of_photo, of_reconstruction, of_picture) in zip(scenes, maps, strict=True):
             truth = np.asarray(Image.fromarray(scene.labels).resize((side, side), Resampling.NEAREST))
-            for name, found in zip(confusions, seen, strict=False):
-                confusions[name] += metrics.confusion(truth, found.labels)
-            shares = np.bincount(seen[-1].labels.ravel(), minlength=256) / truth.size
+            confusions["photos"] += metrics.confusion(truth, of_photo.labels)
+            confusions["kept"] += metrics.confusion(truth, of_reconstruction.labels)
+            shares = np.bincount(of_picture.labels.ravel(), minlength=256) / truth.size
             named = grammar.mentioned(scene.sentence)
-            wanted, met = wanted + len(named), met + sum(shares[palette.find(name).index] > SPECK for name in named)
-        missed += sum(map(_difference, photos, kept))
+            expected += len(named)
+            drawn += sum(shares[palette.find(name).index] > MIN_SHARE for name in named)
+        error += sum(map(_difference, photos, reconstructed))
         number += len(scenes)
-    miou = {name: metrics.map_quality(counts, number, palette).miou for name, counts in confusions.items()}
-    return DrawingQuality(number, **miou, error=missed / number, named=float(met / max(1, wanted)))
+    miou = {name: metrics.map_quality(confusion, number, palette).miou for name, confusion in confusions.items()}
+    return DrawingQuality(number, **miou, error=error / number, named=float(drawn / max(1, expected)))
 
 
 def _difference(one: Image.Image, other: Image.Image) -> float:
     return float(np.abs(np.asarray(one, np.float32) - np.asarray(other, np.float32)).mean())
 
 
-def _kept(pipeline: Any, photos: Sequence[Image.Image]) -> list[Image.Image]:
-    """Return what a VAE makes of the latents that it makes of photos."""
+def _reconstruct(pipeline: Any, photos: Sequence[Image.Image]) -> list[Image.Image]:
+    """Return photos after a round trip through the VAE."""
     import torch
 
     with torch.no_grad():
         latents = pipeline.vae.encode(pipeline.image_processor.preprocess(list(photos))).latent_dist.mean
-        found: list[Image.Image] = pipeline.image_processor.postprocess(pipeline.vae.decode(latents).sample)
-    return found
+        images: list[Image.Image] = pipeline.image_processor.postprocess(pipeline.vae.decode(latents).sample)
+    return images
 
 
 def _batches(seeds: Iterable[int], size: tuple[int, int]) -> Iterator[list[Scene]]:

@@ -1,6 +1,6 @@
-"""Real architectures with fresh random weights: what toy.train trains, and what tests and benchmarks take as it is.
+"""Networks of real architectures with random weights: toy.learn.train trains them, tests and benchmarks use them as is.
 
-Written in transformers' own folder format, they load through the code that loads released models.
+They are saved in the folder formats of transformers and diffusers, so the code for released models loads them.
 """
 
 import json
@@ -12,12 +12,12 @@ from typing import Any
 from segkit.palette import Palette
 
 STAGES = ("stage1", "stage2", "stage3", "stage4")
-"""Of a backbone; OneFormer looks at all of them."""
+"""Stages of a backbone; OneFormer uses the feature maps of all four."""
 
 
 @dataclass(frozen=True)
 class Swin:
-    """A Swin transformer as OneFormer's backbone: embedding width, depths, heads, window."""
+    """A Swin backbone of OneFormer: embedding width, depths, attention heads, window size."""
 
     embed: int
     depths: tuple[int, int, int, int]
@@ -25,7 +25,7 @@ class Swin:
     window: int
 
     def config(self) -> Any:
-        """Return it in transformers' terms."""
+        """Return the transformers config."""
         from transformers import SwinConfig
 
         return SwinConfig(
@@ -39,13 +39,13 @@ class Swin:
 
 @dataclass(frozen=True)
 class ResNet:
-    """A ResNet of basic blocks as OneFormer's backbone: widths, depths."""
+    """A ResNet backbone of OneFormer made of basic blocks: widths, depths."""
 
     widths: tuple[int, int, int, int]
     depths: tuple[int, int, int, int]
 
     def config(self) -> Any:
-        """Return it in transformers' terms."""
+        """Return the transformers config."""
         from transformers import ResNetConfig
 
         return ResNetConfig(
@@ -59,18 +59,18 @@ class ResNet:
 
 @dataclass(frozen=True)
 class Scale:
-    """How large the networks are.
+    """Sizes of OneFormer and BLIP.
 
     Attributes:
-        backbone: OneFormer's.
+        backbone: OneFormer's backbone.
         width: OneFormer's hidden width.
-        queries: number of its queries.
-        layers: its pixel encoder and query decoder layers.
-        contrast: what OneFormer's last class and mask layers are multiplied by.
-        shortest_edge: what its processor scales the short side to, in pixels.
-        blip_width, blip_layers: of BLIP's text and vision part.
-        blip_image, blip_patch: BLIP's picture and patch side, in pixels.
-        vocabulary: BLIP's number of words, at least.
+        queries: number of object queries.
+        layers: number of pixel encoder and query decoder layers.
+        contrast: factors for the weights of OneFormer's last class and mask layers.
+        shortest_edge: short side to which OneFormer's processor scales photos, in pixels.
+        blip_width, blip_layers: hidden width and number of layers of BLIP's text and vision models.
+        blip_image, blip_patch: side of BLIP's input and of its patches, in pixels.
+        vocabulary: minimum size of BLIP's vocabulary; filler words make up the difference.
     """
 
     backbone: Swin | ResNet
@@ -91,14 +91,14 @@ FULL = Scale(Swin(96, (2, 2, 6, 2), (3, 6, 12, 24), 7), 256, 150, (6, 10), (50, 
 """The sizes of shi-labs/oneformer_ade20k_swin_tiny and Salesforce/blip-image-captioning-base."""
 
 LARGE = replace(FULL, backbone=Swin(192, (2, 2, 18, 2), (6, 12, 24, 48), 12), queries=250)
-"""With the OneFormer of shi-labs/oneformer_ade20k_swin_large."""
+"""FULL with the OneFormer of shi-labs/oneformer_ade20k_swin_large."""
 
 TOY = Scale(ResNet((32, 64, 96, 128), (2, 2, 2, 2)), 64, 24, (2, 3), (1, 1), 192, 128, 4, 96, 8, 0)
-"""The sizes of the networks that segkit ships. BLIP's vocabulary is just the words of the toy world."""
+"""The sizes of the shipped networks. BLIP's vocabulary is exactly the words of the toy world."""
 
 _WORDS = "a the room street with and of house tree sky wall bed chair table window door lamp car road grass".split()
-_MOST = 2000
-"""Entries of a vocabulary, at most."""
+_MAX_VOCABULARY = 2000
+"""Upper limit for the entries of a trained CLIP vocabulary."""
 
 NOISE: dict[str, Any] = {
     "beta_start": 0.00085,
@@ -107,13 +107,13 @@ NOISE: dict[str, Any] = {
     "clip_sample": False,
     "steps_offset": 1,
 }
-"""The noise schedule of every Stable Diffusion 1."""
+"""The noise schedule of Stable Diffusion 1.x."""
 
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]", "[ENC]")
 
 
 def oneformer(palette: Palette, scale: Scale = SMALL, seed: int = 0) -> tuple[Any, Any]:
-    """Return a OneFormer with random weights and a class for each of the palette's, and its processor."""
+    """Return a OneFormer with random weights and the classes of a palette, and its processor."""
     import torch
     from transformers import OneFormerConfig, OneFormerForUniversalSegmentation, OneFormerProcessor
     from transformers.models.oneformer.image_processing_pil_oneformer import OneFormerImageProcessorPil
@@ -121,7 +121,7 @@ def oneformer(palette: Palette, scale: Scale = SMALL, seed: int = 0) -> tuple[An
     tokenizer = _clip_tokenizer()
     image_processor = OneFormerImageProcessorPil(
         repo_path=None,
-        class_info_file=None,  # for training only, and an absolute path would differ from folder to folder
+        class_info_file=None,  # used in training only; its absolute path would differ between folders
         num_text=scale.queries - 16,
         num_labels=len(palette),
         size={"shortest_edge": scale.shortest_edge, "longest_edge": 4 * scale.shortest_edge},
@@ -140,14 +140,14 @@ def oneformer(palette: Palette, scale: Scale = SMALL, seed: int = 0) -> tuple[An
             text_encoder_num_layers=1,
             text_encoder_vocab_size=len(tokenizer),
             dropout=0.0,
-            contrastive_weight=0.0,  # of the text branch, which is for training by several tasks at once
+            contrastive_weight=0.0,  # disables the text branch, which only multi-task training needs
             id2label=labels,
             label2id={name: index for index, name in labels.items()},
         )
     )
-    # transformers draws these with std 0.02, which makes every query say the same; the original draws N(0, 1).
+    # transformers initialises these with std 0.02, which makes all queries answer alike; the original uses N(0, 1).
     torch.nn.init.normal_(model.model.transformer_module.queries_embedder.weight)
-    with torch.no_grad():  # larger class and mask logits, so that even noise has several classes a picture
+    with torch.no_grad():  # larger logits give even random weights several classes per picture
         decoder = model.model.transformer_module.decoder
         decoder.class_embed.weight.mul_(scale.contrast[0])
         dict(decoder.mask_embed.named_parameters())["layers.2.0.weight"].mul_(scale.contrast[1])
@@ -155,13 +155,13 @@ def oneformer(palette: Palette, scale: Scale = SMALL, seed: int = 0) -> tuple[An
 
 
 def blip(words: Sequence[str] = _WORDS, scale: Scale = SMALL, seed: int = 0) -> tuple[Any, Any]:
-    """Return a BLIP captioner with random weights that knows the given words, and its processor."""
+    """Return a BLIP captioner with random weights and the given vocabulary, and its processor."""
     import torch
     from transformers import BertTokenizer, BlipConfig, BlipForConditionalGeneration, BlipProcessor
     from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
     fillers = [f"word{number}" for number in range(scale.vocabulary - len(_SPECIAL) - len(words))]
-    vocabulary = {word: place for place, word in enumerate([*_SPECIAL, *words, *fillers])}
+    vocabulary = {word: index for index, word in enumerate([*_SPECIAL, *words, *fillers])}
     tokenizer = BertTokenizer(vocab=vocabulary, bos_token="[DEC]", additional_special_tokens=["[ENC]"])
     sides = {"hidden_size": scale.blip_width, "num_hidden_layers": scale.blip_layers, "num_attention_heads": 4}
     sides["intermediate_size"] = 4 * scale.blip_width
@@ -180,32 +180,30 @@ def blip(words: Sequence[str] = _WORDS, scale: Scale = SMALL, seed: int = 0) -> 
 
 
 def stable_diffusion(words: Sequence[str], seed: int = 0) -> Any:
-    """Return a Stable Diffusion of SD1's classes with random weights that knows the given words.
+    """Return a StableDiffusionPipeline with random weights whose tokenizer has a token for each given word.
 
-    Photos of 64 x 64 become latents of 16 x 16: the VAE halves twice. All in all 4.8 million weights.
-
-    Returns:
-        diffusers' StableDiffusionPipeline, without safety checker.
+    It has the classes of Stable Diffusion 1 and 4.8 million parameters. Photos of 64 x 64 pixels become latents of
+    16 x 16: the VAE halves the resolution twice. There is no safety checker.
     """
     import torch
     from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
     tokenizer = _clip_tokenizer(words)
-    width, entries = 64, len(tokenizer)
+    width, vocab_size = 64, len(tokenizer)
     torch.manual_seed(seed)
     text_encoder = CLIPTextModel(
         CLIPTextConfig(
-            vocab_size=entries, hidden_size=width, intermediate_size=4 * width, num_hidden_layers=2,
-            num_attention_heads=1, projection_dim=width, bos_token_id=entries - 2, eos_token_id=entries - 1,
+            vocab_size=vocab_size, hidden_size=width, intermediate_size=4 * width, num_hidden_layers=2,
+            num_attention_heads=1, projection_dim=width, bos_token_id=vocab_size - 2, eos_token_id=vocab_size - 1,
         )
     )  # fmt: skip
     vae = AutoencoderKL(
         block_out_channels=[24, 48, 64], layers_per_block=1, norm_num_groups=8, latent_channels=4,
         down_block_types=["DownEncoderBlock2D"] * 3, up_block_types=["UpDecoderBlock2D"] * 3, sample_size=64,
     )  # fmt: skip
-    _lead_through(vae)
-    unet = UNet2DConditionModel(  # attention costs most where latents are largest: none there
+    _add_identity(vae)
+    unet = UNet2DConditionModel(  # no attention at the highest resolution, where it would cost most
         block_out_channels=[64, 96, 112], layers_per_block=1, norm_num_groups=16, attention_head_dim=2,
         down_block_types=["DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"], sample_size=16,
         up_block_types=["UpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"], cross_attention_dim=width,
@@ -216,31 +214,27 @@ def stable_diffusion(words: Sequence[str], seed: int = 0) -> Any:
     )  # fmt: skip
 
 
-def _lead_through(vae: Any) -> None:
-    """Give colours a straight way through a VAE; else its normalisations hide them for thousands of steps."""
+def _add_identity(vae: Any) -> None:
+    """Mix an identity into the VAE's convolutions; otherwise normalisation hides colours for thousands of steps."""
     import torch
 
     with torch.no_grad():
         for name, layer in vae.named_modules():
-            straight = name.endswith(("conv_in", "conv_out", "conv_shortcut", "quant_conv")) or "samplers" in name
-            if straight and isinstance(layer, torch.nn.Conv2d):
+            on_main_path = name.endswith(("conv_in", "conv_out", "conv_shortcut", "quant_conv")) or "samplers" in name
+            if on_main_path and isinstance(layer, torch.nn.Conv2d):
                 layer.weight.mul_(0.5).add_(torch.nn.init.dirac_(torch.empty_like(layer.weight)))
 
 
 def write(folder: Path, network: Sequence[Any]) -> Path:
-    """Write networks and their processors in the folder format of their library.
-
-    Returns:
-        The folder.
-    """
+    """Save a model and its processor, or a pipeline, in their library's folder format. Return the folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    for each in network:
-        each.save_pretrained(folder)
+    for part in network:
+        part.save_pretrained(folder)
     return folder
 
 
 def halve(network: Any) -> None:
-    """Bring a network, or all networks of a pipeline, to the CPU, to fp16 and to the layout that files have."""
+    """Convert a network, or all networks of a pipeline, in place to fp16 on the CPU in contiguous layout."""
     import torch
 
     for part in _parts(network):
@@ -248,7 +242,7 @@ def halve(network: Any) -> None:
 
 
 def parameters(network: Any) -> int:
-    """Return the number of weights of a network, or of all networks of a pipeline."""
+    """Return the number of parameters of a network, or of all networks of a pipeline."""
     return sum(weight.numel() for part in _parts(network) for weight in part.parameters())
 
 
@@ -258,14 +252,14 @@ def _parts(network: Any) -> list[Any]:
 
 
 def write_clip_tokenizer(folder: Path) -> Path:
-    """Write a byte-level CLIP tokenizer without merges: every letter is a token. For tests of counting."""
+    """Save a byte-level CLIP tokenizer without merges, in which every letter is a token; tests count with it."""
     folder.mkdir(parents=True, exist_ok=True)
     _clip_tokenizer().save_pretrained(folder)
     return folder
 
 
 def _clip_tokenizer(words: Sequence[str] = ()) -> Any:
-    """Return a byte-level CLIP tokenizer to which each of the given words is one token."""
+    """Return a byte-level CLIP tokenizer that encodes each given word as one token."""
     from transformers import CLIPTokenizer
     from transformers.convert_slow_tokenizer import bytes_to_unicode
 
@@ -273,11 +267,11 @@ def _clip_tokenizer(words: Sequence[str] = ()) -> Any:
     ends = [letter + "</w>" for letter in letters]
     merges: list[tuple[str, str]] = []
     if words:
-        model = json.loads(_clip_tokenizer().train_new_from_iterator([words], _MOST).backend_tokenizer.to_str())[
-            "model"
-        ]
-        merges = [(left, right) for left, right in model["merges"]]
+        trained = json.loads(
+            _clip_tokenizer().train_new_from_iterator([words], _MAX_VOCABULARY).backend_tokenizer.to_str()
+        )["model"]
+        merges = [(left, right) for left, right in trained["merges"]]
     merged = [left + right for left, right in merges]
     entries = [*letters, *ends, *merged, "<|startoftext|>", "<|endoftext|>"]
-    vocabulary = {entry: place for place, entry in enumerate(entries)}
+    vocabulary = {entry: index for index, entry in enumerate(entries)}
     return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=77)

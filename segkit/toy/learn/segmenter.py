@@ -1,7 +1,7 @@
-"""How the toy OneFormer learns: first its backbone to see, then all of it by transformers' own loss.
+"""Training of the toy OneFormer: first its backbone on pixel classes, then the whole network with transformers' loss.
 
-Three things decide on so small a network: query embeddings drawn from N(0, 1) (see networks.oneformer), a backbone that
-knows its classes before the queries ask for them, and queries that need not seek their classes (see Fixed).
+So small a network trains well only with query embeddings drawn from N(0, 1) (see networks.oneformer), a backbone that
+is pretrained on the classes, and queries that are bound to fixed classes (see _fixed_matcher).
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,132 +13,138 @@ from PIL.Image import Resampling
 
 from segkit.toy import world
 from segkit.toy.learn import lessons
-from segkit.toy.learn.course import Course, Report, follow
+from segkit.toy.learn.course import Course, Report, optimize
 from segkit.toy.learn.lessons import Lesson
 
-EARLY = (0.6, 128)
-"""In which first share of a course's steps photos are scaled to which shorter side: coarse things first."""
+COARSE = (0.6, 128)
+"""For this first share of the steps, photos are scaled to this short side in pixels: coarse structure first."""
 
 PIXEL_WEIGHT = 10.0
 """Weight of the per-pixel loss on the mask features."""
 
 POINTS = 3136
-"""Points at which masks are compared; OneFormer's own 12,544 are for pictures of 640 pixels."""
+"""Points at which the loss compares masks; OneFormer's default of 12,544 is meant for pictures of 640 pixels."""
 
 
-def sight(network: Sequence[Any], rendered: Sequence[Lesson], course: Course, where: str, report: Report) -> None:
-    """Train a OneFormer's backbone, in place, to name the class of each pixel through a head that is thrown away.
+def train_backbone(
+    network: Sequence[Any], samples: Sequence[Lesson], course: Course, device: str, report: Report
+) -> None:
+    """Train the backbone of a OneFormer in place to classify pixels, through an auxiliary head that is discarded.
 
     Args:
-        network: the network and its processor (networks.oneformer).
-        rendered: the lessons.
-        course: how long and how fast.
-        where: a torch device.
-        report: takes the loss of every step.
+        network: the model and its processor (networks.oneformer).
+        samples: the training samples.
+        course: number of steps, batch size and learning rate.
+        device: a torch device.
+        report: called with the loss after every step.
     """
     import torch
     from torch.nn import functional
 
     model, processor = network
-    backbone = model.to(where).model.pixel_level_module.encoder.train()
+    backbone = model.to(device).model.pixel_level_module.encoder.train()
     width = model.config.mask_dim
-    lenses = torch.nn.ModuleList([torch.nn.Conv2d(channels, width, 1) for channels in backbone.channels]).to(where)
-    name = torch.nn.Conv2d(width, len(world.CLASSES), 1).to(where)
-    rarity = lessons.rarity(rendered).to(where)
-    drawn = lessons.batches(rendered, course.batch, course.seed)
-    sides = _sides(processor, course)
+    laterals = torch.nn.ModuleList([torch.nn.Conv2d(channels, width, 1) for channels in backbone.channels]).to(device)
+    classifier = torch.nn.Conv2d(width, len(world.CLASSES), 1).to(device)
+    class_weights = lessons.class_weights(samples).to(device)
+    batches = lessons.batches(samples, course.batch, course.seed)
+    short_sides = _short_sides(processor, course)
 
     def loss() -> Any:
-        inputs, labels = _batch(processor, next(drawn), next(sides))
-        maps = backbone(inputs["pixel_values"].to(where)).feature_maps  # strides 4, 8, 16, 32
+        inputs, labels = _batch(processor, next(batches), next(short_sides))
+        maps = backbone(inputs["pixel_values"].to(device)).feature_maps  # strides 4, 8, 16, 32
         size = maps[0].shape[-2:]
-        seen = [lens(each) for lens, each in zip(lenses, maps, strict=True)]
-        scaled = [functional.interpolate(each, size, mode="bilinear", align_corners=False) for each in seen]
-        scores = name(torch.relu(torch.stack(scaled).sum(0)))  # (B, classes, h, w)
-        return functional.cross_entropy(scores, _small(labels.to(where), size), weight=rarity)
+        features = [lateral(each) for lateral, each in zip(laterals, maps, strict=True)]
+        scaled = [functional.interpolate(each, size, mode="bilinear", align_corners=False) for each in features]
+        logits = classifier(torch.relu(torch.stack(scaled).sum(0)))  # (B, classes, h, w)
+        return functional.cross_entropy(logits, _targets(labels.to(device), size), weight=class_weights)
 
-    follow(course, [*backbone.parameters(), *lenses.parameters(), *name.parameters()], loss, report)
+    optimize(course, [*backbone.parameters(), *laterals.parameters(), *classifier.parameters()], loss, report)
 
 
-def masks(network: Sequence[Any], rendered: Sequence[Lesson], course: Course, where: str, report: Report) -> None:
-    """Train all of a OneFormer, in place; it is left in evaluation mode. For the arguments see sight."""
+def train_oneformer(
+    network: Sequence[Any], samples: Sequence[Lesson], course: Course, device: str, report: Report
+) -> None:
+    """Train a whole OneFormer in place and leave it in evaluation mode. The arguments are those of `train_backbone`."""
     import torch
     from torch.nn import functional
 
     model, processor = network
-    model.to(where).train()
+    model.to(device).train()
     model.criterion.num_points = POINTS
     model.criterion.matcher = _fixed_matcher()
-    name = torch.nn.Conv2d(model.config.mask_dim, len(world.CLASSES), 1).to(where)
+    classifier = torch.nn.Conv2d(model.config.mask_dim, len(world.CLASSES), 1).to(device)
     features: list[Any] = []
-    watch = model.model.pixel_level_module.register_forward_hook(
+    hook = model.model.pixel_level_module.register_forward_hook(
         lambda module, inputs, outputs: features.append(outputs.decoder_last_feature)
     )
-    rarity = lessons.rarity(rendered).to(where)
-    drawn = lessons.batches(rendered, course.batch, course.seed)
-    sides = _sides(processor, course)
+    class_weights = lessons.class_weights(samples).to(device)
+    batches = lessons.batches(samples, course.batch, course.seed)
+    short_sides = _short_sides(processor, course)
 
     def loss() -> Any:
-        inputs, labels = _batch(processor, next(drawn), next(sides))
-        labels = labels.to(where)
-        by_query = model(**inputs.to(where), **_masks(labels)).loss
-        scores = name(features.pop())  # (B, classes, h, w)
-        by_pixel = functional.cross_entropy(scores, _small(labels, scores.shape[-2:]), weight=rarity)
-        return by_query + PIXEL_WEIGHT * by_pixel
+        inputs, labels = _batch(processor, next(batches), next(short_sides))
+        labels = labels.to(device)
+        query_loss = model(**inputs.to(device), **_masks(labels)).loss
+        logits = classifier(features.pop())  # (B, classes, h, w)
+        pixel_loss = functional.cross_entropy(logits, _targets(labels, logits.shape[-2:]), weight=class_weights)
+        return query_loss + PIXEL_WEIGHT * pixel_loss
 
-    follow(course, [*model.parameters(), *name.parameters()], loss, report)
-    watch.remove()
+    optimize(course, [*model.parameters(), *classifier.parameters()], loss, report)
+    hook.remove()
     model.eval()
 
 
 def _fixed_matcher() -> Any:
-    """Return a matcher for OneFormer's loss that gives query i the world's class i, whatever the queries say.
+    """Return a matcher for OneFormer's loss that always matches query i with the i-th class of the toy world.
 
-    Queries that seek their classes by Hungarian matching, as in DETR, find them only after many more steps. MaskFormer
-    (Cheng et al. 2021, section 4.3) tried both; for semantic maps of few classes the fixed one is nearly as good.
+    With DETR's Hungarian matching, queries specialise only after many more steps. MaskFormer (Cheng et al. 2021,
+    section 4.3) compares both; for semantic maps with few classes the fixed matching is nearly as good.
     """
     import torch
 
     class Fixed(torch.nn.Module):
-        """In place of OneFormerHungarianMatcher."""
+        """Replaces OneFormerHungarianMatcher."""
 
         def forward(self, masks: Any, classes: Any, mask_labels: Any, class_labels: Any) -> list[tuple[Any, Any]]:
-            """Return for each picture the queries and the targets that belong together."""
-            places = torch.from_numpy(lessons.places()).to(class_labels[0].device)
+            """Return matching query and target indices for each picture."""
+            places = torch.from_numpy(lessons.class_places()).to(class_labels[0].device)
             return [(places[labels], torch.arange(len(labels), device=labels.device)) for labels in class_labels]
 
     return Fixed()
 
 
-def _sides(processor: Any, course: Course) -> Iterator[int]:
-    """Yield for each step to what shorter side photos are scaled."""
-    last = processor.image_processor.size["shortest_edge"]
-    return (EARLY[1] if step < EARLY[0] * course.steps else last for step in range(course.steps))
+def _short_sides(processor: Any, course: Course) -> Iterator[int]:
+    """Yield the short side of the photos for each step, in pixels."""
+    final = processor.image_processor.size["shortest_edge"]
+    return (COARSE[1] if step < COARSE[0] * course.steps else final for step in range(course.steps))
 
 
-def _batch(processor: Any, drawn: Sequence[Lesson], side: int) -> tuple[Any, Any]:
-    """Return the network's inputs, the shorter side scaled to `side` pixels, and the (B, H, W) labels at that size."""
+def _batch(processor: Any, samples: Sequence[Lesson], side: int) -> tuple[Any, Any]:
+    """Return the model inputs with the short side scaled to `side` pixels, and the (B, H, W) labels at that size."""
     import torch
 
-    photos, tasks = [each.photo for each in drawn], ["semantic"] * len(drawn)
+    photos, tasks = [sample.photo for sample in samples], ["semantic"] * len(samples)
     size = {"shortest_edge": side, "longest_edge": 4 * side}
     inputs = processor(images=photos, task_inputs=tasks, size=size, return_tensors="pt")
     height, width = inputs["pixel_values"].shape[-2:]
-    sized = [Image.fromarray(each.labels).resize((width, height), Resampling.NEAREST) for each in drawn]
-    return inputs, torch.from_numpy(np.stack([np.asarray(each, np.int64) for each in sized]))
+    maps = [Image.fromarray(sample.labels).resize((width, height), Resampling.NEAREST) for sample in samples]
+    return inputs, torch.from_numpy(np.stack([np.asarray(labels, np.int64) for labels in maps]))
 
 
-def _small(labels: Any, size: Any) -> Any:
-    """Return labels as places in world.CLASSES at the size of a feature map: (B, H, W) -> (B, h, w)."""
+def _targets(labels: Any, size: Any) -> Any:
+    """Scale labels to a feature map's size and convert them to positions in world.CLASSES: (B, H, W) -> (B, h, w)."""
     import torch
     from torch.nn import functional
 
     small = functional.interpolate(labels[:, None].float(), size, mode="nearest-exact")[:, 0].long()
-    return torch.from_numpy(lessons.places()).to(labels.device)[small]
+    return torch.from_numpy(lessons.class_places()).to(labels.device)[small]
 
 
 def _masks(labels: Any) -> dict[str, Any]:
-    """Return the classes of each picture and their masks, as OneFormer's loss wants them."""
-    classes = [each.unique() for each in labels]
-    found = [(each[None] == there[:, None, None]).float() for each, there in zip(labels, classes, strict=True)]
-    return {"class_labels": classes, "mask_labels": found}
+    """Return the classes of each picture and their binary masks, the arguments of OneFormer's loss."""
+    classes = [label_map.unique() for label_map in labels]
+    masks = [
+        (label_map[None] == present[:, None, None]).float() for label_map, present in zip(labels, classes, strict=True)
+    ]
+    return {"class_labels": classes, "mask_labels": masks}

@@ -1,4 +1,4 @@
-"""Make the networks that segkit ships, from seeds alone: python -m segkit.toy.learn -o FOLDER."""
+"""Train the networks shipped with segkit, from seeds alone: python -m segkit.toy.learn -o FOLDER."""
 
 import json
 import platform
@@ -24,27 +24,26 @@ from segkit.toy.learn.lessons import Lesson
 from segkit.toy.world import grammar
 
 Figures = dict[str, Any]
-"""What is known of a training, as JSON has it."""
+"""The contents of figures.json."""
 
 NETWORKS = ("segmenter", "captioner", "base")
 
 SIDES = (128, 256)
-"""Sizes of the held-out scenes: squares, in pixels."""
+"""Sides of the square held-out scenes, in pixels."""
 
-
-DRAWN = 200
-"""Held-out scenes whose sentences are drawn, at most: drawing takes its time."""
+MAX_DRAWINGS = 200
+"""Maximum number of held-out sentences to generate pictures from, because sampling is slow."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is learnt and measured.
+    """Amount of training and evaluation.
 
     Attributes:
-        lessons: scenes to learn from, by network.
-        scenes: held-out scenes to measure on.
-        seed: of weights and batches.
-        courses: steps, scenes a step and highest learning rate of each.
+        lessons: number of training samples by network.
+        scenes: number of held-out scenes for evaluation.
+        seed: seed for weights and batches.
+        courses: steps, batch size and peak learning rate by course, named "NETWORK: COURSE".
     """
 
     lessons: dict[str, int]
@@ -53,11 +52,11 @@ class Plan:
     courses: dict[str, tuple[int, int, float]]
 
     def course(self, name: str) -> Course:
-        """Return a course by its name."""
+        """Return the course of a name."""
         return Course(*self.courses[name], self.seed)
 
 
-WHOLE = Plan(
+FULL = Plan(
     lessons={"segmenter": 8000, "captioner": 20000, "base": 16000},
     scenes=500,
     seed=1,
@@ -83,118 +82,129 @@ QUICK = Plan(
         "base: drawing": (30, 16, 1e-3),
     },
 )
-"""Shows in two minutes that the script runs and that its networks learn; they are of no other use."""
+"""Shows within two minutes that the script runs and the losses fall; the networks are useless otherwise."""
 
 
 def train(folder: Path, plan: Plan, names: Sequence[str] = NETWORKS) -> Figures:
-    """Train networks and write each with its figures; last, when both are there, the model card.
+    """Train and evaluate networks; write their weights, figures.json and, once all are trained, the model card.
 
     Args:
-        folder: figures of networks that are not trained now are kept.
-        plan: how much is learnt and measured.
+        folder: output folder; figures of networks that are not trained now are preserved.
+        plan: amount of training and evaluation.
         names: members of NETWORKS.
 
     Returns:
-        The figures, as figures.json has them.
+        The contents of figures.json.
 
     Raises:
         StorageError: the disk is full.
     """
     import torch
 
-    where = "cuda" if torch.cuda.is_available() else "cpu"
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     path = folder / "figures.json"
     figures: Figures = json.loads(path.read_text()) if path.exists() else {}
     figures |= {"scenes": plan.scenes, "seed": plan.seed}
     for name in names:
-        figures[name] = _teach(_pupil(name, plan), plan, folder, where)
+        figures[name] = _train(_job(name, plan), plan, folder, device)
         storage.write(path, json.dumps(figures, indent=2).encode() + b"\n")
     if all(name in figures for name in NETWORKS):
         storage.write(folder / "README.md", card.write(figures).encode())
     return figures
 
 
-Learn = Callable[[Sequence[Any], Sequence[Lesson], Course, str, Report], None]
-"""Trains a network in place."""
+TrainFunction = Callable[[Sequence[Any], Sequence[Lesson], Course, str, Report], None]
+"""Trains a network in place: (network, samples, course, device, report)."""
 
 
 @dataclass(frozen=True)
-class _Pupil:
-    """A network, how it learns, and how it is measured: from its folder, as users load it, on the scenes of a range.
+class _Job:
+    """The training of one network.
 
-    Attributes: its name, what is written of it (the network first), its courses, the lessons' sizes, its measure.
+    Attributes:
+        name: member of NETWORKS.
+        network: the model and its processor, or a pipeline alone; the model comes first.
+        courses: train functions by course name, in order.
+        sizes: sizes of the training scenes.
+        measure: evaluates the saved folder, loaded as users load it, on the scenes of a range of seeds.
     """
 
     name: str
     network: Sequence[Any]
-    courses: dict[str, Learn]
+    courses: dict[str, TrainFunction]
     sizes: lessons.Sizes
     measure: Callable[[Path, range], Figures]
 
 
-def _pupil(name: str, plan: Plan) -> _Pupil:
-    cpu, table = Device("cpu", "fp32"), Palette.load("ade20k")
+def _job(name: str, plan: Plan) -> _Job:
+    cpu, palette = Device("cpu", "fp32"), Palette.load("ade20k")
 
     def maps(path: Path, seeds: range) -> Figures:
-        segment = NeuralSegmenter(str(path), table, cpu)
-        return {str(side): asdict(measure.segmenter(segment, seeds, (side, side), table)) for side in SIDES}
+        segment = NeuralSegmenter(str(path), palette, cpu)
+        return {str(side): asdict(measure.segmenter(segment, seeds, (side, side), palette)) for side in SIDES}
 
     def captions(path: Path, seeds: range) -> Figures:
         caption = NeuralCaptioner(str(path), cpu)
         return {str(side): asdict(measure.captioner(caption, seeds, (side, side))) for side in SIDES}
 
     def drawings(path: Path, seeds: range) -> Figures:
-        own = path.parent / "segmenter"
-        segment = NeuralSegmenter(str(own) if hub.has_weights(own) else hub.TOY, table, cpu)
-        return asdict(measure.drawings(path, segment, seeds[:DRAWN], table))
+        trained = path.parent / "segmenter"
+        segment = NeuralSegmenter(str(trained) if hub.has_weights(trained) else hub.TOY, palette, cpu)
+        return asdict(measure.drawings(path, segment, seeds[:MAX_DRAWINGS], palette))
 
     if name == "segmenter":
-        network = networks.oneformer(table, networks.TOY, plan.seed)
-        masks: dict[str, Learn] = {"sight": segmenter.sight, "masks": segmenter.masks}
-        return _Pupil(name, network, masks, lessons.SIZES, maps)
+        network = networks.oneformer(palette, networks.TOY, plan.seed)
+        train_segmenter: dict[str, TrainFunction] = {
+            "sight": segmenter.train_backbone,
+            "masks": segmenter.train_oneformer,
+        }
+        return _Job(name, network, train_segmenter, lessons.SIZES, maps)
     if name == "captioner":
         network = networks.blip(grammar.vocabulary(), networks.TOY, plan.seed)
-        words: dict[str, Learn] = {"sight": captioner.sight, "words": captioner.words}
-        return _Pupil(name, network, words, lessons.SIZES, captions)
+        train_captioner: dict[str, TrainFunction] = {
+            "sight": captioner.train_vision,
+            "words": captioner.train_captioner,
+        }
+        return _Job(name, network, train_captioner, lessons.SIZES, captions)
     pipeline = networks.stable_diffusion(grammar.vocabulary(), plan.seed)
-    drawing: dict[str, Learn] = {"pictures": base.pictures, "drawing": base.drawing}
-    return _Pupil(name, [pipeline], drawing, [base.SIZE], drawings)
+    train_base: dict[str, TrainFunction] = {"pictures": base.train_vae, "drawing": base.train_unet}
+    return _Job(name, [pipeline], train_base, [base.SIZE], drawings)
 
 
-def _teach(pupil: _Pupil, plan: Plan, folder: Path, where: str) -> Figures:
-    """Measure a network untrained, train it, write it in fp16, and measure it again."""
+def _train(job: _Job, plan: Plan, folder: Path, device: str) -> Figures:
+    """Evaluate a network untrained, train it, save it in fp16 and evaluate it again."""
     import torch
 
-    model = pupil.network[0]
+    model = job.network[0]
     started = time.perf_counter()
     with hub.quiet():
-        before = pupil.measure(networks.write(folder / pupil.name, pupil.network), range(min(plan.scenes, 40)))
-    console.line(f"{pupil.name}: rendering {plan.lessons[pupil.name]:,} scenes")
-    rendered = lessons.render(plan.lessons[pupil.name], pupil.sizes)
+        untrained = job.measure(networks.write(folder / job.name, job.network), range(min(plan.scenes, 40)))
+    console.line(f"{job.name}: rendering {plan.lessons[job.name]:,} scenes")
+    samples = lessons.render(plan.lessons[job.name], job.sizes)
     courses = {}
-    for name, learn in pupil.courses.items():
-        title = f"{pupil.name}: {name}"
+    for name, train_function in job.courses.items():
+        title = f"{job.name}: {name}"
         report = _Report(title, plan.course(title))
-        learn(pupil.network, rendered, report.course, where, report)
+        train_function(job.network, samples, report.course, device, report)
         courses[name] = report.figures()
     with hub.quiet():
         networks.halve(model)
-        networks.write(folder / pupil.name, pupil.network)
-    after = pupil.measure(folder / pupil.name, range(plan.scenes))
+        networks.write(folder / job.name, job.network)
+    trained = job.measure(folder / job.name, range(plan.scenes))
     return {
         "parameters": networks.parameters(model),
-        "lessons": len(rendered),
+        "lessons": len(samples),
         "courses": courses,
-        "untrained": before,
-        "trained": after,
+        "untrained": untrained,
+        "trained": trained,
         "seconds": round(time.perf_counter() - started),
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, trained on {where}",
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, trained on {device}",
         "versions": {name: version(name) for name in ("torch", "transformers", "diffusers")},
     }
 
 
 class _Report:
-    """Tells how a course goes, and keeps its time and losses."""
+    """Prints the progress of a course and records its time and losses."""
 
     def __init__(self, title: str, course: Course) -> None:
         self.title, self.course = title, course
@@ -203,12 +213,12 @@ class _Report:
 
     def __call__(self, loss: float) -> None:
         self.losses.append(loss)
-        done, last = len(self.losses), self.losses[-50:]
+        done, recent = len(self.losses), self.losses[-50:]
         if done % 50 == 0 or done == self.course.steps:
             pace = (time.perf_counter() - self.started) / done
-            left = pace * (self.course.steps - done) / 60
-            said = f"loss {sum(last) / len(last):.3f}, {pace:.2f} s a step, {left:.1f} minutes left"
-            console.line(f"{self.title}, step {done:,} of {self.course.steps:,}: {said}")
+            remaining = pace * (self.course.steps - done) / 60
+            status = f"loss {sum(recent) / len(recent):.3f}, {pace:.2f} s/step, {remaining:.1f} minutes left"
+            console.line(f"{self.title}, step {done:,} of {self.course.steps:,}: {status}")
 
     def figures(self) -> Figures:
         tenth = max(1, len(self.losses) // 10)
@@ -227,17 +237,19 @@ class _Report:
     type=click.Path(path_type=Path),
     default="toy-weights",
     show_default=True,
-    help="Folder for the networks, their figures and the model card.",
+    help="Folder for the networks, figures.json and the model card.",
 )
-@click.option("--quick", is_flag=True, help="Two minutes instead of two hours: shows that it runs and learns.")
-@click.option("--only", type=click.Choice(NETWORKS), help="Train this one; the others' files and figures stay.")
-@click.option("--force", is_flag=True, help="Write over what is in the folder.")
+@click.option("--quick", is_flag=True, help="A two-minute trial run instead of two hours of training.")
+@click.option(
+    "--only", type=click.Choice(NETWORKS), help="Train this network only; keep the others' files and figures."
+)
+@click.option("--force", is_flag=True, help="Overwrite files in a folder that is not empty.")
 def main(output: Path, quick: bool, only: str | None, force: bool) -> None:
-    """Train the toy OneFormer, BLIP and Stable Diffusion on rendered scenes, and measure them on new ones."""
+    """Train the toy OneFormer, BLIP and Stable Diffusion on rendered scenes and evaluate them on held-out ones."""
     try:
         if output.exists() and any(output.iterdir()) and not force:
-            raise UsageError(f"{output} is not empty. Name another folder with -o, or write over it with --force.")
-        figures = train(output, QUICK if quick else WHOLE, (only,) if only else NETWORKS)
+            raise UsageError(f"{output} is not empty. Choose another folder with -o, or overwrite it with --force.")
+        figures = train(output, QUICK if quick else FULL, (only,) if only else NETWORKS)
     except SegkitError as error:
         console.line(f"Error: {error}", error=True)
         raise SystemExit(error.exit_code) from None

@@ -1,4 +1,4 @@
-"""The renderer of the toy world: scenes from a seed, with the class of every pixel and a true sentence."""
+"""The renderer of the toy world: seeded scenes with per-pixel classes and a true sentence."""
 
 from segkit.toy.world.scenes import (
     CLASSES,

@@ -1,4 +1,4 @@
-"""Maps of known truth, and what tools do to them: painted in random regions, then saved, scaled or outlined."""
+"""Synthetic label maps with known ground truth, and the damage that tools do to control maps."""
 
 from io import BytesIO
 
@@ -15,7 +15,7 @@ ADE = Palette.load("ade20k")
 
 
 def regions(seed: int, number: int, size: int = 512, palette: Palette = ADE) -> Labels:
-    """Return a label map of irregular regions, (size, size), each of another class as long as there are any."""
+    """Return a (size, size) label map of irregular regions, of distinct classes as long as there are enough."""
     random = np.random.default_rng(seed)
     points = random.uniform(0, size, (number, 2)).astype(np.float32)
     classes = [swatch.index for swatch in palette if palette.by_color[swatch.rgb] == swatch.index]
@@ -24,34 +24,34 @@ def regions(seed: int, number: int, size: int = 512, palette: Palette = ADE) -> 
 
 
 def place(seed: int, number: int, size: int = 512) -> Labels:
-    """Return a label map of a room or a street of some classes, each where it belongs: sky above, floor below."""
+    """Return a label map of a room or a street in which classes are where they belong: sky above, floor below."""
     random = np.random.default_rng(seed)
     indoors = random.random() < 0.5
     first = ("wall", "floor", "ceiling") if indoors else ("sky", "building", "road")
-    strange = {*first, *(plausibility.OUTDOORS if indoors else plausibility.INDOORS), "skyscraper"}
-    more = [swatch.index for swatch in ADE if swatch.name not in strange]
-    chances = 1 / (np.array(more) + 3)
-    drawn = random.choice(more, number - len(first), replace=False, p=chances / chances.sum())
+    excluded = {*first, *(plausibility.OUTDOORS if indoors else plausibility.INDOORS), "skyscraper"}
+    candidates = [swatch.index for swatch in ADE if swatch.name not in excluded]
+    chances = 1 / (np.array(candidates) + 3)
+    drawn = random.choice(candidates, number - len(first), replace=False, p=chances / chances.sum())
     names = [*first, *(ADE[index].name for index in drawn.tolist())]
     points = random.uniform(0, size, (number, 2)).astype(np.float32)
     points[:, 0] = np.sort(points[:, 0])
-    points[: number // 3, 0] *= 0.6  # what is above gets room there
+    points[: number // 3, 0] *= 0.6  # the topmost third moves up, which makes room for classes that belong above
     names.sort(key=lambda name: (name not in plausibility.ABOVE) + (name in plausibility.BELOW))
     return _filled(random, points, np.array([ADE.find(name).index for name in names], np.uint8), size)
 
 
 def _filled(random: np.random.Generator, points: NDArray[np.float32], labels: Labels, size: int) -> Labels:
-    """Give every pixel the label of the point nearest to it, in a space that is a little warped."""
+    """Label every pixel with its nearest point (a Voronoi diagram), in slightly warped coordinates."""
     number = len(points)
     y, x = np.mgrid[:size, :size].astype(np.float32)
-    waves = 0.05 * size / np.sqrt(number)
-    y, x = (axis + waves * _noise(random, size, int(4 * np.sqrt(number)) + 3) for axis in (y, x))
-    nearest, found = np.full((size, size), np.inf, np.float32), np.zeros((size, size), np.uint8)
+    amplitude = 0.05 * size / np.sqrt(number)
+    y, x = (axis + amplitude * _noise(random, size, int(4 * np.sqrt(number)) + 3) for axis in (y, x))
+    nearest, label_map = np.full((size, size), np.inf, np.float32), np.zeros((size, size), np.uint8)
     for (top, left), label in zip(points, labels, strict=True):
-        far = (y - top) ** 2 + (x - left) ** 2
-        found[far < nearest] = label
-        nearest = np.minimum(nearest, far)
-    return found
+        distance = (y - top) ** 2 + (x - left) ** 2
+        label_map[distance < nearest] = label
+        nearest = np.minimum(nearest, distance)
+    return label_map
 
 
 def _noise(random: np.random.Generator, size: int, cells: int) -> NDArray[np.float32]:
@@ -60,34 +60,34 @@ def _noise(random: np.random.Generator, size: int, cells: int) -> NDArray[np.flo
 
 
 def painted(labels: Labels, palette: Palette = ADE) -> Image.Image:
-    """Return the map in RGB, exact."""
+    """Return the control map in RGB, in exact colours."""
     return codec.paint(labels, palette).convert("RGB")
 
 
 def jpeg(image: Image.Image, quality: int, subsampling: int = 2) -> Image.Image:
-    """Return the picture as it comes back from a JPEG file (subsampling 2 is 4:2:0, 0 is 4:4:4)."""
+    """Return the picture after a round trip through JPEG (subsampling 2 is 4:2:0, 0 is 4:4:4)."""
     buffer = BytesIO()
     image.save(buffer, "JPEG", quality=quality, subsampling=subsampling)
     return Image.open(buffer).convert("RGB")
 
 
 def halved(image: Image.Image, how: Resampling) -> Image.Image:
-    """Return the picture at half its size."""
+    """Return the picture at half its width and height."""
     return image.resize((image.width // 2, image.height // 2), how)
 
 
 def outlined(labels: Labels, palette: Palette = ADE) -> Image.Image:
-    """Return the map with white anti-aliased lines, one pixel wide, between its regions."""
+    """Return the control map with anti-aliased white lines, one pixel wide, between its regions."""
     fine = np.kron(labels, np.ones((4, 4), np.uint8))
     line = np.zeros(fine.shape, bool)
-    for along in (-2, -1, 1, 2):
-        line |= (np.roll(fine, along, 0) != fine) | (np.roll(fine, along, 1) != fine)
+    for offset in (-2, -1, 1, 2):
+        line |= (np.roll(fine, offset, 0) != fine) | (np.roll(fine, offset, 1) != fine)
     share = np.asarray(Image.fromarray(line).convert("L").resize(labels.shape[::-1], Resampling.BOX))[..., None] / 255
     return Image.fromarray(np.round(np.asarray(painted(labels, palette)) * (1 - share) + 255 * share).astype(np.uint8))
 
 
 def ruled(labels: Labels, palette: Palette = ADE) -> Image.Image:
-    """Return the map with hard white lines, one pixel wide, between its regions."""
+    """Return the control map with aliased white lines, one pixel wide, between its regions."""
     line = np.zeros(labels.shape, bool)
     line[:, 1:] |= labels[:, 1:] != labels[:, :-1]
     line[1:] |= labels[1:] != labels[:-1]
@@ -95,8 +95,8 @@ def ruled(labels: Labels, palette: Palette = ADE) -> Image.Image:
 
 
 def by(name: str, labels: Labels) -> Image.Image:
-    """Return the map as one of the known painters makes it; classes that it has no colour for become black."""
-    (scheme,) = (way for way in schemes.known(ADE) if way.name == name)
+    """Return the control map in the colours of a known scheme; classes without a colour in it become black."""
+    (scheme,) = (known for known in schemes.known(ADE) if known.name == name)
     colors = np.zeros((256, 3), np.uint8)
     colors[list(scheme.classes)] = scheme.colors
     return Image.fromarray(colors[labels])

@@ -1,4 +1,4 @@
-"""Things of the toy world that stand in rooms, built around the origin, looking at the viewer (towards negative z)."""
+"""Furniture of the toy world, built around the origin, facing the viewer (towards negative z)."""
 
 from collections.abc import Callable
 
@@ -11,25 +11,25 @@ WOODS = ((150, 100, 60), (110, 72, 45), (185, 140, 90), (90, 62, 48))
 
 
 def tinted(random: Generator, choices: tuple[Color, ...], spread: float = 14) -> Color:
-    """Draw one of the colours, a little changed."""
+    """Choose one of the colours and vary it slightly."""
     base = np.asarray(choices[int(random.integers(len(choices)))], float) + random.uniform(-spread, spread)
     red, green, blue = (base + random.uniform(-spread / 2, spread / 2, 3)).clip(8, 250).tolist()
     return red, green, blue
 
 
 def shaded(base: Color, factor: float) -> Color:
-    """Return a colour made darker or brighter."""
+    """Return a colour with its brightness multiplied by a factor."""
     red, green, blue = (min(255.0, channel * factor) for channel in base)
     return red, green, blue
 
 
 def _front(x0: float, y0: float, x1: float, y1: float, z: float, tint: Color) -> Face:
-    """Return a rectangle painted on a front at depth z."""
+    """Return a rectangle at depth z that faces the viewer."""
     return Face(quad((x0, y0, z), (x1 - x0, 0, 0), (0, y1 - y0, 0)), tint, (0, 0, -1))
 
 
 def bed(random: Generator) -> tuple[list[Part], float, float]:
-    """Head end at the back: frame, mattress with a blanket, pillows."""
+    """A bed with its head end at the back: frame, mattress with a blanket, pillows."""
     width, depth = float(random.uniform(1.2, 1.8)), 2.0
     wood = tinted(random, WOODS)
     blanket = tinted(random, ((60, 80, 165), (165, 45, 60), (95, 140, 170), (130, 60, 120), (210, 120, 130)))
@@ -48,7 +48,7 @@ def bed(random: Generator) -> tuple[list[Part], float, float]:
 
 
 def sofa(random: Generator) -> tuple[list[Part], float, float]:
-    """Seat, back, arms, often with cushions."""
+    """A sofa: seat, back and arms, often with cushions."""
     width, depth = float(random.uniform(1.6, 2.3)), 0.9
     cloth = tinted(random, ((85, 105, 85), (125, 85, 60), (95, 100, 112), (60, 95, 105), (150, 130, 95)))
     w, d, seat, back, arm = width / 2, depth / 2, 0.42, float(random.uniform(0.8, 0.95)), 0.2
@@ -68,7 +68,7 @@ def sofa(random: Generator) -> tuple[list[Part], float, float]:
 
 
 def table(random: Generator) -> tuple[list[Part], float, float]:
-    """A top on four legs, dining height or low, sometimes with books or a bowl."""
+    """A table: a top on four legs, high or low, sometimes with an object on it."""
     width, depth = float(random.uniform(0.9, 1.7)), float(random.uniform(0.7, 1.0))
     wood, h = tinted(random, ((205, 150, 85), (170, 110, 55), (225, 185, 125))), float(random.uniform(0.5, 0.78))
     w, d, leg = width / 2, depth / 2, 0.13
@@ -85,7 +85,7 @@ def table(random: Generator) -> tuple[list[Part], float, float]:
 
 
 def chair(random: Generator) -> tuple[list[Part], float, float]:
-    """Seat on four legs with a high back, which looks away from the viewer's side it is turned to."""
+    """A chair: a seat on four legs with a high back behind it."""
     tint = tinted(random, ((190, 60, 45), (45, 45, 52), (60, 120, 100), (225, 220, 210)))
     w, seat, top, leg = 0.3, 0.46, float(random.uniform(0.95, 1.1)), 0.12
     parts = [
@@ -99,7 +99,7 @@ def chair(random: Generator) -> tuple[list[Part], float, float]:
 
 
 def cabinet(random: Generator) -> tuple[list[Part], float, float]:
-    """A cupboard with two doors, low or tall."""
+    """A cabinet with two doors, low or tall."""
     width, depth = float(random.uniform(0.8, 1.4)), float(random.uniform(0.42, 0.6))
     high = float(random.choice((random.uniform(0.75, 1.0), random.uniform(1.6, 2.1))))
     wood = tinted(random, ((122, 78, 52), (92, 60, 42), (150, 105, 72)))
@@ -114,7 +114,7 @@ def cabinet(random: Generator) -> tuple[list[Part], float, float]:
 
 
 def lamp(random: Generator) -> tuple[list[Part], float, float]:
-    """A floor lamp: foot, pole and a bright shade."""
+    """A floor lamp: foot, pole and bright shade."""
     h, r = float(random.uniform(1.35, 1.75)), float(random.uniform(0.25, 0.33))
     glow = tinted(random, ((255, 232, 150), (255, 214, 120), (250, 240, 190)), 6)
     pole = tinted(random, ((55, 52, 50), (160, 130, 70)))
@@ -127,7 +127,7 @@ def lamp(random: Generator) -> tuple[list[Part], float, float]:
 
 
 def person(random: Generator) -> tuple[list[Part], float, float]:
-    """Somebody who stands: legs, body, arms, head."""
+    """A standing person: legs, body, arms, head."""
     h = float(random.uniform(1.55, 1.85))
     skin = tinted(random, ((224, 172, 140), (160, 110, 80), (95, 66, 50)), 8)
     top = tinted(random, ((230, 60, 50), (40, 90, 190), (245, 200, 50), (240, 240, 240), (120, 50, 130)))
@@ -151,7 +151,7 @@ def person(random: Generator) -> tuple[list[Part], float, float]:
 
 
 Builder = Callable[[Generator], tuple[list[Part], float, float]]
-"""Draws a thing's form and colours; returns its parts, its width (x) and its depth (z) in metres."""
+"""Draws random proportions and colours; returns the parts, the width (x) and the depth (z) in metres."""
 
 BUILDERS: dict[str, Builder] = {
     "bed": bed,

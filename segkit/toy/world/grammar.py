@@ -1,4 +1,4 @@
-"""The toy world's sentences: what is seen, where it is, in varied words; and which classes a text speaks of."""
+"""Sentences of the toy world: describes visible things in varied words, and finds the classes that a text mentions."""
 
 import re
 from collections.abc import Sequence
@@ -28,16 +28,16 @@ NOUNS: dict[str, tuple[tuple[str, str], ...]] = {
     "road": (("road", "roads"),),
     "sidewalk": (("sidewalk", "sidewalks"), ("pavement", "pavements")),
 }
-"""The words for each class, singular and plural. Classes that are not here go without saying."""
+"""Nouns for each class, singular and plural. Other classes are never mentioned."""
 
 SCENERY = ("mountain", "water", "grass", "sidewalk")
-"""Named last, without a place."""
+"""Mentioned last, without a position."""
 
 GROUND = (*SCENERY, "road")
-"""Not counted as things."""
+"""Classes that do not count as things."""
 
 NAMED = 0.03
-"""Share of the pixels from which a thing is named."""
+"""Share of the pixels from which a thing is mentioned."""
 
 _CLASS_OF = {form: name for name, nouns in NOUNS.items() for noun in nouns for form in noun}
 _FURNITURE = ("bed", "sofa", "table", "cabinet")
@@ -46,14 +46,14 @@ _UNCOUNTED = ("mountain", "building")
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A thing as the photo shows it.
+class VisibleThing:
+    """A thing as it appears in the photo.
 
     Attributes:
         name: its class.
-        share: of the picture's pixels, 0 to 1.
-        x, y: the middle of its pixels, 0 to 1 from the left and the top.
-        left, right: where its pixels begin and end, 0 to 1.
+        share: share of the picture's pixels, 0 to 1.
+        x, y: mean position of its pixels, 0 to 1 from the left and the top.
+        left, right: leftmost and rightmost pixel, 0 to 1.
     """
 
     name: str
@@ -65,24 +65,24 @@ class Seen:
 
 
 def mentioned(text: str) -> set[str]:
-    """Return the classes that a text names."""
+    """Return the classes that a text mentions."""
     return {_CLASS_OF[word] for word in re.findall(r"[a-z]+", text.lower()) if word in _CLASS_OF}
 
 
-def describe(seen: Sequence[Seen], random: Generator) -> str:
-    """Say what a photo shows: all of its larger things, the largest first.
+def describe(things: Sequence[VisibleThing], random: Generator) -> str:
+    """Describe a photo in one true sentence that mentions all larger things, the largest first.
 
     Args:
-        seen: what it shows, parts of the place itself included; the words hold for just these.
-        random: chooses among words that are all true.
+        things: all visible things, including those of the setting itself.
+        random: chooses among equally true words.
     """
     shares: dict[str, float] = {}
-    for thing in seen:
+    for thing in things:
         shares[thing.name] = shares.get(thing.name, 0.0) + thing.share
     outdoors = "sky" in shares or "road" in shares
     place = _street(shares) if outdoors else _room(shares)
-    things = [each for each in seen if each.name in NOUNS and each.name not in GROUND and each.share >= NAMED]
-    phrases = _phrases(sorted(things, key=lambda each: -each.share), random)
+    large = [thing for thing in things if thing.name in NOUNS and thing.name not in GROUND and thing.share >= NAMED]
+    phrases = _phrases(sorted(large, key=lambda thing: -thing.share), random)
     phrases += [
         _noun(name, 2 if name == "mountain" else 1, random, article=name == "sidewalk")
         for name in SCENERY
@@ -111,20 +111,22 @@ def _street(shares: dict[str, float]) -> str:
     return "road by the water" if shares.get("water", 0) >= 0.03 else "country road"
 
 
-def _phrases(things: Sequence[Seen], random: Generator) -> list[str]:
-    groups: dict[str, list[Seen]] = {}
+def _phrases(things: Sequence[VisibleThing], random: Generator) -> list[str]:
+    groups: dict[str, list[VisibleThing]] = {}
     for thing in things:
         groups.setdefault(thing.name, []).append(thing)
     hung = {name: groups[name][0] for name in ("windowpane", "painting") if len(groups.get(name, ())) == 1}
-    phrases, said = [], set()
+    phrases, mentioned_names = [], set()
     for name, group in groups.items():
-        if name in said:
+        if name in mentioned_names:
             continue
-        said.add(name)
+        mentioned_names.add(name)
         phrase = _noun(name, len(group), random)
-        above = next((other for other, thing in hung.items() if other not in said and _is_under(group, thing)), None)
+        above = next(
+            (other for other, thing in hung.items() if other not in mentioned_names and _is_under(group, thing)), None
+        )
         if above and random.random() < 0.7:
-            said.add(above)
+            mentioned_names.add(above)
             phrase += f" under {_noun(above, 1, random)}"
         elif len(group) == 1 and random.random() < 0.5:
             phrase += _where(group[0].x)
@@ -132,8 +134,8 @@ def _phrases(things: Sequence[Seen], random: Generator) -> list[str]:
     return phrases
 
 
-def _is_under(group: Sequence[Seen], hung: Seen) -> bool:
-    """Tell whether a single piece of furniture stands below something on the wall."""
+def _is_under(group: Sequence[VisibleThing], hung: VisibleThing) -> bool:
+    """Return whether the group is a single piece of furniture below a thing on the wall."""
     thing = group[0]
     middle = thing.left + 0.1 < hung.x < thing.right - 0.1
     return len(group) == 1 and thing.name in _FURNITURE and middle and hung.y + 0.1 < thing.y
@@ -148,14 +150,14 @@ def _where(x: float) -> str:
 
 
 def _noun(name: str, number: int, random: Generator, *, article: bool = True) -> str:
-    one, many = NOUNS[name][int(random.integers(len(NOUNS[name])))]
+    singular, plural = NOUNS[name][int(random.integers(len(NOUNS[name])))]
     if number > 1:
-        return many if name in _UNCOUNTED else f"{_NUMBERS.get(number, 'several')} {many}"
-    return f"a {one}" if article else one
+        return plural if name in _UNCOUNTED else f"{_NUMBERS.get(number, 'several')} {plural}"
+    return f"a {singular}" if article else singular
 
 
 def _list(phrases: Sequence[str], random: Generator) -> str:
-    """Join phrases by commas and, anywhere, "and": if it stood only before the last, its choice would be a promise."""
+    """Join phrases with commas or "and" at random: an "and" before the last phrase alone would announce the end."""
     text = phrases[0]
     for phrase in phrases[1:]:
         text += (" and " if random.random() < 1 / 3 else ", ") + phrase
@@ -163,13 +165,13 @@ def _list(phrases: Sequence[str], random: Generator) -> str:
 
 
 def mirrored(text: str) -> str:
-    """Return the sentence about the mirrored photo."""
-    other = {"left": "right", "right": "left"}
-    return re.sub(r"\b(left|right)\b", lambda match: other[match[1]], text)
+    """Return the sentence that describes the mirrored photo."""
+    opposite = {"left": "right", "right": "left"}
+    return re.sub(r"\b(left|right)\b", lambda match: opposite[match[1]], text)
 
 
 def vocabulary() -> list[str]:
-    """Return every word that a sentence may hold, and the comma."""
+    """Return every word that a sentence may contain, and the comma."""
     nouns = {form for forms in NOUNS.values() for noun in forms for form in noun}
     others = "a an and by city country dining empty in left living middle of on photo right room street the three two"
     return sorted(nouns | {"bedroom", "several", "under", "with", ",", *others.split()})

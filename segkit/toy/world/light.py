@@ -1,4 +1,4 @@
-"""From a flat drawing to a photo: texture, shadow, uneven light, lens and sensor of the toy world's camera."""
+"""Turns a flat drawing into a photo: texture, shadows, uneven light, lens blur and sensor noise."""
 
 import numpy as np
 from numpy.random import Generator
@@ -25,63 +25,64 @@ TEXTURE: dict[str, tuple[float, float]] = {
     "sofa": (4, 5),
     "curtain": (3, 4),
 }
-"""How much a class's brightness varies, in grey levels: over large patches, and from grain to grain."""
+"""Brightness variation of a class in grey levels: of large patches and of fine grain."""
 
-_OTHERS = (3.0, 2.0)
+_DEFAULT_TEXTURE = (3.0, 2.0)
 
 
 def develop(drawing: Drawing, names: list[str], random: Generator) -> Image.Image:
-    """Make the photo of a drawing.
+    """Render the photo of a drawing.
 
     Args:
         drawing: the scene.
-        names: the class of each thing in it.
-        random: draws texture, light, and the camera's flaws.
+        names: class of each thing.
+        random: source of texture, light and camera noise.
 
     Returns:
-        RGB, of the drawing's size.
+        RGB image of the drawing's size.
     """
     width, height = drawing.colors.size
-    lens = ImageFilter.GaussianBlur(float(random.uniform(0.35, 0.6)) * _grain(width, height))
-    pixels = np.asarray(drawing.colors.filter(lens), np.float32)
+    lens_blur = ImageFilter.GaussianBlur(float(random.uniform(0.35, 0.6)) * _blur_scale(width, height))
+    pixels = np.asarray(drawing.colors.filter(lens_blur), np.float32)
     light = _light(random, width, height)
     light *= np.asarray(drawing.shade, np.float32) / 255
     amounts = np.zeros((256, 2), np.float32)
-    amounts[: len(names)] = [TEXTURE.get(name, _OTHERS) for name in names]
+    amounts[: len(names)] = [TEXTURE.get(name, _DEFAULT_TEXTURE) for name in names]
     patches, grains = (
-        amounts[:, place][drawing.shown] * _noise(random, width, height, cells) for place, cells in ((0, 7), (1, 90))
+        amounts[:, column][drawing.thing_ids] * _noise(random, width, height, cells)
+        for column, cells in ((0, 7), (1, 90))
     )
     tint = random.uniform(0.93, 1.07, 3).astype(np.float32)
     pixels = (pixels + (patches + grains)[..., None]) * light[..., None] * tint
-    pixels += _sensor(random, height, width)
+    pixels += _sensor_noise(random, height, width)
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
 
-def _grain(width: int, height: int) -> float:
-    """Return how wide the lens blurs: more pixels on a large sensor, but never below one."""
+def _blur_scale(width: int, height: int) -> float:
+    """Return the factor of the lens blur, which grows with the resolution; at least 1."""
     return max(1.0, float(np.sqrt(width * height)) / 400)
 
 
 def _light(random: Generator, width: int, height: int) -> NDArray[np.float32]:
-    """Return exposure, a slope of brightness across the picture, and darker corners: (H, W)."""
+    """Return the illumination: exposure, a linear gradient and vignetting, (H, W)."""
     x = np.linspace(-1, 1, width, dtype=np.float32)
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     exposure, along, down, corner = random.uniform((0.82, -0.14, -0.08, 0.0), (1.1, 0.14, 0.08, 0.09))
-    slope: NDArray[np.float32] = np.float32(exposure) * (1 + np.float32(along) * x + np.float32(down) * y)
-    slope -= np.float32(corner) * (x * x + y * y)
-    return slope
+    illumination: NDArray[np.float32] = np.float32(exposure) * (1 + np.float32(along) * x + np.float32(down) * y)
+    illumination -= np.float32(corner) * (x * x + y * y)
+    return illumination
 
 
 def _noise(random: Generator, width: int, height: int, cells: int) -> NDArray[np.float32]:
-    """Return smooth noise about 0 with `cells` bumps along the longer side: (H, W)."""
+    """Return smooth zero-mean noise with `cells` bumps along the longer side, (H, W)."""
     longer = max(width, height)
     grid = (max(2, round(height / longer * cells)), max(2, round(width / longer * cells)))
     coarse = Image.fromarray(random.normal(0, 1, grid).astype(np.float32))
     return np.asarray(coarse.resize((width, height), Resampling.BILINEAR), np.float32)
 
 
-def _sensor(random: Generator, height: int, width: int) -> NDArray[np.float32]:
-    """Return the sensor's noise, mostly of brightness: (H, W, 3)."""
+def _sensor_noise(random: Generator, height: int, width: int) -> NDArray[np.float32]:
+    """Return sensor noise, stronger in luminance than in chroma, (H, W, 3)."""
     strength = np.float32(random.uniform(1.0, 4.0))
     grey = random.standard_normal((height, width, 1), np.float32) * strength
     return grey + random.standard_normal((height, width, 3), np.float32) * (strength / 2)

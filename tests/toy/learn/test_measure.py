@@ -1,4 +1,4 @@
-"""Figures of maps and captions."""
+"""Accuracy figures of maps and captions."""
 
 from collections.abc import Sequence
 
@@ -14,21 +14,21 @@ from segkit.toy.world import Scene, grammar
 ADE = Palette.load("ade20k")
 
 
-def test_a_segmenter_that_knows_the_truth_gets_full_marks() -> None:
-    """The truth itself has mIoU 1, over batches that do not come out even."""
+def test_a_perfect_segmenter_has_miou_1() -> None:
+    """The ground truth itself has mIoU 1, also with an incomplete last batch."""
     truths = {world.scene(seed).photo.tobytes(): world.scene(seed).labels for seed in range(10)}
 
     def segment(photos: Sequence[Image.Image]) -> list[Segmentation]:
-        found = [truths[photo.tobytes()] for photo in photos]
-        return [Segmentation(each, np.ones(each.shape, np.float32)) for each in found]
+        maps = [truths[photo.tobytes()] for photo in photos]
+        return [Segmentation(labels, np.ones(labels.shape, np.float32)) for labels in maps]
 
     quality = measure.segmenter(segment, range(10), (128, 128), ADE)
 
     assert (quality.scenes, quality.accuracy, quality.miou) == (10, 1.0, 1.0)
 
 
-def test_figures_of_captions() -> None:
-    """Precision asks what is there, recall what was to be said, truthful counts captions without an invention."""
+def test_caption_figures() -> None:
+    """Precision refers to the picture, recall to the true sentence; truthful counts captions that invent nothing."""
     scene = next(scene for scene in map(world.scene, range(99)) if {"bed", "windowpane"} <= named(scene))
     things = len(named(scene))
 
@@ -40,5 +40,5 @@ def test_figures_of_captions() -> None:
 
 
 def named(scene: Scene) -> set[str]:
-    """Return the classes that the true sentence names."""
+    """Return the classes that the true sentence mentions."""
     return grammar.mentioned(scene.sentence)

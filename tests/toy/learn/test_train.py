@@ -1,4 +1,4 @@
-"""The script that made the shipped networks still runs and learns."""
+"""The script that trained the shipped networks still runs, and its losses fall."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ from segkit.toy.learn import train
 
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that python -m segkit.toy.learn --quick has written."""
+    """A folder written by python -m segkit.toy.learn --quick."""
     folder = tmp_path_factory.mktemp("toy") / "weights"
 
     done = CliRunner().invoke(train.main, ["--quick", "-o", str(folder)])
@@ -25,7 +25,7 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_losses_fall_and_maps_improve(quick: Path) -> None:
-    """After a short run every loss has fallen by a quarter, and the maps are far better than the untrained ones."""
+    """After a short run every loss has fallen by a quarter, and the maps are far better than before training."""
     figures = json.loads((quick / "figures.json").read_text())
 
     courses = [course for name in ("segmenter", "captioner", "base") for course in figures[name]["courses"].values()]
@@ -36,21 +36,21 @@ def test_losses_fall_and_maps_improve(quick: Path) -> None:
     assert segmenter["trained"]["128"]["accuracy"] > segmenter["untrained"]["128"]["accuracy"] + 0.3
 
 
-def test_the_folder_holds_what_is_shipped(quick: Path) -> None:
-    """Three networks in fp16, their figures, and the card; the latents that the VAE makes are scaled to about 1."""
+def test_the_folder_has_the_shipped_layout(quick: Path) -> None:
+    """It contains three networks in fp16, their figures and the card; the VAE has a scaling factor of its own."""
     names = {"segmenter", "captioner", "base"}
     assert {path.name for path in quick.iterdir()} == {*names, "figures.json", "README.md"}
     weights = [path for name in names for path in (quick / name).rglob("*.safetensors")]
     assert len(weights) == 5
     assert json.loads((quick / "base" / "vae" / "config.json").read_text())["scaling_factor"] != 0.18215
     for path in weights:
-        kinds = {tensor.dtype for tensor in load_file(path).values()}
-        assert torch.float16 in kinds
-        assert kinds <= {torch.float16, torch.int64}  # batches that a normalisation has counted
+        dtypes = {tensor.dtype for tensor in load_file(path).values()}
+        assert torch.float16 in dtypes
+        assert dtypes <= {torch.float16, torch.int64}  # int64: num_batches_tracked of batch normalisation
 
 
-def test_a_folder_with_files_is_not_written_over(quick: Path) -> None:
-    """Without --force the script stops before it does anything; it is run as a module."""
+def test_a_folder_with_files_is_not_overwritten(quick: Path) -> None:
+    """Without --force the script, run as a module, stops before it does anything."""
     command = [sys.executable, "-m", "segkit.toy.learn", "--quick", "-o", str(quick)]
 
     done = subprocess.run(command, capture_output=True, text=True, check=False)

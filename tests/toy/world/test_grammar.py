@@ -1,4 +1,4 @@
-"""The toy world's sentences."""
+"""Sentences of the toy world."""
 
 import re
 
@@ -18,24 +18,24 @@ from segkit.toy.world import grammar
         ("", set()),
     ],
 )
-def test_the_classes_of_a_text_are_found(text: str, classes: set[str]) -> None:
-    """Words in any number and by any of their names stand for their class; others for none."""
+def test_mentioned_classes_are_found(text: str, classes: set[str]) -> None:
+    """Every noun of a class counts, in singular and plural; other words do not."""
     assert grammar.mentioned(text) == classes
 
 
 def test_a_mirrored_sentence_swaps_left_and_right_and_twice_is_itself() -> None:
-    """Only whole words are swapped."""
+    """Left and right are swapped as whole words only, and a second swap restores the sentence."""
     text = "a bed on the left, a bright door on the right"
 
     assert grammar.mirrored(text) == "a bed on the right, a bright door on the left"
     assert grammar.mirrored(grammar.mirrored(text)) == text
 
 
-def test_the_vocabulary_holds_every_word_said() -> None:
-    """No sentence of 400 has a word that the captioner could not learn."""
-    known = set(grammar.vocabulary())
+def test_the_vocabulary_contains_every_word() -> None:
+    """Every word of 400 sentences is in the vocabulary of the captioner."""
+    vocabulary = set(grammar.vocabulary())
 
-    said = {word for seed in range(400) for word in re.findall(r"\w+|,", world.scene(seed, (96, 96)).sentence)}
+    words = {word for seed in range(400) for word in re.findall(r"\w+|,", world.scene(seed, (96, 96)).sentence)}
 
-    assert said <= known
-    assert len(known) < 120
+    assert words <= vocabulary
+    assert len(vocabulary) < 120

@@ -1,4 +1,4 @@
-"""The toy world: what is rendered is known to the last pixel, and what is said of it is true."""
+"""Scenes of the toy world: the class of every pixel is known, and the sentences are true."""
 
 import re
 from pathlib import Path
@@ -23,14 +23,14 @@ def scenes() -> list[Scene]:
 
 
 def mask(scene: Scene, name: str) -> np.ndarray:
-    """Tell which pixels are of a class, (H, W)."""
-    found: np.ndarray = scene.labels == ADE.find(name).index
-    return found
+    """Return the mask of a class's pixels, (H, W)."""
+    pixels: np.ndarray = scene.labels == ADE.find(name).index
+    return pixels
 
 
 @pytest.mark.parametrize("size", [(128, 128), (96, 1024), (1024, 96), (333, 217), (640, 480)])
 def test_every_pixel_has_a_class_at_any_size_and_aspect(size: tuple[int, int]) -> None:
-    """Photo and labels have the size asked for, and no pixel is left without one of the world's classes."""
+    """Photo and labels have the requested size, and every pixel has one of the classes of the toy world."""
     allowed = {ADE.find(name).index for name in world.CLASSES}
     for seed in range(12):
         scene = world.scene(seed, size)
@@ -43,13 +43,13 @@ def test_every_pixel_has_a_class_at_any_size_and_aspect(size: tuple[int, int]) -
 
 @pytest.mark.parametrize("size", [(95, 128), (128, 1025)])
 def test_sizes_out_of_range_are_refused(size: tuple[int, int]) -> None:
-    """A size that the world is not made for is refused with the range."""
+    """The error for a size out of range states the range."""
     with pytest.raises(UsageError, match="96 to 1024"):
         world.scene(0, size)
 
 
-def test_a_seed_gives_the_same_scene_again_and_another_gives_another() -> None:
-    """Photo, labels and words come from the seed alone."""
+def test_scenes_depend_on_the_seed_alone() -> None:
+    """Equal seeds give equal photos, labels and sentences; another seed gives another photo."""
     first, again, other = world.scene(5), world.scene(5), world.scene(6)
 
     assert first.photo.tobytes() == again.photo.tobytes()
@@ -59,7 +59,7 @@ def test_a_seed_gives_the_same_scene_again_and_another_gives_another() -> None:
 
 
 def test_another_size_shows_the_same_place() -> None:
-    """A scene at twice the size agrees with the small one in all but a few pixels at the edges."""
+    """A scene at twice the size agrees with the small one except for a few pixels at edges."""
     for seed in range(10):
         small, large = world.scene(seed, (160, 120)), world.scene(seed, (320, 240))
 
@@ -67,52 +67,52 @@ def test_another_size_shows_the_same_place() -> None:
 
 
 def test_all_classes_occur(scenes: list[Scene]) -> None:
-    """Each of the 24 classes is in many scenes, under its ADE20K name."""
+    """Each of the 24 classes occurs in many scenes."""
     for name in world.CLASSES:
         assert sum(bool(mask(scene, name).any()) for scene in scenes) >= 15
 
 
-def test_a_sentence_names_what_is_there_and_nothing_else(scenes: list[Scene]) -> None:
-    """Whatever is named is in the labels, and large enough; every thing of that size is named."""
+def test_a_sentence_mentions_all_large_things_and_nothing_else(scenes: list[Scene]) -> None:
+    """Mentioned classes are in the labels and large enough, and every thing of that size is mentioned."""
     for scene in scenes:
         named = grammar.mentioned(scene.sentence)
 
         assert all(mask(scene, name).mean() >= grammar.NAMED for name in named), scene.sentence
-        things = {each.name for each in scene.seen if each.share >= grammar.NAMED}
+        things = {thing.name for thing in scene.things if thing.share >= grammar.NAMED}
         assert things & (set(grammar.NOUNS) - set(grammar.GROUND)) <= named, scene.sentence
 
 
 def test_left_right_and_under_are_true(scenes: list[Scene]) -> None:
-    """What is said to be on a side has its middle there, and what is under something is lower than it."""
+    """Things described as left or right are on that side, and things described as under another are below it."""
     sides = unders = 0
     for scene in scenes:
         for noun, side in re.findall(r"\ba (\w+) on the (left|right)", scene.sentence):
             (name,) = grammar.mentioned(noun)
-            (thing,) = (each for each in scene.seen if each.name == name and each.share >= grammar.NAMED)
+            (thing,) = (thing for thing in scene.things if thing.name == name and thing.share >= grammar.NAMED)
             assert (thing.x < 0.37) if side == "left" else (thing.x > 0.63), scene.sentence
             sides += 1
         for low, high in re.findall(r"\ba (\w+) under a (\w+)", scene.sentence):
-            lower, higher = ([e for e in scene.seen if {e.name} == grammar.mentioned(noun)] for noun in (low, high))
-            assert min(each.y for each in lower) > max(each.y for each in higher), scene.sentence
+            lower, higher = ([t for t in scene.things if {t.name} == grammar.mentioned(noun)] for noun in (low, high))
+            assert min(thing.y for thing in lower) > max(thing.y for thing in higher), scene.sentence
             unders += 1
     assert sides > 50
     assert unders > 10
 
 
 def test_numbers_are_true(scenes: list[Scene]) -> None:
-    """Two or three are as many things of that class, each large enough to be named."""
+    """The words "two" and "three" match the number of large things of that class."""
     counted = 0
     for scene in scenes:
         for number, noun in re.findall(r"\b(two|three) (\w+)", scene.sentence):
             (name,) = grammar.mentioned(noun)
-            large = sum(each.name == name and each.share >= grammar.NAMED for each in scene.seen)
+            large = sum(thing.name == name and thing.share >= grammar.NAMED for thing in scene.things)
             assert large == {"two": 2, "three": 3}[number], scene.sentence
             counted += 1
     assert counted > 30
 
 
 def test_words_vary(scenes: list[Scene]) -> None:
-    """Sentences differ, and a class goes by more than one name."""
+    """Sentences differ, and synonyms of a class are used."""
     sentences = [scene.sentence for scene in scenes]
 
     assert len(set(sentences)) > 270
@@ -121,14 +121,14 @@ def test_words_vary(scenes: list[Scene]) -> None:
 
 
 def test_nothing_is_a_speck(scenes: list[Scene]) -> None:
-    """Whatever stands or hangs in a scene is seen well enough to be recognised."""
+    """Every thing in a scene is large enough to be recognised."""
     ground = {"wall", "floor", "ceiling", "sky", *grammar.GROUND}
     for scene in scenes:
-        assert all(each.share >= 0.01 for each in scene.seen if each.name not in ground)
+        assert all(thing.share >= 0.01 for thing in scene.things if thing.name not in ground)
 
 
-def test_variants_are_what_their_names_say(tmp_path: Path) -> None:
-    """A copy has the same bytes, a turned one shows the same upright, a mirrored one the mirror's picture."""
+def test_variants_match_their_names(tmp_path: Path) -> None:
+    """The copy has the same bytes, the turned one looks the same upright, the mirrored one is the mirror image."""
     paths = world.write_variants(tmp_path, 3)
 
     def pixels(name: str) -> np.ndarray:
@@ -145,8 +145,8 @@ def test_variants_are_what_their_names_say(tmp_path: Path) -> None:
     assert pixels("cropped").shape == (346, 462, 3)
 
 
-def test_a_build_takes_one_of_the_variants(segkit: Segkit, tmp_path: Path, build_options: list[str]) -> None:
-    """The copy is left out as identical, turned, grey and cropped ones as near-duplicates; a mirror's is new."""
+def test_a_build_rejects_duplicate_variants(segkit: Segkit, tmp_path: Path, build_options: list[str]) -> None:
+    """The copy is rejected as identical, and at least two of the altered variants as near-duplicates."""
     world.write_variants(tmp_path / "photos", 3)
 
     built = segkit("build-dataset", tmp_path / "photos", "-o", tmp_path / "out", "--min-size", "96", *build_options)
