@@ -314,3 +314,8 @@ def test_notebooks_are_linked() -> None:
 
     assert notebooks
     assert [name for name in notebooks if f"notebooks/{name}" not in TEXT["README.md"]] == []
+
+
+def test_the_readme_is_short() -> None:
+    """The README is an overview of at most 150 lines; details are in the guides."""
+    assert len(TEXT["README.md"].splitlines()) <= 150
