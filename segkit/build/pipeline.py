@@ -137,7 +137,7 @@ def find_photos(folder: Path, output: Path, settings: BuildSettings) -> tuple[li
         raise UsageError(f"{folder} cannot be listed. Ask for the right to read it.")
     if (folder / ".segkit").is_dir():
         raise UsageError(f"{folder} is a segkit dataset, not a folder of photos.")
-    paths = list(photos.find(folder, without=output))
+    paths = list(photos.find(folder, exclude=output))
     if not paths:
         raise UsageError(f"{folder} holds no photos. Looked for {', '.join(sorted(photos.SUFFIXES)[:8])} and more.")
     outcome = Outcome(found=len(paths))

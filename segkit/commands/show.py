@@ -137,7 +137,7 @@ def mended(result: "Sequence[SnapResult]", target: Path, as_json: bool) -> None:
     """Show what became of foreign maps."""
     if as_json:
         return console.json_object({"target": str(target), "maps": [each.to_json() for each in result]})
-    causes = Counter(each.result.found.cause if each.result else "not mended" for each in result)
+    causes = Counter(each.result.diagnosis.cause if each.result else "not mended" for each in result)
     console.table(f"{len(result):,} maps", ("cause", "maps"), causes.most_common())
     done = sorted(((each.file, each.result) for each in result if each.result), key=lambda pair: -pair[1].doubtful)
     rows = [(file, *_told(snapped)) for file, snapped in done[:WORST_MAPS]]
@@ -151,7 +151,7 @@ def mended(result: "Sequence[SnapResult]", target: Path, as_json: bool) -> None:
 
 def _told(result: "Snapped") -> tuple[str, float, float, str, str]:
     appeared, vanished = ", ".join(result.appeared), ", ".join(result.vanished)
-    return result.found.cause, result.changed, result.doubtful, appeared, vanished
+    return result.diagnosis.cause, result.changed, result.doubtful, appeared, vanished
 
 
 def captioned(drafted: int, written: int, too_long: int, folder: Path, as_json: bool) -> None:

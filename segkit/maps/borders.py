@@ -64,11 +64,11 @@ class Repaired:
     """A repaired map.
 
     Attributes:
-        places: (H, W) the colour that each pixel had.
+        indices: (H, W) the colour that each pixel had.
         doubtful: (H, W) where two labels fit nearly as well, or none was near.
     """
 
-    places: Places
+    indices: Places
     doubtful: NDArray[np.bool_]
 
 
@@ -95,7 +95,7 @@ def repair(packed: Packed, colors: tuple[RGB, ...], *, solid: int = SOLID, outli
     """Find which of some colours each pixel had.
 
     Args:
-        packed: (H, W) the damaged map (pixels.packed).
+        packed: (H, W) the damaged map (pixels.pack_image).
         colors: 1 to 255 colours that it was painted with.
         solid: side of the square of one colour, in pixels and odd, without which a colour is not in the map.
         outlined: its areas are divided by white lines, which belong to the areas on both sides.

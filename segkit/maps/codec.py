@@ -82,7 +82,7 @@ def read(image: Image.Image, palette: Palette) -> tuple[Labels, int]:
     labels = np.empty((image.height, image.width), np.uint8)
     off = 0
     for top in range(0, image.height, _ROWS):  # the lookup needs 16 bytes a pixel
-        packed = pixels.packed(image.crop((0, top, image.width, min(top + _ROWS, image.height))))
+        packed = pixels.pack_image(image.crop((0, top, image.width, min(top + _ROWS, image.height))))
         found = pixels.look_up(packed, _table(palette))
         labels[top : top + _ROWS] = found
         off += int(((found == UNLABELLED) & (packed != 0)).sum())

@@ -81,7 +81,7 @@ def identify(image: Image.Image, palette: Palette) -> Diagnosis:
             share = off / (image.width * image.height)
             return Diagnosis("unknown", None, "none", share, "an indexed map in which some indices are no class")
         return Diagnosis("exact", schemes.known(palette)[0], "none", 0.0, "an indexed map with just this palette")
-    packed = pixels.packed(image)
+    packed = pixels.pack_image(image)
     if deep := float((packed == pixels.NO_COLOR).mean()):
         return Diagnosis("unknown", None, "none", deep, "grey of more than 8 bits, which is no colour and no class")
     ways = schemes.known(palette)

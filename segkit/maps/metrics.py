@@ -29,7 +29,7 @@ class MapQuality:
     iou: dict[str, float]
 
 
-def none() -> Confusion:
+def empty_confusion() -> Confusion:
     """Return a confusion in which nothing is counted yet."""
     return np.zeros((256, 256), np.int64)
 

@@ -28,12 +28,12 @@ def nearest(packed: Packed, colors: tuple[RGB, ...]) -> NDArray[np.uint8]:
 def table(colors: tuple[RGB, ...]) -> NDArray[np.uint8]:
     """Return the place of the nearest colour for each packed colour: (2^24,), 16 MiB."""
     taken = np.array(colors, np.int32)[:, ::-1]  # blue, green, red, as packed colours count
-    near, far = zip(*(free_colors.edges(taken[:, axis]) for axis in range(3)), strict=True)
+    near, far = zip(*(free_colors.axis_bounds(taken[:, axis]) for axis in range(3)), strict=True)
     found = np.empty((256, 256, 256), np.uint8)
     for block in np.ndindex(16, 16, 16):
         reach, limits = (sum(part[axis][block[axis]] for axis in range(3)) for part in (near, far))
         places = np.flatnonzero(reach <= np.min(limits))  # no other can be nearest inside the block
         corner = [int(free_colors.STARTS[place]) for place in block]
         cells = tuple(slice(start, start + free_colors.SIDE) for start in corner)
-        found[cells] = places[free_colors.inside(corner, taken[places]).argmin(axis=3)]
+        found[cells] = places[free_colors.block_distances(corner, taken[places]).argmin(axis=3)]
     return found.reshape(-1)

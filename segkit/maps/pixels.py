@@ -21,7 +21,7 @@ _CHUNK = 1 << 18
 Value = TypeVar("Value", bound=np.generic)
 
 
-def packed(image: Image.Image) -> Packed:
+def pack_image(image: Image.Image) -> Packed:
     """Return each pixel's colour, whatever its alpha: (H, W)."""
     if image.mode.startswith(("I", "F")):  # grey of 16 or 32 bits; Pillow's convert() would clip it to white
         with np.errstate(invalid="ignore"):

@@ -42,7 +42,7 @@ def known(table: Palette) -> tuple[Scheme, ...]:
     coco = Palette.load("coco_panoptic")
     if coco.hash != table.hash:
         found.append(_scheme("coco", coco, [(swatch.rgb, swatch.index) for swatch in coco] + unlabelled))
-    return (*found, _scheme("golden-angle", table, [(golden(index), index) for index in range(len(table))]))
+    return (*found, _scheme("golden-angle", table, [(golden_angle_color(index), index) for index in range(len(table))]))
 
 
 def _scheme(name: str, table: Palette, pairs: list[tuple[RGB, int]]) -> Scheme:
@@ -52,7 +52,7 @@ def _scheme(name: str, table: Palette, pairs: list[tuple[RGB, int]]) -> Scheme:
     return Scheme(name, table, tuple(by_color), tuple(by_color.values()))
 
 
-def golden(index: int) -> RGB:
+def golden_angle_color(index: int) -> RGB:
     """Return the colour that comfyui_controlnet_aux's OneFormer gives a class since 2025.
 
     Hue, saturation and value are rounded down to 8 bits (hue to half degrees) and then converted as OpenCV does it, in

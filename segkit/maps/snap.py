@@ -32,7 +32,7 @@ class Snapped:
     Attributes:
         labels: (H, W) classes of palette.
         palette: what the map is to be painted with now.
-        found: what was wrong with it.
+        diagnosis: what was wrong with it.
         changed: share of the pixels whose colour is another now, 0 to 1.
         appeared: classes that no area had before.
         vanished: classes that an area of at least 3 x 3 pixels had, exactly or nearly, and no pixel has now.
@@ -41,7 +41,7 @@ class Snapped:
 
     labels: Labels
     palette: Palette
-    found: Diagnosis
+    diagnosis: Diagnosis
     changed: float
     appeared: tuple[str, ...]
     vanished: tuple[str, ...]
@@ -49,14 +49,19 @@ class Snapped:
 
 
 def snap(
-    image: Image.Image, palette: Palette, *, to: Palette | None = None, cause: str = "", unsure: Unsure = "nearest"
+    image: Image.Image,
+    palette: Palette,
+    *,
+    target_palette: Palette | None = None,
+    cause: str = "",
+    unsure: Unsure = "nearest",
 ) -> Snapped:
     """Mend one map.
 
     Args:
         image: the map.
         palette: the one it should be painted with.
-        to: the palette whose classes a map of another one gets, by their names; None keeps its own.
+        target_palette: the palette whose classes a map of another one gets, by their names; None keeps its own.
         cause: a member of fingerprint.CAUSES that the user knows better; "" to look.
         unsure: whether pixels that cannot be decided take what fits best, or none.
 
@@ -64,7 +69,7 @@ def snap(
         MapError: the cause is unknown, or one that cannot be undone.
     """
     found = diagnose.identify(image, palette)
-    packed = pixels.packed(image)
+    packed = pixels.pack_image(image)
     if (packed == pixels.NO_COLOR).any():
         raise MapError(f"cannot be mended: {found.evidence}. Save it with 8 bits a pixel")
     if cause and cause != found.cause:
@@ -84,9 +89,9 @@ def snap(
         labels[doubtful] = UNLABELLED
     own = found.scheme.palette if found.scheme else palette
     appeared, vanished = _changes(before, labels, own)
-    if to is not None and to.hash != own.hash:
-        labels, own = renamed(own, to)[labels], to
-    changed = float((pixels.packed(codec.paint(labels, own)) != packed).mean())
+    if target_palette is not None and target_palette.hash != own.hash:
+        labels, own = class_mapping(own, target_palette)[labels], target_palette
+    changed = float((pixels.pack_image(codec.paint(labels, own)) != packed).mean())
     return Snapped(labels, own, found, changed, appeared, vanished, float(doubtful.mean()))
 
 
@@ -107,7 +112,7 @@ def _repaired(packed: Packed, scheme: Scheme, damage: str) -> tuple[Labels, NDAr
     """Return the classes of a blurred map, and where they are doubtful."""
     solid = borders.SOLID if damage == "jpeg" else borders.SOFT
     result = borders.repair(packed, _paints(scheme), solid=solid, outlined=damage == "outlined")
-    return _classes(scheme)[result.places], result.doubtful
+    return _classes(scheme)[result.indices], result.doubtful
 
 
 def _paints(scheme: Scheme) -> tuple[RGB, ...]:
@@ -145,7 +150,7 @@ def _changes(before: Labels, after: Labels, own: Palette) -> tuple[tuple[str, ..
     return tuple(own[index].name for index in appeared.tolist()), tuple(own[index].name for index in vanished.tolist())
 
 
-def renamed(source: Palette, target: Palette) -> NDArray[np.uint8]:
+def class_mapping(source: Palette, target: Palette) -> NDArray[np.uint8]:
     """Return for each class of a palette the one of another that has its name: (256,), UNLABELLED where none has.
 
     COCO's additions are passed over ("tree-merged" is tree), and so is what only says of which kind a thing is

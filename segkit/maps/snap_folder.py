@@ -56,8 +56,8 @@ class SnapResult:
         if not self.result:
             return told
         return told | {
-            "cause": self.result.found.cause,
-            "evidence": self.result.found.evidence,
+            "cause": self.result.diagnosis.cause,
+            "evidence": self.result.diagnosis.evidence,
             "palette": self.result.palette.name,
             "changed": self.result.changed,
             "doubtful": self.result.doubtful,
@@ -86,7 +86,7 @@ def snap_files(target: Path, output: Path | None, rules: Rules, progress: Progre
         raise UsageError(f"{target} is a dataset: its maps are exact. See: segkit check {target}")
     folder, files = map_files.find(target)
     table, to = Palette.load(rules.palette), Palette.load(rules.to) if rules.to else None
-    way = partial(snap.snap, palette=table, to=to, cause=rules.cause, unsure=rules.unsure)
+    way = partial(snap.snap, palette=table, target_palette=to, cause=rules.cause, unsure=rules.unsure)
     backup = backup_of(target) if output is None else None
     places = _places(folder, files, output)
     found = []

@@ -5,10 +5,19 @@ from segkit.palette.palette import (
     SHIPPED,
     UNLABELLED,
     Palette,
+    repair_joined_names,
     shipped_folder,
     simplify,
-    unjoined,
 )
 from segkit.palette.tables import Swatch
 
-__all__ = ["PROTOCOLS", "SHIPPED", "UNLABELLED", "Palette", "Swatch", "shipped_folder", "simplify", "unjoined"]
+__all__ = [
+    "PROTOCOLS",
+    "SHIPPED",
+    "UNLABELLED",
+    "Palette",
+    "Swatch",
+    "repair_joined_names",
+    "shipped_folder",
+    "simplify",
+]

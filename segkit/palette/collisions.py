@@ -91,16 +91,16 @@ class Pair:
         }
 
 
-class Found(NamedTuple):
+class Collisions(NamedTuple):
     """Findings, and the pairs of like colours among them as values."""
 
     problems: list[Problem]
     pairs: list[Pair]
 
 
-def found(
+def check(
     swatches: Sequence[Swatch], name: str, others: Iterable[str] = SHIPPED, min_distance: float = MIN_DISTANCE
-) -> Found:
+) -> Collisions:
     """Report equal and too near colours and unclear names in a table, and between it and other palettes.
 
     A table that holds one of those or a shipped one whole is an extension of it, whose new classes may have any name.
@@ -125,7 +125,7 @@ def found(
     if not any(own >= {(simplify(swatch.name), swatch.rgb) for swatch in base} for base in bases):
         for table in tables:
             problems += _elsewhere(swatches, name, table)
-    return Found(problems, near)
+    return Collisions(problems, near)
 
 
 def _elsewhere(swatches: Sequence[Swatch], name: str, other: Palette) -> list[Problem]:

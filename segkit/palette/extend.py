@@ -54,7 +54,7 @@ def extended(table: Palette, names: Sequence[str], name: str) -> Palette:
 def _check(name: str, table: Palette) -> None:
     if not name.strip() or not name.isprintable() or name != " ".join(name.split()):
         raise PaletteError(f"{name!r} is no class name; expected printable words.")
-    if tables.as_text(name) != name:
+    if tables.escape_formula(name) != name:
         raise PaletteError(f"{name!r} is no class name: spreadsheets take it for a formula. Begin it with a letter.")
     try:
         found = table.find(name)
@@ -74,6 +74,7 @@ def encode(table: Palette) -> bytes:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["index", "name", "synonyms", "r", "g", "b"])
     writer.writerows(
-        [each.index, tables.as_text(each.name), tables.as_text("|".join(each.synonyms)), *each.rgb] for each in table
+        [each.index, tables.escape_formula(each.name), tables.escape_formula("|".join(each.synonyms)), *each.rgb]
+        for each in table
     )
     return text.getvalue().encode()

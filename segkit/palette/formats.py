@@ -13,7 +13,7 @@ from segkit.errors import PaletteError
 Records = list[tuple[int, list[str]]]
 """The line of the file, from 1, and the cells; the header first."""
 
-LARGEST = 4 << 20
+MAX_BYTES = 4 << 20
 """Bytes. A table of 255 classes has some tens of kilobytes; more is a wrong file."""
 
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
@@ -29,7 +29,7 @@ def rows(path: Path) -> Records:
     Raises:
         PaletteError: it is no file, too large, no text, or not in its format.
     """
-    read = {".gpl": gimp, ".json": from_json}.get(path.suffix.lower(), from_csv)
+    read = {".gpl": from_gimp, ".json": from_json}.get(path.suffix.lower(), from_csv)
     return read(_text(path), path)
 
 
@@ -37,8 +37,8 @@ def _text(path: Path) -> str:
     if not path.is_file():
         found = "a folder or device, not a file" if path.exists() else "no such file"
         raise PaletteError(f"{path}: {found}. Expected a palette table such as ade20k.csv.")
-    if (size := path.stat().st_size) > LARGEST:
-        raise PaletteError(f"{path}: {size:,} bytes is no palette table; expected at most {LARGEST:,}.")
+    if (size := path.stat().st_size) > MAX_BYTES:
+        raise PaletteError(f"{path}: {size:,} bytes is no palette table; expected at most {MAX_BYTES:,}.")
     try:
         raw = path.read_bytes()
         text = raw.decode("utf-16" if raw[:2] in _UTF16 else "utf-8-sig")
@@ -74,7 +74,7 @@ def from_csv(text: str, path: object) -> Records:
     return found
 
 
-def gimp(text: str, path: object) -> Records:
+def from_gimp(text: str, path: object) -> Records:
     """Read a GIMP palette: a line of red, green, blue and name for every colour; `#` begins a comment.
 
     Raises:

@@ -59,8 +59,8 @@ def farthest(taken: Iterable[RGB]) -> Iterator[FreeColor]:
 
 def _farthest(taken: NDArray[np.int32]) -> tuple[RGB, int]:
     """Return the colour and its squared distance."""
-    bounds_of_axes = [edges(taken[:, axis]) for axis in range(3)]
-    near, far = (combined([axis[which] for axis in bounds_of_axes]) for which in (0, 1))  # (16, 16, 16, taken)
+    bounds_of_axes = [axis_bounds(taken[:, axis]) for axis in range(3)]
+    near, far = (sum_channels([axis[which] for axis in bounds_of_axes]) for which in (0, 1))  # (16, 16, 16, taken)
     bounds = far.min(axis=3)  # no colour of the block is farther from all
     best, found = -1, (0, 0, 0)
     for place in np.argsort(-bounds, axis=None, kind="stable").tolist():
@@ -68,7 +68,7 @@ def _farthest(taken: NDArray[np.int32]) -> tuple[RGB, int]:
         if bounds[block] < best:
             break
         corner = [int(STARTS[place]) for place in block]
-        squares = inside(corner, taken[near[block] <= bounds[block]]).min(axis=3)
+        squares = block_distances(corner, taken[near[block] <= bounds[block]]).min(axis=3)
         offset = int(squares.argmax())  # the first, so the lowest of the block
         steps = np.unravel_index(offset, squares.shape)
         red, green, blue = (start + int(step) for start, step in zip(corner, steps, strict=True))
@@ -78,7 +78,7 @@ def _farthest(taken: NDArray[np.int32]) -> tuple[RGB, int]:
     return found, best
 
 
-def edges(values: NDArray[np.int32]) -> tuple[Squares, Squares]:
+def axis_bounds(values: NDArray[np.int32]) -> tuple[Squares, Squares]:
     """Return how far each value of a channel is from the nearest and the farthest place of each of 16 stretches.
 
     Args:
@@ -91,7 +91,7 @@ def edges(values: NDArray[np.int32]) -> tuple[Squares, Squares]:
     return np.maximum(np.maximum(below, above), 0) ** 2, np.maximum(-below, -above) ** 2
 
 
-def inside(corner: Sequence[int], colors: NDArray[np.int32]) -> Squares:
+def block_distances(corner: Sequence[int], colors: NDArray[np.int32]) -> Squares:
     """Return how far each colour of a block is from some colours: (16, 16, 16, K).
 
     Args:
@@ -99,10 +99,10 @@ def inside(corner: Sequence[int], colors: NDArray[np.int32]) -> Squares:
         colors: (K, 3), the channels in the order of the corner.
     """
     steps = np.arange(SIDE, dtype=np.int32)[:, None]
-    return combined([(corner[axis] + steps - colors[:, axis]) ** 2 for axis in range(3)])
+    return sum_channels([(corner[axis] + steps - colors[:, axis]) ** 2 for axis in range(3)])
 
 
-def combined(channels: Sequence[Squares]) -> Squares:
+def sum_channels(channels: Sequence[Squares]) -> Squares:
     """Add what three (n, K) tables say of each channel, for all colours they make: (n, n, n, K)."""
     first, second, third = channels
     return first[:, None, None] + second[None, :, None] + third[None, None, :]

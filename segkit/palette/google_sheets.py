@@ -198,9 +198,9 @@ def _public_csv(sheet: Address) -> str:
     with _patient(requests.Session()) as session, session.get(url, params=words, timeout=TIMEOUT, stream=True) as got:
         if got.status_code != 200 or "text/html" in got.headers.get("content-type", ""):
             _refuse(got.status_code if got.status_code != 200 else 401)
-        data = got.raw.read(formats.LARGEST + 1, decode_content=True)
-    if len(data) > formats.LARGEST:
-        raise SheetError(f"The sheet holds more than {formats.LARGEST:,} bytes, so it is no palette table.")
+        data = got.raw.read(formats.MAX_BYTES + 1, decode_content=True)
+    if len(data) > formats.MAX_BYTES:
+        raise SheetError(f"The sheet holds more than {formats.MAX_BYTES:,} bytes, so it is no palette table.")
     return str(data.decode("utf-8-sig", "replace"))
 
 

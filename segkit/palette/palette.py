@@ -154,10 +154,10 @@ def _read(path: Path) -> Palette:
     if problems:
         more = f" And {len(problems) - 1} more: segkit check-palette {path}" if len(problems) > 1 else ""
         raise PaletteError(f"{problems[0].message} {problems[0].cure}{more}")
-    return Palette(path.stem, tuple(unjoined(swatches)))
+    return Palette(path.stem, tuple(repair_joined_names(swatches)))
 
 
-def unjoined(swatches: Iterable[Swatch]) -> list[Swatch]:
+def repair_joined_names(swatches: Iterable[Swatch]) -> list[Swatch]:
     """Mend names whose blanks and commas became `;`, as in the sheet that many copied ("chest;of;drawers;bureau").
 
     Where one name ends and the next begins cannot be told from them; a class of ADE's that has the colour and begins

@@ -25,7 +25,7 @@ def load(protocol: str, table: str = "") -> Palette:
             f"--palette {table} does not begin with the {len(base)} classes of {base.name}, in their colours. "
             f"Make one that does: segkit check-palette --extend mine.csv --add NAME"
         )
-    found = collisions.found(own.swatches, own.name).problems
+    found = collisions.check(own.swatches, own.name).problems
     if problem.fails(found):
         clash = next(each for each in found if each.severity != "known")
         more = clash.cure

@@ -14,7 +14,7 @@ from segkit.palette.color import RGB, channel, parse, to_hex
 from segkit.palette.formats import Records
 from segkit.problem import Problem
 
-MOST_CLASSES = 255
+MAX_CLASSES = 255
 """A map's pixels hold 0 to 254; 255 means unlabelled."""
 
 _MASKED = re.compile(r"^'(?='*[=+@-])")
@@ -58,7 +58,7 @@ class Swatch:
         return to_hex(self.rgb)
 
 
-TITLES = 4
+MAX_TITLE_ROWS = 4
 """Lines that may stand above the header."""
 
 _MERGED = " (of merged cells only the first row has the value)"
@@ -111,7 +111,7 @@ def from_rows(lines: Records, source: str) -> tuple[list[Swatch], list[Problem]]
 
 def header_row(lines: Records) -> int:
     """Return which of the first rows names the columns; the first if none does."""
-    for place, (_, cells) in enumerate(lines[: TITLES + 1]):
+    for place, (_, cells) in enumerate(lines[: MAX_TITLE_ROWS + 1]):
         try:
             _header(cells, "")
         except PaletteError:
@@ -123,9 +123,9 @@ def header_row(lines: Records) -> int:
 def _require_rows(found: Records, source: str) -> None:
     if len(found) < 2:
         raise PaletteError(f"{source}: no rows. Expected a header such as index,name,r,g,b and one line a class.")
-    if (rows := len(found) - 1) > MOST_CLASSES:
+    if (rows := len(found) - 1) > MAX_CLASSES:
         raise PaletteError(
-            f"{source}: {rows:,} rows; a palette has at most {MOST_CLASSES} classes, 0 to {MOST_CLASSES - 1}."
+            f"{source}: {rows:,} rows; a palette has at most {MAX_CLASSES} classes, 0 to {MAX_CLASSES - 1}."
         )
 
 
@@ -171,15 +171,15 @@ def _swatch(cells: list[str], columns: dict[str, int], position: int, line: int)
     return Swatch(index, name, synonyms, _color(cell), line)
 
 
-def as_text(cell: str) -> str:
+def escape_formula(cell: str) -> str:
     """Return a cell as one that no spreadsheet takes for a formula; read gives the same text back."""
     return f"'{cell}" if cell.startswith(("=", "+", "-", "@")) or _MASKED.match(cell) else cell
 
 
 def _index(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,3}", text) or int(text) > MOST_CLASSES:
+    if not re.fullmatch(r"[0-9]{1,3}", text) or int(text) > MAX_CLASSES:
         hint = "" if text else _MERGED
-        raise ValueError(f"{text[:40]!r} is no class index; expected a whole number from 0 to {MOST_CLASSES - 1}{hint}")
+        raise ValueError(f"{text[:40]!r} is no class index; expected a whole number from 0 to {MAX_CLASSES - 1}{hint}")
     return int(text)
 
 

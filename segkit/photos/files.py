@@ -73,7 +73,7 @@ class Limits:
         return int(max(8 * self.max_megapixels, JPEG_MEGAPIXELS) * 1e6)
 
 
-def find(folder: Path, without: Path | None = None) -> Iterator[Path]:
+def find(folder: Path, exclude: Path | None = None) -> Iterator[Path]:
     """Yield everything under a folder that is called like a photo, in a stable order.
 
     Hidden files and folders are passed over, as are datasets, and symbolic links to a folder that is walked anyway. A
@@ -82,14 +82,14 @@ def find(folder: Path, without: Path | None = None) -> Iterator[Path]:
 
     Args:
         folder: where to look.
-        without: a folder to leave out, such as the dataset being written.
+        exclude: a folder to leave out, such as the dataset being written.
     """
-    found = set(_walk(folder, without.resolve() if without else None))
+    found = set(_walk(folder, exclude.resolve() if exclude else None))
     yield from sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 
-def _walk(root: Path, without: Path | None) -> Iterator[Path]:
-    waiting, seen = deque([root]), {without}
+def _walk(root: Path, exclude: Path | None) -> Iterator[Path]:
+    waiting, seen = deque([root]), {exclude}
     while waiting:
         folder = waiting.popleft()
         real = folder.resolve()

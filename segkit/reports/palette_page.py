@@ -103,14 +103,14 @@ def _figure(found: MapReport, table: Palette) -> str:
         image = found.source.read()
     except MapError as error:  # it was there a moment ago
         return f"<figure><figcaption>{escape(found.file)} {escape(str(error))}</figcaption></figure>"
-    packed = pixels.packed(image)
+    packed = pixels.pack_image(image)
     seen = _small(Image.fromarray(pixels.unpack(packed)))
     labels, _ = codec.read(image, table)
     marked = _marked(seen, (labels == UNLABELLED) & (packed != 0))
     shown = [page.picture(seen, "as it is", "PNG", "map"), page.picture(marked, "off the palette", "PNG", "map")]
     to = Palette.load("ade20k") if found.cause == "coco" else None
     try:
-        mended = snap.snap(image, table, to=to)
+        mended = snap.snap(image, table, target_palette=to)
         shown.append(page.picture(_small(codec.paint(mended.labels, mended.palette)), "mended", "PNG", "map"))
         reason = found.cure
     except MapError as error:

@@ -131,7 +131,7 @@ def judge(dataset: Dataset, truths: Mapping[str, Truth]) -> Verdict:
     Raises:
         ValueError: none of the triples is of a rendered photo.
     """
-    counts, captions = metrics.none(), []
+    counts, captions = metrics.empty_confusion(), []
     for each in dataset.triples():
         if truth := truths.get(each.key):
             with Image.open(dataset.folder / each.conditioning_image_file_name) as image:

@@ -18,7 +18,7 @@ COLORS = tuple(swatch.rgb for swatch in damage.ADE)
 
 def repaired(image: Image.Image, solid: int = borders.SOLID, *, outlined: bool = False) -> Labels:
     """Return the classes that repair finds."""
-    return borders.repair(pixels.packed(image), COLORS, solid=solid, outlined=outlined).places
+    return borders.repair(pixels.pack_image(image), COLORS, solid=solid, outlined=outlined).indices
 
 
 def wrong(found: Labels, truth: Labels) -> float:
@@ -36,7 +36,7 @@ def test_jpeg_is_undone(regions: int, quality: int, limit: float) -> None:
     found = repaired(image)
 
     assert wrong(found, truth) <= limit
-    assert 10 * wrong(found, truth) < 100 * (nearest.nearest(pixels.packed(image), COLORS) != truth).mean()
+    assert 10 * wrong(found, truth) < 100 * (nearest.nearest(pixels.pack_image(image), COLORS) != truth).mean()
 
 
 @pytest.mark.parametrize("how", [Resampling.LANCZOS, Resampling.BILINEAR, Resampling.BICUBIC, Resampling.BOX])
@@ -83,7 +83,7 @@ def test_doubt_is_told_where_two_labels_fit_alike() -> None:
     picture = np.asarray(damage.painted(truth)).copy()
     picture[:, 16] = (np.array(COLORS[0]) + np.array(COLORS[2])) // 2
 
-    result = borders.repair(pixels.packed(Image.fromarray(picture)), COLORS)
+    result = borders.repair(pixels.pack_image(Image.fromarray(picture)), COLORS)
 
     assert result.doubtful[:, 16].all()
     assert not result.doubtful[:, :16].any()
@@ -93,12 +93,12 @@ def test_doubt_is_told_where_two_labels_fit_alike() -> None:
 def test_a_map_without_solid_area_gets_nearest_colours_and_all_of_it_is_doubtful() -> None:
     """Noise has no seeds."""
     noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
-    packed = pixels.packed(Image.fromarray(noise))
+    packed = pixels.pack_image(Image.fromarray(noise))
 
     result = borders.repair(packed, COLORS)
 
     assert result.doubtful.all()
-    assert (result.places == nearest.nearest(packed, COLORS)).all()
+    assert (result.indices == nearest.nearest(packed, COLORS)).all()
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (2, 2), (3, 3)])

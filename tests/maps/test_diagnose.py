@@ -129,7 +129,7 @@ def test_tiny_maps_are_judged_too(size: tuple[int, int]) -> None:
 
 def test_the_golden_angle_begins_as_the_tool_has_it() -> None:
     """Black, then the colours that OpenCV 5 gives for its hues."""
-    assert [schemes.golden(index) for index in (0, 1, 2, 3, 149)] == [
+    assert [schemes.golden_angle_color(index) for index in (0, 1, 2, 3, 149)] == [
         (0, 0, 0),
         (51, 255, 105),
         (101, 0, 178),

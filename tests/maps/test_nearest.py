@@ -30,7 +30,7 @@ def test_no_colour_is_nearer(colors: list[RGB], seed: int) -> None:
     )
     picture = np.concatenate([random.integers(0, 256, (2000, 3)), close]).astype(np.uint8)
 
-    found = nearest.nearest(pixels.packed(Image.fromarray(picture[None])), tuple(colors))
+    found = nearest.nearest(pixels.pack_image(Image.fromarray(picture[None])), tuple(colors))
 
     assert (found[0] == by_trying_all(picture, colors)).all()
 
@@ -41,9 +41,9 @@ def test_large_pictures_are_looked_up_in_parts() -> None:
     image = Image.fromarray(random.integers(0, 256, (701, 1009, 3), np.uint8))
     ade = tuple(swatch.rgb for swatch in Palette.load("ade20k"))
 
-    whole = nearest.nearest(pixels.packed(image), ade)
+    whole = nearest.nearest(pixels.pack_image(image), ade)
 
-    rows = [nearest.nearest(pixels.packed(image.crop((0, row, 1009, row + 1))), ade) for row in range(701)]
+    rows = [nearest.nearest(pixels.pack_image(image.crop((0, row, 1009, row + 1))), ade) for row in range(701)]
     assert (whole == np.concatenate(rows)).all()
 
 
@@ -52,7 +52,7 @@ def test_every_colour_of_the_palette_is_its_own_nearest() -> None:
     ade = Palette.load("ade20k")
     picture = Image.fromarray(np.array([[swatch.rgb for swatch in ade]], np.uint8))
 
-    found = nearest.nearest(pixels.packed(picture), tuple(swatch.rgb for swatch in ade))[0].tolist()
+    found = nearest.nearest(pixels.pack_image(picture), tuple(swatch.rgb for swatch in ade))[0].tolist()
 
     assert [place for place, index in enumerate(found) if place != index] == [ade.find("skyscraper").index]
     assert found[48] == ade.find("road").index

@@ -18,12 +18,12 @@ def test_pixels_are_packed_from_any_mode(mode: str) -> None:
     """Red lowest, blue highest."""
     image = Image.new("RGB", (2, 1), (51, 102, 204)).convert(mode)
 
-    assert pixels.packed(image).tolist() == [[0xCC6633, 0xCC6633]]
+    assert pixels.pack_image(image).tolist() == [[0xCC6633, 0xCC6633]]
 
 
 def test_alpha_does_not_count() -> None:
     """A transparent pixel has the colour that it hides."""
-    assert pixels.packed(Image.new("RGBA", (1, 1), (1, 2, 3, 0))).tolist() == [[0x030201]]
+    assert pixels.pack_image(Image.new("RGBA", (1, 1), (1, 2, 3, 0))).tolist() == [[0x030201]]
 
 
 def test_deep_grey_counts_where_8_bits_can_say_the_same() -> None:
@@ -31,15 +31,15 @@ def test_deep_grey_counts_where_8_bits_can_say_the_same() -> None:
     deep = Image.fromarray(np.array([[0, 257, 258, 65535]], np.uint16))
     broken = Image.fromarray(np.array([[np.nan, np.inf, -257.0, 257.0]], np.float32))
 
-    assert pixels.packed(deep).tolist() == [[0, 0x010101, pixels.NO_COLOR, 0xFFFFFF]]
-    assert pixels.packed(broken).tolist() == [[pixels.NO_COLOR] * 3 + [0x010101]]
+    assert pixels.pack_image(deep).tolist() == [[0, 0x010101, pixels.NO_COLOR, 0xFFFFFF]]
+    assert pixels.pack_image(broken).tolist() == [[pixels.NO_COLOR] * 3 + [0x010101]]
 
 
 @given(COLORS)
 def test_unpacking_undoes_packing(colors: np.ndarray) -> None:
     """And packing colours is packing their picture."""
     assert (pixels.unpack(pixels.pack(colors)) == colors).all()
-    assert (pixels.pack(colors) == pixels.packed(Image.fromarray(colors))).all()
+    assert (pixels.pack(colors) == pixels.pack_image(Image.fromarray(colors))).all()
 
 
 @given(st.lists(st.integers(0, pixels.NO_COLOR), max_size=50))

@@ -42,7 +42,7 @@ def test_a_wrong_painter_is_undone(name: str) -> None:
 
     result = snap.snap(damage.by(name, truth), ADE)
 
-    assert result.found.cause == name
+    assert result.diagnosis.cause == name
     assert share_wrong(result, truth) == 0
     assert share_wrong(snap.snap(damage.by(name, truth), ADE, cause=name), truth) == 0
 
@@ -63,7 +63,7 @@ def test_coco_becomes_ade_by_name() -> None:
     truth = np.repeat(np.array([COCO.find(name).index for name in ("tree-merged", "car", "zebra")], np.uint8), 20)
     image = damage.painted(truth[None].repeat(30, 0), COCO)
 
-    kept, renamed = snap.snap(image, ADE), snap.snap(image, ADE, to=ADE)
+    kept, renamed = snap.snap(image, ADE), snap.snap(image, ADE, target_palette=ADE)
 
     assert (kept.labels[0] == truth).all()
     assert kept.palette.name == "coco_panoptic"
@@ -87,7 +87,7 @@ def test_coco_becomes_ade_by_name() -> None:
 )
 def test_names_are_understood(coco: str, ade: str) -> None:
     """COCO's additions are passed over; what ADE does not have has no class."""
-    index = int(snap.renamed(COCO, ADE)[COCO.find(coco).index])
+    index = int(snap.class_mapping(COCO, ADE)[COCO.find(coco).index])
 
     assert (ADE[index].name if index < len(ADE) else "") == ade
 
@@ -99,7 +99,7 @@ def test_a_wrong_painter_under_jpeg_is_undone_too(quality: int) -> None:
 
     result = snap.snap(damage.jpeg(damage.by("bgr", truth), quality), ADE)
 
-    assert (result.found.cause, result.found.damage) == ("bgr", "jpeg")
+    assert (result.diagnosis.cause, result.diagnosis.damage) == ("bgr", "jpeg")
     assert share_wrong(result, truth) < 0.01
 
 

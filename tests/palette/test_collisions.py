@@ -21,7 +21,7 @@ def swatch(index: int, name: str, *rgb: int) -> Swatch:
 
 def within(table: Sequence[Swatch], name: str, min_distance: float = 10) -> list[Problem]:
     """Return what is found in a table alone."""
-    return collisions.found(table, name, (), min_distance).problems
+    return collisions.check(table, name, (), min_distance).problems
 
 
 def told(problems: list[Problem]) -> list[tuple[str, str]]:
@@ -85,7 +85,7 @@ def test_repeated_names_are_errors() -> None:
 @pytest.mark.parametrize("min_distance", [10, 107])
 def test_quirks_of_the_published_tables_are_known(min_distance: float) -> None:
     """What is near in the published palettes is never the user's finding, whatever the distance."""
-    found = collisions.found(list(ADE), "ade20k", ["coco_panoptic"], min_distance).problems
+    found = collisions.check(list(ADE), "ade20k", ["coco_panoptic"], min_distance).problems
 
     assert {problem.severity for problem in found} == {"known"}
 
@@ -114,7 +114,7 @@ def test_a_new_class_beside_the_published_ones_is_told_once() -> None:
     """ADE with a clashing class added gives one finding, and it is the new class that must change."""
     table = [*ADE, swatch(150, "solar panel", 120, 120, 121)]
 
-    found = collisions.found(table, "mine", ["ade20k"]).problems
+    found = collisions.check(table, "mine", ["ade20k"]).problems
 
     mine = [problem for problem in found if problem.severity != "known"]
     assert len(mine) == 1
@@ -144,19 +144,19 @@ def test_classes_that_another_palette_knows_are_told() -> None:
         swatch(3, "robot", 0, 0, 116),
     ]
 
-    told = [each.message for each in collisions.found(table, "mine", ["ade20k"]).problems if each.rule == "known-class"]
+    told = [each.message for each in collisions.check(table, "mine", ["ade20k"]).problems if each.rule == "known-class"]
 
     assert told == [
         "couch (0) is #A877FF here; in ade20k it is #0B66FF, called sofa (23).",
         "sky (1) is #FFEA40 here; in ade20k it is #06E6E6.",
     ]
-    extended = collisions.found([*ADE, swatch(150, "cat", 118, 254, 71)], "mine").problems
+    extended = collisions.check([*ADE, swatch(150, "cat", 118, 254, 71)], "mine").problems
     assert [each for each in extended if each.severity != "known"] == []
 
 
 def test_a_pair_is_told_as_values() -> None:
     """Names, colours, three distances and the margin, rounded to hundredths."""
-    found = collisions.found([swatch(0, "lawn", 100, 100, 100), swatch(1, "pond", 103, 104, 100)], "mine", ())
+    found = collisions.check([swatch(0, "lawn", 100, 100, 100), swatch(1, "pond", 103, 104, 100)], "mine", ())
 
     assert [pair.to_json() for pair in found.pairs] == [
         {
@@ -174,11 +174,11 @@ def test_a_pair_is_told_as_values() -> None:
 def test_a_table_with_red_and_blue_swapped_is_told_as_such() -> None:
     """One line for all its classes, not one for each; a table that only differs in a colour is none."""
     swapped = [replace(each, rgb=each.rgb[::-1]) for each in ADE]
-    found = collisions.found(swapped, "mine", ["ade20k"]).problems
+    found = collisions.check(swapped, "mine", ["ade20k"]).problems
     told = [each.message for each in found if each.rule == "swapped-channels"]
 
     assert not any(each.rule == "known-class" for each in found)
     assert len(told) == 1
     assert re.match(r"mine: red and blue are swapped in (\d+) of the \1 classes that ade20k has", told[0])
     one = [*ADE.swatches[:149], replace(ADE[149], rgb=ADE[149].rgb[::-1])]
-    assert "swapped-channels" not in [each.rule for each in collisions.found(one, "mine", ["ade20k"]).problems]
+    assert "swapped-channels" not in [each.rule for each in collisions.check(one, "mine", ["ade20k"]).problems]

@@ -71,7 +71,7 @@ def test_photos_are_found_by_their_suffix_in_a_stable_order(tmp_path: Path) -> N
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
 
-    found = list(photos.find(tmp_path, without=tmp_path / "out"))
+    found = list(photos.find(tmp_path, exclude=tmp_path / "out"))
 
     assert [path.relative_to(tmp_path).as_posix() for path in found] == wanted
 

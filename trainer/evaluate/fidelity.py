@@ -109,7 +109,7 @@ class _Part:
 def _seen(
     segment: Segmenter, pictures: Sequence[Image.Image], labels: Sequence[codec.Labels], table: Palette
 ) -> MapQuality:
-    counts = metrics.none()
+    counts = metrics.empty_confusion()
     for first in range(0, len(pictures), _BATCH):
         batch = slice(first, first + _BATCH)
         for truth, found in zip(labels[batch], segment(pictures[batch]), strict=True):

@@ -66,7 +66,7 @@ SPECK = 0.005
 
 def segmenter(segment: Segmenter, seeds: Iterable[int], size: tuple[int, int], palette: Palette) -> MapQuality:
     """Compare a segmenter's maps of scenes with the truth."""
-    counts, number = metrics.none(), 0
+    counts, number = metrics.empty_confusion(), 0
     for scenes in _batches(seeds, size):
         for scene, found in zip(scenes, segment([scene.photo for scene in scenes]), strict=True):
             counts += metrics.confusion(scene.labels, found.labels)
@@ -114,7 +114,7 @@ def drawings(folder: Path, segment: Segmenter, seeds: Iterable[int], palette: Pa
     pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
     pipeline.set_progress_bar_config(disable=True)
     side = pipeline.vae.config.sample_size
-    confusions = {name: metrics.none() for name in ("photos", "kept")}
+    confusions = {name: metrics.empty_confusion() for name in ("photos", "kept")}
     missed, wanted, met, number = 0.0, 0, 0, 0
     for scenes in _batches(seeds, (2 * side, 2 * side)):
         photos = [scene.photo.resize((side, side), Resampling.LANCZOS) for scene in scenes]
