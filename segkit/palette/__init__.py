@@ -1,4 +1,4 @@
-"""Palettes: which class has which color, and how to tell that no two can be confused."""
+"""Palettes: the colour of each class, and checks that no two classes can be confused."""
 
 from segkit.palette.palette import (
     PROTOCOLS,

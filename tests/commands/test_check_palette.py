@@ -88,7 +88,7 @@ def test_a_clean_table_has_no_finding(segkit: Segkit, tmp_path: Path) -> None:
         ("human,96053D", [], "human (0) and person (12) of ade20k share #96053D"),
         ("human,DC143D", [], "human (0) and person (0) of coco_panoptic are 1.00 apart"),
         ("a,A877FF\nA,FCFF6D", [], "A is the name of classes 0 and 1"),
-        ("a,A877FF\nb,A877FG", [], "mine.csv, line 3: 'A877FG' is no colour"),
+        ("a,A877FF\nb,A877FG", [], "mine.csv, line 3: 'A877FG' is not a colour"),
     ],
 )
 def test_what_is_wrong_with_a_table_is_named(
@@ -242,7 +242,7 @@ def test_a_palette_is_extended(segkit: Segkit, tmp_path: Path) -> None:
         (["--add", "pergola"], "go together"),
         (["--extend", "mine.csv"], "go together"),
         (["--extend", "mine.txt", "--add", "pergola"], "ends in .csv"),
-        (["--extend", "mine.csv", "--add", "sky"], "is class 2 of ade20k already"),
+        (["--extend", "mine.csv", "--add", "sky"], "is already class 2 of ade20k"),
         (["map.png", "--suggest", "2"], "Name a palette table, or none"),
     ],
 )
