@@ -133,7 +133,7 @@ def _recoloured(swatches: Sequence[Swatch], name: str, other: Palette) -> list[P
     """Report classes that another palette has in another colour, under the same name or a synonym."""
     differing = [(swatch, known) for swatch, known in _matches(swatches, other) if swatch.rgb != known.rgb]
     swapped = [(swatch, known) for swatch, known in differing if swatch.rgb == known.rgb[::-1]]
-    # Swapped columns would give one finding per class; more than half of them mirrored is no coincidence.
+    # Swapped columns would give one finding per class; more than half of them mirrored is not a coincidence.
     if len(swapped) > max(2, len(differing) // 2):
         swatch, known = swapped[0]
         message = (

@@ -133,7 +133,7 @@ def test_a_map_that_an_imagefolder_lacks_is_a_finding(tmp_path: Path) -> None:
     """The metadata names it, the folder does not have it."""
     (tmp_path / "metadata.jsonl").write_text('{"file_name": "0.jpg", "mask_file_name": "0.png"}\n')
     found = findings.examine(str(tmp_path))
-    assert [problem.message for problem in found.findings] == ["0.png is not there."]
+    assert [problem.message for problem in found.findings] == ["0.png does not exist."]
 
 
 @pytest.mark.parametrize("name", ['"../0.png"', '"/etc/0.png"', '"C:\\\\0.png"', "7", "null", '""', '"a\\u0000"'])

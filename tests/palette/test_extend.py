@@ -59,7 +59,7 @@ def test_unusable_names_are_refused(names: list[str], message: str) -> None:
 
 
 def test_all_indices_can_be_filled() -> None:
-    """105 new classes fill 150 to 254, each in a colour of its own."""
+    """105 new classes fill 150 to 254, each in a distinct colour."""
     palette = extend.extended(ADE, [f"new {number}" for number in range(105)], "mine")
 
     assert palette[254].name == "new 104"

@@ -84,7 +84,7 @@ def test_what_is_called_like_a_map_and_is_no_file_is_told(tmp_path: Path) -> Non
 
     found = findings.examine(str(tmp_path))
 
-    assert [problem.message for problem in found.findings] == ["pipe.png is no file."]
+    assert [problem.message for problem in found.findings] == ["pipe.png is not a file."]
 
 
 def triple(key: str) -> Triple:
@@ -109,7 +109,7 @@ def test_a_dataset_is_compared_with_its_own_palette(tmp_path: Path) -> None:
 
     assert (found.kind, found.palette) == ("dataset", "coco_panoptic")
     assert [(m.off_pixels, m.classes) for m in found.maps] == [(0, {"cat": 1.0})]
-    assert [problem.message for problem in found.findings] == [f"{map_name('b' * 16)} is not there."]
+    assert [problem.message for problem in found.findings] == [f"{map_name('b' * 16)} does not exist."]
 
 
 def test_a_changed_copy_of_a_published_table_is_compared_with_it(tmp_path: Path) -> None:
@@ -153,7 +153,9 @@ def test_a_file_of_another_kind_is_told_all_that_a_target_may_be(tmp_path: Path)
     """Tables too, not maps alone."""
     (tmp_path / "notes.txt").write_text("hello")
 
-    with pytest.raises(MapError, match=r"no picture by its name\. Expected a palette table .* or an imagefolder"):
+    with pytest.raises(
+        MapError, match=r"does not have the suffix of a picture\. Expected a palette .* or an imagefolder"
+    ):
         findings.examine(str(tmp_path / "notes.txt"))
 
 
@@ -161,7 +163,7 @@ def test_a_folder_called_like_a_table_is_a_folder(tmp_path: Path) -> None:
     """A folder called x.csv is looked into for maps."""
     (tmp_path / "x.csv").mkdir()
 
-    with pytest.raises(MapError, match=r"x\.csv holds no control maps"):
+    with pytest.raises(MapError, match=r"x\.csv contains no pictures"):
         findings.examine(str(tmp_path / "x.csv"))
 
 

@@ -112,7 +112,7 @@ def test_mistakes_are_told_in_one_line(typed: list[Any], tmp_path: Path, segkit:
     write_map(tmp_path / "twins" / "a.PNG", 1)
     told = {
         "pixels are off the palette ade20k. Mend it: segkit snap": ["--map", tmp_path / "blurred.png", "--prompt", "x"],
-        "is not there": ["--map", tmp_path / "nothing.png", "--prompt", "x"],
+        "does not exist": ["--map", tmp_path / "nothing.png", "--prompt", "x"],
         'has no prompt. Type --prompt "..."': ["--map", tmp_path / "a.png"],
         "would give pictures of one name": ["--map", tmp_path / "twins", "--prompt", "x"],
         "--steps 0: expected 1 or more": ["--map", tmp_path / "a.png", "--prompt", "x", "--steps", 0],
