@@ -89,7 +89,7 @@ class Score:
 
 def by_repair(packed: Packed, case: Case) -> Labels:
     """Return the classes found by segkit."""
-    return CLASSES[borders.repair(packed, COLORS, solid=case.solid, outlined=case.outlined).places]
+    return CLASSES[borders.repair(packed, COLORS, solid=case.solid, outlined=case.outlined).indices]
 
 
 def by_nearest(packed: Packed) -> Labels:
@@ -110,7 +110,7 @@ def compare(case: Case, maps: int) -> None:
     scores = {"segkit": Score(), "nearest colour": Score(), "PIL quantize": Score()}
     for seed in range(maps):
         image, truth = case.apply(damage.regions(seed, case.regions, SIDE))
-        packed = pixels.packed(image)
+        packed = pixels.pack_image(image)
         scores["segkit"].add(partial(by_repair, packed, case), truth)
         scores["nearest colour"].add(partial(by_nearest, packed), truth)
         scores["PIL quantize"].add(partial(by_quantize, image), truth)
@@ -123,7 +123,7 @@ def compare(case: Case, maps: int) -> None:
 def compare_lookup() -> None:
     """Compare the exact nearest colour on all cores with a plain copy of the same pixels."""
     noise = np.random.default_rng(0).integers(0, 1 << 24, (4096, 4096), np.uint32)
-    flat = pixels.packed(damage.painted(damage.regions(0, 30, 4096)))
+    flat = pixels.pack_image(damage.painted(damage.regions(0, 30, 4096)))
     nearest.table(COLORS)
     for name, packed in (("a map", flat), ("noise", noise)):
         times: dict[str, list[float]] = {"nearest": [], "copy": []}

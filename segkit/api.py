@@ -129,7 +129,7 @@ def snap(
     target = Palette.load(to) if to else None
     try:
         image = control_map if isinstance(control_map, Image.Image) else maps.read(Path(control_map))
-        return repair.snap(image, Palette.load(palette), to=target, cause=cause, unsure=unsure)
+        return repair.snap(image, Palette.load(palette), target_palette=target, cause=cause, unsure=unsure)
     except MapError as error:  # its text begins with a verb
         raise MapError(f"{name} {error}") from None
 

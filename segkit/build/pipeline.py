@@ -142,7 +142,7 @@ def find_photos(folder: Path, output: Path, settings: BuildSettings) -> tuple[li
         raise UsageError(f"{folder} cannot be read (permission denied). Check its permissions.")
     if (folder / ".segkit").is_dir():
         raise UsageError(f"{folder} is a segkit dataset. Expected a folder of photos.")
-    paths = list(photos.find(folder, without=output))
+    paths = list(photos.find(folder, exclude=output))
     if not paths:
         suffixes = ", ".join(sorted(photos.SUFFIXES)[:8])
         raise UsageError(f"{folder} contains no photos. Expected files named {suffixes} or the like.")

@@ -147,7 +147,7 @@ def snap_results(results: "Sequence[SnapResult]", target: Path, as_json: bool) -
     """Show which maps were repaired, and why the others were not."""
     if as_json:
         return console.json_object({"target": str(target), "maps": [outcome.to_json() for outcome in results]})
-    causes = Counter(outcome.result.found.cause if outcome.result else "not repaired" for outcome in results)
+    causes = Counter(outcome.result.diagnosis.cause if outcome.result else "not repaired" for outcome in results)
     console.table(console.count(len(results), "map"), ("cause", "maps"), causes.most_common())
     repaired = [(outcome.file, outcome.result) for outcome in results if outcome.result]
     if repaired:
@@ -164,7 +164,7 @@ def snap_results(results: "Sequence[SnapResult]", target: Path, as_json: bool) -
 
 def _snapped(result: "Snapped") -> tuple[str, float, float, str, str]:
     appeared, vanished = ", ".join(result.appeared), ", ".join(result.vanished)
-    return result.found.cause, result.changed, result.doubtful, appeared, vanished
+    return result.diagnosis.cause, result.changed, result.doubtful, appeared, vanished
 
 
 def captions(drafted: int, written: int, too_long: int, folder: Path, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""Control maps: painted, read back exactly, diagnosed and repaired."""
+"""Control maps: painting, exact reading, diagnosis and repair."""
 
 from segkit.maps.files import (
     FORMATS,

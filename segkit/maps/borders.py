@@ -1,8 +1,8 @@
-"""Spatial repair: which class each pixel of a map had before JPEG, a smooth resize or an outline blurred its borders.
+"""Spatial repair: the class that each pixel of a map had before JPEG, smooth scaling or outlines blurred its borders.
 
-The colour nearest to a border pixel is often that of a class which is nowhere near: a blend of wall and sky passes
-bag, glass and river. So only solid areas are believed. Every other pixel takes one of the labels around it, by its
-colour and by what its neighbours took.
+The colour of a border pixel is often nearest to a class that is absent: a blend of wall and sky passes near bag, glass
+and river. So only solid areas are trusted. Every other pixel is assigned one of the labels around it, by its colour and
+by the labels of its neighbours.
 """
 
 from collections.abc import Callable
@@ -16,47 +16,46 @@ from segkit.maps import nearest, pixels
 from segkit.maps.pixels import Packed
 from segkit.palette.color import RGB
 
-Places = NDArray[np.uint8]
-"""Places in a tuple of colours."""
+Indices = NDArray[np.uint8]
+"""Labels as indices into a tuple of colours, NO_LABEL for none."""
+
+Floats = NDArray[np.float32]
 
 TOLERANCE = 5.0
-"""RGB L2 within which a pixel may be solid: JPEG at quality 40 moves even flat areas by up to 4.5."""
+"""RGB L2 within which a pixel may belong to a solid area: JPEG at quality 40 shifts even flat areas by up to 4.5."""
 
 _REACH = (1, 2, 3, 5, 8, 12, 18)
-"""Pixels: how far away labels are looked for, in eight directions."""
+"""Distances, in pixels, at which labels are sampled in eight directions."""
 
 _CANDIDATES = 4
-"""Different labels, the nearest first, among which a pixel chooses."""
+"""Number of distinct labels, nearest first, that a pixel chooses from."""
 
 _SMOOTH = 300.0
-"""What it costs to differ from one of eight neighbours, in squared distance of colours."""
+"""Cost of each of the eight neighbours with a different label, in squared colour distance."""
 
 _ROUNDS = 4
-"""How often each pixel looks at its neighbours anew."""
+"""Sweeps of iterated conditional modes."""
 
-_WAY = 10.0
-"""What it costs under an outline to be a pixel farther from an area, in squared distance of colours."""
+_DISTANCE_COST = 10.0
+"""Cost per pixel of distance from an area, under an outline, in squared colour distance."""
 
 _DOUBT = 0.75
-"""A pixel is doubtful if the distance to its label's colour is more than this share of that to another's."""
+"""A pixel is doubtful if the distance to its colour exceeds this share of the distance to the second best colour."""
 
 SOLID = 9
-"""Side of the solid square, in pixels, without which a class is not in a JPEG map. At quality 50 blends form false
-squares of 7 in 4 of 100 maps, of 9 in none."""
+"""Side in pixels of the solid square that proves a class in a JPEG map. At quality 50 blends form false squares of 7
+in 4 of 100 maps, and of 9 in none."""
 
 SOFT = 3
-"""The same for a map that was outlined or scaled: its areas are as they were."""
+"""The same for an outlined or scaled map, whose areas are undamaged."""
 
-NONE = 255
-"""Stands for a pixel without a label."""
+NO_LABEL = 255
+"""Marks a pixel without a label."""
 
 _OPPONENT = np.array(
     [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32
 ) * np.array([[1.0], [0.55], [0.55]], np.float32)
-"""RGB to luma and chroma (JFIF); chroma counts less, since JPEG stores a quarter of it."""
-
-
-Numbers = NDArray[np.float32]
+"""RGB to luma and chroma (JFIF). Chroma has less weight because JPEG stores a quarter of its samples."""
 
 
 @dataclass(frozen=True)
@@ -64,199 +63,223 @@ class Repaired:
     """A repaired map.
 
     Attributes:
-        places: (H, W) the colour that each pixel had.
-        doubtful: (H, W) where two labels fit nearly as well, or none was near.
+        indices: (H, W) index of the colour that each pixel had.
+        doubtful: (H, W) True where two labels fit about equally well, or no label was near.
     """
 
-    places: Places
+    indices: Indices
     doubtful: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Border:
-    """Pixels that have yet to choose, and what is around them.
+    """Unlabelled pixels and the labels around them.
 
     Attributes:
-        board: the labels of the map with a margin around, flat; NONE in the margin and where none is chosen.
-        stride: places on the board from a pixel to the one below.
-        at: (N,) where the pixels are on the board.
-        labels: (candidates, N) the different labels around each, the nearest first, then NONE.
-        reached: (candidates, N) how far away those are, in pixels.
+        board: the labels of the map, flattened, with a margin that spares bounds checks; NO_LABEL in the margin and
+            where no label is known.
+        stride: offset on the board from a pixel to the one below.
+        positions: (N,) positions of the pixels on the board.
+        labels: (candidates, N) distinct labels around each pixel, nearest first, padded with NO_LABEL.
+        distances: (candidates, N) their distances in pixels, inf for NO_LABEL.
     """
 
-    board: Places
+    board: Indices
     stride: int
-    at: NDArray[np.intp]
-    labels: Places
-    reached: Numbers
+    positions: NDArray[np.intp]
+    labels: Indices
+    distances: Floats
 
 
 def repair(packed: Packed, colors: tuple[RGB, ...], *, solid: int = SOLID, outlined: bool = False) -> Repaired:
-    """Find which of some colours each pixel had.
+    """Determine which of the given colours each pixel had.
 
     Args:
-        packed: (H, W) the damaged map (pixels.packed).
-        colors: 1 to 255 colours that it was painted with.
-        solid: side of the square of one colour, in pixels and odd, without which a colour is not in the map.
-        outlined: its areas are divided by white lines, which belong to the areas on both sides.
+        packed: (H, W) the damaged map, as from pixels.pack_image.
+        colors: the 1 to 255 colours that the map was painted with.
+        solid: odd side, in pixels, of a square of one colour that proves that the colour is in the map.
+        outlined: areas are separated by white lines, which belong to the areas on both sides.
     """
-    places = seeds(packed, colors, solid).ravel()
-    unsure = np.flatnonzero(places == NONE)
+    indices = seeds(packed, colors, solid).ravel()
+    unlabelled = np.flatnonzero(indices == NO_LABEL)
     doubtful = np.zeros(packed.size, bool)
-    if len(unsure):
-        border = around(places.reshape(packed.shape), unsure)
-        seen = packed.ravel()[unsure]
-        cost = _outlined if outlined else _plain
-        costs = cost(pixels.unpack(seen).astype(np.float32), np.array(colors, np.float32), border)
+    if len(unlabelled):
+        border = find_candidates(indices.reshape(packed.shape), unlabelled)
+        observed = packed.ravel()[unlabelled]
+        cost = _outline_costs if outlined else _color_costs
+        costs = cost(pixels.unpack(observed).astype(np.float32), np.array(colors, np.float32), border)
         chosen = _choose(border, costs)
-        lost = border.labels[0] == NONE
-        if lost.any():
-            chosen[lost] = _nearest(seen[lost], colors, places)
-        places[unsure], doubtful[unsure] = chosen, lost | _is_doubtful(costs)
-    return Repaired(places.reshape(packed.shape), doubtful.reshape(packed.shape))
+        isolated = border.labels[0] == NO_LABEL
+        if isolated.any():
+            chosen[isolated] = _nearest(observed[isolated], colors, indices)
+        indices[unlabelled], doubtful[unlabelled] = chosen, isolated | _is_doubtful(costs)
+    return Repaired(indices.reshape(packed.shape), doubtful.reshape(packed.shape))
 
 
-def seeds(packed: Packed, colors: tuple[RGB, ...], side: int) -> Places:
-    """Return what is sure: the places of colours in solid areas, NONE elsewhere. For the arguments see repair."""
-    places = pixels.look_up(packed, _near(colors))
-    around = np.pad(places, 1, mode="edge")
-    same = around[:, 1:] == around[:, :-1]
+def seeds(packed: Packed, colors: tuple[RGB, ...], side: int) -> Indices:
+    """Return the labels of solid areas, NO_LABEL elsewhere; see `repair` for the arguments.
+
+    A pixel is solid if all nine pixels around it are near the same colour. A class counts only if its solid pixels
+    contain a square of the given side somewhere in the map, since blends form small false areas.
+    """
+    indices = pixels.look_up(packed, _near(colors))
+    # Neighbourhoods are combined by slicing: scipy.ndimage (binary_erosion, binary_dilation, minimum_filter) gives
+    # bit-equal results, but takes 11 to 36 times as long on a map of 1024 x 1024 pixels.
+    padded = np.pad(indices, 1, mode="edge")
+    same = padded[:, 1:] == padded[:, :-1]
     across = same[:, 1:] & same[:, :-1]
-    down = around[1:, 1:-1] == around[:-1, 1:-1]
-    solid = across[:-2] & across[1:-1] & across[2:] & down[:-1] & down[1:] & (places != NONE)
-    deep = solid
+    down = padded[1:, 1:-1] == padded[:-1, 1:-1]
+    solid = across[:-2] & across[1:-1] & across[2:] & down[:-1] & down[1:] & (indices != NO_LABEL)
+    core = solid
     for _ in range(3, side, 2):
-        deep = _every(deep)
-    keep = np.bincount(places[deep], minlength=256) > 0
-    wide = np.pad(solid & keep[places], 1)  # what touches a solid pixel is of its colour
-    wide = wide[:-2] | wide[1:-1] | wide[2:]
-    wide = wide[:, :-2] | wide[:, 1:-1] | wide[:, 2:]
-    return np.where(wide, places, np.uint8(NONE))
+        core = _erode(core)
+    proven = np.bincount(indices[core], minlength=256) > 0
+    grown = np.pad(solid & proven[indices], 1)  # all neighbours of a solid pixel have its colour
+    grown = grown[:-2] | grown[1:-1] | grown[2:]
+    grown = grown[:, :-2] | grown[:, 1:-1] | grown[:, 2:]
+    return np.where(grown, indices, np.uint8(NO_LABEL))
 
 
-def _every(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return where all of the nine pixels around are true."""
-    wide = np.pad(mask, 1)
-    wide = wide[:-2] & wide[1:-1] & wide[2:]
-    return wide[:, :-2] & wide[:, 1:-1] & wide[:, 2:]
+def _erode(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Erode by a 3 x 3 square; pixels outside the map count as False."""
+    padded = np.pad(mask, 1)
+    padded = padded[:-2] & padded[1:-1] & padded[2:]
+    return padded[:, :-2] & padded[:, 1:-1] & padded[:, 2:]
 
 
 @lru_cache(maxsize=2)
-def _near(colors: tuple[RGB, ...]) -> Places:
-    """Return the place of the nearest colour within TOLERANCE for each packed colour, NONE where there is none."""
-    found = np.full(pixels.COLORS + 1, NONE, np.uint8)
-    taken = np.array(colors, np.int32)
-    places = np.arange(len(colors) - 1, -1, -1)  # the lowest is written last
-    reach = int(TOLERANCE)
-    steps = np.array(list(np.ndindex(*[2 * reach + 1] * 3)), np.int32) - reach
-    far = (steps**2).sum(1)
-    for step in steps[far <= TOLERANCE**2][np.argsort(-far[far <= TOLERANCE**2], kind="stable")]:
-        moved = taken[places] + step
-        valid = ((moved >= 0) & (moved <= 255)).all(1)
-        found[pixels.pack(moved[valid].astype(np.uint8))] = places[valid]
-    return found
+def _near(colors: tuple[RGB, ...]) -> Indices:
+    """Return, for each packed colour, the index of the nearest of the colours within TOLERANCE, NO_LABEL for none.
+
+    Every offset of a sphere is written around all colours at once, farthest offsets first, so that nearer colours
+    overwrite. Of classes that share a colour the lowest index is assigned last and wins.
+    """
+    table = np.full(pixels.COLORS + 1, NO_LABEL, np.uint8)
+    centers = np.array(colors, np.int32)
+    indices = np.arange(len(colors) - 1, -1, -1)
+    radius = int(TOLERANCE)
+    offsets = np.array(list(np.ndindex(*[2 * radius + 1] * 3)), np.int32) - radius
+    squares = (offsets**2).sum(1)
+    sphere = squares <= TOLERANCE**2
+    for offset in offsets[sphere][np.argsort(-squares[sphere], kind="stable")]:
+        shifted = centers[indices] + offset
+        valid = ((shifted >= 0) & (shifted <= 255)).all(1)
+        table[pixels.pack(shifted[valid].astype(np.uint8))] = indices[valid]
+    return table
 
 
-def around(sure: Places, unsure: NDArray[np.intp]) -> Border:
-    """Find the labels around pixels.
+def find_candidates(seeded: Indices, unlabelled: NDArray[np.intp]) -> Border:
+    """Collect the labels around unlabelled pixels.
 
     Args:
-        sure: (H, W) what is sure, NONE elsewhere.
-        unsure: (N,) places in the flat map of at least one pixel that is not.
+        seeded: (H, W) known labels, NO_LABEL elsewhere.
+        unlabelled: (N,) ascending flat positions of at least one pixel to label.
     """
     margin = _REACH[-1]
-    board = np.pad(sure, margin, constant_values=NONE)
-    stride, width = board.shape[1], sure.shape[1]
-    at = (unsure // width + margin) * stride + unsure % width + margin
-    flat, first = board.ravel(), int(at[0])
-    near = at - first
-    labels = np.full((_CANDIDATES, len(at)), NONE, np.uint8)
-    reached = np.full((_CANDIDATES, len(at)), np.inf, np.float32)
-    for distance, step in _steps(stride):
-        new = flat[first + step :].take(near, mode="clip")  # never clipped, but unchecked it is faster
-        fresh = new != NONE
-        for label, far in zip(labels, reached, strict=True):
-            fresh &= new != label
-            here = fresh & (label == NONE)
-            np.copyto(label, new, where=here)
-            np.copyto(far, distance, where=here)
-            fresh ^= here
-            if not fresh.any():
+    board = np.pad(seeded, margin, constant_values=NO_LABEL)
+    stride, width = board.shape[1], seeded.shape[1]
+    positions = (unlabelled // width + margin) * stride + unlabelled % width + margin
+    # Reading at an offset becomes a view that starts at the first pixel plus the offset, read at relative positions:
+    # no array of N shifted positions is needed for any of the 56 samples.
+    flat, first = board.ravel(), int(positions[0])
+    relative = positions - first
+    labels = np.full((_CANDIDATES, len(positions)), NO_LABEL, np.uint8)
+    distances = np.full((_CANDIDATES, len(positions)), np.inf, np.float32)
+    for distance, offset in _offsets(stride):
+        sample = flat[first + offset :].take(relative, mode="clip")  # nothing is clipped; the mode skips bounds checks
+        pending = sample != NO_LABEL
+        # Insert each sample into the first free row, unless an earlier row has the same label.
+        for label, reached in zip(labels, distances, strict=True):
+            pending &= sample != label
+            free = pending & (label == NO_LABEL)
+            np.copyto(label, sample, where=free)
+            np.copyto(reached, distance, where=free)
+            pending ^= free
+            if not pending.any():
                 break
-    return Border(flat, stride, at, labels, reached)
+    return Border(flat, stride, positions, labels, distances)
 
 
-def _steps(stride: int) -> list[tuple[float, int]]:
-    """Return distances and steps on a flat board to eight directions, the nearest first."""
+def _offsets(stride: int) -> list[tuple[float, int]]:
+    """Return the distance and board offset of each sample in eight directions, nearest first."""
     straight = [(float(reach), reach * step) for reach in _REACH for step in (1, -1, stride, -stride)]
     corners = [down + across for down in (stride, -stride) for across in (1, -1)]
     return sorted(straight + [(2**0.5 * reach, reach * step) for reach in _REACH for step in corners])
 
 
-def _plain(seen: Numbers, colors: Numbers, border: Border) -> Numbers:
-    """Return the squared distance of (N, 3) pixels to their candidates' colours: (candidates, N), inf for none."""
-    view, known = seen @ _OPPONENT.T, colors @ _OPPONENT.T
-    return _costs(border.labels, lambda some, label, far: _square(view[some] - known[label]), border.reached)
+def _color_costs(observed: Floats, colors: Floats, border: Border) -> Floats:
+    """Return the squared distance of (N, 3) pixels to the colours of their candidates: (candidates, N), else inf."""
+    opponent, palette = observed @ _OPPONENT.T, colors @ _OPPONENT.T
+    return _costs(border, lambda rows, label, _: _square(opponent[rows] - palette[label]))
 
 
-def _outlined(seen: Numbers, colors: Numbers, border: Border) -> Numbers:
-    """Return how ill candidates fit under a white line: the squared distance to a blend with white, and the way."""
+def _outline_costs(observed: Floats, colors: Floats, border: Border) -> Floats:
+    """Return the costs under white lines: the squared distance to the best blend with white, plus a cost of distance.
 
-    def cost(some: NDArray[np.intp], label: Places, far: Numbers) -> Numbers:
-        apart, line = seen[some] - colors[label], 255 - colors[label]
-        white = np.clip(np.einsum("ij,ij->i", apart, line) / np.maximum(_square(line), 1), 0, 1)
-        return _square(apart - white[:, None] * line) + _WAY * far
+    The latter decides in the middle of a line, where every candidate blends to white equally well.
+    """
 
-    return _costs(border.labels, cost, border.reached)
+    def cost(rows: NDArray[np.intp], label: Indices, distance: Floats) -> Floats:
+        difference, to_white = observed[rows] - colors[label], 255 - colors[label]
+        # projection onto the segment from the colour (0) to white (1)
+        share = np.clip(np.einsum("ij,ij->i", difference, to_white) / np.maximum(_square(to_white), 1), 0, 1)
+        return _square(difference - share[:, None] * to_white) + _DISTANCE_COST * distance
+
+    return _costs(border, cost)
 
 
-def _costs(labels: Places, cost: Callable[[NDArray[np.intp], Places, Numbers], Numbers], reached: Numbers) -> Numbers:
-    """Ask for the cost of every candidate there is; few pixels have a third."""
-    costs = np.full(labels.shape, np.inf, np.float32)
-    for row, label, far in zip(costs, labels, reached, strict=True):
-        some = np.flatnonzero(label != NONE)
-        row[some] = cost(some, label[some], far[some])
+def _costs(border: Border, cost: Callable[[NDArray[np.intp], Indices, Floats], Floats]) -> Floats:
+    """Evaluate the cost of existing candidates only, since few pixels have a third one: (candidates, N), else inf."""
+    costs = np.full(border.labels.shape, np.inf, np.float32)
+    for row, label, distance in zip(costs, border.labels, border.distances, strict=True):
+        rows = np.flatnonzero(label != NO_LABEL)
+        row[rows] = cost(rows, label[rows], distance[rows])
     return costs
 
 
-def _square(vectors: Numbers) -> Numbers:
-    lengths: Numbers = np.einsum("ij,ij->i", vectors, vectors)
+def _square(vectors: Floats) -> Floats:
+    lengths: Floats = np.einsum("ij,ij->i", vectors, vectors)
     return lengths
 
 
-def _choose(border: Border, costs: Numbers) -> Places:
-    """Return the labels: colours fit and neighbours agree (iterated conditional modes, Besag 1986)."""
-    board, at, stride = border.board, border.at, border.stride
-    board[at] = np.take_along_axis(border.labels, costs.argmin(0)[None], 0)[0]
-    steps = [across + down for across in (-1, 0, 1) for down in (-stride, 0, stride) if across or down]
-    active = np.arange(len(at))
+def _choose(border: Border, costs: Floats) -> Indices:
+    """Choose labels that fit the colours and agree with their neighbours (iterated conditional modes, Besag 1986).
+
+    The board is updated in place. Each sweep reads the labels of the sweep before and then writes all changes.
+    """
+    board, positions, stride = border.board, border.positions, border.stride
+    board[positions] = np.take_along_axis(border.labels, costs.argmin(0)[None], 0)[0]
+    offsets = [across + down for across in (-1, 0, 1) for down in (-stride, 0, stride) if across or down]
+    active = np.arange(len(positions))
     for _ in range(_ROUNDS):
-        places = at[active]
-        own, mixed = board[places], np.zeros(len(places), bool)
-        for step in steps:
-            mixed |= board[places + step] != own
-        active, places, own = active[mixed], places[mixed], own[mixed]  # the others' neighbours agree with them
-        around = np.stack([board[places + step] for step in steps])
+        places = positions[active]
+        current, mixed = board[places], np.zeros(len(places), bool)
+        for offset in offsets:
+            mixed |= board[places + offset] != current
+        # Pixels that agree with all their neighbours are settled; they stay so, even if a neighbour changes later.
+        active, places, current = active[mixed], places[mixed], current[mixed]
+        neighbors = np.stack([board[places + offset] for offset in offsets])
         lowest = np.full(len(active), np.inf, np.float32)
         for label, cost in zip(border.labels[:, active], costs[:, active], strict=True):
-            total = cost + _SMOOTH * (around != label).sum(0, np.float32)
+            total = cost + _SMOOTH * (neighbors != label).sum(0, np.float32)
             better = total < lowest
-            lowest[better], own[better] = total[better], label[better]
-        board[places] = own
-    return board[at]
+            lowest[better], current[better] = total[better], label[better]
+        board[places] = current
+    return board[positions]
 
 
-def _nearest(packed: Packed, colors: tuple[RGB, ...], sure: Places) -> Places:
-    """Return the nearest of the colours that the map has for sure, of all where it has none."""
-    present = np.flatnonzero(np.bincount(sure, minlength=256)[: len(colors)])
+def _nearest(packed: Packed, colors: tuple[RGB, ...], seeded: Indices) -> Indices:
+    """Return the nearest of the colours that have seeds, or of all colours if the map has no seeds."""
+    present = np.flatnonzero(np.bincount(seeded, minlength=256)[: len(colors)])
     if not len(present):
         present = np.arange(len(colors))
-    return present.astype(np.uint8)[nearest.nearest(packed, tuple(colors[place] for place in present))]
+    return present.astype(np.uint8)[nearest.nearest(packed, tuple(colors[index] for index in present))]
 
 
-def _is_doubtful(costs: Numbers) -> NDArray[np.bool_]:
+def _is_doubtful(costs: Floats) -> NDArray[np.bool_]:
+    """Compare the two lowest costs of each pixel, by selection: a full sort of (candidates, N) would be slower."""
     first, second = np.minimum(costs[0], costs[1]), np.maximum(costs[0], costs[1])
     for cost in costs[2:]:
         second = np.minimum(second, np.maximum(first, cost))
         first = np.minimum(first, cost)
-    return np.asarray(first > _DOUBT**2 * second)
+    return np.asarray(first > _DOUBT**2 * second)  # costs are squared distances

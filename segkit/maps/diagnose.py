@@ -1,4 +1,4 @@
-"""What a foreign map was painted with, and what was done to it after: the cause by name, with the evidence."""
+"""Diagnosis of foreign maps: the scheme they were painted with, and the damage done afterwards, with evidence."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,46 +18,46 @@ CAUSES = {
     "shifted": "a list of 151 colours with black first was used for classes that count from 0",
     "bgr": "red and blue are swapped",
     "coco": "the colours are COCO's",
-    "golden-angle": "hues turn by the golden angle from class to class, the first is black",
+    "golden-angle": "hues advance by the golden angle from class to class, starting with black",
     "outlined": "white lines were drawn between the areas",
     "jpeg": "the map was saved as JPEG",
     "resized": "the map was scaled with a smooth filter",
     "label-ids": "the pixels are class indices, not colours",
-    "greyscale": "the colours were turned to grey",
-    "unknown": "the pixels fit none of the causes that are known",
+    "greyscale": "the colours were converted to grey",
+    "unknown": "the pixels match no known cause",
 }
-"""All that can be wrong with a map's colours, in words."""
+"""Everything that can be wrong with the colours of a map, and descriptions."""
 
 _COVERED = 0.9
-"""Share of the flat pixels that must have just a painter's colours for it to be preferred to all with near ones."""
+"""Share of the flat pixels that must match a scheme exactly for it to take precedence over approximate matches."""
 
 _NEAR = 0.6
-"""Share of the flat pixels that must at least be near a painter's colours: JPEG leaves small areas none."""
+"""Minimum share of the flat pixels near colours of the scheme: JPEG leaves small areas without exact colours."""
 
 _FLAT = 0.15
-"""Share of the pixels that are flat in a map, at least."""
+"""Minimum share of flat pixels in a map; photos and noise have fewer."""
 
 _SAMPLE = 20_000
-"""Pixels off the palette that are looked at closely."""
+"""Number of border pixels that are examined."""
 
 _FITS = 6.0
-"""RGB L2 within which a pixel is the blend that is looked for."""
+"""RGB L2 within which a pixel counts as a blend of two given colours."""
 
 _AT_HAND = 8.0
-"""RGB L2 to an area's colour below which a pixel says nothing of how it was blended."""
+"""RGB L2 to the colour of an adjacent area below which a pixel does not reveal what it was blended with."""
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What is known of a map's making.
+    """How a map was made.
 
     Attributes:
-        cause: one of CAUSES: the wrong painter where there is one, else the damage.
-        painter: how classes became colours; None where it is not known.
+        cause: a key of CAUSES: the scheme if it is a wrong one, otherwise the damage.
+        scheme: how classes were mapped to colours; None if unknown.
         damage: "none", "outlined", "jpeg" or "resized".
-        off_palette: share of the pixels that are neither a colour of the palette nor black, 0 to 1.
-        evidence: what tells so, in words.
-        possible: other causes that these pixels do not exclude.
+        off_palette: share of pixels that are neither a colour of the palette nor black, 0 to 1.
+        evidence: what the diagnosis is based on, as text.
+        possible: other causes that are consistent with the pixels.
     """
 
     cause: str
@@ -69,38 +69,38 @@ class Diagnosis:
 
 
 def identify(image: Image.Image, palette: Palette) -> Diagnosis:
-    """Tell what a map was painted with and what was done to it.
+    """Identify the scheme that a map was painted with, and the damage done to it.
 
     Args:
-        image: any picture; its file format counts as evidence where Pillow knows it.
-        palette: the one it should be painted with.
+        image: any picture; its file format counts as evidence if Pillow knows it.
+        palette: the palette that the map should be painted with.
     """
     if codec.is_exact(image, palette):
         _, off = codec.read(image, palette)
         if off:
             share = off / (image.width * image.height)
-            return Diagnosis("unknown", None, "none", share, "an indexed map in which some indices are no class")
-        return Diagnosis("exact", schemes.known(palette)[0], "none", 0.0, "an indexed map with just this palette")
-    packed = pixels.packed(image)
+            return Diagnosis("unknown", None, "none", share, "an indexed map with indices beyond the last class")
+        return Diagnosis("exact", schemes.known(palette)[0], "none", 0.0, "an indexed map with exactly this palette")
+    packed = pixels.pack_image(image)
     if deep := float((packed == pixels.NO_COLOR).mean()):
-        return Diagnosis("unknown", None, "none", deep, "grey of more than 8 bits, which is no colour and no class")
-    ways = schemes.known(palette)
-    solid = _solid(packed)
-    colors, counts = np.unique(packed[solid], return_counts=True)
-    exact = _share(packed, ways[0])
+        return Diagnosis("unknown", None, "none", deep, "grey of more than 8 bits, which is neither colour nor class")
+    candidates = schemes.known(palette)
+    flat = _flat(packed)
+    colors, counts = np.unique(packed[flat], return_counts=True)
+    exact = _share(packed, candidates[0])
     if exact == 1:
-        return _on_palette(packed, ways)
-    if found := greyscale.identify(colors, counts, palette):
-        cause, evidence = found
+        return _on_palette(packed, candidates)
+    if grey := greyscale.identify(colors, counts, palette):
+        cause, evidence = grey
         return Diagnosis(cause, None, "none", 1 - exact, evidence)
-    scheme, covered = _scheme(colors, counts, ways)
-    if covered < _NEAR or solid.mean() < _FLAT:
+    scheme, covered = _best_scheme(colors, counts, candidates)
+    if covered < _NEAR or flat.mean() < _FLAT:
         evidence = f"{covered:.1%} of the flat pixels are near colours of {scheme.palette.name}, as {scheme.name}"
         return Diagnosis("unknown", None, "none", 1 - exact, evidence)
-    own = _share(packed, scheme)
-    damage = "none" if own == 1 else "jpeg" if image.format == "JPEG" else _damage(packed, scheme)
+    matching = _share(packed, scheme)
+    damage = "none" if matching == 1 else "jpeg" if image.format == "JPEG" else _damage(packed, scheme)
     cause = scheme.name if scheme.name != "exact" else damage
-    return Diagnosis(cause, scheme, damage, 1 - exact, _evidence(scheme, own, damage))
+    return Diagnosis(cause, scheme, damage, 1 - exact, _evidence(scheme, matching, damage))
 
 
 _PAINTED = {
@@ -110,28 +110,28 @@ _PAINTED = {
     "coco": "exact {} colours",
     "golden-angle": "exact golden-angle colours",
 }
-_BLURRED = {"outlined": "blends with white", "jpeg": "blurred as JPEG does", "resized": "blends of two areas"}
+_BLURRED = {"outlined": "blends with white", "jpeg": "blurred as by JPEG", "resized": "blends of two areas"}
 
 
-def _evidence(scheme: Scheme, own: float, damage: str) -> str:
-    words = f"{own:.1%} of the pixels are {_PAINTED[scheme.name].format(scheme.palette.name)}"
-    return f"{words}, the others are {_BLURRED[damage]}" if damage in _BLURRED else words
+def _evidence(scheme: Scheme, matching: float, damage: str) -> str:
+    text = f"{matching:.1%} of the pixels are {_PAINTED[scheme.name].format(scheme.palette.name)}"
+    return f"{text}, the others are {_BLURRED[damage]}" if damage in _BLURRED else text
 
 
-def _on_palette(packed: Packed, ways: Sequence[Scheme]) -> Diagnosis:
-    """Tell apart what can be painted in nothing but colours of the palette."""
-    right, *others = ways
-    rivals = [way for way in others if way.palette is right.palette and _share(packed, way) == 1]
+def _on_palette(packed: Packed, candidates: Sequence[Scheme]) -> Diagnosis:
+    """Choose among the schemes that can produce a map with nothing but colours of the palette."""
+    right, *others = candidates
+    rivals = [scheme for scheme in others if scheme.palette is right.palette and _share(packed, scheme) == 1]
     likely = plausibility.likeliest(packed, [right, *rivals])
-    possible = tuple(way.name for way in (right, *rivals) if way is not likely)
+    possible = tuple(scheme.name for scheme in (right, *rivals) if scheme is not likely)
     evidence = "all pixels are colours of the palette or black"
     if likely is not right:
-        evidence += f", but only if {likely.name} do their classes go together and stand where they belong"
+        evidence += f", but only read as {likely.name} are its classes and their positions plausible"
     return Diagnosis(likely.name, likely, "none", 0.0, evidence, possible)
 
 
-def _solid(packed: Packed) -> NDArray[np.bool_]:
-    """Return where a pixel's right, lower and lower right neighbours have its colour."""
+def _flat(packed: Packed) -> NDArray[np.bool_]:
+    """Return where the right, lower and lower right neighbours of a pixel have its colour."""
     same = np.ones(packed.shape, bool)
     same[:, :-1] &= packed[:, 1:] == packed[:, :-1]
     same[:-1] &= packed[1:] == packed[:-1]
@@ -140,61 +140,71 @@ def _solid(packed: Packed) -> NDArray[np.bool_]:
 
 
 def _share(packed: Packed, scheme: Scheme) -> float:
-    """Return the share of pixels that have just a painter's colours, or black."""
+    """Return the share of pixels with an exact colour of a scheme, or black."""
     table = np.zeros(pixels.COLORS + 1, bool)
     table[pixels.pack(np.array([*scheme.colors, BLACK], np.uint8))] = True
     return float(pixels.look_up(packed, table).mean())
 
 
-def _scheme(colors: Packed, counts: NDArray[np.int64], ways: Sequence[Scheme]) -> tuple[Scheme, float]:
-    """Return who painted the flat areas, by their colours, and the share of them that is so explained.
+def _best_scheme(colors: Packed, counts: NDArray[np.int64], candidates: Sequence[Scheme]) -> tuple[Scheme, float]:
+    """Return the scheme that explains the flat areas best, and the share of flat pixels that it explains.
 
-    A painter must have the very colours; only if none has does one do that has near ones (JPEG moves even flat areas).
+    Schemes that match exactly take precedence. Approximate matches only decide if there are none, because JPEG shifts
+    even flat areas, and near colours of one scheme may be exact colours of another.
     """
     flat = pixels.unpack(colors).astype(np.float32)
     weights = counts / counts.sum() if len(counts) else counts
-    best, most = ways[0], (0.0, 0.0)
-    for way in ways:
-        palette = np.array([*way.colors, BLACK], np.float32)
-        far = np.full(len(flat), np.inf, np.float32)
-        for color in palette:
-            np.minimum(far, ((flat - color) ** 2).sum(1), out=far)
-        exact, near = float(weights[far == 0].sum()), float(weights[far <= borders.TOLERANCE**2].sum())
+    best, best_score = candidates[0], (0.0, 0.0)
+    for scheme in candidates:
+        squares = np.full(len(flat), np.inf, np.float32)
+        for color in np.array([*scheme.colors, BLACK], np.float32):
+            np.minimum(squares, ((flat - color) ** 2).sum(1), out=squares)
+        exact, near = float(weights[squares == 0].sum()), float(weights[squares <= borders.TOLERANCE**2].sum())
         score = (exact if exact >= _COVERED else 0.0, near)
-        if score > most:
-            best, most = way, score
-    return best, max(most)
+        if score > best_score:
+            best, best_score = scheme, score
+    return best, max(best_score)
 
 
 def _damage(packed: Packed, scheme: Scheme) -> str:
-    """Tell by what the pixels beside the areas were blended."""
-    places = borders.seeds(packed, scheme.colors, borders.SOFT)
-    unsure = np.flatnonzero(places == borders.NONE)
-    if len(unsure) > _SAMPLE:
-        unsure = np.sort(np.random.default_rng(0).choice(unsure, _SAMPLE, replace=False))
-    if not len(unsure):
+    """Identify the damage from the colours of border pixels.
+
+    Outlines blend an area with white, smooth scaling blends two areas, and JPEG produces colours that are neither.
+    """
+    indices = borders.seeds(packed, scheme.colors, borders.SOFT)
+    unlabelled = np.flatnonzero(indices == borders.NO_LABEL)
+    if len(unlabelled) > _SAMPLE:
+        unlabelled = np.sort(np.random.default_rng(0).choice(unlabelled, _SAMPLE, replace=False))
+    if not len(unlabelled):
         return "jpeg"
-    border = borders.around(places, unsure)
-    seen = pixels.unpack(packed.ravel()[unsure]).astype(np.float32)
+    border = borders.find_candidates(indices, unlabelled)
+    observed = pixels.unpack(packed.ravel()[unlabelled]).astype(np.float32)
     colors = np.array([*scheme.colors, *[(0, 0, 0)] * (256 - len(scheme.colors))], np.float32)
-    areas = np.where((border.labels != borders.NONE)[..., None], colors[border.labels], np.inf)  # (candidates, N, 3)
-    with np.errstate(invalid="ignore"):
-        far = np.nan_to_num(np.linalg.norm(areas - seen, axis=2), nan=np.inf).min(0)
-        telling = (far > _AT_HAND) & (border.labels[0] != borders.NONE)
-        white = np.min([_off_line(seen, area, np.array(WHITE, np.float32)) for area in areas], axis=0)
+    areas = np.where(
+        (border.labels != borders.NO_LABEL)[..., None], colors[border.labels], np.inf
+    )  # (candidates, N, 3)
+    with np.errstate(invalid="ignore"):  # missing candidates give inf - inf
+        distance = np.nan_to_num(np.linalg.norm(areas - observed, axis=2), nan=np.inf).min(0)
+        telling = (distance > _AT_HAND) & (border.labels[0] != borders.NO_LABEL)
+        to_white = np.min([_off_line(observed, area, np.array(WHITE, np.float32)) for area in areas], axis=0)
         pairs = [(0, 1), (0, 2), (1, 2)]
-        blend = np.min([_off_line(seen, areas[a], areas[b]) for a, b in pairs], axis=0)
-    if telling.sum() < 0.1 * len(unsure):
+        to_blend = np.min([_off_line(observed, areas[a], areas[b]) for a, b in pairs], axis=0)
+    if telling.sum() < 0.1 * len(unlabelled):
         return "jpeg"
-    outlined, resized = (float((off[telling] <= _FITS).mean()) for off in (white, blend))
+    outlined, resized = (float((off[telling] <= _FITS).mean()) for off in (to_white, to_blend))
     if max(outlined, resized) >= 0.6:
         return "outlined" if outlined > resized else "resized"
     return "jpeg"
 
 
-def _off_line(seen: NDArray[np.float32], one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return how far colours are from the line between two others, a little longer: (N,), inf where one is missing."""
-    line = other - one
-    share = ((seen - one) * line).sum(1) / np.maximum((line**2).sum(1), 1)
-    off: NDArray[np.float32] = np.linalg.norm(seen - one - np.clip(share, -0.2, 1.2)[:, None] * line, axis=1)
+def _off_line(
+    observed: NDArray[np.float32], start: NDArray[np.float32], end: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return the distance of colours to the line between two others: (N,), inf where one of those is missing.
+
+    The line extends by 20 % at both ends, since filters such as Lanczos overshoot.
+    """
+    line = end - start
+    share = ((observed - start) * line).sum(1) / np.maximum((line**2).sum(1), 1)
+    off: NDArray[np.float32] = np.linalg.norm(observed - start - np.clip(share, -0.2, 1.2)[:, None] * line, axis=1)
     return np.nan_to_num(off, nan=np.inf)

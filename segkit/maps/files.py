@@ -1,4 +1,4 @@
-"""Control maps as files: found, and opened without trusting them."""
+"""Finding control maps, and opening them safely."""
 
 import warnings
 from pathlib import Path
@@ -10,27 +10,30 @@ from segkit import photos
 from segkit.errors import MapError
 
 FORMATS = ("PNG", "BMP", "GIF", "TIFF", "WEBP", "JPEG")
-"""What a control map may be saved as, well or badly."""
+"""File formats in which control maps occur, lossy ones included."""
 
 
 def find(target: Path, expected: str = "a control map such as map.png, or a folder of them") -> tuple[Path, list[Path]]:
-    """Return the folder that names are relative to, and the maps: the file itself, or all pictures of a folder.
+    """Find control maps in a file or folder.
 
     Args:
-        target: the file or folder.
-        expected: what an error says a target may be.
+        target: a picture, or a folder with pictures at any depth.
+        expected: description of a valid target, for error messages.
+
+    Returns:
+        The folder that names are relative to, and the paths of the maps.
 
     Raises:
-        MapError: neither a picture nor a folder of pictures.
+        MapError: the target is neither a picture nor a folder with pictures.
     """
     if target.is_dir():
         files = list(photos.find(target))
         if not files:
-            raise MapError(f"{target} holds no control maps: no picture was found in it.")
+            raise MapError(f"{target} contains no pictures. Expected {expected}.")
         return target, files
     if not target.is_file() or target.suffix.lower() not in photos.SUFFIXES:
-        found = "is no picture by its name" if target.exists() else "is not there"
-        raise MapError(f"{target} {found}. Expected {expected}.")
+        reason = "does not have the suffix of a picture" if target.exists() else "does not exist"
+        raise MapError(f"{target} {reason}. Expected {expected}.")
     return target.parent, [target]
 
 
@@ -38,23 +41,23 @@ def read(path: Path) -> Image.Image:
     """Open a map and load its pixels.
 
     Raises:
-        MapError: it is no file, or no picture that opens; the text begins with a verb.
+        MapError: the path is not a file, or cannot be decoded; the message begins with a verb, to follow a file name.
     """
-    if not path.is_file():  # opening a named pipe would block for ever
-        raise MapError("is no file" if path.exists() else "is not there")
+    if not path.is_file():  # opening a named pipe would block
+        raise MapError("is not a file" if path.exists() else "does not exist")
     return decode(path)
 
 
 def decode(source: Path | BinaryIO) -> Image.Image:
-    """Load the pixels of a map that is at hand.
+    """Decode a map from a path or an open file.
 
     Raises:
-        MapError: it is no picture that opens; the text begins with a verb.
+        MapError: it cannot be decoded; the message begins with a verb, to follow a file name.
     """
     try:
         with warnings.catch_warnings(action="ignore"):
             image = Image.open(source, formats=FORMATS)
             image.load()
-    except Exception as error:  # Pillow raises anything on damaged files
+    except Exception as error:  # damaged files make Pillow raise almost anything
         raise MapError(f"does not open ({type(error).__name__}: {error})") from None
     return image

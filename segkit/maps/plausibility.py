@@ -1,4 +1,4 @@
-"""Which reading of a map makes sense: classes that go together, each where it belongs."""
+"""Which interpretation of a map is plausible: classes that occur together, each at its usual height."""
 
 from collections.abc import Sequence
 
@@ -23,7 +23,7 @@ OUTDOORS = frozenset(
     "grandstand|path|runway|river|bridge|hill|palm|boat|hovel|bus|truck|tower|awning|streetlight|airplane|dirt track|"
     "land|van|ship|fountain|canopy|swimming pool|waterfall|tent|minibike|bicycle|lake|pier|traffic light".split("|")
 )
-"""Classes of ADE20K by their primary names; the others are seen in both places."""
+"""Primary names of ADE20K classes that are typical of one place; all others occur in both."""
 
 ABOVE = frozenset(("sky", "ceiling"))
 BELOW = frozenset(
@@ -31,56 +31,61 @@ BELOW = frozenset(
 )
 
 _SMALL = 0.002
-"""Share of the pixels from which a colour counts."""
+"""Minimum share of the pixels for a colour to count."""
 
 _WALL = 0.06
-"""Share of black from which it may be a wall rather than pixels without a class."""
+"""Minimum share of black for it to be a wall (as in the "shifted" scheme) rather than unlabelled pixels."""
 
 
-def likeliest(packed: Packed, ways: Sequence[Scheme]) -> Scheme:
-    """Return how a map was most likely painted.
+def likeliest(packed: Packed, schemes: Sequence[Scheme]) -> Scheme:
+    """Return the scheme that a map was most likely painted with.
+
+    The right scheme wins unless another one makes nearly all classes plausible while at least three are implausible
+    under the right one. A single one suffices if black, which is not a class in the right scheme, covers the share of a
+    wall.
 
     Args:
-        packed: (H, W) a map in which every way has all colours, or black.
-        ways: the right one first. It wins unless by another nearly all classes go together and stand where they
-            belong, while by the right one at least three do not: one is enough where black, in which the right one sees
-            no class, covers a wall's share.
+        packed: (H, W) packed map whose colours, apart from black, occur in all schemes.
+        schemes: candidate schemes, the right one first.
     """
     areas = _areas(packed)
-    right, *others = ways
+    right, *others = schemes
     faults, _ = _faults(right, areas)
     black = areas.get(int(pixels.pack(np.array(BLACK, np.uint8))), (0.0, 0.0))[0]
-    for way in others:
-        wrong, classes = _faults(way, areas)
-        wall = black >= _WALL and _is_class(way, BLACK) and classes > 3
+    for scheme in others:
+        remaining, classes = _faults(scheme, areas)
+        wall = black >= _WALL and _is_class(scheme, BLACK) and classes > 3
         needed = max(1 if wall else 3, 0.2 * classes)
-        if wrong <= (0.08 * classes if wall else 0) and faults - wrong >= needed:
-            return way
+        if remaining <= (0.08 * classes if wall else 0) and faults - remaining >= needed:
+            return scheme
     return right
 
 
 def _areas(packed: Packed) -> dict[int, tuple[float, float]]:
-    """Return the share of the pixels and the mean height, 0 at the top to 1, of each packed colour."""
-    colors, places = np.unique(packed, return_inverse=True)
+    """Return the share of pixels and the mean height, 0 (top) to 1, of each packed colour."""
+    colors, inverse = np.unique(packed, return_inverse=True)
     rows = np.repeat(np.linspace(0, 1, packed.shape[0]), packed.shape[1])
-    counts: NDArray[np.int64] = np.bincount(places.ravel())
-    heights = np.bincount(places.ravel(), weights=rows) / counts
+    counts: NDArray[np.int64] = np.bincount(inverse.ravel())
+    heights = np.bincount(inverse.ravel(), weights=rows) / counts
     return dict(zip(colors.tolist(), zip(counts / packed.size, heights, strict=True), strict=True))
 
 
-def _is_class(way: Scheme, color: RGB) -> bool:
-    return color in way.colors and way.classes[way.colors.index(color)] != UNLABELLED
+def _is_class(scheme: Scheme, color: RGB) -> bool:
+    return color in scheme.colors and scheme.classes[scheme.colors.index(color)] != UNLABELLED
 
 
-def _faults(way: Scheme, areas: dict[int, tuple[float, float]]) -> tuple[int, int]:
-    """Return how many classes are out of place, as a painter's colours are read, and of how many."""
-    classes = dict(zip(pixels.pack(np.array(way.colors, np.uint8)).tolist(), way.classes, strict=True))
-    found = [(classes.get(color, UNLABELLED), height) for color, (share, height) in areas.items() if share >= _SMALL]
-    named = [(way.palette[index].name, height) for index, height in found if index != UNLABELLED]
-    if way.palette.name != "ade20k":  # of other palettes nothing is known
+def _faults(scheme: Scheme, areas: dict[int, tuple[float, float]]) -> tuple[int, int]:
+    """Return the number of implausible classes under a scheme, and the number of all classes.
+
+    A class is implausible if it belongs to the rarer of the two places, or lies at an unusual height.
+    """
+    classes = dict(zip(pixels.pack(np.array(scheme.colors, np.uint8)).tolist(), scheme.classes, strict=True))
+    present = [(classes.get(color, UNLABELLED), height) for color, (share, height) in areas.items() if share >= _SMALL]
+    named = [(scheme.palette[index].name, height) for index, height in present if index != UNLABELLED]
+    if scheme.palette.name != "ade20k":  # the lists above only know its classes
         return 0, len(named)
-    strange = min(sum(name in place for name, _ in named) for place in (INDOORS, OUTDOORS))
-    return strange + sum(not _fits(name, height) for name, height in named), len(named)
+    misplaced = min(sum(name in place for name, _ in named) for place in (INDOORS, OUTDOORS))
+    return misplaced + sum(not _fits(name, height) for name, height in named), len(named)
 
 
 def _fits(name: str, height: float) -> bool:

@@ -1,4 +1,4 @@
-"""Foreign maps mended: known painters are undone, blurred borders are decided, white outlines dissolved."""
+"""Repair of foreign maps: wrong colour schemes are reversed, blurred borders restored, white outlines removed."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -19,29 +19,29 @@ from segkit.palette.color import RGB
 Unsure = Literal["nearest", "unlabelled"]
 
 _ADDED = ("merged", "other", "stuff")
-"""Words of COCO's class names that say nothing of what is seen."""
+"""Words in class names of COCO panoptic that do not describe the class."""
 
-_BY_HAND = {"window blind": "blind"}
-"""The one class of COCO whose first word is another class of ADE."""
+_EXCEPTIONS = {"window blind": "blind"}
+"""The only COCO class whose first word names a different ADE20K class."""
 
 
 @dataclass(frozen=True)
 class Snapped:
-    """A mended map.
+    """A repaired map.
 
     Attributes:
         labels: (H, W) classes of palette.
-        palette: what the map is to be painted with now.
-        found: what was wrong with it.
-        changed: share of the pixels whose colour is another now, 0 to 1.
-        appeared: classes that no area had before.
-        vanished: classes that an area of at least 3 x 3 pixels had, exactly or nearly, and no pixel has now.
-        doubtful: share of the pixels of which two classes fit nearly as well, or none was near, 0 to 1.
+        palette: the palette to paint the repaired map with.
+        diagnosis: what was wrong with the map.
+        changed: share of pixels whose colour changed, 0 to 1.
+        appeared: classes that had no area before.
+        vanished: classes that had at least 3 x 3 pixels exactly or nearly in their colour, and have none now.
+        doubtful: share of pixels where two classes fit about equally well or none was near, 0 to 1.
     """
 
     labels: Labels
     palette: Palette
-    found: Diagnosis
+    diagnosis: Diagnosis
     changed: float
     appeared: tuple[str, ...]
     vanished: tuple[str, ...]
@@ -49,121 +49,132 @@ class Snapped:
 
 
 def snap(
-    image: Image.Image, palette: Palette, *, to: Palette | None = None, cause: str = "", unsure: Unsure = "nearest"
+    image: Image.Image,
+    palette: Palette,
+    *,
+    target_palette: Palette | None = None,
+    cause: str = "",
+    unsure: Unsure = "nearest",
 ) -> Snapped:
-    """Mend one map.
+    """Repair one map.
 
     Args:
         image: the map.
-        palette: the one it should be painted with.
-        to: the palette whose classes a map of another one gets, by their names; None keeps its own.
-        cause: a member of fingerprint.CAUSES that the user knows better; "" to look.
-        unsure: whether pixels that cannot be decided take what fits best, or none.
+        palette: the palette that the map should be painted with.
+        target_palette: palette to convert a map of another palette to, class by class, by name; None converts nothing.
+        cause: a key of diagnose.CAUSES that overrides the diagnosis; "" to diagnose.
+        unsure: whether doubtful pixels get the best label or become unlabelled.
 
     Raises:
-        MapError: the cause is unknown, or one that cannot be undone.
+        MapError: the cause is unknown or cannot be reversed. The message begins with a verb, to follow a file name.
     """
-    found = diagnose.identify(image, palette)
-    packed = pixels.packed(image)
+    diagnosis = diagnose.identify(image, palette)
+    packed = pixels.pack_image(image)
     if (packed == pixels.NO_COLOR).any():
-        raise MapError(f"cannot be mended: {found.evidence}. Save it with 8 bits a pixel")
-    if cause and cause != found.cause:
-        found = _told(found, cause, palette)
-    if found.scheme is None and found.cause != "label-ids":
-        raise MapError(f"cannot be mended: {diagnose.CAUSES[found.cause]} ({found.evidence})")
-    if codec.is_exact(image, palette) and found.cause == "exact":
+        raise MapError(f"cannot be repaired: {diagnosis.evidence}. Save it with 8 bits a pixel")
+    if cause and cause != diagnosis.cause:
+        diagnosis = _overridden(diagnosis, cause, palette)
+    scheme = diagnosis.scheme
+    if scheme is None and diagnosis.cause != "label-ids":
+        raise MapError(f"cannot be repaired: {diagnose.CAUSES[diagnosis.cause]} ({diagnosis.evidence})")
+    if codec.is_exact(image, palette) and diagnosis.cause == "exact":
         labels, _ = codec.read(image, palette)
-        return Snapped(labels, palette, found, 0.0, (), (), 0.0)
-    if found.scheme is None or found.damage == "none":
-        labels = _exactly(packed, found.scheme) if found.scheme else _from_ids(packed, palette)
+        return Snapped(labels, palette, diagnosis, 0.0, (), (), 0.0)
+    if scheme is None or diagnosis.damage == "none":
+        labels = _look_up(packed, scheme) if scheme else _from_ids(packed, palette)
         before, doubtful = labels, np.zeros(labels.shape, bool)
     else:
-        labels, doubtful = _repaired(packed, found.scheme, found.damage)
-        before = _classes(found.scheme)[borders.seeds(packed, _paints(found.scheme), borders.SOFT)]
+        labels, doubtful = _restore_borders(packed, scheme, diagnosis.damage)
+        before = _classes(scheme)[borders.seeds(packed, _repairable_colors(scheme), borders.SOFT)]
     if unsure == "unlabelled":
         labels[doubtful] = UNLABELLED
-    own = found.scheme.palette if found.scheme else palette
-    appeared, vanished = _changes(before, labels, own)
-    if to is not None and to.hash != own.hash:
-        labels, own = renamed(own, to)[labels], to
-    changed = float((pixels.packed(codec.paint(labels, own)) != packed).mean())
-    return Snapped(labels, own, found, changed, appeared, vanished, float(doubtful.mean()))
+    palette = scheme.palette if scheme else palette
+    appeared, vanished = _changes(before, labels, palette)
+    if target_palette is not None and target_palette.hash != palette.hash:
+        labels, palette = class_mapping(palette, target_palette)[labels], target_palette
+    changed = float((pixels.pack_image(codec.paint(labels, palette)) != packed).mean())
+    return Snapped(labels, palette, diagnosis, changed, appeared, vanished, float(doubtful.mean()))
 
 
-def _told(found: Diagnosis, cause: str, palette: Palette) -> Diagnosis:
-    """Return the fingerprint that the user tells instead."""
-    right = schemes.known(palette)[0]
-    named = next((way for way in schemes.known(palette) if way.name == cause), None)
-    evidence = f"told by the user; it looked like {found.cause}"
+def _overridden(diagnosis: Diagnosis, cause: str, palette: Palette) -> Diagnosis:
+    """Return the diagnosis with the cause replaced by one that the user specified."""
+    candidates = schemes.known(palette)
+    named = next((scheme for scheme in candidates if scheme.name == cause), None)
+    evidence = f"specified by the user; it looked like {diagnosis.cause}"
     if named:
-        damage = "none" if found.cause == "unknown" else found.damage
-        return replace(found, cause=cause, scheme=named, damage=damage, evidence=evidence)
+        damage = "none" if diagnosis.cause == "unknown" else diagnosis.damage
+        return replace(diagnosis, cause=cause, scheme=named, damage=damage, evidence=evidence)
     if cause == "label-ids":
-        return replace(found, cause=cause, scheme=None, damage="none", evidence=evidence)
-    return replace(found, cause=cause, scheme=found.scheme or right, damage=cause, evidence=evidence)
+        return replace(diagnosis, cause=cause, scheme=None, damage="none", evidence=evidence)
+    # The remaining causes are kinds of damage, which any scheme may have suffered.
+    return replace(diagnosis, cause=cause, scheme=diagnosis.scheme or candidates[0], damage=cause, evidence=evidence)
 
 
-def _repaired(packed: Packed, scheme: Scheme, damage: str) -> tuple[Labels, NDArray[np.bool_]]:
-    """Return the classes of a blurred map, and where they are doubtful."""
+def _restore_borders(packed: Packed, scheme: Scheme, damage: str) -> tuple[Labels, NDArray[np.bool_]]:
+    """Return the classes of a damaged map, and where they are doubtful."""
     solid = borders.SOLID if damage == "jpeg" else borders.SOFT
-    result = borders.repair(packed, _paints(scheme), solid=solid, outlined=damage == "outlined")
-    return _classes(scheme)[result.places], result.doubtful
+    colors = _repairable_colors(scheme)
+    repaired = borders.repair(packed, colors, solid=solid, outlined=damage == "outlined")
+    return _classes(scheme)[repaired.indices], repaired.doubtful
 
 
-def _paints(scheme: Scheme) -> tuple[RGB, ...]:
-    """Return as many of a painter's colours as repair can tell apart: black, the last, makes room for a 255th class."""
-    return scheme.colors[: borders.NONE]
+def _repairable_colors(scheme: Scheme) -> tuple[RGB, ...]:
+    """Return at most the 255 colours that repair can tell apart; black comes last and yields to a 255th class."""
+    return scheme.colors[: borders.NO_LABEL]
 
 
 def _from_ids(packed: Packed, palette: Palette) -> Labels:
-    """Read grey values as class indices, from 0 or, where the highest says so, from 1 with 0 for none."""
-    parts = pixels.unpack(packed)
-    if (parts != parts[..., :1]).any():
-        raise MapError("cannot be mended: its pixels have colours, so they are no class indices")
-    grey = parts[..., 0].astype(np.int64)
+    """Read grey values as class indices, from 0, or from 1 (with 0 for unlabelled) if the highest value requires it."""
+    rgb = pixels.unpack(packed)
+    if (rgb != rgb[..., :1]).any():
+        raise MapError("cannot be repaired: its pixels have colours, so they are not class indices")
+    grey = rgb[..., 0].astype(np.int64)
     known = grey[grey != UNLABELLED]
     if known.size and known.max() > len(palette):
-        raise MapError(f"cannot be mended: value {known.max()} is no class of {palette.name}, which has {len(palette)}")
+        raise MapError(
+            f"cannot be repaired: value {known.max()} is not a class of {palette.name}, which has {len(palette)}"
+        )
     one_based = bool(known.size) and known.max() == len(palette)
     return np.where(grey == UNLABELLED, UNLABELLED, grey - one_based).astype(np.uint8)  # 0 - 1 wraps to 255
 
 
 def _classes(scheme: Scheme) -> NDArray[np.uint8]:
-    """Return the class by the place of a colour: (256,)."""
+    """Return the class of each colour index: (256,), UNLABELLED beyond the last colour."""
     return np.array([*scheme.classes, *[UNLABELLED] * (256 - len(scheme.classes))], np.uint8)
 
 
-def _exactly(packed: Packed, scheme: Scheme) -> Labels:
+def _look_up(packed: Packed, scheme: Scheme) -> Labels:
     table = np.full(pixels.COLORS + 1, UNLABELLED, np.uint8)
     table[pixels.pack(np.array(scheme.colors, np.uint8))] = scheme.classes
     return pixels.look_up(packed, table)
 
 
-def _changes(before: Labels, after: Labels, own: Palette) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    was, now = (np.bincount(labels.ravel(), minlength=256)[: len(own)] > 0 for labels in (before, after))
-    appeared, vanished = np.flatnonzero(now & ~was), np.flatnonzero(was & ~now)
-    return tuple(own[index].name for index in appeared.tolist()), tuple(own[index].name for index in vanished.tolist())
+def _changes(before: Labels, after: Labels, palette: Palette) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of the classes that appeared, and of those that vanished."""
+    old, new = (np.bincount(labels.ravel(), minlength=256)[: len(palette)] > 0 for labels in (before, after))
+    appeared, vanished = np.flatnonzero(new & ~old).tolist(), np.flatnonzero(old & ~new).tolist()
+    return tuple(palette[index].name for index in appeared), tuple(palette[index].name for index in vanished)
 
 
-def renamed(source: Palette, target: Palette) -> NDArray[np.uint8]:
-    """Return for each class of a palette the one of another that has its name: (256,), UNLABELLED where none has.
+def class_mapping(source: Palette, target: Palette) -> NDArray[np.uint8]:
+    """Map the classes of a palette to those of another by name: (256,), UNLABELLED for classes without a counterpart.
 
-    COCO's additions are passed over ("tree-merged" is tree), and so is what only says of which kind a thing is
-    ("floor-wood", "dining table").
+    Tried in order: the name, the name without COCO's additions ("tree-merged" becomes tree), the synonyms, and the main
+    word ("floor-wood" becomes floor, "dining table" becomes table).
     """
-    table = np.full(256, UNLABELLED, np.uint8)
+    mapping = np.full(256, UNLABELLED, np.uint8)
     for swatch in source:
         for name in _names(swatch.name, swatch.synonyms):
             try:
-                table[swatch.index] = target.find(name).index
+                mapping[swatch.index] = target.find(name).index
                 break
             except PaletteError:
                 continue
-    return table
+    return mapping
 
 
 def _names(name: str, synonyms: tuple[str, ...]) -> list[str]:
     words = [word for word in simplify(name).split() if word not in _ADDED]
     plain = " ".join(words)
-    kind = words[0] if "-" in name else words[-1]
-    return [*([_BY_HAND[plain]] if plain in _BY_HAND else []), name, plain, *synonyms, kind]
+    main = words[0] if "-" in name else words[-1]
+    return [*([_EXCEPTIONS[plain]] if plain in _EXCEPTIONS else []), name, plain, *synonyms, main]

@@ -1,4 +1,4 @@
-"""Folders of foreign maps mended, one map at a time, with a report of each; the originals are never lost."""
+"""Repair of single maps and of folders, one map at a time, with a report for each; originals are never lost."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -19,13 +19,13 @@ from segkit.progress import Progress, silent
 
 @dataclass(frozen=True)
 class Rules:
-    """How maps are mended.
+    """Options for repairing maps.
 
     Attributes:
-        palette: a shipped palette's name or a table: what the maps should be painted with.
-        to: the palette whose classes foreign ones get by their names; "" leaves them.
-        cause: what is wrong with all of them, a member of fingerprint.CAUSES; "" looks at each.
-        unsure: what becomes of pixels that cannot be decided.
+        palette: name of a shipped palette or path of a table: what the maps should be painted with.
+        to: palette to convert maps of other palettes to, by class name; "" converts nothing.
+        cause: a key of diagnose.CAUSES that applies to all maps; "" diagnoses each map.
+        unsure: whether doubtful pixels get the best label or become unlabelled.
     """
 
     palette: str = "ade20k"
@@ -36,13 +36,13 @@ class Rules:
 
 @dataclass(frozen=True)
 class SnapResult:
-    """What became of one map.
+    """Outcome for one map.
 
     Attributes:
-        file: its name in the folder.
-        output: where the mended map is; None if it could not be mended.
+        file: path of the map relative to the folder.
+        output: path of the repaired map; None if it could not be repaired.
         reason: why not, or "".
-        result: what was found and done; None if it could not be mended. Its labels are let go.
+        result: diagnosis and changes; None if the map could not be repaired. Its labels are emptied to save memory.
     """
 
     file: str
@@ -51,13 +51,13 @@ class SnapResult:
     result: Snapped | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as plain values."""
-        told: dict[str, Any] = {"file": self.file, "output": str(self.output or ""), "reason": self.reason}
+        """Return the outcome as JSON values."""
+        outcome: dict[str, Any] = {"file": self.file, "output": str(self.output or ""), "reason": self.reason}
         if not self.result:
-            return told
-        return told | {
-            "cause": self.result.found.cause,
-            "evidence": self.result.found.evidence,
+            return outcome
+        return outcome | {
+            "cause": self.result.diagnosis.cause,
+            "evidence": self.result.diagnosis.evidence,
             "palette": self.result.palette.name,
             "changed": self.result.changed,
             "doubtful": self.result.doubtful,
@@ -67,78 +67,82 @@ class SnapResult:
 
 
 def snap_files(target: Path, output: Path | None, rules: Rules, progress: Progress = silent) -> list[SnapResult]:
-    """Mend a map or a folder of maps.
+    """Repair a map or a folder of maps.
 
     Args:
         target: the map or folder.
-        output: folder for the mended maps, or for one map its name, ending in .png. None mends in place: the originals
-            are first copied into a folder beside it (see backup_of).
-        rules: how.
+        output: folder for the repaired maps, or for a single map its path, ending in .png. None repairs in place:
+            originals are first copied to a folder beside the target (see `backup_of`).
+        rules: options.
         progress: see segkit.progress.
 
     Raises:
         MapError: the target is neither a map nor a folder of maps.
-        PaletteError: a palette of the rules is none.
-        UsageError: the target is a dataset, a file would be written over, or two would get one name.
+        PaletteError: a palette of the rules does not load.
+        UsageError: the target is a dataset, a file would be overwritten, or two maps would get the same name.
         StorageError: the disk is full.
     """
     if (target / ".segkit").is_dir():
-        raise UsageError(f"{target} is a dataset: its maps are exact. See: segkit check {target}")
+        raise UsageError(f"{target} is a dataset: its maps are exact. To check them, run: segkit check {target}")
     folder, files = map_files.find(target)
-    table, to = Palette.load(rules.palette), Palette.load(rules.to) if rules.to else None
-    way = partial(snap.snap, palette=table, to=to, cause=rules.cause, unsure=rules.unsure)
+    palette, target_palette = Palette.load(rules.palette), Palette.load(rules.to) if rules.to else None
+    repair = partial(snap.snap, palette=palette, target_palette=target_palette, cause=rules.cause, unsure=rules.unsure)
     backup = backup_of(target) if output is None else None
-    places = _places(folder, files, output)
-    found = []
-    for number, (file, place) in enumerate(places.items(), 1):
+    outputs = _outputs(folder, files, output)
+    results = []
+    for number, (file, path) in enumerate(outputs.items(), 1):
         name = file.relative_to(folder).as_posix()
         try:
-            found.append(_snap_file(file, name, place, backup, way))
+            results.append(_snap_file(file, name, path, backup, repair))
         except MapError as error:
-            found.append(SnapResult(name, None, str(error)))
-        progress("maps", number, len(places))
-    return found
+            results.append(SnapResult(name, None, str(error)))
+        progress("maps", number, len(outputs))
+    return results
 
 
 def backup_of(target: Path) -> Path:
-    """Return the folder for originals that are mended in place: beside the map or folder, called NAME.before-snap."""
-    whole = target.resolve()
-    return whole.with_name(f"{whole.name}.before-snap")
+    """Return the folder for originals of maps repaired in place: NAME.before-snap, beside the map or folder."""
+    path = target.resolve()
+    return path.with_name(f"{path.name}.before-snap")
 
 
-def _places(folder: Path, files: Sequence[Path], output: Path | None) -> dict[Path, Path]:
-    """Return where each mended map goes; nothing may stand there but, in place, the map itself."""
+def _outputs(folder: Path, files: Sequence[Path], output: Path | None) -> dict[Path, Path]:
+    """Return the output path of each map; none may exist, except for a map repaired in place.
+
+    All of them are checked before the first map is written.
+    """
     if output is not None and output.suffix.lower() == ".png" and len(files) == 1:
-        places = {files[0]: output}
+        outputs = {files[0]: output}
     else:
-        places = {file: ((output or folder) / file.relative_to(folder)).with_suffix(".png") for file in files}
+        outputs = {file: ((output or folder) / file.relative_to(folder)).with_suffix(".png") for file in files}
     taken: dict[str, Path] = {}
-    for file, place in places.items():
-        other = taken.setdefault(str(place).casefold(), file)
+    for file, path in outputs.items():
+        other = taken.setdefault(str(path).casefold(), file)  # some file systems ignore case
         if other is not file:
-            raise UsageError(f"{other.name} and {file.name} would both become {place}. Rename one of them.")
-        if place.exists() and (output is not None or place != file):
-            raise UsageError(f"{place} is there already. Name an empty folder with -o, or remove it.")
-    return places
+            raise UsageError(f"{other.name} and {file.name} would both become {path}. Rename one of them.")
+        if path.exists() and (output is not None or path != file):
+            raise UsageError(f"{path} already exists. Choose another folder with -o, or remove it.")
+    return outputs
 
 
 def _snap_file(
-    file: Path, name: str, place: Path, backup: Path | None, way: Callable[[Image.Image], Snapped]
+    file: Path, name: str, path: Path, backup: Path | None, repair: Callable[[Image.Image], Snapped]
 ) -> SnapResult:
-    result = way(map_files.read(file))
+    result = repair(map_files.read(file))
     data = codec.encode(result.labels, result.palette)
     if backup is None:
-        storage.write(place, data)
+        storage.write(path, data)
     elif (original := file.read_bytes()) != data:
-        _keep(backup / name, original)
-        storage.write(place, data)
-        if place != file:
+        # The copy is on disk before the map is replaced, so that a kill at any moment loses nothing.
+        _back_up(backup / name, original)
+        storage.write(path, data)
+        if path != file:
             file.unlink()
-    return SnapResult(name, place, result=replace(result, labels=result.labels[:0]))
+    return SnapResult(name, path, result=replace(result, labels=result.labels[:0]))
 
 
-def _keep(path: Path, original: bytes) -> None:
-    """Write a copy, under another name if one of that name holds something else."""
+def _back_up(path: Path, original: bytes) -> None:
+    """Write a copy, under a numbered name if the path holds different content."""
     number, free = 1, path
     while free.exists() and free.read_bytes() != original:
         number += 1

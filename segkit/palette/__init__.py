@@ -1,14 +1,23 @@
-"""Palettes: which class has which color, and how to tell that no two can be confused."""
+"""Palettes: the colour of each class, and checks that no two classes can be confused."""
 
 from segkit.palette.palette import (
     PROTOCOLS,
     SHIPPED,
     UNLABELLED,
     Palette,
+    repair_joined_names,
     shipped_folder,
     simplify,
-    unjoined,
 )
 from segkit.palette.tables import Swatch
 
-__all__ = ["PROTOCOLS", "SHIPPED", "UNLABELLED", "Palette", "Swatch", "shipped_folder", "simplify", "unjoined"]
+__all__ = [
+    "PROTOCOLS",
+    "SHIPPED",
+    "UNLABELLED",
+    "Palette",
+    "Swatch",
+    "repair_joined_names",
+    "shipped_folder",
+    "simplify",
+]

@@ -1,4 +1,4 @@
-"""Classes of one or more palettes that could be confused: by color, or by name."""
+"""Classes of one or more palettes that are easily confused, by colour or by name."""
 
 import math
 from bisect import bisect_left, bisect_right
@@ -16,21 +16,21 @@ from segkit.palette.tables import Swatch
 from segkit.problem import Problem, Severity
 
 MIN_DISTANCE = 10.0
-"""RGB L2. About fifty pairs of ADE lie exactly 10 apart; nearer ones are confused by any lossy step."""
+"""RGB L2. About fifty pairs of ADE20K are exactly 10 apart; any lossy step confuses closer ones."""
 
 NO_CLASS = Swatch(UNLABELLED, "unlabelled", (), (0, 0, 0))
-"""Black, which no class may have."""
+"""Black marks unlabelled pixels, so no class may use it."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two classes with like colours.
+    """Two classes with similar colours.
 
     Attributes:
-        a: of the table.
-        b: of the table too, or of another palette, or NO_CLASS.
-        other: the other palette's name; "" within the table.
-        severity: "known" for those that the shipped palettes came with.
+        a: a class of the palette under test.
+        b: another class of that palette, a class of another palette, or NO_CLASS.
+        other: name of the palette that b belongs to; "" for the palette under test.
+        severity: "known" for pairs that the shipped palettes came with.
     """
 
     a: Swatch
@@ -45,41 +45,41 @@ class Pair:
 
     @property
     def linf(self) -> int:
-        """The largest difference of a channel, 0 to 255."""
+        """Largest difference of any channel, 0 to 255."""
         return max(abs(one - other) for one, other in zip(self.a.rgb, self.b.rgb, strict=True))
 
     @property
     def ciede2000(self) -> float:
-        """How different they look."""
+        """Perceived difference (CIEDE2000)."""
         return perception.ciede2000(perception.lab(self.a.rgb), perception.lab(self.b.rgb))
 
     @property
     def margin(self) -> float:
-        """Half of l2, cut to hundredths: a pixel that drifted less (by JPEG, by scaling) is still nearest its own."""
+        """Half of l2, rounded down to hundredths: a pixel that drifts less (JPEG, scaling) keeps its nearest class."""
         return math.floor(self.l2 * 50) / 100
 
-    def problem(self, table: str, min_distance: float) -> Problem:
-        """Word the pair as a finding.
+    def problem(self, name: str, min_distance: float) -> Problem:
+        """Describe the pair as a finding.
 
         Args:
-            table: what to call the table.
-            min_distance: RGB L2 that was asked for.
+            name: display name of the palette under test.
+            min_distance: required RGB L2.
         """
         known = self.severity == "known"
         movable = self.b if _is_shipped(self.a) and not (known or self.other) else self.a
-        place = f"{table}: {movable.name}"
-        cure = f"Give {movable.name} another colour, at least {max(min_distance, 1):g} from all others."
+        place = f"{name}: {movable.name}"
+        cure = f"Choose another colour for {movable.name}, at least {max(min_distance, 1):g} from all others."
         both = f"{self.a.name} ({self.a.index}) and {self.b.name} ({self.b.index})"
         both += f" of {self.other}" if self.other else ""
         rule, message = "equal-colours", f"{both} share {self.a.hex}."
         if self.l2:
-            told = f"{self.a.hex}, {self.b.hex}; L∞ {self.linf}, CIEDE2000 {self.ciede2000:.2f}"
+            details = f"{self.a.hex}, {self.b.hex}; L∞ {self.linf}, CIEDE2000 {self.ciede2000:.2f}"
             rule = "near-colours"
-            message = f"{both} are {self.l2:.2f} apart ({told}; safe for a drift below {self.margin:.2f})."
+            message = f"{both} are {self.l2:.2f} apart ({details}; safe for a drift below {self.margin:.2f})."
         return Problem(rule, self.severity, place, message, "" if known else cure)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the pair as plain values; distances to hundredths."""
+        """Return the pair as JSON values, distances rounded to hundredths."""
         return {
             "a": {"index": self.a.index, "name": self.a.name, "hex": self.a.hex},
             "b": {"index": self.b.index, "name": self.b.name, "hex": self.b.hex, "palette": self.other},
@@ -91,47 +91,49 @@ class Pair:
         }
 
 
-class Found(NamedTuple):
-    """Findings, and the pairs of like colours among them as values."""
+class Collisions(NamedTuple):
+    """All findings, and the pairs of similar colours among them."""
 
     problems: list[Problem]
     pairs: list[Pair]
 
 
-def found(
+def check(
     swatches: Sequence[Swatch], name: str, others: Iterable[str] = SHIPPED, min_distance: float = MIN_DISTANCE
-) -> Found:
-    """Report equal and too near colours and unclear names in a table, and between it and other palettes.
+) -> Collisions:
+    """Report equal or near colours and ambiguous names, within a palette and between it and other palettes.
 
-    A table that holds one of those or a shipped one whole is an extension of it, whose new classes may have any name.
+    A palette that contains all classes of one of those, or of a shipped palette, counts as its extension: the names of
+    its new classes are not compared with other palettes.
 
     Args:
-        swatches: the classes, as tables.read gives them (they need not form a valid Palette).
-        name: what to call the table.
-        others: shipped palettes' names or tables.
-        min_distance: RGB L2; pairs nearer than that are reported.
+        swatches: classes as returned by tables.read; they need not form a valid Palette.
+        name: display name of the palette.
+        others: names of shipped palettes, or paths of palette tables.
+        min_distance: RGB L2; closer pairs are reported.
 
     Raises:
-        PaletteError: one of the others is no palette.
+        PaletteError: one of the other palettes does not load.
     """
-    tables = [Palette.load(other) for other in others]
-    near = within(swatches, min_distance)
-    for table in tables:
-        near += between(swatches, table, min_distance)
-    problems = [pair.problem(name, min_distance) for pair in near]
+    palettes = [Palette.load(other) for other in others]
+    pairs = within(swatches, min_distance)
+    for palette in palettes:
+        pairs += between(swatches, palette, min_distance)
+    problems = [pair.problem(name, min_distance) for pair in pairs]
     problems += _repeated_names(swatches, name) + _ambiguous(swatches, name)
-    own = {(simplify(swatch.name), swatch.rgb) for swatch in swatches}
-    bases = [*tables, *(Palette.load(base) for base in SHIPPED)]
-    if not any(own >= {(simplify(swatch.name), swatch.rgb) for swatch in base} for base in bases):
-        for table in tables:
-            problems += _elsewhere(swatches, name, table)
-    return Found(problems, near)
+    entries = {(simplify(swatch.name), swatch.rgb) for swatch in swatches}
+    bases = [*palettes, *(Palette.load(base) for base in SHIPPED)]
+    if not any(entries >= {(simplify(swatch.name), swatch.rgb) for swatch in base} for base in bases):
+        for palette in palettes:
+            problems += _recoloured(swatches, name, palette)
+    return Collisions(problems, pairs)
 
 
-def _elsewhere(swatches: Sequence[Swatch], name: str, other: Palette) -> list[Problem]:
-    """Report classes that another palette has in another colour, under the same name or another."""
-    differing = [(swatch, known) for swatch, known in _known(swatches, other) if swatch.rgb != known.rgb]
+def _recoloured(swatches: Sequence[Swatch], name: str, other: Palette) -> list[Problem]:
+    """Report classes that another palette has in another colour, under the same name or a synonym."""
+    differing = [(swatch, known) for swatch, known in _matches(swatches, other) if swatch.rgb != known.rgb]
     swapped = [(swatch, known) for swatch, known in differing if swatch.rgb == known.rgb[::-1]]
+    # Swapped columns would give one finding per class; more than half of them mirrored is not a coincidence.
     if len(swapped) > max(2, len(differing) // 2):
         swatch, known = swapped[0]
         message = (
@@ -144,13 +146,13 @@ def _elsewhere(swatches: Sequence[Swatch], name: str, other: Palette) -> list[Pr
         place = f"{name}: {swatch.name}"
         message = f"{swatch.name} ({swatch.index}) is {swatch.hex} here; in {other.name} it is {known.hex}"
         message += "." if simplify(known.name) == simplify(swatch.name) else f", called {known.name} ({known.index})."
-        cure = f"Take {known.hex}, which networks trained on {other.name} know, or leave {other.name} out of --against."
+        cure = f"Use {known.hex}, which networks trained on {other.name} expect, or remove {other.name} from --against."
         problems.append(Problem("known-class", "warning", place, message, cure))
     return problems
 
 
-def _known(swatches: Sequence[Swatch], other: Palette) -> Iterator[tuple[Swatch, Swatch]]:
-    """Yield the classes whose name means one class of another palette, and that class."""
+def _matches(swatches: Sequence[Swatch], other: Palette) -> Iterator[tuple[Swatch, Swatch]]:
+    """Yield each class whose name identifies exactly one class of another palette, with that class."""
     for swatch in swatches:
         with suppress(PaletteError):
             yield swatch, other.find(swatch.name)
@@ -160,69 +162,73 @@ def _repeated_names(swatches: Iterable[Swatch], name: str) -> list[Problem]:
     first: dict[str, Swatch] = {}
     problems = []
     for swatch in swatches:
-        before = first.setdefault(simplify(swatch.name), swatch)
-        if before is not swatch:
-            message = f"{swatch.name} is the name of classes {before.index} and {swatch.index}."
+        earlier = first.setdefault(simplify(swatch.name), swatch)
+        if earlier is not swatch:
+            message = f"{swatch.name} is the name of classes {earlier.index} and {swatch.index}."
             problems.append(Problem("repeated-name", "error", f"{name}: {swatch.name}", message, "Rename one of them."))
     return problems
 
 
 def _ambiguous(swatches: Sequence[Swatch], name: str) -> list[Problem]:
-    """Report synonyms that mean several classes, and names that are a synonym of another class."""
-    meant: dict[str, list[Swatch]] = {}
+    """Report synonyms of several classes, and names that are synonyms of other classes."""
+    by_word: dict[str, list[Swatch]] = {}
     for swatch in swatches:
         for word in names_of(swatch):
-            meant.setdefault(word, []).append(swatch)
+            by_word.setdefault(word, []).append(swatch)
     problems = []
-    for word, several in sorted(meant.items()):
-        if len(several) < 2 or sum(simplify(swatch.name) == word for swatch in several) > 1:  # told as repeated
+    for word, candidates in sorted(by_word.items()):
+        repeated = sum(simplify(swatch.name) == word for swatch in candidates) > 1  # reported by _repeated_names
+        if len(candidates) < 2 or repeated:
             continue
-        which = " and ".join(f"{swatch.name} ({swatch.index})" for swatch in several)
-        severity: Severity = "known" if all_shipped(several) else "warning"
-        cure = "" if severity == "known" else "Keep one of them, or take the word from the others."
-        message = f"{word} means {which}."
-        problems.append(Problem("ambiguous-name", severity, f"{name}: {several[-1].name}", message, cure))
+        classes = " and ".join(f"{swatch.name} ({swatch.index})" for swatch in candidates)
+        severity: Severity = "known" if all_shipped(candidates) else "warning"
+        cure = "" if severity == "known" else "Keep the word for one of them and remove it from the others."
+        message = f"{word} means {classes}."
+        problems.append(Problem("ambiguous-name", severity, f"{name}: {candidates[-1].name}", message, cure))
     return problems
 
 
 def within(swatches: Sequence[Swatch], min_distance: float) -> list[Pair]:
-    """Return the pairs of a table that are nearer than min_distance (RGB L2) or equal; black counts as a class."""
-    every = (*swatches, NO_CLASS)
-    near = ((every[i], every[j]) for i, j in _near(every, every, min_distance) if i < j)
+    """Return the pairs of classes that are equal or closer than min_distance (RGB L2); black counts as a class."""
+    candidates = (*swatches, NO_CLASS)
+    near = ((candidates[i], candidates[j]) for i, j in _near(candidates, candidates, min_distance) if i < j)
     return [Pair(a, b, "", _severity(a, b, b is NO_CLASS or _is_shipped(b))) for a, b in near]
 
 
 def between(swatches: Sequence[Swatch], other: Palette, min_distance: float) -> list[Pair]:
-    """Return the pairs of a table's class and another palette's that are nearer than min_distance or equal.
+    """Return the pairs across two palettes that are equal or closer than min_distance (RGB L2).
 
-    A class that both know under one name and colour is the same class, no pair; how the table's other classes get on
-    with it is told by `within`.
+    A class that both palettes have under one name and in one colour is the same class, not a pair; `within` already
+    compares it with the rest of the palette.
     """
-    own = {(word, swatch.rgb) for swatch in swatches for word in names_of(swatch)}
-    foreign = [swatch for swatch in other if not any((word, swatch.rgb) in own for word in names_of(swatch))]
+    entries = {(word, swatch.rgb) for swatch in swatches for word in names_of(swatch)}
+    foreign = [swatch for swatch in other if not any((word, swatch.rgb) in entries for word in names_of(swatch))]
     near = ((swatches[i], foreign[j]) for i, j in _near(swatches, foreign, min_distance))
     return [Pair(a, b, other.name, _severity(a, b, _is_shipped(b))) for a, b in near]
 
 
 def names_of(swatch: Swatch) -> set[str]:
-    """Return all names of a class, simplified."""
+    """Return the simplified name and synonyms of a class."""
     return {simplify(name) for name in (swatch.name, *swatch.synonyms)}
 
 
 def all_shipped(swatches: Sequence[Swatch]) -> bool:
-    """Tell whether the shipped palettes came with all of these classes in these colours."""
+    """Report whether the shipped palettes contain all of these classes in these colours."""
     return all(map(_is_shipped, swatches))
 
 
-def _near(ones: Sequence[Swatch], others: Sequence[Swatch], min_distance: float) -> Iterator[tuple[int, int]]:
-    """Yield the places, in order, of colours nearer than min_distance or equal; only those of like red are compared."""
-    order = sorted(range(len(others)), key=lambda place: others[place].rgb[0])
-    reds = [others[place].rgb[0] for place in order]
-    for i, one in enumerate(ones):
-        red = one.rgb[0]
-        like = order[bisect_left(reds, red - min_distance) : bisect_right(reds, red + min_distance)]
-        for j in sorted(like):
-            if one.rgb == others[j].rgb or distance(one.rgb, others[j].rgb) < min_distance:
+def _near(lefts: Sequence[Swatch], rights: Sequence[Swatch], min_distance: float) -> Iterator[tuple[int, int]]:
+    """Yield the positions (i, j), in order, of colours that are equal or closer than min_distance.
+
+    Sorting by red limits the comparisons: colours whose reds differ by more than min_distance cannot be near.
+    """
+    order = sorted(range(len(rights)), key=lambda position: rights[position].rgb[0])
+    reds = [rights[position].rgb[0] for position in order]
+    for i, left in enumerate(lefts):
+        red = left.rgb[0]
+        candidates = order[bisect_left(reds, red - min_distance) : bisect_right(reds, red + min_distance)]
+        for j in sorted(candidates):
+            if left.rgb == rights[j].rgb or distance(left.rgb, rights[j].rgb) < min_distance:
                 yield i, j
 
 
@@ -234,8 +240,8 @@ def _severity(a: Swatch, b: Swatch, b_is_shipped: bool) -> Severity:
 
 @cache
 def _shipped() -> frozenset[tuple[str, RGB]]:
-    tables = (Palette.load(name) for name in SHIPPED)
-    return frozenset((simplify(swatch.name), swatch.rgb) for table in tables for swatch in table)
+    palettes = (Palette.load(name) for name in SHIPPED)
+    return frozenset((simplify(swatch.name), swatch.rgb) for palette in palettes for swatch in palette)
 
 
 def _is_shipped(swatch: Swatch) -> bool:

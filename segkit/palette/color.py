@@ -1,4 +1,4 @@
-"""Colours as numbers: parsing, printing, distances."""
+"""Colours as numbers: parsing, formatting, distances."""
 
 import math
 import re
@@ -11,7 +11,7 @@ _HEX = re.compile(r"#?([0-9a-fA-F]{6})")
 _TRIPLE = re.compile(r"[(\[]?\s*([0-9]+)\s*[,;\s]\s*([0-9]+)\s*[,;\s]\s*([0-9]+)\s*[)\]]?", re.ASCII)
 _CHANNEL = re.compile(r"0*([0-9]{1,3})")
 _SHOWN = 40
-"""Characters of a faulty cell that a message repeats."""
+"""Characters of a faulty cell quoted in a message."""
 
 
 def to_hex(rgb: RGB) -> str:
@@ -20,10 +20,10 @@ def to_hex(rgb: RGB) -> str:
 
 
 def parse(text: str) -> RGB:
-    """Read one colour as people write it: "#06E6E6", "06E6E6", "(6, 230, 230)", "6,230,230" or "6 230 230".
+    """Parse a colour in any common notation: "#06E6E6", "06E6E6", "(6, 230, 230)", "6,230,230" or "6 230 230".
 
     Raises:
-        ValueError: anything else, or a channel outside 0 to 255; the text names it.
+        ValueError: the text is in none of these notations, or a channel is outside 0 to 255.
     """
     text = text.strip()
     if match := _HEX.fullmatch(text):
@@ -31,21 +31,21 @@ def parse(text: str) -> RGB:
         return value >> 16, value >> 8 & 255, value & 255
     match = _TRIPLE.fullmatch(text)
     if not match:
-        raise ValueError(f"{text[:_SHOWN]!r} is no colour; expected #RRGGBB or (r, g, b)")
+        raise ValueError(f"{text[:_SHOWN]!r} is not a colour; expected #RRGGBB or (r, g, b)")
     red, green, blue = (channel(part) for part in match.groups())
     return red, green, blue
 
 
 def channel(text: str) -> int:
-    """Read one channel, 0 to 255, in plain decimal digits.
+    """Parse one channel, 0 to 255, in plain ASCII decimal digits; leading zeros are accepted.
 
     Raises:
-        ValueError: a sign, a fraction, an underscore, a foreign digit or a value above 255.
+        ValueError: the text has a sign, a fraction, an underscore or a non-ASCII digit, or the value exceeds 255.
     """
     text = text.strip()
     match = _CHANNEL.fullmatch(text)
     if not match or int(match[1]) > 255:
-        raise ValueError(f"{text[:_SHOWN]!r} is no channel value; expected a whole number from 0 to 255")
+        raise ValueError(f"{text[:_SHOWN]!r} is not a channel value; expected a whole number from 0 to 255")
     return int(match[1])
 
 

@@ -1,4 +1,4 @@
-"""New classes for a palette, in colours that nothing can be confused with."""
+"""New classes for a palette, in colours as far as possible from all others."""
 
 import csv
 import io
@@ -13,67 +13,74 @@ from segkit.palette.palette import SHIPPED, UNLABELLED, Palette
 from segkit.palette.tables import Swatch
 
 
-def suggest(table: Iterable[Swatch], number: int) -> list[FreeColor]:
-    """Return colours for new classes, each exactly farthest from all that are taken and those before it.
+def suggest(swatches: Iterable[Swatch], number: int) -> list[FreeColor]:
+    """Suggest colours for new classes, each the farthest possible from all used colours and the suggestions before it.
+
+    Colours in use are those of the given classes, of ADE20K and COCO (control_v11p_sd15_seg knows both), black
+    (unlabelled) and white (many tools draw outlines in it).
 
     Args:
-        table: classes whose colours are taken, beside those of ADE20K and COCO, which control_v11p_sd15_seg knows,
-            black, which means unlabelled, and white, with which tools draw outlines.
-        number: how many colours.
+        swatches: classes whose colours are in use.
+        number: how many colours to suggest.
     """
-    taken: list[RGB] = [BLACK, WHITE, *(swatch.rgb for swatch in table)]
+    taken: list[RGB] = [BLACK, WHITE, *(swatch.rgb for swatch in swatches)]
     taken += [swatch.rgb for name in SHIPPED for swatch in Palette.load(name)]
     return list(islice(farthest(taken), number))
 
 
-def extended(table: Palette, names: Sequence[str], name: str) -> Palette:
-    """Return a palette with new classes after its own.
+def extended(palette: Palette, names: Sequence[str], name: str) -> Palette:
+    """Return a palette with new classes appended.
 
     Args:
-        table: the palette.
-        names: of the new classes.
-        name: of the new palette.
+        palette: the palette to extend.
+        names: names of the new classes.
+        name: name of the new palette.
 
     Raises:
-        PaletteError: a name that is empty, begins like a formula or is known, or more classes than an index can count.
+        PaletteError: a name is empty, repeated, known or looks like a formula, or the palette would exceed 255 classes.
     """
-    known = dict.fromkeys(names)
-    if len(known) < len(names):
-        raise PaletteError(f"--add: a class is named twice in {', '.join(names)}; give each a name of its own.")
-    if len(table) + len(names) > UNLABELLED:
-        room = UNLABELLED - len(table)
-        raise PaletteError(f"{len(names)} classes do not fit: {table.name} has {len(table)}, so room for {room}.")
-    for each in names:
-        _check(each, table)
-    places = range(len(table), len(table) + len(names))
-    colors = suggest(table, len(names))
-    new = [Swatch(index, each, (), free.rgb) for index, each, free in zip(places, names, colors, strict=True)]
-    return Palette(name, (*table, *new))
+    if len(set(names)) < len(names):
+        raise PaletteError(f"--add: a class is named twice in {', '.join(names)}; use each name once.")
+    if len(palette) + len(names) > UNLABELLED:
+        room = UNLABELLED - len(palette)
+        raise PaletteError(
+            f"{len(names)} new classes do not fit: {palette.name} has {len(palette)}, which leaves room for {room}."
+        )
+    for new_name in names:
+        _check_name(new_name, palette)
+    indices = range(len(palette), len(palette) + len(names))
+    colors = suggest(palette, len(names))
+    swatches = [
+        Swatch(index, new_name, (), free.rgb) for index, new_name, free in zip(indices, names, colors, strict=True)
+    ]
+    return Palette(name, (*palette, *swatches))
 
 
-def _check(name: str, table: Palette) -> None:
+def _check_name(name: str, palette: Palette) -> None:
     if not name.strip() or not name.isprintable() or name != " ".join(name.split()):
-        raise PaletteError(f"{name!r} is no class name; expected printable words.")
-    if tables.as_text(name) != name:
-        raise PaletteError(f"{name!r} is no class name: spreadsheets take it for a formula. Begin it with a letter.")
+        raise PaletteError(f"{name!r} is not a valid class name; expected printable words separated by single spaces.")
+    if tables.escape_formula(name) != name:
+        raise PaletteError(
+            f"{name!r} is not a valid class name: spreadsheets take it for a formula. Begin it with a letter."
+        )
     try:
-        found = table.find(name)
+        existing = palette.find(name)
     except PaletteError as error:
         if "means several classes" in str(error):
             raise
         return
-    raise PaletteError(f"{name!r} is class {found.index} of {table.name} already ({found.name}). Leave it out.")
+    raise PaletteError(f"{name!r} is already class {existing.index} of {palette.name} ({existing.name}). Leave it out.")
 
 
-def encode(table: Palette) -> bytes:
-    """Return a palette as the bytes of a CSV table that tables.read reads back.
+def encode(palette: Palette) -> bytes:
+    """Encode a palette as a UTF-8 CSV table that tables.read restores exactly.
 
-    A cell that a spreadsheet would take for a formula gets an apostrophe in front, which tables.read takes off again.
+    A cell that a spreadsheet would take for a formula is prefixed with an apostrophe, which tables.read removes.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["index", "name", "synonyms", "r", "g", "b"])
-    writer.writerows(
-        [each.index, tables.as_text(each.name), tables.as_text("|".join(each.synonyms)), *each.rgb] for each in table
-    )
+    for swatch in palette:
+        name, synonyms = tables.escape_formula(swatch.name), tables.escape_formula("|".join(swatch.synonyms))
+        writer.writerow([swatch.index, name, synonyms, *swatch.rgb])
     return text.getvalue().encode()

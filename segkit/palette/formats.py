@@ -1,4 +1,4 @@
-"""Palette tables as rows of cells: CSV in its kinds, GIMP palettes and JSON."""
+"""Palette tables as rows of cells: CSV variants, GIMP palettes and JSON."""
 
 import json
 import re
@@ -10,49 +10,58 @@ from segkit.errors import PaletteError
 from segkit.rows import CsvError, csv_rows, decode
 
 Records = list[tuple[int, list[str]]]
-"""The line of the file, from 1, and the cells; the header first."""
+"""Line number in the file, from 1, and the cells of the row; the header comes first."""
 
-LARGEST = 4 << 20
-"""Bytes. A table of 255 classes has some tens of kilobytes; more is a wrong file."""
+MAX_BYTES = 4 << 20
+"""A table of 255 classes takes some tens of kilobytes; anything larger is the wrong file."""
 
 _GPL_ROW = re.compile(r"\s*(\S+)\s+(\S+)\s+(\S+)\s*(.*)")
 _GPL_MARK = "GIMP Palette"
 
 
 def rows(path: Path) -> Records:
-    """Return the rows of a table file, told by its name's ending: .json, .gpl, or else CSV.
+    """Read the rows of a table file. The suffix selects the format: .json, .gpl, otherwise CSV.
 
     Raises:
-        PaletteError: it is no file, too large, no text, or not in its format.
+        PaletteError: the file is missing, too large, not text, or not in its format.
     """
-    read = {".gpl": gimp, ".json": from_json}.get(path.suffix.lower(), from_csv)
+    read = {".gpl": from_gimp, ".json": from_json}.get(path.suffix.lower(), from_csv)
     return read(_text(path), path)
 
 
 def _text(path: Path) -> str:
     if not path.is_file():
-        found = "a folder or device, not a file" if path.exists() else "no such file"
-        raise PaletteError(f"{path}: {found}. Expected a palette table such as ade20k.csv.")
-    if (size := path.stat().st_size) > LARGEST:
-        raise PaletteError(f"{path}: {size:,} bytes is no palette table; expected at most {LARGEST:,}.")
+        reason = "a folder or device, not a file" if path.exists() else "no such file"
+        raise PaletteError(f"{path}: {reason}. Expected a palette table such as ade20k.csv.")
+    if (size := path.stat().st_size) > MAX_BYTES:
+        raise PaletteError(f"{path}: {size:,} bytes, too large for a palette table; expected at most {MAX_BYTES:,}.")
     try:
         raw = path.read_bytes()
         text = decode(raw)
     except OSError as error:
-        raise PaletteError(f"{path}: cannot be read ({error.strerror}).") from None
+        raise PaletteError(
+            f"{path}: cannot be read ({error.strerror}). Check its permissions and run the command again."
+        ) from None
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise PaletteError(f"{path}: no {error.encoding.upper()} text (line {line}). Save it as CSV UTF-8.") from None
+        encoding = error.encoding.upper()
+        raise PaletteError(f"{path}: not valid {encoding} text (line {line}). Save it as CSV UTF-8.") from None
     if "\0" in text:
-        raise PaletteError(f"{path}: NUL bytes, so UTF-16 or no text at all. Save it as CSV UTF-8 and try again.")
+        raise PaletteError(
+            f"{path}: contains NUL bytes, so it is UTF-16 or not text. Save it as CSV UTF-8 and run the command again."
+        )
     return text
 
 
 def from_csv(text: str, path: object) -> Records:
-    """Read the rows that are not empty, split by comma, semicolon or tab; a row may span lines inside quotes.
+    """Parse CSV separated by commas, semicolons or tabs; empty rows are skipped, quoted cells may span lines.
+
+    Args:
+        text: content of the file.
+        path: name of the source, for messages.
 
     Raises:
-        PaletteError: a quote is left open, or a cell is too long; the text names the line.
+        PaletteError: a quote is never closed, or a cell is too long; the message names the line.
     """
     try:
         return list(csv_rows(text))
@@ -61,15 +70,19 @@ def from_csv(text: str, path: object) -> Records:
         raise PaletteError(f"{path}, line {error.line}: not a table: {reason}.") from None
 
 
-def gimp(text: str, path: object) -> Records:
-    """Read a GIMP palette: a line of red, green, blue and name for every colour; `#` begins a comment.
+def from_gimp(text: str, path: object) -> Records:
+    """Parse a GIMP palette: one line of red, green, blue and name per colour; `#` starts a comment.
+
+    Args:
+        text: content of the file.
+        path: name of the source, for messages.
 
     Raises:
-        PaletteError: the first line is not GIMP's.
+        PaletteError: the first line is not "GIMP Palette".
     """
     lines = text.splitlines()
     if not lines or lines[0].strip() != _GPL_MARK:
-        raise PaletteError(f"{path}: no GIMP palette; its first line should be {_GPL_MARK!r}.")
+        raise PaletteError(f"{path}: not a GIMP palette; its first line should be {_GPL_MARK!r}.")
     records: Records = [(1, ["r", "g", "b", "name"])]
     for number, line in enumerate(lines[1:], 2):
         if not line.strip() or line.startswith(("#", "Name:", "Columns:")):
@@ -80,50 +93,54 @@ def gimp(text: str, path: object) -> Records:
 
 
 def from_json(text: str, path: object) -> Records:
-    """Read a list of objects such as {"name": "wall", "rgb": [120, 120, 120]}, or one object of colours by name.
+    """Parse a list of objects such as {"name": "wall", "rgb": [120, 120, 120]}, or one object that maps name to colour.
+
+    Args:
+        text: content of the file.
+        path: name of the source, for messages.
 
     Raises:
-        PaletteError: it is no JSON, or something else in JSON; the text names the line.
+        PaletteError: the text is not JSON, or is JSON of another structure; the message names the line where possible.
     """
     try:
-        rows = list(_objects(text))
+        classes = list(_objects(text))
     except json.JSONDecodeError as error:
-        raise PaletteError(f"{path}, line {error.lineno}: no JSON: {error.msg}.") from None
+        raise PaletteError(f"{path}, line {error.lineno}: not valid JSON: {error.msg}.") from None
     except RecursionError:
-        raise PaletteError(f"{path}: lists within lists, no palette.") from None
+        raise PaletteError(f"{path}: nested too deeply for a palette. Expected a list of classes.") from None
     except ValueError as error:
         raise PaletteError(
             f'{path}: {error}. Expected a list such as [{{"name": "wall", "hex": "#787878"}}, ...].'
         ) from None
-    header = list(dict.fromkeys(key for _, row in rows for key in row))
-    return [(1, header), *((line, [_cell(row.get(key, "")) for key in header]) for line, row in rows)]
+    header = list(dict.fromkeys(key for _, entry in classes for key in entry))
+    return [(1, header), *((line, [_cell(entry.get(key, "")) for key in header]) for line, entry in classes)]
 
 
 def _objects(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the line and the content of each class."""
-    whole = json.loads(text, object_pairs_hook=_once)
-    if isinstance(whole, dict):
-        for name, color in whole.items():
+    """Yield the line number and the fields of each class. json reports no positions, so they are searched for."""
+    document = json.loads(text, object_pairs_hook=_unique_keys)
+    if isinstance(document, dict):
+        for name, color in document.items():
             line = text[: text.index(json.dumps(name))].count("\n") + 1 if json.dumps(name) in text else 1
             yield line, {"name": name, "rgb": color}
         return
-    if not isinstance(whole, list) or not all(isinstance(each, dict) for each in whole):
-        raise ValueError("no list of classes")
-    decoder, at = json.JSONDecoder(), text.index("[") + 1
-    for each in whole:
-        at = text.index("{", at)
-        yield text.count("\n", 0, at) + 1, each
-        at = decoder.raw_decode(text, at)[1]
+    if not isinstance(document, list) or not all(isinstance(entry, dict) for entry in document):
+        raise ValueError("not a list of classes")
+    decoder, position = json.JSONDecoder(), text.index("[") + 1
+    for entry in document:
+        position = text.index("{", position)
+        yield text.count("\n", 0, position) + 1, entry
+        position = decoder.raw_decode(text, position)[1]
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse an object that has a key twice, of which json would keep the last in silence."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse repeated keys, of which json would silently keep the last."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
         keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"{twice!r} stands there twice")
-    return found
+        repeated = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"{repeated!r} appears twice")
+    return fields
 
 
 def _cell(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Colours for new classes: the ones farthest from all that are taken, exact over all 2^24 of them."""
+"""Colours for new classes: the farthest from all used colours, by an exact search of all 2^24."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from segkit.palette.color import RGB, to_hex
 
 SIDE = 16
-"""Colours along the edge of a block."""
+"""Edge length of a block of the colour cube; 16 x 16 x 16 blocks fill the cube."""
 
 STARTS = np.arange(0, 256, SIDE, dtype=np.int32)
+"""(16,) lowest channel value of each block along an axis."""
 
 Squares = NDArray[np.int32]
 """Squared distances."""
@@ -24,7 +25,7 @@ class FreeColor:
 
     Attributes:
         rgb: sRGB, 8 bits a channel.
-        distance: RGB L2 to the nearest colour that was taken when it was chosen, 0 to 441.67.
+        distance: RGB L2 to the nearest colour in use when it was chosen, 0 to 441.67.
     """
 
     rgb: RGB
@@ -37,20 +38,19 @@ class FreeColor:
 
 
 def farthest(taken: Iterable[RGB]) -> Iterator[FreeColor]:
-    """Yield, without end, the colour that is farthest from those taken, the ones yielded before among them.
+    """Yield, without end, the colour farthest from all used ones; each colour yielded counts as used from then on.
 
-    The search is exact: a block of the colour cube is skipped only if even its corner farthest from some taken colour
-    is nearer to it than the best colour found. Of equally far colours the lowest is taken, in the order of #RRGGBB.
+    The search is exact. Among equally far colours the lowest in the order of #RRGGBB wins.
 
     Args:
-        taken: at least one colour.
+        taken: the used colours, at least one.
 
     Raises:
-        ValueError: no colour is taken, so that all are equally far.
+        ValueError: taken is empty, so that all colours are equally far.
     """
     colors = np.array(sorted(set(taken)), np.int32).reshape(-1, 3)
     if not len(colors):
-        raise ValueError("farthest from what? No colour is taken.")
+        raise ValueError("No colour is taken; expected at least one to keep a distance from.")
     while True:
         rgb, square = _farthest(colors)
         yield FreeColor(rgb, sqrt(square))
@@ -58,51 +58,53 @@ def farthest(taken: Iterable[RGB]) -> Iterator[FreeColor]:
 
 
 def _farthest(taken: NDArray[np.int32]) -> tuple[RGB, int]:
-    """Return the colour and its squared distance."""
-    bounds_of_axes = [edges(taken[:, axis]) for axis in range(3)]
-    near, far = (combined([axis[which] for axis in bounds_of_axes]) for which in (0, 1))  # (16, 16, 16, taken)
-    bounds = far.min(axis=3)  # no colour of the block is farther from all
-    best, found = -1, (0, 0, 0)
-    for place in np.argsort(-bounds, axis=None, kind="stable").tolist():
-        block = np.unravel_index(place, bounds.shape)
+    """Return the farthest colour and its squared distance, by branch and bound over the blocks of the cube."""
+    bounds_of_axes = [axis_bounds(taken[:, axis]) for axis in range(3)]
+    near, far = (sum_channels([axis[which] for axis in bounds_of_axes]) for which in (0, 1))  # (16, 16, 16, taken)
+    bounds = far.min(axis=3)  # no colour of the block is farther than this from all used colours
+    best, best_rgb = -1, (0, 0, 0)
+    # Most promising blocks first: as soon as a bound falls below the best distance, all remaining blocks do too.
+    for position in np.argsort(-bounds, axis=None, kind="stable").tolist():
+        block = np.unravel_index(position, bounds.shape)
         if bounds[block] < best:
             break
-        corner = [int(STARTS[place]) for place in block]
-        squares = inside(corner, taken[near[block] <= bounds[block]]).min(axis=3)
-        offset = int(squares.argmax())  # the first, so the lowest of the block
+        corner = [int(STARTS[step]) for step in block]
+        # Colours whose near side lies beyond the bound cannot be the nearest to any colour of the block.
+        squares = block_distances(corner, taken[near[block] <= bounds[block]]).min(axis=3)
+        offset = int(squares.argmax())  # argmax returns the first, hence the lowest of the block
         steps = np.unravel_index(offset, squares.shape)
         red, green, blue = (start + int(step) for start, step in zip(corner, steps, strict=True))
         square = int(squares.flat[offset])
-        if square > best or (square == best and (red, green, blue) < found):
-            best, found = square, (red, green, blue)
-    return found, best
+        if square > best or (square == best and (red, green, blue) < best_rgb):
+            best, best_rgb = square, (red, green, blue)
+    return best_rgb, best
 
 
-def edges(values: NDArray[np.int32]) -> tuple[Squares, Squares]:
-    """Return how far each value of a channel is from the nearest and the farthest place of each of 16 stretches.
+def axis_bounds(values: NDArray[np.int32]) -> tuple[Squares, Squares]:
+    """Return the squared distance of channel values to the near and the far end of each of the 16 blocks of an axis.
 
     Args:
-        values: (K,) 0 to 255.
+        values: (K,) channel values, 0 to 255.
 
     Returns:
-        Two (16, K) arrays.
+        Two (16, K) arrays: to the nearest value of the block (0 inside it), and to the farthest.
     """
     below, above = STARTS[:, None] - values, values - (STARTS[:, None] + SIDE - 1)
     return np.maximum(np.maximum(below, above), 0) ** 2, np.maximum(-below, -above) ** 2
 
 
-def inside(corner: Sequence[int], colors: NDArray[np.int32]) -> Squares:
-    """Return how far each colour of a block is from some colours: (16, 16, 16, K).
+def block_distances(corner: Sequence[int], colors: NDArray[np.int32]) -> Squares:
+    """Return the squared distance of each colour of a block to some colours: (16, 16, 16, K).
 
     Args:
-        corner: where the block begins in each channel.
-        colors: (K, 3), the channels in the order of the corner.
+        corner: lowest value of the block in each channel.
+        colors: (K, 3), channels in the same order.
     """
     steps = np.arange(SIDE, dtype=np.int32)[:, None]
-    return combined([(corner[axis] + steps - colors[:, axis]) ** 2 for axis in range(3)])
+    return sum_channels([(corner[axis] + steps - colors[:, axis]) ** 2 for axis in range(3)])
 
 
-def combined(channels: Sequence[Squares]) -> Squares:
-    """Add what three (n, K) tables say of each channel, for all colours they make: (n, n, n, K)."""
+def sum_channels(channels: Sequence[Squares]) -> Squares:
+    """Add the squares of three channels, each (n, K), over all combinations: (n, n, n, K)."""
     first, second, third = channels
     return first[:, None, None] + second[None, :, None] + third[None, None, :]

@@ -1,4 +1,4 @@
-"""A palette table in a Google Sheet: read through Google's API or as a public sheet's CSV; findings written back."""
+"""Palette tables in Google Sheets: read by API or as the CSV export of a public sheet; findings are written back."""
 
 import os
 import re
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     import requests
 
 TIMEOUT = 20.0
-"""Seconds that a request may take."""
+"""Seconds before a request is abandoned."""
 
 RETRIES = 3
-"""How often a request is sent again after 429 or a failure of the server, at the time it names or 1, 2, 4 s later."""
+"""Retries after status 429 or a server error, after the delay in Retry-After, else 0, 2 and 4 seconds."""
 
 _API, _PAGES = "https://sheets.googleapis.com", "https://docs.google.com"
 _KEY = re.compile(r"[\w-]{40,}", re.ASCII)
@@ -30,19 +30,24 @@ _PATH = re.compile(r"/(?:a/[^/]+/)?spreadsheets/(?:u/\d+/)?d/((?:e/)?[\w-]{20,})
 _SCOPE = "https://www.googleapis.com/auth/spreadsheets"
 
 COLUMN = "segkit findings"
-"""The header of the column that findings are written to."""
+"""Header of the column that findings are written to."""
 
 
 @dataclass(frozen=True)
 class Access:
-    """How to sign in: a file of a service account or an authorized user, or an API key; "" for neither."""
+    """How to sign in.
+
+    Attributes:
+        credentials: path of the key file of a service account or an authorized user; "" for none.
+        api_key: a Google API key, which can only read; "" for none.
+    """
 
     credentials: str = ""
     api_key: str = ""
 
     @classmethod
     def of(cls, credentials: str = "", api_key: str = "") -> "Access":
-        """Fill what is not given from GOOGLE_APPLICATION_CREDENTIALS and GOOGLE_API_KEY."""
+        """Return the given access, or if both are empty that of GOOGLE_APPLICATION_CREDENTIALS and GOOGLE_API_KEY."""
         if credentials or api_key:
             return cls(credentials, api_key)
         return cls(os.environ.get("GOOGLE_APPLICATION_CREDENTIALS", ""), os.environ.get("GOOGLE_API_KEY", ""))
@@ -50,96 +55,112 @@ class Access:
 
 @dataclass(frozen=True)
 class Address:
-    """One worksheet: the spreadsheet's key, and the worksheet's gid or name; "" for the first."""
+    """One worksheet of a spreadsheet.
+
+    Attributes:
+        key: key of the spreadsheet; "e/..." for one that is published to the web.
+        worksheet: gid or title; "" for the first worksheet.
+    """
 
     key: str
     worksheet: str = ""
 
 
 def find(target: str, worksheet: str = "") -> Address | None:
-    """Return the worksheet that a URL or id means, or None if it is neither.
+    """Parse the URL or id of a Google Sheet.
 
     Args:
-        target: as typed.
-        worksheet: gid or name; "" takes the URL's gid, or the first worksheet.
+        target: what the user typed.
+        worksheet: gid or title; "" uses the gid in the URL, or the first worksheet.
+
+    Returns:
+        The worksheet, or None if the target is neither a Google Sheets URL nor an id.
+
+    Raises:
+        SheetError: the URL points to docs.google.com, but not to a sheet.
     """
     parts = urlsplit(target)
     if parts.scheme in ("http", "https") and parts.hostname == "docs.google.com":
         match = _PATH.fullmatch(parts.path)
         if not match:
-            raise SheetError(f"{target}: no address of a sheet. Expected {_PAGES}/spreadsheets/d/ID.")
-        named = parse_qs(parts.fragment).get("gid") or parse_qs(parts.query).get("gid") or [""]
-        return Address(match[1], worksheet or named[0])
+            raise SheetError(f"{target}: not the address of a Google Sheet. Expected {_PAGES}/spreadsheets/d/ID.")
+        gids = parse_qs(parts.fragment).get("gid") or parse_qs(parts.query).get("gid") or [""]
+        return Address(match[1], worksheet or gids[0])
     if _KEY.fullmatch(target) and not Path(target).exists():
         return Address(target, worksheet)
     return None
 
 
 def rows(sheet: Address, access: Access) -> tuple[str, Records]:
-    """Read a worksheet: through the API with credentials or an API key, else as the CSV that a public sheet gives.
+    """Read a worksheet: through the API with credentials or an API key, otherwise as the CSV export of a public sheet.
 
     Returns:
-        Its title, and the rows that are not empty, numbered as in the sheet. Every cell is the text that it shows.
+        The title of the spreadsheet ("sheet" for a CSV export), and the non-empty rows with their row numbers. Cells
+        hold the text that the sheet displays.
 
     Raises:
-        SheetError: it is not there, not shared, or the service does not answer; the text says what to do.
-        PaletteError: the CSV is broken.
+        SheetError: the sheet is missing or not shared, or the service does not answer; the message states the cure.
+        PaletteError: the CSV is malformed.
     """
-    with _answering():
+    with _network_errors():
         if access.credentials or access.api_key:
-            title, _, cells = _through_api(sheet, access)
-            return title, cells
+            title, _, records = _through_api(sheet, access)
+            return title, records
         return "sheet", formats.from_csv(_public_csv(sheet), "sheet")
 
 
 def push(sheet: Address, access: Access, findings: Mapping[int, str]) -> None:
-    """Write findings into a worksheet: into the column COLUMN, or a new one behind the others. No other cell changes.
+    """Write findings into the column COLUMN of a worksheet, or into a new column after the last. No other cell changes.
 
     Args:
         sheet: the worksheet.
-        access: with credentials that may write it.
-        findings: texts by row, from 1; the column's other cells become empty. They stay text, never formulas.
+        access: credentials with permission to edit it.
+        findings: text by row number, from 1; the other cells of the column are cleared. Values are stored as text,
+            never as formulas.
 
     Raises:
-        SheetError: it cannot be written; the text says what to do.
+        SheetError: there are no credentials, or the sheet cannot be written; the message states the cure.
     """
     if not access.credentials:
-        raise SheetError("--push writes to the sheet, so it needs --credentials FILE of somebody who may edit it.")
-    with _answering():
-        _, page, cells = _through_api(sheet, access, writing=True)
-        first, header = cells[tables.header_row(cells)]
-        names = [*(cell.strip() for cell in header), COLUMN]
-        column, last = names.index(COLUMN) + 1, cells[-1][0]
-        with _refusing():
-            if column > page.col_count:
-                page.add_cols(column - page.col_count)
+        raise SheetError("--push writes to the sheet and needs --credentials FILE of an account that may edit it.")
+    with _network_errors():
+        _, worksheet, records = _through_api(sheet, access, writing=True)
+        first, header = records[tables.header_row(records)]
+        headings = [*(cell.strip() for cell in header), COLUMN]
+        column, last = headings.index(COLUMN) + 1, records[-1][0]
+        with _api_errors():
+            if column > worksheet.col_count:
+                worksheet.add_cols(column - worksheet.col_count)
             values = [[COLUMN], *([findings.get(line, "")] for line in range(first + 1, last + 1))]
-            page.update(values, f"{_column(column)}{first}:{_column(column)}{last}", raw=True)
+            # raw: the API would otherwise interpret a text that begins with "=" as a formula
+            worksheet.update(values, f"{_letters(column)}{first}:{_letters(column)}{last}", raw=True)
 
 
-def _column(number: int) -> str:
+def _letters(number: int) -> str:
+    """Return the letters of a column, numbered from 1."""
     from gspread.utils import rowcol_to_a1
 
     return str(rowcol_to_a1(1, number)).rstrip("1")
 
 
 @contextmanager
-def _answering() -> Iterator[None]:
-    """Turn what can go wrong on the way to the service into one line."""
-    _require_library()
+def _network_errors() -> Iterator[None]:
+    """Translate errors of the connection into SheetError."""
     import requests
 
     try:
         yield
     except requests.Timeout:
-        raise SheetError(f"The sheet did not answer within {TIMEOUT:g} seconds. Try again later.") from None
+        raise SheetError(f"Google Sheets did not answer within {TIMEOUT:g} seconds. Try again later.") from None
     except requests.RequestException as error:
-        raise SheetError(f"The sheet cannot be reached ({type(error).__name__}). Is this machine online?") from None
+        raise SheetError(
+            f"Google Sheets cannot be reached ({type(error).__name__}). Check the network connection and try again."
+        ) from None
 
 
 @contextmanager
-def _refusing() -> Iterator[None]:
-    """Turn the service's refusals into one line."""
+def _api_errors() -> Iterator[None]:
+    """Translate refusals of the API into SheetError."""
     import gspread
 
     try:
@@ -149,28 +170,24 @@ def _refusing() -> Iterator[None]:
         _refuse(getattr(getattr(cause, "response", None), "status_code", 0))
 
 
-def _require_library() -> None:
-    try:
-        import gspread  # noqa: F401
-    except ImportError:
-        raise SheetError("Google Sheets need gspread: pip install 'segkit[sheets]'") from None
+def _base(default: str) -> str:
+    """Return the base URL of the service, or a test server named by SEGKIT_SHEETS_URL.
 
-
-def _base(usual: str) -> str:
-    """Return the service's address; SEGKIT_SHEETS_URL may name a stand-in, on this machine only."""
-    given = os.environ.get("SEGKIT_SHEETS_URL", "")
-    if not given:
-        return usual
+    Only loopback addresses are accepted, so that the variable cannot send credentials to another machine.
+    """
+    url = os.environ.get("SEGKIT_SHEETS_URL", "")
+    if not url:
+        return default
     try:
-        if ip_address(urlsplit(given).hostname or "").is_loopback:
-            return given.rstrip("/")
+        if ip_address(urlsplit(url).hostname or "").is_loopback:
+            return url.rstrip("/")
     except ValueError:
         pass
-    raise SheetError(f"SEGKIT_SHEETS_URL={given}: expected an address on loopback, such as http://127.0.0.1:8000.")
+    raise SheetError(f"SEGKIT_SHEETS_URL={url}: expected an address on loopback, such as http://127.0.0.1:8000.")
 
 
-def _patient(session: "requests.Session") -> "requests.Session":
-    """Let a session send again what the service asks to send later."""
+def _with_retries(session: "requests.Session") -> "requests.Session":
+    """Retry requests that the service throttles or fails to serve."""
     from requests.adapters import HTTPAdapter
     from urllib3.util import Retry
 
@@ -188,51 +205,56 @@ def _public_csv(sheet: Address) -> str:
 
     if sheet.worksheet and not sheet.worksheet.isdigit():
         raise SheetError(
-            f"--worksheet {sheet.worksheet}: without credentials a worksheet is found by its gid, the number at "
-            "the end of its address. Or give --api-key."
+            f"--worksheet {sheet.worksheet}: without credentials a worksheet can only be found by its gid, the number "
+            "at the end of its address. Use the gid, or pass --api-key."
         )
     published = sheet.key.startswith("e/")
-    words = {"output": "csv", "single": "true"} if published else {"format": "csv"}
-    words |= {"gid": sheet.worksheet} if sheet.worksheet else {}
+    params = {"output": "csv", "single": "true"} if published else {"format": "csv"}
+    params |= {"gid": sheet.worksheet} if sheet.worksheet else {}
     url = f"{_base(_PAGES)}/spreadsheets/d/{sheet.key}/{'pub' if published else 'export'}"
-    with _patient(requests.Session()) as session, session.get(url, params=words, timeout=TIMEOUT, stream=True) as got:
-        if got.status_code != 200 or "text/html" in got.headers.get("content-type", ""):
-            _refuse(got.status_code if got.status_code != 200 else 401)
-        data = got.raw.read(formats.LARGEST + 1, decode_content=True)
-    if len(data) > formats.LARGEST:
-        raise SheetError(f"The sheet holds more than {formats.LARGEST:,} bytes, so it is no palette table.")
+    with (
+        _with_retries(requests.Session()) as session,
+        session.get(url, params=params, timeout=TIMEOUT, stream=True) as response,
+    ):
+        # Google answers requests for a private sheet with status 200 and an HTML sign-in page.
+        if response.status_code != 200 or "text/html" in response.headers.get("content-type", ""):
+            _refuse(response.status_code if response.status_code != 200 else 401)
+        data = response.raw.read(formats.MAX_BYTES + 1, decode_content=True)
+    if len(data) > formats.MAX_BYTES:
+        raise SheetError(f"The sheet holds more than {formats.MAX_BYTES:,} bytes, too much for a palette table.")
     return str(data.decode("utf-8-sig", "replace"))
 
 
 def _refuse(status: int) -> None:
     reasons = {
-        400: "there is no such worksheet. Expected the gid at the end of its address",
-        401: "it is not shared with everybody. Share it by its link, or give --credentials FILE",
-        403: "these credentials may not read it, or not write it. Share the sheet with them, to write as an editor",
-        404: "there is no such sheet. Look at its address",
+        400: "no such worksheet. Use the gid at the end of its address",
+        401: "the sheet is not shared with everybody. Share it by link, or pass --credentials FILE",
+        403: "the credentials lack permission to read or write it. Share the sheet with them, for --push as an editor",
+        404: "no such sheet. Check its address",
         429: "too many requests. Wait a minute and try again",
     }
-    raise SheetError(f"The sheet was not handed out ({status}): {reasons.get(status, 'try again later')}.")
+    raise SheetError(f"Google Sheets refused the request ({status}): {reasons.get(status, 'try again later')}.")
 
 
 def _through_api(sheet: Address, access: Access, writing: bool = False) -> tuple[str, "gspread.Worksheet", Records]:
-    """Return the spreadsheet's title, the worksheet and its rows."""
+    """Return the title of the spreadsheet, the worksheet and its non-empty rows."""
     if sheet.key.startswith("e/"):
-        raise SheetError("A published address (/d/e/...) is read without credentials. Leave them out.")
-    with _refusing():
-        book = _client(access, writing).open_by_key(sheet.key)
-        page = _page(book, sheet.worksheet)
-        cells = page.get_all_values()
-    found = [(line, [str(cell) for cell in row]) for line, row in enumerate(cells, 1)]
-    return book.title, page, [(line, row) for line, row in found if any(cell.strip() for cell in row)]
+        raise SheetError("A published address (/d/e/...) works only without credentials. Leave them out.")
+    with _api_errors():
+        spreadsheet = _client(access, writing).open_by_key(sheet.key)
+        worksheet = _worksheet(spreadsheet, sheet.worksheet)
+        values = worksheet.get_all_values()
+    records = [(line, [str(cell) for cell in row]) for line, row in enumerate(values, 1)]
+    return spreadsheet.title, worksheet, [(line, row) for line, row in records if any(cell.strip() for cell in row)]
 
 
-def _page(book: "gspread.Spreadsheet", worksheet: str) -> "gspread.Worksheet":
-    pages = book.worksheets()
-    for page in pages:
-        if worksheet in ("", page.title, str(page.id)):
-            return page
-    raise SheetError(f"{worksheet!r} is no worksheet. There are: {', '.join(page.title for page in pages)}.")
+def _worksheet(spreadsheet: "gspread.Spreadsheet", name: str) -> "gspread.Worksheet":
+    worksheets = spreadsheet.worksheets()
+    for worksheet in worksheets:
+        if name in ("", worksheet.title, str(worksheet.id)):
+            return worksheet
+    titles = ", ".join(worksheet.title for worksheet in worksheets)
+    raise SheetError(f"{name!r} is not a worksheet of this sheet. Expected one of: {titles}.")
 
 
 def _client(access: Access, writing: bool) -> "gspread.Client":
@@ -240,7 +262,7 @@ def _client(access: Access, writing: bool) -> "gspread.Client":
 
     base = _base(_API)
 
-    class Http(gspread.HTTPClient):
+    class Http(gspread.HTTPClient):  # gspread has no setting for the base URL
         def request(self, method: Any, endpoint: str, *args: Any, **kwargs: Any) -> Any:
             return super().request(method, endpoint.replace(_API, base, 1), *args, **kwargs)
 
@@ -248,7 +270,7 @@ def _client(access: Access, writing: bool) -> "gspread.Client":
         client = gspread.api_key(access.api_key, http_client=Http)
     else:
         client = gspread.authorize(_credentials(Path(access.credentials), writing), http_client=Http)
-    _patient(client.http_client.session)
+    _with_retries(client.http_client.session)
     client.set_timeout(TIMEOUT)
     return client
 
@@ -267,13 +289,15 @@ def _credentials(path: Path, writing: bool) -> Any:
         content = json.loads(path.read_text("utf-8"))
         if "installed" in content or "web" in content:
             raise SheetError(
-                f"--credentials {path}: an OAuth client, no key. Sign in once, and give the file that this names: "
+                f"--credentials {path}: an OAuth client, not a key file. Sign in once and pass the file reported by: "
                 f"gcloud auth application-default login --client-id-file={path} --scopes=openid,{_SCOPE}"
             )
         return kinds[content["type"]](content, scopes=[_SCOPE if writing else f"{_SCOPE}.readonly"])
     except OSError as error:
-        raise SheetError(f"--credentials {path}: cannot be read ({error.strerror}).") from None
-    except (ValueError, KeyError, TypeError):  # never the content: it is a secret
         raise SheetError(
-            f"--credentials {path}: no key file. Expected the JSON of a service account or of an authorized user."
+            f"--credentials {path}: cannot be read ({error.strerror}). Check the path and its permissions."
+        ) from None
+    except (ValueError, KeyError, TypeError):  # without the original message, which could quote the secret
+        raise SheetError(
+            f"--credentials {path}: not a key file. Expected the JSON of a service account or of an authorized user."
         ) from None

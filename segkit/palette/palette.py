@@ -1,4 +1,4 @@
-"""Palettes: which class has which colour, and which name means which class."""
+"""Palettes: the class of each colour, and the class that a name refers to."""
 
 import re
 from collections import Counter
@@ -14,11 +14,11 @@ from segkit.palette.color import RGB
 from segkit.palette.tables import Swatch
 
 UNLABELLED = 255
-"""The class index of pixels that no class may claim. Black in every control map."""
+"""Class index of unlabelled pixels, which are black in every control map."""
 
 SHIPPED = ("ade20k", "coco_panoptic")
 PROTOCOLS = {"ade20k": "ade20k", "coco": "coco_panoptic"}
-"""The palettes that released networks were trained on, by the name that --protocol takes."""
+"""Palettes that released networks were trained on, by the value of --protocol."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,11 @@ class Palette:
     """An ordered table of classes.
 
     Attributes:
-        name: "ade20k", or a file's stem.
-        swatches: class i at place i; at most 255, since index 255 means unlabelled.
+        name: "ade20k", or the stem of a file.
+        swatches: the classes in index order; at most 255, since index 255 means unlabelled.
 
     Raises:
-        PaletteError: gaps in the numbering, no class, too many classes, or two classes of one name.
+        PaletteError: the numbering has gaps, there are no or too many classes, or two classes share a name.
     """
 
     name: str
@@ -41,19 +41,19 @@ class Palette:
         if not 1 <= len(indices) <= UNLABELLED:
             raise PaletteError(f"{self.name}: {len(indices)} classes; expected 1 to {UNLABELLED}.")
         if indices != list(range(len(indices))):
-            gap = next(place for place, index in enumerate(indices) if place != index)
+            gap = next(position for position, index in enumerate(indices) if position != index)
             raise PaletteError(f"{self.name}: no class has index {gap}; expected 0 to {len(indices) - 1} without gaps.")
         names = Counter(simplify(swatch.name) for swatch in self.swatches)
         name, times = names.most_common(1)[0]
         if times > 1:
-            raise PaletteError(f"{self.name}: {times} classes are called {name}; give each a name of its own.")
+            raise PaletteError(f"{self.name}: {times} classes are called {name}; use a unique name for each.")
 
     @classmethod
     def load(cls, source: "str | PathLike[str]") -> "Palette":
         """Load a palette by name ("ade20k", "coco_panoptic") or from a table (see tables.read).
 
         Raises:
-            PaletteError: an unknown name, or a table with anything wrong in it; the message is the first finding.
+            PaletteError: the name is unknown, or the table has errors; the message is the first of them.
         """
         if str(source) in SHIPPED:
             return _shipped(str(source))
@@ -74,41 +74,42 @@ class Palette:
         return self.swatches[index]
 
     def find(self, name: str) -> Swatch:
-        """Look a class up by name or synonym, whatever its case, blanks, hyphens and underscores.
+        """Find a class by name or synonym, ignoring case, spaces, hyphens and underscores.
 
-        A primary name wins over synonyms: in ADE "counter" is class 45, although buffet is called so too.
+        Primary names take precedence over synonyms: in ADE20K "counter" is class 45, although it is also a synonym of
+        buffet.
 
         Raises:
-            PaletteError: no class has that name (the text offers near ones), or several share it as a synonym (ADE:
-                ground; the text says which).
+            PaletteError: no class has that name (the message suggests similar ones), or several classes share it as a
+                synonym (ADE20K: ground; the message lists them).
         """
-        wanted = simplify(name)
-        candidates = self._primary.get(wanted) or self._synonyms.get(wanted, [])
+        key = simplify(name)
+        candidates = self._primary.get(key) or self._synonyms.get(key, [])
         if len(candidates) == 1:
             return candidates[0]
         if candidates:
-            which = " or ".join(f"{swatch.name} ({swatch.index})" for swatch in candidates)
-            raise PaletteError(f"{name!r} means several classes of {self.name}: {which}. Use one of those names.")
-        raise PaletteError(f"{name!r} is no class of {self.name}. {self._nearest(wanted)}")
+            choices = " or ".join(f"{swatch.name} ({swatch.index})" for swatch in candidates)
+            raise PaletteError(f"{name!r} means several classes of {self.name}: {choices}. Use one of those names.")
+        raise PaletteError(f"{name!r} is not a class of {self.name}. {self._hint(key)}")
 
-    def _nearest(self, wanted: str) -> str:
+    def _hint(self, key: str) -> str:
         from difflib import get_close_matches  # only needed to word an error
 
-        near = get_close_matches(wanted, [*self._primary, *self._synonyms])
+        near = get_close_matches(key, [*self._primary, *self._synonyms])
         if near:
             return f"Did you mean {' or '.join(near)}?"
         return f"Expected one of its {len(self)} classes, such as {self.swatches[0].name} or {self.swatches[-1].name}."
 
     @cached_property
     def bytes(self) -> bytes:
-        """The embedded palette of a control map: 256 RGB entries, black where there is no class."""
+        """The embedded palette of a control map: 256 RGB entries, black beyond the last class."""
         colors = b"".join(bytes(swatch.rgb) for swatch in self.swatches)
         return colors + bytes(768 - len(colors))
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 over index, name and colour of every class: equal hashes, equal meaning."""
-        import hashlib  # only here: check-palette starts faster without them
+        """SHA-256 of index, name and colour of every class; synonyms and the palette's name do not count."""
+        import hashlib  # imported here because check-palette starts faster without them
         import json
 
         rows = [[swatch.index, swatch.name, *swatch.rgb] for swatch in self.swatches]
@@ -116,7 +117,7 @@ class Palette:
 
     @cached_property
     def by_color(self) -> dict[RGB, int]:
-        """Class index by colour; the lowest index where classes share one (ADE: road, not skyscraper)."""
+        """Class index by colour; the lowest index where classes share one (ADE20K: road, not skyscraper)."""
         return {swatch.rgb: swatch.index for swatch in reversed(self.swatches)}
 
     @cached_property
@@ -125,23 +126,23 @@ class Palette:
 
     @cached_property
     def _synonyms(self) -> dict[str, list[Swatch]]:
-        found: dict[str, list[Swatch]] = {}
+        by_synonym: dict[str, list[Swatch]] = {}
         for swatch in self.swatches:
             for synonym in dict.fromkeys(map(simplify, swatch.synonyms)):
-                found.setdefault(synonym, []).append(swatch)
-        return found
+                by_synonym.setdefault(synonym, []).append(swatch)
+        return by_synonym
 
 
 def simplify(name: str) -> str:
-    """Reduce a class name to what matters in a comparison: lower case, one blank for blanks, `_` and `-`."""
+    """Normalise a class name for comparison: lower case; runs of whitespace, `_` and `-` become one space."""
     return re.sub(r"[\s_-]+", " ", name).strip().lower()
 
 
 def shipped_folder() -> Path:
-    """Return the folder of the shipped tables: inside the installed package, or beside it in a checkout."""
-    here = Path(__file__).parent.parent
-    installed = here / "palettes"
-    return installed if installed.is_dir() else here.parent / "palettes"
+    """Return the folder of the shipped tables: inside the installed package, or beside it in a source checkout."""
+    package = Path(__file__).parent.parent
+    installed = package / "palettes"
+    return installed if installed.is_dir() else package.parent / "palettes"
 
 
 @cache
@@ -154,16 +155,16 @@ def _read(path: Path) -> Palette:
     if problems:
         more = f" And {len(problems) - 1} more: segkit check-palette {path}" if len(problems) > 1 else ""
         raise PaletteError(f"{problems[0].message} {problems[0].cure}{more}")
-    return Palette(path.stem, tuple(unjoined(swatches)))
+    return Palette(path.stem, tuple(repair_joined_names(swatches)))
 
 
-def unjoined(swatches: Iterable[Swatch]) -> list[Swatch]:
-    """Mend names whose blanks and commas became `;`, as in the sheet that many copied ("chest;of;drawers;bureau").
+def repair_joined_names(swatches: Iterable[Swatch]) -> list[Swatch]:
+    """Repair names whose spaces and commas became `;`, as in a widely copied ADE20K sheet ("chest;of;drawers;bureau").
 
-    Where one name ends and the next begins cannot be told from them; a class of ADE's that has the colour and begins
-    with a name of that class is that class. Others keep all words, with blanks.
+    Name and synonyms can no longer be told apart in such a name. A class that has the colour of an ADE20K class and
+    begins with one of its names becomes that class; any other keeps all its words, separated by spaces.
     """
-    return [_unjoined(swatch) if ";" in swatch.name else swatch for swatch in swatches]
+    return [_repair_joined_name(swatch) if ";" in swatch.name else swatch for swatch in swatches]
 
 
 @cache
@@ -171,10 +172,10 @@ def _ade() -> Palette:
     return Palette.load("ade20k")
 
 
-def _unjoined(swatch: Swatch) -> Swatch:
+def _repair_joined_name(swatch: Swatch) -> Swatch:
     words = simplify(swatch.name.replace(";", " "))
-    for own in _ade():
-        names = [simplify(name) for name in (own.name, *own.synonyms)]
-        if own.rgb == swatch.rgb and any(f"{words} ".startswith(f"{name} ") for name in names):
-            return replace(swatch, name=own.name, synonyms=own.synonyms)
+    for known in _ade():
+        names = [simplify(name) for name in (known.name, *known.synonyms)]
+        if known.rgb == swatch.rgb and any(f"{words} ".startswith(f"{name} ") for name in names):
+            return replace(swatch, name=known.name, synonyms=known.synonyms)
     return replace(swatch, name=words)

@@ -1,4 +1,4 @@
-"""The palette of a dataset: a protocol's, or one of the user's that adds classes to it."""
+"""The palette of a dataset: that of its protocol, or a user's palette that extends it."""
 
 from segkit import problem
 from segkit.errors import PaletteError
@@ -6,37 +6,39 @@ from segkit.palette import collisions, extend
 from segkit.palette.palette import PROTOCOLS, Palette
 
 
-def load(protocol: str, table: str = "") -> Palette:
-    """Return the palette to paint with.
+def load(protocol: str, source: str = "") -> Palette:
+    """Load the palette that control maps are painted with.
 
     Args:
-        protocol: a key of palette.PROTOCOLS.
-        table: a palette table that begins with the protocol's classes; "" is the protocol's own palette.
+        protocol: a key of PROTOCOLS.
+        source: path of a palette table that begins with the classes of the protocol; "" selects the protocol's own
+            palette.
 
     Raises:
-        PaletteError: the table is none, does not begin with the protocol's classes, or has colours or names that clash.
+        PaletteError: the table does not load, does not begin with the classes of the protocol, or has colliding
+            colours or names.
     """
     base = Palette.load(PROTOCOLS[protocol])
-    if not table:
+    if not source:
         return base
-    own = Palette.load(table)
-    if not extends(own, base):
+    palette = Palette.load(source)
+    if not extends(palette, base):
         raise PaletteError(
-            f"--palette {table} does not begin with the {len(base)} classes of {base.name}, in their colours. "
-            f"Make one that does: segkit check-palette --extend mine.csv --add NAME"
+            f"--palette {source} does not begin with the {len(base)} classes of {base.name} in their colours. "
+            f"Create one that does: segkit check-palette --extend mine.csv --add NAME"
         )
-    found = collisions.found(own.swatches, own.name).problems
-    if problem.fails(found):
-        clash = next(each for each in found if each.severity != "known")
-        more = clash.cure
+    problems = collisions.check(palette.swatches, palette.name).problems
+    if problem.fails(problems):
+        clash = next(finding for finding in problems if finding.severity != "known")
+        cure = clash.cure
         if clash.rule.endswith("-colours"):
-            free = extend.suggest(own, 1)[0]
-            more = f"Take {free.hex}, {free.distance:.0f} from all others; see segkit check-palette {table}"
-        raise PaletteError(f"--palette {table}: {clash.message} {more}")
-    return own
+            free = extend.suggest(palette, 1)[0]
+            cure = f"Use {free.hex}, {free.distance:.0f} from all others; see segkit check-palette {source}"
+        raise PaletteError(f"--palette {source}: {clash.message} {cure}")
+    return palette
 
 
-def extends(own: Palette, base: Palette) -> bool:
-    """Tell whether a palette begins with all classes of another, in their names and colours."""
-    first = [(swatch.name, swatch.rgb) for swatch in own][: len(base)]
+def extends(palette: Palette, base: Palette) -> bool:
+    """Report whether a palette begins with all classes of another, in the same names and colours."""
+    first = [(swatch.name, swatch.rgb) for swatch in palette][: len(base)]
     return first == [(swatch.name, swatch.rgb) for swatch in base]

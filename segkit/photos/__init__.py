@@ -1,4 +1,4 @@
-"""Photos: files of any kind become upright sRGB pictures of the training size."""
+"""Photos: image files of many formats, decoded to upright sRGB pictures of the training size."""
 
 from segkit.photos.files import (
     FORMATS,

@@ -1,4 +1,4 @@
-"""Photos as people have them: found, opened upright in sRGB with every fault named, and fitted to the training size."""
+"""Finding photos in folders, and decoding them to upright sRGB at the training size, with a reason for each failure."""
 
 import errno
 import math
@@ -21,33 +21,33 @@ from segkit.photos import srgb
 from segkit.photos.geometry import Photo, fit
 
 REASONS = {
-    "unreadable": "the system did not hand it out",
+    "unreadable": "the operating system refused to read it",
     "not-a-file": "a folder, pipe or device, not a file",
-    "empty": "no bytes",
-    "not-a-photo": "no picture format that segkit reads",
-    "damaged": "truncated or broken inside",
-    "too-small": "shorter than --min-size",
-    "too-large": "more than --max-megapixels, or than fits in memory",
-    "identical": "byte for byte a copy of another photo",
+    "empty": "zero bytes",
+    "not-a-photo": "not an image format that segkit reads",
+    "damaged": "truncated or corrupt",
+    "too-small": "short side below --min-size",
+    "too-large": "above --max-megapixels, or too large for memory",
+    "identical": "byte-identical to another photo",
     "near-duplicate": "looks like another photo (--keep-duplicates keeps it)",
 }
-"""Why a photo is left out: the closed list that rejected.jsonl uses."""
+"""Reasons to reject a photo: the closed list used in rejected.jsonl."""
 
 FORMATS = (
     "JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "AVIF", "HEIF", "JPEG2000", "PPM", "QOI", "PSD", "PCX",
     "SGI", "TGA",
 )  # fmt: skip
-"""What Image.open may try, in this order. TGA has no mark of its own, so it comes last. Not EPS, whose reader starts
-Ghostscript on a file that is only called .jpg."""
+"""Formats that Image.open may try, in this order. TGA has no signature, so it comes last. EPS is left out because its
+reader would run Ghostscript on any PostScript file that is named .jpg."""
 
 SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .tif .tiff .bmp .dib .gif .avif .avifs .heic .heics .heif .heifs .hif "
     ".jp2 .j2k .jpf .jpx .j2c .jpc .ppm .pgm .pbm .pnm .qoi .psd .pcx .sgi .tga".split()
 )
 JPEG_MEGAPIXELS = 250
-"""Baseline JPEG decodes at 1/2, 1/4 or 1/8 scale, so honest 200-megapixel phone photos fit in memory; others do not."""
+"""Limit for baseline JPEG, which decodes at 1/2, 1/4 or 1/8 scale, so that 200-megapixel phone photos fit in memory."""
 
-_TURNS = {
+_TRANSPOSES = {
     2: Transpose.FLIP_LEFT_RIGHT,
     3: Transpose.ROTATE_180,
     4: Transpose.FLIP_TOP_BOTTOM,
@@ -61,7 +61,13 @@ _header_lock = threading.Lock()
 
 @dataclass(frozen=True)
 class Limits:
-    """What a photo must be like: short side in pixels, at least; megapixels (JPEG: up to 250), at most; target size."""
+    """Sizes to accept and to produce.
+
+    Attributes:
+        min_size: minimum short side in pixels.
+        max_megapixels: maximum area; baseline JPEG may have JPEG_MEGAPIXELS regardless.
+        size: target length of the short side in pixels.
+    """
 
     min_size: int = 384
     max_megapixels: float = 90
@@ -69,33 +75,33 @@ class Limits:
 
     @property
     def max_bytes(self) -> int:
-        """The largest file to read: 8 bytes a pixel, as in 16-bit RGBA without compression."""
+        """Maximum file size: 8 bytes a pixel, as in uncompressed 16-bit RGBA."""
         return int(max(8 * self.max_megapixels, JPEG_MEGAPIXELS) * 1e6)
 
 
-def find(folder: Path, without: Path | None = None) -> Iterator[Path]:
-    """Yield everything under a folder that is called like a photo, in a stable order.
+def find(folder: Path, exclude: Path | None = None) -> Iterator[Path]:
+    """Yield all paths below a folder that have the suffix of a photo, sorted.
 
-    Hidden files and folders are passed over, as are datasets, and symbolic links to a folder that is walked anyway. A
-    folder or pipe called like a photo is yielded (read refuses it and says why), and so is a folder that cannot be
-    listed: nothing vanishes in silence.
+    Hidden files and folders, datasets, and symbolic links to folders that are visited anyway are skipped. Nothing else
+    is dropped silently: a folder or pipe with the suffix of a photo is yielded, and so is a folder that cannot be
+    listed; `read` refuses them with a reason.
 
     Args:
-        folder: where to look.
-        without: a folder to leave out, such as the dataset being written.
+        folder: folder to search.
+        exclude: folder to skip, such as the dataset being written.
     """
-    found = set(_walk(folder, without.resolve() if without else None))
-    yield from sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+    paths = set(_walk(folder, exclude.resolve() if exclude else None))
+    yield from sorted(paths, key=lambda path: path.relative_to(folder).as_posix())
 
 
-def _walk(root: Path, without: Path | None) -> Iterator[Path]:
-    waiting, seen = deque([root]), {without}
-    while waiting:
-        folder = waiting.popleft()
-        real = folder.resolve()
-        if real in seen:
+def _walk(root: Path, exclude: Path | None) -> Iterator[Path]:
+    queue, visited = deque([root]), {exclude}
+    while queue:
+        folder = queue.popleft()
+        real = folder.resolve()  # links may form cycles
+        if real in visited:
             continue
-        seen.add(real)
+        visited.add(real)
         try:
             entries = _visible(folder)
         except OSError:
@@ -106,8 +112,8 @@ def _walk(root: Path, without: Path | None) -> Iterator[Path]:
             if path.suffix.lower() in SUFFIXES:
                 yield path
             if _is_folder(entry):
-                # links after all real folders, so that photos are found under their own names
-                waiting.insert(len(waiting) if entry.is_symlink() else 0, path)
+                # links come after all real folders, so that photos are found under their real paths
+                queue.insert(len(queue) if entry.is_symlink() else 0, path)
 
 
 def _visible(folder: Path) -> list["os.DirEntry[str]"]:
@@ -120,21 +126,25 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
     try:
         return entry.is_dir()
     except OSError as error:
-        return error.errno == errno.EACCES  # behind a link that may not be followed; a link in a circle is none
+        return error.errno == errno.EACCES  # a link into a folder without permission, as opposed to a link to itself
 
 
 def read(path: Path, max_bytes: float = math.inf) -> bytes:
-    """Read a photo's bytes, max_bytes at most.
+    """Read the bytes of a photo.
+
+    Args:
+        path: file to read.
+        max_bytes: larger files are refused.
 
     Raises:
-        PhotoError: "unreadable", "not-a-file" (a named pipe would block for ever), "too-large" or "empty".
+        PhotoError: "unreadable", "not-a-file" (opening a named pipe would block), "too-large" or "empty".
     """
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode) and path.suffix.lower() not in SUFFIXES:
             raise PhotoError("unreadable", "a folder that cannot be listed")
         if not stat.S_ISREG(status.st_mode):
-            raise PhotoError("not-a-file", "a folder, pipe or device that is called like a photo")
+            raise PhotoError("not-a-file", "a folder, pipe or device with the name of a photo")
         if status.st_size > max_bytes:
             raise PhotoError("too-large", f"{status.st_size / 1e6:,.0f} MB; at most {max_bytes / 1e6:,.0f} MB")
         data = path.read_bytes()
@@ -146,14 +156,14 @@ def read(path: Path, max_bytes: float = math.inf) -> bytes:
 
 
 def open_photo(data: bytes, limits: Limits) -> Photo:
-    """Decode a photo: whole, upright, sRGB, 8 bits, fitted.
+    """Decode a photo completely and fit it: upright, 8-bit sRGB.
 
-    EXIF orientation and ICC profile are applied, transparency is laid over white, 16-bit and float pictures are
-    scaled, the first frame of an animation is taken. Never raises anything but PhotoError.
+    EXIF orientation and ICC profile are applied, transparency is composited over white, 16-bit and float pictures are
+    scaled to 8 bits, and of an animation the first frame is used. No other exception than PhotoError is raised.
 
     Args:
-        data: the file's bytes.
-        limits: sizes to accept and to make.
+        data: content of the file.
+        limits: sizes to accept and to produce.
 
     Raises:
         PhotoError: with a reason from REASONS.
@@ -162,23 +172,27 @@ def open_photo(data: bytes, limits: Limits) -> Photo:
     _check_size(image, limits)
     try:
         source = image.size
-        turned = _orientation(image) if image.format == "TIFF" else 1  # loading turns it; its size is upright before
+        # Pillow rotates a TIFF on load() and drops its orientation; its size is upright from the start.
+        applied_by_load = _orientation(image) if image.format == "TIFF" else 1
         _draft(image, limits.size)
-        image.load()  # verify() passes most damaged files; only a full load counts, and only the first on an object
-        turn = _orientation(image)
-        if turn != 1:
-            image = image.transpose(_TURNS[turn])
+        # verify() accepts most damaged files, so load everything. Only the first load() of an object can be trusted:
+        # after a failure the second may return half a picture.
+        image.load()
+        orientation = _orientation(image)
+        if orientation != 1:
+            image = image.transpose(_TRANSPOSES[orientation])
         image, conversions = srgb.to_srgb(image)
-        return fit(image, limits.size, source[::-1] if turn >= 5 else source, max(turned, turn), conversions)
+        upright = source[::-1] if orientation >= 5 else source
+        return fit(image, limits.size, upright, max(applied_by_load, orientation), conversions)
     except MemoryError:
         raise PhotoError("too-large", f"{image.width}x{image.height} does not fit in memory") from None
-    except Exception as error:  # Pillow raises ValueError, SyntaxError, TypeError, struct.error ... on damaged files
+    except Exception as error:  # damaged files make Pillow raise ValueError, SyntaxError, TypeError, struct.error ...
         raise PhotoError("damaged", f"{type(error).__name__}: {error}") from None
 
 
 def _header(data: bytes) -> Image.Image:
     try:
-        with _header_lock:  # Pillow's own limit is global; ours (_check_size) depends on the format
+        with _header_lock:  # Pillow's limit is global and must be restored; ours (_check_size) depends on the format
             limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
             try:
                 return Image.open(BytesIO(data), formats=_formats())
@@ -192,7 +206,7 @@ def _header(data: bytes) -> Image.Image:
 
 @cache
 def _formats() -> list[str]:
-    """Return those of FORMATS that this Pillow reads."""
+    """Return the members of FORMATS that the installed Pillow reads."""
     with suppress(ImportError):
         import pillow_heif
 
@@ -208,33 +222,34 @@ def _unidentified(data: bytes) -> PhotoError:
         if recognises and recognises(start) is True:
             return PhotoError("damaged", f"begins like {name}, but its header is broken or cut short")
     if start[4:12] in (b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypmif1", b"ftypheif"):
-        return PhotoError("not-a-photo", "HEIC. Type: pip install pillow-heif, then build with --retry-rejected")
+        return PhotoError("not-a-photo", "HEIC. Run: pip install pillow-heif, then build with --retry-rejected")
     if start[:1] == b"<":
         return PhotoError("not-a-photo", "text that begins with '<' (a saved web page?)")
-    return PhotoError("not-a-photo", f"no known picture format; begins with {data[:8]!r}")
+    return PhotoError("not-a-photo", f"unknown image format; begins with {data[:8]!r}")
 
 
 def _check_size(image: Image.Image, limits: Limits) -> None:
     width, height = image.size
     if min(width, height) < limits.min_size:
         raise PhotoError("too-small", f"{width}x{height}; the short side must have {limits.min_size} pixels")
-    draftable = image.format in ("JPEG", "MPO") and "progressive" not in image.info  # that is decoded whole in any case
-    most = max(limits.max_megapixels, JPEG_MEGAPIXELS) if draftable else limits.max_megapixels
-    if width * height > most * 1e6:
-        raise PhotoError("too-large", f"{width}x{height}; at most {most:g} megapixels for {image.format}")
+    # progressive JPEG holds all coefficients in memory, even when it is decoded at a fraction
+    draftable = image.format in ("JPEG", "MPO") and "progressive" not in image.info
+    limit = max(limits.max_megapixels, JPEG_MEGAPIXELS) if draftable else limits.max_megapixels
+    if width * height > limit * 1e6:
+        raise PhotoError("too-large", f"{width}x{height}; at most {limit:g} megapixels for {image.format}")
 
 
 def _draft(image: Image.Image, size: int) -> None:
-    """Let JPEG decode at a fraction, at least twice the target so that the final scaling stays sharp."""
+    """Let libjpeg decode at a fraction, at least twice the target so that the final scaling stays sharp."""
     if image.format in ("JPEG", "MPO") and min(image.size) >= 4 * size:
         scale = 2 * size / min(image.size)
         image.draft(image.mode, (round(image.width * scale), round(image.height * scale)))
 
 
 def _orientation(image: Image.Image) -> int:
-    """Return the EXIF (or XMP) orientation, 1 to 8. Load a PNG first: reading its EXIF loads it, damaged or not."""
+    """Return the EXIF (or XMP) orientation, 1 to 8. Load a PNG first: reading its EXIF would load it unchecked."""
     try:
-        found = int(image.getexif().get(0x0112, 1))
-    except Exception:  # broken EXIF is no reason to lose the photo
+        orientation = int(image.getexif().get(0x0112, 1))
+    except Exception:  # broken EXIF is not a reason to reject the photo
         return 1
-    return found if found in _TURNS else 1
+    return orientation if orientation in _TRANSPOSES else 1

@@ -1,4 +1,4 @@
-"""Where the stored pixels of a photo lie in its source: scaled, then cropped to multiples of 8."""
+"""How a photo is fitted to the training size: scaled, then cropped to multiples of 8."""
 
 from dataclasses import dataclass
 
@@ -8,14 +8,14 @@ from PIL.Image import Resampling
 
 
 class Geometry(Struct, frozen=True, forbid_unknown_fields=True):
-    """How the stored pixels came out of the source; photo and map share it.
+    """The transform from the source to the stored pixels, shared by photo and control map.
 
     Attributes:
-        source_width, source_height: pixels of the source, upright.
+        source_width, source_height: size of the upright source in pixels.
         orientation: the EXIF orientation that was applied, 1 to 8.
-        conversions: what else was done, from modes.CONVERSIONS.
-        resized_width, resized_height: after scaling the short side, before the crop.
-        crop_left, crop_top: where the stored picture begins in the resized one.
+        conversions: colour conversions that were applied, from srgb.CONVERSIONS.
+        resized_width, resized_height: size after scaling, before the crop.
+        crop_left, crop_top: offset of the stored picture in the resized one.
     """
 
     source_width: int
@@ -30,7 +30,7 @@ class Geometry(Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class Photo:
-    """An opened and fitted photo: upright RGB pixels, and how they came out of the source."""
+    """A decoded and fitted photo: upright RGB pixels, and the transform that produced them."""
 
     image: Image.Image
     geometry: Geometry
@@ -43,14 +43,14 @@ def fit(
     orientation: int = 1,
     conversions: tuple[str, ...] = (),
 ) -> Photo:
-    """Scale the short side down to size (never up) and crop both sides to multiples of 8 around the centre.
+    """Scale the short side down to a size (never up) and centre-crop both sides to multiples of 8.
 
     Args:
-        image: RGB, upright; may be smaller than the source where JPEG was decoded at a fraction.
-        size: target of the short side in pixels.
-        source: upright width and height of the source; the image's own if None.
-        orientation: the EXIF orientation that was applied, for the record.
-        conversions: what was done to the colours, for the record.
+        image: upright RGB picture; smaller than the source where JPEG was decoded at a fraction of its size.
+        size: target length of the short side in pixels.
+        source: upright width and height of the source; None for those of the image.
+        orientation: the EXIF orientation that was applied, recorded as it is.
+        conversions: colour conversions that were applied, recorded as they are.
     """
     source = source or image.size
     scale = min(1.0, size / min(source))
@@ -60,5 +60,5 @@ def fit(
     width, height = resized[0] // 8 * 8, resized[1] // 8 * 8
     left, top = (resized[0] - width) // 2, (resized[1] - height) // 2
     image = image.crop((left, top, left + width, top + height))
-    image.info.clear()  # PNG would be saved with the profile of the source
+    image.info.clear()  # otherwise Pillow would save a PNG with the ICC profile of the source
     return Photo(image, Geometry(*source, orientation, conversions, *resized, left, top))

@@ -1,7 +1,7 @@
-"""Pillow's pixel modes and colour profiles brought to sRGB, 8 bits a channel, without losing the picture.
+"""Conversion of any pixel mode and colour profile to sRGB, 8 bits a channel.
 
-Pillow's own convert() clips 16-bit grey to white, makes floats in 0..1 black, ignores profiles and shows what
-transparency hides.
+Pillow's convert() does not suffice: it clips 16-bit grey to white, turns floats in 0..1 black, ignores ICC profiles and
+reveals colours hidden by transparency.
 """
 
 from functools import lru_cache
@@ -13,17 +13,18 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 CONVERSIONS = ("16-bit", "32-bit", "float", "icc-to-srgb", "icc-unreadable", "alpha-over-white")
-"""What may have been done to a photo's colours on the way in, in this order."""
+"""Colour conversions that a photo may undergo, in this order."""
 
 
 def to_srgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
-    """Bring a picture of any mode to RGB: 8 bits, its profile applied, transparency laid over white.
+    """Convert a picture of any mode to 8-bit sRGB: apply its ICC profile, composite transparency over white.
 
     Returns:
-        The picture in mode RGB, and what was done, from CONVERSIONS; nothing where no pixel could change.
+        The picture in mode RGB, and the conversions that were applied, from CONVERSIONS; conversions without an effect
+        on any pixel are left out.
 
     Raises:
-        ValueError: a float picture holds no finite value, or a mode that nothing converts.
+        ValueError: a float picture has no finite value, or the mode cannot be converted.
     """
     profile = image.info.get("icc_profile")
     image, narrowed = to_eight_bits(image)
@@ -36,50 +37,51 @@ def to_srgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
 
 
 def to_eight_bits(image: Image.Image) -> tuple[Image.Image, str]:
-    """Scale 16-bit, 32-bit and float grey to mode L (LA where a value stands for transparent).
+    """Scale 16-bit, 32-bit and float grey to mode L, or LA if one value is marked as transparent.
 
-    Other modes come back as they are. A 32-bit or float picture does not say what white is: the lowest of 1 (floats
-    only), 255 and 65535 that 99 % of its pixels keep to; brighter ones, such as lamps in linear light, become white.
+    Pictures of other modes are returned unchanged. 32-bit and float pictures do not define white: it is taken as the
+    lowest of 1 (floats only), 255 and 65535 that at least 99 % of the pixels do not exceed, or else as the 99 %
+    quantile. Brighter pixels, such as lamps in linear light, are clipped.
 
     Returns:
-        The picture and the name of what was done, from CONVERSIONS, or "".
+        The picture, and the conversion from CONVERSIONS or "".
 
     Raises:
-        ValueError: a float picture holds no finite value.
+        ValueError: a float picture has no finite value.
     """
     if image.mode in ("I;16", "I;16L", "I;16B", "I;16N"):
-        return _sixteen(image), "16-bit"
+        return _from_16_bits(image), "16-bit"
     if image.mode.startswith("I"):
-        return _scaled(np.asarray(image).astype(np.float32), (255, 65535)), "32-bit"
+        return _scale(np.asarray(image).astype(np.float32), (255, 65535)), "32-bit"
     if image.mode == "F":
         values = np.asarray(image)
         if not np.isfinite(values).any():
             raise ValueError("a float picture without a finite value")
-        return _scaled(np.nan_to_num(values), (1, 255, 65535)), "float"
+        return _scale(np.nan_to_num(values), (1, 255, 65535)), "float"
     return image, ""
 
 
-def _sixteen(image: Image.Image) -> Image.Image:
+def _from_16_bits(image: Image.Image) -> Image.Image:
     values = np.asarray(image).astype(np.uint16, copy=False)
-    nearest = ((np.arange(65536) + 128) // 257).astype(np.uint8)
-    grey = Image.fromarray(nearest[values])
-    clear = image.info.get("transparency")
-    if clear is not None:
-        grey.putalpha(Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8)))
+    rounded = ((np.arange(65536) + 128) // 257).astype(np.uint8)  # 65535 is 255 * 257
+    grey = Image.fromarray(rounded[values])
+    transparent = image.info.get("transparency")
+    if transparent is not None:
+        grey.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
     return grey
 
 
-def _scaled(values: NDArray[Any], whites: tuple[int, ...]) -> Image.Image:
-    most = float(np.quantile(values[::4, ::4], 0.99))
-    white = next((white for white in whites if most <= white), most)
+def _scale(values: NDArray[Any], whites: tuple[int, ...]) -> Image.Image:
+    bright = float(np.quantile(values[::4, ::4], 0.99))  # a sixteenth of the pixels is enough
+    white = next((white for white in whites if bright <= white), bright)
     return Image.fromarray((values.clip(0, white) / np.float32(white) * 255).round().astype(np.uint8))
 
 
 def split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
-    """Part a picture's colours from its transparency: an alpha channel, a transparent colour or palette entry.
+    """Separate colours from transparency, be it an alpha channel, a transparent colour or a palette entry.
 
     Returns:
-        The picture without transparency, and its alpha in mode L; None where every pixel is opaque.
+        The picture without transparency, and its alpha in mode L or None if all pixels are opaque.
     """
     if image.mode not in ("RGBA", "LA", "PA", "RGBa") and "transparency" not in image.info:
         return image, None
@@ -93,15 +95,15 @@ def apply_profile(image: Image.Image, profile: bytes | None) -> tuple[Image.Imag
     """Convert a picture from its ICC profile to sRGB.
 
     Args:
-        image: no transparency, 8 bits.
-        profile: the embedded profile; None or empty is sRGB (CIE Lab for mode LAB).
+        image: 8-bit picture without transparency.
+        profile: the embedded profile; None or empty means sRGB (CIE Lab for mode LAB).
 
     Returns:
-        The picture in mode RGB and "icc-to-srgb"; "icc-unreadable" where the profile is broken or not one for such
-        pixels and was passed over; "" where there was nothing to convert.
+        The picture in mode RGB, and "icc-to-srgb", "icc-unreadable" if the profile is broken or does not fit the mode
+        and was ignored, or "" if no conversion was needed.
 
     Raises:
-        ValueError: a mode that nothing converts.
+        ValueError: the mode cannot be converted.
     """
     if not profile and image.mode != "LAB":
         return image.convert("RGB"), ""
@@ -124,11 +126,11 @@ def _convert(image: Image.Image, source: ImageCms.ImageCmsProfile) -> Image.Imag
 
 @lru_cache(maxsize=16)
 def _is_srgb(profile: bytes) -> bool:
-    """Tell whether a profile leaves colours as they are; its name proves nothing ("linear sRGB")."""
+    """Report whether a profile leaves colours nearly unchanged. Names prove nothing: "linear sRGB" is not sRGB."""
     source = ImageCms.ImageCmsProfile(BytesIO(profile))
     if source.profile.xcolor_space.strip() != "RGB":
         return False
     steps = np.linspace(0, 255, 9).round().astype(np.uint8)
     cube = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(9, 81, 3)
     converted = np.asarray(_convert(Image.fromarray(cube), source))
-    return int(np.abs(converted.astype(int) - cube).max()) <= 2
+    return int(np.abs(converted.astype(int) - cube).max()) <= 2  # levels of 255; rounding inside LittleCMS

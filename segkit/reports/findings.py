@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from segkit import problem
 from segkit.errors import PaletteError, UsageError
-from segkit.palette import SHIPPED, Palette, collisions, jpeg, shipped_folder, tables, unjoined
+from segkit.palette import SHIPPED, Palette, collisions, jpeg, repair_joined_names, shipped_folder, tables
 from segkit.palette.collisions import Pair
 from segkit.palette.tables import Swatch
 from segkit.problem import Problem
@@ -144,8 +144,8 @@ def _table_report(
     min_distance: float,
     against: Sequence[str],
 ) -> PaletteReport:
-    swatches = unjoined(table[0])
-    clashes = collisions.found(swatches, name, against, min_distance)
+    swatches = repair_joined_names(table[0])
+    clashes = collisions.check(swatches, name, against, min_distance)
     return PaletteReport(target, kind, name, table[1] + clashes.problems, swatches, clashes.pairs)
 
 

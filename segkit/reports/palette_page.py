@@ -82,7 +82,7 @@ def _repair(map_report: MapReport, palette: Palette) -> _Repair:
         image = map_report.source.read()
     except MapError as error:  # the file vanished or changed after it was diagnosed
         return _Repair(map_report, [], str(error))
-    packed = pixels.packed(image)
+    packed = pixels.pack_image(image)
     original = _shrink(Image.fromarray(pixels.unpack(packed)))
     labels, _ = codec.read(image, palette)
     marked = _mark(original, (labels == UNLABELLED) & (packed != 0))  # black is unlabelled, not off the palette
@@ -92,7 +92,7 @@ def _repair(map_report: MapReport, palette: Palette) -> _Repair:
     ]
     target = Palette.load("ade20k") if map_report.cause == "coco" else None
     try:
-        snapped = snap.snap(image, palette, to=target)
+        snapped = snap.snap(image, palette, target_palette=target)
     except MapError as error:
         return _Repair(map_report, pictures, str(error))
     repaired = _shrink(codec.paint(snapped.labels, snapped.palette))

@@ -132,7 +132,7 @@ def evaluate(dataset: Dataset, truths: Mapping[str, GroundTruth]) -> Evaluation:
     Raises:
         ValueError: no triple comes from a rendered photo.
     """
-    confusion, captions = metrics.none(), []
+    confusion, captions = metrics.empty_confusion(), []
     for record in dataset.triples():
         if truth := truths.get(record.key):
             with Image.open(dataset.folder / record.conditioning_image_file_name) as image:

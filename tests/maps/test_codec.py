@@ -1,4 +1,4 @@
-"""Control maps: painted and read back without the loss of a pixel."""
+"""Painting control maps and reading them back without loss."""
 
 from io import BytesIO
 from itertools import product
@@ -27,23 +27,23 @@ def reopened(image: Image.Image, kind: str = "PNG", **options: object) -> Image.
 
 
 def some_labels(classes: int = 150) -> Labels:
-    """Return labels that hold every class once, and unlabelled pixels."""
+    """Return a label map with every class once, and unlabelled pixels."""
     labels = np.full((32, 16), UNLABELLED, np.uint8)
     labels.flat[:classes] = np.arange(classes)
     return labels
 
 
-def colors(table: Palette, labels: Labels) -> NDArray[np.uint8]:
-    """Paint labels the slow and obvious way, as (H, W, 3) RGB."""
+def colors(palette: Palette, labels: Labels) -> NDArray[np.uint8]:
+    """Paint labels class by class: (H, W, 3) RGB."""
     painted = np.zeros((*labels.shape, 3), np.uint8)
-    for swatch in table:
+    for swatch in palette:
         painted[labels == swatch.index] = swatch.rgb
     return painted
 
 
 @st.composite
 def palettes(draw: st.DrawFn, unique: bool = False) -> Palette:
-    """Draw a palette of 1 to 255 classes of any colours; unique: all different, none black."""
+    """Draw a palette of 1 to 255 classes; if unique, colours are distinct and not black."""
     number = draw(st.sampled_from([1, 2, 3, 4, 16, 17, 150, 254, 255]))
     random = np.random.default_rng(draw(st.integers(0, 2**32)))
     packed = (
@@ -53,20 +53,20 @@ def palettes(draw: st.DrawFn, unique: bool = False) -> Palette:
     return Palette("drawn", tuple(Swatch(index, f"class {index}", (), rgb[index]) for index in range(number)))
 
 
-def labels_of(table: Palette) -> st.SearchStrategy[Labels]:
-    """Draw labels of a palette, unlabelled pixels among them."""
-    values = st.one_of(st.integers(0, len(table) - 1), st.just(UNLABELLED))
+def labels_of(palette: Palette) -> st.SearchStrategy[Labels]:
+    """Draw label maps of a palette, with unlabelled pixels."""
+    values = st.one_of(st.integers(0, len(palette) - 1), st.just(UNLABELLED))
     return arrays.arrays(np.uint8, arrays.array_shapes(min_dims=2, max_dims=2, max_side=9), elements=values)
 
 
 @given(st.data())
 @settings(max_examples=60)
 def test_painted_labels_read_back_for_every_palette(data: st.DataObject) -> None:
-    """Paint, save, open and read gives the same labels, even where classes share colours or are black."""
-    table = data.draw(palettes())
-    labels = data.draw(labels_of(table))
+    """An encoded map gives the same labels, even if classes share colours or are black."""
+    palette = data.draw(palettes())
+    labels = data.draw(labels_of(palette))
 
-    read, off = codec.read(Image.open(BytesIO(codec.encode(labels, table))), table)
+    read, off = codec.read(Image.open(BytesIO(codec.encode(labels, palette))), palette)
 
     assert off == 0
     np.testing.assert_array_equal(read, labels)
@@ -74,40 +74,40 @@ def test_painted_labels_read_back_for_every_palette(data: st.DataObject) -> None
 
 @given(st.data())
 @settings(max_examples=25)
-def test_colours_read_back_where_each_is_one_class(data: st.DataObject) -> None:
-    """Labels survive even as a plain RGB picture when no two classes share a colour and none is black."""
-    table = data.draw(palettes(unique=True))
-    labels = data.draw(labels_of(table))
+def test_distinct_colours_read_back_from_rgb(data: st.DataObject) -> None:
+    """Labels survive conversion to RGB if no two classes share a colour and none is black."""
+    palette = data.draw(palettes(unique=True))
+    labels = data.draw(labels_of(palette))
 
-    read, off = codec.read(codec.paint(labels, table).convert("RGB"), table)
+    read, off = codec.read(codec.paint(labels, palette).convert("RGB"), palette)
 
     assert off == 0
     np.testing.assert_array_equal(read, labels)
 
 
 def test_the_file_is_an_indexed_png_with_exactly_the_palette() -> None:
-    """Any reader finds mode P, pixel values that are the labels, and the class colours, black behind them."""
+    """It has mode P, pixel values equal to the labels, and a palette of the class colours followed by black."""
     labels = some_labels()
 
     with Image.open(BytesIO(codec.encode(labels, ADE))) as image:
-        found = image.getpalette()
+        embedded = image.getpalette()
         values, rgb = np.asarray(image), np.asarray(image.convert("RGB"))
 
     assert image.mode == "P"
-    assert found == [channel for swatch in ADE for channel in swatch.rgb] + [0] * 318
+    assert embedded == [channel for swatch in ADE for channel in swatch.rgb] + [0] * 318
     np.testing.assert_array_equal(values, labels)
     np.testing.assert_array_equal(rgb, colors(ADE, labels))
 
 
 @pytest.mark.parametrize("label", [150, 200, 254])
-def test_a_label_that_is_no_class_is_not_painted(label: int) -> None:
-    """A label beyond the palette that is not 255 is an error, never a black or foreign pixel."""
-    with pytest.raises(ValueError, match=f"label {label} is no class of ade20k, which has 150"):
+def test_labels_beyond_the_palette_are_refused(label: int) -> None:
+    """A label that is neither a class nor 255 raises an error instead of giving a black pixel."""
+    with pytest.raises(ValueError, match=f"label {label} is not a class of ade20k, which has 150"):
         codec.paint(np.array([[0, label]], np.uint8), ADE)
 
 
-def test_indices_keep_classes_of_one_colour_apart() -> None:
-    """Road and skyscraper read back as themselves from the indexed map, as road from a copy in RGB."""
+def test_indices_distinguish_classes_of_one_colour() -> None:
+    """Road and skyscraper read back exactly from an indexed map, but both as road from a copy in RGB."""
     labels = np.array([[6, 48]], np.uint8)
     image = codec.paint(labels, ADE)
 
@@ -115,8 +115,8 @@ def test_indices_keep_classes_of_one_colour_apart() -> None:
     assert codec.read(image.convert("RGB"), ADE)[0].tolist() == [[6, 6]]
 
 
-def test_an_index_that_is_no_class_is_off_the_palette() -> None:
-    """In an indexed map the values 150 to 254 are off the ADE palette, although their colour is black."""
+def test_indices_beyond_the_palette_are_off_the_palette() -> None:
+    """In an indexed map the values 150 to 254 are off the ADE20K palette, although they are black."""
     image = Image.fromarray(np.array([[0, 150, 254, 255]], np.uint8))
     image.putpalette(ADE.bytes)
 
@@ -125,8 +125,8 @@ def test_an_index_that_is_no_class_is_off_the_palette() -> None:
     assert (labels.tolist(), off) == ([[0, 255, 255, 255]], 2)
 
 
-def test_a_map_with_another_order_of_its_palette_is_read_by_colour() -> None:
-    """Pixel values mean nothing where the embedded palette is another: the colours count."""
+def test_a_map_with_a_reordered_palette_is_read_by_colour() -> None:
+    """If the embedded palette differs, pixel values are meaningless and colours count."""
     labels = some_labels()
     order = np.random.default_rng(0).permutation(256)
     image = Image.fromarray(np.argsort(order).astype(np.uint8)[labels])
@@ -143,8 +143,8 @@ def test_a_map_with_another_order_of_its_palette_is_read_by_colour() -> None:
     ("kind", "mode"),
     [("GIF", "P"), *product(("PNG", "BMP", "TIFF", "WEBP"), ("P", "RGB")), *product(("PNG", "TIFF"), ["RGBA"])],
 )
-def test_lossless_copies_keep_every_class(kind: str, mode: str) -> None:
-    """A map saved by other tools, losslessly and in any mode, reads back whole; alpha does not change a colour."""
+def test_lossless_copies_read_back(kind: str, mode: str) -> None:
+    """A map saved losslessly by other tools reads back in any mode; alpha is ignored."""
     labels = np.where(some_labels() == 48, np.uint8(6), some_labels())
     image = codec.paint(labels, ADE).convert(mode)
     if mode == "RGBA":
@@ -157,13 +157,13 @@ def test_lossless_copies_keep_every_class(kind: str, mode: str) -> None:
 
 
 @pytest.mark.parametrize("transparency", [0, bytes(range(256))])
-def test_transparency_in_an_indexed_map_changes_nothing(transparency: int | bytes) -> None:
-    """Transparent palette entries count by their colour, without a warning, and in another order of entries too."""
+def test_transparency_in_an_indexed_map_is_ignored(transparency: int | bytes) -> None:
+    """Transparent palette entries count by their colour, without a warning, in any order of entries."""
     labels = np.where(some_labels() == 48, np.uint8(6), some_labels())
-    turned = Image.fromarray(np.uint8(255) - labels)
-    turned.putpalette(np.frombuffer(ADE.bytes, np.uint8).reshape(256, 3)[::-1].tobytes())
+    reversed_map = Image.fromarray(np.uint8(255) - labels)
+    reversed_map.putpalette(np.frombuffer(ADE.bytes, np.uint8).reshape(256, 3)[::-1].tobytes())
 
-    read, off = codec.read(reopened(turned, transparency=transparency), ADE)
+    read, off = codec.read(reopened(reversed_map, transparency=transparency), ADE)
 
     assert off == 0
     np.testing.assert_array_equal(read, labels)
@@ -179,19 +179,19 @@ def test_transparency_in_an_indexed_map_changes_nothing(transparency: int | byte
     ],
     ids=["L", "I;16", "I", "F"],
 )
-def test_grey_maps_count_by_their_colour(
+def test_grey_maps_are_read_by_colour(
     values: tuple[float, ...], dtype: type, expected: tuple[int, ...], off: int
 ) -> None:
-    """Grey is the colour (v, v, v); 16 and 32 bits count only where 8 bits can say the same, never clipped."""
+    """Grey v is the colour (v, v, v); deeper values count only if 8 bits can represent them, and are never clipped."""
     image = Image.fromarray(np.array([values], dtype))
 
-    labels, found = codec.read(image, ADE)
+    labels, number = codec.read(image, ADE)
 
-    assert (labels.tolist(), found) == ([list(expected)], off)
+    assert (labels.tolist(), number) == ([list(expected)], off)
 
 
 def test_pixels_off_the_palette_are_counted_and_unlabelled() -> None:
-    """A colour one step beside a class is no class: it is counted, and not taken for the nearest."""
+    """A colour one step away from a class is counted as off the palette and not replaced by the nearest one."""
     rgb = colors(ADE, some_labels())
     rgb[0, :3] += 1
 
@@ -201,8 +201,8 @@ def test_pixels_off_the_palette_are_counted_and_unlabelled() -> None:
     assert labels[0, :4].tolist() == [255, 255, 255, 3]
 
 
-def test_a_tall_map_is_read_whole() -> None:
-    """Maps are looked up in strips: every row of one with an odd height is read, off pixels in all of them counted."""
+def test_a_tall_map_is_read_completely() -> None:
+    """Maps are read in strips; in one of odd height every row is read and pixels off the palette are counted in all."""
     labels = np.random.default_rng(0).integers(0, 6, (1027, 3)).astype(np.uint8)
     rgb = colors(ADE, labels)
     rgb[[0, 511, 512, 1026], 1] = 1
@@ -215,7 +215,7 @@ def test_a_tall_map_is_read_whole() -> None:
 
 
 def test_pixels_are_counted_by_label() -> None:
-    """count() gives the number of pixels of each of the 256 labels."""
+    """count() returns the number of pixels of each of the 256 labels."""
     labels = some_labels()
 
     assert codec.count(labels) == np.bincount(labels.ravel(), minlength=256).tolist()
@@ -224,22 +224,22 @@ def test_pixels_are_counted_by_label() -> None:
 @given(st.data(), st.floats(0, 0.99))
 @settings(max_examples=40)
 def test_shares_and_unlabelled_pixels_add_up(data: st.DataObject, min_confidence: float) -> None:
-    """Shares plus the unlabelled share are 1; unsure pixels are unlabelled, sure ones untouched; largest first."""
+    """Shares and the unlabelled share add up to 1; only pixels of low confidence change; largest shares come first."""
     labels = data.draw(labels_of(ADE))
     confidence = np.random.default_rng(labels.size).random(labels.shape, np.float32)
 
-    kept, shares = codec.summarize(labels, confidence, ADE, min_confidence)
+    confident, shares = codec.summarize(labels, confidence, ADE, min_confidence)
 
     sure = confidence >= min_confidence
-    np.testing.assert_array_equal(kept, np.where(sure, labels, UNLABELLED))
-    unlabelled = float((kept == UNLABELLED).mean())
+    np.testing.assert_array_equal(confident, np.where(sure, labels, UNLABELLED))
+    unlabelled = float((confident == UNLABELLED).mean())
     assert sum(share.share for share in shares) + unlabelled == pytest.approx(1, abs=5e-5 * (len(shares) + 1))
     assert [share.share for share in shares] == sorted((share.share for share in shares), reverse=True)
-    assert {share.name for share in shares} == {ADE[int(index)].name for index in set(kept.flat) - {UNLABELLED}}
+    assert {share.name for share in shares} == {ADE[int(index)].name for index in set(confident.flat) - {UNLABELLED}}
 
 
-def test_a_class_is_told_with_its_mean_confidence() -> None:
-    """The confidence of a class is the mean over its own pixels only."""
+def test_confidence_is_averaged_by_class() -> None:
+    """The confidence of a class is the mean over its pixels only."""
     labels = np.array([[0, 0], [2, 255]], np.uint8)
     confidence = np.array([[0.5, 1.0], [0.25, 0.9]], np.float32)
 

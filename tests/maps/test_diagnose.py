@@ -1,4 +1,4 @@
-"""The causes of wrong colours, told from maps that were made by the true mechanism."""
+"""Diagnosis of maps that were damaged by the actual mechanisms."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -35,25 +35,25 @@ MAKERS: list[tuple[str, Maker]] = [
 
 
 def cause(image: Image.Image) -> str:
-    """Return the cause that is found against ADE."""
+    """Return the diagnosed cause, relative to ADE20K."""
     return diagnose.identify(image, damage.ADE).cause
 
 
 @pytest.mark.parametrize("size", [192, 512, 768])
 @pytest.mark.parametrize("classes", [5, 15, 25])
 def test_every_cause_is_recognised(classes: int, size: int) -> None:
-    """In two rooms or streets of each size, of each cause: all are told by their names."""
-    found = Counter(
+    """For each cause, both of two maps are diagnosed correctly at each size and number of classes."""
+    outcomes = Counter(
         (expected, cause(make(labels)))
         for labels in (damage.place(seed, classes, size) for seed in (classes, classes + 1))
         for expected, make in MAKERS
     )
 
-    assert {pair for pair in found if pair[0] != pair[1]} == set()
+    assert {pair for pair in outcomes if pair[0] != pair[1]} == set()
 
 
-def test_maps_shifted_by_one_are_told_by_what_makes_no_sense() -> None:
-    """Of 60 toy scenes more than 80 % are told, none of the right ones is called shifted; and so with more classes."""
+def test_shifted_maps_are_recognised_by_implausible_classes() -> None:
+    """More than 80 % of 60 shifted toy scenes and nearly all of 40 larger ones are recognised, without false alarms."""
     scenes = [world.scene(seed, (256, 256)).labels for seed in range(60)]
     places = [damage.place(seed, 15 + 10 * (seed % 2), 256) for seed in range(40)]
 
@@ -63,57 +63,59 @@ def test_maps_shifted_by_one_are_told_by_what_makes_no_sense() -> None:
 
 
 @pytest.mark.parametrize("classes", [1, 2, 5, 15, 25])
-def test_no_clean_map_is_called_dirty(classes: int) -> None:
-    """Whatever classes stand wherever: 40 maps of classes drawn by lot are exact."""
+def test_clean_maps_cause_no_false_alarms(classes: int) -> None:
+    """40 clean maps of random classes in random places are diagnosed as exact."""
     maps = [damage.regions(seed, classes, 192) for seed in range(40)]
 
     assert {cause(damage.painted(labels)) for labels in maps} == {"exact"}
 
 
-def test_cocos_maps_are_told_from_ades() -> None:
-    """By their colours, of which but one is ADE's; a damaged one is still COCO's."""
+def test_coco_maps_are_recognised() -> None:
+    """They share only one colour with ADE20K; a damaged COCO map is recognised too."""
     coco = Palette.load("coco_panoptic")
     image = damage.painted(damage.regions(4, 15, 384, coco), coco)
 
-    found = diagnose.identify(image, damage.ADE)
-    assert (found.cause, found.damage) == ("coco", "none")
-    assert found.off_palette > 0.9
-    assert "100.0% of the pixels are exact coco_panoptic colours" in found.evidence
+    diagnosis = diagnose.identify(image, damage.ADE)
+    assert (diagnosis.cause, diagnosis.damage) == ("coco", "none")
+    assert diagnosis.off_palette > 0.9
+    assert "100.0% of the pixels are exact coco_panoptic colours" in diagnosis.evidence
     assert diagnose.identify(image, coco).cause == "exact"
     blurred = diagnose.identify(damage.jpeg(image, 75), damage.ADE)
     assert (blurred.cause, blurred.damage) == ("coco", "jpeg")
 
 
-def test_a_map_as_segkit_writes_it_is_exact_whatever_it_shows() -> None:
-    """Its pixels are indices: what it shows is not judged."""
+def test_an_indexed_map_is_exact_regardless_of_its_content() -> None:
+    """Its pixels are indices, so plausibility is not examined."""
     labels = damage.place(7, 15, 128)
     image = codec.paint(np.where(labels > 0, labels - 1, np.uint8(255)).astype(np.uint8), damage.ADE)
 
     assert cause(image) == "exact"
 
 
-def test_a_map_that_could_be_either_says_so() -> None:
-    """Three classes whose swapped colours are ADE's as well."""
+def test_other_possible_causes_are_reported() -> None:
+    """Three classes whose colours with red and blue swapped are in ADE20K too leave "bgr" possible."""
     ade = damage.ADE
-    twice = [swatch.index for swatch in ade if swatch.rgb[::-1] in ade.by_color and swatch.rgb[::-1] != swatch.rgb][:3]
-    labels = np.repeat(np.array(twice, np.uint8), 30)[None].repeat(60, 0)
+    ambiguous = [swatch.index for swatch in ade if swatch.rgb[::-1] in ade.by_color and swatch.rgb[::-1] != swatch.rgb][
+        :3
+    ]
+    labels = np.repeat(np.array(ambiguous, np.uint8), 30)[None].repeat(60, 0)
 
-    found = diagnose.identify(damage.painted(labels), ade)
+    diagnosis = diagnose.identify(damage.painted(labels), ade)
 
-    assert found.cause == "exact"
-    assert "bgr" in found.possible
+    assert diagnosis.cause == "exact"
+    assert "bgr" in diagnosis.possible
 
 
 def test_photos_and_noise_are_unknown() -> None:
-    """They are no maps at all."""
+    """Pictures that are not maps are diagnosed as unknown."""
     noise = np.random.default_rng(0).integers(0, 256, (99, 99, 3), np.uint8)
 
     assert cause(Image.fromarray(noise)) == "unknown"
     assert cause(world.scene(3, (256, 256)).photo) == "unknown"
 
 
-def test_a_jpeg_file_is_known_by_its_format() -> None:
-    """Quality 100 leaves few traces in the pixels."""
+def test_a_jpeg_file_is_recognised_by_its_format() -> None:
+    """At quality 100 the pixels alone contain little evidence."""
     buffer = BytesIO()
     damage.painted(damage.place(1, 8, 256)).save(buffer, "JPEG", quality=100, subsampling=0)
 
@@ -121,15 +123,15 @@ def test_a_jpeg_file_is_known_by_its_format() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 5), (2, 2), (7, 3)])
-def test_tiny_maps_are_judged_too(size: tuple[int, int]) -> None:
-    """One colour of the palette is an exact map of any size; another colour is unknown."""
+def test_tiny_maps_are_diagnosed(size: tuple[int, int]) -> None:
+    """At any size a single colour of the palette is an exact map, and any other colour is unknown."""
     assert cause(Image.new("RGB", size, damage.ADE[2].rgb)) == "exact"
     assert cause(Image.new("RGB", size, (1, 254, 3))) == "unknown"
 
 
-def test_the_golden_angle_begins_as_the_tool_has_it() -> None:
-    """Black, then the colours that OpenCV 5 gives for its hues."""
-    assert [schemes.golden(index) for index in (0, 1, 2, 3, 149)] == [
+def test_golden_angle_colours_match_the_tool() -> None:
+    """They start with black, followed by the colours that OpenCV 5 computes for the hues."""
+    assert [schemes.golden_angle_color(index) for index in (0, 1, 2, 3, 149)] == [
         (0, 0, 0),
         (51, 255, 105),
         (101, 0, 178),

@@ -1,4 +1,4 @@
-"""Figures of maps."""
+"""Quality of label maps."""
 
 import numpy as np
 import pytest
@@ -14,8 +14,8 @@ def labels(*rows: list[int]) -> np.ndarray:
     return np.array(rows, np.uint8)
 
 
-def test_figures_of_a_map_that_is_half_right() -> None:
-    """Accuracy counts pixels; mIoU is the mean over the classes that are truly there, not over those invented."""
+def test_accuracy_and_miou() -> None:
+    """Accuracy counts pixels; mIoU averages over classes in the truth, without those that were only predicted."""
     counts = metrics.confusion(labels([0, 0, 1, 1]), labels([0, 0, 1, 2]))
 
     quality = metrics.map_quality(counts, 1, ADE)
@@ -25,14 +25,14 @@ def test_figures_of_a_map_that_is_half_right() -> None:
     assert quality.miou == 0.75
 
 
-def test_pixels_without_a_truth_are_left_out() -> None:
-    """Unlabelled truth is no error; an unlabelled finding is."""
+def test_unlabelled_truth_is_ignored() -> None:
+    """Pixels with unlabelled truth do not count; an unlabelled prediction is an error."""
     counts = metrics.confusion(labels([255, 3, 3]), labels([0, 3, 255]))
 
     assert metrics.map_quality(counts, 1, ADE).accuracy == 0.5
 
 
-def test_nothing_compared_is_an_error() -> None:
-    """No figure is made of no pixel."""
+def test_an_empty_confusion_matrix_is_refused() -> None:
+    """Without a pixel, accuracy and mIoU are undefined."""
     with pytest.raises(ValueError, match="no pixel"):
         metrics.map_quality(np.zeros((256, 256), np.int64), 0, ADE)

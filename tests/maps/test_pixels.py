@@ -1,4 +1,4 @@
-"""Pixels as single numbers."""
+"""Packing pixels into integers."""
 
 import numpy as np
 import pytest
@@ -10,39 +10,39 @@ from PIL import Image
 from segkit.maps import pixels
 
 COLORS = arrays.arrays(np.uint8, arrays.array_shapes(min_dims=2, max_dims=2).map(lambda shape: (*shape, 3)))
-ITSELF = np.arange(pixels.COLORS + 1, dtype=np.uint32)
+IDENTITY = np.arange(pixels.COLORS + 1, dtype=np.uint32)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
 def test_pixels_are_packed_from_any_mode(mode: str) -> None:
-    """Red lowest, blue highest."""
+    """Red is the lowest byte, blue the highest."""
     image = Image.new("RGB", (2, 1), (51, 102, 204)).convert(mode)
 
-    assert pixels.packed(image).tolist() == [[0xCC6633, 0xCC6633]]
+    assert pixels.pack_image(image).tolist() == [[0xCC6633, 0xCC6633]]
 
 
-def test_alpha_does_not_count() -> None:
-    """A transparent pixel has the colour that it hides."""
-    assert pixels.packed(Image.new("RGBA", (1, 1), (1, 2, 3, 0))).tolist() == [[0x030201]]
+def test_alpha_is_ignored() -> None:
+    """A transparent pixel is packed with its colour."""
+    assert pixels.pack_image(Image.new("RGBA", (1, 1), (1, 2, 3, 0))).tolist() == [[0x030201]]
 
 
-def test_deep_grey_counts_where_8_bits_can_say_the_same() -> None:
-    """257 is 1 of 255, 258 is no 8-bit grey, and neither are values that are no number."""
+def test_deep_grey_is_packed_if_8_bits_can_represent_it() -> None:
+    """257 of 65535 is 1 of 255; 258 has no 8-bit equivalent, nor do NaN, infinity and negative values."""
     deep = Image.fromarray(np.array([[0, 257, 258, 65535]], np.uint16))
     broken = Image.fromarray(np.array([[np.nan, np.inf, -257.0, 257.0]], np.float32))
 
-    assert pixels.packed(deep).tolist() == [[0, 0x010101, pixels.NO_COLOR, 0xFFFFFF]]
-    assert pixels.packed(broken).tolist() == [[pixels.NO_COLOR] * 3 + [0x010101]]
+    assert pixels.pack_image(deep).tolist() == [[0, 0x010101, pixels.NO_COLOR, 0xFFFFFF]]
+    assert pixels.pack_image(broken).tolist() == [[pixels.NO_COLOR] * 3 + [0x010101]]
 
 
 @given(COLORS)
 def test_unpacking_undoes_packing(colors: np.ndarray) -> None:
-    """And packing colours is packing their picture."""
+    """Packing colours equals packing a picture of them."""
     assert (pixels.unpack(pixels.pack(colors)) == colors).all()
-    assert (pixels.pack(colors) == pixels.packed(Image.fromarray(colors))).all()
+    assert (pixels.pack(colors) == pixels.pack_image(Image.fromarray(colors))).all()
 
 
 @given(st.lists(st.integers(0, pixels.NO_COLOR), max_size=50))
-def test_a_table_says_its_word_for_every_colour(numbers: list[int]) -> None:
-    """The last entry of a table that has one more than colours is for pixels without one."""
-    assert pixels.look_up(np.array(numbers, np.uint32), ITSELF).tolist() == numbers
+def test_tables_cover_every_packed_colour(numbers: list[int]) -> None:
+    """A table of 2^24 + 1 entries has a value for each colour, and its last entry serves NO_COLOR."""
+    assert pixels.look_up(np.array(numbers, np.uint32), IDENTITY).tolist() == numbers

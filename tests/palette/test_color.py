@@ -1,4 +1,4 @@
-"""Colours as people write them."""
+"""Parsing and printing colours."""
 
 import pytest
 from hypothesis import given
@@ -11,8 +11,8 @@ from segkit.palette import color
     "text",
     ["#06E6E6", "06e6e6", "(6, 230, 230)", "[6,230,230]", "6,230,230", "6 230 230", " 6;230;230 ", "(006 ,0230, 230)"],
 )
-def test_usual_spellings_mean_the_same_colour(text: str) -> None:
-    """Hex with and without #, triples with and without brackets, stray blanks and zeros all read as one colour."""
+def test_common_notations_are_equivalent(text: str) -> None:
+    """Hex with or without #, triples with or without brackets, stray spaces and leading zeros give one colour."""
     assert color.parse(text) == (6, 230, 230)
 
 
@@ -23,8 +23,8 @@ def test_usual_spellings_mean_the_same_colour(text: str) -> None:
         "(1.0, 2, 3)", "(1_0, 2, 3)", "\uff11,\uff12,\uff13", "=RGB(1,2,3)", "nan,nan,nan", "9" * 5000,
     ],
 )  # fmt: skip
-def test_everything_else_is_refused_with_what_was_expected(text: str) -> None:
-    """What is no colour is refused in one short line that says what one looks like."""
+def test_other_texts_are_refused_with_the_expected_notation(text: str) -> None:
+    """Anything else is refused in one short line that shows what a colour looks like."""
     with pytest.raises(ValueError, match="expected") as raised:
         color.parse(text)
 
@@ -33,13 +33,13 @@ def test_everything_else_is_refused_with_what_was_expected(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "256", "-1", "+1", "1.0", "1_0", "\uff11", "1e2", "0x1", "9" * 5000])
 def test_a_channel_is_a_plain_number_up_to_255(text: str) -> None:
-    """What Python's int() would take, such as 1_0 and full-width digits, is no channel value."""
+    """Spellings that Python's int() accepts, such as 1_0 and full-width digits, are refused."""
     with pytest.raises(ValueError, match="expected a whole number from 0 to 255"):
         color.channel(text)
 
 
 @given(st.tuples(*[st.integers(0, 255)] * 3))
-def test_hex_reads_back(rgb: color.RGB) -> None:
-    """Every colour survives being printed as hex and as a triple."""
+def test_printed_colours_parse_back(rgb: color.RGB) -> None:
+    """Every colour survives printing as hex and as a triple."""
     assert color.parse(color.to_hex(rgb)) == rgb
     assert color.parse(str(rgb)) == rgb

@@ -1,4 +1,4 @@
-"""New classes for a palette."""
+"""Extending a palette with new classes."""
 
 import tempfile
 from pathlib import Path
@@ -19,64 +19,64 @@ NAMES = st.lists(
 
 @given(NAMES)
 def test_an_extended_palette_reads_back(names: list[str]) -> None:
-    """Written as a table and read again it is the same, ADE's classes first, the new ones from 150 on."""
-    made = extend.extended(ADE, names, "mine")
+    """Its table restores it exactly: ADE20K's classes first, the new ones from 150 on."""
+    palette = extend.extended(ADE, names, "mine")
 
     with tempfile.TemporaryDirectory() as folder:
-        (path := Path(folder) / "mine.csv").write_bytes(extend.encode(made))
+        (path := Path(folder) / "mine.csv").write_bytes(extend.encode(palette))
         swatches, problems = tables.read(path)
 
     assert problems == []
-    assert tuple(swatches) == made.swatches
-    assert made.swatches[:150] == ADE.swatches
-    assert [swatch.index for swatch in made][150:] == list(range(150, 150 + len(names)))
+    assert tuple(swatches) == palette.swatches
+    assert palette.swatches[:150] == ADE.swatches
+    assert [swatch.index for swatch in palette][150:] == list(range(150, 150 + len(names)))
 
 
-def test_suggestions_keep_away_from_the_table_too() -> None:
-    """A colour that is free beside ADE and COCO is not suggested to a table that has it."""
+def test_suggestions_avoid_the_given_classes() -> None:
+    """A colour that a palette already has is not suggested to it."""
     first, second = extend.suggest(ADE, 2)
 
     assert extend.suggest([*ADE, Swatch(150, "mine", (), first.rgb)], 1) == [second]
 
 
 @pytest.mark.parametrize(
-    ("names", "told"),
+    ("names", "message"),
     [
-        (["tv"], "class 89 of ade20k already"),
-        (["Wall"], "class 0 of ade20k already"),
+        (["tv"], "already class 89 of ade20k"),
+        (["Wall"], "already class 0 of ade20k"),
         (["ground"], "means several classes"),
         (["pergola", "pergola"], "named twice"),
-        ([""], "no class name"),
-        (["two\nlines"], "no class name"),
+        ([""], "not a valid class name"),
+        (["two\nlines"], "not a valid class name"),
         (["=cmd()"], "formula"),
         ([f"new {number}" for number in range(106)], "room for 105"),
     ],
 )
-def test_names_that_do_not_do_are_refused(names: list[str], told: str) -> None:
-    """With what is wrong with them."""
-    with pytest.raises(PaletteError, match=told):
+def test_unusable_names_are_refused(names: list[str], message: str) -> None:
+    """The error states what is wrong with the name."""
+    with pytest.raises(PaletteError, match=message):
         extend.extended(ADE, names, "mine")
 
 
 def test_all_indices_can_be_filled() -> None:
-    """105 new classes, 150 to 254, all at some distance from all others."""
-    made = extend.extended(ADE, [f"new {number}" for number in range(105)], "mine")
+    """105 new classes fill 150 to 254, each in a distinct colour."""
+    palette = extend.extended(ADE, [f"new {number}" for number in range(105)], "mine")
 
-    assert made[254].name == "new 104"
-    assert len({swatch.rgb for swatch in made}) == 254  # road and skyscraper share theirs
+    assert palette[254].name == "new 104"
+    assert len({swatch.rgb for swatch in palette}) == 254  # road and skyscraper share one
 
 
 @given(st.text(st.sampled_from("=+-@'a |"), min_size=1, max_size=6))
-def test_no_cell_of_a_written_table_is_a_formula(word: str) -> None:
-    """A spreadsheet that opens it runs nothing, and the name reads back as it was."""
+def test_a_written_table_contains_no_formula(word: str) -> None:
+    """No cell begins like a formula, and the name reads back unchanged."""
     name = " ".join(word.split()) or "a"
-    table = Palette("mine", (Swatch(0, name, (), (1, 2, 3)),))
+    palette = Palette("mine", (Swatch(0, name, (), (1, 2, 3)),))
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "mine.csv"
-        path.write_bytes(extend.encode(table))
+        path.write_bytes(extend.encode(palette))
         cells = path.read_text().splitlines()[1].split(",")
-        back, problems = tables.read(path)
+        swatches, problems = tables.read(path)
 
     assert not any(cell.startswith(("=", "+", "-", "@")) for cell in cells)
-    assert ([each.name for each in back], problems) == ([name], [])
+    assert ([swatch.name for swatch in swatches], problems) == ([name], [])

@@ -1,4 +1,4 @@
-"""Colours for new classes."""
+"""The search for the farthest free colour."""
 
 from itertools import islice
 from math import dist
@@ -17,30 +17,30 @@ COLORS = st.lists(st.tuples(CHANNEL, CHANNEL, CHANNEL), min_size=1, max_size=5)
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 
 
-def by_trying_all(taken: list[RGB]) -> tuple[RGB, float]:
-    """Return the lowest of the colours farthest from those taken, by looking at each of the 2^24."""
+def by_brute_force(taken: list[RGB]) -> tuple[RGB, float]:
+    """Return the lowest of the farthest colours by comparing all 2^24."""
     squares = np.full((256, 256, 256), 1 << 20, np.int32)
     steps = np.arange(256, dtype=np.int32)
     for red, green, blue in taken:
         near = ((steps - red) ** 2)[:, None, None] + ((steps - green) ** 2)[:, None] + (steps - blue) ** 2
         np.minimum(squares, near, out=squares)
-    place = int(squares.argmax())
-    return (place >> 16, place >> 8 & 255, place & 255), float(np.sqrt(squares.max()))
+    packed = int(squares.argmax())
+    return (packed >> 16, packed >> 8 & 255, packed & 255), float(np.sqrt(squares.max()))
 
 
 @settings(max_examples=12)
 @given(COLORS)
-def test_no_colour_is_farther(taken: list[RGB]) -> None:
-    """The answer is the first of all best, as trying each of the 2^24 colours finds it."""
-    found = next(farthest(taken))
+def test_the_search_is_exact(taken: list[RGB]) -> None:
+    """The result equals that of a brute-force search, ties included."""
+    free = next(farthest(taken))
 
-    rgb, distance = by_trying_all(taken)
-    assert found.rgb == rgb
-    assert found.distance == pytest.approx(distance)
+    rgb, distance = by_brute_force(taken)
+    assert free.rgb == rgb
+    assert free.distance == pytest.approx(distance)
 
 
-def test_the_answers_for_ade_are_known() -> None:
-    """The colours that a search by another program gave, for ADE and black, and for COCO as well."""
+def test_colours_free_beside_ade_and_coco() -> None:
+    """The first colours match those of an independent search."""
     ade, coco = ([swatch.rgb for swatch in Palette.load(name)] for name in SHIPPED)
 
     alone = [(to_hex(free.rgb), round(free.distance, 2)) for free in islice(farthest([*ade, BLACK]), 3)]
@@ -50,8 +50,8 @@ def test_the_answers_for_ade_are_known() -> None:
     assert both == ["#76FE47", "#C4FF4B", "#FFEA40", "#3FFF9B", "#06C141"]
 
 
-def test_each_answer_keeps_its_distance_from_those_before() -> None:
-    """The distance told is the one to all that is taken, earlier answers among them."""
+def test_colours_keep_their_distance_from_earlier_ones() -> None:
+    """The reported distance covers all used colours, including those yielded before."""
     taken: list[RGB] = [BLACK, WHITE]
 
     for free in islice(farthest(taken), 20):
@@ -59,7 +59,7 @@ def test_each_answer_keeps_its_distance_from_those_before() -> None:
         taken.append(free.rgb)
 
 
-def test_far_from_nothing_is_no_question() -> None:
-    """Without a colour that is taken there is no answer."""
+def test_at_least_one_used_colour_is_required() -> None:
+    """Without a used colour the farthest one is undefined."""
     with pytest.raises(ValueError, match="No colour is taken"):
         next(farthest([]))

@@ -1,4 +1,4 @@
-"""Google Sheets, read from a server on loopback that speaks the needed part of Google's API."""
+"""Google Sheets, tested against a local server that implements the needed part of Google's API."""
 
 import csv
 import json
@@ -18,38 +18,38 @@ HEADER = ["Idx", "Ratio", "Color_Code (R,G,B)", "Color_Code(hex)", "Color", "Nam
 
 
 @pytest.fixture
-def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sheets]:
-    """A running server with ADE in the layout of the sheet that many copied, and a small second worksheet."""
+def sheets(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sheets]:
+    """Start a server with ADE20K in the layout of a widely copied sheet, and a small second worksheet."""
     ade = [
         [
-            str(each.index + 1),
+            str(swatch.index + 1),
             "0.1",
-            str(each.rgb),
-            each.hex,
+            str(swatch.rgb),
+            swatch.hex,
             "",
-            ";".join((each.name, *each.synonyms)).replace(" ", ";"),
+            ";".join((swatch.name, *swatch.synonyms)).replace(" ", ";"),
         ]
-        for each in Palette.load("ade20k")
+        for swatch in Palette.load("ade20k")
     ]
     for row in ade:
         row[5] = row[5].replace(" ", ";")
     ade[49][2], ade[61][2] = "(0250, 10, 15)", "(255 ,82, 0)"
     colors = {50: "#FA0A0F", 62: "#FF5200"}
     assert {number: ade[number - 1][3] for number in colors} == colors
-    held = Sheets(
+    sheets = Sheets(
         {"Sheet1": [HEADER, *ade], "It's mine": [["name", "hex"], [], ["=cmd()", "A877FF"], ["<b>", "FCFF6D"]]}
     )
-    server = start(held)
-    monkeypatch.setenv("SEGKIT_SHEETS_URL", held.url)
+    server = start(sheets)
+    monkeypatch.setenv("SEGKIT_SHEETS_URL", sheets.url)
     monkeypatch.delenv("GOOGLE_API_KEY", raising=False)
     monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
-    yield held
+    yield sheets
     server.shutdown()
     server.server_close()
 
 
 def account(folder: Path, url: str) -> Path:
-    """Write the key file of a service account whose tokens come from the server."""
+    """Write the key file of a service account whose tokens the server issues."""
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -74,135 +74,137 @@ def account(folder: Path, url: str) -> Path:
         (KEY, KEY, ""),
     ],
 )
-def test_addresses_are_told(target: str, key: str, worksheet: str) -> None:
-    """As browsers show them, published ones, and the id alone."""
+def test_addresses_are_parsed(target: str, key: str, worksheet: str) -> None:
+    """URLs from the browser, published URLs and bare ids are recognised."""
     assert google_sheets.find(target) == Address(key, worksheet)
 
 
 @pytest.mark.parametrize(
     "target", ["ade20k", "my.csv", "https://example.com/spreadsheets/d/" + KEY, "", "a" * 300 + "/"]
 )
-def test_other_targets_are_no_sheets(target: str) -> None:
-    """Files, names and pages elsewhere."""
+def test_other_targets_are_not_sheets(target: str) -> None:
+    """Files, names and other web pages are left to the caller."""
     assert google_sheets.find(target) is None
 
 
-def test_the_sheet_that_many_copied_is_ade(held: Sheets, segkit: Segkit, tmp_path: Path) -> None:
-    """Without credentials, by its CSV: odd cells, `;` for blanks and commas, counted from 1; and it can be kept."""
-    done = segkit("check-palette", f"{URL}/edit#gid=0", "--save", tmp_path / "kept.csv")
+def test_the_widely_copied_sheet_is_ade(sheets: Sheets, segkit: Segkit, tmp_path: Path) -> None:
+    """Its CSV export (irregular cells, `;` for spaces, indices from 1) is read as ADE20K and can be saved."""
+    done = segkit("check-palette", f"{URL}/edit#gid=0", "--save", tmp_path / "saved.csv")
 
-    kept, ade = Palette.load(tmp_path / "kept.csv"), Palette.load("ade20k")
+    saved, ade = Palette.load(tmp_path / "saved.csv"), Palette.load("ade20k")
     assert (done.code, done.err) == (0, "")
     assert "a sheet of 150 classes" in done.out
-    assert [(each.name, each.rgb) for each in kept] == [(each.name, each.rgb) for each in ade]
+    assert [(swatch.name, swatch.rgb) for swatch in saved] == [(swatch.name, swatch.rgb) for swatch in ade]
 
 
 @pytest.mark.parametrize("way", ["csv", "key", "account"])
 @pytest.mark.parametrize("worksheet", ["7", "It's mine"])
-def test_formulas_and_markup_are_text(held: Sheets, segkit: Segkit, tmp_path: Path, way: str, worksheet: str) -> None:
-    """Any worksheet, by gid or name, with an API key or a service account; the CSV that is kept holds no formula."""
-    signed_in: dict[str, list[object]] = {
+def test_formulas_and_markup_are_text(sheets: Sheets, segkit: Segkit, tmp_path: Path, way: str, worksheet: str) -> None:
+    """This holds for any worksheet and any way of access; the saved CSV contains no formula."""
+    options: dict[str, list[object]] = {
         "csv": [],
         "key": ["--api-key", "k"],
-        "account": ["--credentials", account(tmp_path, held.url)],
+        "account": ["--credentials", account(tmp_path, sheets.url)],
     }
 
-    done = segkit("check-palette", URL, "--worksheet", worksheet, *signed_in[way], "--save", tmp_path / "kept.csv")
+    done = segkit("check-palette", URL, "--worksheet", worksheet, *options[way], "--save", tmp_path / "saved.csv")
 
     if way == "csv" and worksheet != "7":
-        assert (done.code, "found by its gid" in done.err) == (2, True)
+        assert (done.code, "be found by its gid" in done.err) == (2, True)
         return
     assert done.code == 0
-    assert "0,'=cmd(),,168,119,255\n1,<b>,," in (tmp_path / "kept.csv").read_text()
-    assert [each.name for each in Palette.load(tmp_path / "kept.csv")] == ["=cmd()", "<b>"]
-    assert {who for _, who in held.asked} == {{"csv": "", "key": "k", "account": "Bearer token of the account"}[way]}
+    assert "0,'=cmd(),,168,119,255\n1,<b>,," in (tmp_path / "saved.csv").read_text()
+    assert [swatch.name for swatch in Palette.load(tmp_path / "saved.csv")] == ["=cmd()", "<b>"]
+    assert {who for _, who in sheets.asked} == {{"csv": "", "key": "k", "account": "Bearer token of the account"}[way]}
 
 
-def test_the_environment_signs_in(held: Sheets, segkit: Segkit, monkeypatch: pytest.MonkeyPatch) -> None:
-    """GOOGLE_API_KEY is taken where nothing is given."""
+def test_the_environment_provides_access(sheets: Sheets, segkit: Segkit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GOOGLE_API_KEY is used when no option is given."""
     monkeypatch.setenv("GOOGLE_API_KEY", "from outside")
 
     assert segkit("check-palette", URL).code == 0
-    assert {who for _, who in held.asked} == {"from outside"}
+    assert {who for _, who in sheets.asked} == {"from outside"}
 
 
-def test_findings_name_the_row(held: Sheets, segkit: Segkit) -> None:
-    """As the sheet counts them, empty ones too."""
-    held.pages["It's mine"] += [["pool", "12345"]]
+def test_findings_name_the_row(sheets: Sheets, segkit: Segkit) -> None:
+    """Rows are numbered as in the sheet, empty ones included."""
+    sheets.pages["It's mine"] += [["pool", "12345"]]
 
     done = segkit("check-palette", URL, "--worksheet", "7")
 
     assert done.code == 1
-    assert "line 5: '12345' is no colour" in done.out
+    assert "line 5: '12345' is not a colour" in done.out
 
 
-@pytest.mark.parametrize("words", [[], ["--api-key", "k"]])
+@pytest.mark.parametrize("options", [[], ["--api-key", "k"]])
 @pytest.mark.parametrize(
-    ("status", "told"),
-    [(401, "not shared"), (403, "may not read it"), (404, "no such sheet"), (429, "Wait a minute"), (500, "later")],
+    ("status", "message"),
+    [(401, "not shared"), (403, "permission to read"), (404, "no such sheet"), (429, "Wait a minute"), (500, "later")],
 )
 def test_refusals_are_one_line(
-    held: Sheets, segkit: Segkit, monkeypatch: pytest.MonkeyPatch, words: list[str], status: int, told: str
+    sheets: Sheets, segkit: Segkit, monkeypatch: pytest.MonkeyPatch, options: list[str], status: int, message: str
 ) -> None:
-    """What the service refuses is told with what to do, and nothing is kept on trying; each wait is twice as long."""
-    held.answers = [(status, "0")] * 20
+    """A refusal is reported in one line with its cure; retries are limited, and each waits twice as long."""
+    sheets.answers = [(status, "0")] * 20
     waits: list[float] = []
-    monkeypatch.setattr("urllib3.util.retry.time.sleep", waits.append)  # nobody has to sit through them
+    monkeypatch.setattr("urllib3.util.retry.time.sleep", waits.append)  # the test need not wait
 
-    done = segkit("check-palette", URL, *words)
+    done = segkit("check-palette", URL, *options)
 
     assert done.code == 2
-    assert told in done.err
+    assert message in done.err
     assert len(done.err.strip().splitlines()) == 1
-    assert len(held.asked) <= 1 + google_sheets.RETRIES
+    assert len(sheets.asked) <= 1 + google_sheets.RETRIES
     assert [seconds for seconds in waits if seconds] == ([2.0, 4.0] if status >= 429 else [])
 
 
-@pytest.mark.parametrize("words", [[], ["--api-key", "k"]])
-def test_what_is_asked_to_come_later_comes_later(held: Sheets, segkit: Segkit, words: list[str]) -> None:
-    """After 429 with Retry-After the request is sent again."""
-    held.answers = [(429, "1")]
+@pytest.mark.parametrize("options", [[], ["--api-key", "k"]])
+def test_throttled_requests_are_retried(sheets: Sheets, segkit: Segkit, options: list[str]) -> None:
+    """A request that is answered with 429 and Retry-After is sent again."""
+    sheets.answers = [(429, "1")]
 
-    assert segkit("check-palette", URL, *words).code == 0
+    assert segkit("check-palette", URL, *options).code == 0
 
 
 @pytest.mark.parametrize("access", [Access(), Access(api_key="k")])
-def test_a_silent_service_is_not_waited_for(held: Sheets, monkeypatch: pytest.MonkeyPatch, access: Access) -> None:
-    """Nor is one that is not there."""
+def test_an_unresponsive_service_times_out(sheets: Sheets, monkeypatch: pytest.MonkeyPatch, access: Access) -> None:
+    """The error states how long segkit waited."""
     monkeypatch.setattr(google_sheets, "TIMEOUT", 0.2)
-    held.delay = 5
+    sheets.delay = 5
 
     with pytest.raises(SheetError, match=r"did not answer within 0\.2 seconds"):
         google_sheets.rows(Address(KEY), access)
 
 
-def test_a_private_sheet_is_told(held: Sheets, segkit: Segkit) -> None:
-    """Google answers with a page to sign in, which is no table."""
-    held.public = False
+def test_a_private_sheet_is_reported(sheets: Sheets, segkit: Segkit) -> None:
+    """Google answers with a sign-in page, which must not be read as a table."""
+    sheets.public = False
 
     assert "not shared with everybody" in segkit("check-palette", URL).err
 
 
-def test_the_stand_in_must_be_on_loopback(segkit: Segkit, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No variable sends a key elsewhere."""
+def test_the_test_server_must_be_on_loopback(segkit: Segkit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment variable cannot send a key to another machine."""
     monkeypatch.setenv("SEGKIT_SHEETS_URL", "https://example.com")
 
     assert "expected an address on loopback" in segkit("check-palette", URL, "--api-key", "k").err
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"type": "service_account", "private_key": "secret"}'])
-def test_a_file_that_is_no_key_is_refused(held: Sheets, segkit: Segkit, tmp_path: Path, content: str) -> None:
-    """In one line that does not repeat what stands in it."""
+def test_a_file_that_is_not_a_key_is_refused(sheets: Sheets, segkit: Segkit, tmp_path: Path, content: str) -> None:
+    """The error does not quote the content of the file."""
     (tmp_path / "key.json").write_text(content)
 
     done = segkit("check-palette", URL, "--credentials", tmp_path / "key.json")
 
-    assert (done.code, "no key file" in done.err, "secret" in done.err) == (2, True, False)
+    assert (done.code, "not a key file" in done.err, "secret" in done.err) == (2, True, False)
 
 
 @pytest.mark.parametrize("kind", ["installed", "web"])
-def test_an_oauth_client_is_told_how_to_sign_in(held: Sheets, segkit: Segkit, tmp_path: Path, kind: str) -> None:
-    """The file that Google's console hands out names nobody; the command that signs in is told."""
+def test_an_oauth_client_is_refused_with_the_sign_in_command(
+    sheets: Sheets, segkit: Segkit, tmp_path: Path, kind: str
+) -> None:
+    """The file from Google's console does not identify a user; the error gives the command that signs in."""
     (tmp_path / "client.json").write_text(json.dumps({kind: {"client_id": "a", "client_secret": "secret"}}))
 
     done = segkit("check-palette", URL, "--credentials", tmp_path / "client.json")
@@ -211,88 +213,92 @@ def test_an_oauth_client_is_told_how_to_sign_in(held: Sheets, segkit: Segkit, tm
     assert f"gcloud auth application-default login --client-id-file={tmp_path / 'client.json'}" in done.err
 
 
-def test_findings_are_written_beside_their_rows(held: Sheets, segkit: Segkit, tmp_path: Path) -> None:
-    """In a column of their own, which is made once and written anew; no other cell changes, and text stays text."""
+def test_findings_are_written_beside_their_rows(sheets: Sheets, segkit: Segkit, tmp_path: Path) -> None:
+    """They get a column, created once and overwritten later; no other cell changes, and text stays text."""
     rows = [["Our colours"], ["name", "hex"], ["=lawn", "646464"], [], ["pond", "676864"], ["sea", "6768G4"]]
-    held.pages, held.columns = {"Mine": rows}, 2
-    words = ["check-palette", URL, "--credentials", account(tmp_path, held.url), "--push", "--against", ""]
+    sheets.pages, sheets.columns = {"Mine": rows}, 2
+    command = ["check-palette", URL, "--credentials", account(tmp_path, sheets.url), "--push", "--against", ""]
 
-    first, second = segkit(*words), segkit(*words)
+    first, second = segkit(*command), segkit(*command)
 
     assert (first.code, second.code) == (1, 1)
     assert "2 findings written into the sheet's column 'segkit findings'" in first.out
-    assert "https://www.googleapis.com/auth/spreadsheets" in held.scopes
+    assert "https://www.googleapis.com/auth/spreadsheets" in sheets.scopes
     assert [row[:2] for row in rows] == [
         ["Our colours"], ["name", "hex"], ["=lawn", "646464"], ["", ""], ["pond", "676864"], ["sea", "6768G4"]
     ]  # fmt: skip
     assert [row[2:] for row in rows][:2] == [[], ["segkit findings"]]
     assert rows[2][2].startswith("=lawn (0) and pond (1) are 5.00 apart")
     assert [row[2] for row in rows[3:5]] == ["", ""]
-    assert rows[5][2].startswith("Our colours, line 6: '6768G4' is no colour")
-    assert held.columns == 3
+    assert rows[5][2].startswith("Our colours, line 6: '6768G4' is not a colour")
+    assert sheets.columns == 3
 
 
-def test_a_mended_row_loses_its_finding(held: Sheets, segkit: Segkit, tmp_path: Path) -> None:
-    """Findings of before do not stay."""
-    held.pages = {"Mine": [["segkit findings", "name", "hex"], ["old", "lawn", "A877FF"], ["older", "pond", "FCFF6D"]]}
+def test_a_corrected_row_loses_its_finding(sheets: Sheets, segkit: Segkit, tmp_path: Path) -> None:
+    """Earlier findings are cleared."""
+    sheets.pages = {
+        "Mine": [["segkit findings", "name", "hex"], ["old", "lawn", "A877FF"], ["older", "pond", "FCFF6D"]]
+    }
 
-    done = segkit("check-palette", URL, "--credentials", account(tmp_path, held.url), "--push")
+    done = segkit("check-palette", URL, "--credentials", account(tmp_path, sheets.url), "--push")
 
     assert done.code == 0
-    assert held.pages["Mine"] == [
+    assert sheets.pages["Mine"] == [
         ["segkit findings", "name", "hex"], ["", "lawn", "A877FF"], ["", "pond", "FCFF6D"]
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("arguments", "message"),
     [
         ([URL, "--push"], "needs --credentials FILE"),
         ([URL, "--push", "--api-key", "k"], "needs --credentials FILE"),
         (["ade20k", "--push"], "writes to a Google Sheet"),
     ],
 )
-def test_writing_needs_a_sheet_and_credentials(held: Sheets, segkit: Segkit, words: list[str], told: str) -> None:
-    """An API key may read only, and a file is no sheet."""
-    done = segkit("check-palette", *words)
-    assert (done.code, told in done.err) == (2, True)
+def test_writing_needs_a_sheet_and_credentials(
+    sheets: Sheets, segkit: Segkit, arguments: list[str], message: str
+) -> None:
+    """An API key can only read, and a file is not a sheet."""
+    done = segkit("check-palette", *arguments)
+    assert (done.code, message in done.err) == (2, True)
 
 
-def test_a_sheet_that_may_not_be_written_is_told(held: Sheets, tmp_path: Path) -> None:
-    """Reading may be allowed where writing is not."""
-    access = Access(str(account(tmp_path, held.url)))
-    held.pages = {"Mine": [["name", "hex"], ["lawn", "A877FF"]]}
-    book = google_sheets.rows(Address(KEY), access)
-    assert len(book[1]) == 2
-    held.refuse_writing = True
+def test_missing_write_permission_is_reported(sheets: Sheets, tmp_path: Path) -> None:
+    """Permission to read does not imply permission to write."""
+    access = Access(str(account(tmp_path, sheets.url)))
+    sheets.pages = {"Mine": [["name", "hex"], ["lawn", "A877FF"]]}
+    _, rows = google_sheets.rows(Address(KEY), access)
+    assert len(rows) == 2
+    sheets.refuse_writing = True
     with pytest.raises(SheetError, match=r"403.*as an editor"):
         google_sheets.push(Address(KEY), access, {})
-    assert held.pages["Mine"] == [["name", "hex"], ["lawn", "A877FF"]]
+    assert sheets.pages["Mine"] == [["name", "hex"], ["lawn", "A877FF"]]
 
 
-BAD = {
+IRREGULAR = {
     "leading zeros": ("name,rgb", "a,(0168; 119 ;255)", ""),
     "titles above the header": ("Our colours\n\nname,hex", "a,A877FF", ""),
     "empty lines": ("name,hex", "\na,A877FF\n\n", ""),
     "an apostrophe": ("name,hex", "'=a,A877FF", ""),
     "hex with a hash": ("name,hex", "a,#A877FF", ""),
-    "odd names of columns": ("CLASS_NAME,Hex Code", "a,A877FF", ""),
+    "unusual names of columns": ("CLASS_NAME,Hex Code", "a,A877FF", ""),
     "blue first": ("name,b,g,r", "a,255,119,168", ""),
-    "negative": ("name,r,g,b", "a,-1,0,0", "line 2: '-1' is no channel value"),
-    "a decimal comma": ("name;r;g;b", "a;168,0;119;255", "line 2: '168,0' is no channel value"),
-    "a float": ("name,r,g,b", "a,168.0,119,255", "line 2: '168.0' is no channel value"),
-    "out of range": ("name,rgb", "a,(256; 0; 0)", "line 2: '256' is no channel value"),
-    "two channels": ("name,rgb", "a,(6; 0)", "line 2: '(6, 0)' is no colour"),
-    "an error of a formula": ("name,hex", "a,#REF!", "line 2: '#REF!' is no colour"),
-    "a formula": ("name,hex", "a,=B1", "line 2: '=B1' is no colour"),
-    "short hex": ("name,hex", "a,A87", "line 2: 'A87' is no colour"),
-    "hex turned into a number": ("name,hex", "a,1.00E+05", "line 2: '1.00E+05' is no colour"),
-    "merged names": ("name,hex", "a,A877FF\n,FCFF6D", "line 3: the class has no name (of merged cells"),
-    "merged colours": ("name,hex", "a,A877FF\nb,", "line 3: the class has no colour (of merged cells"),
-    "merged indices": ("idx,name,hex", "0,a,A877FF\n,b,FCFF6D", "line 3: '' is no class index"),
-    "swapped columns": ("idx,name,hex", "a,0,A877FF", "line 2: 'a' is no class index"),
+    "negative": ("name,r,g,b", "a,-1,0,0", "line 2: '-1' is not a channel value"),
+    "a decimal comma": ("name;r;g;b", "a;168,0;119;255", "line 2: '168,0' is not a channel value"),
+    "a float": ("name,r,g,b", "a,168.0,119,255", "line 2: '168.0' is not a channel value"),
+    "out of range": ("name,rgb", "a,(256; 0; 0)", "line 2: '256' is not a channel value"),
+    "two channels": ("name,rgb", "a,(6; 0)", "line 2: '(6, 0)' is not a colour"),
+    "an error of a formula": ("name,hex", "a,#REF!", "line 2: '#REF!' is not a colour"),
+    "a formula": ("name,hex", "a,=B1", "line 2: '=B1' is not a colour"),
+    "short hex": ("name,hex", "a,A87", "line 2: 'A87' is not a colour"),
+    "hex turned into a number": ("name,hex", "a,1.00E+05", "line 2: '1.00E+05' is not a colour"),
+    "merged names": ("name,hex", "a,A877FF\n,FCFF6D", "line 3: the class has no name (in merged cells"),
+    "merged colours": ("name,hex", "a,A877FF\nb,", "line 3: the class has no colour (in merged cells"),
+    "merged indices": ("idx,name,hex", "0,a,A877FF\n,b,FCFF6D", "line 3: '' is not a class index"),
+    "swapped columns": ("idx,name,hex", "a,0,A877FF", "line 2: 'a' is not a class index"),
     "colours that disagree": ("name,hex,r,g,b", "a,A877FF,1,2,3", "line 2: its colours disagree"),
-    "an index twice": ("idx,name,hex", "0,a,A877FF\n0,b,FCFF6D", "line 3: index 0 stands in line 2 already"),
+    "an index twice": ("idx,name,hex", "0,a,A877FF\n0,b,FCFF6D", "line 3: index 0 is already used in line 2"),
     "a gap": ("idx,name,hex", "0,a,A877FF\n2,b,FCFF6D", "no class has index 1"),
     "a name twice": ("name,hex", "a,A877FF\nA,FCFF6D", "A is the name of classes 0 and 1"),
     "two columns of one name": ("name,hex,name", "a,A877FF,b", "2 columns called name"),
@@ -307,29 +313,29 @@ BAD = {
 
 
 @pytest.mark.parametrize("way", ["api", "public", "file"])
-@pytest.mark.parametrize("name", BAD)
-def test_odd_sheets_and_files_read_as_meant_or_are_told(
-    held: Sheets, segkit: Segkit, tmp_path: Path, name: str, way: str
+@pytest.mark.parametrize("name", IRREGULAR)
+def test_irregular_tables_read_as_intended_or_are_reported(
+    sheets: Sheets, segkit: Segkit, tmp_path: Path, name: str, way: str
 ) -> None:
-    """By the API, as a public sheet, as a file: the same reading, or the same one line that names the row."""
-    header, body, told = BAD[name]
-    mark = ";" if ";" in header else ","
-    lines = [line.split(mark) for line in f"{header}\n{body}".split("\n")]
-    held.pages = {"Mine": [[cell.replace(";", ",") if mark == "," else cell for cell in line] for line in lines]}
+    """API, CSV export and file give the same classes, or the same one-line error that names the row."""
+    header, body, expected = IRREGULAR[name]
+    separator = ";" if ";" in header else ","
+    lines = [line.split(separator) for line in f"{header}\n{body}".split("\n")]
+    sheets.pages = {"Mine": [[cell.replace(";", ",") if separator == "," else cell for cell in line] for line in lines]}
     target: object = URL
     if way == "file":
         target = tmp_path / "mine.csv"
         with Path(str(target)).open("w", newline="") as file:
-            csv.writer(file).writerows(held.pages["Mine"])
+            csv.writer(file).writerows(sheets.pages["Mine"])
 
     done = segkit("check-palette", target, *(["--api-key", "k"] if way == "api" else []), "--json")
 
-    if not told:
-        found = json.loads(done.out)
-        assert (done.code, found["classes"], found["findings"]) == (0, 1, [])
+    if not expected:
+        report = json.loads(done.out)
+        assert (done.code, report["classes"], report["findings"]) == (0, 1, [])
         return
-    messages = [each["message"] for each in json.loads(done.out)["findings"]] if done.code == 1 else [done.err]
+    messages = [finding["message"] for finding in json.loads(done.out)["findings"]] if done.code == 1 else [done.err]
     assert done.code in (1, 2)
-    assert any(told in message for message in messages)
+    assert any(expected in message for message in messages)
     assert all(message.strip().count("\n") == 0 for message in messages)
     assert "Traceback" not in done.err

@@ -1,4 +1,4 @@
-"""Palettes: the published tables, and which name means which class."""
+"""Palettes: the published tables, and finding classes by name."""
 
 import hashlib
 from itertools import combinations
@@ -17,22 +17,22 @@ AS_PUBLISHED = {
     "ade20k": (150, 149, "46fdd086a3c1c29178bbcb060aa3c818e594ca8ca76a72a0d808c54f9c688d1e"),
     "coco_panoptic": (133, 133, "ff25037280a013e99530c9b8ffa808f04b2930c795c3668d87b636a6f2185759"),
 }
-"""Classes, colours, and the SHA-256 over the lines "index,name,r,g,b" of the published lists."""
+"""Number of classes, number of distinct colours, and SHA-256 of the lines "index,name,r,g,b" of the published list."""
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_tables_are_as_published(name: str) -> None:
-    """Every index, name and colour of the shipped tables is the published one."""
-    table = Palette.load(name)
-    lines = "".join(f"{s.index},{s.name},{s.rgb[0]},{s.rgb[1]},{s.rgb[2]}\n" for s in table)
+def test_shipped_tables_match_the_published_ones(name: str) -> None:
+    """Every index, name and colour is as published."""
+    palette = Palette.load(name)
+    lines = "".join(f"{s.index},{s.name},{s.rgb[0]},{s.rgb[1]},{s.rgb[2]}\n" for s in palette)
 
     digest = hashlib.sha256(lines.encode()).hexdigest()
 
-    assert (len(table), len({s.rgb for s in table}), digest) == AS_PUBLISHED[name]
+    assert (len(palette), len({s.rgb for s in palette}), digest) == AS_PUBLISHED[name]
 
 
-def test_ade_has_the_known_landmarks() -> None:
-    """Wall comes first, road and skyscraper share a colour, grass and bottle are the next nearest, black is far."""
+def test_ade_has_its_known_features() -> None:
+    """Wall comes first, road and skyscraper share a colour, grass and bottle are the closest others, black is far."""
     pairs = sorted((color.distance(a.rgb, b.rgb), a.name, b.name) for a, b in combinations(ADE, 2))
     from_black = min((color.distance(swatch.rgb, (0, 0, 0)), swatch.name) for swatch in ADE)
 
@@ -43,7 +43,7 @@ def test_ade_has_the_known_landmarks() -> None:
 
 
 def test_ade_and_coco_share_one_colour() -> None:
-    """Van in ADE and potted plant in COCO are the one exact collision of the two protocols."""
+    """Van in ADE20K and potted plant in COCO are the only exact collision of the two protocols."""
     shared = [(a.name, b.name) for a in ADE for b in COCO if a.rgb == b.rgb]
 
     assert shared == [("van", "potted plant")]
@@ -56,40 +56,40 @@ def test_ade_and_coco_share_one_colour() -> None:
         ("pool", 109), ("falls", 113), ("trash can", 138), ("Trash_Can ", 138), ("TRASH-can", 138), ("wall", 0),
     ],
 )  # fmt: skip
-def test_names_that_other_tools_use_are_known(name: str, index: int) -> None:
-    """The names by which other tools call ADE's classes find them, whatever case, blanks, hyphens and underscores."""
+def test_names_used_by_other_tools_are_known(name: str, index: int) -> None:
+    """Common names of ADE20K classes find them, regardless of case, spaces, hyphens and underscores."""
     assert ADE.find(name).index == index
 
 
 @pytest.mark.parametrize(("name", "index"), [("counter", 45), ("screen", 130), ("pot", 125), ("stool", 110)])
-def test_a_primary_name_wins_over_synonyms(name: str, index: int) -> None:
-    """A word that is one class's name and another's synonym means the class of that name."""
+def test_primary_names_take_precedence_over_synonyms(name: str, index: int) -> None:
+    """A word that is the name of one class and a synonym of another refers to the former."""
     assert ADE.find(name).index == index
 
 
 def test_every_primary_name_finds_its_class() -> None:
-    """No synonym hides a class: each is found by its own name, in both palettes."""
+    """In both palettes each class is found by its primary name."""
     assert [ADE.find(swatch.name) for swatch in ADE] == list(ADE)
     assert [COCO.find(swatch.name) for swatch in COCO] == list(COCO)
 
 
 def test_ambiguous_synonyms_are_refused_with_the_candidates() -> None:
-    """A synonym of several classes is refused, and the text names each with its index."""
+    """The error lists each candidate with its index."""
     with pytest.raises(PaletteError, match=r"earth \(13\) or land \(94\)"):
         ADE.find("ground")
 
 
 @pytest.mark.parametrize(
-    ("name", "help_"), [("sofaa", "Did you mean sofa"), ("zzz", "such as wall or flag"), ("", "such as wall or flag")]
+    ("name", "hint"), [("sofaa", "Did you mean sofa"), ("zzz", "such as wall or flag"), ("", "such as wall or flag")]
 )
-def test_unknown_names_are_refused_with_near_ones(name: str, help_: str) -> None:
-    """A name that no class has is refused with what was perhaps meant."""
-    with pytest.raises(PaletteError, match=help_):
+def test_unknown_names_are_refused_with_similar_ones(name: str, hint: str) -> None:
+    """The error suggests similar names, or examples."""
+    with pytest.raises(PaletteError, match=hint):
         ADE.find(name)
 
 
 def swatches(*names: str) -> tuple[Swatch, ...]:
-    """Return classes of these names, each with a colour of its own."""
+    """Return classes with these names in distinct colours."""
     return tuple(Swatch(index, name, (), (index % 256, index // 256, 1)) for index, name in enumerate(names))
 
 
@@ -102,19 +102,19 @@ def swatches(*names: str) -> tuple[Swatch, ...]:
         (swatches("swimming pool", "Swimming_Pool"), "2 classes are called swimming pool"),
     ],
 )
-def test_a_palette_is_checked_when_made(classes: tuple[Swatch, ...], reason: str) -> None:
-    """Gaps, one name for two classes, no class and too many classes make no palette."""
+def test_a_palette_is_validated_on_construction(classes: tuple[Swatch, ...], reason: str) -> None:
+    """Gaps, repeated names, no classes and too many classes are refused."""
     with pytest.raises(PaletteError, match=reason):
         Palette("mine", classes)
 
 
-def test_colours_read_back_as_the_lowest_index() -> None:
-    """A colour that two classes share means the first of them: road, not skyscraper."""
+def test_a_shared_colour_maps_to_the_lowest_index() -> None:
+    """The colour of road and skyscraper maps to road."""
     assert ADE.by_color[140, 140, 140] == 6
 
 
-def test_the_hash_follows_the_meaning() -> None:
-    """The hash ignores name and synonyms of the palette and changes with a class's name or colour."""
+def test_the_hash_covers_names_and_colours() -> None:
+    """It ignores synonyms and the name of the palette, and changes with the name of a class."""
     plain, renamed = Palette("a", swatches("wall", "sky")), Palette("a", swatches("wall", "tree"))
     with_synonym = Palette("b", (plain[0], Swatch(1, "sky", ("heaven",), plain[1].rgb)))
 
@@ -126,14 +126,14 @@ def test_the_hash_follows_the_meaning() -> None:
     [
         ("ade", "'ade' is not a palette. Expected ade20k, coco_panoptic or a table"),
         ("missing.csv", "no such file"),
-        ("bad.csv", "line 2: '999' is no channel value.* And 1 more: segkit check-palette"),
+        ("bad.csv", "line 2: '999' is not a channel value.* And 1 more: segkit check-palette"),
         ("repeated.csv", "2 classes are called wall"),
     ],
 )
-def test_a_palette_with_faults_does_not_load(
+def test_an_unusable_palette_does_not_load(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, reason: str
 ) -> None:
-    """An unknown name, a missing file and a table with faults are refused, the first fault told."""
+    """An unknown name, a missing file and a faulty table are refused with the first fault."""
     monkeypatch.chdir(tmp_path)
     Path("bad.csv").write_text("name,r,g,b\nwall,999,1,1\nsky,1,1,-1\n")
     Path("repeated.csv").write_text("name,r,g,b\nwall,9,1,1\nWall,1,1,1\n")
@@ -143,10 +143,10 @@ def test_a_palette_with_faults_does_not_load(
 
 
 def test_a_table_loads_by_its_path(tmp_path: Path) -> None:
-    """A table of one's own becomes a palette called after the file."""
+    """A user's table becomes a palette named after the file."""
     path = tmp_path / "garden.csv"
     path.write_text("name,hex\nlawn,00FF00\n")
 
-    loaded = Palette.load(path)
+    palette = Palette.load(path)
 
-    assert (loaded.name, [swatch.rgb for swatch in loaded]) == ("garden", [(0, 255, 0)])
+    assert (palette.name, [swatch.rgb for swatch in palette]) == ("garden", [(0, 255, 0)])

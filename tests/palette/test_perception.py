@@ -28,20 +28,20 @@ PUBLISHED = [
     ((63.0109, -31.0961, -5.8663), (62.8187, -29.7946, -4.0864), 1.2630),
     ((2.0776, 0.0795, -1.1350), (0.9033, -0.0636, -0.5514), 0.9082),
 ]
-"""Pairs of the test data of Sharma, Wu and Dalal (2005), which meet the formula's corners."""
+"""Pairs from the test data of Sharma, Wu and Dalal (2005) that cover the special cases of the formula."""
 
 COLORS = st.tuples(*[st.integers(0, 255)] * 3)
 
 
 @pytest.mark.parametrize(("one", "other", "difference"), PUBLISHED)
-def test_the_published_pairs_come_out(one: Lab, other: Lab, difference: float) -> None:
-    """To the four digits that were published, in either order."""
+def test_published_pairs_are_reproduced(one: Lab, other: Lab, difference: float) -> None:
+    """Differences agree to the four published digits, in either order."""
     assert perception.ciede2000(one, other) == pytest.approx(difference, abs=5e-5)
     assert perception.ciede2000(other, one) == pytest.approx(difference, abs=5e-5)
 
 
 def test_known_colours_have_known_lab() -> None:
-    """White, black and the primaries, as every converter gives them under D65."""
+    """White, black, red and blue have their textbook values under D65."""
     assert perception.lab((255, 255, 255)) == pytest.approx((100, 0, 0), abs=0.01)
     assert perception.lab((0, 0, 0)) == pytest.approx((0, 0, 0), abs=0.01)
     assert perception.lab((255, 0, 0)) == pytest.approx((53.24, 80.09, 67.20), abs=0.01)
@@ -49,17 +49,17 @@ def test_known_colours_have_known_lab() -> None:
 
 
 @given(COLORS, COLORS)
-def test_only_equal_colours_have_no_difference(one: RGB, other: RGB) -> None:
-    """And the order of two colours does not matter."""
-    there = perception.ciede2000(perception.lab(one), perception.lab(other))
+def test_the_difference_is_symmetric_and_zero_only_for_equal_colours(one: RGB, other: RGB) -> None:
+    """These two properties of a metric hold for any pair of colours."""
+    forth = perception.ciede2000(perception.lab(one), perception.lab(other))
     back = perception.ciede2000(perception.lab(other), perception.lab(one))
 
-    assert there == pytest.approx(back)
-    assert (there == 0) == (one == other)
+    assert forth == pytest.approx(back)
+    assert (forth == 0) == (one == other)
 
 
-def test_many_of_ades_colours_look_the_same() -> None:
-    """44 pairs of the 150 classes are less than 1 apart: no eye can check this palette."""
+def test_many_colours_of_ade_look_the_same() -> None:
+    """44 pairs of ADE20K classes differ by less than 1, so the palette cannot be checked by eye."""
     colors = [perception.lab(swatch.rgb) for swatch in Palette.load("ade20k")]
 
     differences = [perception.ciede2000(one, other) for one, other in combinations(colors, 2)]

@@ -1,4 +1,4 @@
-"""Palette tables as people keep them: read as meant, or refused in a line that names the row or the reason."""
+"""Reading palette tables: irregular ones read as intended or are refused in one line with the row or the reason."""
 
 import os
 from pathlib import Path
@@ -15,7 +15,7 @@ NAMED = "index,name,r,g,b\n{}\n"
 
 
 def write(folder: Path, content: str | bytes) -> Path:
-    """Write a table called my.csv."""
+    """Write my.csv."""
     path = folder / "my.csv"
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     return path
@@ -47,8 +47,8 @@ def write(folder: Path, content: str | bytes) -> Path:
     ids="plain bom utf-16 utf-16-be semicolons tabs crlf cr no-end empty-lines trailing-commas from-one unordered hex "
     "hex-without-hash triple triple-semicolons short-rows sheet".split(),
 )  # fmt: skip
-def test_odd_tables_read_as_a_person_would(tmp_path: Path, content: str | bytes) -> None:
-    """Byte order marks, separators, line ends, numbering and spellings of colours do not change the meaning."""
+def test_irregular_tables_read_as_intended(tmp_path: Path, content: str | bytes) -> None:
+    """Byte order marks, separators, line ends, numbering and colour notations do not change the classes."""
     swatches, problems = tables.read(write(tmp_path, content))
 
     assert (swatches, problems) == (TWO, [])
@@ -56,14 +56,14 @@ def test_odd_tables_read_as_a_person_would(tmp_path: Path, content: str | bytes)
 
 @pytest.mark.parametrize("name", ["null", "NA", "nan", "None", "true", "007", "1e5", "=cmd()", "[red]", "<b>", "Épée"])
 def test_names_stay_text(tmp_path: Path, name: str) -> None:
-    """A class may be called null or NA; no name turns into a number, nothing or markup."""
+    """Names such as null, NA, 1e5 or =cmd() are not interpreted."""
     swatches, problems = tables.read(write(tmp_path, f"name,hex\n{name},000001\n"))
 
     assert ([swatch.name for swatch in swatches], problems) == ([name], [])
 
 
-def test_a_name_over_two_lines_is_joined_and_lines_are_still_counted(tmp_path: Path) -> None:
-    """A line break inside quotes becomes a blank, and a later fault is named by its line in the file."""
+def test_a_name_over_two_lines_is_joined(tmp_path: Path) -> None:
+    """A line break inside quotes becomes a space, and later faults are still reported by their line in the file."""
     path = write(tmp_path, 'name,r,g,b\n"pool\ntable",1,2,3\nsky,6,230,999\n')
 
     swatches, problems = tables.read(path)
@@ -87,15 +87,15 @@ def test_a_name_over_two_lines_is_joined_and_lines_are_still_counted(tmp_path: P
         ("0,swimming, pool,1,2,3", "6 cells, the header has 5"),
         ("0,,1,2,3", "no name"),
         ("0,wa\x1bll,1,2,3", "invisible"),
-        ("-1,wall,1,2,3", "'-1' is no class index"),
-        ("1_0,wall,1,2,3", "'1_0' is no class index"),
-        ("0.0,wall,1,2,3", "'0.0' is no class index"),
-        (",wall,1,2,3", "'' is no class index"),
-        ("256,wall,1,2,3", "'256' is no class index"),
+        ("-1,wall,1,2,3", "'-1' is not a class index"),
+        ("1_0,wall,1,2,3", "'1_0' is not a class index"),
+        ("0.0,wall,1,2,3", "'0.0' is not a class index"),
+        (",wall,1,2,3", "'' is not a class index"),
+        ("256,wall,1,2,3", "'256' is not a class index"),
     ],
 )
-def test_a_bad_row_is_named_by_its_line(tmp_path: Path, rows: str, reason: str) -> None:
-    """Each unreadable row gives one problem with line and reason; the other rows are still read."""
+def test_an_unreadable_row_is_reported_with_its_line(tmp_path: Path, rows: str, reason: str) -> None:
+    """It gives one problem with line and reason; the other rows are still read."""
     path = write(tmp_path, NAMED.format(rows + "\n1,sky,6,230,230"))
 
     swatches, problems = tables.read(path)
@@ -107,28 +107,28 @@ def test_a_bad_row_is_named_by_its_line(tmp_path: Path, rows: str, reason: str) 
 
 
 def test_colours_that_disagree_are_refused(tmp_path: Path) -> None:
-    """A row whose hex and r, g, b differ is not guessed at."""
+    """If hex and r, g, b of a row differ, none of them is preferred."""
     _, problems = tables.read(write(tmp_path, "name,r,g,b,hex\nwall,120,120,120,#787879\n"))
 
-    assert "line 2: its colours disagree: r, g, b says #787878, hex says #787879" in problems[0].message
+    assert "line 2: its colours disagree: r, g, b is #787878, hex is #787879" in problems[0].message
 
 
 @pytest.mark.parametrize(
     ("indices", "rule", "text"),
     [
-        ((0, 1, 1), "repeated-index", "line 4: index 1 stands in line 3 already"),
-        ((1, 2, 2), "repeated-index", "line 4: index 2 stands in line 3 already"),
+        ((0, 1, 1), "repeated-index", "line 4: index 1 is already used in line 3"),
+        ((1, 2, 2), "repeated-index", "line 4: index 2 is already used in line 3"),
         ((0, 1, 3), "index-gap", "no class has index 2"),
         ((2, 3, 4), "index-gap", "no class has index 0, 1"),
         ((1, 2, 4), "index-gap", "no class has index 3; expected 1 to 4"),
         ((0, 1, 255), "index-gap", "no class has index 2, 3, 4, 5, 6, 7, 8, 9 and 245 more"),
     ],
 )
-def test_faulty_numbering_is_told_in_the_files_own_numbers(
+def test_faulty_numbering_is_reported_in_the_numbering_of_the_file(
     tmp_path: Path, indices: tuple[int, ...], rule: str, text: str
 ) -> None:
-    """Indices that stand twice or are missing are problems of the table."""
-    rows = "\n".join(f"{index},class {place},{place % 256},1,2" for place, index in enumerate(indices))
+    """Repeated and missing indices are problems of the table."""
+    rows = "\n".join(f"{index},class {position},{position % 256},1,2" for position, index in enumerate(indices))
 
     _, problems = tables.read(write(tmp_path, NAMED.format(rows)))
 
@@ -138,7 +138,7 @@ def test_faulty_numbering_is_told_in_the_files_own_numbers(
 
 @pytest.mark.parametrize("first", [0, 1])
 def test_the_list_with_black_first_is_explained(tmp_path: Path, first: int) -> None:
-    """A list of 151 rows with black first is refused with what it would do to every map."""
+    """A list of 151 rows with black first is refused with its effect on control maps."""
     rows = "\n".join(f"{n + first},class {n},{n},{n},{n}" for n in range(151))
 
     _, problems = tables.read(write(tmp_path, NAMED.format(rows)))
@@ -148,7 +148,7 @@ def test_the_list_with_black_first_is_explained(tmp_path: Path, first: int) -> N
 
 
 def test_255_classes_counted_from_one_fit(tmp_path: Path) -> None:
-    """A full palette counted 1 to 255 is taken for 0 to 254."""
+    """A full palette numbered 1 to 255 is shifted to 0 to 254."""
     rows = "\n".join(f"{n},class {n},{n},1,2" for n in range(1, 256))
 
     swatches, problems = tables.read(write(tmp_path, NAMED.format(rows)))
@@ -166,8 +166,8 @@ def test_255_classes_counted_from_one_fit(tmp_path: Path) -> None:
         ("name,r,g\nwall,1,2\n", "no column r, g and b (or rgb, or hex); the header is: name, r, g"),
         ("r,g,b\n1,2,3\n", "no column name; the header is: r, g, b"),
         ("name,name,hex\nwall,wall,000001\n", "2 columns called name"),
-        ("name,hex\nM\xfcnze,000001\n".encode("latin-1"), "no UTF-8 text (line 2)"),
-        (PLAIN.encode("utf-16")[:-1], "no UTF-16"),
+        ("name,hex\nM\xfcnze,000001\n".encode("latin-1"), "not valid UTF-8 text (line 2)"),
+        (PLAIN.encode("utf-16")[:-1], "not valid UTF-16"),
         (PLAIN.encode("utf-16-le"), "NUL bytes"),
         (b"name,hex\nwall,00\x000001\n", "NUL bytes"),
         ('name,r,g,b\nwall,1,2,3\n"sky,1,2,4\ntree,1,2,5\n', "line 3: not a table: a quote is opened and never closed"),
@@ -175,11 +175,11 @@ def test_255_classes_counted_from_one_fit(tmp_path: Path) -> None:
         ("name,r,g,b\n" + "x" * 200_000 + ",1,2,3\n", "line 2: not a table: "),
         ("name,hex\n" + "wall,000001\n" * 256, "256 rows; a palette has at most 255 classes"),
         ("name,hex\n" + "wall,000001\n" * 300_000, "300,000 rows; a palette has at most 255 classes"),
-        (b"\x89PNG\r\n\x1a\n", "no UTF-8 text (line 1)"),
+        (b"\x89PNG\r\n\x1a\n", "not valid UTF-8 text (line 1)"),
     ],
 )
-def test_what_is_no_table_is_refused_in_one_line(tmp_path: Path, content: str | bytes, reason: str) -> None:
-    """A file that is no table as a whole is refused in one line that names the file and the reason."""
+def test_other_files_are_refused_in_one_line(tmp_path: Path, content: str | bytes, reason: str) -> None:
+    """A file that is not a palette table is refused in one line with its path and the reason."""
     path = write(tmp_path, content)
 
     with pytest.raises(PaletteError) as raised:
@@ -191,16 +191,16 @@ def test_what_is_no_table_is_refused_in_one_line(tmp_path: Path, content: str | 
 
 
 def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
-    """A file of 100 MB is refused by its size."""
+    """A file of 100 MB is refused because of its size."""
     path = write(tmp_path, "")
     os.truncate(path, 100_000_000)
 
-    with pytest.raises(PaletteError, match="100,000,000 bytes is no palette table"):
+    with pytest.raises(PaletteError, match="100,000,000 bytes, too large for a palette table"):
         tables.read(path)
 
 
-def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
-    """A folder called like a table, a named pipe and a missing file are refused, not waited for."""
+def test_folders_pipes_and_missing_files_are_refused(tmp_path: Path) -> None:
+    """A folder with the suffix of a table, a named pipe and a missing file are refused without blocking."""
     folder, pipe, missing = tmp_path / "a.csv", tmp_path / "b.csv", tmp_path / "c.csv"
     folder.mkdir()
     os.mkfifo(pipe)
@@ -224,42 +224,42 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
         ("my.json", '[{"name": "wall", "r": 120, "g": 120, "b": 120}, {"name": "sky", "r": 6, "g": 230, "b": 230}]'),
     ],
 )
-def test_gimps_palettes_and_json_are_tables_too(tmp_path: Path, name: str, content: str) -> None:
-    """Read to the same classes as a CSV."""
+def test_gimp_palettes_and_json_are_read(tmp_path: Path, name: str, content: str) -> None:
+    """They give the same classes as a CSV."""
     (tmp_path / name).write_bytes(content.encode())
 
     swatches, problems = tables.read(tmp_path / name)
 
     assert problems == []
-    assert [(each.index, each.name, each.rgb) for each in swatches] == [(s.index, s.name, s.rgb) for s in TWO]
+    assert [(swatch.index, swatch.name, swatch.rgb) for swatch in swatches] == [(s.index, s.name, s.rgb) for s in TWO]
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "message"),
     [
         ("my.gpl", "120 120 120 wall\n", "first line should be 'GIMP Palette'"),
         ("my.gpl", "GIMP Palette\n", "no rows"),
-        ("my.json", "{", "line 1: no JSON"),
-        ("my.json", '[\n{"name": "wall",}\n]', "line 2: no JSON"),
-        ("my.json", '{"wall": "#787878", "wall": "#000000"}', "'wall' stands there twice"),
-        ("my.json", '[{"name": "wall", "name": "sky"}]', "'name' stands there twice"),
-        ("my.json", "[[120, 120, 120]]", "no list of classes"),
-        ("my.json", "12", "no list of classes"),
+        ("my.json", "{", "line 1: not valid JSON"),
+        ("my.json", '[\n{"name": "wall",}\n]', "line 2: not valid JSON"),
+        ("my.json", '{"wall": "#787878", "wall": "#000000"}', "'wall' appears twice"),
+        ("my.json", '[{"name": "wall", "name": "sky"}]', "'name' appears twice"),
+        ("my.json", "[[120, 120, 120]]", "not a list of classes"),
+        ("my.json", "12", "not a list of classes"),
         ("my.json", "[]", "no rows"),
-        ("my.json", "[" * 100_000, "no palette|no JSON"),
+        ("my.json", "[" * 100_000, "nested too deeply|not valid JSON"),
         ("my.json", '[{"colour": "#787878"}]', "no column name"),
     ],
 )
-def test_what_is_no_gimp_palette_or_json_is_refused(tmp_path: Path, name: str, content: str, told: str) -> None:
-    """With the line, where there is one."""
+def test_malformed_gimp_palettes_and_json_are_refused(tmp_path: Path, name: str, content: str, message: str) -> None:
+    """The error names the line where possible."""
     (tmp_path / name).write_text(content)
 
-    with pytest.raises(PaletteError, match=told):
+    with pytest.raises(PaletteError, match=message):
         tables.read(tmp_path / name)
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "message"),
     [
         ("my.gpl", "GIMP Palette\n120 120 120 wall\n6 230 300 sky\n", "line 3: '300'"),
         ("my.gpl", "GIMP Palette\n120 120 120 wall\n6 230 230\n", "line 3: the class has no name"),
@@ -268,11 +268,13 @@ def test_what_is_no_gimp_palette_or_json_is_refused(tmp_path: Path, name: str, c
         ("my.json", '{"wall": "#787878",\n"sky": true}', "line 2: 'True'"),
     ],
 )
-def test_faulty_rows_of_them_are_named(tmp_path: Path, name: str, content: str, told: str) -> None:
-    """By their line in the file, while the others are read."""
+def test_faulty_rows_of_gimp_palettes_and_json_are_reported(
+    tmp_path: Path, name: str, content: str, message: str
+) -> None:
+    """They are reported with their line in the file; the other rows are read."""
     (tmp_path / name).write_text(content)
 
     swatches, problems = tables.read(tmp_path / name)
 
     assert [swatch.name for swatch in swatches] == ["wall"]
-    assert told in problems[0].message
+    assert message in problems[0].message

@@ -155,7 +155,9 @@ def test_the_error_lists_every_kind_of_target(tmp_path: Path) -> None:
     """The error for an unsupported file lists tables as well as maps."""
     (tmp_path / "notes.txt").write_text("hello")
 
-    with pytest.raises(MapError, match=r"no picture by its name\. Expected a palette table .* or an imagefolder"):
+    with pytest.raises(
+        MapError, match=r"does not have the suffix of a picture\. Expected a palette .* or an imagefolder"
+    ):
         findings.examine(str(tmp_path / "notes.txt"))
 
 
@@ -163,7 +165,7 @@ def test_a_folder_named_like_a_table_is_a_folder(tmp_path: Path) -> None:
     """A folder named x.csv is searched for maps."""
     (tmp_path / "x.csv").mkdir()
 
-    with pytest.raises(MapError, match=r"x\.csv holds no control maps"):
+    with pytest.raises(MapError, match=r"x\.csv contains no pictures"):
         findings.examine(str(tmp_path / "x.csv"))
 
 

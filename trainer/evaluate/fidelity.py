@@ -115,7 +115,7 @@ class _PartialProgress:
 def _quality(
     segmenter: Segmenter, pictures: Sequence[Image.Image], labels: Sequence[codec.Labels], palette: Palette
 ) -> MapQuality:
-    confusion = metrics.none()
+    confusion = metrics.empty_confusion()
     for first in range(0, len(pictures), _BATCH):
         batch = slice(first, first + _BATCH)
         for truth, prediction in zip(labels[batch], segmenter(pictures[batch]), strict=True):

@@ -66,7 +66,7 @@ MIN_SHARE = 0.005
 
 def segmenter(segment: Segmenter, seeds: Iterable[int], size: tuple[int, int], palette: Palette) -> MapQuality:
     """Compare a segmenter's label maps of scenes with the ground truth."""
-    confusion, number = metrics.none(), 0
+    confusion, number = metrics.empty_confusion(), 0
     for scenes in _batches(seeds, size):
         for scene, segmentation in zip(scenes, segment([scene.photo for scene in scenes]), strict=True):
             confusion += metrics.confusion(scene.labels, segmentation.labels)
@@ -115,7 +115,7 @@ def drawings(folder: Path, segment: Segmenter, seeds: Iterable[int], palette: Pa
     pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
     pipeline.set_progress_bar_config(disable=True)
     side = pipeline.vae.config.sample_size
-    confusions = {name: metrics.none() for name in ("photos", "kept")}
+    confusions = {name: metrics.empty_confusion() for name in ("photos", "kept")}
     error, expected, drawn, number = 0.0, 0, 0, 0
     for scenes in _batches(seeds, (2 * side, 2 * side)):
         photos = [scene.photo.resize((side, side), Resampling.LANCZOS) for scene in scenes]
