@@ -40,10 +40,6 @@ GUIDES = {
 }
 """The guide that documents each command."""
 
-# Delete PENDING and _is_pending as soon as all of these options exist.
-PENDING = {("build-dataset", "--caption-task"), ("caption", "--caption-task"), ("train", "--device")}
-"""Options that are documented ahead of their code: examples that use them are skipped until then."""
-
 SHORTER = {
     "steps=500": "steps=2, preview_every=0",
     "seed=0": "seed=0, steps=2",
@@ -105,12 +101,6 @@ INDENTED = [
 
 def _id(fence: Fence) -> str:
     return f"{fence.page}:{fence.line}"
-
-
-def _is_pending(words: list[str]) -> bool:
-    """Return whether an example uses an option that does not exist yet."""
-    known = {option for param in COMMANDS[words[0]].params for option in param.opts}
-    return any((words[0], word) in PENDING and word not in known for word in words)
 
 
 @pytest.fixture(scope="module")
@@ -204,8 +194,6 @@ def test_a_shell_example_runs(
         text = text.replace(long, short)
 
     for words in _typed(text):
-        if _is_pending(words):
-            continue
         result = segkit(*words)
         allowed = (0, 1) if words[0] in FINDINGS else (0,)
         assert result.code in allowed, f"segkit {shlex.join(words)}\n{result.out}\n{result.err}"
@@ -240,8 +228,7 @@ def test_an_example_parses(fence: Fence) -> None:
     assert fence.info in ("", "no-run")
     for words in _typed(fence.text):
         assert words[0] in COMMANDS
-        if not _is_pending(words):
-            COMMANDS[words[0]].make_context(words[0], words[1:]).close()
+        COMMANDS[words[0]].make_context(words[0], words[1:]).close()
 
 
 def test_fences_have_known_languages() -> None:
