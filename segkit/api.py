@@ -6,13 +6,13 @@ is a SegkitError.
 """
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from segkit.errors import MapError, UsageError
+from segkit.errors import MapError
 from segkit.progress import Progress, silent
+from segkit.schema import check_field
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -306,13 +306,10 @@ def inspect(path: PathOrStr) -> "Inspection":
 
 def _settings(kind: type[Settings], values: dict[str, Any]) -> Settings:
     """Build settings from keywords; paths are accepted where text is expected."""
-    known = kind.__dataclass_fields__  # type: ignore[attr-defined]
-    for name in values:
-        if name not in known:
-            near = get_close_matches(name, known)
-            hint = f" Did you mean {near[0]}?" if near else f" See {kind.__module__}.{kind.__name__}."
-            raise UsageError(f"unknown setting {name!r}.{hint}")
-    return kind(**{name: fspath(value) if isinstance(value, PathLike) else value for name, value in values.items()})
+    plain = {name: fspath(value) if isinstance(value, PathLike) else value for name, value in values.items()}
+    for name, value in plain.items():
+        check_field(kind, name, value)
+    return kind(**plain)
 
 
 def _open(dataset: "PathOrStr | Dataset") -> "Dataset":

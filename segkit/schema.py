@@ -3,12 +3,13 @@
 import re
 from dataclasses import dataclass
 from functools import cache
+from math import isfinite
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta
 
-from segkit.errors import SettingError
+from segkit.errors import SettingError, UsageError
 
 Value = TypeVar("Value")
 
@@ -48,12 +49,34 @@ class Settings:
         Raises:
             SettingError: the first value that does not fit.
         """
-        for name, hint in _hints(type(self)).items():  # type: ignore[arg-type]
-            value = getattr(self, name)
-            try:
-                msgspec.convert(value, hint)
-            except msgspec.ValidationError as error:
-                raise SettingError(name, value, _expected(hint, str(error))) from None
+        for name in _hints(type(self)):  # type: ignore[arg-type]
+            check_field(type(self), name, getattr(self, name))
+
+
+def option(description: str, **limits: Any) -> Meta:
+    """Annotate a setting with its help text and its range; the limits are those of msgspec.Meta."""
+    return Meta(description=description, **limits)
+
+
+def check_field(kind: type, name: str, value: object) -> None:
+    """Check one value against the annotation of a dataclass field.
+
+    Raises:
+        UsageError: there is no such field.
+        SettingError: the value has the wrong type or lies outside its range.
+    """
+    hints = _hints(kind)
+    if name not in hints:
+        from difflib import get_close_matches  # only needed to word an error
+
+        near = get_close_matches(name, hints)
+        raise UsageError(f"unknown setting {name!r}." + (f" Did you mean {near[0]}?" if near else ""))
+    if isinstance(value, float) and not isfinite(value):
+        raise SettingError(name, value, "a finite number")
+    try:
+        msgspec.convert(value, hints[name])
+    except msgspec.ValidationError as error:
+        raise SettingError(name, value, _expected(hints[name], str(error))) from None
 
 
 @cache
@@ -77,8 +100,8 @@ def _expected(hint: Any, reason: str) -> str:
         words.append(f"a multiple of {limits.multiple_of}")
     if lowest is not None:
         words.append(f"{'more than' if limits.gt is not None else 'at least'} {lowest}")
-    if limits.lt is not None or limits.le is not None:
-        words.append(f"below {limits.lt}" if limits.lt is not None else f"at most {limits.le}")
+    if limits.le is not None or limits.lt is not None:
+        words.append(f"at most {limits.le}" if limits.le is not None else f"below {limits.lt}")
     return ", ".join(words)
 
 

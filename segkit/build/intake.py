@@ -5,6 +5,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -171,11 +172,27 @@ def arrivals(folder: Path, paths: Sequence[Path], limits: Limits, history: Histo
     def load(path: Path) -> Loaded:
         return _load(path, source_name(path, folder), limits, history)
 
-    # Pillow's warnings do not name the photo, and a photo that cannot be used is rejected anyway.
-    warnings.filterwarnings("ignore", module=r"PIL\.")
     history.expect({source_name(path, folder) for path in paths})
-    for loaded in _prefetch(load, paths):
-        yield history.judge(loaded)
+    with _quiet_pillow():
+        for loaded in _prefetch(load, paths):
+            yield history.judge(loaded)
+
+
+@contextmanager
+def _quiet_pillow() -> Iterator[None]:
+    """Ignore Pillow's warnings: they do not name the photo, and a photo that cannot be used is rejected anyway.
+
+    Not warnings.catch_warnings: it would also undo the filters of libraries that are imported meanwhile.
+    """
+    before = list(warnings.filters)
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    added = [entry for entry in warnings.filters if entry not in before]
+    try:
+        yield
+    finally:
+        for entry in added:
+            if entry in warnings.filters:
+                warnings.filters.remove(entry)  # type: ignore[attr-defined]
 
 
 def source_name(path: Path, folder: Path) -> str:

@@ -25,7 +25,7 @@ def command(run: Path, to: Any, output: Path | None, full: bool, overwrite: bool
 
     RUN is a run folder of segkit train or a ControlNet in diffusers format. Formats: ldm is a .safetensors file for
     A1111, Forge and ComfyUI; pth is the same as a .pth file, like the released ControlNets; diffusers is a folder.
-    Files are fp16. Needs segkit[train].
+    Files are fp16.
     """
     from segkit import console
     from trainer.checkpoints import export

@@ -41,7 +41,7 @@ def command(source: Path, prompt: str, output: Path, overwrite: bool, as_json: b
     --map takes one file, a folder of maps (NAME.txt beside a map holds its prompt), or a dataset (its held-out
     triples, or all triples if none are held out). Maps with off-palette pixels are refused; maps are resized with
     NEAREST. On one machine, equal seeds give equal pictures, however many are generated. If interrupted, run the same
-    command again: only missing pictures are generated. Needs segkit[train].
+    command again: only missing pictures are generated.
     """
     os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")  # before torch is imported: see trainer.step.cpu.reproducible
     from segkit import console

@@ -21,7 +21,7 @@ def command(context: click.Context, file: Path, as_json: bool) -> None:
 
     FILE is a .safetensors, .pth or .ckpt file from any trainer, or a diffusers folder of one network. Reports its
     kind, family and precision, and weights that are missing, unexpected, of the wrong shape, NaN or infinite. Code in
-    a pickle is never executed. Needs segkit[train]. Exit code 0: sound; 1: faults found; 2: not a checkpoint.
+    a pickle is never executed. Exit code 0: sound; 1: faults found; 2: not a checkpoint.
     """
     from segkit.commands import show
     from trainer.checkpoints import inspect

@@ -59,7 +59,7 @@ def _fields(kind: type) -> list["dataclasses.Field[Any]"]:
 
 def _option(kind: type, field: "dataclasses.Field[Any]") -> Callable[[Function], Function]:
     plain, meta = typing.get_args(typing.get_type_hints(kind, include_extras=True)[field.name])
-    text = meta if isinstance(meta, str) else meta.description
+    text = meta.description
     name = "--" + field.name.replace("_", "-")
     if plain is bool:
         flags = f"{name}/--no-{name[2:]}" if field.default else name

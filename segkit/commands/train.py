@@ -7,7 +7,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from segkit.commands.options import Command, json_option, settings_options
+from segkit.commands.options import Command, json_option, settings_options, take
 from segkit.errors import UsageError
 from trainer.settings import TrainSettings
 
@@ -43,7 +43,7 @@ def command(
     Training stops if the network would see a control pixel that is not a palette colour. If interrupted, run the same
     command again: the run resumes bit for bit. The run folder receives controlnet/ for diffusers, a .safetensors file
     for A1111, Forge and ComfyUI, and checkpoints/. Several GPUs: torchrun --nproc-per-node 2 -m trainer run.toml.
-    Needs segkit[train]. Exit code 0: trained; 2: error; 130: interrupted.
+    Exit code 0: trained; 2: error; 130: interrupted.
     """
     os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")  # before torch is imported: see trainer.step.cpu.reproducible
     from segkit import console
@@ -58,7 +58,7 @@ def command(
     if dataset is None:
         raise UsageError("No dataset given. Run segkit train DATASET, or set dataset in the --config file.")
     output = output or Path(file.get("output") or f"{dataset.resolve().name}-run")
-    train_settings = TrainSettings(**resolved)
+    train_settings = take(TrainSettings, resolved)
     if dry_run:
         with console.progress() as progress:
             plan = rehearsal.plan(dataset, output, train_settings, progress)

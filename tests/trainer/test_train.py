@@ -262,11 +262,11 @@ def test_flags_override_the_config(rooms: Path, base: Path, tmp_path: Path, segk
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("stepps = 3", "unknown option stepps. Did you mean steps?"),
-        ("steps = '3'", "steps is '3'; expected int"),
-        ("flip = 1", "flip is 1; expected bool"),
+        ("stepps = 3", "unknown setting 'stepps'. Did you mean steps?"),
+        ("steps = '3'", "steps is '3'; expected a whole number"),
+        ("flip = 1", "flip is 1; expected true or false"),
         ("steps =", "not valid TOML"),
-        ("steps = 0", "--steps 0: expected 1 or more"),
+        ("steps = 0", "steps is 0; expected at least 1"),
     ],
 )
 def test_an_invalid_config_is_reported(rooms: Path, tmp_path: Path, segkit: Segkit, text: str, message: str) -> None:
@@ -304,9 +304,9 @@ def test_the_device_may_change(rooms: Path, base: Path, tmp_path: Path, segkit: 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"device": "cuda:9"}, "--device cuda:9: "),
-        ({"device": "cuda", "cpu": True}, "--device cuda: expected cpu, because --cpu is set"),
-        ({"device": "cpu", "precision": "fp16"}, "--precision fp16 needs a CUDA device"),
+        ({"device": "cuda:9"}, "device cuda:9 is not available"),
+        ({"device": "cuda", "cpu": True}, "--device cuda: expected cpu, because cpu is set"),
+        ({"device": "cpu", "precision": "fp16"}, "precision fp16 needs a CUDA device"),
     ],
 )
 def test_an_unavailable_device_is_reported(

@@ -115,7 +115,7 @@ def test_mistakes_are_reported_in_one_line(command: list[Any], tmp_path: Path, s
         "is not there": ["--map", tmp_path / "nothing.png", "--prompt", "x"],
         'has no prompt. Pass --prompt "..."': ["--map", tmp_path / "a.png"],
         "would be drawn into the same picture": ["--map", tmp_path / "twins", "--prompt", "x"],
-        "--steps 0: expected 1 or more": ["--map", tmp_path / "a.png", "--prompt", "x", "--steps", 0],
+        "--steps 0: expected at least 1": ["--map", tmp_path / "a.png", "--prompt", "x", "--steps", 0],
     }
     for message, flags in mistakes.items():
         done = segkit(*command, *flags)
