@@ -112,7 +112,7 @@ def test_mistakes_are_reported_in_one_line(command: list[Any], tmp_path: Path, s
     write_map(tmp_path / "twins" / "a.PNG", 1)
     mistakes = {
         "pixels are off the palette ade20k. Fix it: segkit snap": ["--map", tmp_path / "blurred.png", "--prompt", "x"],
-        "is not there": ["--map", tmp_path / "nothing.png", "--prompt", "x"],
+        "nothing.png does not exist": ["--map", tmp_path / "nothing.png", "--prompt", "x"],
         'has no prompt. Pass --prompt "..."': ["--map", tmp_path / "a.png"],
         "would be drawn into the same picture": ["--map", tmp_path / "twins", "--prompt", "x"],
         "--steps 0: expected at least 1": ["--map", tmp_path / "a.png", "--prompt", "x", "--steps", 0],
