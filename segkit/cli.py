@@ -90,7 +90,7 @@ def main() -> None:
     except OSError as error:
         code = _report(error, f"Cannot continue: {error}. Fix the cause and run the same command again.", 2)
     except ModuleNotFoundError as error:
-        text = SHADOWED if _is_shadowed(error) else f"{error}. Reinstall segkit: pip install segkit"
+        text = SHADOWED if _is_shadowed(error) else f"{error}. Install segkit again; see README.md"
         code = _report(error, text, 2)
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]

@@ -1,6 +1,5 @@
 """Everything a picture depends on, stored in its PNG: an equal recipe means that it need not be drawn again."""
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from segkit import storage
 from segkit.palette import Palette
+from trainer.checkpoints.digest import weights_digest
 from trainer.sample.requests import DrawRequest
 from trainer.settings import GenerateSettings
 
@@ -48,11 +48,8 @@ class Recipes:
 
 
 def fingerprint(network: Any) -> str:
-    """Return 16 hex digits of a SHA-256 over the first 256 values of every weight, which any training changes."""
-    digest = hashlib.sha256()
-    for name, weight in network.state_dict().items():
-        digest.update(name.encode() + weight.flatten()[:256].float().numpy().tobytes())
-    return digest.hexdigest()[:16]
+    """Return a hash of the first 256 values of every weight, which any training changes."""
+    return weights_digest(network, sample=256)
 
 
 def encode(picture: Image.Image, recipe: dict[str, Any]) -> bytes:
