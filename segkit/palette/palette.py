@@ -161,7 +161,7 @@ def _read(path: Path) -> Palette:
 def repair_joined_names(swatches: Iterable[Swatch]) -> list[Swatch]:
     """Repair names whose spaces and commas became `;`, as in a widely copied ADE20K sheet ("chest;of;drawers;bureau").
 
-    Name and synonyms can no longer be told apart in such a name. A class that has the colour of an ADE20K class and
+    Name and synonyms can no longer be distinguished in such a name. A class that has the colour of an ADE20K class and
     begins with one of its names becomes that class; any other keeps all its words, separated by spaces.
     """
     return [_repair_joined_name(swatch) if ";" in swatch.name else swatch for swatch in swatches]

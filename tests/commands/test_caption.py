@@ -69,7 +69,7 @@ def test_drafting_again_changes_nothing(segkit: Segkit, dataset: Dataset, draft:
     missing = segkit("caption", dataset.folder, *draft)
 
     assert (again.code, missing.code) == (0, 0)
-    assert "--redo-drafts drafts anew" in missing.out
+    assert "--redo-drafts redrafts them" in missing.out
     assert contents(dataset.folder) == before
 
 
@@ -177,7 +177,7 @@ def test_drafting_and_writing_do_not_mix(segkit: Segkit, dataset: Dataset) -> No
     """--redo-drafts together with --edit is refused instead of being ignored."""
     shown = segkit("caption", dataset.folder, "--redo-drafts", "--edit", "000.png", "a bed")
 
-    assert "One at a time" in refused(shown)
+    assert "cannot be combined with --edit or --from-csv" in refused(shown)
 
 
 @pytest.mark.parametrize(
@@ -293,4 +293,4 @@ def test_several_edits_in_one_command(segkit: Segkit, dataset: Dataset) -> None:
     shown = segkit("caption", dataset.folder, "--edit", keys[2], "one", "--edit", keys[3], "word " * 90)
 
     assert [triple.text for triple in triples(dataset)][2:] == ["one", ("word " * 90).strip()]
-    assert "1 prompts of a person are over CLIP's 77 tokens" in shown.out
+    assert "Hand-written prompts over CLIP's 77 tokens: 1." in shown.out

@@ -257,7 +257,7 @@ def test_a_palette_is_extended(segkit: Segkit, tmp_path: Path) -> None:
         (["--add", "pergola"], "go together"),
         (["--extend", "mine.csv"], "go together"),
         (["--extend", "mine.txt", "--add", "pergola"], "ends in .csv"),
-        (["--extend", "mine.csv", "--add", "sky"], "is class 2 of ade20k already"),
+        (["--extend", "mine.csv", "--add", "sky"], "is already class 2 of ade20k"),
         (["map.png", "--suggest", "2"], "Name a palette table or omit it"),
     ],
 )

@@ -83,7 +83,7 @@ def test_an_irreparable_map_does_not_stop_the_others(segkit: Segkit, maps: Path,
 
     assert done.code == 1
     assert "broken.png does not open" in done.out
-    assert "grey.png cannot be mended: the colours were turned to grey" in done.out
+    assert "grey.png cannot be repaired: the colours were converted to grey" in done.out
     assert "3 maps repaired, 2 not repaired." in done.out
 
 
@@ -92,8 +92,8 @@ def test_an_irreparable_map_does_not_stop_the_others(segkit: Segkit, maps: Path,
     [
         (["maps"], "Pass either -o or --in-place"),
         (["maps", "-o", "out", "--in-place"], "Pass either -o or --in-place"),
-        (["nowhere", "-o", "out"], "nowhere is not there"),
-        (["maps", "-o", "maps"], "is there already"),
+        (["nowhere", "-o", "out"], "nowhere does not exist"),
+        (["maps", "-o", "maps"], "already exists"),
         (["maps", "-o", "out", "--palette", "mine"], "'mine' is not a palette"),
         (["maps", "-o", "out", "--from", "magic"], "'magic' is not one of"),
     ],

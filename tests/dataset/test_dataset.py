@@ -1,4 +1,4 @@
-"""Datasets on disk: parts, damage; and the quick builds that other tests share."""
+"""segkit.dataset.dataset: parts, folding and damage; and the quick builds that other tests share."""
 
 import json
 from collections.abc import Sequence
@@ -21,11 +21,11 @@ from segkit.toy import world
 from tests.conftest import Segkit
 
 UNIT = 3
-"""Photos a unit in quick builds, so that a few photos make several parts."""
+"""Photos per unit in quick builds, so that a few photos form several parts."""
 
 
 class Unbatched(Networks):
-    """Networks that are plain functions; unlike Tools, needs no torch to ask them."""
+    """Networks that are plain functions, without torch."""
 
     def __call__(self, photos: Sequence[Image.Image]) -> list[Segmentation]:
         """Segment photos of one size."""
@@ -48,7 +48,7 @@ def render(folder: Path, number: int, first: int = 0) -> Path:
 
 
 def build(photos: Path, out: Path, split: str = "val=0.3", keep_duplicates: bool = False) -> Dataset:
-    """Build a dataset in a blink: no networks, small units, no prompts."""
+    """Build a dataset quickly: no networks, small units, no prompts."""
     chosen = BuildSettings(size=96, min_size=80, caption=False, split=split, keep_duplicates=keep_duplicates)
     tools = Unbatched(Palette.load("ade20k"), brightness, None, "brightness", "1", batch=2)
     before, building.UNIT = building.UNIT, UNIT
@@ -60,23 +60,23 @@ def build(photos: Path, out: Path, split: str = "val=0.3", keep_duplicates: bool
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Return every file of a dataset but the lock."""
+    """Return every file of a dataset except the lock."""
     files = (path for path in folder.rglob("*") if path.is_file() and path.name != "lock")
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 def drafted(triple: Triple, text: str) -> Triple:
-    """Return the triple with a prompt that a model drafted."""
+    """Return the triple with a drafted prompt."""
     return replace(triple, text=text, tokens=_tokens(text), prompt=Prompt("model", "m", "1", human=False))
 
 
 def written(triple: Triple, text: str) -> Triple:
-    """Return the triple with a prompt that a person wrote."""
+    """Return the triple with a hand-written prompt."""
     return replace(triple, text=text, tokens=_tokens(text), prompt=PERSON)
 
 
 def _tokens(text: str) -> int:
-    """Return a number of tokens that a text may have, within the budget."""
+    """Return a plausible number of tokens of a text, within the budget."""
     return min(len(text.split()) + 2, 77)
 
 
@@ -86,8 +86,8 @@ def dataset(tmp_path: Path) -> Dataset:
     return build(render(tmp_path / "photos", 5), tmp_path / "out")
 
 
-def test_a_finished_unit_is_seen_at_once_and_folded_in_on_the_next_open(dataset: Dataset) -> None:
-    """A part that a killed run left counts as done, and the next writer brings it into the manifest."""
+def test_a_finished_unit_is_visible_and_folded_in_by_the_next_writer(dataset: Dataset) -> None:
+    """A part left by a killed run counts as finished, and the next writer merges it into the manifest."""
     first, *_ = dataset.triples()
     dataset.commit([drafted(first, "a bed")])
 
@@ -103,10 +103,8 @@ def test_a_finished_unit_is_seen_at_once_and_folded_in_on_the_next_open(dataset:
 
 @pytest.mark.parametrize("replaced", [(), ("rejected.jsonl",), ("rejected.jsonl", "metadata.jsonl")])
 @pytest.mark.parametrize("left", [(0, 1), (1,)])
-def test_a_fold_killed_anywhere_can_be_repeated(
-    dataset: Dataset, replaced: tuple[str, ...], left: tuple[int, ...]
-) -> None:
-    """Killed before or between replacing the two lists, or while removing parts: the next open ends the same."""
+def test_a_killed_fold_can_be_repeated(dataset: Dataset, replaced: tuple[str, ...], left: tuple[int, ...]) -> None:
+    """Killed before or between replacing the lists, or while removing parts: the next writer gets the same result."""
     first, second, *_ = dataset.triples()
     dataset.commit([drafted(first, "a bed")], [Rejection("x.jpg", "", "unreadable", "Input/output error")])
     dataset.commit([drafted(second, "a chair")], [Rejection("x.jpg", "0" * 64, "damaged", "truncated")])
@@ -127,8 +125,8 @@ def test_a_fold_killed_anywhere_can_be_repeated(
     assert contents(dataset.folder) == whole
 
 
-def test_a_draft_never_replaces_what_a_person_wrote(dataset: Dataset) -> None:
-    """Even a unit of drafts that is recorded after a person's prompt leaves that prompt alone."""
+def test_a_draft_never_replaces_a_hand_written_prompt(dataset: Dataset) -> None:
+    """A unit of drafts recorded after a hand-written prompt leaves that prompt alone."""
     first, second, *_ = dataset.triples()
     with dataset.writing():
         dataset.commit([written(first, "my own words")])
@@ -141,8 +139,8 @@ def test_a_draft_never_replaces_what_a_person_wrote(dataset: Dataset) -> None:
     assert next(dataset.triples()).prompt == PERSON
 
 
-def test_a_rejection_is_forgotten_when_the_photo_becomes_a_triple(dataset: Dataset) -> None:
-    """What could not be read, or was too small, and is a triple now stands no longer among the rejected."""
+def test_a_rejection_is_dropped_when_the_photo_becomes_a_triple(dataset: Dataset) -> None:
+    """A photo that was unreadable or too small is no longer listed as rejected once it has become a triple."""
     first, *_ = dataset.triples()
     with dataset.writing():
         stays = Rejection("b.jpg", "1" * 64, "damaged", "truncated")
@@ -178,7 +176,7 @@ def test_a_rejection_is_forgotten_when_the_photo_becomes_a_triple(dataset: Datas
 def test_damage_is_one_clear_line(
     segkit: Segkit, dataset: Dataset, tmp_path: Path, change: tuple[str, bytes, bytes], message: str
 ) -> None:
-    """A dataset that was damaged is refused with one line that says where, and stays as it is."""
+    """A damaged dataset is refused with one line that names the place, and is not changed."""
     name, before, after = change
     file = dataset.hidden / name
     assert before in file.read_bytes()
@@ -204,10 +202,10 @@ def test_damage_is_one_clear_line(
         ("photos/000.png", "it is a file"),
     ],
 )
-def test_a_folder_that_is_no_dataset_is_refused(
+def test_a_folder_that_is_not_a_dataset_is_refused(
     segkit: Segkit, tmp_path: Path, command: str, name: str, message: str
 ) -> None:
-    """Whatever else is named instead of a dataset: one line that says what it is and how to make one."""
+    """Any other path in place of a dataset: one line that says what it is and how to create one."""
     render(tmp_path / "photos", 1)
 
     shown = segkit(command, tmp_path / name)
@@ -220,8 +218,8 @@ def test_a_folder_that_is_no_dataset_is_refused(
 @pytest.mark.parametrize(
     ("out", "message"), [("file", "is a file"), ("full", "not empty"), ("file/below", "file: File exists")]
 )
-def test_an_output_that_cannot_be_one_is_refused(segkit: Segkit, tmp_path: Path, out: str, message: str) -> None:
-    """A file, or a folder of other things, never becomes a dataset, and is left as it is."""
+def test_an_unsuitable_output_is_refused(segkit: Segkit, tmp_path: Path, out: str, message: str) -> None:
+    """A file or a folder with other content never becomes a dataset, and is not changed."""
     render(tmp_path / "photos", 1)
     (tmp_path / "file").write_text("mine")
     (tmp_path / "full").mkdir()
@@ -236,7 +234,7 @@ def test_an_output_that_cannot_be_one_is_refused(segkit: Segkit, tmp_path: Path,
 
 
 def test_every_line_has_every_key_with_one_type(dataset: Dataset) -> None:
-    """Readers that guess a schema from some lines are right about all the others."""
+    """A schema inferred from some lines is valid for all of them."""
 
     def types(value: object) -> object:
         if isinstance(value, dict):
@@ -251,8 +249,8 @@ def test_every_line_has_every_key_with_one_type(dataset: Dataset) -> None:
     assert all(types(line) == types(lines[0]) for line in lines)
 
 
-def test_what_another_process_recorded_meanwhile_is_kept(dataset: Dataset) -> None:
-    """A dataset that was opened before a second process changed its settings takes them over with the lock."""
+def test_settings_recorded_by_another_process_are_kept(dataset: Dataset) -> None:
+    """A dataset that was opened before a second process changed its settings reads them again with the lock."""
     other = Dataset.open(dataset.folder)
     other.save_info(replace(other.info, settings={**other.info.settings, "split": "val=0.5"}))
 
