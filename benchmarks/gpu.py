@@ -31,6 +31,9 @@ except ImportError:
     sys.exit(f"{sys.executable} lacks packaging. Set PYTHON to a Python with PyTorch, transformers and accelerate.")
 
 ROOT = Path(__file__).resolve().parents[1]
+UNUSED = ("google-auth", "gspread", "pandas")
+"""Dependencies of segkit that neither training nor building needs."""
+
 PRESENT = ("torch", "transformers", "accelerate", "numpy", "pillow", "scipy", "safetensors", "huggingface-hub")
 """Packages that the machine must provide; gpu_wheels.sh does not download them."""
 
@@ -225,7 +228,8 @@ def requirements() -> list[Requirement]:
     """Return the requirements of training, building and their tests."""
     with (ROOT / "pyproject.toml").open("rb") as file:
         project = tomllib.load(file)["project"]
-    return [*map(Requirement, [*project["dependencies"], *project["optional-dependencies"]["train"], *TOOLS])]
+    needed = map(Requirement, [*project["dependencies"], *TOOLS])
+    return [requirement for requirement in needed if requirement.name not in UNUSED]
 
 
 def unsatisfied(needed: list[Requirement]) -> Iterator[Requirement]:

@@ -11,7 +11,7 @@ folder=${1:-$here/benchmarks/wheels}
 version=${2:-3.12}
 names=(
     diffusers importlib_metadata zipp lazy-importer requests charset-normalizer urllib3 certifi idna # training
-    click filelock tomli-w rich markdown-it-py mdurl pygments # command line
+    click filelock tomli-w rich markdown-it-py mdurl pygments msgspec jinja2 markupsafe # command line
     pytest pluggy iniconfig pytest-xdist execnet hypothesis sortedcontainers # tests
     bitsandbytes # --optimizer adamw8bit
 )
