@@ -155,3 +155,13 @@ def test_a_build_rejects_duplicate_variants(segkit: Segkit, tmp_path: Path, buil
     rejected = (tmp_path / "out" / ".segkit" / "rejected.jsonl").read_text()
     assert rejected.count('"identical"') == 1
     assert rejected.count('"near-duplicate"') >= 2
+
+
+def test_the_captioners_vocabulary_contains_every_word(scenes: list[Scene]) -> None:
+    """Every word of three hundred sentences is in it."""
+    vocabulary = set(grammar.vocabulary())
+
+    words = {word for scene in scenes for word in re.findall(r"\w+|,", scene.sentence)}
+
+    assert words <= vocabulary
+    assert len(vocabulary) < 120
