@@ -101,9 +101,7 @@ def test_a_failed_write_leaves_earlier_checkpoints(tmp_path: Path) -> None:
     staged = store.stage(tmp_path, 6)
     (staged / "optimizer.pt").mkdir()  # cannot be opened for writing, like a file on a full disk
 
-    with pytest.raises(
-        StorageError, match=r"step-00000006: cannot be written \(Is a directory\)\. Earlier"
-    ):
+    with pytest.raises(StorageError, match=r"step-00000006: cannot be written \(Is a directory\)\. Earlier"):
         store.finish(staged, 6, {"controlnet": WEIGHTS}, {"lr": 1}, {})
 
     assert names(tmp_path) == ["step-00000005"]

@@ -1,4 +1,4 @@
-"""Batches: photo and map are cropped identically, maps stay exact, and random draws depend on the slot only."""
+"""Batches: random draws depend on the slot only, and processes share a batch."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from trainer.data.paint import PalettePainter
 from trainer.settings import TrainSettings
 
 ADE = Palette.load("ade20k")
-COLORS = {(0, 0, 0), *(swatch.rgb for swatch in ADE)}
 
 
 def example(folder: Path, seed: int, size: tuple[int, int], times: int = 1) -> Example:
