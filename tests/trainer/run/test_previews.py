@@ -1,4 +1,4 @@
-"""Previews during training, and the run's report."""
+"""Previews during training."""
 
 import hashlib
 import json
@@ -31,7 +31,7 @@ def pictures(run: Path) -> dict[str, str]:
 
 
 def test_previews_are_saved_with_contact_sheets(drawn: Path) -> None:
-    """The held-out map is drawn at steps 0, 2 and 4: a picture in the crop's size, and a contact sheet."""
+    """The held-out map is drawn at steps 0, 2 and 4: a picture in the crop's size, and a sheet for the report."""
     names = {f"previews/step-{step:08}{suffix}" for step in (0, 2, 4) for suffix in (".png", "/0.png")}
     assert pictures(drawn).keys() == names
     with Image.open(drawn / "previews" / "step-00000004" / "0.png") as picture:
@@ -39,6 +39,7 @@ def test_previews_are_saved_with_contact_sheets(drawn: Path) -> None:
     with Image.open(drawn / "previews" / "step-00000004.png") as sheet:
         assert sheet.width == 4 * 208 + 8
         assert sheet.height > 200
+    assert "data:image/png;base64," in (drawn / "report.html").read_text()
 
 
 def test_validation_and_previews_do_not_change_training(
