@@ -25,17 +25,18 @@ settings.load_profile("segkit")  # no deadlines: results must not depend on the 
 
 LONG = (
     "toy/learn/test_train.py", "trainer/step/test_distributed.py", "trainer/test_train.py", "test_gpu_script.py",
-    "test_notebooks.py", "trainer/run/test_previews.py", "trainer/data/test_tensor_store.py", "toy/test_shipped.py",
+    "test_notebooks.py", "trainer/run/test_previews.py", "trainer/data/test_latents.py", "toy/test_shipped.py",
     "trainer/test_refusals.py", "commands/test_demo.py", "test_kills.py", "trainer/sample/test_generate.py",
-    "trainer/test_options.py", "test_docs.py",
+    "trainer/test_options.py", "trainer/run/test_run_folder.py", "trainer/run/test_callbacks.py", "test_docs.py",
 )  # fmt: skip
 """Test files that take longest, in this order; they account for two thirds of the total time."""
 
 NUMBERS = (
-    "trainer/step/test_distributed.py", "trainer/test_train.py", "trainer/data/test_tensor_store.py",
+    "trainer/step/test_distributed.py", "trainer/test_train.py", "trainer/data/test_latents.py",
     "trainer/run/test_previews.py", "trainer/test_options.py", "trainer/step/test_cpu.py",
     "trainer/step/test_optimizers.py", "trainer/checkpoints/test_load.py", "trainer/checkpoints/test_ldm.py",
-    "trainer/sample/test_generate.py", "models/test_argmax.py", "models/test_segment.py",
+    "trainer/sample/test_generate.py", "trainer/sample/test_sampler.py", "trainer/step/test_learner.py",
+    "trainer/step/test_loss.py", "trainer/step/test_resume.py", "models/test_argmax.py", "models/test_segment.py",
 )  # fmt: skip
 """Test files that compare results of networks numerically."""
 

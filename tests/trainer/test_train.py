@@ -1,7 +1,6 @@
 """segkit train on small networks of the real architecture: outputs, exact resume and configuration."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -164,20 +163,6 @@ def test_every_option_resumes_exactly(
     assert same(weights_of(tmp_path / "whole"), weights_of(tmp_path / "halves"))
 
 
-def test_a_schedule_fixes_the_number_of_steps(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
-    """A cosine schedule depends on --steps, so it cannot change; a constant one allows more steps, but not fewer."""
-    run, schedule = tmp_path / "run", {"schedule": "cosine", "warmup": 2}
-    assert segkit(*words(rooms, base, run, steps=4, checkpoint_every=2, **schedule)).code == 0
-    longer = segkit(*words(rooms, base, run, steps=6, checkpoint_every=2, **schedule))
-    assert [line["learning_rate"] for line in log(run)] == pytest.approx([5e-4, 1e-3, 1e-3, 5e-4])
-    assert (longer.code, "--steps was 4, now 6" in longer.err) == (2, True)
-
-    constant = tmp_path / "constant"
-    assert segkit(*words(rooms, base, constant, steps=2)).code == 0
-    fewer = segkit(*words(rooms, base, constant, steps=1))
-    assert (fewer.code, "has already taken 2 steps; --steps 1 is fewer" in fewer.err) == (2, True)
-
-
 def test_frozen_weights_do_not_change(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
     """--only-mid-control keeps the other zero convolutions; --sd-unlocked changes up blocks and output only."""
     assert segkit(*words(rooms, base, tmp_path / "mid", steps=2, only_mid_control=True)).code == 0
@@ -224,27 +209,6 @@ def test_an_unlocked_base_is_exported_in_both_formats(
     assert moved == {"output_blocks", "out"}
 
 
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"resolution": 128}, "--resolution was 64, now 128"),
-        ({"seed": 1}, "--seed was 0, now 1"),
-        ({"batch_size": 1}, "--batch-size was 2, now 1"),
-    ],
-)
-def test_a_run_does_not_resume_with_other_settings(
-    rooms: Path, base: Path, tmp_path: Path, segkit: Segkit, changed: dict[str, Any], message: str
-) -> None:
-    """The message names the changed option, and the run is not modified."""
-    assert segkit(*words(rooms, base, tmp_path / "run", steps=1)).code == 0
-    before = (tmp_path / "run" / "run.json").read_bytes()
-
-    done = segkit(*words(rooms, base, tmp_path / "run", steps=2, **changed))
-
-    assert (done.code, message in done.err) == (2, True)
-    assert (tmp_path / "run" / "run.json").read_bytes() == before
-
-
 def test_flags_override_the_config(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
     """The run keeps the resolved run.toml, which resumes it."""
     (tmp_path / "my.toml").write_text(tomli_w.dumps(toml(rooms, base, tmp_path / "run", steps=1, seed=7, flip=False)))
@@ -257,48 +221,6 @@ def test_flags_override_the_config(rooms: Path, base: Path, tmp_path: Path, segk
     saved = tomllib.loads((tmp_path / "run" / "run.toml").read_text())
     assert (done.code, saved["seed"], saved["flip"], saved["steps"]) == (0, 8, False, 1)
     assert (again.code, json.loads(again.out)["resumed"]) == (0, 1)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("stepps = 3", "unknown setting 'stepps'. Did you mean steps?"),
-        ("steps = '3'", "steps is '3'; expected a whole number"),
-        ("flip = 1", "flip is 1; expected true or false"),
-        ("steps =", "not valid TOML"),
-        ("steps = 0", "steps is 0; expected at least 1"),
-    ],
-)
-def test_an_invalid_config_is_reported(rooms: Path, tmp_path: Path, segkit: Segkit, text: str, message: str) -> None:
-    """The error is one line, and no run is created."""
-    (tmp_path / "my.toml").write_text(text)
-    done = segkit("train", rooms, "--config", tmp_path / "my.toml", "-o", tmp_path / "run")
-    assert (done.code, message in done.err, done.err.count("\n")) == (2, True, 1)
-    assert not (tmp_path / "run").exists()
-
-
-def test_training_leaves_the_callers_state(rooms: Path, base: Path, tmp_path: Path) -> None:
-    """The environment and diffusers' log level are as before once loop.train returns."""
-    from diffusers.utils import logging
-
-    level, environment = logging.get_verbosity(), dict(os.environ)
-    logging.set_verbosity_info()
-    try:
-        train(rooms, base, tmp_path / "run", steps=1)
-
-        assert logging.get_verbosity() == logging.INFO
-        assert dict(os.environ) == environment
-    finally:
-        logging.set_verbosity(level)
-
-
-def test_the_device_may_change(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
-    """A run resumes with another --device, which run.json does not record."""
-    assert segkit(*words(rooms, base, tmp_path / "run", steps=1)).code == 0
-    resumed = segkit(*words(rooms, base, tmp_path / "run", steps=2, device="cpu"), "--json")
-
-    assert json.loads(resumed.out)["resumed"] == 1
-    assert "device" not in json.loads((tmp_path / "run" / "run.json").read_text())["options"]
 
 
 @pytest.mark.parametrize(

@@ -31,10 +31,10 @@ class RunLog:
     """
 
     def __init__(self, run: Path, step: int, tracker: str, settings: Mapping[str, Any]) -> None:
+        self._trackers = _start_trackers(tracker, run, settings)  # may refuse, so before the log is rewritten
         path = run / _NAME
         storage.write_lines(path, [line for line in read(run) if step and line["step"] <= step])
         self._file = path.open("a", encoding="utf-8")
-        self._trackers = _start_trackers(tracker, run, settings)
 
     def __enter__(self) -> "RunLog":
         return self

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -13,8 +12,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from segkit.errors import StorageError
-from tests.conftest import Segkit
-from tests.trainer.runs import log, same, weights_of, words
 from trainer.data.tensor_store import TensorStore
 
 
@@ -127,64 +124,3 @@ def test_a_full_disk_keeps_earlier_tensors(tmp_path: Path) -> None:
     reopened = TensorStore(tmp_path, torch.float32)
     assert reopened.missing(["a", "b"]) == ["b"]
     assert torch.equal(reopened["a"], torch.ones(10))
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [{}, {"precision": "bf16", "prompt_dropout": 0.5}, {"prediction": "v_prediction", "min_snr": 5, "no_flip": True}],
-    ids=["fp32", "bf16", "v"],
-)
-def test_a_cache_changes_nothing(
-    rooms: Path, base: Path, tmp_path: Path, segkit: Segkit, changed: dict[str, Any]
-) -> None:
-    """Losses and weights are equal bit for bit with a cache, without one, and when a run is resumed without it."""
-    for run, options in (
-        ("cached", {}),
-        ("plain", {"no_cache": True}),
-        ("mixed", {"steps": 3}),
-        ("mixed", {"no_cache": True}),
-    ):
-        done = segkit(*words(rooms, base, tmp_path / run, evaluate_every=1000, **changed, **options))
-        assert (done.code, done.err) == (0, "")
-    for run in ("plain", "mixed"):
-        assert log(tmp_path / run) == log(tmp_path / "cached")
-        assert same(weights_of(tmp_path / run), weights_of(tmp_path / "cached"))
-
-
-def test_a_cache_serves_the_next_run_and_no_other_base(
-    rooms: Path, base: Path, models: Any, tmp_path: Path, segkit: Segkit
-) -> None:
-    """The cache is in the dataset; the same photos and base add nothing to it, another base has a cache of its copy."""
-    import shutil
-
-    from tests.trainer.conftest import base_folder
-
-    copy = shutil.copytree(rooms, tmp_path / "rooms", ignore=shutil.ignore_patterns("cache"))
-    other = base_folder(tmp_path / "other", models.clip, seed=1)
-
-    def segments() -> set[Path]:
-        return set((copy / ".segkit" / "cache").rglob("*.bin"))
-
-    assert segkit(*words(copy, base, tmp_path / "one", steps=1)).code == 0
-    first = segments()
-    assert segkit(*words(copy, base, tmp_path / "two", steps=1, learning_rate=1e-4)).code == 0
-    assert segments() == first
-    assert segkit(*words(copy, other, tmp_path / "three", steps=1)).code == 0
-    assert len(segments()) == len(first) + 2
-    assert len({path.parent for path in segments()}) == 4
-    assert segkit("check", str(copy)).code == 0
-
-
-def test_a_cache_that_does_not_fit_is_refused(
-    rooms: Path, base: Path, tmp_path: Path, segkit: Segkit, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The message states the size, the free space and how to train without a cache."""
-    import shutil
-
-    copy = shutil.copytree(rooms, tmp_path / "rooms", ignore=shutil.ignore_patterns("cache"))
-    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000}))
-    done = segkit(*words(copy, base, tmp_path / "run"))
-    assert done.code == 2
-    assert "The cache takes 0.0 GB, and 0.0 GB are free" in done.err
-    assert "use --no-cache" in done.err
-    assert segkit(*words(copy, base, tmp_path / "run", no_cache=True, steps=1)).code == 0

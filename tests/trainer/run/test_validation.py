@@ -12,7 +12,6 @@ from tests.trainer.data.test_batches import example
 from tests.trainer.runs import words
 from trainer.data.batches import Batches
 from trainer.data.examples import Examples
-from trainer.run import run_folder
 from trainer.run.validation import Validation
 from trainer.settings import TrainSettings
 
@@ -84,18 +83,6 @@ def test_a_single_map_has_no_gap(tmp_path: Path) -> None:
 
     assert (alone.control_gap, "cannot be measured" in alone.verdict) == (None, True)
     assert one.uses_the_map
-
-
-@pytest.mark.parametrize(("by", "order"), [("held_out_loss", [1, 2, 2, 4]), ("control_gap", [1, 1, 3, 3])])
-def test_the_best_checkpoint_follows_the_metric(tmp_path: Path, by: str, order: list[int]) -> None:
-    """The lowest loss or highest gap wins; missing values change nothing, and repeated steps start over."""
-    values = {"held_out_loss": [0.5, 0.4, 0.6, 0.3], "control_gap": [0.2, 0.1, 0.3, 0.25]}[by]
-    assert run_folder.best(tmp_path, 0, by, None) is None
-    assert [run_folder.best(tmp_path, step, by, value) for step, value in enumerate(values, 1)] == order
-    assert run_folder.best(tmp_path, 5, by, None) == order[-1]
-    assert run_folder.best(tmp_path, 1, by, 0.9 if by == "held_out_loss" else 0.0) == 1
-    other = "control_gap" if by == "held_out_loss" else "held_out_loss"
-    assert run_folder.best(tmp_path, 2, other, 0.1) == 2
 
 
 def test_a_fresh_controlnet_does_not_use_the_map(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:

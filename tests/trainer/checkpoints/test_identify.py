@@ -1,0 +1,127 @@
+"""Checkpoints are identified by names and shapes, and faults of their tensors are found."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from segkit.errors import ModelError
+from trainer.checkpoints import identify, safe_load
+from trainer.checkpoints.identify import Faults, Identity
+
+UNET = "model.diffusion_model.input_blocks.0.0.weight"
+ATTENTION = "input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
+
+
+def saved(folder: Path, tensors: dict[str, torch.Tensor]) -> safe_load.Tensors:
+    """Write a checkpoint and read it."""
+    save_file(tensors, folder / "a.safetensors")
+    return safe_load.read(folder / "a.safetensors")
+
+
+def identity(folder: Path, *names: str, **tensors: torch.Tensor) -> Identity:
+    """Identify a checkpoint with these tensors."""
+    return identify.identify(saved(folder, {name: torch.ones(1, 4) for name in names} | tensors))
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["zero_convs.0.0.weight"], ("controlnet", "ldm", "")),
+        (["control_model.zero_convs.0.0.weight"], ("controlnet", "ldm", "control_model.")),
+        (["module.control_model.zero_convs.0.0.weight"], ("controlnet", "ldm", "module.control_model.")),
+        (["controlnet_mid_block.weight"], ("controlnet", "diffusers", "")),
+        (["control_model.zero_convs.0.0.weight", UNET], ("controlldm", "ldm", "control_model.")),
+        (["zero_convs.0.0.weight", "difference"], ("difference", "ldm", "")),
+        ([UNET, "first_stage_model.decoder.conv_in.weight"], ("stable-diffusion", "ldm", "")),
+        (["input_blocks.0.0.weight"], ("unet", "ldm", "")),
+        (["down_blocks.0.resnets.0.conv1.weight"], ("unet", "diffusers", "")),
+        (["body.0.block1.weight"], ("t2i-adapter", "ldm", "")),
+        (["first_stage_model.decoder.conv_in.weight"], ("vae", "", "")),
+        (["text_model.embeddings.token_embedding.weight"], ("text-encoder", "", "")),
+        (["lora_unet_input_blocks.lora_down.weight", "input_blocks.0.0.weight"], ("lora", "", "")),
+        (["something.weight"], ("unknown", "", "")),
+    ],
+)
+def test_the_kind_follows_from_the_names(tmp_path: Path, names: list[str], expected: tuple[str, str, str]) -> None:
+    """Kind, layout and prefix are found; where the names of several networks occur, the more specific one wins."""
+    known = identity(tmp_path, *names)
+    assert (known.kind, known.layout, known.prefix) == expected
+
+
+@pytest.mark.parametrize(("width", "family"), [(768, "SD1"), (1024, "SD2"), (2048, "SDXL"), (24, "")])
+def test_the_family_follows_from_the_width(tmp_path: Path, width: int, family: str) -> None:
+    """The cross-attention width reveals the family; an unknown width is stated as a number."""
+    known = identity(tmp_path, "zero_convs.0.0.weight", **{ATTENTION: torch.ones(2, width)})
+
+    assert (known.family, known.width) == (family, width)
+    of = f" of {family}" if family else " with cross-attention width 24"
+    assert known.sentence == f"This is a ControlNet{of}, fp32, 2 tensors."
+    assert known.advice == "Pass it as --controlnet."
+
+
+def test_precision_and_size_are_counted(tmp_path: Path) -> None:
+    """Mixed precisions are joined; an integer buffer of old CLIP files is no precision."""
+    known = identity(
+        tmp_path, a=torch.ones(2, 3).half(), b=torch.ones(5), position_ids=torch.arange(7), c=torch.ones(1).bfloat16()
+    )
+
+    assert (known.precision, known.tensors, known.parameters) == ("bf16+fp16+fp32", 4, 2 * 3 + 5 + 7 + 1)
+    assert known.advice == ""
+    assert known.to_json()["precision"] == "bf16+fp16+fp32"
+
+
+WEIGHTS = {"net.a": torch.ones(2, 3), "net.b": torch.ones(4), "other": torch.ones(1)}
+SHAPES = {"net.a": (2, 3), "net.b": (4,)}
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({}, Faults()),
+        ({"net.position_ids": torch.arange(3)}, Faults()),
+        ({"net.c": torch.ones(1)}, Faults(extra=("net.c",))),
+        ({"net.b": torch.tensor([1.0, torch.nan, 1, 1])}, Faults(broken=("net.b",))),
+        ({"net.b": torch.tensor([1.0, -torch.inf, 1, 1])}, Faults(broken=("net.b",))),
+        ({"net.b": torch.ones(4, dtype=torch.int64)}, Faults(integers=("net.b",))),
+        ({"net.a": torch.ones(3, 2)}, Faults(shapes=("net.a (3, 2) instead of (2, 3)",))),
+    ],
+)
+def test_each_fault_is_found(changed: dict[str, torch.Tensor], expected: Faults) -> None:
+    """Only tensors with the network's prefix are compared."""
+    assert identify.faults(WEIGHTS | changed, SHAPES, "net.") == expected
+
+
+def test_without_expectations_only_values_are_checked() -> None:
+    """Names and shapes of a network that is not known cannot be wrong."""
+    assert identify.faults(WEIGHTS | {"net.c": torch.tensor([torch.nan])}, {}) == Faults(broken=("net.c",))
+
+
+def test_faults_are_summarised_in_one_line() -> None:
+    """Each kind of fault has its number and an example; a sound checkpoint has no summary."""
+    assert Faults().sentence() == ""
+    report = Faults(missing=("a", "b"), broken=("c",))
+    assert report.sentence() == "2 tensors missing, such as a; 1 tensors NaN or infinite, such as c"
+
+
+@pytest.mark.parametrize(
+    ("changed", "cure"),
+    [
+        ({"net.a": torch.ones(3, 2)}, "Its size differs from the base's; use a ControlNet made for this base."),
+        ({"net.b": torch.full((4,), torch.nan)}, "The file is damaged or its training diverged; use another."),
+        ({"net.c": torch.ones(1)}, "The file is incomplete or belongs to another network; download it again."),
+    ],
+)
+def test_a_faulty_checkpoint_is_refused_with_a_cure(
+    tmp_path: Path, changed: dict[str, torch.Tensor], cure: str
+) -> None:
+    """The message names the file, what it is, the fault and the cure; a sound checkpoint passes."""
+    known = Identity("controlnet", "ldm", "net.", "SD1", 768, "fp32", 3, 11)
+    identify.require(saved(tmp_path, WEIGHTS), SHAPES, known)
+
+    with pytest.raises(ModelError) as refused:
+        identify.require(saved(tmp_path, WEIGHTS | changed), SHAPES, known)
+
+    assert str(refused.value).startswith(f"{tmp_path / 'a.safetensors'}: This is a ControlNet of SD1, fp32, 3 tensors.")
+    assert str(refused.value).endswith(cure)

@@ -1,0 +1,129 @@
+"""Photo and map are cropped, scaled and mirrored identically, and maps stay exact."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from segkit.errors import DatasetError, MapError
+from segkit.palette import Palette
+from tests.trainer.data.test_batches import example, pictures
+from trainer.data import crops
+from trainer.data.batches import Batches
+from trainer.data.crops import View
+from trainer.data.examples import Example
+from trainer.settings import TrainSettings
+
+ADE = Palette.load("ade20k")
+COLORS = {(0, 0, 0), *(swatch.rgb for swatch in ADE)}
+
+
+@given(st.integers(1, 6000), st.integers(1, 6000), st.integers(1, 20), st.integers(1, 20))
+def test_a_crop_is_the_largest_centred_one(width: int, height: int, columns: int, rows: int) -> None:
+    """It lies within the photo, touches two opposite edges, is centred and has the bucket's aspect ratio."""
+    photo = Example(Path("a.jpg"), Path("a.png"), "", width, height)
+
+    view = crops.center_crop(photo, (64 * columns, 64 * rows), True)
+    left, top, right, bottom = view.box
+
+    assert (view.size, view.mirrored) == ((64 * columns, 64 * rows), True)
+    assert 0 <= left < right <= width
+    assert 0 <= top < bottom <= height
+    assert left == pytest.approx(width - right, abs=1e-6)
+    assert top == pytest.approx(height - bottom, abs=1e-6)
+    assert min(left, top) == pytest.approx(0, abs=1e-6)
+    assert (right - left) * rows == pytest.approx((bottom - top) * columns)
+
+
+def test_pixels_keep_their_values(tmp_path: Path) -> None:
+    """Without scaling, a photo's levels map to -1 to 1 and a map's pixels to classes; mirroring only flips them."""
+    single = example(tmp_path, 1, (64, 48))
+    view = View((8, 4, 40, 36), (32, 32), mirrored=False)
+    mirrored = replace(view, mirrored=True)
+
+    photo, labels = crops.photo(single, view), crops.control_map(single, view, ADE)
+
+    with Image.open(single.photo) as image:
+        levels = np.asarray(image)[4:36, 8:40]
+    assert np.array_equal(((photo + 1) * 127.5).round().byte().permute(1, 2, 0).numpy(), levels)
+    assert {tuple(color) for color in levels.reshape(-1, 3).tolist()} <= COLORS
+    assert [ADE[int(label)].rgb for label in labels.ravel()] == [tuple(rgb) for rgb in levels.reshape(-1, 3).tolist()]
+    assert np.array_equal(crops.photo(single, mirrored).numpy(), photo.numpy()[:, :, ::-1])
+    assert np.array_equal(crops.control_map(single, mirrored, ADE), labels[:, ::-1])
+
+
+def test_a_control_picture_without_a_palette_stays_rgb(tmp_path: Path) -> None:
+    """Its colours are returned as they are, also where they are not a palette's; a palette refuses them."""
+    single = example(tmp_path, 1, (64, 64))
+    Image.new("RGB", (128, 128), (1, 2, 3)).save(single.control_map)
+    view = crops.center_crop(single, (64, 64), False)
+
+    pixels = crops.control_map(single, view, None)
+
+    assert (pixels.shape, set(map(tuple, pixels.reshape(-1, 3).tolist()))) == ((64, 64, 3), {(1, 2, 3)})
+    with pytest.raises(MapError, match=r"1\.png: 16,384 pixels are off the palette ade20k\."):
+        crops.control_map(single, view, ADE)
+
+
+def test_a_turned_photo_is_cropped_upright(tmp_path: Path) -> None:
+    """A photo with an EXIF orientation is turned before it is cropped."""
+    upright = Image.new("RGB", (64, 128), "black")
+    upright.paste("white", (0, 0, 64, 64))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored turned to the left; viewers turn it to the right
+    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "a.png", exif=exif)
+    turned = Example(tmp_path / "a.png", tmp_path / "map.png", "", 64, 128)
+
+    pixels = crops.photo(turned, crops.center_crop(turned, (64, 128), False))
+
+    assert pixels.shape == (3, 128, 64)
+    assert (float(pixels[:, :60].min()), float(pixels[:, 68:].max())) == (1, -1)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.integers(100, 400), st.integers(100, 400), st.integers(1, 2), st.sampled_from([64, 128, 192]),
+    st.integers(0, 1000),
+)  # fmt: skip
+def test_photo_and_map_are_cropped_alike(
+    tmp_path: Path, width: int, height: int, times: int, resolution: int, seed: int
+) -> None:
+    """For any size, crop and mirroring the photo matches its map, and every map pixel has a palette colour."""
+    single = example(tmp_path, 7, (width, height), times)
+    batches = Batches([single], ADE, TrainSettings(batch_size=1, resolution=resolution, seed=seed))
+    for number in range(2):
+        photos, controls = pictures(batches.batch(number))
+        assert controls.shape == photos.shape
+        assert {tuple(pixel) for pixel in controls.reshape(-1, 3).tolist()} <= COLORS
+        matching = (np.abs(photos.astype(int) - controls.astype(int)).max(-1) < 8).mean()
+        assert matching > 0.75  # the rest is at borders, where the photo was smoothed
+
+
+def test_a_map_that_changes_during_training_is_refused(tmp_path: Path) -> None:
+    """One pixel off the palette or an unreadable file is an error."""
+    single = example(tmp_path, 1, (64, 64))
+    damaged = Image.open(single.control_map).convert("RGB")
+    damaged.putpixel((3, 3), (1, 2, 3))
+    damaged.save(single.control_map)
+
+    with pytest.raises(MapError, match="1 pixels are off the palette ade20k"):
+        Batches([single], ADE, TrainSettings(batch_size=1, resolution=64)).batch(0)
+    (single.control_map).write_bytes(b"rubbish")
+    with pytest.raises(MapError, match="does not open"):
+        Batches([single], ADE, TrainSettings(batch_size=1, resolution=64)).batch(0)
+
+
+def test_photos_that_change_during_training_are_refused(tmp_path: Path) -> None:
+    """A photo of another size or an unreadable file is an error."""
+    single = example(tmp_path, 1, (64, 64))
+    batches = Batches([single], ADE, TrainSettings(batch_size=1, resolution=64))
+    Image.new("RGB", (80, 64)).save(single.photo)
+    with pytest.raises(DatasetError, match="its size changed during the training"):
+        batches.batch(0)
+    single.photo.write_bytes(b"rubbish")
+    with pytest.raises(DatasetError, match="cannot be read"):
+        batches.batch(0)

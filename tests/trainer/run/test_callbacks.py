@@ -1,0 +1,87 @@
+"""Validation, previews and checkpoints are due at the right steps, and happen in an order that survives a kill."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from segkit.errors import StorageError
+from tests.conftest import Segkit
+from tests.trainer.learners import Prepared, prepared
+from tests.trainer.runs import log, words
+from trainer.checkpoints import store
+from trainer.run import run_folder
+from trainer.run.callbacks import Callbacks, Due
+from trainer.run.log import RunLog, read
+from trainer.settings import TrainSettings
+
+INTERVALS = st.integers(0, 5)
+
+
+@given(st.integers(1, 12), st.integers(1, 5), INTERVALS, INTERVALS, st.integers(0, 12))
+def test_what_is_due(steps: int, checkpoint_every: int, evaluate_every: int, preview_every: int, step: int) -> None:
+    """Everything is due at its interval and after the last step, checkpoints are validated, and 0 disables."""
+    settings = TrainSettings(
+        steps=steps, checkpoint_every=checkpoint_every, evaluate_every=evaluate_every, preview_every=preview_every
+    )
+    setup: Any = SimpleNamespace(
+        validation=object() if evaluate_every else None, previews=object() if preview_every else None
+    )
+    due = Callbacks(setup, settings, None, Path("run"), {}, None).due(step)
+
+    assert due.checkpoint == (step > 0 and (step == steps or step % checkpoint_every == 0))
+    assert due.validation == (evaluate_every > 0 and (due.checkpoint or step % evaluate_every == 0))
+    assert due.previews == (preview_every > 0 and (step == steps or step % preview_every == 0))
+    assert bool(due) == (due != Due())
+
+
+def callbacks(training: Prepared, run: Path, log: RunLog) -> Callbacks:
+    """Return the callbacks of a run."""
+    facts = run_folder.facts(training.settings, run, training.data, 1)
+    return Callbacks(training.setup, training.settings, training.accelerator, run, facts, log)
+
+
+def test_a_checkpoint_comes_with_metrics_and_a_report(base: Path, tmp_path: Path) -> None:
+    """The log, the checkpoint's state, best.json and the report have the step and what was measured."""
+    run = tmp_path / "run"
+    with prepared(base, tmp_path, evaluate_every=9, best_by="control_gap") as training, RunLog(run, 0, "", {}) as log:
+        called = callbacks(training, run, log)
+        called.run(3, Due(checkpoint=True, validation=True), {"loss": 0.5})
+
+    (line,) = read(run)
+    checkpoint = store.newest(run / "checkpoints")
+    assert checkpoint is not None
+    assert (line["step"], line["loss"], line["says"]) == (3, 0.5, called.verdict)
+    assert "does not use the map yet" in called.verdict
+    assert checkpoint.step == 3
+    assert checkpoint.state()["control_gap"] == line["control_gap"] == 0.0
+    assert checkpoint.state()["told"]["palette"] == "ade20k"
+    assert json.loads((run / "best.json").read_text()) == {"step": 3, "control_gap": 0.0}
+    assert "3 of 6 steps" in (run / "report.html").read_text()
+
+
+def test_the_log_line_comes_before_the_checkpoint(base: Path, tmp_path: Path) -> None:
+    """If the checkpoint cannot be written, the line is there already; a resumed run drops it and repeats the step."""
+    run = tmp_path / "run"
+    with prepared(base, tmp_path) as training, RunLog(run, 0, "", {}) as log:
+        (run / "checkpoints").write_text("a file in the way")
+        with pytest.raises(StorageError):
+            callbacks(training, run, log).run(3, Due(checkpoint=True), {"loss": 0.5})
+
+    assert read(run) == [{"step": 3, "loss": 0.5}]
+
+
+def test_the_newest_and_the_best_checkpoints_are_kept(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
+    """--keep 1 leaves the newest checkpoint and the one with the lowest held-out loss."""
+    run, validation = tmp_path / "run", {"evaluate_every": 1}
+    arguments = words(rooms, base, run, steps=5, checkpoint_every=1, keep=1, learning_rate=0.05, **validation)
+    assert segkit(*arguments).code == 0
+    losses = {int(line["step"]): line["held_out_loss"] for line in log(run)}
+    best = min(losses, key=lambda step: losses[step])
+    assert best != 5, "with a learning rate this high the last step should not be the best"
+    checkpoints = sorted(path.name for path in (run / "checkpoints").iterdir())
+    assert checkpoints == [f"step-{best:08}", "step-00000005"]

@@ -1,0 +1,112 @@
+"""A picture's recipe has everything that the picture depends on, and its PNG holds the recipe."""
+
+import string
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from segkit.palette import Palette
+from segkit.storage import sha256
+from trainer.sample import recipes
+from trainer.sample.recipes import Recipes
+from trainer.sample.requests import DrawRequest
+from trainer.settings import GenerateSettings
+
+ADE = Palette.load("ade20k")
+RECIPES = Recipes(GenerateSettings(), ADE, "fp32", ["0123", "4567"])
+
+
+@pytest.fixture
+def request_(tmp_path: Path) -> DrawRequest:
+    """A request for a map of five bytes."""
+    (tmp_path / "a.png").write_bytes(b"a map")
+    return DrawRequest("a", tmp_path / "a.png", "a room")
+
+
+def test_a_recipe_is_complete(request_: DrawRequest) -> None:
+    """It has prompt, settings, precision, weights and the hashes of map and palette, as JSON values."""
+    settings = GenerateSettings(negative="fog", steps=9, guidance=3.0, strength=0.5)
+
+    recipe = Recipes(settings, ADE, "bf16", ["0123"]).recipe(request_, 7, (64, 96))
+
+    assert recipe == {
+        "prompt": "a room", "negative": "fog", "seed": 7, "size": [64, 96], "steps": 9, "guidance": 3.0,
+        "strength": 0.5, "precision": "bf16", "map_sha256": sha256(b"a map"), "palette_hash": ADE.hash,
+        "weights": ["0123"],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"settings": GenerateSettings(negative="fog")},
+        {"settings": GenerateSettings(strength=0.5)},
+        {"palette": None},
+        {"precision": "fp16"},
+        {"weights": ["0123", "89ab"]},
+    ],
+)
+def test_another_computation_is_another_recipe(request_: DrawRequest, changed: dict[str, Any]) -> None:
+    """Settings, palette, precision and weights count; the device and the number of pictures do not."""
+    same = replace(RECIPES, settings=GenerateSettings(device="cuda", count=3))
+    recipe = RECIPES.recipe(request_, 0, (64, 64))
+
+    assert same.recipe(request_, 0, (64, 64)) == recipe
+    assert replace(RECIPES, **changed).recipe(request_, 0, (64, 64)) != recipe
+
+
+def test_a_changed_map_is_another_recipe(request_: DrawRequest) -> None:
+    """The map counts by its content, not by its name."""
+    before = RECIPES.recipe(request_, 0, (64, 64))
+    renamed = request_.control_map.rename(request_.control_map.with_name("b.png"))
+    moved = replace(request_, control_map=renamed)
+    assert RECIPES.recipe(moved, 0, (64, 64)) == before
+
+    renamed.write_bytes(b"other")
+    assert RECIPES.recipe(moved, 0, (64, 64)) != before
+
+
+@given(st.dictionaries(st.text(), st.one_of(st.text(), st.integers(), st.lists(st.booleans())), max_size=4))
+def test_a_recipe_survives_the_png(recipe: dict[str, Any]) -> None:
+    """Any text, including that of other scripts, is read as it was written, and the pixels are unchanged."""
+    picture = Image.new("RGB", (3, 2), (1, 2, 3))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.png"
+        path.write_bytes(recipes.encode(picture, recipe))
+
+        assert recipes.read(path) == recipe
+        with Image.open(path) as image:
+            assert image.tobytes() == picture.tobytes()
+
+
+def test_other_files_have_no_recipe(tmp_path: Path) -> None:
+    """A missing file, another tool's PNG, a JPEG and a PNG with other text are no pictures of segkit."""
+    Image.new("RGB", (2, 2)).save(tmp_path / "plain.png")
+    Image.new("RGB", (2, 2)).save(tmp_path / "photo.jpg")
+    (tmp_path / "text.png").write_text("hello")
+    damaged = recipes.encode(Image.new("RGB", (2, 2)), {"seed": 1}).replace(b'{"seed": 1}', b'{"seed": 1]')
+    (tmp_path / "damaged.png").write_bytes(damaged)
+    for name in ("missing.png", "plain.png", "photo.jpg", "text.png", "damaged.png"):
+        assert recipes.read(tmp_path / name) is None
+
+
+def test_a_fingerprint_changes_with_any_weight() -> None:
+    """It is a hash of names and values, equal for equal networks."""
+    networks = [torch.nn.Linear(2, 2, dtype=dtype) for dtype in (torch.float32, torch.bfloat16, torch.float32)]
+    with torch.no_grad():
+        for network in networks:
+            network.weight.fill_(0.5)
+            network.bias.zero_()
+        networks[2].bias[1] = 1e-3
+    first, half, other = map(recipes.fingerprint, networks)
+
+    assert first == half != other
+    assert len(first) == 16
+    assert set(first) <= set(string.hexdigits.lower())

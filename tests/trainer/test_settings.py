@@ -1,0 +1,107 @@
+"""Settings are checked when they are created, and a run.toml keeps all of them."""
+
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from segkit.errors import SettingError, UsageError
+from tests.conftest import Segkit
+from trainer import settings
+from trainer.settings import GenerateSettings, TrainSettings
+
+
+@given(
+    st.builds(
+        TrainSettings, base=st.text(min_size=1), name=st.text(), resolution=st.integers(1, 32).map(lambda n: 64 * n),
+        flip=st.booleans(), learning_rate=st.floats(1e-9, 1e9), schedule=st.sampled_from(["constant", "cosine"]),
+        seed=st.integers(0, 2**63 - 1), device=st.sampled_from(["auto", "cpu"]), cpu=st.booleans(),
+    )
+)  # fmt: skip
+def test_a_run_toml_keeps_every_setting(options: TrainSettings) -> None:
+    """Written and read again, all values are equal, whatever text or number they are."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "run.toml"
+        path.write_bytes(settings.to_toml(options, Path("my rooms"), Path("run")))
+        values = settings.read(path)
+
+    assert (values.pop("dataset"), values.pop("output")) == ("my rooms", "run")
+    assert values == asdict(options)
+    assert TrainSettings(**values) == options
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("dataset = 3", "dataset is 3; expected text"),
+        ("\xff", "not valid TOML"),
+        (None, "cannot be read (No such file or directory). Check the path and its permissions."),
+    ],
+)
+def test_an_unreadable_run_toml_is_refused(tmp_path: Path, text: str | None, message: str) -> None:
+    """The message names the file and the fault."""
+    path = tmp_path / "run.toml"
+    if text:
+        path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(UsageError) as refused:
+        settings.read(path)
+    assert str(refused.value).startswith(f"--config {path}: ")
+    assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong", "message"),
+    [
+        (TrainSettings, {"resolution": 100}, "resolution is 100; expected a multiple of 64, at least 64."),
+        (TrainSettings, {"ema": 1.0}, "ema is 1.0; expected at least 0, below 1."),
+        (TrainSettings, {"schedule": "steps"}, "schedule is 'steps'; expected constant or linear or cosine."),
+        (TrainSettings, {"learning_rate": 0.0}, "learning_rate is 0.0; expected more than 0."),
+        (TrainSettings, {"base": ""}, "base is ''; expected a value that is not empty."),
+        (TrainSettings, {"cpu": True, "device": "cuda"}, "device is 'cuda'; expected cpu, because cpu is set."),
+        (GenerateSettings, {"resolution": 8}, "resolution is 8; expected 0, or at least 64."),
+        (GenerateSettings, {"resolution": -1}, "resolution is -1; expected 0, or at least 64."),
+        (GenerateSettings, {"seed": 2**63 - 3, "count": 3}, f"expected 0 to {2**63 - 4}."),
+        (GenerateSettings, {"steps": 0}, "steps is 0; expected at least 1."),
+    ],
+)
+def test_a_wrong_value_is_refused(kind: Any, wrong: dict[str, Any], message: str) -> None:
+    """The message has the value and what was expected, also where two settings contradict each other."""
+    with pytest.raises(SettingError) as refused:
+        kind(**wrong)
+    assert str(refused.value).endswith(message)
+
+
+def test_limits_are_allowed() -> None:
+    """The largest seeds, the map's own size and a CPU that is named twice."""
+    assert GenerateSettings(seed=2**63 - 4, count=3, resolution=0).resolution == 0
+    assert TrainSettings(cpu=True, device="cpu").cpu
+
+
+@pytest.mark.parametrize(
+    ("prediction", "expected"), [("auto", None), ("epsilon", "epsilon"), ("v_prediction", "v_prediction")]
+)
+def test_the_prediction_type_may_be_the_bases(prediction: Any, expected: str | None) -> None:
+    """Auto leaves the choice to the base."""
+    assert TrainSettings(prediction=prediction).prediction_type == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("stepps = 3", "unknown setting 'stepps'. Did you mean steps?"),
+        ("steps = '3'", "steps is '3'; expected a whole number"),
+        ("flip = 1", "flip is 1; expected true or false"),
+        ("steps =", "not valid TOML"),
+        ("steps = 0", "steps is 0; expected at least 1"),
+    ],
+)
+def test_an_invalid_config_is_reported(rooms: Path, tmp_path: Path, segkit: Segkit, text: str, message: str) -> None:
+    """The error is one line, and no run is created."""
+    (tmp_path / "my.toml").write_text(text)
+    done = segkit("train", rooms, "--config", tmp_path / "my.toml", "-o", tmp_path / "run")
+    assert (done.code, message in done.err, done.err.count("\n")) == (2, True, 1)
+    assert not (tmp_path / "run").exists()
