@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import tomli_w
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segkit import storage
@@ -19,7 +19,8 @@ TWO = Palette("two", (Swatch(0, "wall", ("side",), (120, 120, 120)), Swatch(1, "
 SCALARS = st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | st.text()
 
 
-@given(st.dictionaries(st.text(), SCALARS), st.sampled_from([TWO, Palette.load("ade20k")]))
+@settings(max_examples=25)
+@given(st.dictionaries(st.text(), SCALARS, max_size=5), st.sampled_from([TWO, Palette.load("ade20k")]))
 def test_what_is_written_is_read_back(tmp_path_factory: pytest.TempPathFactory, values: Any, palette: Palette) -> None:
     """Settings of every type, the models and the palette with its synonyms survive."""
     path = tmp_path_factory.getbasetemp() / "dataset.toml"
