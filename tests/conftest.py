@@ -27,7 +27,7 @@ LONG = (
     "toy/learn/test_train.py", "trainer/step/test_distributed.py", "trainer/test_train.py", "test_gpu_script.py",
     "test_notebooks.py", "trainer/run/test_previews.py", "trainer/data/test_tensor_store.py", "toy/test_shipped.py",
     "trainer/test_refusals.py", "commands/test_demo.py", "test_kills.py", "trainer/sample/test_generate.py",
-    "trainer/test_options.py", "test_docs.py",
+    "trainer/test_options.py", "test_docs.py", "commands/test_train.py",
 )  # fmt: skip
 """Test files that take longest, in this order; they account for two thirds of the total time."""
 

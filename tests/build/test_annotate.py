@@ -137,7 +137,7 @@ def test_a_long_draft_is_cut_and_flagged() -> None:
 def test_pictures_are_encoded_by_their_name() -> None:
     """A PNG has exactly the pixels, a JPEG is close to them; the map holds the labels as indices."""
     for photo_format in ("png", "jpg"):
-        settings = BuildSettings(size=96, photo_format=photo_format)  # type: ignore[arg-type]
+        settings = BuildSettings(size=96, photo_format=photo_format)
         [[finished]] = annotate.finish(candidates((128, 96)), Networks(ADE, brightness), settings, {})
 
         with Image.open(io.BytesIO(finished.photo_bytes())) as photo:

@@ -1,12 +1,16 @@
 """The plan of a build: real photos are checked and counted, and nothing is written."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+
+from PIL import Image
 
 from segkit.build import dry_run, pipeline
 from segkit.build.settings import BuildSettings
 from segkit.build.tools import Networks
 from segkit.errors import ModelError
+from segkit.models.segment import Segmentation
 from segkit.palette import Palette
 from tests.commands.test_build_dataset import build
 from tests.conftest import Segkit
@@ -79,12 +83,15 @@ def test_a_plan_agrees_with_the_build(tmp_path: Path) -> None:
 
 def test_networks_run_on_three_photos_only(tmp_path: Path) -> None:
     """The trial is small, and networks are not loaded if there is no new photo."""
-    segmented = []
+    segmented: list[Image.Image] = []
     photos = render(tmp_path / "photos", 5)
 
     def counting(settings: BuildSettings) -> Networks:
-        networks = load(settings)
-        return Networks(networks.palette, lambda images: segmented.extend(images) or networks.segment(images))  # type: ignore[func-returns-value]
+        def segment(images: Sequence[Image.Image]) -> list[Segmentation]:
+            segmented.extend(images)
+            return brightness(images)
+
+        return Networks(Palette.load("ade20k"), segment)
 
     dry_run.plan(photos, tmp_path / "out", SETTINGS, load=counting)
     assert len(segmented) == dry_run.TRIAL

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -155,7 +156,7 @@ def test_units_hold_new_photos_and_new_rejections() -> None:
 
 def test_an_outcome_adds_up() -> None:
     """Every decision is counted once, and skipped photos are not part of the progress."""
-    outcome = Outcome(5, skipped=pipeline.Counter(limit=1))
+    outcome = Outcome(5, skipped=Counter(limit=1))
     calls = []
     for arrival in (candidate(0), Kept("k.jpg"), rejection(0), rejection(1)):
         outcome.count(arrival)

@@ -10,6 +10,7 @@ from PIL import Image
 from segkit.errors import MapError, PaletteError, UsageError
 from segkit.maps import codec, snap_folder
 from segkit.maps.snap_folder import Rules
+from segkit.palette import Palette
 from segkit.toy.world import damage
 from tests.commands.test_snap import TRUTH, bytes_of, write_maps
 from tests.conftest import Segkit
@@ -89,7 +90,7 @@ def test_different_originals_of_one_name_are_all_kept(tmp_path: Path) -> None:
 
 def test_the_rules_convert_and_force_a_cause(tmp_path: Path) -> None:
     """COCO maps become maps of ADE20K on request, and a cause that the user knows overrides the diagnosis."""
-    coco = codec.Palette.load("coco_panoptic")
+    coco = Palette.load("coco_panoptic")
     damage.painted(damage.regions(4, 10, 128, coco), coco).save(tmp_path / "coco.png")
     Image.fromarray(TRUTH).save(tmp_path / "ids.png")
 

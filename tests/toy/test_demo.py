@@ -9,6 +9,8 @@ from PIL import Image
 from segkit.build import pipeline
 from segkit.build.settings import BuildSettings
 from segkit.build.tools import Networks
+from segkit.dataset import Dataset
+from segkit.errors import UsageError
 from segkit.models.segment import Segmentation
 from segkit.palette import Palette
 from segkit.progress import silent
@@ -43,7 +45,7 @@ def test_only_names_of_the_demo_are_accepted(tmp_path: Path, name: str) -> None:
 
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).touch()
-    with pytest.raises(demo.UsageError, match="which is not a file of the demo"):
+    with pytest.raises(UsageError, match="which is not a file of the demo"):
         demo.check_folder(tmp_path)
 
 
@@ -78,7 +80,7 @@ def test_a_dataset_is_compared_with_the_ground_truth(tmp_path: Path) -> None:
 
     settings = BuildSettings(size=128, min_size=64, caption=False, keep_duplicates=True)
     pipeline.build_dataset(tmp_path / "photos", tmp_path / "out", settings, load=lambda _: Networks(ade, walls))
-    evaluation = demo.evaluate(demo.Dataset.open(tmp_path / "out"), truths)
+    evaluation = demo.evaluate(Dataset.open(tmp_path / "out"), truths)
 
     labels = np.concatenate([truth.labels.ravel() for truth in truths.values()])
     assert evaluation.maps.scenes == len(evaluation.captions) == 4

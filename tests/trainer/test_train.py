@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tomli_w
 import torch
 from safetensors.torch import load_file
 
 from tests.conftest import Models, Segkit
 from tests.trainer import stopping
-from tests.trainer.runs import log, log_lines, same, toml, train, weights_of, words
+from tests.trainer.runs import log, log_lines, same, train, weights_of, words
 from trainer.run.log import RunLog
 
 ROOT = Path(__file__).parents[2]
@@ -243,38 +242,6 @@ def test_a_run_does_not_resume_with_other_settings(
 
     assert (done.code, message in done.err) == (2, True)
     assert (tmp_path / "run" / "run.json").read_bytes() == before
-
-
-def test_flags_override_the_config(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
-    """The run keeps the resolved run.toml, which resumes it."""
-    (tmp_path / "my.toml").write_text(tomli_w.dumps(toml(rooms, base, tmp_path / "run", steps=1, seed=7, flip=False)))
-
-    done = segkit("train", "--config", tmp_path / "my.toml", "--seed", 8)
-    again = segkit("train", "--config", tmp_path / "run" / "run.toml", "--json")
-
-    import tomllib
-
-    saved = tomllib.loads((tmp_path / "run" / "run.toml").read_text())
-    assert (done.code, saved["seed"], saved["flip"], saved["steps"]) == (0, 8, False, 1)
-    assert (again.code, json.loads(again.out)["resumed"]) == (0, 1)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("stepps = 3", "unknown setting 'stepps'. Did you mean steps?"),
-        ("steps = '3'", "steps is '3'; expected a whole number"),
-        ("flip = 1", "flip is 1; expected true or false"),
-        ("steps =", "not valid TOML"),
-        ("steps = 0", "steps is 0; expected at least 1"),
-    ],
-)
-def test_an_invalid_config_is_reported(rooms: Path, tmp_path: Path, segkit: Segkit, text: str, message: str) -> None:
-    """The error is one line, and no run is created."""
-    (tmp_path / "my.toml").write_text(text)
-    done = segkit("train", rooms, "--config", tmp_path / "my.toml", "-o", tmp_path / "run")
-    assert (done.code, message in done.err, done.err.count("\n")) == (2, True, 1)
-    assert not (tmp_path / "run").exists()
 
 
 def test_training_leaves_the_callers_state(rooms: Path, base: Path, tmp_path: Path) -> None:

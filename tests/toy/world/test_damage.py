@@ -18,7 +18,8 @@ def test_regions_have_distinct_classes_with_colours_of_their_own(palette: Palett
     labels = damage.regions(5, 12, 96, palette)
 
     present = np.unique(labels).tolist()
-    assert (labels.shape, labels.dtype) == ((96, 96), np.uint8)
+    assert labels.shape == (96, 96)
+    assert labels.dtype == np.uint8
     assert 8 <= len(present) <= 12
     assert all(palette.by_color[palette[index].rgb] == index for index in present)
     assert codec.read(damage.painted(labels, palette), palette)[1] == 0
