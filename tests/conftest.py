@@ -28,6 +28,7 @@ LONG = (
     "test_notebooks.py", "trainer/run/test_previews.py", "trainer/data/test_latents.py", "toy/test_shipped.py",
     "trainer/test_refusals.py", "commands/test_demo.py", "test_kills.py", "trainer/sample/test_generate.py",
     "trainer/test_options.py", "trainer/run/test_run_folder.py", "trainer/run/test_callbacks.py", "test_docs.py",
+    "commands/test_train.py",
 )  # fmt: skip
 """Test files that take longest, in this order; they account for two thirds of the total time."""
 

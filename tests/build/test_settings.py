@@ -1,13 +1,11 @@
 """build.settings: values out of range are refused."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from segkit.build.settings import BuildSettings
 from segkit.errors import SettingError, UsageError
-from tests.conftest import Segkit
 
 
 @pytest.mark.parametrize(
@@ -56,10 +54,3 @@ def test_the_message_says_what_was_found_and_expected(wrong: dict[str, Any], mes
         BuildSettings(**wrong)
 
     assert str(error.value) == message
-
-
-def test_the_command_line_names_the_option(segkit: Segkit, tmp_path: Path) -> None:
-    """The same check in the words of the command."""
-    ended = segkit("build-dataset", tmp_path, "--size", "500", "--min-confidence", "0.5")
-
-    assert (ended.code, ended.err) == (2, "--size 500: expected a multiple of 8, at least 64.\n")

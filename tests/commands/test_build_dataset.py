@@ -5,13 +5,11 @@ import shutil
 from pathlib import Path
 from typing import Any, cast
 
-import pytest
 from PIL import Image
 
 from segkit.dataset import Dataset
 from segkit.palette import Palette, shipped_folder
 from tests.conftest import Models, Segkit
-from tests.dataset.test_checks import swap_colors
 
 
 def hashes(folder: Path) -> dict[str, bytes]:
@@ -93,75 +91,6 @@ def test_a_moved_dataset_and_a_renamed_photo_redo_nothing(
     assert (again["made"], again["kept"]) == (0, 6)
 
 
-def test_a_copy_that_sorts_first_does_not_displace_the_photo(
-    segkit: Segkit, six_photos: Path, models: Models, tmp_path: Path
-) -> None:
-    """The copy is rejected as identical, the triple keeps its source, and another run changes nothing."""
-    photos, out = tmp_path / "photos", tmp_path / "out"
-    shutil.copytree(six_photos, photos)
-    options = ("--segmenter", models.oneformer, "--no-caption")
-    build(segkit, photos, out, *options)
-    shutil.copy(photos / "3.jpg", photos / "0 copy of 3.jpg")
-
-    added = build(segkit, photos, out, *options)
-    before = hashes(out)
-    again = build(segkit, photos, out, *options)
-
-    assert (added["kept"], added["rejected"]) == (6, {"identical": 1})
-    assert (again["kept"], again["rejected"]) == (6, {"identical": 1})
-    assert json.loads((out / ".segkit" / "rejected.jsonl").read_text())["source"] == "0 copy of 3.jpg"
-    assert hashes(out) == before
-
-
-def test_limit_skips_the_rest_and_the_numbers_add_up(
-    segkit: Segkit, six_photos: Path, build_options: list[str], tmp_path: Path
-) -> None:
-    """--limit 2 creates triples of the first two photos and counts the others as skipped."""
-    outcome = build(segkit, six_photos, tmp_path / "out", *build_options, "--limit", 2)
-
-    assert outcome["made"] + outcome["kept"] + sum(outcome["rejected"].values()) + outcome["skipped"]["limit"] == 6
-    assert [line["source"] for line in lines(tmp_path / "out")] == ["0.jpg", "1.jpg"]
-
-
-def test_dry_run_writes_nothing_and_counts_as_a_build_would(
-    segkit: Segkit, six_photos: Path, build_options: list[str], tmp_path: Path
-) -> None:
-    """--dry-run reports counts, sizes, time and disk space, and writes nothing."""
-    out = tmp_path / "out"
-
-    plan = build(segkit, six_photos, out, *build_options, "--dry-run")
-
-    assert not out.exists()
-    assert (plan["found"], plan["made"]) == (6, 6)
-    assert plan["sizes"] == {"640 x 480": 2, "480 x 640": 2, "560 x 400": 2}
-    assert plan["seconds"] > 0
-    assert plan["megabytes"] > 0
-
-
-def test_dry_run_without_weights_says_why_there_is_no_time(segkit: Segkit, six_photos: Path, tmp_path: Path) -> None:
-    """Photos are counted even if the networks are missing, and the reason is reported."""
-    plan = build(segkit, six_photos, tmp_path / "out", "--dry-run")
-
-    assert plan["made"] == 6
-    assert plan["seconds"] is None
-    assert "segkit demo" in plan["reason"]
-
-
-def test_dry_run_refuses_what_a_build_refuses(
-    segkit: Segkit, six_photos: Path, build_options: list[str], tmp_path: Path
-) -> None:
-    """A folder that is not a dataset, and settings that differ from the dataset's, are refused by --dry-run too."""
-    out, foreign = tmp_path / "out", tmp_path / "foreign"
-    build(segkit, six_photos, out, *build_options, "--limit", 2)
-    foreign.mkdir()
-    (foreign / "mine.txt").touch()
-
-    other_size = segkit("build-dataset", six_photos, "-o", out, *build_options, "--size", 256, "--dry-run")
-    other_folder = segkit("build-dataset", six_photos, "-o", foreign, *build_options, "--dry-run")
-
-    assert (other_size.code, other_folder.code) == (2, 2)
-
-
 def test_without_weights_and_network_the_error_names_the_download(
     segkit: Segkit, six_photos: Path, tmp_path: Path
 ) -> None:
@@ -173,60 +102,6 @@ def test_without_weights_and_network_the_error_names_the_download(
     assert "segkit demo" in result.err
     assert len(result.err.splitlines()) == 1
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [(["--size", "256"], "--size 512"), (["--photo-format", "png"], "--photo-format jpg")],
-)
-def test_settings_that_differ_from_the_datasets_are_refused(
-    segkit: Segkit, six_photos: Path, build_options: list[str], tmp_path: Path, options: list[str], message: str
-) -> None:
-    """A second build cannot mix sizes or formats; the message names the setting the dataset was built with."""
-    out = tmp_path / "out"
-    build(segkit, six_photos, out, *build_options)
-    before = hashes(out)
-
-    refused = segkit("build-dataset", six_photos, "-o", out, *build_options, *options)
-
-    assert refused.code == 2
-    assert message in refused.err
-    assert hashes(out) == before
-
-
-def test_another_segmenter_is_refused(
-    segkit: Segkit, six_photos: Path, models: Models, build_options: list[str], tmp_path: Path
-) -> None:
-    """New photos must be segmented by the network that segmented the dataset."""
-    from segkit.models import hub
-    from segkit.toy.learn import networks
-
-    with hub.quiet():
-        other = networks.write(tmp_path / "other", networks.oneformer(Palette.load("ade20k"), seed=1))
-    out = tmp_path / "out"
-    build(segkit, six_photos, out, *build_options, "--limit", 2)
-
-    refused = segkit("build-dataset", six_photos, "-o", out, *build_options, "--segmenter", other)
-
-    assert refused.code == 2
-    assert "Pass the same --segmenter" in refused.err
-
-
-def test_a_dataset_whose_palette_was_edited_accepts_no_new_photos(
-    segkit: Segkit, six_photos: Path, models: Models, tmp_path: Path
-) -> None:
-    """Colours swapped in dataset.toml, with a matching hash, are detected before a map is painted."""
-    out = tmp_path / "out"
-    options = ("--segmenter", models.oneformer, "--no-caption")
-    build(segkit, six_photos, out, *options, "--limit", 2)
-    swap_colors(out, [])
-    before = hashes(out)
-
-    refused = segkit("build-dataset", six_photos, "-o", out, *options)
-
-    assert refused.code == 2
-    assert "differs from ade20k" in refused.err
-    assert hashes(out) == before
 
 
 def test_prompts_follow_the_style_options(
@@ -255,37 +130,6 @@ def test_no_caption_leaves_prompts_empty_and_needs_no_captioner(
     assert checked["counts"] == {"prompt-missing": 6}
 
 
-def test_png_photos_contain_exactly_the_fitted_pixels(
-    segkit: Segkit, six_photos: Path, models: Models, tmp_path: Path
-) -> None:
-    """--photo-format png stores the segmenter's input losslessly."""
-    from segkit import photos
-
-    out = tmp_path / "out"
-    build(segkit, six_photos, out, "--segmenter", models.oneformer, "--no-caption", "--photo-format", "png")
-
-    line = lines(out)[0]
-    fitted = photos.open_photo((six_photos / line["source"]).read_bytes(), photos.Limits()).image
-    with Image.open(out / line["file_name"]) as stored:
-        assert stored.tobytes() == fitted.tobytes()
-
-
-def test_pixels_of_low_confidence_become_unlabelled(
-    segkit: Segkit, six_photos: Path, models: Models, tmp_path: Path
-) -> None:
-    """--min-confidence excludes pixels of low confidence from the classes' shares."""
-    plain, strict = tmp_path / "plain", tmp_path / "strict"
-    options = ("--segmenter", models.oneformer, "--no-caption")
-    build(segkit, six_photos, plain, *options)
-    build(segkit, six_photos, strict, *options, "--min-confidence", 0.999)
-
-    def labelled(dataset: Path) -> float:
-        return sum(float(share["share"]) for line in lines(dataset) for share in line["classes"])
-
-    assert labelled(strict) < labelled(plain)
-    assert labelled(plain) == pytest.approx(6, abs=0.01)
-
-
 def test_coco_networks_use_the_coco_palette(segkit: Segkit, six_photos: Path, tmp_path: Path) -> None:
     """--protocol coco accepts a COCO model, uses COCO's colours and records the palette."""
     from segkit.models import hub
@@ -302,20 +146,6 @@ def test_coco_networks_use_the_coco_palette(segkit: Segkit, six_photos: Path, tm
         colors = {color for _, color in control_map.convert("RGB").getcolors() or []}
     assert colors <= {swatch.rgb for swatch in palette}
     assert segkit("check-palette", out).code == 0
-
-
-def test_a_dataset_inside_the_photo_folder_is_not_searched(
-    segkit: Segkit, six_photos: Path, models: Models, tmp_path: Path
-) -> None:
-    """With -o photos/out, the dataset's pictures are not taken for photos by the next run."""
-    photos = tmp_path / "photos"
-    shutil.copytree(six_photos, photos)
-    options = ("--segmenter", models.oneformer, "--no-caption")
-    build(segkit, photos, photos / "out", *options)
-
-    again = build(segkit, photos, photos / "out", *options)
-
-    assert (again["found"], again["kept"]) == (6, 6)
 
 
 def test_the_default_output_is_next_to_the_photos(

@@ -14,13 +14,18 @@ from tests.dataset.test_dataset import build, contents, drafted, render, written
 from tests.models import talkers
 
 
-@pytest.fixture
-def dataset(tmp_path: Path) -> Dataset:
-    """A dataset of four triples: one prompt written by a person, one drafted, two missing."""
-    dataset = build(render(tmp_path / "photos", 4), tmp_path / "out")
+def build_four(folder: Path) -> Dataset:
+    """Build a dataset of four triples: one prompt written by a person, one drafted, two missing."""
+    dataset = build(render(folder / "photos", 4), folder / "out")
     first, second, *rest = dataset.triples()
     dataset.replace_all([written(first, "my own words"), drafted(second, "an old draft"), *rest])
     return dataset
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    """A dataset of four triples: one prompt written by a person, one drafted, two missing."""
+    return build_four(tmp_path)
 
 
 @pytest.fixture
@@ -158,87 +163,11 @@ def test_an_invalid_edit_changes_nothing(segkit: Segkit, dataset: Dataset, key: 
     assert contents(dataset.folder) == before
 
 
-def test_an_ambiguous_name_lists_the_candidates(segkit: Segkit, dataset: Dataset) -> None:
-    """A source that two triples share, from two photo folders, is refused with a list of their keys."""
-    first, second, *rest = triples(dataset)
-    dataset.replace_all([first, replace(second, source=first.source), *rest])
-    before = contents(dataset.folder)
-
-    shown = segkit("caption", dataset.folder, "--edit", first.source, "a bed")
-
-    line = refused(shown)
-    assert "matches 2 triples" in line
-    assert first.key in line
-    assert second.key in line
-    assert contents(dataset.folder) == before
-
-
 def test_drafting_and_writing_do_not_mix(segkit: Segkit, dataset: Dataset) -> None:
     """--redo-drafts together with --edit is refused instead of being ignored."""
     shown = segkit("caption", dataset.folder, "--redo-drafts", "--edit", "000.png", "a bed")
 
     assert "cannot be combined with --edit or --from-csv" in refused(shown)
-
-
-@pytest.mark.parametrize(
-    "table",
-    [
-        "key,text\n000.png,a bed\n003.png,a chair\n",
-        "\ufeffkey;text\r\n000.png;a bed\r\n003.png;a chair\r\n",
-        'Source,Prompt\n"000.png","a\nbed"\n\n"003.png"," a  chair "\n',
-        "note\ttext\tsource\nx\ta bed\t000.png\n\ta chair\t003.png\n",
-    ],
-)
-def test_prompts_are_read_from_a_table(segkit: Segkit, dataset: Dataset, tmp_path: Path, table: str) -> None:
-    """Commas, semicolons, tabs, a BOM, quoted line breaks, additional columns and empty rows are accepted."""
-    (tmp_path / "prompts.csv").write_bytes(table.encode())
-
-    shown = segkit("caption", dataset.folder, "--from-csv", tmp_path / "prompts.csv", "--json")
-
-    assert (shown.code, json.loads(shown.out)["written"]) == (0, 2)
-    assert [triple.text for triple in triples(dataset)] == ["a bed", "an old draft", "", "a chair"]
-    assert [triple.prompt.human for triple in triples(dataset)] == [True, False, False, True]
-
-
-def test_cells_are_plain_text(segkit: Segkit, dataset: Dataset, tmp_path: Path) -> None:
-    """Quoted commas and quotes, formulas and NA are stored as they were written."""
-    (tmp_path / "prompts.csv").write_text('key,text\n000.png,"a ""red"" bed, a chair"\n001.png,=1+1\n002.png,NA\n')
-
-    segkit("caption", dataset.folder, "--from-csv", tmp_path / "prompts.csv")
-
-    assert [triple.text for triple in triples(dataset)][:3] == ['a "red" bed, a chair', "=1+1", "NA"]
-
-
-@pytest.mark.parametrize(
-    ("table", "message"),
-    [
-        (None, "No such file"),
-        (b"", "has no columns. Expected one key column"),
-        (b"name,words\n000.png,a bed\n", "has the columns name, words. Expected one key column"),
-        (b"key,text,text\n000.png,a bed,a chair\n", "Expected one key column (key, source or file_name) and one text"),
-        (b"key,text\n000.png,a bed\nnothing.png,a chair\n", "'nothing.png' is not a key, source or file name"),
-        (b"key,text\n000.png,a bed\n001.png,\n", "The prompt for 001.png is empty"),
-        (b"key,text\n000.png,a bed\n000.png,a chair\n", "000.png has two prompts"),
-        (b"key,text\n000.png,a bed, a chair\n", "line 2: 3 cells, expected 2. Put texts that contain ',' in quotes."),
-        (b"key,text\n000.png\n", "line 2: 1 cells, expected 2"),
-        (b'key,text\n000.png,"a bed\n', "line 2: unexpected end of data"),
-        (b'key,text\n000.png,"a "bed"\n', "line 2: "),
-        ("key,text\n000.png,café\n".encode("latin-1"), "not UTF-8 text. Save it as CSV UTF-8"),
-        ("key,text\n000.png,a bed\n".encode("utf-16"), "not UTF-8 text. Save it as CSV UTF-8"),
-    ],
-)
-def test_an_invalid_table_changes_nothing(
-    segkit: Segkit, dataset: Dataset, tmp_path: Path, table: bytes | None, message: str
-) -> None:
-    """A single bad row prevents all changes, and the message names the row and the problem."""
-    if table is not None:
-        (tmp_path / "prompts.csv").write_bytes(table)
-    before = contents(dataset.folder)
-
-    shown = segkit("caption", dataset.folder, "--from-csv", tmp_path / "prompts.csv")
-
-    assert message in refused(shown)
-    assert contents(dataset.folder) == before
 
 
 def test_a_long_prompt_written_by_a_person_is_kept_and_reported(

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segkit import console
 from segkit.maps import codec
 from segkit.palette import Palette
 from segkit.toy.world import damage
@@ -56,17 +55,6 @@ def test_equal_and_near_colours_of_ade_are_named(segkit: Segkit) -> None:
     report = json.loads(as_json.out)
     assert (report["pairs"][0]["a"]["name"], report["pairs"][0]["b"]["name"]) == ("road", "skyscraper")
     assert report["jpeg_quality"] == 32
-
-
-def test_swatches_are_shown_in_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """A colour terminal shows a swatch beside each class; names are never parsed as markup."""
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("COLORTERM", "truecolor")
-    monkeypatch.setenv("TERM", "xterm-256color")
-    console.table("t", ("class",), [(console.Color("#04FA07", "[red]grass"),)])
-
-    out = capsys.readouterr().out
-    assert "\x1b[48;2;4;250;7m   \x1b[0m [red]grass" in out
 
 
 def test_a_clean_table_has_no_finding(segkit: Segkit, tmp_path: Path) -> None:

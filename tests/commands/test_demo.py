@@ -61,17 +61,3 @@ def test_the_demo_trains_and_measures_pictures(segkit: Segkit, tmp_path: Path) -
         assert sheet.height > 200
     again = segkit("demo", tmp_path / "demo", "--train", "--photos", "30", "--steps", "3")
     assert re.findall(r"\((before|after|upper bound)\)\s+│\s+(0\.\d{3})", again.out) == rows
-
-
-@pytest.mark.parametrize("name", ["thesis.txt", "photos/holiday.jpg"])
-def test_a_folder_of_other_things_is_left_alone(segkit: Segkit, tmp_path: Path, name: str) -> None:
-    """The error names the foreign file, and nothing is written."""
-    foreign = tmp_path / name
-    foreign.parent.mkdir(exist_ok=True)
-    foreign.write_text("mine")
-
-    result = segkit("demo", tmp_path, "--photos", "1")
-
-    assert result.code == 2
-    assert f"contains {foreign.name}" in result.err
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [foreign]

@@ -14,15 +14,19 @@ from tests.conftest import Segkit
 TRUTH = damage.place(3, 9, 256)
 
 
-@pytest.fixture
-def maps(tmp_path: Path) -> Path:
-    """A folder with an exact map, a JPEG, and a map with swapped red and blue in a subfolder."""
-    folder = tmp_path / "maps"
+def write_maps(folder: Path) -> Path:
+    """Write an exact map, a JPEG, and a map with swapped red and blue in a subfolder."""
     (folder / "below").mkdir(parents=True)
     damage.painted(TRUTH).save(folder / "exact.png")
     damage.painted(TRUTH).save(folder / "soft.jpg", quality=75)
     damage.by("bgr", TRUTH).save(folder / "below" / "swapped.png")
     return folder
+
+
+@pytest.fixture
+def maps(tmp_path: Path) -> Path:
+    """A folder with an exact map, a JPEG, and a map with swapped red and blue in a subfolder."""
+    return write_maps(tmp_path / "maps")
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:
@@ -62,18 +66,6 @@ def test_a_single_map_can_be_given_a_name(segkit: Segkit, maps: Path, tmp_path: 
     assert codec.is_exact(Image.open(tmp_path / "repaired.png"), damage.ADE)
 
 
-def test_in_place_preserves_the_originals(segkit: Segkit, maps: Path) -> None:
-    """The originals are copied to a folder beside the maps; a second run changes nothing."""
-    before = bytes_of(maps)
-
-    first, second = segkit("snap", maps, "--in-place"), segkit("snap", maps, "--in-place")
-
-    assert (first.code, second.code) == (0, 0)
-    assert set(bytes_of(maps)) == {"exact.png", "soft.png", "below/swapped.png"}
-    assert bytes_of(maps.with_name("maps.before-snap")) == before
-    assert segkit("check-palette", maps).code == 0
-
-
 def test_an_irreparable_map_does_not_stop_the_others(segkit: Segkit, maps: Path, tmp_path: Path) -> None:
     """Maps that cannot be repaired are listed with the reason, and the exit code is 1."""
     (maps / "broken.png").write_bytes(b"not a picture")
@@ -110,24 +102,3 @@ def test_invalid_arguments_are_refused(
     assert done.code == 2
     assert message in " ".join(done.err.split())
     assert bytes_of(maps.parent) == before
-
-
-def test_colliding_output_names_are_refused(segkit: Segkit, maps: Path, tmp_path: Path) -> None:
-    """Two maps with the same output name are refused before anything is written."""
-    damage.painted(TRUTH).save(maps / "soft.png")
-
-    done = segkit("snap", maps, "-o", tmp_path / "out")
-
-    assert done.code == 2
-    assert "would both become" in done.err
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_dataset_is_refused(segkit: Segkit, tmp_path: Path) -> None:
-    """The maps of a dataset are exact already, and its manifest records their hashes."""
-    (tmp_path / "rooms" / ".segkit").mkdir(parents=True)
-
-    done = segkit("snap", tmp_path / "rooms", "--in-place")
-
-    assert done.code == 2
-    assert "its maps are exact" in done.err

@@ -3,52 +3,15 @@
 import io
 import json
 import subprocess
-import tarfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from segkit.errors import MapError
-from segkit.palette import Palette
 from segkit.reports import findings
 from tests.conftest import Segkit
-
-
-def picture(color: tuple[int, int, int], picture_format: str = "PNG") -> bytes:
-    """Return an encoded picture of one colour with a stripe of ADE20K's sky."""
-    image = Image.new("RGB", (32, 32), color)
-    image.paste(Palette.load("ade20k").find("sky").rgb, (0, 0, 32, 8))
-    buffer = io.BytesIO()
-    image.save(buffer, picture_format)
-    return buffer.getvalue()
-
-
-WALL, BLUE = (120, 120, 120), (3, 5, 7)
-
-
-def shard(path: Path, members: dict[str, bytes]) -> Path:
-    """Write a tar file with these members."""
-    with tarfile.open(path, "w") as file:
-        for name, data in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            file.addfile(info, io.BytesIO(data))
-    return path
-
-
-@pytest.mark.parametrize(
-    "extension", ["hint.png", "seg.png", "png", "control.png", "conditioning_image.png", "mask.webp"]
-)
-def test_a_shards_maps_are_found_by_extension(tmp_path: Path, extension: str) -> None:
-    """A sample's photo, text and JSON members are not mistaken for its map."""
-    lossless = picture(WALL, "PNG" if extension.endswith("png") else "WEBP")
-    members = {"a/0.jpg": picture(BLUE, "JPEG"), f"a/0.{extension}": lossless, "a/0.txt": b"a room", "a/0.json": b"{}"}
-    report = findings.examine(str(shard(tmp_path / "000.tar", members)))
-
-    assert report.kind == "shard"
-    assert [found.file for found in report.maps] == [f"a/0.{extension}"]
+from tests.dataset.formats.test_webdataset import BLUE, WALL, picture, shard
 
 
 def test_a_shards_maps_are_examined_in_place(tmp_path: Path, segkit: Segkit) -> None:
@@ -83,37 +46,6 @@ def test_the_cure_for_a_map_in_a_shard_works_verbatim(
     assert snap_files == "segkit snap './-x 1.seg.png' -o 'repaired/-x 1.seg.png'"
     assert segkit("snap", "./-x 1.seg.png", "-o", "repaired/-x 1.seg.png").code == 0
     assert segkit("check-palette", "repaired/-x 1.seg.png").code == 0
-
-
-@pytest.mark.parametrize("name", ["../evil.seg.png", "/etc/evil.seg.png", "a/../../b.seg.png", "a\nb.seg.png"])
-def test_a_member_outside_the_folder_is_refused(tmp_path: Path, name: str) -> None:
-    """A member name that would be unpacked elsewhere or is not printable makes the shard unusable."""
-    with pytest.raises(MapError, match="unsafe"):
-        findings.examine(str(shard(tmp_path / "0.tar", {name: picture(WALL)})))
-
-
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (lambda data: data[: len(data) // 2 - 3000], "is not a complete uncompressed tar"),
-        (lambda data: b"\x1f\x8b" + data[2:], "is not a complete uncompressed tar"),
-        (lambda data: b"", "is not a complete uncompressed tar"),
-        (lambda data: bytes(10240), "contains no control maps"),
-    ],
-)
-def test_a_damaged_shard_is_refused(tmp_path: Path, damage: Callable[[bytes], bytes], message: str) -> None:
-    """A tar that is truncated, compressed or empty raises a MapError."""
-    file = shard(tmp_path / "0.tar", {f"{i}.seg.png": bytes(9000) for i in range(4)})
-    file.write_bytes(damage(file.read_bytes()))
-    with pytest.raises(MapError, match=message):
-        findings.examine(str(file))
-
-
-def test_a_shard_without_maps_lists_its_extensions(tmp_path: Path) -> None:
-    """The error about a shard with only photos and texts names what it contains."""
-    file = shard(tmp_path / "0.tar", {"0.jpg": picture(WALL, "JPEG"), "0.txt": b"a room"})
-    with pytest.raises(MapError, match=r"have the extensions jpg, txt\. Expected"):
-        findings.examine(str(file))
 
 
 @pytest.mark.parametrize("style", ["jsonl", "csv"])

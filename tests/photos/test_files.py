@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 import pillow_heif
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from segkit import photos
@@ -310,42 +308,6 @@ print(photo.image.size, photo.geometry.source_width)
     process = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert process.stdout.strip() == "(1024, 512) 20000", process.stderr
-
-
-@given(st.integers(8, 700), st.integers(8, 700), st.integers(1, 40))
-def test_fitting_keeps_the_aspect_and_never_enlarges(width: int, height: int, eighths: int) -> None:
-    """One scale factor, whole pixels, a centred crop of fewer than 8 pixels, all recorded in the geometry."""
-    size = 8 * eighths
-
-    fitted = photos.fit(Image.new("RGB", (width, height)), size)
-
-    geometry = fitted.geometry
-    scale = min(1.0, size / min(width, height))
-    assert (geometry.source_width, geometry.source_height) == (width, height)
-    sides = (
-        (fitted.image.width, geometry.resized_width, geometry.crop_left, width),
-        (fitted.image.height, geometry.resized_height, geometry.crop_top, height),
-    )
-    for stored, resized, start, source in sides:
-        assert stored % 8 == 0
-        assert 0 <= resized - stored < 8
-        assert start == (resized - stored) // 2
-        assert resized <= source
-        assert abs(resized - source * scale) <= 0.5
-    assert min(geometry.resized_width, geometry.resized_height) <= size
-
-
-@given(st.integers(8, 200), st.integers(8, 200), st.integers(1, 20))
-def test_the_geometry_locates_the_crop(width: int, height: int, eighths: int) -> None:
-    """The stored picture is the resized one cropped at (crop_left, crop_top)."""
-    ramp = Image.linear_gradient("L").resize((width, height)).convert("RGB")
-
-    fitted = photos.fit(ramp, 8 * eighths)
-
-    geometry = fitted.geometry
-    resized = ramp.resize((geometry.resized_width, geometry.resized_height), Image.Resampling.LANCZOS)
-    left, top = geometry.crop_left, geometry.crop_top
-    assert fitted.image == resized.crop((left, top, left + fitted.image.width, top + fitted.image.height))
 
 
 def test_decoding_jpeg_at_a_fraction_hardly_changes_colours() -> None:

@@ -5,14 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from segkit.dataset import Dataset
 from segkit.dataset.info import Info
 from segkit.dataset.triple import PERSON, Triple, map_name, photo_name
 from segkit.errors import MapError, SegkitError, UsageError
 from segkit.maps import codec
-from segkit.palette import UNLABELLED, Palette
+from segkit.palette import Palette
 from segkit.photos.geometry import Geometry
 from segkit.reports import findings
 
@@ -31,19 +30,6 @@ def write_map(path: Path, *classes: str, off: int = 0) -> Path:
     return path
 
 
-def test_a_maps_classes_are_reported_by_share(tmp_path: Path) -> None:
-    """An exact map has no finding; its classes are listed with their shares, largest first."""
-    labels = np.full((10, 10), ADE.find("sky").index, np.uint8)
-    labels[:2], labels[2:5] = ADE.find("sea").index, UNLABELLED
-    codec.paint(labels, ADE).save(tmp_path / "a.png")
-
-    report = findings.examine(str(tmp_path / "a.png"))
-
-    assert (report.kind, report.findings, report.has_findings) == ("map", [], False)
-    assert [(m.file, m.off_pixels) for m in report.maps] == [("a.png", 0)]
-    assert list(report.maps[0].classes.items()) == [("sky", 0.5), ("sea", 0.2)]
-
-
 def test_every_map_of_a_folder_is_examined(tmp_path: Path) -> None:
     """Maps in subfolders are examined, hidden ones ignored, and each off-palette map is one finding."""
     write_map(tmp_path / "a.png", "wall", "sky")
@@ -59,32 +45,6 @@ def test_every_map_of_a_folder_is_examined(tmp_path: Path) -> None:
         ["b/c.PNG", "d.png"], "off-palette"
     )
     assert "3 pixels (3.0%) are off the palette ade20k" in report.findings[0].message
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "reason"),
-    [("empty.png", b"", "does not open"), ("text.png", b"hello", "does not open"), ("cut.png", None, "does not open")],
-)
-def test_an_unreadable_map_is_a_finding(tmp_path: Path, name: str, content: bytes | None, reason: str) -> None:
-    """An empty, foreign or truncated file is reported by name, and the other maps are still examined."""
-    whole = write_map(tmp_path / "whole.png", "wall").read_bytes()
-    (tmp_path / name).write_bytes(whole[:-40] if content is None else content)
-
-    report = findings.examine(str(tmp_path))
-
-    assert [m.file for m in report.maps] == ["whole.png"]
-    assert [(problem.rule, problem.place) for problem in report.findings] == [("unreadable-map", name)]
-    assert reason in report.findings[0].message
-
-
-def test_a_pipe_named_like_a_map_is_a_finding(tmp_path: Path) -> None:
-    """A named pipe is reported without being opened, which would block forever."""
-    write_map(tmp_path / "whole.png", "wall")
-    os.mkfifo(tmp_path / "pipe.png")
-
-    report = findings.examine(str(tmp_path))
-
-    assert [problem.message for problem in report.findings] == ["pipe.png is no file."]
 
 
 def triple(key: str) -> Triple:
@@ -167,25 +127,3 @@ def test_a_folder_named_like_a_table_is_a_folder(tmp_path: Path) -> None:
 
     with pytest.raises(MapError, match=r"x\.csv contains no pictures"):
         findings.examine(str(tmp_path / "x.csv"))
-
-
-def test_progress_is_reported_per_map(tmp_path: Path) -> None:
-    """Progress is called once per map, with the total."""
-    for name in "ab":
-        write_map(tmp_path / f"{name}.png", "wall")
-    calls = []
-
-    findings.examine(str(tmp_path), progress=lambda stage, done, total, note="": calls.append((stage, done, total)))
-
-    assert calls == [("maps", 1, 2), ("maps", 2, 2)]
-
-
-def test_rgb_and_indexed_maps_give_the_same_classes(tmp_path: Path) -> None:
-    """An RGB copy has the same classes as the indexed map."""
-    path = write_map(tmp_path / "a.png", "wall", "sky")
-    with Image.open(path) as image:
-        image.convert("RGB").save(tmp_path / "b.png")
-
-    indexed, rgb = findings.examine(str(tmp_path)).maps
-
-    assert indexed.classes == rgb.classes == {"wall": 0.5, "sky": 0.5}

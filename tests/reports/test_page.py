@@ -62,14 +62,6 @@ def test_hostile_names_are_shown_as_text(tmp_path: Path) -> None:
     assert "49" not in hostile.text
 
 
-def test_the_same_report_gives_the_same_bytes(tmp_path: Path) -> None:
-    """Rendering is deterministic."""
-    for name in "ab":
-        palette_page.write(report(HOSTILE), tmp_path / name)
-
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-
-
 def test_alternative_texts_are_escaped() -> None:
     """A quote in a picture's description does not end the attribute."""
     picture = page.embed(Image.new("RGB", (2, 2)), 'a "quoted" <name>')

@@ -9,7 +9,7 @@ from segkit.models.caption import NeuralCaptioner
 from segkit.models.device import Device
 from segkit.models.segment import NeuralSegmenter
 from segkit.palette import Palette
-from segkit.toy.learn import card, measure
+from segkit.toy.learn import measure
 
 CPU = Device("cpu", "fp32")
 WEIGHTS = hub.toy_folder()
@@ -55,8 +55,3 @@ def test_the_weights_are_small() -> None:
     sizes = {name: sum(path.stat().st_size for path in (WEIGHTS / name).rglob("*") if path.is_file()) for name in NAMES}
     assert sizes["segmenter"] + sizes["captioner"] <= 12e6
     assert sizes["base"] <= 10e6
-
-
-def test_the_card_is_generated_from_the_figures() -> None:
-    """The model card beside the weights is generated from the figures in figures.json."""
-    assert (WEIGHTS / "README.md").read_text() == card.write(FIGURES)

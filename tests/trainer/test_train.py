@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tomli_w
 import torch
 from safetensors.torch import load_file
 
 from tests.conftest import Models, Segkit
 from tests.trainer import stopping
-from tests.trainer.runs import log, log_lines, same, toml, train, weights_of, words
+from tests.trainer.runs import log, log_lines, same, train, weights_of, words
 from trainer.run.log import RunLog
 
 ROOT = Path(__file__).parents[2]
@@ -207,20 +206,6 @@ def test_an_unlocked_base_is_exported_in_both_formats(
     )
     moved = {name.split(".")[2] for name in after if not torch.equal(after[name], before[name])}
     assert moved == {"output_blocks", "out"}
-
-
-def test_flags_override_the_config(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
-    """The run keeps the resolved run.toml, which resumes it."""
-    (tmp_path / "my.toml").write_text(tomli_w.dumps(toml(rooms, base, tmp_path / "run", steps=1, seed=7, flip=False)))
-
-    done = segkit("train", "--config", tmp_path / "my.toml", "--seed", 8)
-    again = segkit("train", "--config", tmp_path / "run" / "run.toml", "--json")
-
-    import tomllib
-
-    saved = tomllib.loads((tmp_path / "run" / "run.toml").read_text())
-    assert (done.code, saved["seed"], saved["flip"], saved["steps"]) == (0, 8, False, 1)
-    assert (again.code, json.loads(again.out)["resumed"]) == (0, 1)
 
 
 @pytest.mark.parametrize(

@@ -1,30 +1,19 @@
-"""Other tools' datasets are read as entries; files outside the folder are refused."""
+"""Hugging Face's imagefolder is read as entries, from metadata.jsonl or metadata.csv."""
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from segkit.dataset.formats import fill50k, imagefolder, kohya
-from segkit.dataset.formats.listing import Entry, leaves_folder
+from segkit.dataset.formats import imagefolder
+from segkit.dataset.formats.listing import Entry
 from segkit.errors import DatasetError
 
 HEADER = "file_name,conditioning_image_file_name,text\n"
 
 
-@pytest.mark.parametrize("read", [fill50k.read, imagefolder.read, kohya.read])
-def test_a_folder_of_another_layout_has_no_entries(tmp_path: Path, read: Callable[[Path], Iterator[Entry]]) -> None:
-    """Each reader yields nothing where its files are missing."""
-    assert list(read(tmp_path)) == []
-
-
-def test_fill50k_lists_maps_photos_and_prompts(tmp_path: Path) -> None:
-    """The source is the control map, the target the photo; blank lines are skipped."""
-    path = tmp_path / "prompt.json"
-    path.write_text('\n{"source": "s/0.png", "target": "t/0.png", "prompt": "a room"}\n')
-
-    photo, control_map = tmp_path / "t" / "0.png", tmp_path / "s" / "0.png"
-    assert list(fill50k.read(tmp_path)) == [Entry(photo, control_map, "a room", f"{path}, line 2")]
+def test_a_folder_without_metadata_has_no_entries(tmp_path: Path) -> None:
+    """The reader yields nothing where its files are missing."""
+    assert list(imagefolder.read(tmp_path)) == []
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
@@ -81,8 +70,11 @@ def test_a_faulty_csv_is_refused(tmp_path: Path, content: str, message: str) -> 
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("name", ["/a.png", "\\a.png", "C:\\a.png", "c:a.png", "../a.png", "a/../../b.png", "a\\..\\b"])
-def test_names_that_leave_the_folder_are_recognised(name: str) -> None:
-    """POSIX and Windows paths alike, whatever system reads the list."""
-    assert leaves_folder(name)
-    assert not leaves_folder(f"x{name.replace('..', '_').replace(':', '_')}")
+def test_control_maps_of_all_splits_are_listed_once(tmp_path: Path) -> None:
+    """Maps of the folder and of the folders in it, hidden ones excepted; rows without a map are skipped."""
+    line = '{"file_name": "0.jpg", "mask_file_name": "0.png"}\n'
+    for split in (".", "train", "test", ".cache"):
+        (tmp_path / split).mkdir(exist_ok=True)
+        (tmp_path / split / "metadata.jsonl").write_text(line + line + '{"file_name": "1.jpg"}\n')
+
+    assert list(imagefolder.control_maps(tmp_path)) == [tmp_path / name / "0.png" for name in ("", "test", "train")]

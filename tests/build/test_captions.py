@@ -1,0 +1,189 @@
+"""Prompts of a dataset: drafts in units, prompts of a person all or none, and tables of them."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+from PIL import Image
+
+from segkit.build import captions
+from segkit.build.settings import CaptionSettings
+from segkit.build.tools import Drafter
+from segkit.dataset import Dataset
+from segkit.errors import DatasetError, UsageError
+from tests.commands.test_caption import build_four, refused, triples
+from tests.conftest import Segkit
+from tests.dataset.test_dataset import contents
+
+SETTINGS = CaptionSettings(prefix="photo of")
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    """A dataset of four triples: one prompt written by a person, one drafted, two missing."""
+    return build_four(tmp_path)
+
+
+def test_an_ambiguous_name_lists_the_candidates(segkit: Segkit, dataset: Dataset) -> None:
+    """A source that two triples share, from two photo folders, is refused with a list of their keys."""
+    first, second, *rest = triples(dataset)
+    dataset.replace_all([first, replace(second, source=first.source), *rest])
+    before = contents(dataset.folder)
+
+    shown = segkit("caption", dataset.folder, "--edit", first.source, "a bed")
+
+    line = refused(shown)
+    assert "matches 2 triples" in line
+    assert first.key in line
+    assert second.key in line
+    assert contents(dataset.folder) == before
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "key,text\n000.png,a bed\n003.png,a chair\n",
+        "\ufeffkey;text\r\n000.png;a bed\r\n003.png;a chair\r\n",
+        'Source,Prompt\n"000.png","a\nbed"\n\n"003.png"," a  chair "\n',
+        "note\ttext\tsource\nx\ta bed\t000.png\n\ta chair\t003.png\n",
+    ],
+)
+def test_prompts_are_read_from_a_table(segkit: Segkit, dataset: Dataset, tmp_path: Path, table: str) -> None:
+    """Commas, semicolons, tabs, a BOM, quoted line breaks, additional columns and empty rows are accepted."""
+    (tmp_path / "prompts.csv").write_bytes(table.encode())
+
+    shown = segkit("caption", dataset.folder, "--from-csv", tmp_path / "prompts.csv", "--json")
+
+    assert (shown.code, json.loads(shown.out)["written"]) == (0, 2)
+    assert [triple.text for triple in triples(dataset)] == ["a bed", "an old draft", "", "a chair"]
+    assert [triple.prompt.human for triple in triples(dataset)] == [True, False, False, True]
+
+
+def test_cells_are_plain_text(segkit: Segkit, dataset: Dataset, tmp_path: Path) -> None:
+    """Quoted commas and quotes, formulas and NA are stored as they were written."""
+    (tmp_path / "prompts.csv").write_text('key,text\n000.png,"a ""red"" bed, a chair"\n001.png,=1+1\n002.png,NA\n')
+
+    segkit("caption", dataset.folder, "--from-csv", tmp_path / "prompts.csv")
+
+    assert [triple.text for triple in triples(dataset)][:3] == ['a "red" bed, a chair', "=1+1", "NA"]
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (None, "No such file"),
+        (b"", "has no columns. Expected one key column"),
+        (b"name,words\n000.png,a bed\n", "has the columns name, words. Expected one key column"),
+        (b"key,text,text\n000.png,a bed,a chair\n", "Expected one key column (key, source or file_name) and one text"),
+        (b"key,text\n000.png,a bed\nnothing.png,a chair\n", "'nothing.png' is not a key, source or file name"),
+        (b"key,text\n000.png,a bed\n001.png,\n", "The prompt for 001.png is empty"),
+        (b"key,text\n000.png,a bed\n000.png,a chair\n", "000.png has two prompts"),
+        (b"key,text\n000.png,a bed, a chair\n", "line 2: 3 cells, expected 2. Put texts that contain ',' in quotes."),
+        (b"key,text\n000.png\n", "line 2: 1 cells, expected 2"),
+        (b'key,text\n000.png,"a bed\n', "line 2: unexpected end of data"),
+        (b'key,text\n000.png,"a "bed"\n', "line 2: "),
+        ("key,text\n000.png,café\n".encode("latin-1"), "not UTF-8 text. Save it as CSV UTF-8"),
+        ("key,text\n000.png,a bed\n".encode("utf-16"), "not UTF-8 text. Save it as CSV UTF-8"),
+    ],
+)
+def test_an_invalid_table_changes_nothing(
+    segkit: Segkit, dataset: Dataset, tmp_path: Path, table: bytes | None, message: str
+) -> None:
+    """A single bad row prevents all changes, and the message names the row and the problem."""
+    if table is not None:
+        (tmp_path / "prompts.csv").write_bytes(table)
+    before = contents(dataset.folder)
+
+    shown = segkit("caption", dataset.folder, "--from-csv", tmp_path / "prompts.csv")
+
+    assert message in refused(shown)
+    assert contents(dataset.folder) == before
+
+
+def load(settings: CaptionSettings) -> Drafter:
+    """Return a captioner without a network, which names the size of a photo."""
+
+    def caption(photos: Sequence[Image.Image]) -> list[str]:
+        return [f"a picture {photo.width} wide" for photo in photos]
+
+    return Drafter(caption, lambda text: len(text.split()) + 2, "sizes", "1", batch=2)
+
+
+@pytest.mark.parametrize(("redo", "places"), [(False, [2, 3]), (True, [1, 2, 3])])
+def test_drafts_are_recorded_in_units(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, redo: bool, places: list[int]
+) -> None:
+    """Progress is reported for each unit; the networks are recorded with the dataset and with each prompt."""
+    monkeypatch.setattr(captions, "UNIT", 2)
+    calls = []
+
+    number = captions.draft(
+        dataset,
+        SETTINGS,
+        load,
+        redo=redo,
+        progress=lambda stage, done, total, note="": calls.append((stage, done, total)),
+    )
+
+    assert number == len(places)
+    assert calls == [("prompts", done, number) for done in ([2] if number == 2 else [2, 3])]
+    after = triples(dataset)
+    assert [place for place in range(4) if after[place].text.startswith("photo of a picture")] == places
+    assert all((after[place].prompt.model, after[place].tokens) == ("sizes", 8) for place in places)
+    assert Dataset.open(dataset.folder).info.models["captioner"] == {"name": "sizes", "revision": "1"}
+
+
+def test_the_captioner_is_loaded_only_if_needed(dataset: Dataset) -> None:
+    """With a prompt for every triple there is nothing to draft, and nothing changes."""
+    captions.draft(dataset, SETTINGS, load)
+    before = contents(dataset.folder)
+
+    def fail(settings: CaptionSettings) -> Drafter:
+        raise AssertionError
+
+    assert captions.draft(dataset, SETTINGS, fail) == 0
+    assert contents(dataset.folder) == before
+
+
+def test_a_photo_that_does_not_open_is_reported_at_the_end(dataset: Dataset) -> None:
+    """All other prompts are drafted first."""
+    broken = triples(dataset)[2].file_name
+    (dataset.folder / broken).write_bytes(b"broken")
+
+    with pytest.raises(DatasetError, match=rf"1 of 2 photos cannot be opened, such as {broken}; all other prompts"):
+        captions.draft(dataset, SETTINGS, load)
+
+    assert [bool(triple.text) for triple in triples(dataset)] == [True, True, False, True]
+
+
+def test_prompts_are_set_all_or_none(dataset: Dataset) -> None:
+    """A mistake in the last prompt changes nothing; equal prompts for one triple are accepted."""
+    before = contents(dataset.folder)
+    first, second, *_ = triples(dataset)
+    prompts = [(first.key, "a bed"), (second.source, "a  chair"), (second.key[:4], "a chair")]
+
+    with pytest.raises(UsageError, match=r"'nothing' is not a key, source or file name"):
+        captions.write(dataset, [*prompts, ("nothing", "a lamp")], len)
+    with pytest.raises(UsageError, match=r"has two prompts: 'a bed' and 'a lamp'\. Keep one"):
+        captions.write(dataset, [*prompts, (first.file_name, "a lamp")], len)
+    assert contents(dataset.folder) == before
+
+    assert captions.write(dataset, prompts, len) == 2
+    assert [(triple.text, triple.tokens) for triple in triples(dataset)][:2] == [("a bed", 5), ("a chair", 7)]
+
+
+def test_only_prompts_of_a_person_can_be_too_long(dataset: Dataset) -> None:
+    """Drafts are cut to fit; 77 tokens are allowed."""
+    first, _, third, _ = triples(dataset)
+    captions.write(dataset, [(first.key, "a" * 78), (third.key, "a" * 77)], len)
+
+    assert captions.too_long(dataset) == 1
+
+
+def test_a_column_is_chosen_by_preference(tmp_path: Path) -> None:
+    """A key is preferred to a source, and text to prompt; other columns are ignored."""
+    (tmp_path / "a.csv").write_text("prompt,source,key,text\nno,no.jpg,abcd,yes\n")
+
+    assert captions.read_csv(tmp_path / "a.csv") == [("abcd", "yes")]

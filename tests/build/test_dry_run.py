@@ -1,0 +1,114 @@
+"""The plan of a build: real photos are checked and counted, and nothing is written."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from segkit.build import dry_run, pipeline
+from segkit.build.settings import BuildSettings
+from segkit.build.tools import Networks
+from segkit.errors import ModelError
+from segkit.models.segment import Segmentation
+from segkit.palette import Palette
+from tests.commands.test_build_dataset import build
+from tests.conftest import Segkit
+from tests.dataset.test_dataset import brightness, render
+
+SETTINGS = BuildSettings(size=96, min_size=80, caption=False)
+
+
+def test_dry_run_writes_nothing_and_counts_as_a_build_would(
+    segkit: Segkit, six_photos: Path, build_options: list[str], tmp_path: Path
+) -> None:
+    """--dry-run reports counts, sizes, time and disk space, and writes nothing."""
+    out = tmp_path / "out"
+
+    plan = build(segkit, six_photos, out, *build_options, "--dry-run")
+
+    assert not out.exists()
+    assert (plan["found"], plan["made"]) == (6, 6)
+    assert plan["sizes"] == {"640 x 480": 2, "480 x 640": 2, "560 x 400": 2}
+    assert plan["seconds"] > 0
+    assert plan["megabytes"] > 0
+
+
+def test_dry_run_without_weights_says_why_there_is_no_time(segkit: Segkit, six_photos: Path, tmp_path: Path) -> None:
+    """Photos are counted even if the networks are missing, and the reason is reported."""
+    plan = build(segkit, six_photos, tmp_path / "out", "--dry-run")
+
+    assert plan["made"] == 6
+    assert plan["seconds"] is None
+    assert "segkit demo" in plan["reason"]
+
+
+def test_dry_run_refuses_what_a_build_refuses(
+    segkit: Segkit, six_photos: Path, build_options: list[str], tmp_path: Path
+) -> None:
+    """A folder that is not a dataset, and settings that differ from the dataset's, are refused by --dry-run too."""
+    out, foreign = tmp_path / "out", tmp_path / "foreign"
+    build(segkit, six_photos, out, *build_options, "--limit", 2)
+    foreign.mkdir()
+    (foreign / "mine.txt").touch()
+
+    other_size = segkit("build-dataset", six_photos, "-o", out, *build_options, "--size", 256, "--dry-run")
+    other_folder = segkit("build-dataset", six_photos, "-o", foreign, *build_options, "--dry-run")
+
+    assert (other_size.code, other_folder.code) == (2, 2)
+
+
+def load(settings: BuildSettings) -> Networks:
+    """Return a segmenter without a network."""
+    return Networks(Palette.load("ade20k"), brightness, None, "brightness", "1")
+
+
+def test_a_plan_agrees_with_the_build(tmp_path: Path) -> None:
+    """Counts are exact, the disk space is close to that of the files, and photos that exist already are kept."""
+    photos, out = render(tmp_path / "photos", 6), tmp_path / "out"
+    (photos / "broken.jpg").write_bytes(b"broken")
+    calls: list[tuple[int, int]] = []
+
+    plan = dry_run.plan(photos, out, SETTINGS, lambda stage, done, total, note="": calls.append((done, total)), load)
+    outcome = pipeline.build_dataset(photos, out, SETTINGS, load=load)
+    after = dry_run.plan(photos, out, SETTINGS, load=load)
+
+    assert json.loads(json.dumps(plan.to_json()))["sizes"] == {"128 x 96": 2, "96 x 128": 2, "144 x 96": 2}
+    assert (plan.found, plan.made, plan.rejected) == (7, 6, dict(outcome.rejected)) == (7, outcome.made, plan.rejected)
+    assert calls == [(number, 7) for number in range(1, 8)]
+    written = sum(path.stat().st_size for name in ("images", "maps") for path in (out / name).rglob("*.*"))
+    assert 0.5 * written < plan.megabytes * 1e6 < 2 * written + 5000
+    assert (after.made, after.kept, after.seconds is not None, after.megabytes) == (0, 6, True, 0)
+
+
+def test_networks_run_on_three_photos_only(tmp_path: Path) -> None:
+    """The trial is small, and networks are not loaded if there is no new photo."""
+    segmented: list[Image.Image] = []
+    photos = render(tmp_path / "photos", 5)
+
+    def counting(settings: BuildSettings) -> Networks:
+        def segment(images: Sequence[Image.Image]) -> list[Segmentation]:
+            segmented.extend(images)
+            return brightness(images)
+
+        return Networks(Palette.load("ade20k"), segment)
+
+    dry_run.plan(photos, tmp_path / "out", SETTINGS, load=counting)
+    assert len(segmented) == dry_run.TRIAL
+
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "broken.jpg").write_bytes(b"broken")
+    plan = dry_run.plan(tmp_path / "bad", tmp_path / "out", SETTINGS, load=counting)
+    assert (plan.made, plan.seconds is not None, len(segmented)) == (0, True, dry_run.TRIAL)
+
+
+def test_missing_networks_are_explained(tmp_path: Path) -> None:
+    """Photos are counted nevertheless, and time and disk space are unknown."""
+
+    def missing(settings: BuildSettings) -> Networks:
+        raise ModelError("no weights")
+
+    plan = dry_run.plan(render(tmp_path / "photos", 2), tmp_path / "out", SETTINGS, load=missing)
+
+    assert (plan.made, plan.seconds, plan.megabytes, plan.reason) == (2, None, 0, "no weights")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,79 @@
+"""Networks of a build: loaded with their identities, and asked in batches."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from segkit.build import tools
+from segkit.build.settings import BuildSettings, CaptionSettings
+from segkit.build.tools import Drafter, Networks
+from segkit.errors import ModelError
+from segkit.palette import Palette
+from tests.conftest import Models
+from tests.dataset.test_dataset import brightness
+
+ADE = Palette.load("ade20k")
+PHOTOS = [Image.new("RGB", (64, 64), (place, place, place)) for place in range(0, 250, 50)]
+
+
+def test_networks_are_asked_in_batches() -> None:
+    """Five photos in batches of two are three calls, and the results are in the order of the photos."""
+    sizes: list[int] = []
+
+    def caption(photos: Sequence[Image.Image]) -> list[str]:
+        sizes.append(len(photos))
+        return [str(photo.getpixel((0, 0))) for photo in photos]
+
+    texts = Drafter(caption, len, batch=2)(PHOTOS)
+    segmentations = Networks(ADE, brightness, batch=2)(PHOTOS)
+
+    assert sizes == [2, 2, 1]
+    assert texts == [str((place, place, place)) for place in range(0, 250, 50)]
+    assert [int(one.labels[0, 0]) for one in segmentations] == [place // 32 for place in range(0, 250, 50)]
+
+
+def test_identities_are_listed_by_role() -> None:
+    """Without a captioner only the segmenter is recorded."""
+    drafting = Drafter(lambda photos: [], len, "blip", "2", "clip")
+
+    alone = Networks(ADE, brightness, None, "oneformer", "1").identities
+    both = Networks(ADE, brightness, drafting, "oneformer", "1").identities
+
+    assert alone == {"segmenter": {"name": "oneformer", "revision": "1"}}
+    assert both == alone | {"captioner": {"name": "blip", "revision": "2"}, "tokenizer": {"name": "clip"}}
+
+
+def test_the_toy_networks_are_loaded(models: Models) -> None:
+    """They have names and revisions, fit the palette, and small networks are batched on a CPU."""
+    settings = BuildSettings(segmenter="toy", captioner="toy", tokenizer=str(models.clip), caption_tokens=6)
+
+    networks = tools.load(settings)
+
+    assert networks.drafting
+    assert (networks.palette.hash, networks.batch, networks.drafting.batch) == (ADE.hash, 8, 8)
+    assert networks.model
+    assert networks.revision != networks.drafting.revision
+    assert networks.drafting.count("a bed") == 6  # every letter is a token, start and end included
+    assert networks.drafting.tokenizer != "estimate"
+    assert tools.load_drafting(settings).identities == networks.drafting.identities
+
+
+def test_without_captions_no_captioner_is_needed() -> None:
+    """A missing captioner is no error if prompts stay empty."""
+    settings = BuildSettings(segmenter="toy", captioner="./nowhere", caption=False, batch_size="3")
+
+    networks = tools.load(settings)
+
+    assert (networks.drafting, networks.batch) == (None, 3)
+
+
+def test_a_missing_network_is_reported_by_role(tmp_path: Path) -> None:
+    """The segmenter is looked for first, before a captioner is loaded."""
+    missing = str(tmp_path / "nowhere")
+
+    with pytest.raises(ModelError, match="segmenter"):
+        tools.load(BuildSettings(segmenter=missing, captioner=missing))
+    with pytest.raises(ModelError, match="captioner"):
+        tools.load_drafting(CaptionSettings(captioner=missing))

@@ -1,0 +1,96 @@
+"""Settings classes as options of a command: names, types, defaults and help come from the class."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import click
+import pytest
+from click.testing import CliRunner
+from msgspec import Meta
+
+from segkit.commands.options import Command, json_option, settings_options, take
+from segkit.errors import SettingError, UsageError
+from tests.conftest import Segkit
+
+
+@dataclass(frozen=True)
+class Parent:
+    """Inherited settings."""
+
+    device: Annotated[Literal["cpu", "cuda"], Meta(description="Where to run.")] = "cpu"
+    quiet: Annotated[bool, Meta(description="Say less.")] = False
+
+
+@dataclass(frozen=True)
+class Own(Parent):
+    """Settings of the command."""
+
+    min_size: Annotated[int, Meta(description="Short side.")] = 8
+    name: Annotated[str, Meta(description="A name.")] = ""
+    cache: Annotated[bool, Meta(description="Keep files.")] = True
+
+    def __post_init__(self) -> None:
+        if self.min_size < 1:
+            raise SettingError("min_size", self.min_size, "at least 1")
+
+
+@click.command("show", cls=Command, example="segkit show 3")
+@settings_options(Own)
+@json_option
+def show(as_json: bool, **values: Any) -> None:
+    """Print the settings."""
+    settings = take(Own, values)
+    click.echo((as_json, settings, values))
+
+
+def run(*arguments: str) -> str:
+    """Return the output of the command."""
+    result = CliRunner().invoke(show, arguments)
+    assert result.exit_code == 0, result.output
+    return result.output.strip()
+
+
+def test_options_have_the_defaults_of_the_class() -> None:
+    """Without arguments the settings equal those made in Python."""
+    assert run() == str((False, Own(), {}))
+
+
+def test_arguments_become_settings() -> None:
+    """Underscores are hyphens, flags that are on by default can be switched off, types are converted."""
+    output = run("--min-size", "3", "--no-cache", "--quiet", "--device", "cuda", "--name", "a", "--json")
+
+    assert output == str((True, Own("cuda", True, 3, "a", False), {}))
+
+
+def test_the_help_lists_own_options_first() -> None:
+    """Inherited ones follow; defaults that mean nothing are hidden, and the example comes last."""
+    text = run("--help")
+
+    places = [text.index(name) for name in ("--min-size", "--name", "--cache / --no-cache", "--device", "--quiet")]
+    assert places == sorted(places)
+    assert "[default: 8]" in text
+    assert "[cpu|cuda]" in text
+    assert text.count("[default: ") == text.count("[default: 8]") + text.count("[default: cpu]") + text.count("cache]")
+    assert text.endswith("Example: segkit show 3")
+
+
+def test_only_the_settings_are_taken() -> None:
+    """Other arguments of the command stay."""
+    values = {"min_size": 2, "name": "", "cache": True, "device": "cpu", "quiet": False, "other": 1}
+
+    assert take(Own, values) == Own(min_size=2)
+    assert values == {"other": 1}
+
+
+def test_a_value_out_of_range_is_a_usage_error() -> None:
+    """The message names the option instead of the attribute."""
+    with pytest.raises(UsageError, match=r"^--min-size 0: expected at least 1\.$"):
+        take(Own, {"min_size": 0, "name": "", "cache": True, "device": "cpu", "quiet": False})
+
+
+def test_the_command_line_names_the_option(segkit: Segkit, tmp_path: Path) -> None:
+    """The same check in the words of the command."""
+    ended = segkit("build-dataset", tmp_path, "--size", "500", "--min-confidence", "0.5")
+
+    assert (ended.code, ended.err) == (2, "--size 500: expected a multiple of 8, at least 64.\n")

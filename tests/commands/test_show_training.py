@@ -1,0 +1,119 @@
+"""Results of training, generation and evaluation as text and as JSON."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from segkit.commands import show_training
+from segkit.maps.metrics import MapQuality
+from trainer.evaluate.fidelity import Fidelity
+from trainer.loop import Outcome
+from trainer.run.dry_run import Plan
+from trainer.sample.generate import Picture
+from trainer.sample.requests import DrawRequest
+
+Capture = pytest.CaptureFixture[str]
+STOPPED = Outcome(Path("run"), 0, 0, float("nan"), 0, None, "", None)
+PLAN = Plan(
+    triples=1200, held_out=0, sizes={"64 x 64": 1000, "96 x 64": 200}, trained=4_800_000, memory={"weights": 5_000_000},
+    steps=300, resumed=100, cache=0, cache_photos=0, cache_seconds=0.0, step_seconds=0.25, seconds=75.0, cut=0,
+    device="cpu, fp32", picture=Path("run-first-batch.png"),
+)  # fmt: skip
+
+
+def test_a_stopped_training_says_how_to_resume(capsys: Capture) -> None:
+    """JSON has no NaN, so a loss that was not measured is null."""
+    show_training.trained(STOPPED, False)
+    text = capsys.readouterr().out
+    show_training.trained(STOPPED, True)
+    record = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+
+    assert "run the same command again to resume it" in text
+    assert (record["run"], record["steps"], record["loss"], record["file"]) == ("run", 0, None, None)
+
+
+def test_a_finished_training_names_its_files(capsys: Capture) -> None:
+    """The verdict, the best checkpoint and the exported file are in both forms."""
+    outcome = Outcome(Path("run"), 3000, 1000, 0.125, 2, 2500, "the network uses the map", Path("run/run.safetensors"))
+
+    show_training.trained(outcome, False)
+    text = capsys.readouterr().out
+    show_training.trained(outcome, True)
+
+    assert json.loads(capsys.readouterr().out) == {
+        "run": "run", "steps": 3000, "resumed": 1000, "loss": 0.125, "cut_prompts": 2, "best_step": 2500,
+        "says": "the network uses the map", "file": "run/run.safetensors",
+    }  # fmt: skip
+    for part in ("3,000 steps, resumed at step 1,000", "The network uses the map.", "step-00002500", "run.safetensors"):
+        assert part in text
+
+
+def test_a_plan_is_printed_in_words(capsys: Capture) -> None:
+    """Without held-out triples the plan says how to get some; nothing is said about a cache that is complete."""
+    show_training.plan(PLAN, Path("run"), False)
+
+    text = capsys.readouterr().out
+    assert "1,200 training triples, none held out (build the dataset with --split val=0.1)" in text
+    assert "1,000 of 64 x 64, 200 of 96 x 64 pixels" in text
+    assert "4,800,000 trainable weights on cpu, fp32; 300 steps remaining, resumed at step 100." in text
+    assert "0.25 s per step, 75 s in total" in text
+    assert "Cache" not in text
+    assert "truncated" not in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(89, "89 s"), (90, "2 minutes"), (5399, "90 minutes"), (9000, "2.5 hours")]
+)
+def test_durations_have_a_suitable_unit(capsys: Capture, seconds: float, text: str) -> None:
+    """Seconds, minutes or hours."""
+    from dataclasses import replace
+
+    plan = replace(PLAN, held_out=60, cut=3, cache=2_000_000, cache_photos=10, cache_seconds=4, seconds=seconds)
+    show_training.plan(plan, Path("run"), False)
+
+    out = capsys.readouterr().out
+    assert f", {text}" in out
+    assert "60 held out; " in out
+    assert "3 prompts exceed CLIP's 77 tokens" in out
+    assert "10 photos (mirrored ones included) are still to be encoded: 2.0 MB, 4 s." in out
+
+
+def test_json_of_a_plan_has_every_attribute(capsys: Capture) -> None:
+    """The picture is a path in text."""
+    show_training.plan(PLAN, Path("run"), True)
+
+    record = json.loads(capsys.readouterr().out)
+    assert record == PLAN.to_json()
+    assert record["picture"] == "run-first-batch.png"
+
+
+def test_pictures_that_existed_are_counted_apart(capsys: Capture) -> None:
+    """A prompt that was truncated is counted once, however many pictures were drawn from it."""
+    request = DrawRequest("a", Path("a.png"), "a bed")
+    pictures = [Picture(Path(f"a-{seed}.png"), request, seed, seed == 0, True) for seed in range(3)]
+
+    show_training.generated(pictures, Path("out"), False)
+    text = capsys.readouterr().out
+    show_training.generated(pictures, Path("out"), True)
+
+    assert text.splitlines() == [
+        "out: 2 pictures drawn, 1 existed already.",
+        "1 prompts exceed CLIP's 77 tokens and were truncated.",
+    ]
+    rows = json.loads(capsys.readouterr().out)["pictures"]
+    assert rows[1] == {
+        "picture": "a-1.png", "map": "a.png", "prompt": "a bed", "seed": 1, "kept": False, "cut": True
+    }  # fmt: skip
+
+
+def test_obedience_is_compared_before_and_after(capsys: Capture) -> None:
+    """The rows are in the order before, after, upper bound."""
+    before, after, photos = (MapQuality(12, accuracy, miou, {}) for accuracy, miou in ((0.2, 0.1), (0.6, 0.5), (1, 1)))
+
+    show_training.obedience(Fidelity(after, before, photos, Path("sheet.png")))
+
+    text = capsys.readouterr().out
+    assert "12 held-out maps" in text
+    assert text.index("0.100") < text.index("0.500") < text.index("1.000")
+    assert "Contact sheet: sheet.png" in text

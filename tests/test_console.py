@@ -1,0 +1,113 @@
+"""Terminal output: tables, single lines, problems and progress bars."""
+
+import json
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from segkit import console
+from segkit.problem import Problem
+from segkit.progress import silent
+
+
+def test_swatches_are_shown_in_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A colour terminal shows a swatch beside each class; names are never parsed as markup."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLORTERM", "truecolor")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    console.table("t", ("class",), [(console.Color("#04FA07", "[red]grass"),)])
+
+    out = capsys.readouterr().out
+    assert "\x1b[48;2;4;250;7m   \x1b[0m [red]grass" in out
+
+
+@given(st.text())
+def test_cleaned_text_is_one_printable_line(text: str) -> None:
+    """Control characters are escaped, everything printable stays, and cleaning again changes nothing."""
+    cleaned = console.clean(text)
+
+    assert cleaned.isprintable()
+    assert console.clean(cleaned) == cleaned
+    assert cleaned == text or not text.isprintable()
+
+
+def test_lines_cannot_control_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """A newline or an escape sequence in a file name is shown, not sent; errors go to stderr."""
+    console.line("a\nb\x1b[31m.png")
+    console.line("wrong\r", error=True)
+
+    assert capsys.readouterr() == ("a\\nb\\x1b[31m.png\n", "wrong\\r\n")
+
+
+@pytest.mark.parametrize(
+    ("number", "noun", "expected"),
+    [(1, "map", "1 map"), (1200, "map", "1,200 maps"), (0, "class", "0 classes"), (1, "class", "1 class")],
+)
+def test_nouns_follow_their_number(number: int, noun: str, expected: str) -> None:
+    """Plurals of words that end in s, and thousands separators."""
+    assert console.count(number, noun) == expected
+
+
+def test_cells_are_formatted_by_type(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Floats up to 1 are percentages, larger ones and ints have separators, and columns of numbers align right."""
+    monkeypatch.setenv("COLUMNS", "100")
+
+    console.table("sizes", ("name", "number"), [("[b]a\n", 0.5), ("b", 1234.56), ("c", 1234567)])
+
+    lines = [[cell.strip() for cell in line.split("│")] for line in capsys.readouterr().out.splitlines()]
+    rows = [cells[1:3] for cells in lines if len(cells) == 4]
+    assert rows == [["[b]a\\n", "50.0%"], ["b", "1,234.6"], ["c", "1,234,567"]]
+
+
+def test_a_table_may_be_empty(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without rows the header is still printed."""
+    console.table("nothing", ("name", "number"), [])
+
+    assert "number" in capsys.readouterr().out
+
+
+def test_problems_are_sorted_and_limited(capsys: pytest.CaptureFixture[str]) -> None:
+    """Errors come first, a cure has a line of its own, and the rest is counted."""
+    findings = [
+        Problem("rule", "known", "a", "A quirk."),
+        Problem("rule", "warning", "b", "Odd."),
+        Problem("rule", "error", "c", "Wrong.", "Fix it."),
+    ]
+
+    console.problems(findings, limit=2)
+
+    assert capsys.readouterr().out.splitlines() == [
+        "error   Wrong.",
+        "        Fix it.",
+        "warning Odd.",
+        "... and 1 more (--json lists all of them)",
+    ]
+
+
+def test_json_is_printed_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    """The object can be parsed from the output."""
+    value = {"a": [1, None], "b": "é"}
+
+    console.json_object(value)
+
+    assert json.loads(capsys.readouterr().out) == value
+
+
+def test_bars_are_shown_in_a_terminal_only(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a terminal nothing is reported; in one, a new stage replaces the bar before it."""
+    with console.progress() as report:
+        assert report is silent
+
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    with console.progress() as report:
+        report("photos", 1, 2)
+        report("maps", 3, 4, "loss 0.5")
+
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.rfind("photos") < err.rfind("maps")
+    assert "3/4" in err
+    assert "loss 0.5" in err
