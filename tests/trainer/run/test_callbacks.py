@@ -1,6 +1,7 @@
 """Validation, previews and checkpoints are due at the right steps, and happen in an order that survives a kill."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -39,16 +40,36 @@ def test_what_is_due(steps: int, checkpoint_every: int, evaluate_every: int, pre
     assert bool(due) == (due != Due())
 
 
+def test_the_newest_and_the_best_checkpoints_are_kept(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
+    """--keep 1 leaves the newest checkpoint and the one with the lowest held-out loss."""
+    run, validation = tmp_path / "run", {"evaluate_every": 1}
+    arguments = words(rooms, base, run, steps=5, checkpoint_every=1, keep=1, learning_rate=0.05, **validation)
+    assert segkit(*arguments).code == 0
+    losses = {int(line["step"]): line["held_out_loss"] for line in log(run)}
+    best = min(losses, key=lambda step: losses[step])
+    assert best != 5, "with a learning rate this high the last step should not be the best"
+    checkpoints = sorted(path.name for path in (run / "checkpoints").iterdir())
+    assert checkpoints == [f"step-{best:08}", "step-00000005"]
+
+
 def callbacks(training: Prepared, run: Path, log: RunLog) -> Callbacks:
     """Return the callbacks of a run."""
     facts = run_folder.facts(training.settings, run, training.data, 1)
     return Callbacks(training.setup, training.settings, training.accelerator, run, facts, log)
 
 
-def test_a_checkpoint_comes_with_metrics_and_a_report(base: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def training(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prepared]:
+    """A training with validation, of which no step is taken."""
+    # accelerate has one state per process, so a test that trains by itself must come before this is used
+    with prepared(base, tmp_path_factory.mktemp("training"), evaluate_every=9, best_by="control_gap") as training:
+        yield training
+
+
+def test_a_checkpoint_comes_with_metrics_and_a_report(training: Prepared, tmp_path: Path) -> None:
     """The log, the checkpoint's state, best.json and the report have the step and what was measured."""
     run = tmp_path / "run"
-    with prepared(base, tmp_path, evaluate_every=9, best_by="control_gap") as training, RunLog(run, 0, "", {}) as log:
+    with RunLog(run, 0, "", {}) as log:
         called = callbacks(training, run, log)
         called.run(3, Due(checkpoint=True, validation=True), {"loss": 0.5})
 
@@ -64,24 +85,12 @@ def test_a_checkpoint_comes_with_metrics_and_a_report(base: Path, tmp_path: Path
     assert "3 of 6 steps" in (run / "report.html").read_text()
 
 
-def test_the_log_line_comes_before_the_checkpoint(base: Path, tmp_path: Path) -> None:
+def test_the_log_line_comes_before_the_checkpoint(training: Prepared, tmp_path: Path) -> None:
     """If the checkpoint cannot be written, the line is there already; a resumed run drops it and repeats the step."""
     run = tmp_path / "run"
-    with prepared(base, tmp_path) as training, RunLog(run, 0, "", {}) as log:
+    with RunLog(run, 0, "", {}) as log:
         (run / "checkpoints").write_text("a file in the way")
         with pytest.raises(StorageError):
             callbacks(training, run, log).run(3, Due(checkpoint=True), {"loss": 0.5})
 
     assert read(run) == [{"step": 3, "loss": 0.5}]
-
-
-def test_the_newest_and_the_best_checkpoints_are_kept(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
-    """--keep 1 leaves the newest checkpoint and the one with the lowest held-out loss."""
-    run, validation = tmp_path / "run", {"evaluate_every": 1}
-    arguments = words(rooms, base, run, steps=5, checkpoint_every=1, keep=1, learning_rate=0.05, **validation)
-    assert segkit(*arguments).code == 0
-    losses = {int(line["step"]): line["held_out_loss"] for line in log(run)}
-    best = min(losses, key=lambda step: losses[step])
-    assert best != 5, "with a learning rate this high the last step should not be the best"
-    checkpoints = sorted(path.name for path in (run / "checkpoints").iterdir())
-    assert checkpoints == [f"step-{best:08}", "step-00000005"]

@@ -28,14 +28,11 @@ def test_only_what_is_asked_for_is_prepared(base: Path, tmp_path: Path) -> None:
         assert (bare.setup.validation, bare.setup.previews) == (None, None)
         weights = [*loaded.vae.parameters(), *loaded.text_encoder.parameters()]
         assert bare.setup.encoder_bytes == 4 * sum(weight.numel() for weight in weights)
-    with prepared(base, tmp_path, evaluate_every=1, preview_every=1) as full:
-        assert full.setup.validation is not None
-        assert full.setup.previews is not None
 
 
 def test_a_filled_cache_replaces_the_encoders(base: Path, tmp_path: Path) -> None:
     """Batches come from the cache, truncated prompts are counted, and a second training finds everything cached."""
-    settings = replace(SETTINGS, base=str(base))
+    settings = replace(SETTINGS, base=str(base), evaluate_every=1, preview_every=1)
     data = two_photos(tmp_path)
     data.train[0] = replace(data.train[0], text="x " * 80)
     data.train[:] = [replace(example, photo_hash=example.text) for example in data.train]
@@ -54,6 +51,8 @@ def test_a_filled_cache_replaces_the_encoders(base: Path, tmp_path: Path) -> Non
         cache = setup.fill_cache(tmp_path / "cache", data, settings, again, accelerator, silent)
 
     assert (training.encoder_bytes, training.truncated) == (0, 1)
+    assert training.validation is not None
+    assert training.previews is not None
     assert (batch.photos, batch.moments is None) == (None, False)
     assert {("prompts to cache", 3, 3), ("photos to cache", 4, 4)} <= set(calls)
     assert cache.missing(data, settings) == ([], [])
