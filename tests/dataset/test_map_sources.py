@@ -70,7 +70,7 @@ def test_a_missing_map_of_an_imagefolder_is_a_finding(tmp_path: Path) -> None:
     """A map that the metadata names but the folder lacks is reported."""
     (tmp_path / "metadata.jsonl").write_text('{"file_name": "0.jpg", "mask_file_name": "0.png"}\n')
     report = findings.examine(str(tmp_path))
-    assert [problem.message for problem in report.findings] == ["0.png is not there."]
+    assert [problem.message for problem in report.findings] == ["0.png does not exist."]
 
 
 @pytest.mark.parametrize("name", ['"../0.png"', '"/etc/0.png"', '"C:\\\\0.png"', "7", "null", '""', '"a\\u0000"'])

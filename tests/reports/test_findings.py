@@ -69,7 +69,7 @@ def test_a_dataset_is_compared_with_its_recorded_palette(tmp_path: Path) -> None
 
     assert (report.kind, report.palette) == ("dataset", "coco_panoptic")
     assert [(m.off_pixels, m.classes) for m in report.maps] == [(0, {"cat": 1.0})]
-    assert [problem.message for problem in report.findings] == [f"{map_name('b' * 16)} is not there."]
+    assert [problem.message for problem in report.findings] == [f"{map_name('b' * 16)} does not exist."]
 
 
 def test_a_changed_copy_of_a_published_palette_is_compared_with_it(tmp_path: Path) -> None:
