@@ -61,7 +61,7 @@ class Outcome:
         resumed = f", resumed at step {self.resumed:,}" if self.resumed else ""
         lines = [f"{self.run}: {self.steps:,} steps{resumed}, loss {self.loss:.4f}."]
         if self.truncated:
-            lines.append(f"{self.truncated:,} prompts exceed CLIP's 77 tokens and were truncated.")
+            lines.append(f"Prompts over CLIP's 77 tokens, truncated: {self.truncated:,}.")
         if self.verdict:
             lines.append(f"{self.verdict[:1].upper()}{self.verdict[1:]}.")
         if self.best is not None:

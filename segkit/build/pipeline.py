@@ -144,8 +144,9 @@ def find_photos(folder: Path, output: Path, settings: BuildSettings) -> tuple[li
         raise UsageError(f"{folder} is a segkit dataset. Expected a folder of photos.")
     paths = list(photos.find(folder, exclude=output))
     if not paths:
-        suffixes = ", ".join(sorted(photos.SUFFIXES)[:8])
-        raise UsageError(f"{folder} contains no photos. Expected files named {suffixes} or the like.")
+        raise UsageError(
+            f"{folder} contains no photos. Expected files named .jpg, .png, .webp, .tiff, .heic or the like."
+        )
     outcome = Outcome(found=len(paths))
     if settings.limit and len(paths) > settings.limit:
         outcome.skipped["limit"] = len(paths) - settings.limit

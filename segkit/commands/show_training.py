@@ -49,7 +49,7 @@ def plan(planned: "TrainingPlan", run: Path, as_json: bool) -> None:
     )
     console.table("Memory", ("part", "MB"), [(name, size / 1e6) for name, size in planned.memory.items()])
     if planned.cut:
-        console.line(f"{planned.cut:,} prompts exceed CLIP's 77 tokens and are truncated.")
+        console.line(f"Prompts over CLIP's 77 tokens, to be truncated: {planned.cut:,}.")
     if planned.cache:
         console.line(
             f"Cache: {planned.cache_photos:,} photos (mirrored ones included) are still to be encoded: "
@@ -80,9 +80,9 @@ def generated(pictures: "Sequence[Picture]", folder: Path, as_json: bool) -> Non
         return console.json_object({"pictures": rows})
     reused = sum(picture.reused for picture in pictures)
     existing = f", {reused:,} existed already" if reused else ""
-    console.line(f"{folder}: {len(pictures) - reused:,} pictures drawn{existing}.")
+    console.line(f"{folder}: {console.count(len(pictures) - reused, 'picture')} drawn{existing}.")
     if truncated := len({picture.request for picture in pictures if picture.truncated}):
-        console.line(f"{truncated:,} prompts exceed CLIP's 77 tokens and were truncated.")
+        console.line(f"Prompts over CLIP's 77 tokens, truncated: {truncated:,}.")
     return None
 
 

@@ -55,9 +55,8 @@ def decode(source: Path | BinaryIO) -> Image.Image:
         MapError: it cannot be decoded; the message begins with a verb, to follow a file name.
     """
     try:
-        with warnings.catch_warnings(action="ignore"):
-            image = Image.open(source, formats=FORMATS)
-            image.load()
+        with warnings.catch_warnings(action="ignore"), Image.open(source, formats=FORMATS) as image:
+            image.load()  # the context closes the file, which load() leaves open for an animation
     except Exception as error:  # damaged files make Pillow raise almost anything
         raise MapError(f"does not open ({type(error).__name__}: {error})") from None
     return image

@@ -20,7 +20,7 @@ def test_pictures_are_drawn_and_listed(segkit: Segkit, base: Path, tmp_path: Pat
     drawn, again = segkit(*command), segkit(*command, "--json")
 
     assert (drawn.code, drawn.err) == (0, "")
-    assert drawn.out.startswith(f"{tmp_path / 'out'}: 1 pictures drawn.")
+    assert drawn.out.startswith(f"{tmp_path / 'out'}: 1 picture drawn.")
     [picture] = json.loads(again.out)["pictures"]
     assert (picture["map"], picture["prompt"]) == (str(tmp_path / "maps" / "a.png"), "a bright kitchen")
     assert (picture["kept"], picture["cut"]) == (True, False)

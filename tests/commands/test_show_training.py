@@ -75,7 +75,7 @@ def test_durations_have_a_suitable_unit(capsys: Capture, seconds: float, text: s
     out = capsys.readouterr().out
     assert f", {text}" in out
     assert "60 held out; " in out
-    assert "3 prompts exceed CLIP's 77 tokens" in out
+    assert "Prompts over CLIP's 77 tokens, to be truncated: 3." in out
     assert "10 photos (mirrored ones included) are still to be encoded: 2.0 MB, 4 s." in out
 
 
@@ -99,7 +99,7 @@ def test_pictures_that_existed_are_counted_apart(capsys: Capture) -> None:
 
     assert text.splitlines() == [
         "out: 2 pictures drawn, 1 existed already.",
-        "1 prompts exceed CLIP's 77 tokens and were truncated.",
+        "Prompts over CLIP's 77 tokens, truncated: 1.",
     ]
     rows = json.loads(capsys.readouterr().out)["pictures"]
     assert rows[1] == {

@@ -27,7 +27,7 @@ def test_a_run_is_described_in_lines() -> None:
     finished = replace(STOPPED, resumed=1000, truncated=2, best=500, verdict="the map is used", file=Path("run/a.x"))
     assert finished.lines() == [
         "run: 1,200 steps, resumed at step 1,000, loss 0.1250.",
-        "2 prompts exceed CLIP's 77 tokens and were truncated.",
+        "Prompts over CLIP's 77 tokens, truncated: 2.",
         "The map is used.",
         "Best checkpoint: run/checkpoints/step-00000500",
         "For diffusers: run/controlnet",

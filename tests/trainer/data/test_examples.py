@@ -135,7 +135,7 @@ def test_truncated_prompts_are_reported(base: Path, tmp_path: Path, segkit: Segk
     folder = write(tmp_path / "data", "kohya")
     (folder / "img" / "1.txt").write_text("word " * 90)
     done = segkit(*words(folder, base, tmp_path / "run", steps=1))
-    assert "1 prompts exceed CLIP's 77 tokens" in done.out
+    assert "Prompts over CLIP's 77 tokens, truncated: 1." in done.out
 
 
 def test_another_palette_can_be_named(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def test_a_truncated_prompt_is_reported(command: list[Any], tmp_path: Path, segk
     """A prompt longer than CLIP's 77 tokens is not truncated silently."""
     done = segkit(*command, "--map", write_map(tmp_path / "a.png", 1), "--prompt", "word " * 90)
     assert done.code == 0
-    assert "1 prompts exceed CLIP's 77 tokens" in done.out
+    assert "Prompts over CLIP's 77 tokens, truncated: 1." in done.out
 
 
 def test_the_controlnet_receives_palette_colours_only(base: Path, controlnet_folder: Path, tmp_path: Path) -> None:
