@@ -92,4 +92,4 @@ def test_an_error_in_one_process_ends_all(rooms: Path, base: Path, tmp_path: Pat
         capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
     assert done.returncode != 0
-    assert done.stderr.count("no such folder") == 1
+    assert done.stderr.count("does not exist") == 1
