@@ -192,7 +192,7 @@ def train(
 ) -> "Outcome":
     """Finetune a segmentation ControlNet, or resume a run bit for bit.
 
-    For the same bits on a CPU after a resume, Intel MKL must be told before its first computation in the process: set
+    For bit-exact resume on a CPU, Intel MKL must be configured before its first computation in the process: set
     the environment variable MKL_CBWR to AUTO,STRICT before PyTorch is used. The command line does so itself.
 
     Args:

@@ -81,7 +81,8 @@ class TrainSettings(Settings):
         bool, option("Compile the networks with torch.compile: minutes to start, then faster on GPUs.")
     ] = False
     precision: Annotated[
-        Literal["auto", "fp32", "bf16", "fp16"], option("Arithmetic; auto is fp32 on a CPU and bf16 on a GPU.")
+        Literal["auto", "fp32", "bf16", "fp16"],
+        option("Arithmetic; auto: fp32 on a CPU, bf16 (older: fp16) on CUDA."),
     ] = "auto"
     device: Annotated[
         str, option("Where to train: auto, cpu, cuda, cuda:1, mps. torchrun gives each process a GPU.")
@@ -149,7 +150,8 @@ class GenerateSettings(Settings):
     strength: Annotated[float, option("ControlNet conditioning scale.", ge=0)] = 1.0
     device: Annotated[str, option("Where networks run: auto, cpu, cuda, cuda:1, mps.")] = "auto"
     precision: Annotated[
-        Literal["auto", "fp32", "bf16", "fp16"], option("Arithmetic; auto is fp32 on a CPU and bf16 on a GPU.")
+        Literal["auto", "fp32", "bf16", "fp16"],
+        option("Arithmetic; auto: fp32 on a CPU, bf16 (older: fp16) on CUDA."),
     ] = "auto"
 
     def __post_init__(self) -> None:

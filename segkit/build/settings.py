@@ -18,7 +18,8 @@ class ModelSettings(Settings):
 
     device: Annotated[str, option("Device: auto, cpu, cuda, cuda:1, mps.")] = "auto"
     precision: Annotated[
-        Literal["auto", "fp32", "bf16", "fp16"], option("Arithmetic; auto is fp32 on a CPU and bf16 on a GPU.")
+        Literal["auto", "fp32", "bf16", "fp16"],
+        option("Arithmetic; auto: fp32 on a CPU, bf16 (older: fp16) on CUDA."),
     ] = "auto"
     batch_size: Annotated[str, option("Photos of one size per batch: a number, or auto.")] = "auto"
 

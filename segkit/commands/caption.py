@@ -39,6 +39,7 @@ def command(
     from segkit.build import captions, tools
     from segkit.commands import show
     from segkit.dataset import Dataset
+    from segkit.dataset import edits as prompt_edits
     from segkit.errors import UsageError
     from segkit.models import tokens
     from segkit.reports import dataset_page
@@ -48,12 +49,12 @@ def command(
         raise UsageError("--redo-drafts cannot be combined with --edit or --from-csv. Run them one after the other.")
     opened = Dataset.open(dataset)
     if edits or from_csv:
-        texts = [*(captions.read_csv(from_csv) if from_csv else ()), *edits]
-        written = captions.write(opened, texts, tokens.counter(settings.tokenizer).count)
+        texts = [*(prompt_edits.read_csv(from_csv) if from_csv else ()), *edits]
+        written = prompt_edits.set_prompts(opened, texts, tokens.counter(settings.tokenizer).count)
         drafted = 0
     else:
         written = 0
         with console.progress() as progress:
             drafted = captions.draft(opened, settings, tools.load_drafting, redo=redo, progress=progress)
     dataset_page.write(opened)
-    show.captions(drafted, written, captions.too_long(opened), dataset, as_json)
+    show.captions(drafted, written, prompt_edits.too_long(opened), dataset, as_json)

@@ -6,7 +6,7 @@ into the manifest at the end of the run, or when the dataset is next opened for 
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from os import PathLike
@@ -20,6 +20,7 @@ from segkit import rows, schema, storage
 from segkit.dataset import info as common
 from segkit.dataset.collection import Triples
 from segkit.dataset.info import Info
+from segkit.dataset.prompts import Count
 from segkit.dataset.triple import Triple
 from segkit.errors import DatasetError
 from segkit.problem import Problem
@@ -67,6 +68,26 @@ class Dataset(Triples):
 
     def _records(self) -> list[Path]:
         return [path for path in (self.manifest, *self.parts()) if path.exists()]
+
+    def set_prompts(self, texts: Mapping[str, str], count: Count | None = None) -> int:
+        """Set prompts written by a person, which no model replaces: all of them, or none if one is invalid.
+
+        Args:
+            texts: prompts by a triple's key, the beginning of its key, its source or its file name.
+            count: returns the number of CLIP tokens of a prompt, such as segkit.models.tokens.counter().count; None
+                estimates it.
+
+        Returns:
+            The number of triples changed.
+
+        Raises:
+            UsageError: a name matches no triple or several, or a prompt is empty.
+            LockedError: another process is writing the dataset.
+        """
+        from segkit.dataset import edits  # imports this module
+        from segkit.dataset.prompts import estimate
+
+        return edits.set_prompts(self, texts.items(), count or estimate)
 
     def check(self, progress: Progress = silent) -> list[Problem]:
         """Run every rule over the dataset; see dataset.checks.

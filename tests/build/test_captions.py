@@ -5,14 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from msgspec.structs import replace
 from PIL import Image
 
 from segkit.build import captions
 from segkit.build.settings import CaptionSettings
 from segkit.build.tools import Drafter
 from segkit.dataset import Dataset
-from segkit.errors import DatasetError, UsageError
+from segkit.errors import DatasetError
 from tests.commands.test_caption import build_four, refused, triples
 from tests.conftest import Segkit
 from tests.dataset.test_dataset import contents
@@ -24,21 +23,6 @@ SETTINGS = CaptionSettings(prefix="photo of")
 def dataset(tmp_path: Path) -> Dataset:
     """A dataset of four triples: one prompt written by a person, one drafted, two missing."""
     return build_four(tmp_path)
-
-
-def test_an_ambiguous_name_lists_the_candidates(segkit: Segkit, dataset: Dataset) -> None:
-    """A source that two triples share, from two photo folders, is refused with a list of their keys."""
-    first, second, *rest = triples(dataset)
-    dataset.replace_all([first, replace(second, source=first.source), *rest])
-    before = contents(dataset.folder)
-
-    shown = segkit("caption", dataset.folder, "--edit", first.source, "a bed")
-
-    line = refused(shown)
-    assert "matches 2 triples" in line
-    assert first.key in line
-    assert second.key in line
-    assert contents(dataset.folder) == before
 
 
 @pytest.mark.parametrize(
@@ -156,34 +140,3 @@ def test_a_photo_that_does_not_open_is_reported_at_the_end(dataset: Dataset) -> 
         captions.draft(dataset, SETTINGS, load)
 
     assert [bool(triple.text) for triple in triples(dataset)] == [True, True, False, True]
-
-
-def test_prompts_are_set_all_or_none(dataset: Dataset) -> None:
-    """A mistake in the last prompt changes nothing; equal prompts for one triple are accepted."""
-    before = contents(dataset.folder)
-    first, second, *_ = triples(dataset)
-    prompts = [(first.key, "a bed"), (second.source, "a  chair"), (second.key[:4], "a chair")]
-
-    with pytest.raises(UsageError, match=r"'nothing' is not a key, source or file name"):
-        captions.write(dataset, [*prompts, ("nothing", "a lamp")], len)
-    with pytest.raises(UsageError, match=r"has two prompts: 'a bed' and 'a lamp'\. Keep one"):
-        captions.write(dataset, [*prompts, (first.file_name, "a lamp")], len)
-    assert contents(dataset.folder) == before
-
-    assert captions.write(dataset, prompts, len) == 2
-    assert [(triple.text, triple.tokens) for triple in triples(dataset)][:2] == [("a bed", 5), ("a chair", 7)]
-
-
-def test_only_prompts_of_a_person_can_be_too_long(dataset: Dataset) -> None:
-    """Drafts are cut to fit; 77 tokens are allowed."""
-    first, _, third, _ = triples(dataset)
-    captions.write(dataset, [(first.key, "a" * 78), (third.key, "a" * 77)], len)
-
-    assert captions.too_long(dataset) == 1
-
-
-def test_a_column_is_chosen_by_preference(tmp_path: Path) -> None:
-    """A key is preferred to a source, and text to prompt; other columns are ignored."""
-    (tmp_path / "a.csv").write_text("prompt,source,key,text\nno,no.jpg,abcd,yes\n")
-
-    assert captions.read_csv(tmp_path / "a.csv") == [("abcd", "yes")]
