@@ -10,6 +10,13 @@ ON_CPU = os.environ.get("SEGKIT_CUDA_TESTS") == "cpu"
 DEVICE = "cpu" if ON_CPU else "cuda"
 
 
+def emulates_bf16() -> bool:
+    """Return whether bf16 runs on a CPU that must emulate it, which takes a hundred times as long as fp32."""
+    import torch
+
+    return ON_CPU and not (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
 def missing() -> str:
     """Return why these tests cannot run, or ""."""
     import torch

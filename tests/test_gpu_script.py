@@ -74,7 +74,10 @@ def test_an_interrupt_leaves_nothing_running(tmp_path: Path, stop_signal: signal
     """Ctrl-C or SIGTERM ends the running part with all its processes, and the results record it."""
     command = [str(ROOT / "benchmarks" / "gpu.sh"), "--output", str(tmp_path / "out"), "--cpu", "--only", "tests"]
     environment = os.environ | {"PYTHON": sys.executable}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job inherits that it is ignored
+    ) as process:  # fmt: skip
         assert process.stdout
         while "== tests" not in process.stdout.readline():
             pass

@@ -174,7 +174,7 @@ def test_custom_classes_are_recorded(segkit: Segkit, six_photos: Path, tmp_path:
     assert segkit("check", out, "--palette", mine).code == 0
     wrong = segkit("check", out, "--palette", other)
     assert wrong.code == 1
-    assert "palette is not that of other" in " ".join(wrong.out.split())
+    assert "palette differs from other" in " ".join(wrong.out.split())
     assert segkit(*command, "--palette", mine).code == 0
     for again in (segkit(*command), segkit(*command, "--palette", other)):
         assert again.code == 2

@@ -222,7 +222,7 @@ def test_findings_are_written_beside_their_rows(sheets: Sheets, segkit: Segkit, 
     first, second = segkit(*command), segkit(*command)
 
     assert (first.code, second.code) == (1, 1)
-    assert "2 findings written into the sheet's column 'segkit findings'" in first.out
+    assert "Wrote 2 findings to column 'segkit findings' of the sheet" in first.out
     assert "https://www.googleapis.com/auth/spreadsheets" in sheets.scopes
     assert [row[:2] for row in rows] == [
         ["Our colours"], ["name", "hex"], ["=lawn", "646464"], ["", ""], ["pond", "676864"], ["sea", "6768G4"]
@@ -253,7 +253,7 @@ def test_a_corrected_row_loses_its_finding(sheets: Sheets, segkit: Segkit, tmp_p
     [
         ([URL, "--push"], "needs --credentials FILE"),
         ([URL, "--push", "--api-key", "k"], "needs --credentials FILE"),
-        (["ade20k", "--push"], "writes to a Google Sheet"),
+        (["ade20k", "--push"], "--push needs a Google Sheet"),
     ],
 )
 def test_writing_needs_a_sheet_and_credentials(

@@ -42,8 +42,8 @@ def center_crop(example: Example, size: Size, mirrored: bool) -> View:
     """Return the largest centred crop of a photo that has a bucket's aspect ratio."""
     scale = min(example.width / size[0], example.height / size[1])
     width, height = size[0] * scale, size[1] * scale
-    left, top = (example.width - width) / 2, (example.height - height) / 2
-    # rounding may put the edge a fraction of a pixel outside, which Pillow refuses
+    # rounding may put an edge a fraction of a pixel outside, which Pillow refuses
+    left, top = max(0.0, (example.width - width) / 2), max(0.0, (example.height - height) / 2)
     return View((left, top, min(left + width, example.width), min(top + height, example.height)), size, mirrored)
 
 

@@ -75,7 +75,7 @@ QUICK = Plan(
     seed=1,
     courses={
         "segmenter: sight": (70, 8, 2e-3),
-        "segmenter: masks": (60, 4, 2e-3),
+        "segmenter: masks": (100, 4, 2e-3),
         "captioner: sight": (40, 16, 1e-3),
         "captioner: words": (40, 16, 1e-3),
         "base: pictures": (30, 8, 1e-3),
