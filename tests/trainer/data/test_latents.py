@@ -124,7 +124,7 @@ def test_the_decoder_undoes_the_scaling(base: Path) -> None:
     "changed",
     [
         {},
-        {"precision": "bf16", "prompt_dropout": 0.5, "steps": 2},
+        {"precision": "bf16", "prompt_dropout": 0.5, "steps": 2, "evaluate_every": 0},
         {"prediction": "v_prediction", "min_snr": 5, "no_flip": True},
     ],
     ids=["fp32", "bf16", "v"],
@@ -140,7 +140,11 @@ def test_a_cache_changes_nothing(
         ("mixed", {"steps": half}),
         ("mixed", {"no_cache": True}),
     ):
-        done = segkit(*words(rooms, base, tmp_path / run, evaluate_every=1000, **(changed | options)))
+        done = segkit(
+            *words(
+                rooms, base, tmp_path / run, **({"evaluate_every": 1000, "checkpoint_every": half} | changed | options)
+            )
+        )
         assert (done.code, done.err) == (0, "")
     for run in ("plain", "mixed"):
         assert log(tmp_path / run) == log(tmp_path / "cached")
