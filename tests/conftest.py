@@ -24,7 +24,7 @@ settings.register_profile("segkit", deadline=None, suppress_health_check=[Health
 settings.load_profile("segkit")  # no deadlines: results must not depend on the machine's load
 
 LONG = (
-    "toy/learn/test_train.py", "trainer/step/test_distributed.py", "trainer/test_train.py", "test_gpu_script.py",
+    "trainer/step/test_distributed.py", "trainer/test_train.py", "test_gpu_script.py",
     "test_notebooks.py", "trainer/run/test_previews.py", "trainer/data/test_latents.py", "toy/test_shipped.py",
     "trainer/test_refusals.py", "commands/test_demo.py", "test_kills.py", "trainer/sample/test_generate.py",
     "trainer/test_options.py", "trainer/run/test_run_folder.py", "trainer/run/test_callbacks.py", "test_docs.py",

@@ -12,6 +12,8 @@ from safetensors.torch import load_file
 
 from segkit.toy.learn import train
 
+pytestmark = pytest.mark.slow  # three minutes of one core, for a script that rarely changes; its parts have quick tests
+
 
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
