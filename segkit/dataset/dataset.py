@@ -7,7 +7,7 @@ into the manifest at the end of the run, or when the dataset is next opened for 
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -20,6 +20,7 @@ from segkit import rows, schema, storage
 from segkit.dataset import info as common
 from segkit.dataset.collection import Triples
 from segkit.dataset.info import Info
+from segkit.dataset.locking import locked
 from segkit.dataset.prompts import Count
 from segkit.dataset.triple import Triple
 from segkit.errors import DatasetError
@@ -273,41 +274,6 @@ class Dataset(Triples):
     def replace_all(self, triples: Iterable[Triple]) -> None:
         """Replace the manifest atomically."""
         storage.write_lines(self.manifest, (triple.to_json() for triple in triples))
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a dataset's lock. If no dataset was created meanwhile, the folder is removed again.
-
-    Raises:
-        LockedError: another process holds it.
-        DatasetError: the folder contains something other than a dataset.
-    """
-    hidden = folder / ".segkit"
-    if not (hidden / "dataset.toml").exists():
-        refuse_other_folder(folder)
-    storage.make_folder(hidden)
-    with storage.locked(hidden / "lock"):
-        try:
-            yield
-        finally:
-            if not (hidden / "dataset.toml").exists():
-                with suppress(OSError):
-                    (hidden / "lock").unlink(missing_ok=True)
-                    hidden.rmdir()
-                    folder.rmdir()
-
-
-def refuse_other_folder(folder: Path) -> None:
-    """Refuse a folder that contains other files.
-
-    Raises:
-        DatasetError: the path is a file, or a folder with visible content that is not a dataset.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise DatasetError(f"{folder} is a file. Name a new folder with: -o FOLDER")
-    if folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
-        raise DatasetError(f"{folder} is not a segkit dataset, and not empty. Name a new folder with: -o FOLDER")
 
 
 def _rejection(record: dict[str, Any]) -> Rejection:

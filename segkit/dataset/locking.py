@@ -1,0 +1,43 @@
+"""One writer at a time: a dataset's lock, and folders that cannot become a dataset."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from segkit import storage
+from segkit.errors import DatasetError
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a dataset's lock. If no dataset was created meanwhile, the folder is removed again.
+
+    Raises:
+        LockedError: another process holds it.
+        DatasetError: the folder contains something other than a dataset.
+    """
+    hidden = folder / ".segkit"
+    if not (hidden / "dataset.toml").exists():
+        refuse_other_folder(folder)
+    storage.make_folder(hidden)
+    with storage.locked(hidden / "lock"):
+        try:
+            yield
+        finally:
+            if not (hidden / "dataset.toml").exists():
+                with suppress(OSError):
+                    (hidden / "lock").unlink(missing_ok=True)
+                    hidden.rmdir()
+                    folder.rmdir()
+
+
+def refuse_other_folder(folder: Path) -> None:
+    """Refuse a folder that contains other files.
+
+    Raises:
+        DatasetError: the path is a file, or a folder with visible content that is not a dataset.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise DatasetError(f"{folder} is a file. Name a new folder with: -o FOLDER")
+    if folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
+        raise DatasetError(f"{folder} is not a segkit dataset, and not empty. Name a new folder with: -o FOLDER")
