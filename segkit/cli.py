@@ -9,31 +9,35 @@ from segkit import __version__
 from segkit.errors import SegkitError, UsageError
 
 COMMANDS = {
-    "build-dataset": "build_dataset",
-    "check-palette": "check_palette",
-    "snap": "snap",
-    "caption": "caption",
-    "check": "check",
-    "train": "train",
-    "generate": "generate",
-    "export": "export",
-    "inspect": "inspect_file",
-    "demo": "demo",
+    "build-dataset": ("build_dataset", "Build a dataset of checked triples from photos."),
+    "check-palette": ("check_palette", "Find clashing colours and off-palette pixels."),
+    "snap": ("snap", "Repair control maps made by other tools."),
+    "caption": ("caption", "Draft prompts, or set hand-written ones."),
+    "check": ("check", "Check a dataset against every rule."),
+    "train": ("train", "Finetune a segmentation ControlNet on a dataset."),
+    "generate": ("generate", "Generate pictures from control maps."),
+    "export": ("export", "Convert a trained ControlNet to another format."),
+    "inspect": ("inspect_file", "Identify a checkpoint and check it for faults."),
+    "demo": ("demo", "Run the whole workflow on rendered photos, offline."),
 }
-"""Command name -> module of segkit.commands, in workflow order."""
+"""Module of segkit.commands and short help by command name, in workflow order. Listing them imports no module."""
 
 
 class _Lazy(click.Group):
-    """A group that imports a command's module only when the command is run or listed."""
+    """A group that imports a command's module only when the command is run."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
         try:
-            command: click.Command = import_module(f"segkit.commands.{COMMANDS[cmd_name]}").command
+            command: click.Command = import_module(f"segkit.commands.{COMMANDS[cmd_name][0]}").command
         except ModuleNotFoundError as error:
             if not _is_shadowed(error):
                 raise

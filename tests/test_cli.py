@@ -93,3 +93,9 @@ def test_a_closed_pipe_is_not_an_error() -> None:
     done = subprocess.run(["sh", "-c", program], capture_output=True, text=True, check=True)
 
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_of_commands_shows_their_short_help(name: str) -> None:
+    """Listing imports no command, so the texts are repeated there."""
+    assert cli.COMMANDS[name][1] == COMMANDS[name].short_help
