@@ -10,7 +10,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from segkit.errors import MapError
+from segkit.errors import MapError, UsageError
 from segkit.progress import Progress, silent
 from segkit.schema import check_field
 
@@ -55,7 +55,7 @@ def build_dataset(photos: PathOrStr, output: PathOrStr, *, progress: Progress = 
     from segkit.dataset import Dataset
 
     chosen = _settings(BuildSettings, settings)
-    pipeline.build_dataset(Path(photos), Path(output), chosen, progress)
+    pipeline.build_dataset(_path(photos, "photos"), _path(output, "output"), chosen, progress)
     return Dataset.open(output)
 
 
@@ -125,7 +125,7 @@ def snap(
     from segkit.maps import snap as repair
     from segkit.palette import Palette
 
-    name = "the map" if isinstance(control_map, Image.Image) else fspath(control_map)
+    name = "the map" if isinstance(control_map, Image.Image) else _path(control_map, "control_map")
     target = Palette.load(to) if to else None
     try:
         image = control_map if isinstance(control_map, Image.Image) else maps.read(Path(control_map))
@@ -214,7 +214,7 @@ def train(
     from trainer import loop
     from trainer.settings import TrainSettings
 
-    return loop.train(_folder(dataset), Path(output), _settings(TrainSettings, settings), progress)
+    return loop.train(_folder(dataset), _path(output, "output"), _settings(TrainSettings, settings), progress)
 
 
 def generate(
@@ -284,7 +284,7 @@ def export(
     """
     from trainer.checkpoints import export as exports
 
-    return exports.export(Path(run), to, None if output is None else Path(output), full, overwrite)
+    return exports.export(_path(run, "run"), to, None if output is None else Path(output), full, overwrite)
 
 
 def inspect(path: PathOrStr) -> "Inspection":
@@ -301,7 +301,7 @@ def inspect(path: PathOrStr) -> "Inspection":
     """
     from trainer.checkpoints import inspect as inspection
 
-    return inspection.inspect(Path(path))
+    return inspection.inspect(_path(path, "path"))
 
 
 def _settings(kind: type[Settings], values: dict[str, Any]) -> Settings:
@@ -315,13 +315,25 @@ def _settings(kind: type[Settings], values: dict[str, Any]) -> Settings:
 def _open(dataset: "PathOrStr | Dataset") -> "Dataset":
     from segkit.dataset import Dataset
 
-    return dataset if isinstance(dataset, Dataset) else Dataset.open(dataset)
+    return dataset if isinstance(dataset, Dataset) else Dataset.open(_path(dataset, "dataset"))
 
 
 def _folder(source: Any) -> Path:
     from segkit.dataset import Dataset
 
-    return source.folder if isinstance(source, Dataset) else Path(source)
+    return source.folder if isinstance(source, Dataset) else _path(source, "dataset")
+
+
+def _path(value: Any, name: str) -> Path:
+    """Return a path.
+
+    Raises:
+        UsageError: the value is not a path.
+    """
+    if not isinstance(value, str | PathLike):
+        hint = " Pass the whole dataset: its splits are used as they are recorded." if name == "dataset" else ""
+        raise UsageError(f"{name} is a {type(value).__name__}; expected a path.{hint}")
+    return Path(value)
 
 
 __all__ = [

@@ -9,6 +9,7 @@ import pytest
 
 import segkit
 from segkit.dataset import Dataset
+from segkit.dataset.collection import Triples
 from segkit.toy import world
 from segkit.toy.world import damage
 
@@ -74,6 +75,9 @@ def test_drafts_are_made_and_redone(six_photos: Path, tmp_path: Path) -> None:
         (lambda: segkit.generate("maps", steps="many"), "steps"),
         (lambda: segkit.check("nowhere"), "nowhere is not a segkit dataset: no such folder"),
         (lambda: segkit.check_palette("nowhere.csv"), "nowhere.csv"),
+        (lambda: segkit.build_dataset(None, "out"), "photos is a NoneType; expected a path"),  # type: ignore[arg-type]
+        (lambda: segkit.train(Triples([]), "run"), "dataset is a Triples; expected a path. Pass the whole"),  # type: ignore[arg-type]
+        (lambda: segkit.export("run", "onnx"), "'onnx' is not a file format. Expected ldm, pth, diffusers"),  # type: ignore[arg-type]
         (lambda: segkit.snap("nowhere.png"), "nowhere.png "),
     ],
 )

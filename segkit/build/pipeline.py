@@ -143,6 +143,8 @@ def find_photos(folder: Path, output: Path, settings: BuildSettings) -> tuple[li
     if (folder / ".segkit").is_dir():
         raise UsageError(f"{folder} is a segkit dataset. Expected a folder of photos.")
     paths = list(photos.find(folder, exclude=output))
+    if not paths and output.resolve() == folder.resolve():
+        raise UsageError(f"{folder} is both the folder of photos and the output. Choose another output folder.")
     if not paths:
         raise UsageError(
             f"{folder} contains no photos. Expected files named .jpg, .png, .webp, .tiff, .heic or the like."

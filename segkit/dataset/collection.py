@@ -27,6 +27,14 @@ class Triples(Sequence[Triple]):
     def __len__(self) -> int:
         return len(self._load())
 
+    def __repr__(self) -> str:
+        return f"Triples({len(self):,})"
+
+    def __contains__(self, item: object) -> bool:
+        """Return whether a triple, or a triple with this key, is among them."""
+        triples = self._load()
+        return any(item == triple.key for triple in triples) if isinstance(item, str) else item in triples
+
     def __iter__(self) -> Iterator[Triple]:
         return iter(self._load())
 

@@ -115,6 +115,8 @@ def _find(keys: Iterable[str], keys_by_name: dict[str, set[str]], name: str) -> 
 
 
 def _normalize(name: str, text: str) -> str:
+    if not isinstance(text, str):
+        raise UsageError(f"The prompt for {name} is a {type(text).__name__}; expected text.")
     prompt = " ".join(text.split())
     if not prompt:
         raise UsageError(f"The prompt for {name} is empty. Write one or leave out {name}.")

@@ -1,6 +1,7 @@
 """segkit.dataset.collection: a dataset is a sequence of triples, and a table for pandas and Hugging Face."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,6 +34,8 @@ def test_a_dataset_is_a_sequence(rooms: Dataset) -> None:
     assert rooms[triples[3].key] == triples[3]
     assert list(rooms[1:3]) == triples[1:3]
     assert triples[2] in rooms
+    keys: Any = (triples[2].key, "kitchen")
+    assert [key in rooms for key in keys] == [True, False]
     with pytest.raises(KeyError, match="no triple has the key 'kitchen'"):
         rooms["kitchen"]
     with pytest.raises(IndexError):
@@ -115,3 +118,4 @@ def test_hugging_face_sees_the_same_pixels(rooms: Dataset) -> None:
 def test_a_dataset_prints_well(rooms: Dataset) -> None:
     """Its folder and size."""
     assert repr(rooms) == f"Dataset({str(rooms.folder)!r}, 6 triples)"
+    assert repr(rooms[:2]) == "Triples(2)"

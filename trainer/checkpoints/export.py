@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Layout = Literal["ldm", "diffusers", "pth"]
+_SUFFIXES = {"ldm": ".safetensors", "pth": ".pth", "diffusers": ""}
 
 _LICENSE = (
     "A derivative of its base and of the ControlNet it started from: their licences apply, such as CreativeML "
@@ -53,11 +54,13 @@ def export(run: Path, layout: Layout, output: Path | None = None, full: bool = F
     """
     import torch
 
+    if layout not in _SUFFIXES:
+        raise UsageError(f"{layout!r} is not a file format. Expected {', '.join(_SUFFIXES)}.")
     folder = run / "controlnet" if (run / "run.toml").is_file() else run
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder}: contains no ControlNet. Expected a finished run of segkit train.")
     name = ldm.safe_name(run.resolve().name)
-    suffix = {"ldm": ".safetensors", "pth": ".pth", "diffusers": ""}[layout]
+    suffix = _SUFFIXES[layout]
     output = output or run / f"{name}-export{suffix}"
     if output.suffix.lower() != suffix and layout != "diffusers":
         raise UsageError(f"-o {output}: expected a name that ends in {suffix}.")

@@ -85,7 +85,7 @@ def find(folder: Path, palette: str = "", any_control: bool = False) -> Examples
     if not examples:
         reason = "does not exist" if not folder.exists() else "is a file" if not folder.is_dir() else "is not a dataset"
         raise DatasetError(
-            f"{folder}: {reason}. Expected a dataset (segkit build-dataset), fill50k's prompt.json, an imagefolder's "
+            f"{folder} {reason}. Expected a dataset (segkit build-dataset), fill50k's prompt.json, an imagefolder's "
             "metadata.jsonl or metadata.csv, or kohya's img/ and cond/."
         )
     map_palette = None if any_control else Palette.load(palette or "ade20k")
