@@ -50,7 +50,7 @@ def draft(
         record_models(dataset, drafting.identities)
         broken: list[str] = []
         for start in range(0, len(pending), UNIT):
-            opened = _open(dataset, pending[start : start + UNIT], broken)
+            opened = _open(pending[start : start + UNIT], broken)
             captions = drafting([photo for _, photo in opened])
             pairs = zip(opened, captions, strict=True)
             dataset.commit(with_draft(triple, caption, drafting, style) for (triple, _), caption in pairs)
@@ -64,13 +64,12 @@ def draft(
     return len(pending)
 
 
-def _open(dataset: Dataset, triples: list[Triple], broken: list[str]) -> list[tuple[Triple, Image.Image]]:
+def _open(triples: list[Triple], broken: list[str]) -> list[tuple[Triple, Image.Image]]:
     """Open the photos, and append the names of those that cannot be opened to `broken`."""
     opened = []
     for triple in triples:
         try:
-            with Image.open(dataset.folder / triple.file_name, formats=("JPEG", "PNG")) as image:
-                opened.append((triple, image.convert("RGB")))
+            opened.append((triple, triple.photo))
         except Exception:  # on damaged files Pillow raises anything, not only OSError
             broken.append(triple.file_name)
     return opened

@@ -53,8 +53,8 @@ def take(kind: type[Settings], values: dict[str, Any]) -> Settings:
 
 def _fields(kind: type) -> list["dataclasses.Field[Any]"]:
     """Return the fields, those of the class itself before the inherited ones."""
-    own = inspect.get_annotations(kind)
-    return sorted(dataclasses.fields(kind), key=lambda field: field.name not in own)
+    declared_here = inspect.get_annotations(kind)
+    return sorted(dataclasses.fields(kind), key=lambda field: field.name not in declared_here)
 
 
 def _option(kind: type, field: "dataclasses.Field[Any]") -> Callable[[Function], Function]:

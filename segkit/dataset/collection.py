@@ -33,7 +33,7 @@ class Triples(Sequence[Triple]):
     def __contains__(self, item: object) -> bool:
         """Return whether a triple, or a triple with this key, is among them."""
         triples = self._load()
-        return any(item == triple.key for triple in triples) if isinstance(item, str) else item in triples
+        return item in self._index(triples) if isinstance(item, str) else item in triples
 
     def __iter__(self) -> Iterator[Triple]:
         return iter(self._load())
@@ -51,13 +51,16 @@ class Triples(Sequence[Triple]):
         return triples[place]
 
     def _place(self, key: str) -> int:
-        triples = self._load()
-        if self._places is None:
-            self._places = {triple.key: place for place, triple in enumerate(triples)}
         try:
-            return self._places[key]
+            return self._index(self._load())[key]
         except KeyError:
             raise KeyError(f"no triple has the key {key!r}; keys have 16 hex digits, see metadata.jsonl") from None
+
+    def _index(self, triples: Sequence[Triple]) -> dict[str, int]:
+        """Return the place of each key, worked out when it is first needed."""
+        if self._places is None:
+            self._places = {triple.key: place for place, triple in enumerate(triples)}
+        return self._places
 
     @property
     def train(self) -> "Triples":

@@ -121,10 +121,10 @@ class Dataset(Triples):
         try:
             return cls(folder, common.read(folder / ".segkit" / "dataset.toml"))
         except (FileNotFoundError, NotADirectoryError):
-            found = "it contains no .segkit/dataset.toml" if folder.is_dir() else "it is a file"
-            found = found if folder.exists() else "no such folder"
+            reason = "it contains no .segkit/dataset.toml" if folder.is_dir() else "it is a file"
+            reason = reason if folder.exists() else "no such folder"
             cure = "Create one with: segkit build-dataset PHOTOS"
-            raise DatasetError(f"{folder} is not a segkit dataset: {found}. {cure}") from None
+            raise DatasetError(f"{folder} is not a segkit dataset: {reason}. {cure}") from None
 
     @classmethod
     def create(cls, folder: Path, info: Info) -> "Dataset":

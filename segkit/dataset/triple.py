@@ -169,8 +169,8 @@ class Triple(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
         if triple.file_name not in (photo_name(key, ".jpg"), photo_name(key, ".png")):
             raise DatasetError(f"file_name is {triple.file_name!r}, expected {photo_name(key, '.jpg')}")
         if triple.conditioning_image_file_name != map_name(key):
-            found = triple.conditioning_image_file_name
-            raise DatasetError(f"conditioning_image_file_name is {found!r}, expected {map_name(key)}")
+            name = triple.conditioning_image_file_name
+            raise DatasetError(f"conditioning_image_file_name is {name!r}, expected {map_name(key)}")
         if key != key_of(triple.sha256):
             raise DatasetError(f"key is {key}, expected the first digits of sha256, {key_of(triple.sha256)}")
         if triple.review not in REVIEWS:
@@ -180,7 +180,8 @@ class Triple(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
 
 def _require_all(kind: type[Struct], record: Any) -> None:
     """Refuse a record that lacks a key; fields have defaults in Python only."""
-    if isinstance(record, Mapping) and (missing := set(kind.__struct_fields__) - record.keys()):
+    if isinstance(record, Mapping) and not all(field in record for field in kind.__struct_fields__):
+        missing = set(kind.__struct_fields__) - record.keys()
         raise DatasetError(f"{', '.join(sorted(missing))} missing")
 
 

@@ -19,7 +19,7 @@ class Picture:
 
     Attributes:
         uri: data URI with the encoded pixels.
-        alt: text that stands in for the picture.
+        alt: alternative text of the picture.
         css_class: CSS class; "map" scales without smoothing, so that class colours stay exact on screen.
     """
 

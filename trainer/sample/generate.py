@@ -17,6 +17,7 @@ from segkit.palette import Palette
 from segkit.progress import Progress
 from trainer import settings as run_settings
 from trainer.checkpoints import load, quiet
+from trainer.checkpoints.digest import weights_digest
 from trainer.checkpoints.load import Base
 from trainer.data.paint import PalettePainter
 from trainer.sample import recipes, sampler
@@ -196,7 +197,7 @@ class _Generator:
         base = load.load_base(source.base, source.tokenizer, prediction)
         controlnet = load.load_controlnet(settings.controlnet, base).eval()
         networks = (base.unet, base.vae, base.text_encoder, controlnet)
-        weights = [recipes.fingerprint(network) for network in networks]  # before the pipeline casts them
+        weights = [weights_digest(network, sample=256) for network in networks]  # before the pipeline casts them
         self._recipes = Recipes(settings, palette, self._device.precision, weights)
         self._tokenizer = base.tokenizer
         self._pipeline = self._build_pipeline(base, controlnet)

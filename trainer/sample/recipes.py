@@ -12,7 +12,6 @@ from PIL.PngImagePlugin import PngInfo
 
 from segkit import storage
 from segkit.palette import Palette
-from trainer.checkpoints.digest import weights_digest
 from trainer.sample.requests import DrawRequest
 from trainer.settings import GenerateSettings
 
@@ -45,11 +44,6 @@ class Recipes:
             "precision": self.precision, "map_sha256": storage.sha256(request.control_map.read_bytes()),
             "palette_hash": self.palette.hash if self.palette else "none", "weights": self.weights,
         }  # fmt: skip
-
-
-def fingerprint(network: Any) -> str:
-    """Return a hash of the first 256 values of every weight, which any training changes."""
-    return weights_digest(network, sample=256)
 
 
 def encode(picture: Image.Image, recipe: dict[str, Any]) -> bytes:
