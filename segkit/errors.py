@@ -12,6 +12,8 @@ SegkitError                 base class; one line: what was found, what was expec
 ├── TrainingError           training cannot continue; existing checkpoints are kept
 ├── ModelError              weights are missing, do not load or do not fit the palette
 └── StorageError            the disk is full or a write failed; no partial file remains
+
+Messages name settings as in Python, `steps=0`; the command line shows them as its options, `--steps 0`.
 """
 
 
@@ -35,12 +37,8 @@ class SettingError(UsageError):
     """
 
     def __init__(self, name: str, value: object, expected: str) -> None:
-        super().__init__(f"{name} is {value!r}; expected {expected}.")
+        super().__init__(f"{name}={value!r}: expected {expected}.")
         self.name, self.value, self.expected = name, value, expected
-
-    def as_option(self) -> str:
-        """Return the message for somebody who typed the setting as a command-line option."""
-        return f"--{self.name.replace('_', '-')} {self.value}: expected {self.expected}."
 
 
 class PaletteError(SegkitError):

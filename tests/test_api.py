@@ -70,7 +70,7 @@ def test_drafts_are_made_and_redone(six_photos: Path, tmp_path: Path) -> None:
     ("call", "message"),
     [
         (lambda: segkit.build_dataset("photos", "out", segmentor="toy"), "unknown setting 'segmentor'. Did you mean"),
-        (lambda: segkit.build_dataset("photos", "out", size=100), "size is 100; expected a multiple of 8"),
+        (lambda: segkit.build_dataset("photos", "out", size=100), "size=100: expected a multiple of 8"),
         (lambda: segkit.train("rooms", "run", steps=0), "steps"),
         (lambda: segkit.generate("maps", steps="many"), "steps"),
         (lambda: segkit.check("nowhere"), "nowhere is not a segkit dataset: no such folder"),

@@ -30,13 +30,12 @@ def test_every_error_has_an_exit_code(kind: type[SegkitError]) -> None:
     assert kind.exit_code == 2
 
 
-def test_a_setting_error_speaks_of_values_or_options() -> None:
-    """Python callers read the name and the value, users of the command line the option as they typed it."""
+def test_a_setting_error_speaks_of_values() -> None:
+    """Python callers read the setting as they wrote it; segkit.commands.options turns it into an option."""
     error = SettingError("min_size", 4, "at least 8")
 
     assert (error.name, error.value, error.expected) == ("min_size", 4, "at least 8")
-    assert str(error) == "min_size is 4; expected at least 8."
-    assert error.as_option() == "--min-size 4: expected at least 8."
+    assert str(error) == "min_size=4: expected at least 8."
     assert isinstance(error, UsageError)
 
 

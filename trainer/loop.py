@@ -115,6 +115,8 @@ class _Training:
                 self.setup = self._prepare(start)
                 with StopSignal(self.accelerator) as stop, self._open_log(first_step) as log:
                     self.log = log
+                    # a finished run takes no step, but has a loss
+                    self.losses = [line["loss"] for line in log.earlier if "loss" in line] if log else []
                     self.callbacks = Callbacks(
                         self.setup, self.settings, self.accelerator, self.output, self.facts, log
                     )
@@ -225,13 +227,13 @@ def _out_of_memory(settings: TrainSettings) -> str:
     """Return a message that names the settings which would need less memory."""
     remedies = []
     if not settings.gradient_checkpointing:
-        remedies.append("--gradient-checkpointing, which a resumed run may add")
+        remedies.append("gradient_checkpointing=True, which a resumed run may add")
     if settings.batch_size > 1:
         half = settings.batch_size // 2
-        remedies.append(f"--batch-size {half} --accumulate {-(-settings.batch_size * settings.accumulate // half)}")
+        remedies.append(f"batch_size={half} with accumulate={-(-settings.batch_size * settings.accumulate // half)}")
     if settings.precision == "fp32":
-        remedies.append("--precision bf16")
+        remedies.append("precision=bf16")
     if settings.resolution > 512:
-        remedies.append("--resolution 512")
+        remedies.append("resolution=512")
     advice = f"Try {', or '.join(remedies)}" if remedies else "A GPU with more memory is needed"
     return f"Out of memory. {advice}. Checkpoints remain."

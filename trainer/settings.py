@@ -184,16 +184,14 @@ def read(path: Path) -> dict[str, Any]:
     try:
         values = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise UsageError(
-            f"--config {path}: cannot be read ({error.strerror}). Check the path and its permissions."
-        ) from None
+        raise UsageError(f"{path}: cannot be read ({error.strerror}). Check the path and its permissions.") from None
     except ValueError as error:
-        raise UsageError(f"--config {path}: not valid TOML: {error}.") from None
+        raise UsageError(f"{path}: not valid TOML: {error}.") from None
     for name, value in values.items():
         try:
             check_field(_Locations if name in ("dataset", "output") else TrainSettings, name, value)
         except SettingError as error:
-            raise UsageError(f"--config {path}: {error}") from None
+            raise UsageError(f"{path}: {error}") from None
     return values
 
 

@@ -1,11 +1,9 @@
 """Read and decode photos in threads, and judge them one by one in a stable order."""
 
 import os
-import warnings
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from segkit.dataset import Dataset, Rejection
 from segkit.dataset.triple import key_of
 from segkit.errors import PhotoError
 from segkit.photos import Limits, Photo, near_duplicates
+from segkit.photos.quiet import quiet_pillow
 
 PREFETCH = 24
 """Photos decoded ahead: enough to keep a network busy, at the cost of some tens of megabytes."""
@@ -173,26 +172,9 @@ def arrivals(folder: Path, paths: Sequence[Path], limits: Limits, history: Histo
         return _load(path, source_name(path, folder), limits, history)
 
     history.expect({source_name(path, folder) for path in paths})
-    with _quiet_pillow():
+    with quiet_pillow():
         for loaded in _prefetch(load, paths):
             yield history.judge(loaded)
-
-
-@contextmanager
-def _quiet_pillow() -> Iterator[None]:
-    """Ignore Pillow's warnings: they do not name the photo, and a photo that cannot be used is rejected anyway.
-
-    Not warnings.catch_warnings: it would also undo the filters of libraries that are imported meanwhile.
-    """
-    before = list(warnings.filters)
-    warnings.filterwarnings("ignore", module=r"PIL\.")
-    added = [entry for entry in warnings.filters if entry not in before]
-    try:
-        yield
-    finally:
-        for entry in added:
-            if entry in warnings.filters:
-                warnings.filters.remove(entry)  # type: ignore[attr-defined]
 
 
 def source_name(path: Path, folder: Path) -> str:

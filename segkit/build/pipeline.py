@@ -212,10 +212,8 @@ def open_existing(output: Path, settings: BuildSettings) -> Dataset | None:
     for name in FIXED:
         before, now = target.info.settings.get(name, getattr(BuildSettings, name)), getattr(settings, name)
         if before != now:
-            option = "--" + name.replace("_", "-")
             raise UsageError(
-                f"{output} was built with {option} {before}, not {now}. "
-                f"Pass {option} {before} or another output folder."
+                f"{output} was built with {name}={before}, not {now}. Pass {name}={before} or another output folder."
             )
     palette = protocol.load(settings.protocol, settings.palette)
     # Without a palette file on either side, the dataset's own palette was edited: require_same_segmenter reports that.
@@ -223,7 +221,7 @@ def open_existing(output: Path, settings: BuildSettings) -> Dataset | None:
         before = target.info.settings.get("palette") or target.info.palette.name
         raise UsageError(
             f"{output} was built with the palette {before}, not {settings.palette or palette.name}. "
-            "Pass the same --palette or another output folder."
+            "Pass the same palette or another output folder."
         )
     return target
 
@@ -243,5 +241,5 @@ def require_same_segmenter(target: Dataset, tools: Networks) -> None:
     if before["revision"] != tools.revision:
         raise DatasetError(
             f"{target.folder} was segmented by {before['name']} ({before['revision']}), not by {tools.model} "
-            f"({tools.revision}). Pass the same --segmenter or another output folder."
+            f"({tools.revision}). Pass the same segmenter or another output folder."
         )

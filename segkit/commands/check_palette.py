@@ -93,7 +93,7 @@ def command(
     if push and not sheet:
         raise UsageError("--push needs a Google Sheet as TARGET (its URL or id) and --credentials FILE.")
     if page:
-        findings.require_new_file(page, "--html", ".html")
+        findings.require_new_file(page, ".html")
     others = [name.strip() for name in against.split(",") if name.strip()]
     if sheet:
         access = google_sheets.Access.of(credentials, api_key)

@@ -2,13 +2,14 @@
 
 import dataclasses
 import inspect
+import re
 import typing
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
-from segkit.errors import SettingError, UsageError
+from segkit.errors import SegkitError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Settings = TypeVar("Settings")
@@ -23,6 +24,27 @@ class Command(click.Command):
         self.params.append(
             click.Option(["-v", "--verbose"], is_flag=True, expose_value=False, help="Show the traceback of an error.")
         )
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; errors name settings as options."""
+        try:
+            return super().invoke(ctx)
+        except SegkitError as error:
+            error.args = (self.with_flags(str(error)),)
+            raise
+
+    def with_flags(self, text: str) -> str:
+        """Return a message of the library with its settings as options: "steps=0" becomes "--steps 0"."""
+        options = {option.name: option for option in self.params if isinstance(option, click.Option)}
+
+        def flag(setting: re.Match[str]) -> str:
+            option, value = options[setting["name"]], setting["value"]
+            if value == "False":
+                return option.secondary_opts[-1]
+            return option.opts[-1] + ("" if value else " ")
+
+        # not inside a path or an option that is already there
+        return re.sub(rf"(?<![\w./=-])(?P<name>{'|'.join(map(str, options))})=(?P<value>True\b|False\b|)", flag, text)
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
@@ -43,12 +65,9 @@ def take(kind: type[Settings], values: dict[str, Any]) -> Settings:
     """Build the settings from a command's arguments, which are removed from `values`.
 
     Raises:
-        UsageError: a value outside its range; the message names the option.
+        SettingError: a value outside its range.
     """
-    try:
-        return kind(**{field.name: values.pop(field.name) for field in _fields(kind)})
-    except SettingError as error:
-        raise UsageError(error.as_option()) from None
+    return kind(**{field.name: values.pop(field.name) for field in _fields(kind)})
 
 
 def _fields(kind: type) -> list["dataclasses.Field[Any]"]:

@@ -179,7 +179,7 @@ def _pictures(triple: Triple, photo: Image.Image, control_map: Image.Image, pale
     labelled = float((labels != UNLABELLED).mean())
     if labelled < COVERAGE:
         message = f"{triple.key} ({triple.source}): only {labelled:.0%} of the map is labelled."
-        yield Problem("coverage-low", "warning", triple.key, message, "Lower --min-confidence or leave the photo out.")
+        yield Problem("coverage-low", "warning", triple.key, message, "Lower min_confidence, or leave the photo out.")
 
 
 def _prompts(dataset: Dataset, triples: Iterable[Triple], count: prompts.Count | None) -> Iterator[Problem]:

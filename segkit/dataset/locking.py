@@ -38,6 +38,6 @@ def refuse_other_folder(folder: Path) -> None:
         DatasetError: the path is a file, or a folder with visible content that is not a dataset.
     """
     if folder.exists() and not folder.is_dir():
-        raise DatasetError(f"{folder} is a file. Name a new folder with: -o FOLDER")
+        raise DatasetError(f"{folder} is a file. Choose a new output folder.")
     if folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
-        raise DatasetError(f"{folder} is not a segkit dataset, and not empty. Name a new folder with: -o FOLDER")
+        raise DatasetError(f"{folder} is not a segkit dataset, and not empty. Choose a new output folder.")

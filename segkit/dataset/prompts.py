@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from segkit.errors import UsageError
+from segkit.errors import SettingError
 from segkit.maps.codec import ClassShare
 
 BUDGET = 77
@@ -38,7 +38,7 @@ class Style:
         template: text with the placeholders {caption} and {classes} (the names of the map's largest classes).
 
     Raises:
-        UsageError: the template contains an unknown placeholder or an unmatched brace.
+        SettingError: the template contains an unknown placeholder or an unmatched brace.
     """
 
     prefix: str = ""
@@ -48,9 +48,9 @@ class Style:
     def __post_init__(self) -> None:
         unknown = [name for name in _PLACEHOLDER.findall(self.template) if name not in ("caption", "classes")]
         if unknown:
-            raise UsageError(f"--template: {{{unknown[0]}}} is not a placeholder. Expected {{caption}} or {{classes}}.")
+            raise SettingError("template", self.template, f"{{caption}} or {{classes}}, not {{{unknown[0]}}}")
         if set("{}") & set(_PLACEHOLDER.sub("", self.template)):
-            raise UsageError("--template: unmatched brace. Expected {caption} or {classes}.")
+            raise SettingError("template", self.template, "{caption} or {classes}, without other braces")
 
 
 def compose(caption: str, classes: Sequence[ClassShare], style: Style) -> str:

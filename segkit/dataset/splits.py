@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from segkit.dataset.dataset import Dataset
 from segkit.dataset.triple import SPLITS
-from segkit.errors import UsageError
+from segkit.errors import SettingError
 
 
 def shares(text: str) -> dict[str, float]:
@@ -16,7 +16,7 @@ def shares(text: str) -> dict[str, float]:
         Split name to share, 0 to 1 exclusive.
 
     Raises:
-        UsageError: an unknown or repeated split, an invalid share, or shares that add up to 1 or more.
+        SettingError: an unknown or repeated split, an invalid share, or shares that add up to 1 or more.
     """
     held_out: dict[str, float] = {}
     for part in filter(None, text.split(",")):
@@ -26,10 +26,10 @@ def shares(text: str) -> dict[str, float]:
         except ValueError:
             value = -1.0  # rejected below, together with shares out of range
         if name not in SPLITS[1:] or not 0 <= value < 1 or name in held_out:
-            raise UsageError(f"--split {text}: {part!r} is not valid. Expected val=0.1 or val=0.1,test=0.05.")
+            raise SettingError("split", text, f"val=0.1 or val=0.1,test=0.05, not {part!r}")
         held_out[name] = value
     if sum(held_out.values()) >= 1:
-        raise UsageError(f"--split {text}: nothing would be left to train on. Lower the shares to a sum below 1.")
+        raise SettingError("split", text, "shares with a sum below 1, so that something is left to train on")
     return held_out
 
 

@@ -1,6 +1,5 @@
 """Finding control maps, and opening them safely."""
 
-import warnings
 from pathlib import Path
 from typing import BinaryIO
 
@@ -8,6 +7,7 @@ from PIL import Image
 
 from segkit import photos
 from segkit.errors import MapError
+from segkit.photos.quiet import quiet_pillow
 
 FORMATS = ("PNG", "BMP", "GIF", "TIFF", "WEBP", "JPEG")
 """File formats in which control maps occur, lossy ones included."""
@@ -55,7 +55,7 @@ def decode(source: Path | BinaryIO) -> Image.Image:
         MapError: it cannot be decoded; the message begins with a verb, to follow a file name.
     """
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(source, formats=FORMATS) as image:
+        with quiet_pillow(), Image.open(source, formats=FORMATS) as image:
             image.load()  # the context closes the file, which load() leaves open for an animation
     except Exception as error:  # damaged files make Pillow raise almost anything
         raise MapError(f"does not open ({type(error).__name__}: {error})") from None

@@ -121,7 +121,7 @@ def _outputs(folder: Path, files: Sequence[Path], output: Path | None) -> dict[P
         if other is not file:
             raise UsageError(f"{other.name} and {file.name} would both become {path}. Rename one of them.")
         if path.exists() and (output is not None or path != file):
-            raise UsageError(f"{path} already exists. Choose another folder with -o, or remove it.")
+            raise UsageError(f"{path} already exists. Choose another output folder, or remove it.")
     return outputs
 
 

@@ -44,8 +44,7 @@ def run(network: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item]
         except torch.OutOfMemoryError:
             if batch == 1:
                 raise ModelError(
-                    "The GPU ran out of memory with a single photo. Use a smaller --size, a smaller model or "
-                    "--device cpu."
+                    "The GPU ran out of memory with a single photo. Use a smaller size, a smaller model or device=cpu."
                 ) from None
         # Outside the except block: inside, the traceback's frames would still hold the tensors of the failed batch.
         torch.cuda.empty_cache()

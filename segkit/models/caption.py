@@ -65,7 +65,7 @@ class NeuralCaptioner:
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             raise ModelError(
                 f"{ROLE} {self.source.folder}: cannot be prompted for a caption ({hub.reason(error)}). Expected BLIP, "
-                "BLIP-2, GIT, Florence-2, or a chat model with a chat template; others may need --caption-task."
+                "BLIP-2, GIT, Florence-2, or a chat model with a chat template; others may need a caption_task=TASK."
             ) from error
         texts = self._processor.batch_decode(_strip_prompt(inputs, tokens), skip_special_tokens=True)
         return [" ".join(self._post_process(text, photo).split()) for text, photo in zip(texts, photos, strict=True)]
@@ -114,7 +114,7 @@ def _check_task(processor: Any, task: str, folder: Any) -> None:
     if tasks and task not in tasks:
         expected = ", ".join(f'"{name}"' for name in tasks)
         raise ModelError(
-            f"{ROLE} {folder}: {task} is not a captioning task. Pass --caption-task with one of {expected}."
+            f"{ROLE} {folder}: {task} is not a captioning task. Expected {expected}: pass caption_task=TASK."
         )
 
 
@@ -129,7 +129,7 @@ def _load_model(source: hub.Source, task: str) -> Any:
         )
     if configuration.model_type == "florence2" and not task:
         raise ModelError(
-            f'{ROLE} {source.folder}: Florence-2 needs a task token. Pass --caption-task "<DETAILED_CAPTION>", '
+            f'{ROLE} {source.folder}: Florence-2 needs a task token. Pass caption_task="<DETAILED_CAPTION>", '
             '"<CAPTION>" or "<MORE_DETAILED_CAPTION>".'
         )
     return hub.load_checked(AutoModelForImageTextToText, source, ROLE, config=configuration)

@@ -81,7 +81,7 @@ def resolve(name: str = "auto", precision: Precision = "auto") -> Device:
         reason = str(error).splitlines()[0].rstrip(".")
         raise UsageError(
             f"device {name or 'with an empty name'} is not available ({reason}). "
-            "Use auto, cpu or another device of this machine (--device)."
+            "Use device=auto, cpu or another device of this machine."
         ) from None
     return Device(name, _resolve_precision(name, precision))
 
@@ -93,9 +93,9 @@ def _resolve_precision(name: str, precision: Precision) -> str:
     if precision == "auto":
         return _auto_precision(name) if device_type == "cuda" else "fp32"
     if precision == "fp16" and device_type != "cuda":
-        raise UsageError(f"precision fp16 needs a CUDA device, not {name}. Use fp32 or bf16 (--precision).")
+        raise UsageError(f"precision fp16 needs a CUDA device, not {name}. Use precision=fp32 or bf16.")
     if precision == "bf16" and device_type == "mps" and not torch.backends.mps.is_macos_or_newer(14, 0):
-        raise UsageError("precision bf16 on device mps needs macOS 14 or newer. Use fp32 (--precision).")
+        raise UsageError("precision bf16 on device mps needs macOS 14 or newer. Use precision=fp32.")
     return precision
 
 

@@ -111,7 +111,7 @@ def shipped(role: str) -> Path:
     if not (has_weights(folder) or (folder / "model_index.json").is_file()):
         raise ModelError(
             f"{role} {TOY}: {folder} is missing from this installation. Reinstall segkit, or train the network with "
-            f"python -m segkit.toy.learn -o toy-weights and pass --{role} toy-weights/{role}"
+            f"python -m segkit.toy.learn -o toy-weights and pass {role}=toy-weights/{role}"
         )
     return folder
 
@@ -136,6 +136,11 @@ def reason(error: Exception) -> str:
     """Return the first line of another library's error, for a one-line message."""
     text = str(error).strip()
     return text.splitlines()[0][:200] if text else type(error).__name__
+
+
+def unavailable(error: Exception) -> str:
+    """Return why a download failed."""
+    return reason(error) if hub_answers() else "the hub does not answer"
 
 
 def has_weights(folder: Path) -> bool:
@@ -249,7 +254,7 @@ def _unavailable(hub_id: str, role: str, why: str) -> str:
     folder = hub_id.split("/")[1]
     return (
         f"{role} {hub_id} is not on this machine, and {why}. On a machine with network access, run: "
-        f"hf download {hub_id} --local-dir {folder} ; copy the folder here and pass --{role} {folder}. "
+        f"hf download {hub_id} --local-dir {folder} ; copy the folder here and pass {role}={folder} . "
         "To try segkit without weights: segkit demo"
     )
 

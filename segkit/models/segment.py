@@ -171,7 +171,7 @@ def _label_by_processor(processor: Any, outputs: Any, sizes: list[tuple[int, int
 def _require_finite(scores: "Tensor") -> None:
     if not bool(scores.isfinite().all()):
         raise ModelError(
-            "The segmenter returned NaN or infinite scores. Use --precision fp32, or download its weights again."
+            "The segmenter returned NaN or infinite scores. Use precision=fp32, or download its weights again."
         )
 
 
@@ -209,7 +209,7 @@ def match_labels(id2label: dict[int, str], palette: Palette, name: str) -> NDArr
         listing = ", ".join(unmatched[:8]) + (f" and {len(unmatched) - 8} more" if len(unmatched) > 8 else "")
         raise ModelError(
             f"{ROLE} {name}: {len(unmatched)} of {len(id2label)} labels do not match a class of the palette "
-            f"{palette.name}: {listing}. Use a model trained on these classes (for COCO models: --protocol coco)."
+            f"{palette.name}: {listing}. Use a model trained on these classes (for COCO models: protocol=coco)."
         )
     return indices
 

@@ -96,7 +96,7 @@ def _load(folder: Path) -> Any:
     if len(tokenizer) < _MIN_VOCABULARY:
         raise ModelError(
             f"tokenizer {folder}: a vocabulary of {len(tokenizer)} tokens is too small for CLIP; expected 49,408. "
-            "Pass a folder with CLIP's tokenizer (--tokenizer)."
+            "Pass a folder with CLIP's: tokenizer=FOLDER"
         )
     return tokenizer
 

@@ -146,7 +146,7 @@ def _recoloured(swatches: Sequence[Swatch], name: str, other: Palette) -> list[P
         place = f"{name}: {swatch.name}"
         message = f"{swatch.name} ({swatch.index}) is {swatch.hex} here; in {other.name} it is {known.hex}"
         message += "." if simplify(known.name) == simplify(swatch.name) else f", called {known.name} ({known.index})."
-        cure = f"Use {known.hex}, which networks trained on {other.name} expect, or remove {other.name} from --against."
+        cure = f"Use {known.hex}, which networks trained on {other.name} expect, or compare without {other.name}."
         problems.append(Problem("known-class", "warning", place, message, cure))
     return problems
 

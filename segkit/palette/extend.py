@@ -40,7 +40,7 @@ def extended(palette: Palette, names: Sequence[str], name: str) -> Palette:
         PaletteError: a name is empty, repeated, known or looks like a formula, or the palette would exceed 255 classes.
     """
     if len(set(names)) < len(names):
-        raise PaletteError(f"--add: a class is named twice in {', '.join(names)}; use each name once.")
+        raise PaletteError(f"A new class is named twice in {', '.join(names)}; use each name once.")
     if len(palette) + len(names) > UNLABELLED:
         room = UNLABELLED - len(palette)
         raise PaletteError(

@@ -122,7 +122,7 @@ def push(sheet: Address, access: Access, findings: Mapping[int, str]) -> None:
         SheetError: there are no credentials, or the sheet cannot be written; the message states the cure.
     """
     if not access.credentials:
-        raise SheetError("--push writes to the sheet and needs --credentials FILE of an account that may edit it.")
+        raise SheetError("Writing to the sheet needs credentials=FILE of an account that may edit it.")
     with _network_errors():
         _, worksheet, records = _through_api(sheet, access, writing=True)
         first, header = records[tables.header_row(records)]
@@ -205,8 +205,8 @@ def _public_csv(sheet: Address) -> str:
 
     if sheet.worksheet and not sheet.worksheet.isdigit():
         raise SheetError(
-            f"--worksheet {sheet.worksheet}: without credentials a worksheet can only be found by its gid, the number "
-            "at the end of its address. Use the gid, or pass --api-key."
+            f"worksheet={sheet.worksheet}: without credentials a worksheet can only be found by its gid, the number "
+            "at the end of its address. Use the gid, or pass api_key=KEY."
         )
     published = sheet.key.startswith("e/")
     params = {"output": "csv", "single": "true"} if published else {"format": "csv"}
@@ -228,8 +228,8 @@ def _public_csv(sheet: Address) -> str:
 def _refuse(status: int) -> None:
     reasons = {
         400: "no such worksheet. Use the gid at the end of its address",
-        401: "the sheet is not shared with everybody. Share it by link, or pass --credentials FILE",
-        403: "the credentials lack permission to read or write it. Share the sheet with them, for --push as an editor",
+        401: "the sheet is not shared with everybody. Share it by link, or pass credentials=FILE",
+        403: "the credentials lack permission to read or write it. Share the sheet with them, to write as an editor",
         404: "no such sheet. Check its address",
         429: "too many requests. Wait a minute and try again",
     }
@@ -289,15 +289,15 @@ def _credentials(path: Path, writing: bool) -> Any:
         content = json.loads(path.read_text("utf-8"))
         if "installed" in content or "web" in content:
             raise SheetError(
-                f"--credentials {path}: an OAuth client, not a key file. Sign in once and pass the file reported by: "
+                f"credentials={path}: an OAuth client, not a key file. Sign in once and pass the file reported by: "
                 f"gcloud auth application-default login --client-id-file={path} --scopes=openid,{_SCOPE}"
             )
         return kinds[content["type"]](content, scopes=[_SCOPE if writing else f"{_SCOPE}.readonly"])
     except OSError as error:
         raise SheetError(
-            f"--credentials {path}: cannot be read ({error.strerror}). Check the path and its permissions."
+            f"credentials={path}: cannot be read ({error.strerror}). Check the path and its permissions."
         ) from None
     except (ValueError, KeyError, TypeError):  # without the original message, which could quote the secret
         raise SheetError(
-            f"--credentials {path}: not a key file. Expected the JSON of a service account or of an authorized user."
+            f"credentials={path}: not a key file. Expected the JSON of a service account or of an authorized user."
         ) from None

@@ -24,7 +24,7 @@ def load(protocol: str, source: str = "") -> Palette:
     palette = Palette.load(source)
     if not extends(palette, base):
         raise PaletteError(
-            f"--palette {source} does not begin with the {len(base)} classes of {base.name} in their colours. "
+            f"The palette {source} does not begin with the {len(base)} classes of {base.name} in their colours. "
             f"Create one that does: segkit check-palette --extend mine.csv --add NAME"
         )
     problems = collisions.check(palette.swatches, palette.name).problems
@@ -34,7 +34,7 @@ def load(protocol: str, source: str = "") -> Palette:
         if clash.rule.endswith("-colours"):
             free = extend.suggest(palette, 1)[0]
             cure = f"Use {free.hex}, {free.distance:.0f} from all others; see segkit check-palette {source}"
-        raise PaletteError(f"--palette {source}: {clash.message} {cure}")
+        raise PaletteError(f"The palette {source}: {clash.message} {cure}")
     return palette
 
 

@@ -26,10 +26,10 @@ REASONS = {
     "empty": "zero bytes",
     "not-a-photo": "not an image format that segkit reads",
     "damaged": "truncated or corrupt",
-    "too-small": "short side below --min-size",
-    "too-large": "above --max-megapixels, or too large for memory",
+    "too-small": "short side below min_size",
+    "too-large": "above max_megapixels, or too large for memory",
     "identical": "byte-identical to another photo",
-    "near-duplicate": "looks like another photo (--keep-duplicates keeps it)",
+    "near-duplicate": "looks like another photo (allowed by keep_duplicates)",
 }
 """Reasons to reject a photo: the closed list used in rejected.jsonl."""
 
@@ -222,7 +222,7 @@ def _unidentified(data: bytes) -> PhotoError:
         if recognises and recognises(start) is True:
             return PhotoError("damaged", f"begins like {name}, but its header is broken or cut short")
     if start[4:12] in (b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypmif1", b"ftypheif"):
-        return PhotoError("not-a-photo", "HEIC. Run: pip install pillow-heif, then build with --retry-rejected")
+        return PhotoError("not-a-photo", "HEIC. Run: pip install pillow-heif, then build with retry_rejected")
     if start[:1] == b"<":
         return PhotoError("not-a-photo", "text that begins with '<' (a saved web page?)")
     return PhotoError("not-a-photo", f"unknown image format; begins with {data[:8]!r}")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from segkit import problem
-from segkit.errors import PaletteError, UsageError
+from segkit.errors import PaletteError, SettingError, UsageError
 from segkit.palette import SHIPPED, Palette, collisions, jpeg, repair_joined_names, shipped_folder, tables
 from segkit.palette.collisions import Pair
 from segkit.palette.tables import Swatch
@@ -104,7 +104,7 @@ def examine(
         UsageError: the distance is out of range.
     """
     if not 0 <= min_distance <= 442:
-        raise UsageError(f"--min-distance {min_distance:g}: expected 0 to 442 (black to white).")
+        raise SettingError("min_distance", min_distance, "0 to 442 (black to white)")
     if target is None or target in SHIPPED:
         name = target or "ade20k"
         return _examine_table(name, shipped_folder() / f"{name}.csv", min_distance, against)
@@ -199,28 +199,27 @@ def save(report: PaletteReport, path: Path) -> None:
     from segkit.palette import extend
 
     swatches = _require_table(report)
-    require_new_file(path, "--save")
+    require_new_file(path)
     errors = sum(finding.severity == "error" for finding in report.findings)
     if errors:
-        raise UsageError(f"--save: {report.target} has {errors} errors, so it was not saved. Fix them first.")
+        raise UsageError(f"{report.target} has {errors} errors, so it was not saved. Fix them first.")
     storage.write(path, extend.encode(Palette(path.stem, tuple(swatches))))
 
 
-def require_new_file(path: Path, option: str, suffix: str = ".csv") -> None:
+def require_new_file(path: Path, suffix: str = ".csv") -> None:
     """Check that a file with this name can be created.
 
     Args:
         path: the file.
-        option: the command-line option that names it, for messages.
         suffix: the required suffix.
 
     Raises:
         UsageError: the name ends differently, or the file exists.
     """
     if path.suffix.lower() != suffix:
-        raise UsageError(f"{option} {path}: expected a name that ends in {suffix}.")
+        raise UsageError(f"{path}: expected a name that ends in {suffix}.")
     if path.exists():
-        raise UsageError(f"{option}: {path} already exists. Choose another name or remove it.")
+        raise UsageError(f"{path} already exists. Choose another name or remove it.")
 
 
 def with_suggestions(report: PaletteReport, number: int) -> PaletteReport:
@@ -251,7 +250,7 @@ def write_extended(report: PaletteReport, path: Path, names: Sequence[str]) -> N
     from segkit import storage
     from segkit.palette import extend
 
-    require_new_file(path, "--extend")
+    require_new_file(path)
     palette = Palette(report.palette, tuple(_require_table(report)))
     storage.write(path, extend.encode(extend.extended(palette, names, path.stem)))
 

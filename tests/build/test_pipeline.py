@@ -86,7 +86,7 @@ def test_another_segmenter_is_refused(
     refused = segkit("build-dataset", six_photos, "-o", out, *build_options, "--segmenter", other)
 
     assert refused.code == 2
-    assert "Pass the same --segmenter" in refused.err
+    assert "Pass the same segmenter" in refused.err
 
 
 def test_a_dataset_whose_palette_was_edited_accepts_no_new_photos(

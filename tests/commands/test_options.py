@@ -83,10 +83,25 @@ def test_only_the_settings_are_taken() -> None:
     assert values == {"other": 1}
 
 
-def test_a_value_out_of_range_is_a_usage_error() -> None:
-    """The message names the option instead of the attribute."""
-    with pytest.raises(UsageError, match=r"^--min-size 0: expected at least 1\.$"):
-        take(Own, {"min_size": 0, "name": "", "cache": True, "device": "cpu", "quiet": False})
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("min_size=0: expected at least 1.", "--min-size 0: expected at least 1."),
+        ("Try min_size=8, quiet=True or cache=False.", "Try --min-size 8, --quiet or --no-cache."),
+        ("device='tpu': expected cpu", "--device 'tpu': expected cpu"),
+        ("other=3, /data/name=x/min_size=2, --name=x", "other=3, /data/name=x/min_size=2, --name=x"),
+    ],
+)
+def test_errors_name_settings_as_options(message: str, shown: str) -> None:
+    """The library speaks of settings and values; paths and settings of other commands are left alone."""
+    assert isinstance(show, Command)
+    assert show.with_flags(message) == shown
+
+    @click.command(cls=Command, params=show.params[:-1])
+    def failing(**values: Any) -> None:
+        raise UsageError(message)
+
+    assert str(CliRunner().invoke(failing).exception) == shown
 
 
 def test_the_command_line_names_the_option(segkit: Segkit, tmp_path: Path) -> None:

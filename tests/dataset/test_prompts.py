@@ -94,7 +94,7 @@ def test_bad_captions_are_flagged(caption: str, flag: str) -> None:
 @pytest.mark.parametrize("template", ["{captoin}", "{}", "{caption} {0}", "{caption", "caption}", "{{caption}}"])
 def test_unknown_placeholders_are_refused(template: str) -> None:
     """A template with unknown placeholders or unmatched braces is refused at construction."""
-    with pytest.raises(UsageError, match=r"--template: .*Expected \{caption\} or \{classes\}"):
+    with pytest.raises(UsageError, match=r"template=.*: expected \{caption\} or \{classes\}"):
         Style(template=template)
 
 

@@ -46,13 +46,13 @@ def test_a_larger_share_only_adds_to_a_split(group: str, share: float, more: flo
 )
 def test_invalid_shares_are_refused(text: str) -> None:
     """Unknown or repeated splits and shares outside [0, 1) are errors."""
-    with pytest.raises(UsageError, match=r"Expected val=0\.1"):
+    with pytest.raises(UsageError, match=r"expected val=0\.1"):
         splits.shares(text)
 
 
 def test_shares_must_leave_training_data() -> None:
     """Held-out shares that add up to 1 are refused."""
-    with pytest.raises(UsageError, match="nothing would be left to train on"):
+    with pytest.raises(UsageError, match="so that something is left to train on"):
         splits.shares("val=0.5,test=0.5")
 
 

@@ -113,7 +113,7 @@ def test_wrong_targets_and_outputs_are_refused(maps: Path, tmp_path: Path) -> No
         snap_folder.snap_files(tmp_path / "nowhere", None, Rules())
     with pytest.raises(PaletteError, match="'mine'"):
         snap_folder.snap_files(maps, None, Rules(palette="mine"))
-    with pytest.raises(UsageError, match=r"exact\.png already exists\. Choose another folder"):
+    with pytest.raises(UsageError, match=r"exact\.png already exists\. Choose another output folder"):
         snap_folder.snap_files(maps, tmp_path / "taken", Rules())
 
     assert bytes_of(tmp_path) == before

@@ -32,7 +32,7 @@ def test_one_item_that_does_not_fit_is_reported() -> None:
     def network(items: Sequence[int]) -> list[int]:
         raise torch.OutOfMemoryError
 
-    with pytest.raises(ModelError, match=r"memory.*--size.*--device cpu"):
+    with pytest.raises(ModelError, match=r"memory.*smaller size.*device=cpu"):
         batches.run(network, [1, 2, 3], 4)
 
 

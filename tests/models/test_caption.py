@@ -147,7 +147,7 @@ def florence2(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("task", ["", "<OD>", "<OCR>", "describe"])
 def test_florence2_needs_a_captioning_task(florence2: Path, task: str) -> None:
     """Without a task token, or with one whose answer is not text, Florence-2 ends in one line that names the option."""
-    with pytest.raises(ModelError, match=r"--caption-task.*<DETAILED_CAPTION>") as refused:
+    with pytest.raises(ModelError, match=r"caption_task.*<DETAILED_CAPTION>") as refused:
         NeuralCaptioner(str(florence2), CPU, task=task)
 
     assert "\n" not in str(refused.value)

@@ -167,7 +167,7 @@ def test_out_of_memory_is_reported(rooms: Path, base: Path, tmp_path: Path, segk
     assert (capped.code, after.code) == (2, 0)
     assert capped.err.count("\n") == 1
     assert "Out of memory. Try --gradient-checkpointing" in capped.err
-    assert "--batch-size 2 --accumulate 2" in capped.err
+    assert "--batch-size 2 with --accumulate 2" in capped.err
 
 
 def test_painting_is_exact_on_the_device() -> None:

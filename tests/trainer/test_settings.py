@@ -37,7 +37,7 @@ def test_a_run_toml_keeps_every_setting(options: TrainSettings) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("dataset = 3", "dataset is 3; expected text"),
+        ("dataset = 3", "dataset=3: expected text"),
         ("\xff", "not valid TOML"),
         (None, "cannot be read (No such file or directory). Check the path and its permissions."),
     ],
@@ -56,16 +56,16 @@ def test_an_unreadable_run_toml_is_refused(tmp_path: Path, text: str | None, mes
 @pytest.mark.parametrize(
     ("kind", "wrong", "message"),
     [
-        (TrainSettings, {"resolution": 100}, "resolution is 100; expected a multiple of 64, at least 64."),
-        (TrainSettings, {"ema": 1.0}, "ema is 1.0; expected at least 0, below 1."),
-        (TrainSettings, {"schedule": "steps"}, "schedule is 'steps'; expected constant or linear or cosine."),
-        (TrainSettings, {"learning_rate": 0.0}, "learning_rate is 0.0; expected more than 0."),
-        (TrainSettings, {"base": ""}, "base is ''; expected a value that is not empty."),
-        (TrainSettings, {"cpu": True, "device": "cuda"}, "device is 'cuda'; expected cpu, because cpu is set."),
-        (GenerateSettings, {"resolution": 8}, "resolution is 8; expected 0, or at least 64."),
-        (GenerateSettings, {"resolution": -1}, "resolution is -1; expected 0, or at least 64."),
+        (TrainSettings, {"resolution": 100}, "resolution=100: expected a multiple of 64, at least 64."),
+        (TrainSettings, {"ema": 1.0}, "ema=1.0: expected at least 0, below 1."),
+        (TrainSettings, {"schedule": "steps"}, "schedule='steps': expected constant or linear or cosine."),
+        (TrainSettings, {"learning_rate": 0.0}, "learning_rate=0.0: expected more than 0."),
+        (TrainSettings, {"base": ""}, "base='': expected a value that is not empty."),
+        (TrainSettings, {"cpu": True, "device": "cuda"}, "device='cuda': expected cpu, because cpu is set."),
+        (GenerateSettings, {"resolution": 8}, "resolution=8: expected 0, or at least 64."),
+        (GenerateSettings, {"resolution": -1}, "resolution=-1: expected 0, or at least 64."),
         (GenerateSettings, {"seed": 2**63 - 3, "count": 3}, f"expected 0 to {2**63 - 4}."),
-        (GenerateSettings, {"steps": 0}, "steps is 0; expected at least 1."),
+        (GenerateSettings, {"steps": 0}, "steps=0: expected at least 1."),
     ],
 )
 def test_a_wrong_value_is_refused(kind: Any, wrong: dict[str, Any], message: str) -> None:
@@ -93,10 +93,10 @@ def test_the_prediction_type_may_be_the_bases(prediction: Any, expected: str | N
     ("text", "message"),
     [
         ("stepps = 3", "unknown setting 'stepps'. Did you mean steps?"),
-        ("steps = '3'", "steps is '3'; expected a whole number"),
-        ("flip = 1", "flip is 1; expected true or false"),
+        ("steps = '3'", "steps='3': expected a whole number"),
+        ("flip = 1", "flip=1: expected true or false"),
         ("steps =", "not valid TOML"),
-        ("steps = 0", "steps is 0; expected at least 1"),
+        ("steps = 0", "steps=0: expected at least 1"),
     ],
 )
 def test_an_invalid_config_is_reported(rooms: Path, tmp_path: Path, segkit: Segkit, text: str, message: str) -> None:

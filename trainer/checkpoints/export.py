@@ -63,9 +63,9 @@ def export(run: Path, layout: Layout, output: Path | None = None, full: bool = F
     suffix = _SUFFIXES[layout]
     output = output or run / f"{name}-export{suffix}"
     if output.suffix.lower() != suffix and layout != "diffusers":
-        raise UsageError(f"-o {output}: expected a name that ends in {suffix}.")
+        raise UsageError(f"{output}: expected a name that ends in {suffix}.")
     if output.exists() and not overwrite:
-        raise UsageError(f"{output} already exists. Choose another name with -o, or use --overwrite.")
+        raise UsageError(f"{output} already exists. Choose another name, or pass overwrite=True.")
     model = ldm.load(safe_load.read(safe_load.weights_file(folder)), load.controlnet_config(folder))
     if layout == "diffusers":
         write_folder(output, model)

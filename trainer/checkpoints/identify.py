@@ -30,8 +30,8 @@ KINDS: dict[Kind, str] = {
     "unknown": "not a network that segkit knows",
 }
 _ADVICE: dict[Kind, str] = {
-    "stable-diffusion": "Pass it as --base; for a fresh ControlNet on it: --controlnet fresh.",
-    "controlnet": "Pass it as --controlnet.",
+    "stable-diffusion": "Use it as the base, with a ControlNet or with a fresh one.",
+    "controlnet": "Use it as the ControlNet.",
     "difference": "Use the full ControlNet instead.",
     "lora": "A LoRA only modifies a network: use the base or ControlNet itself.",
 }

@@ -60,7 +60,7 @@ def load_base(name: str, tokenizer: str = "", prediction: Prediction | None = No
     missing = [part for part in _COMPONENTS if not (folder / part).is_dir()]
     if missing:
         raise ModelError(
-            f"--base {name}: contains no {' and no '.join(missing)}. Expected a diffusers folder of Stable Diffusion, "
+            f"base={name}: contains no {' and no '.join(missing)}. Expected a diffusers folder of Stable Diffusion, "
             "or a .safetensors file."
         )
     return _from_folder(folder, name if folder is not path else path.resolve().name, tokenizer, prediction)
@@ -71,29 +71,25 @@ def _from_hub(name: str) -> Path:
 
     advice = f"Use a diffusers folder or a .safetensors file, or on a machine with network access: hf download {name}"
     if name.startswith((".", "~", "/")) or name.count("/") != 1:
-        raise ModelError(f"--base {name}: no such file or folder. Expected one, or a hub id such as OWNER/NAME.")
+        raise ModelError(f"base={name}: no such file or folder. Expected one, or a hub id such as OWNER/NAME.")
     try:
         return Path(snapshot_download(name, allow_patterns=_HUB_FILES, local_files_only=not hub.hub_answers()))
     except Exception as error:  # errors of the hub, the network and the disk share no base class
-        raise ModelError(f"--base {name}: is neither cached nor available ({_reason(error)}). {advice}") from None
-
-
-def _reason(error: Exception) -> str:
-    return hub.reason(error) if hub.hub_answers() else "the hub does not answer"
+        raise ModelError(f"base={name}: is neither cached nor available ({hub.unavailable(error)}). {advice}") from None
 
 
 def _from_folder(folder: Path, name: str, tokenizer: str, prediction: Prediction | None) -> Base:
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextModel
 
-    configs.require_heads(_json(folder / "unet" / "config.json"), f"--base {folder}")
+    configs.require_heads(_json(folder / "unet" / "config.json"), f"base={folder}")
     unet = _component(UNet2DConditionModel, folder / "unet")
     text_encoder = _component(CLIPTextModel, folder / "text_encoder")
     vae = _component(AutoencoderKL, folder / "vae")
     stored = _json(folder / "scheduler" / "scheduler_config.json").get("prediction_type", "epsilon")
     if stored not in ("epsilon", "v_prediction"):
         raise ModelError(
-            f"--base {folder}: its scheduler's prediction_type is {stored!r}; expected epsilon or v_prediction."
+            f"base={folder}: its scheduler's prediction_type is {stored!r}; expected epsilon or v_prediction."
         )
     clip_tokenizer = _tokenizer(text_encoder.config.vocab_size, folder / "tokenizer", tokenizer)
     return Base(name, unet, vae, text_encoder, clip_tokenizer, prediction or stored, _family(unet))
@@ -109,12 +105,12 @@ def _component(kind: Any, folder: Path) -> Any:
                 folder, local_files_only=True, output_loading_info=True, torch_dtype=torch.float32
             )
     except Exception as error:  # missing or damaged files and other architectures share no base class
-        raise ModelError(f"--base {folder}: cannot be loaded ({hub.reason(error)}).") from None
+        raise ModelError(f"base={folder}: cannot be loaded ({hub.reason(error)}).") from None
     # from_pretrained initialises such weights at random and only logs a warning
     unusable = sorted([*report["missing_keys"], *map(str, report.get("mismatched_keys", ()))])
     if unusable:
         raise ModelError(
-            f"--base {folder}: {len(unusable)} weights are missing or of wrong shape, such as {unusable[0]}."
+            f"base={folder}: {len(unusable)} weights are missing or of wrong shape, such as {unusable[0]}."
         )
     _require_finite(model, folder)
     return model.eval().requires_grad_(False)
@@ -123,7 +119,7 @@ def _component(kind: Any, folder: Path) -> Any:
 def _require_finite(model: Any, source: Path) -> None:
     broken = [name for name, weight in model.named_parameters() if not bool(weight.isfinite().all())]
     if broken:
-        raise ModelError(f"--base {source}: {len(broken)} weights are NaN or infinite, such as {broken[0]}.")
+        raise ModelError(f"base={source}: {len(broken)} weights are NaN or infinite, such as {broken[0]}.")
 
 
 def _from_file(path: Path, tokenizer: str, prediction: Prediction | None) -> Base:
@@ -131,12 +127,12 @@ def _from_file(path: Path, tokenizer: str, prediction: Prediction | None) -> Bas
     identity = identify.identify(state)
     if identity.kind not in ("stable-diffusion", "controlldm") or identity.family == "SDXL":
         raise ModelError(
-            f"--base {path}: {identity.sentence} Expected a Stable Diffusion 1 or 2. {identity.advice}".strip()
+            f"base={path}: {identity.sentence} Expected a Stable Diffusion 1 or 2. {identity.advice}".strip()
         )
     try:
         unet, vae, text_encoder = _unet(state), _vae(state), _text_encoder(state)
     except ModelError as error:
-        raise ModelError(f"--base {path}: {error}. {identity.sentence} Use another file.") from None
+        raise ModelError(f"base={path}: {error}. {identity.sentence} Use another file.") from None
     for network in (unet, vae, text_encoder):
         _require_finite(network, path)
     clip_tokenizer = _tokenizer(text_encoder.config.vocab_size, path.parent / "tokenizer", tokenizer)
@@ -195,16 +191,16 @@ def _filled(build: Any, config: Any, state_dict: Mapping[str, Any]) -> Any:
 
 
 def _tokenizer(vocab_size: int, bundled: Path, option: str) -> Any:
-    """Return CLIP's tokenizer: the base's, else that of --tokenizer, the Hugging Face cache or the hub, in order."""
+    """Return CLIP's tokenizer: the base's, else the option's, the Hugging Face cache or the hub, in order."""
     tokenizer = tokens.load(str(bundled)) if bundled.is_dir() and any(bundled.iterdir()) else tokens.find(option)
     if tokenizer is None:
         raise ModelError(
             "CLIP's tokenizer is not cached and the hub does not answer. Pass the folder with vocab.json and "
-            f"merges.txt of {tokens.CLIP}: --tokenizer FOLDER"
+            f"merges.txt of {tokens.CLIP}: tokenizer=FOLDER"
         )
     if len(tokenizer) != vocab_size:
         raise ModelError(
-            f"--tokenizer: {len(tokenizer):,} entries, the text encoder has {vocab_size:,}. Use the base's tokenizer."
+            f"The tokenizer has {len(tokenizer):,} entries, the text encoder {vocab_size:,}. Use the base's tokenizer."
         )
     return tokenizer
 
@@ -235,25 +231,38 @@ def load_controlnet(name: str, base: Base, seed: int = 0) -> "ControlNetModel":
                 base.unet, conditioning_embedding_out_channels=tuple(configs.hint_channels(base.vae.config))
             )
         return fresh.requires_grad_(True)
-    path = Path(name).expanduser()
-    config = configs.controlnet(base.unet.config, base.vae.config)
+    path = find_controlnet(name)
     if path.is_file():
-        return ldm.load(safe_load.read(path), config)
-    folder = path if path.is_dir() else _controlnet_from_hub(name)
-    folder = folder / "controlnet" if (folder / "controlnet").is_dir() else folder
-    stored = controlnet_config(folder)
+        return ldm.load(safe_load.read(path), configs.controlnet(base.unet.config, base.vae.config))
+    stored = controlnet_config(path)
     if stored.get("cross_attention_dim") != base.unet.config.cross_attention_dim:
         raise ModelError(
-            f"--controlnet {name}: its cross_attention_dim is {stored.get('cross_attention_dim')}, the base's is "
+            f"controlnet={name}: its cross_attention_dim is {stored.get('cross_attention_dim')}, the base's is "
             f"{base.unet.config.cross_attention_dim}. Use a ControlNet of the base's family."
         )
-    configs.require_heads(stored, f"--controlnet {name}")
+    configs.require_heads(stored, f"controlnet={name}")
     if configs.heads(stored) != configs.heads(base.unet.config):
         raise ModelError(
-            f"--controlnet {name}: {configs.heads(stored)} attention heads, the base has "
+            f"controlnet={name}: {configs.heads(stored)} attention heads, the base has "
             f"{configs.heads(base.unet.config)}. Use a ControlNet of the base's family."
         )
-    return ldm.load(safe_load.read(safe_load.weights_file(folder)), stored)
+    return ldm.load(safe_load.read(safe_load.weights_file(path)), stored)
+
+
+def find_controlnet(name: str) -> Path:
+    """Return a ControlNet's file or diffusers folder, so that a wrong name is reported before anything slow starts.
+
+    Args:
+        name: as for `load_controlnet`; a fresh ControlNet has no file.
+
+    Raises:
+        ModelError: there is no such file or folder, and the hub does not have it or does not answer.
+    """
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path
+    folder = path if path.is_dir() else _controlnet_from_hub(name)
+    return folder / "controlnet" if (folder / "controlnet").is_dir() else folder
 
 
 def controlnet_config(folder: Path) -> dict[str, Any]:
@@ -264,14 +273,12 @@ def controlnet_config(folder: Path) -> dict[str, Any]:
     """
     if not (folder / "config.json").is_file():
         is_pipeline = (folder / "model_index.json").is_file()
-        reason = "is a complete Stable Diffusion; pass it as --base" if is_pipeline else "contains no ControlNet"
-        raise ModelError(
-            f"--controlnet {folder}: {reason}. Expected a finished run, or a ControlNet's diffusers folder."
-        )
+        reason = "is a complete Stable Diffusion; use it as the base" if is_pipeline else "contains no ControlNet"
+        raise ModelError(f"controlnet={folder}: {reason}. Expected a finished run, or a ControlNet's diffusers folder.")
     config = _json(folder / "config.json")
     if config.get("_class_name") != "ControlNetModel":
         raise ModelError(
-            f"--controlnet {folder}: contains {config.get('_class_name', 'no network')}. Expected a ControlNetModel."
+            f"controlnet={folder}: contains {config.get('_class_name', 'no network')}. Expected a ControlNetModel."
         )
     return config
 
@@ -280,12 +287,12 @@ def _controlnet_from_hub(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
     if name.startswith((".", "~", "/")) or name.count("/") != 1:
-        raise ModelError(f"--controlnet {name}: no such file or folder. Expected one, a hub id, or {FRESH}.")
+        raise ModelError(f"controlnet={name}: no such file or folder. Expected one, a hub id, or {FRESH}.")
     patterns = ["config.json", "diffusion_pytorch_model.safetensors"]
     try:
         return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=not hub.hub_answers()))
     except Exception as error:  # errors of the hub, the network and the disk share no base class
-        raise ModelError(f"--controlnet {name}: is neither cached nor available ({_reason(error)}).") from None
+        raise ModelError(f"controlnet={name}: is neither cached nor available ({hub.unavailable(error)}).") from None
 
 
 def _json(path: Path) -> dict[str, Any]:

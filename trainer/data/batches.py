@@ -114,7 +114,7 @@ class Batches:
         if len(examples) < total:
             raise DatasetError(
                 f"{len(examples)} triples are fewer than a batch of {settings.batch_size} on {world} processes. "
-                f"Use --batch-size {max(1, len(examples) // world)}, or add photos."
+                f"Use batch_size={max(1, len(examples) // world)}, or add photos."
             )
         self._examples, self._palette = examples, palette
         self._runs = lru_cache(maxsize=MAPS)(self._read)

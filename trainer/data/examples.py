@@ -110,7 +110,7 @@ def _from_dataset(folder: Path, palette: str) -> Examples:
                 Example(photo, control_map, triple.text, triple.width, triple.height, triple.photo_sha256)
             )
     if not splits["train"]:
-        raise DatasetError(f"{folder}: no triple to train on. Add photos with segkit build-dataset, or change --split.")
+        raise DatasetError(f"{folder}: no triple to train on. Add photos with segkit build-dataset, or change split.")
     stored = {triple.file_name: triple.photo_sha256 + triple.map_sha256 for triple in triples}
     return Examples("segkit", splits["train"], splits["val"], opened.info.palette, _hash(splits["train"], stored))
 
@@ -133,7 +133,7 @@ def _example(entry: Entry) -> Example:
 def _require_exact_maps(folder: Path, examples: list[Example], palette: Palette) -> None:
     sources = [map_sources.Source(example.control_map.name, example.control_map) for example in examples]
     problems, _ = map_findings.read(sources, palette, silent)
-    command = f"segkit check-palette {folder}. For control pictures that are not maps: --allow-any-control"
+    command = f"segkit check-palette {folder}. For control pictures that are not maps: allow_any_control=True"
     _refuse(folder, problems, command)
 
 

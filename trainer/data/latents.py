@@ -227,7 +227,7 @@ def require_space(folder: Path, needed: int) -> None:
     if needed > free:
         raise UsageError(
             f"The cache takes {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free at {folder}. Free some space, or "
-            "use --no-cache, which makes each step slower."
+            "use cache=False, which makes each step slower."
         )
 
 

@@ -28,7 +28,7 @@ def weights(examples: Sequence[Example], palette: Palette | None) -> NDArray[np.
         UsageError: there is no palette, so there are no classes.
     """
     if palette is None:
-        raise UsageError("--balance needs segmentation maps; do not combine it with --allow-any-control.")
+        raise UsageError("balance=True needs segmentation maps; do not combine it with allow_any_control=True.")
     present = np.zeros((len(examples), len(palette)), bool)
     for row, example in zip(present, examples, strict=True):
         labels, _ = codec.read(maps.read(example.control_map), palette)

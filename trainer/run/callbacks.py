@@ -8,7 +8,7 @@ from typing import Any
 from accelerate import Accelerator
 
 from trainer.checkpoints import store
-from trainer.run import report, run_folder
+from trainer.run import report, run_folder, validation
 from trainer.run.log import RunLog
 from trainer.run.setup import Setup
 from trainer.settings import TrainSettings
@@ -45,7 +45,7 @@ class Callbacks:
     ) -> None:  # fmt: skip
         self._setup, self._settings, self._accelerator = setup, settings, accelerator
         self._run, self._facts, self._log = run, facts, log
-        self.verdict = ""
+        self.verdict = validation.last_verdict(log.earlier) if log else ""
         """What the last validation found, in words."""
 
     def due(self, step: int) -> Due:

@@ -88,7 +88,7 @@ def plan(dataset: Path, output: Path, settings: TrainSettings, progress: Progres
         tempfile.TemporaryDirectory() as scratch,
     ):
         if accelerator.num_processes > 1:
-            raise UsageError("--dry-run runs in one process. Start it without torchrun and accelerate launch.")
+            raise UsageError("dry_run=True runs in one process. Start it without torchrun and accelerate launch.")
         triples = examples.find(dataset, settings.palette, settings.allow_any_control)
         facts = run_folder.facts(settings, dataset, triples, settings.processes or 1)
         start = run_folder.newest(output, facts, settings.steps)

@@ -26,6 +26,9 @@ class RunLog:
         tracker: "", "tensorboard" or "wandb".
         settings: shown by the tracker.
 
+    Attributes:
+        earlier: the lines up to the checkpoint.
+
     Raises:
         UsageError: the tracker is not installed.
     """
@@ -33,7 +36,8 @@ class RunLog:
     def __init__(self, run: Path, step: int, tracker: str, settings: Mapping[str, Any]) -> None:
         self._trackers = _start_trackers(tracker, run, settings)  # may refuse, so before the log is rewritten
         path = run / _NAME
-        storage.write_lines(path, [line for line in read(run) if step and line["step"] <= step])
+        self.earlier = [line for line in read(run) if step and line["step"] <= step]
+        storage.write_lines(path, self.earlier)
         self._file = path.open("a", encoding="utf-8")
 
     def __enter__(self) -> "RunLog":
@@ -76,7 +80,7 @@ def _ignore(line: int, reason: str) -> None:
 def _start_trackers(name: str, run: Path, settings: Mapping[str, Any]) -> list[Any]:
     installed = {"tensorboard": utils.is_tensorboard_available(), "wandb": utils.is_wandb_available()}
     if name and not installed[name]:
-        raise UsageError(f"--tracker {name}: not installed. Run: pip install {name}, or leave the option out.")
+        raise UsageError(f"tracker={name}: not installed. Run: pip install {name}, or leave the option out.")
     trackers: list[Any] = []
     if installed["tensorboard"]:
         trackers.append(tracking.TensorBoardTracker("tensorboard", run))

@@ -53,9 +53,9 @@ def claimed(run: Path) -> Iterator[None]:
         LockedError: another process trains there.
     """
     if run.exists() and not run.is_dir():
-        raise UsageError(f"-o {run} is a file. Choose a new folder.")
+        raise UsageError(f"{run} is a file. Choose a new folder.")
     if run.is_dir() and not (run / "run.toml").is_file() and not all(map(_is_of_unstarted_run, run.iterdir())):
-        raise UsageError(f"-o {run} contains files that are not a run's. Choose a new folder.")
+        raise UsageError(f"{run} contains files that are not a run's. Choose a new folder.")
     storage.make_folder(run)
     with storage.locked(run / _LOCK):
         storage.remove_unfinished(run)
@@ -89,7 +89,7 @@ def newest(run: Path, facts: dict[str, Any], steps: int) -> Checkpoint | None:
         require_same(run, facts)
         if checkpoint.step > steps:
             raise UsageError(
-                f"{run} has already taken {checkpoint.step:,} steps; --steps {steps} is fewer. Pass a larger number."
+                f"{run} has already taken {checkpoint.step:,} steps; steps={steps} is fewer. Pass a larger number."
             )
     return checkpoint
 
@@ -118,12 +118,12 @@ def _read(path: Path) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(path.read_text("utf-8"))
         return content
     except (OSError, ValueError) as error:
-        raise TrainingError(f"{path} is damaged ({error}). Start a new run with another -o.") from None
+        raise TrainingError(f"{path} is damaged ({error}). Start a new run in another folder.") from None
 
 
 def _compare(run: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
     differences = [
-        f"--{name.replace('_', '-')} was {value!r}, now {now['options'].get(name)!r}"
+        f"{name}={value} became {name}={now['options'].get(name)}"
         for name, value in before.get("options", {}).items()
         if now["options"].get(name) != value
     ]
@@ -134,7 +134,7 @@ def _compare(run: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
     if differences:
         raise UsageError(
             f"{run} was started with other settings or data: {'; '.join(differences)}. Restore them, or start a new "
-            "run with another -o."
+            "run in another folder."
         )
 
 

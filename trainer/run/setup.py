@@ -66,6 +66,8 @@ def prepare(
         SegkitError: a network, an option or the machine is unsuitable.
     """
     device = accelerator.device
+    if settings.controlnet != load.FRESH:
+        load.find_controlnet(settings.controlnet)  # before the cache is filled, which can take hours
     base = load.load_base(settings.base, settings.tokenizer, settings.prediction_type)
     encoder = Encoder(base, device, distributed.weight_dtype(accelerator))
     truncated = encoder.count_truncated([example.text for example in examples.train])

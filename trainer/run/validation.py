@@ -1,8 +1,9 @@
 """Validation: the held-out loss, and the control gap, which shows whether the network uses the control map at all."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -58,6 +59,14 @@ class ValidationResult:
         if self.uses_the_map:
             return f"the network uses the map: {gap}"
         return f"the network does not use the map yet: {gap}, not significant"
+
+
+def last_verdict(log: Sequence[Mapping[str, Any]]) -> str:
+    """Return the verdict of the last validation in a run's log; "" if there was none."""
+    for line in reversed(log):
+        if "control_gap" in line:
+            return ValidationResult(None, line["control_gap"], line["control_gap_error"]).verdict
+    return ""
 
 
 class Validation:

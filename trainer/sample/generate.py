@@ -133,9 +133,7 @@ def generate(
                     storage.write(job.path, recipes.encode(generator.draw(job.request, job.seed, job.size), job.recipe))
                 except torch.OutOfMemoryError:
                     smaller = max(256, settings.resolution // 128 * 64)
-                    raise TrainingError(
-                        f"The GPU ran out of memory. Try --resolution {smaller} or --device cpu."
-                    ) from None
+                    raise TrainingError(f"The GPU ran out of memory. Try resolution={smaller} or device=cpu.") from None
             truncated = generator.is_truncated(job.request.prompt)
             pictures.append(Picture(job.path, job.request, job.seed, job.done, truncated))
     progress("pictures", len(jobs), len(jobs))
@@ -146,8 +144,8 @@ def _require_free(jobs: Sequence[_Job]) -> None:
     taken = [job.path for job in jobs if job.path.exists() and not job.done]
     if taken:
         raise UsageError(
-            f"{len(taken)} of {len(jobs)} pictures would replace other files, such as {taken[0]}. Choose another -o, "
-            "or pass --overwrite."
+            f"{len(taken)} of {len(jobs)} pictures would replace other files, such as {taken[0]}. Choose another "
+            "output folder, or pass overwrite=True."
         )
 
 
@@ -172,7 +170,7 @@ def _labels(request: DrawRequest, image: Image.Image, palette: Palette) -> codec
     if off:
         raise MapError(
             f"{path}: {off:,} of {labels.size:,} pixels are off the palette {palette.name}. Fix it: segkit snap {path} "
-            "-o fixed.png. For control images that are not segmentation maps: --allow-any-control"
+            "-o fixed.png. For control images that are not segmentation maps: allow_any_control=True"
         )
     return labels
 
@@ -194,6 +192,8 @@ class _Generator:
         self._settings, self._palette, self._paint = settings, palette, PalettePainter(palette)
         self._device = device.resolve(settings.device, settings.precision)
         prediction: Any = None if source.prediction == "auto" else source.prediction
+        if settings.controlnet != load.FRESH:
+            load.find_controlnet(settings.controlnet)
         base = load.load_base(source.base, source.tokenizer, prediction)
         controlnet = load.load_controlnet(settings.controlnet, base).eval()
         networks = (base.unet, base.vae, base.text_encoder, controlnet)

@@ -58,7 +58,7 @@ def find(source: Path, prompt: str = "", painted_with: str = "", any_control: bo
     for request in requests:
         if not request.prompt:
             sidecar = request.control_map.with_suffix(".txt")
-            raise UsageError(f'{request.control_map} has no prompt. Pass --prompt "...", or write one to {sidecar}.')
+            raise UsageError(f'{request.control_map} has no prompt. Pass prompt="...", or write one to {sidecar}.')
     _require_unique_names(requests)
     return requests
 

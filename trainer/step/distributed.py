@@ -45,7 +45,7 @@ def launched(settings: TrainSettings) -> Iterator[Accelerator]:
     try:
         if settings.processes not in (0, accelerator.num_processes):
             raise UsageError(
-                f"--processes {settings.processes}, but the number of processes is {accelerator.num_processes}. "
+                f"processes={settings.processes}, but the number of processes is {accelerator.num_processes}. "
                 f"Run: torchrun --nproc-per-node {settings.processes} -m trainer run.toml"
             )
         with cpu.keep_freed_memory() if on_cpu else nullcontext():

@@ -158,7 +158,7 @@ class Learner:
         storage.write(run / name, save(tensors, {"texts": texts}))
         raise TrainingError(
             f"The loss is NaN or infinite at step {step}. Its data is saved in {run / name}, and earlier checkpoints "
-            "remain. Try a lower --learning-rate, or --precision bf16 or fp32."
+            "remain. Try a lower learning_rate, or precision=bf16 or fp32."
         )
 
     def measure(self, batches: Batches, count: int) -> list[float]:

@@ -35,7 +35,7 @@ def optimizer_class(settings: TrainSettings) -> Any:
     if settings.optimizer == "adamw":
         return partial(AdamW, fused=True)
     if find_spec("bitsandbytes") is None:
-        raise UsageError("--optimizer adamw8bit: bitsandbytes is not installed. Run: pip install bitsandbytes")
+        raise UsageError("optimizer=adamw8bit: bitsandbytes is not installed. Run: pip install bitsandbytes")
     import bitsandbytes
 
     return bitsandbytes.optim.AdamW8bit

@@ -49,7 +49,7 @@ def test_wrong_use_is_refused(trained: Path, tmp_path: Path, segkit: Segkit) -> 
     extension = segkit("export", trained, "--to", "ldm", "-o", tmp_path / "out.pth")
     empty = segkit("export", tmp_path, "--to", "ldm")
 
-    assert "already exists. Choose another name with -o, or use --overwrite" in existing.err
+    assert "already exists. Choose another name, or pass --overwrite" in existing.err
     assert (tmp_path / "mine.pth").read_text() == "mine"
     assert "expected a name that ends in .safetensors" in extension.err
     assert "contains no ControlNet" in empty.err

@@ -58,7 +58,7 @@ def test_the_family_follows_from_the_width(tmp_path: Path, width: int, family: s
     assert (known.family, known.width) == (family, width)
     of = f" of {family}" if family else " with cross-attention width 24"
     assert known.sentence == f"This is a ControlNet{of}, fp32, 2 tensors."
-    assert known.advice == "Pass it as --controlnet."
+    assert known.advice == "Use it as the ControlNet."
 
 
 def test_precision_and_size_are_counted(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def test_a_tokenizer_of_another_vocabulary_is_refused(tmp_path: Path, models: Mo
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("controlnet.safetensors", "a ControlNet.*Expected a Stable Diffusion.*Pass it as --controlnet"),
+        ("controlnet.safetensors", "a ControlNet.*Expected a Stable Diffusion.*Use it as the ControlNet"),
         ("xl.safetensors", "SDXL.*Expected a Stable Diffusion 1 or 2"),
         ("half.safetensors", "it lacks first_stage_model"),
         ("nothing.safetensors", "no such file or folder"),

@@ -102,7 +102,7 @@ def test_a_cache_has_its_place(tmp_path: Path) -> None:
 def test_space_is_needed_only_for_what_is_written(tmp_path: Path) -> None:
     """A folder that does not exist yet is judged by its disk."""
     latents.require_space(tmp_path / "not" / "yet", 1)
-    with pytest.raises(UsageError, match=r"The cache takes 1000000000\.0 GB, and .* GB are free at .*--no-cache"):
+    with pytest.raises(UsageError, match=r"The cache takes 1000000000\.0 GB, and .* GB are free at .*cache=False"):
         latents.require_space(tmp_path / "not" / "yet", 10**18)
 
 

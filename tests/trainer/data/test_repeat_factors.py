@@ -48,5 +48,5 @@ def test_rare_classes_are_sampled_more_often(tmp_path: Path) -> None:
     order = BatchOrder([(64, 64)] * 40, 4, 0, weights)
     sampled = [place for number in range(order.batches * 50) for place in order[number]]
     assert sampled.count(39) / len(sampled) == pytest.approx(2 / 41, rel=0.05)
-    with pytest.raises(UsageError, match="--balance needs segmentation maps"):
+    with pytest.raises(UsageError, match="balance=True needs segmentation maps"):
         repeat_factors.weights([rare], None)

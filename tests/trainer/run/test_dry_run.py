@@ -70,5 +70,5 @@ def test_a_dry_run_refuses_what_train_refuses(uncached: Path, base: Path, tmp_pa
     assert (invalid.code, "no unet" in invalid.err) == (2, True)
     assert segkit(*words(uncached, base, tmp_path / "run", steps=1)).code == 0
     other = segkit(*words(uncached, base, tmp_path / "run", seed=3), "--dry-run")
-    assert (other.code, "--seed was 0, now 3" in other.err) == (2, True)
+    assert (other.code, "--seed 0 became --seed 3" in other.err) == (2, True)
     assert not (tmp_path / "run-first-batch.png").exists()

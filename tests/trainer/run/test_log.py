@@ -60,7 +60,7 @@ def test_a_folder_without_a_log_has_no_lines(tmp_path: Path) -> None:
 def test_a_missing_tracker_is_refused(tmp_path: Path, name: str) -> None:
     """The message has the command that installs it, and the log is left as it is."""
     (tmp_path / "log.jsonl").write_text('{"step": 1}\n')
-    with pytest.raises(UsageError, match=f"--tracker {name}: not installed. Run: pip install {name}"):
+    with pytest.raises(UsageError, match=f"tracker={name}: not installed. Run: pip install {name}"):
         RunLog(tmp_path, 0, name, {})
     assert read(tmp_path) == [{"step": 1}]
 

@@ -43,7 +43,7 @@ def test_a_run_is_started_with_its_facts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"options": replace(SETTINGS, seed=1)}, "--seed was 0, now 1"),
+        ({"options": replace(SETTINGS, seed=1)}, "seed=0 became seed=1"),
         ({"options": replace(SETTINGS, batch_size=1)}, "--batch-size was 4, now 1"),
         ({"data": replace(DATA, hash="4567")}, "the dataset has changed"),
         ({"data": replace(DATA, palette=None)}, "the palette has changed"),
@@ -60,7 +60,9 @@ def test_another_training_does_not_resume_it(tmp_path: Path, changed: dict[str, 
 def test_all_differences_are_named(tmp_path: Path) -> None:
     """One message has all options that differ."""
     run_folder.start(tmp_path, SETTINGS, facts(), ADE)
-    with pytest.raises(UsageError, match=r"--flip was True, now False; --seed was 0, now 1; the dataset has changed\."):
+    with pytest.raises(
+        UsageError, match=r"flip=True became flip=False; seed=0 became seed=1; the dataset has changed\."
+    ):
         run_folder.require_same(tmp_path, facts(replace(SETTINGS, seed=1, flip=False), replace(DATA, hash="4567")))
 
 
@@ -80,7 +82,7 @@ def test_a_schedule_depends_on_the_steps() -> None:
 def test_a_damaged_run_json_is_reported(tmp_path: Path) -> None:
     """The message names the file and the way on."""
     (tmp_path / "run.json").write_text("{")
-    with pytest.raises(TrainingError, match=r"run\.json is damaged .* Start a new run with another -o"):
+    with pytest.raises(TrainingError, match=r"run\.json is damaged .* Start a new run in another folder"):
         run_folder.require_same(tmp_path, facts())
 
 
@@ -95,7 +97,7 @@ def test_the_newest_checkpoint_is_resumed(tmp_path: Path) -> None:
 
     assert newest is not None
     assert newest.step == 5
-    with pytest.raises(UsageError, match=r"has already taken 5 steps; --steps 4 is fewer\. Pass a larger number"):
+    with pytest.raises(UsageError, match=r"has already taken 5 steps; steps=4 is fewer\. Pass a larger number"):
         run_folder.newest(tmp_path, facts(), 4)
     with pytest.raises(UsageError, match="was started with other settings"):
         run_folder.newest(tmp_path, facts(processes=2), 5)
@@ -186,7 +188,7 @@ def test_a_schedule_fixes_the_number_of_steps(rooms: Path, base: Path, tmp_path:
     assert segkit(*words(rooms, base, run, steps=4, checkpoint_every=2, **schedule)).code == 0
     longer = segkit(*words(rooms, base, run, steps=6, checkpoint_every=2, **schedule))
     assert [line["learning_rate"] for line in log(run)] == pytest.approx([5e-4, 1e-3, 1e-3, 5e-4])
-    assert (longer.code, "--steps was 4, now 6" in longer.err) == (2, True)
+    assert (longer.code, "--steps 4 became --steps 6" in longer.err) == (2, True)
 
     constant = tmp_path / "constant"
     assert segkit(*words(rooms, base, constant, steps=2)).code == 0
@@ -198,7 +200,7 @@ def test_a_schedule_fixes_the_number_of_steps(rooms: Path, base: Path, tmp_path:
     ("changed", "message"),
     [
         ({"resolution": 128}, "--resolution was 64, now 128"),
-        ({"seed": 1}, "--seed was 0, now 1"),
+        ({"seed": 1}, "seed=0 became seed=1"),
         ({"batch_size": 1}, "--batch-size was 2, now 1"),
     ],
 )

@@ -66,7 +66,7 @@ def test_a_cache_that_does_not_fit_is_refused_before_it_is_filled(
     settings = replace(SETTINGS, base=str(base))
     with launched(settings) as accelerator:
         encoder = Encoder(load.load_base(str(base)), accelerator.device, torch.float32)
-        with pytest.raises(UsageError, match="use --no-cache"):
+        with pytest.raises(UsageError, match="use cache=False"):
             setup.fill_cache(tmp_path / "cache", two_photos(tmp_path), settings, encoder, accelerator, silent)
     assert not list(tmp_path.rglob("*.bin"))
 

@@ -68,7 +68,7 @@ def test_a_map_without_a_prompt_is_refused(tmp_path: Path) -> None:
     path = touch(tmp_path / "a.png")
     with pytest.raises(UsageError) as refused:
         requests.find(path)
-    assert str(refused.value) == f'{path} has no prompt. Pass --prompt "...", or write one to {tmp_path / "a.txt"}.'
+    assert str(refused.value) == f'{path} has no prompt. Pass prompt="...", or write one to {tmp_path / "a.txt"}.'
 
 
 def test_a_prompt_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
