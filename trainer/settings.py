@@ -191,7 +191,7 @@ def read(path: Path) -> dict[str, Any]:
         try:
             check_field(_Locations if name in ("dataset", "output") else TrainSettings, name, value)
         except SettingError as error:
-            raise UsageError(f"{path}: {error}") from None
+            raise UsageError(f"{path}: {name} = {value!r}: expected {error.expected}.") from None
     return values
 
 
