@@ -14,18 +14,22 @@ from trainer import loop
 from trainer.loop import Outcome
 from trainer.settings import TrainSettings
 
-STOPPED = Outcome(Path("run"), 1200, 0, 0.125, 0, None, "", None)
+STOPPED = Outcome(Path("run"), 1200, 0, 0.125, 0, None, "", None, 40, 0, ())
 
 
 def test_a_run_is_described_in_lines() -> None:
     """Its last line is the file for other programs, or how to resume a run that was stopped."""
     assert STOPPED.lines() == [
         "run: 1,200 steps, loss 0.1250.",
+        "Prompts: 40, none empty.",
         "Stopped. The run is saved; run the same command again to resume it.",
     ]
     finished = replace(STOPPED, resumed=1000, truncated=2, best=500, verdict="the map is used", file=Path("run/a.x"))
+    finished = replace(finished, empty_prompts=3, notes=("One triple was rejected.",))
     assert finished.lines() == [
         "run: 1,200 steps, resumed at step 1,000, loss 0.1250.",
+        "Prompts: 40, 3 empty.",
+        "One triple was rejected.",
         "Prompts over CLIP's 77 tokens, truncated: 2.",
         "The map is used.",
         "Best checkpoint: run/checkpoints/step-00000500",
