@@ -16,10 +16,11 @@ SegkitError                 base class; one line: what was found, what was expec
 Messages name settings as in Python, `steps=0`; the command line shows them as its options, `--steps 0`.
 """
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from segkit.problem import Problem
 
 
