@@ -76,7 +76,7 @@ def test_a_clean_table_has_no_finding(segkit: Segkit, tmp_path: Path) -> None:
         ("human,96053D", [], "human (0) and person (12) of ade20k share #96053D"),
         ("human,DC143D", [], "human (0) and person (0) of coco_panoptic are 1.00 apart"),
         ("a,A877FF\nA,FCFF6D", [], "A is the name of classes 0 and 1"),
-        ("a,A877FF\nb,A877FG", [], "mine.csv, line 3: 'A877FG' is not a colour"),
+        ("a,A877FF\nb,A877FG", [], "mine.csv, line 3, column 2 (hex): 'A877FG' is not a colour"),
     ],
 )
 def test_problems_of_a_table_are_reported(

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -133,7 +134,7 @@ def test_findings_name_the_row(sheets: Sheets, segkit: Segkit) -> None:
     done = segkit("check-palette", URL, "--worksheet", "7")
 
     assert done.code == 1
-    assert "line 5: '12345' is not a colour" in done.out
+    assert "sheet, cell B5: '12345' is not a colour" in done.out
 
 
 @pytest.mark.parametrize("options", [[], ["--api-key", "k"]])
@@ -230,7 +231,7 @@ def test_findings_are_written_beside_their_rows(sheets: Sheets, segkit: Segkit, 
     assert [row[2:] for row in rows][:2] == [[], ["segkit findings"]]
     assert rows[2][2].startswith("=lawn (0) and pond (1) are 5.00 apart")
     assert [row[2] for row in rows[3:5]] == ["", ""]
-    assert rows[5][2].startswith("Our colours, line 6: '6768G4' is not a colour")
+    assert rows[5][2].startswith("Our colours, cell B6: '6768G4' is not a colour")
     assert sheets.columns == 3
 
 
@@ -284,21 +285,24 @@ IRREGULAR = {
     "hex with a hash": ("name,hex", "a,#A877FF", ""),
     "unusual names of columns": ("CLASS_NAME,Hex Code", "a,A877FF", ""),
     "blue first": ("name,b,g,r", "a,255,119,168", ""),
-    "negative": ("name,r,g,b", "a,-1,0,0", "line 2: '-1' is not a channel value"),
-    "a decimal comma": ("name;r;g;b", "a;168,0;119;255", "line 2: '168,0' is not a channel value"),
-    "a float": ("name,r,g,b", "a,168.0,119,255", "line 2: '168.0' is not a channel value"),
-    "out of range": ("name,rgb", "a,(256; 0; 0)", "line 2: '256' is not a channel value"),
-    "two channels": ("name,rgb", "a,(6; 0)", "line 2: '(6, 0)' is not a colour"),
-    "an error of a formula": ("name,hex", "a,#REF!", "line 2: '#REF!' is not a colour"),
-    "a formula": ("name,hex", "a,=B1", "line 2: '=B1' is not a colour"),
-    "short hex": ("name,hex", "a,A87", "line 2: 'A87' is not a colour"),
-    "hex turned into a number": ("name,hex", "a,1.00E+05", "line 2: '1.00E+05' is not a colour"),
-    "merged names": ("name,hex", "a,A877FF\n,FCFF6D", "line 3: the class has no name (in merged cells"),
-    "merged colours": ("name,hex", "a,A877FF\nb,", "line 3: the class has no colour (in merged cells"),
-    "merged indices": ("idx,name,hex", "0,a,A877FF\n,b,FCFF6D", "line 3: '' is not a class index"),
-    "swapped columns": ("idx,name,hex", "a,0,A877FF", "line 2: 'a' is not a class index"),
-    "colours that disagree": ("name,hex,r,g,b", "a,A877FF,1,2,3", "line 2: its colours disagree"),
-    "an index twice": ("idx,name,hex", "0,a,A877FF\n0,b,FCFF6D", "line 3: index 0 is already used in line 2"),
+    "negative": ("name,r,g,b", "a,-1,0,0", "B2: '-1' is not a channel value"),
+    "a decimal comma": ("name;r;g;b", "a;168,0;119,00;255", ""),
+    "a float": ("name,r,g,b", "a,168.0,119,255", ""),
+    "a fraction": ("name,r,g,b", "a,168.5,119,255", "B2: '168.5' is not a channel value"),
+    "numbers of a spreadsheet": ("idx,name,r,g,b", "0.0,a,168.0,119.0,255.0", ""),
+    "no heading row": ("a,A877FF", "b,FCFF6D", ""),
+    "out of range": ("name,rgb", "a,(256; 0; 0)", "B2: '256' is not a channel value"),
+    "two channels": ("name,rgb", "a,(6; 0)", "B2: '(6, 0)' is not a colour"),
+    "an error of a formula": ("name,hex", "a,#REF!", "B2: '#REF!' is not a colour"),
+    "a formula": ("name,hex", "a,=B1", "B2: '=B1' is not a colour"),
+    "short hex": ("name,hex", "a,A87", "B2: 'A87' is not a colour"),
+    "hex turned into a number": ("name,hex", "a,1.00E+05", "B2: '1.00E+05' is not a colour"),
+    "merged names": ("name,hex", "a,A877FF\n,FCFF6D", "A3: the class has no name (in merged cells"),
+    "merged colours": ("name,hex", "a,A877FF\nb,", "B3: the class has no colour (in merged cells"),
+    "merged indices": ("idx,name,hex", "0,a,A877FF\n,b,FCFF6D", "A3: '' is not a class index"),
+    "swapped columns": ("idx,name,hex", "a,0,A877FF", "A2: 'a' is not a class index"),
+    "colours that disagree": ("name,hex,r,g,b", "a,A877FF,1,2,3", "2: its colours disagree"),
+    "an index twice": ("idx,name,hex", "0,a,A877FF\n0,b,FCFF6D", "A3: index 0 is already used in "),
     "a gap": ("idx,name,hex", "0,a,A877FF\n2,b,FCFF6D", "no class has index 1"),
     "a name twice": ("name,hex", "a,A877FF\nA,FCFF6D", "A is the name of classes 0 and 1"),
     "two columns of one name": ("name,hex,name", "a,A877FF,b", "2 columns called name"),
@@ -332,8 +336,13 @@ def test_irregular_tables_read_as_intended_or_are_reported(
 
     if not expected:
         report = json.loads(done.out)
-        assert (done.code, report["classes"], report["findings"]) == (0, 1, [])
+        classes = 2 if name == "no heading row" else 1
+        assert (done.code, report["classes"], report["findings"]) == (0, classes, [])
         return
+    if cell := re.match(r"([A-E])(\d): ", expected):
+        column = ord(cell[1]) - ord("A")
+        place = f"line {cell[2]}, column {column + 1} ({header.split(separator)[column]})"
+        expected = (place if way == "file" else f"cell {cell[1]}{cell[2]}") + expected[2:]
     messages = [finding["message"] for finding in json.loads(done.out)["findings"]] if done.code == 1 else [done.err]
     assert done.code in (1, 2)
     assert any(expected in message for message in messages)

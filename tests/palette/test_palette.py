@@ -126,7 +126,7 @@ def test_the_hash_covers_names_and_colours() -> None:
     [
         ("ade", "'ade' is not a palette. Expected ade20k, coco_panoptic or a table"),
         ("missing.csv", "no such file"),
-        ("bad.csv", "line 2: '999' is not a channel value.* And 1 more: segkit check-palette"),
+        ("bad.csv", "line 2, column 2 \\(r\\): '999' is not a channel value.* And 1 more: segkit check-palette"),
         ("repeated.csv", "2 classes are called wall"),
     ],
 )
