@@ -30,6 +30,9 @@ MAX_TITLE_ROWS = 4
 _EXAMINED = 300
 """Rows that suffice to recognise columns by their cells; a palette has at most 255."""
 
+_MANY = 5
+"""Steps from which on counting is not by chance."""
+
 _NUMBER = re.compile(r"[-+]?[0-9]+([.,][0-9]+)?(e[-+]?[0-9]+)?\s*%?", re.ASCII | re.IGNORECASE)
 
 
@@ -163,5 +166,6 @@ def _counts(cells: list[str]) -> bool:
     """Report whether the cells count up by 1 with few exceptions, or hold 0 to n-1 or 1 to n in any order."""
     values = [channel(cell) for cell in cells if _is_number(cell)]
     steps = [later - earlier for earlier, later in pairwise(values)]
-    in_order = 2 * steps.count(1) > len(steps) if steps else values[0] in (0, 1)
+    # A few channels may count by chance.
+    in_order = 2 * steps.count(1) > len(steps) and (values[0] in (0, 1) or len(steps) >= _MANY)
     return in_order or sorted(values) in (list(range(len(values))), list(range(1, len(values) + 1)))

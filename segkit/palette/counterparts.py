@@ -136,10 +136,8 @@ def _incomplete(present: dict[int, Swatch], name: str, palette: Palette) -> list
         order = f"{first.name} is class {first.index} here and {known.index} there{others}"
     if missing:
         severity: Severity = "error" if moved else "warning"
-        message = (
-            f"{name}: {len(present)} of the {len(palette)} classes of {palette.name}; missing: {_listed(missing)}."
-        )
-        message += f" {order[:1].upper()}{order[1:]}." if order else ""
+        lack = f"{len(present)} of the {len(palette)} classes of {palette.name}; missing: {_listed(missing)}"
+        message = f"{name}: {'; '.join(filter(None, (lack, order)))}."
         cure = f"Add what is missing where {palette.name} has it, so that the indices agree with its networks."
         return [Problem("missing-class", severity, name, message, cure)]
     if moved:

@@ -3,7 +3,6 @@
 import csv
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,56 +11,7 @@ from segkit.errors import SheetError
 from segkit.palette import Palette, google_sheets
 from segkit.palette.google_sheets import Access, Address
 from tests.conftest import Segkit
-from tests.sheets_server import KEY, Sheets, start
-
-URL = f"https://docs.google.com/spreadsheets/d/{KEY}"
-HEADER = ["Idx", "Ratio", "Color_Code (R,G,B)", "Color_Code(hex)", "Color", "Name"]
-
-
-@pytest.fixture
-def sheets(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sheets]:
-    """Start a server with ADE20K in the layout of a widely copied sheet, and a small second worksheet."""
-    ade = [
-        [
-            str(swatch.index + 1),
-            "0.1",
-            str(swatch.rgb),
-            swatch.hex,
-            "",
-            ";".join((swatch.name, *swatch.synonyms)).replace(" ", ";"),
-        ]
-        for swatch in Palette.load("ade20k")
-    ]
-    for row in ade:
-        row[5] = row[5].replace(" ", ";")
-    ade[49][2], ade[61][2] = "(0250, 10, 15)", "(255 ,82, 0)"
-    colors = {50: "#FA0A0F", 62: "#FF5200"}
-    assert {number: ade[number - 1][3] for number in colors} == colors
-    sheets = Sheets(
-        {"Sheet1": [HEADER, *ade], "It's mine": [["name", "hex"], [], ["=cmd()", "A877FF"], ["<b>", "FCFF6D"]]}
-    )
-    server = start(sheets)
-    monkeypatch.setenv("SEGKIT_SHEETS_URL", sheets.url)
-    monkeypatch.delenv("GOOGLE_API_KEY", raising=False)
-    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
-    yield sheets
-    server.shutdown()
-    server.server_close()
-
-
-def account(folder: Path, url: str) -> Path:
-    """Write the key file of a service account whose tokens the server issues."""
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import rsa
-
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ).decode()
-    path = folder / "account.json"
-    content = {"type": "service_account", "client_email": "a@b.c", "token_uri": f"{url}/token", "private_key": pem}
-    path.write_text(json.dumps(content))
-    return path
+from tests.sheets_server import KEY, URL, Sheets, account
 
 
 @pytest.mark.parametrize(
@@ -119,14 +69,6 @@ def test_formulas_and_markup_are_text(sheets: Sheets, segkit: Segkit, tmp_path: 
     assert {who for _, who in sheets.asked} == {{"csv": "", "key": "k", "account": "Bearer token of the account"}[way]}
 
 
-def test_the_environment_provides_access(sheets: Sheets, segkit: Segkit, monkeypatch: pytest.MonkeyPatch) -> None:
-    """GOOGLE_API_KEY is used when no option is given."""
-    monkeypatch.setenv("GOOGLE_API_KEY", "from outside")
-
-    assert segkit("check-palette", URL).code == 0
-    assert {who for _, who in sheets.asked} == {"from outside"}
-
-
 def test_findings_name_the_row(sheets: Sheets, segkit: Segkit) -> None:
     """Rows are numbered as in the sheet, empty ones included."""
     sheets.pages["It's mine"] += [["pool", "12345"]]
@@ -159,22 +101,63 @@ def test_refusals_are_one_line(
     assert [seconds for seconds in waits if seconds] == ([2.0, 4.0] if status >= 429 else [])
 
 
-@pytest.mark.parametrize("options", [[], ["--api-key", "k"]])
-def test_throttled_requests_are_retried(sheets: Sheets, segkit: Segkit, options: list[str]) -> None:
-    """A request that is answered with 429 and Retry-After is sent again."""
-    sheets.answers = [(429, "1")]
+@pytest.mark.parametrize(
+    ("options", "who"),
+    [([], "everybody"), (["--api-key", "k"], "an API key"), (["--credentials", "account.json"], "a@b.c")],
+)
+def test_a_refusal_names_account_and_id(
+    sheets: Sheets, segkit: Segkit, folder: Path, options: list[str], who: str
+) -> None:
+    """Status 403 names who lacks access, 404 the sheet that does not exist."""
+    account(folder, sheets.url)
+    sheets.refusal = {"code": 403, "status": "PERMISSION_DENIED", "message": "no"}
+    forbidden = segkit("check-palette", URL, *options)
+    sheets.refusal = {}
+    missing = segkit("check-palette", "2" * 44, *options)
 
-    assert segkit("check-palette", URL, *options).code == 0
+    assert f"(403): {who} has no permission to read" in forbidden.err
+    assert f"no such sheet, {'2' * 44}" in missing.err
 
 
-@pytest.mark.parametrize("access", [Access(), Access(api_key="k")])
-def test_an_unresponsive_service_times_out(sheets: Sheets, monkeypatch: pytest.MonkeyPatch, access: Access) -> None:
-    """The error states how long segkit waited."""
-    monkeypatch.setattr(google_sheets, "TIMEOUT", 0.2)
-    sheets.delay = 5
+@pytest.mark.parametrize(
+    ("status", "reason", "message"),
+    [
+        (400, "API_KEY_INVALID", "the API key is not valid"),
+        (403, "API_KEY_SERVICE_BLOCKED", "restricted to other services"),
+        (403, "SERVICE_DISABLED", "not enabled in the project"),
+        (400, "FAILED_PRECONDITION", "an Excel workbook, not a Google Sheet"),
+        (400, "INVALID_ARGUMENT", "no such worksheet"),
+    ],
+)
+def test_the_reason_of_a_refusal_decides_the_cure(
+    sheets: Sheets, segkit: Segkit, status: int, reason: str, message: str
+) -> None:
+    """One status has several causes, which the API tells apart."""
+    sheets.refusal = {"code": status, "status": "INVALID_ARGUMENT", "message": "no", "details": [{"reason": reason}]}
 
-    with pytest.raises(SheetError, match=r"did not answer within 0\.2 seconds"):
-        google_sheets.rows(Address(KEY), access)
+    done = segkit("check-palette", URL, "--api-key", "top-secret")
+
+    assert (done.code, message in done.err, "top-secret" in done.err) == (2, True, False)
+
+
+def test_a_cell_over_several_lines_does_not_shift_the_rows(sheets: Sheets, segkit: Segkit) -> None:
+    """Findings name cells as the sheet does, which counts rows, not the lines of its export."""
+    sheets.pages = {"Mine": [["name", "hex"], ["swimming\n\npool", "A877FF"], [], ["pond", "6768G4"]]}
+
+    done = segkit("check-palette", URL)
+
+    assert "sheet, cell B4: '6768G4' is not a colour" in done.out
+
+
+def test_findings_need_a_heading_row(sheets: Sheets, segkit: Segkit, tmp_path: Path) -> None:
+    """Without one, the heading of the findings would replace a cell of the first class."""
+    rows = [["lawn", "A877FF"], ["pond", "FCFF6D"]]
+    sheets.pages = {"Mine": [list(row) for row in rows]}
+
+    done = segkit("check-palette", URL, "--credentials", account(tmp_path, sheets.url), "--push")
+
+    assert (done.code, sheets.pages["Mine"]) == (2, rows)
+    assert "no heading row, which the column of findings needs" in done.err
 
 
 def test_a_private_sheet_is_reported(sheets: Sheets, segkit: Segkit) -> None:
@@ -182,36 +165,6 @@ def test_a_private_sheet_is_reported(sheets: Sheets, segkit: Segkit) -> None:
     sheets.public = False
 
     assert "not shared with everybody" in segkit("check-palette", URL).err
-
-
-def test_the_test_server_must_be_on_loopback(segkit: Segkit, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment variable cannot send a key to another machine."""
-    monkeypatch.setenv("SEGKIT_SHEETS_URL", "https://example.com")
-
-    assert "expected an address on loopback" in segkit("check-palette", URL, "--api-key", "k").err
-
-
-@pytest.mark.parametrize("content", ["", "{}", "[]", '{"type": "service_account", "private_key": "secret"}'])
-def test_a_file_that_is_not_a_key_is_refused(sheets: Sheets, segkit: Segkit, tmp_path: Path, content: str) -> None:
-    """The error does not quote the content of the file."""
-    (tmp_path / "key.json").write_text(content)
-
-    done = segkit("check-palette", URL, "--credentials", tmp_path / "key.json")
-
-    assert (done.code, "not a key file" in done.err, "secret" in done.err) == (2, True, False)
-
-
-@pytest.mark.parametrize("kind", ["installed", "web"])
-def test_an_oauth_client_is_refused_with_the_sign_in_command(
-    sheets: Sheets, segkit: Segkit, tmp_path: Path, kind: str
-) -> None:
-    """The file from Google's console does not identify a user; the error gives the command that signs in."""
-    (tmp_path / "client.json").write_text(json.dumps({kind: {"client_id": "a", "client_secret": "secret"}}))
-
-    done = segkit("check-palette", URL, "--credentials", tmp_path / "client.json")
-
-    assert (done.code, "secret" in done.err) == (2, False)
-    assert f"gcloud auth application-default login --client-id-file={tmp_path / 'client.json'}" in done.err
 
 
 def test_findings_are_written_beside_their_rows(sheets: Sheets, segkit: Segkit, tmp_path: Path) -> None:
