@@ -107,7 +107,7 @@ def problems(swatches: Sequence[Swatch], name: str, palette: Palette) -> list[Pr
         name: display name of the table.
         palette: the shipped palette that it is meant for.
     """
-    if swatches[0].rgb == BLACK:  # a list that counts unlabelled as class 0; see tables
+    if len(swatches) == len(palette) + 1 and swatches[0].rgb == BLACK:  # it counts unlabelled as class 0; see tables
         return []
     renamed = [swatch for swatch in swatches if _is_renamed(swatch, palette)]
     present = _by_index(identified(swatches, palette), palette)

@@ -124,19 +124,19 @@ def _readings(text: str, by_row: bool) -> tuple[list[Records], CsvError | None]:
 
 
 def from_pipes(text: str) -> Records:
-    r"""Parse a table separated by pipes, such as a Markdown table with its frame, its rule and text around it.
+    r"""Parse a table separated by pipes: CSV, or a Markdown table with its frame, its rule and the text around it.
 
-    Quotes have no meaning, unless the table has no frame; "\|" is a pipe within a cell.
+    In Markdown, quotes have no meaning, and "\|" is a pipe within a cell.
 
     Args:
         text: content of the file.
     """
     lines = [(number, line.strip()) for number, line in enumerate(_LINE_END.split(text), 1) if line.strip()]
-    framed = 2 * sum(line.startswith("|") for _, line in lines) > len(lines)
-    if not framed:
+    is_framed = 2 * sum(line.startswith("|") for _, line in lines) > len(lines)
+    if not is_framed and not any(_is_rule(line.split("|")) for _, line in lines):
         with suppress(CsvError):
-            return [(number, cells) for number, cells in csv_rows(text, "|") if not _is_rule(cells)]
-    table = [(number, line) for number, line in lines if "|" in line and (line[0] == "|" or not framed)]
+            return list(csv_rows(text, "|"))
+    table = [(number, line) for number, line in lines if "|" in line and (line[0] == "|" or not is_framed)]
     records = [(number, [_plain(cell) for cell in _PIPE.split(_FRAME.sub("", line))]) for number, line in table]
     return [(number, cells) for number, cells in records if not _is_rule(cells)]
 
@@ -148,7 +148,7 @@ def _plain(cell: str) -> str:
 
 def _is_rule(cells: list[str]) -> bool:
     """Report whether a row is the line of dashes below the heading row."""
-    return all(re.fullmatch(r"\s*:?-+:?\s*", cell) for cell in cells)
+    return len(cells) > 1 and all(re.fullmatch(r"\s*:?-+:?\s*", cell) for cell in cells)
 
 
 def from_gimp(text: str, path: object) -> Records:

@@ -150,3 +150,15 @@ def test_a_table_loads_by_its_path(tmp_path: Path) -> None:
     palette = Palette.load(path)
 
     assert (palette.name, [swatch.rgb for swatch in palette]) == ("garden", [(0, 255, 0)])
+
+
+def test_lists_of_synonyms_become_name_and_synonyms(tmp_path: Path) -> None:
+    """ADE20K's own list names classes so; a comma in the name of another class stays."""
+    lines = [f'"{", ".join(dict.fromkeys((s.name, *s.synonyms)))}",{s.hex}\n' for s in ADE]
+    path = tmp_path / "mine.csv"
+    path.write_text("name,hex\n" + "".join(lines) + '"table, round",#A877FF\n')
+
+    palette = Palette.load(path)
+
+    assert palette.swatches[:150] == ADE.swatches
+    assert palette[150].name == "table, round"
