@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 from segkit.errors import PaletteError
 from segkit.palette.color import channel, parse
@@ -86,7 +86,7 @@ def by_cells(records: Records) -> list[str] | None:
     Returns:
         The headings; None if the first row is not a class, or if the columns can be understood in several ways.
     """
-    examined = [[cell.strip() for cell in cells] for _, cells in records[:_EXAMINED]]
+    examined = [[cell.strip() for cell in cells] for _, cells in without_titles(records)[:_EXAMINED]]
     if not examined:
         return None
     width = Counter(map(len, examined)).most_common(1)[0][0]
@@ -101,6 +101,12 @@ def by_cells(records: Records) -> list[str] | None:
         if heading not in ("", "name", "synonyms")
     )
     return headings if first_is_a_class else None
+
+
+def without_titles(records: Records) -> Records:
+    """Return the rows without those above the first that has several cells."""
+    titles = takewhile(lambda record: sum(map(bool, map(str.strip, record[1]))) < 2, records[:MAX_TITLE_ROWS])
+    return records[len(list(titles)) :]
 
 
 def letters(number: int) -> str:

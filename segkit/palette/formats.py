@@ -18,6 +18,9 @@ MAX_BYTES = 4 << 20
 MAX_ARCHIVE_BYTES = 64 << 20
 """Bytes read of a workbook, which is a ZIP archive, to say what it is."""
 
+_EXCEL_HINT = re.compile(r"\Asep=.(?=[\r\n])", re.IGNORECASE)
+"""First line of some CSV files; the separator is detected anyway."""
+
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _PIPE = re.compile(r"(?<!\\)\|")
 _FRAME = re.compile(r"^\||(?<!\\)\|$")
@@ -111,6 +114,7 @@ def from_csv(text: str, path: object, *, by_row: bool = False) -> Records:
 
 def _readings(text: str, by_row: bool) -> tuple[list[Records], CsvError | None]:
     """Parse the text with each separator, the likeliest first; return also what is wrong with the likeliest."""
+    text = _EXCEL_HINT.sub("", text)
     likeliest = delimiter(text)
     readings: list[Records] = []
     fault = None

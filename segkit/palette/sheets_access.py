@@ -47,9 +47,9 @@ class Access:
 def account(access: Access) -> str:
     """Return the e-mail address of the service account, or a description of who signs in; never a secret."""
     if access.api_key:
-        return "an API key"
+        return "an API key, which stands for the public,"
     if not access.credentials:
-        return "everybody"
+        return "the public"
     try:
         content = json.loads(Path(access.credentials).read_text("utf-8"))
         name = content.get("client_email") or content.get("account")

@@ -129,11 +129,11 @@ def from_rows(records: Records, source: Source) -> tuple[list[Swatch], list[Prob
     """
     position = columns.heading_row(records)
     headings = columns.by_cells(records) if position is None else None
-    records = [(0, headings), *records] if headings else records[position or 0 :]
+    records = [(0, headings), *columns.without_titles(records)] if headings else records[position or 0 :]
     _require_rows(records, source.name)
     header = records[0][1]
     places = columns.by_heading(header, source.name)
-    _require_bytes(records, places, source)
+    _refuse_fractions(records, places, source)
     swatches: list[Swatch] = []
     problems: list[Problem] = []
     for number, (line, cells) in enumerate(records[1:]):
@@ -163,7 +163,7 @@ def _require_rows(records: Records, source: str) -> None:
         )
 
 
-def _require_bytes(records: Records, places: dict[str, int], source: Source) -> None:
+def _refuse_fractions(records: Records, places: dict[str, int], source: Source) -> None:
     """Refuse colours of 0 to 1: where they are all written 0.0 or 1.0, they would be read as nearly black."""
     chosen = [places[column] for column in "rgb" if column in places] or [places.get("rgb", places.get("hex", 0))]
     cells = [cells[place] for _, cells in records[1:] for place in chosen if place < len(cells)]

@@ -103,7 +103,11 @@ def test_refusals_are_one_line(
 
 @pytest.mark.parametrize(
     ("options", "who"),
-    [([], "everybody"), (["--api-key", "k"], "an API key"), (["--credentials", "account.json"], "a@b.c")],
+    [
+        ([], "the public"),
+        (["--api-key", "k"], "an API key, which stands for the public,"),
+        (["--credentials", "account.json"], "a@b.c"),
+    ],
 )
 def test_a_refusal_names_account_and_id(
     sheets: Sheets, segkit: Segkit, folder: Path, options: list[str], who: str

@@ -7,6 +7,7 @@ from zipfile import ZipFile
 import pytest
 from PIL import Image
 
+from segkit.errors import PaletteError
 from segkit.palette import signatures, tables
 from tests.conftest import Segkit
 
@@ -99,5 +100,5 @@ def test_a_large_workbook_is_called_a_workbook(tmp_path: Path) -> None:
         archive.writestr("xl/media/photo.bin", bytes(5 << 20))
     (tmp_path / "large.xlsx").write_bytes(content.getvalue())
 
-    with pytest.raises(tables.PaletteError, match="an Excel workbook"):
+    with pytest.raises(PaletteError, match="an Excel workbook"):
         tables.read(tmp_path / "large.xlsx")

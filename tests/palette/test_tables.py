@@ -65,6 +65,9 @@ def write(folder: Path, content: str | bytes) -> Path:
         PLAIN.partition("\n")[2].replace(",", "|").encode("utf-16"),
         "wall;;120,0;120,0;120,0\nsky;heaven;6,0;230,0;230,0\n",
         "#787878\twall\t\n#06E6E6\tsky\theaven\n",
+        "sep=;\n" + PLAIN.replace(",", ";"),
+        "sep=;\n" + PLAIN.partition("\n")[2].replace(",", ";"),
+        "# Our colours, in two rooms\n\n" + PLAIN.partition("\n")[2].replace(",", ";"),
         MARKDOWN,
         re.sub(r"^\||\|$", "", MARKDOWN, flags=re.MULTILINE),
         "# Colours\n\nOf our rooms.\n\n" + MARKDOWN + "\nAll others are black | white.\n",
@@ -72,6 +75,7 @@ def write(folder: Path, content: str | bytes) -> Path:
     ids="plain bom utf-16 utf-16-be semicolons tabs crlf cr no-end empty-lines trailing-commas from-one unordered hex "
     "hex-without-hash triple triple-semicolons short-rows sheet pipes spaced-pipes decimal-commas fractions 0x rgb() "
     "title-with-comma no-heading no-heading-semicolons no-heading-pipes no-heading-decimal-commas no-heading-hex "
+    "hint hint-no-heading title-no-heading "
     "markdown markdown-without-frame markdown-in-text".split(),
 )  # fmt: skip
 def test_irregular_tables_read_as_intended(tmp_path: Path, content: str | bytes) -> None:
