@@ -2,11 +2,9 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import cache, lru_cache
 
-from segkit.errors import PaletteError
 from segkit.palette.color import BLACK, RGB
 from segkit.palette.palette import SHIPPED, Palette, simplify
 from segkit.palette.tables import Swatch
@@ -93,10 +91,8 @@ def find(swatch: Swatch, palette: Palette) -> Swatch | None:
     for known in palette:
         if are_same(swatch, known):
             return known
-    for name in (swatch.name, *parts(swatch.name)):
-        with suppress(PaletteError):
-            return palette.find(name)
-    return None
+    by_name = (palette.candidates(name) for name in (swatch.name, *parts(swatch.name)))
+    return next((candidates[0] for candidates in by_name if len(candidates) == 1), None)
 
 
 def problems(swatches: Sequence[Swatch], name: str, palette: Palette) -> list[Problem]:

@@ -83,14 +83,18 @@ class Palette:
             PaletteError: no class has that name (the message suggests similar ones), or several classes share it as a
                 synonym (ADE20K: ground; the message lists them).
         """
-        key = simplify(name)
-        candidates = self._primary.get(key) or self._synonyms.get(key, [])
+        candidates = self.candidates(name)
         if len(candidates) == 1:
             return candidates[0]
         if candidates:
             choices = " or ".join(f"{swatch.name} ({swatch.index})" for swatch in candidates)
             raise PaletteError(f"{name!r} means several classes of {self.name}: {choices}. Use one of those names.")
-        raise PaletteError(f"{name!r} is not a class of {self.name}. {self._hint(key)}")
+        raise PaletteError(f"{name!r} is not a class of {self.name}. {self._hint(simplify(name))}")
+
+    def candidates(self, name: str) -> list[Swatch]:
+        """Return the classes that a name may mean: none, one, or several that share it as a synonym; see `find`."""
+        key = simplify(name)
+        return self._primary.get(key) or self._synonyms.get(key, [])
 
     def _hint(self, key: str) -> str:
         from difflib import get_close_matches  # only needed to word an error
