@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from segkit.palette.free_colors import FreeColor
     from segkit.reports.map_findings import MapReport
 
-Kind = Literal["palette", "sheet", "map", "folder", "dataset", "shard", "imagefolder"]
+Kind = Literal["palette", "sheet", "map", "folder", "dataset", "shard", "fill50k", "imagefolder", "kohya"]
 TABLES = (".csv", ".tsv", ".tab", ".psv", ".json", ".gpl")
 NOTES = (".txt", ".md")
 """Text files, which may hold a table."""
@@ -29,7 +29,7 @@ DOCUMENTS = (".xlsx", ".xlsm", ".xls", ".ods", ".numbers", ".pdf", ".html", ".ht
 
 EXPECTED = (
     "a palette table (.csv, .tsv, .txt, .md, .json, .gpl), a Google Sheet, a control map (.png), a folder of maps, "
-    "a dataset, a WebDataset shard (.tar) or an imagefolder"
+    "a dataset, a WebDataset shard (.tar), or a folder in the layout of fill50k, an imagefolder or kohya's scripts"
 )
 
 
@@ -96,7 +96,7 @@ def examine(
 
     Args:
         target: name of a shipped palette, or path of a table, control map, folder of maps, dataset, shard (.tar) or
-            imagefolder. None examines ADE20K.
+            imagefolder, or a folder of fill50k or kohya. None examines ADE20K.
         min_distance: RGB L2 distance, 0 to 442. Colours of a table closer than this are reported.
         progress: see `segkit.progress`.
         against: names of shipped palettes or paths of tables whose colours must not be confused with the table's.
