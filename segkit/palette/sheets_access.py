@@ -144,7 +144,7 @@ def _checked_key(key: str) -> str:
     key = key.strip()
     if not _API_KEY.fullmatch(key):
         raise SheetError(
-            "The api_key contains line ends or characters beyond ASCII. Copy it again from Google's console."
+            "api_key=KEY: it holds line ends or characters beyond ASCII. Copy it again from Google's console."
         )
     return key
 
@@ -153,8 +153,8 @@ def _content(path: str) -> dict[str, Any]:
     """Return the JSON of a key file."""
     if _SECRET.search(path):
         raise SheetError(
-            "credentials holds a secret, not the path of a file. Store the key in a file and pass its path; pass an "
-            "API key as api_key."
+            "credentials=FILE: this is a secret, not the path of a key file. Store it in a file and pass its "
+            "path, or pass an API key as api_key=KEY."
         )
     try:
         content = json.loads(Path(path).read_text("utf-8"))

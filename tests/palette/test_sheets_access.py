@@ -61,7 +61,7 @@ def test_a_secret_in_place_of_a_path_is_not_shown(sheets: Sheets, segkit: Segkit
     """The content of a key file, an API key or a token may be passed by mistake."""
     done = segkit("check-palette", URL, "--credentials", secret)
 
-    assert (done.code, secret[:9] in done.err, "holds a secret, not the path" in done.err) == (2, False, True)
+    assert (done.code, secret[:9] in done.err, "is a secret, not the path" in done.err) == (2, False, True)
 
 
 @pytest.mark.parametrize("key", ["k\ntop-secret", "tøp-secret"])
