@@ -1,12 +1,11 @@
 """Repair of single maps and of folders, one map at a time, with a report for each; originals are never lost."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
-
-from PIL import Image
 
 from segkit import storage
 from segkit.dataset.formats import layouts
@@ -89,11 +88,12 @@ def snap_files(target: Path, output: Path | None, rules: Rules, progress: Progre
     repair = partial(snap.snap, palette=palette, target_palette=target_palette, cause=rules.cause, unsure=rules.unsure)
     backup = backup_of(target) if output is None else None
     outputs = _outputs(folder, files, output)
+    first_id = cache(lambda: _first_id(files, rules.cause, palette))
     results = []
     for number, (file, path) in enumerate(outputs.items(), 1):
         name = file.relative_to(folder).as_posix()
         try:
-            results.append(_snap_file(file, name, path, backup, repair))
+            results.append(_snap_file(file, name, path, backup, repair, first_id))
         except MapError as error:
             results.append(SnapResult(name, None, str(error)))
         progress("maps", number, len(outputs))
@@ -146,9 +146,12 @@ def _outputs(folder: Path, files: Sequence[Path], output: Path | None) -> dict[P
 
 
 def _snap_file(
-    file: Path, name: str, path: Path, backup: Path | None, repair: Callable[[Image.Image], Snapped]
+    file: Path, name: str, path: Path, backup: Path | None, repair: Callable[..., Snapped], first_id: Callable[[], int]
 ) -> SnapResult:
-    result = repair(map_files.read(file))
+    image = map_files.read(file)
+    result = repair(image)
+    if result.diagnosis.cause == "label-ids":
+        result = repair(image, first_id=first_id())
     data = codec.encode(result.labels, result.palette)
     if backup is None:
         storage.write(path, data)
@@ -159,6 +162,15 @@ def _snap_file(
         if path != file:
             file.unlink()
     return SnapResult(name, path, result=replace(result, labels=result.labels[:0]))
+
+
+def _first_id(files: Sequence[Path], cause: str, palette: Palette) -> int:
+    """Return whether classes count from 0 or 1 in maps of class indices: one reading for all maps of a folder."""
+    for file in files:
+        with suppress(MapError):
+            if snap.highest_id(snap.class_ids(map_files.read(file), cause)) == len(palette):
+                return 1
+    return 0
 
 
 def _back_up(path: Path, original: bytes) -> None:

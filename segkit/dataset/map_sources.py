@@ -60,6 +60,13 @@ class Source:
         unpacked = f"./{self.name}" if self.name.startswith("-") else self.name  # else it would parse as an option
         return f"{unpack} && {shlex.join(('segkit', 'snap', unpacked, '-o', repaired, *options))}"
 
+    def folder_cure(self) -> str:
+        """Return the shell command that repairs all maps of the folder, which are read alike; else that of the map."""
+        depth = len(Path(self.name).parts)
+        if self.span or depth > len(self.file.parts) or Path(*self.file.parts[-depth:]) != Path(self.name):
+            return self.cure()
+        return shlex.join(("segkit", "snap", str(self.file.parents[depth - 1]), "-o", "repaired"))
+
 
 def find(path: Path, palette: Palette, expected: str) -> tuple[Kind, list[Source], Palette]:
     """Find the control maps at a path.

@@ -63,15 +63,16 @@ def encode(labels: Labels, palette: Palette) -> bytes:
 
 def is_exact(image: Image.Image, palette: Palette) -> bool:
     """Report whether a picture is a control map as segkit writes it: indexed, with exactly this palette embedded."""
-    return image.mode == "P" and bytes(image.getpalette() or ()).ljust(768, b"\0") == palette.bytes
+    embedded = bytes(image.getpalette() or ()) if image.mode == "P" and not image.has_transparency_data else b""
+    return bool(embedded) and embedded.ljust(768, b"\0") == palette.bytes
 
 
 def read(image: Image.Image, palette: Palette) -> tuple[Labels, int]:
     """Read the class of every pixel without any approximation.
 
     Args:
-        image: any picture. If it is_exact, pixel values are read; otherwise RGB colours are, ignoring alpha. Values of
-            more than 8 bits count only if 8 bits can represent them exactly (65535 is 255).
+        image: any picture. If it is_exact, pixel values are read; otherwise RGB colours are; transparent pixels are
+            unlabelled. Values of more than 8 bits count only if 8 bits can represent them exactly (65535 is 255).
         palette: the classes.
 
     Returns:

@@ -10,7 +10,7 @@ from PIL import Image
 from segkit.maps import borders, codec, greyscale, pixels, plausibility, schemes
 from segkit.maps.pixels import Packed
 from segkit.maps.schemes import Scheme
-from segkit.palette import Palette
+from segkit.palette import UNLABELLED, Palette
 from segkit.palette.color import BLACK, WHITE
 
 CAUSES = {
@@ -96,11 +96,20 @@ def identify(image: Image.Image, palette: Palette) -> Diagnosis:
     scheme, covered = _best_scheme(colors, counts, candidates)
     if covered < _NEAR or flat.mean() < _FLAT:
         evidence = f"{covered:.1%} of the flat pixels are near colours of {scheme.palette.name}, as {scheme.name}"
+        if image.mode == "P" and _may_be_ids(image, palette):
+            evidence += "; as an indexed picture, it may hold class indices under other colours"
+            return Diagnosis("unknown", None, "none", 1 - exact, evidence, ("label-ids",))
         return Diagnosis("unknown", None, "none", 1 - exact, evidence)
     matching = _share(packed, scheme)
     damage = "none" if matching == 1 else "jpeg" if image.format == "JPEG" else _damage(packed, scheme)
     cause = scheme.name if scheme.name != "exact" else damage
     return Diagnosis(cause, scheme, damage, 1 - exact, _evidence(scheme, matching, damage))
+
+
+def _may_be_ids(image: Image.Image, palette: Palette) -> bool:
+    """Report whether all values of an indexed picture could be class indices, from 0 or from 1."""
+    values = np.flatnonzero(image.histogram())
+    return bool(len(values)) and int(values[values != UNLABELLED].max(initial=0)) <= len(palette)
 
 
 _PAINTED = {

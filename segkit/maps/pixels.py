@@ -22,18 +22,23 @@ Value = TypeVar("Value", bound=np.generic)
 
 
 def pack_image(image: Image.Image) -> Packed:
-    """Return the packed colour of each pixel, ignoring alpha: (H, W).
+    """Return the packed colour of each pixel: (H, W). Fully transparent pixels are black, that is, unlabelled.
 
-    Grey of 16 or 32 bits is divided by 257; values without an exact 8-bit equivalent become NO_COLOR.
+    Grey of 16 or 32 bits is divided by 257; values without an exact 8-bit equivalent become NO_COLOR. A picture without
+    any value above 255 holds 8-bit values, such as class indices, and is taken as it is.
     """
     if image.mode.startswith(("I", "F")):  # Pillow's convert() would clip these to white
+        values = np.asarray(image)
         with np.errstate(invalid="ignore"):
-            grey, rest = np.divmod(np.asarray(image), 257)
+            grey, rest = np.divmod(values, 1 if values.max(initial=0) <= 255 else 257)
         exact = (rest == 0) & (grey >= 0) & (grey <= 255)
         return np.where(exact, np.where(exact, grey, 0).astype(np.uint32) * 0x010101, np.uint32(NO_COLOR))
     rgba = np.asarray(image.convert("RGBA"))  # converting to RGB warns about transparency in mode P
     words: Packed = rgba.view("<u4")[..., 0]
-    return words & np.uint32(0xFFFFFF)
+    colors: Packed = words & np.uint32(0xFFFFFF)
+    if image.has_transparency_data:
+        colors[words >> np.uint32(24) == 0] = 0
+    return colors
 
 
 def pack(colors: NDArray[np.uint8]) -> Packed:

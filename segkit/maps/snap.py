@@ -55,6 +55,7 @@ def snap(
     target_palette: Palette | None = None,
     cause: str = "",
     unsure: Unsure = "nearest",
+    first_id: int | None = None,
 ) -> Snapped:
     """Repair one map.
 
@@ -64,6 +65,7 @@ def snap(
         target_palette: palette to convert a map of another palette to, class by class, by name; None converts nothing.
         cause: a key of diagnose.CAUSES that overrides the diagnosis; "" to diagnose.
         unsure: whether doubtful pixels get the best label or become unlabelled.
+        first_id: value of the first class in a map of class indices, 0 or 1; None decides by the highest value.
 
     Raises:
         MapError: the cause is unknown or cannot be reversed. The message begins with a verb, to follow a file name.
@@ -81,7 +83,7 @@ def snap(
         labels, _ = codec.read(image, palette)
         return Snapped(labels, palette, diagnosis, 0.0, (), (), 0.0)
     if scheme is None or diagnosis.damage == "none":
-        labels = _look_up(packed, scheme) if scheme else _from_ids(packed, palette)
+        labels = _look_up(packed, scheme) if scheme else _from_ids(class_ids(image, cause), palette, first_id)
         before, doubtful = labels, np.zeros(labels.shape, bool)
     else:
         labels, doubtful = _restore_borders(packed, scheme, diagnosis.damage)
@@ -123,19 +125,38 @@ def _repairable_colors(scheme: Scheme) -> tuple[RGB, ...]:
     return scheme.colors[: borders.NO_LABEL]
 
 
-def _from_ids(packed: Packed, palette: Palette) -> Labels:
-    """Read grey values as class indices, from 0, or from 1 (with 0 for unlabelled) if the highest value requires it."""
-    rgb = pixels.unpack(packed)
+def class_ids(image: Image.Image, cause: str = "") -> NDArray[np.uint8]:
+    """Return the class indices that a map holds as grey values, or as an indexed picture's values: (H, W).
+
+    Args:
+        image: the map.
+        cause: "label-ids" reads the values of an indexed picture, whatever colours it embeds.
+
+    Raises:
+        MapError: its pixels have colours.
+    """
+    if image.mode == "P" and cause == "label-ids":
+        return np.asarray(image)
+    rgb = pixels.unpack(pixels.pack_image(image))
     if (rgb != rgb[..., :1]).any():
         raise MapError("cannot be repaired: its pixels have colours, so they are not class indices")
-    grey = rgb[..., 0].astype(np.int64)
-    known = grey[grey != UNLABELLED]
-    if known.size and known.max() > len(palette):
+    return rgb[..., 0]
+
+
+def highest_id(ids: NDArray[np.uint8]) -> int:
+    """Return the highest class index of a map; -1 if every pixel is unlabelled."""
+    return int(ids[ids != UNLABELLED].max(initial=0)) if (ids != UNLABELLED).any() else -1
+
+
+def _from_ids(ids: NDArray[np.uint8], palette: Palette, first_id: int | None) -> Labels:
+    """Return labels for class indices from 0, or from 1 with 0 for unlabelled."""
+    highest = highest_id(ids)
+    if highest > len(palette):
         raise MapError(
-            f"cannot be repaired: value {known.max()} is not a class of {palette.name}, which has {len(palette)}"
+            f"cannot be repaired: value {highest} is not a class of {palette.name}, which has {len(palette)}"
         )
-    one_based = bool(known.size) and known.max() == len(palette)
-    return np.where(grey == UNLABELLED, UNLABELLED, grey - one_based).astype(np.uint8)  # 0 - 1 wraps to 255
+    first = first_id if first_id is not None else int(highest == len(palette))
+    return np.where(ids == UNLABELLED, UNLABELLED, ids.astype(np.int64) - first).astype(np.uint8)  # 0 - 1 wraps to 255
 
 
 def _classes(scheme: Scheme) -> NDArray[np.uint8]:

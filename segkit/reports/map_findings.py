@@ -7,7 +7,7 @@ from typing import Any
 from segkit.dataset.map_sources import Source
 from segkit.errors import MapError
 from segkit.maps import codec, diagnose
-from segkit.maps.diagnose import CAUSES
+from segkit.maps.diagnose import CAUSES, Diagnosis
 from segkit.palette import Palette
 from segkit.problem import Problem
 from segkit.progress import Progress
@@ -58,7 +58,7 @@ def read(sources: Sequence[Source], palette: Palette, progress: Progress) -> tup
     findings: list[Problem] = []
     reports = []
     for done, source in enumerate(sources, 1):
-        result = _read_map(source, palette)
+        result = _read_map(source, palette, alone=len(sources) == 1)
         progress("maps", done, len(sources))
         if isinstance(result, Problem):
             findings.append(result)
@@ -71,7 +71,7 @@ def read(sources: Sequence[Source], palette: Palette, progress: Progress) -> tup
     return findings, reports
 
 
-def _read_map(source: Source, palette: Palette) -> MapReport | Problem:
+def _read_map(source: Source, palette: Palette, alone: bool) -> MapReport | Problem:
     try:
         image = source.read()
     except MapError as error:
@@ -90,14 +90,19 @@ def _read_map(source: Source, palette: Palette) -> MapReport | Problem:
         off_palette=off / labels.size,
         off_pixels=off,
         classes=shares,
-        cure=_cure(source, diagnosis.cause),
+        cure=_cure(source, diagnosis, alone),
         source=source,
     )
 
 
-def _cure(source: Source, cause: str) -> str:
+def _cure(source: Source, diagnosis: Diagnosis, alone: bool) -> str:
+    cause = diagnosis.cause
     if cause == "exact":
         return ""
+    if "label-ids" in diagnosis.possible:
+        return f"If its values are class indices: {source.cure(('--from', 'label-ids'))}"
+    if cause == "label-ids" and not alone:
+        return source.folder_cure()  # whether classes count from 0 or 1 shows in the folder, not in each map
     if cause in ("unknown", "greyscale"):  # the classes cannot be recovered from the pixels
         return "Create the map again from the photo: segkit build-dataset PHOTOS"
     return source.cure(("--to", "ade20k") if cause == "coco" else ())

@@ -12,6 +12,7 @@ from segkit.dataset.map_repair import Rules
 from segkit.errors import MapError, PaletteError, UsageError
 from segkit.maps import codec
 from segkit.palette import Palette
+from segkit.reports import findings
 from segkit.toy.world import damage
 from tests.commands.test_snap import TRUTH, bytes_of, write_maps
 from tests.conftest import Segkit
@@ -159,3 +160,75 @@ def test_only_the_maps_of_another_layout_are_repaired(layout: str, tmp_path: Pat
             map_repair.snap_files(tmp_path / "data", None, Rules())
         assert control_map.exists()
     assert photo.read_bytes() == before
+
+
+def grey(path: Path, *values: int) -> None:
+    """Write a map of four areas whose pixels hold these class indices."""
+    Image.fromarray(np.kron(np.array(values, np.uint8).reshape(2, 2), np.ones((16, 16), np.uint8))).save(path)
+
+
+def test_class_indices_of_a_folder_are_read_alike(tmp_path: Path) -> None:
+    """One map with the value 150 shows that all of them count from 1; check-palette suggests the folder."""
+    maps = tmp_path / "maps"
+    maps.mkdir()
+    grey(maps / "a.png", 1, 2, 3, 5)
+    grey(maps / "b.png", 1, 3, 6, 150)
+    grey(maps / "c.png", 0, 4, 7, 13)
+
+    map_repair.snap_files(maps, tmp_path / "out", Rules())
+    cures = {problem.cure for problem in findings.examine(str(maps)).findings}
+
+    corners = {}
+    for name in "abc":
+        with Image.open(tmp_path / "out" / f"{name}.png") as image:
+            corners[name] = np.asarray(image)[::16, ::16].ravel().tolist()
+    assert corners == {"a": [0, 1, 2, 4], "b": [0, 2, 5, 149], "c": [255, 3, 6, 12]}
+    assert cures == {f"segkit snap {maps} -o repaired"}
+    assert findings.examine(str(maps / "a.png")).findings[0].cure.startswith(f"segkit snap {maps / 'a.png'}")
+
+
+def test_indexed_pictures_with_other_colours_are_read_if_asked(tmp_path: Path) -> None:
+    """Their values are the classes; check-palette says how to read them so."""
+    values = np.kron(np.array([[3, 9], [120, 255]], np.uint8), np.ones((32, 32), np.uint8))
+    image = Image.fromarray(values)
+    image.putpalette([(37 * number) % 256 for number in range(768)])
+    image.save(tmp_path / "p.png")
+
+    [finding] = findings.examine(str(tmp_path / "p.png")).findings
+    [repaired] = map_repair.snap_files(tmp_path / "p.png", tmp_path / "out.png", Rules(cause="label-ids"))
+    [refused] = map_repair.snap_files(tmp_path / "p.png", tmp_path / "other.png", Rules())
+
+    assert finding.cure.startswith("If its values are class indices: segkit snap ")
+    assert "--from label-ids" in finding.cure
+    assert repaired.output is not None
+    with Image.open(repaired.output) as written:
+        assert (np.asarray(written) == values).all()
+    assert refused.output is None
+
+
+def test_transparent_areas_stay_unlabelled(tmp_path: Path) -> None:
+    """What shows through them, such as white, is no class and no outline."""
+    palette = Palette.load("ade20k")
+    labels = np.kron(np.array([[0, 3], [7, 20]], np.uint8), np.ones((64, 64), np.uint8))
+    rgba = np.asarray(codec.paint(labels, palette).convert("RGBA")).copy()
+    rgba[labels == 0] = (255, 255, 255, 0)
+    Image.fromarray(rgba).save(tmp_path / "hole.png")
+
+    assert findings.examine(str(tmp_path / "hole.png")).maps[0].off_pixels == 0
+    [repaired] = map_repair.snap_files(tmp_path / "hole.png", tmp_path / "out.png", Rules(cause="exact"))
+
+    assert repaired.output is not None
+    with Image.open(repaired.output) as written:
+        assert (np.asarray(written) == np.where(labels == 0, 255, labels)).all()
+
+
+def test_indices_in_one_channel_are_not_repaired(tmp_path: Path) -> None:
+    """Classes in the red channel are no colours, and no JPEG; nothing is written for them."""
+    red = np.kron(np.arange(100, 104, dtype=np.uint8).reshape(2, 2), np.ones((32, 32), np.uint8))
+    Image.fromarray(np.dstack([red, 0 * red, 0 * red])).save(tmp_path / "red.png")
+
+    [outcome] = map_repair.snap_files(tmp_path / "red.png", tmp_path / "out.png", Rules())
+
+    assert outcome.output is None
+    assert "match no known cause" in outcome.reason
+    assert not (tmp_path / "out.png").exists()

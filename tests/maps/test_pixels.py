@@ -21,9 +21,23 @@ def test_pixels_are_packed_from_any_mode(mode: str) -> None:
     assert pixels.pack_image(image).tolist() == [[0xCC6633, 0xCC6633]]
 
 
-def test_alpha_is_ignored() -> None:
-    """A transparent pixel is packed with its colour."""
-    assert pixels.pack_image(Image.new("RGBA", (1, 1), (1, 2, 3, 0))).tolist() == [[0x030201]]
+@pytest.mark.parametrize(("alpha", "packed"), [(0, 0), (1, 0x030201), (255, 0x030201)])
+def test_only_full_transparency_counts(alpha: int, packed: int) -> None:
+    """A fully transparent pixel is unlabelled, whatever colour hides in it; any other has its colour."""
+    image = Image.new("RGBA", (1, 1), (1, 2, 3, alpha))
+    assert pixels.pack_image(image).tolist() == [[packed]]
+    assert pixels.pack_image(Image.new("LA", (1, 1), (7, alpha))).tolist() == [[0x070707 if alpha else 0]]
+
+
+def test_deep_pictures_may_hold_indices() -> None:
+    """Without a value above 255, 16-bit or float values are those of 8 bits."""
+    for dtype in (np.uint16, np.int32, np.float32):
+        assert pixels.pack_image(Image.fromarray(np.array([[0, 1, 150, 255]], dtype))).tolist() == [
+            [0, 0x010101, 0x969696, 0xFFFFFF]
+        ]
+    assert pixels.pack_image(Image.fromarray(np.array([[0.5, 3.0]], np.float32))).tolist() == [
+        [pixels.NO_COLOR, 0x030303]
+    ]
 
 
 def test_deep_grey_is_packed_if_8_bits_can_represent_it() -> None:

@@ -141,8 +141,10 @@ def test_irreversible_damage_is_refused(image: Image.Image, message: str) -> Non
 
 @pytest.mark.parametrize("cause", ["", "exact", "label-ids"])
 def test_deep_grey_is_never_read_as_classes(cause: str) -> None:
-    """A 16-bit map is refused whatever the cause, because none of its pixels is an 8-bit colour or index."""
-    deep = Image.fromarray(damage.place(1, 9, 64).astype(np.uint16))
+    """16-bit grey is refused whatever the cause if it holds more than 8-bit values; indices in 16 bits are read."""
+    indices = damage.place(1, 9, 64).astype(np.uint16)
+    assert (snap.snap(Image.fromarray(indices), ADE).labels == indices).all()
+    deep = Image.fromarray(indices * 300 + 100)
 
     with pytest.raises(MapError, match="more than 8 bits"):
         snap.snap(deep, ADE, cause=cause)
