@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -62,12 +63,13 @@ def plan(
         UsageError: the folder holds no photos, or the settings differ from those the dataset was built with.
         DatasetError: the output folder is neither empty nor a dataset.
     """
-    paths, outcome = find_photos(folder, output, settings)
+    paths, passed, outcome = find_photos(folder, output, settings)
     history = intake.History(open_existing(output, settings), settings.keep_duplicates, settings.retry_rejected)
     sizes: Counter[str] = Counter()
     trial: list[Candidate] = []
     started = time.monotonic()
-    for arrival in intake.arrivals(folder, paths, limits(settings), history):
+    arrivals = intake.arrivals(folder, paths, limits(settings), history)
+    for arrival in chain(history.pass_over(folder, passed), arrivals):
         outcome.count(arrival)
         if isinstance(arrival, Candidate):
             sizes[f"{arrival.photo.image.width} x {arrival.photo.image.height}"] += 1

@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from segkit import photos, storage
 from segkit.dataset import Dataset, Rejection
 from segkit.dataset.triple import key_of
 from segkit.errors import PhotoError
-from segkit.photos import Limits, Photo, near_duplicates
+from segkit.photos import Limits, PassedOver, Photo, near_duplicates
 from segkit.photos.quiet import quiet_pillow
 
 PREFETCH = 24
@@ -124,6 +124,13 @@ class History:
         self._seen[loaded.source] = arrival if isinstance(arrival, Rejection) else None
         return arrival
 
+    def pass_over(self, folder: Path, passed: Iterable[PassedOver]) -> Iterator[Rejection]:
+        """Yield the rejection of each file that the search passed over."""
+        for item in passed:
+            rejection = Rejection(source_name(item.path, folder), "", item.reason, printable(item.message))
+            self._seen[rejection.source] = rejection
+            yield rejection
+
     def still_rejected(self, rejection: Rejection) -> bool:
         """Return whether an earlier rejection is still valid: this run confirmed it, or did not see the photo."""
         # An unreadable folder is recorded as one rejection, which is void once this run saw a photo inside it.
@@ -182,7 +189,12 @@ def source_name(path: Path, folder: Path) -> str:
 
     Bytes that are not UTF-8 become escapes such as "\xe9". Two file names can therefore yield the same source.
     """
-    return os.fsencode(path.relative_to(folder).as_posix()).decode("utf-8", "backslashreplace")
+    return printable(path.relative_to(folder).as_posix())
+
+
+def printable(name: str) -> str:
+    """Return a text that may hold file names, with bytes that are not UTF-8 as escapes."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _prefetch(load: Callable[[Path], Loaded], paths: Sequence[Path]) -> Iterator[Loaded]:

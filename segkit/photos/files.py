@@ -1,24 +1,22 @@
-"""Finding photos in folders, and decoding them to upright sRGB at the training size, with a reason for each failure."""
+"""Reading photos and decoding them to upright sRGB at the training size, with a reason for each failure."""
 
-import errno
 import math
 import os
 import stat
 import threading
-from collections import deque
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, features
 from PIL.Image import Transpose
 
 from segkit.errors import PhotoError
-from segkit.photos import srgb
+from segkit.photos import signatures, srgb
 from segkit.photos.geometry import Photo, fit
+from segkit.photos.search import SUFFIXES
 
 REASONS = {
     "unreadable": "the operating system refused to read it",
@@ -30,8 +28,17 @@ REASONS = {
     "too-large": "above max_megapixels, or too large for memory",
     "identical": "byte-identical to another photo",
     "near-duplicate": "looks like another photo (allowed by keep_duplicates)",
+    "unknown-ending": "a picture whose name does not end like one",
+    "thumbnail": "thumbnail or other data of a NAS, a phone or a desktop",
+    "hidden": "hidden file",
+    "link-outside": "link that leads out of the folder (allowed by follow_links)",
+    "dataset": "a segkit dataset",
+    "other-file": "not a picture",
 }
-"""Reasons to reject a photo: the closed list used in rejected.jsonl."""
+"""Reasons to leave out a file: the closed list used in rejected.jsonl."""
+
+SKIPPED = ("thumbnail", "hidden", "link-outside", "dataset", "other-file")
+"""Reasons for which a file counts as skipped instead of rejected: nothing is wrong with it as a photo."""
 
 FORMATS = (
     "JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "AVIF", "HEIF", "JPEG2000", "PPM", "QOI", "PSD", "PCX",
@@ -40,10 +47,6 @@ FORMATS = (
 """Formats that Image.open may try, in this order. TGA has no signature, so it comes last. EPS is left out because its
 reader would run Ghostscript on any PostScript file that is named .jpg."""
 
-SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .tif .tiff .bmp .dib .gif .avif .avifs .heic .heics .heif .heifs .hif "
-    ".jp2 .j2k .jpf .jpx .j2c .jpc .ppm .pgm .pbm .pnm .qoi .psd .pcx .sgi .tga".split()
-)
 JPEG_MEGAPIXELS = 250
 """Limit for baseline JPEG, which decodes at 1/2, 1/4 or 1/8 scale, so that 200-megapixel phone photos fit in memory."""
 
@@ -77,56 +80,6 @@ class Limits:
     def max_bytes(self) -> int:
         """Maximum file size: 8 bytes a pixel, as in uncompressed 16-bit RGBA."""
         return int(max(8 * self.max_megapixels, JPEG_MEGAPIXELS) * 1e6)
-
-
-def find(folder: Path, exclude: Path | None = None) -> Iterator[Path]:
-    """Yield all paths below a folder that have the suffix of a photo, sorted.
-
-    Hidden files and folders, datasets, and symbolic links to folders that are visited anyway are skipped. Nothing else
-    is dropped silently: a folder or pipe with the suffix of a photo is yielded, and so is a folder that cannot be
-    listed; `read` refuses them with a reason.
-
-    Args:
-        folder: folder to search.
-        exclude: folder to skip, such as the dataset being written.
-    """
-    paths = set(_walk(folder, exclude.resolve() if exclude else None))
-    yield from sorted(paths, key=lambda path: path.relative_to(folder).as_posix())
-
-
-def _walk(root: Path, exclude: Path | None) -> Iterator[Path]:
-    queue, visited = deque([root]), {exclude}
-    while queue:
-        folder = queue.popleft()
-        real = folder.resolve()  # links may form cycles
-        if real in visited:
-            continue
-        visited.add(real)
-        try:
-            entries = _visible(folder)
-        except OSError:
-            yield folder
-            continue
-        for entry in entries:
-            path = folder / entry.name
-            if path.suffix.lower() in SUFFIXES:
-                yield path
-            if _is_folder(entry):
-                # links come after all real folders, so that photos are found under their real paths
-                queue.insert(len(queue) if entry.is_symlink() else 0, path)
-
-
-def _visible(folder: Path) -> list["os.DirEntry[str]"]:
-    entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    is_dataset = any(entry.name == ".segkit" for entry in entries)
-    return [entry for entry in entries if not entry.name.startswith(".") and not is_dataset]
-
-
-def _is_folder(entry: "os.DirEntry[str]") -> bool:
-    try:
-        return entry.is_dir()
-    except OSError as error:
-        return error.errno == errno.EACCES  # a link into a folder without permission, as opposed to a link to itself
 
 
 def read(path: Path, max_bytes: float = math.inf) -> bytes:
@@ -216,16 +169,31 @@ def _formats() -> list[str]:
 
 
 def _unidentified(data: bytes) -> PhotoError:
-    start = data[:16].ljust(16, b"\0")
-    for name in _formats():
-        recognises = Image.OPEN[name][1]
-        if recognises and recognises(start) is True:
-            return PhotoError("damaged", f"begins like {name}, but its header is broken or cut short")
-    if start[4:12] in (b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypmif1", b"ftypheif"):
-        return PhotoError("not-a-photo", "HEIC. Run: pip install pillow-heif, then build with retry_rejected")
-    if start[:1] == b"<":
-        return PhotoError("not-a-photo", "text that begins with '<' (a saved web page?)")
+    head = data[: signatures.HEAD]
+    if package := _missing_package(brand := signatures.brand(head)):
+        return PhotoError("not-a-photo", f"{brand}. Run: pip install {package}, then build with retry_rejected")
+    if meaning := signatures.unreadable(head):
+        return PhotoError("not-a-photo", meaning)
+    if kind := _begins_like(head):
+        return PhotoError("damaged", f"begins like {kind}, but its header is broken or cut short")
     return PhotoError("not-a-photo", f"unknown image format; begins with {data[:8]!r}")
+
+
+def _missing_package(brand: str) -> str:
+    """Return what pip must install so that Pillow reads a brand of ISO media files; "" if nothing is missing."""
+    if brand == "HEIC" and "HEIF" not in _formats():
+        return "pillow-heif"
+    return "--upgrade pillow" if brand == "AVIF" and not features.check("avif") else ""
+
+
+def _begins_like(head: bytes) -> str:
+    """Return the format that the first bytes announce; "" if none does."""
+    if kind := signatures.readable(head):
+        return kind[0]
+    tests = ((name, Image.OPEN[name][1]) for name in _formats())
+    return next(
+        (name for name, recognises in tests if recognises and recognises(head[:16].ljust(16, b"\0")) is True), ""
+    )
 
 
 def _check_size(image: Image.Image, limits: Limits) -> None:

@@ -1,4 +1,4 @@
-"""Finding, refusing, decoding and fitting photos."""
+"""Refusing, decoding and fitting photos."""
 
 import os
 import struct
@@ -61,64 +61,6 @@ def png_header(width: int, height: int) -> bytes:
     chunks = ((b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(b"\0")))
     body = (struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in chunks)
     return b"\x89PNG\r\n\x1a\n" + b"".join(body)
-
-
-def test_photos_are_found_by_their_suffix_in_a_stable_order(tmp_path: Path) -> None:
-    """Suffixes match in any case and at any depth; hidden files, other files and datasets are skipped."""
-    expected = ["B.JPG", "a b/c.HeIc", "a.png", "z/y/x.TIFF"]
-    for name in (
-        *expected,
-        "note.txt",
-        ".hidden.jpg",
-        ".trash/d.jpg",
-        "set/.segkit/x",
-        "set/images/e.jpg",
-        "out/f.jpg",
-    ):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-
-    paths = list(photos.find(tmp_path, exclude=tmp_path / "out"))
-
-    assert [path.relative_to(tmp_path).as_posix() for path in paths] == expected
-
-
-def test_cyclic_links_are_walked_once(tmp_path: Path) -> None:
-    """However folders link to one another, each photo is found once, under its real path."""
-    names = [f"{letter}/photo.jpg" for letter in "abcdefghij"]
-    for name in names:
-        (tmp_path / name).parent.mkdir()
-        (tmp_path / name).touch()
-    for start in tmp_path.iterdir():
-        for target in (*"abcdefghij", "."):
-            (start / f"to {target}").symlink_to(tmp_path / target)
-    (tmp_path / "0 self").symlink_to(tmp_path / "0 self")
-
-    paths = list(photos.find(tmp_path))
-
-    assert [path.relative_to(tmp_path).as_posix() for path in paths] == names
-
-
-def test_links_to_folders_outside_are_followed(tmp_path: Path) -> None:
-    """Photos behind such a link are found under the path of the link."""
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere" / "a.jpg").touch()
-    (tmp_path / "photos").mkdir()
-    (tmp_path / "photos" / "more").symlink_to(tmp_path / "elsewhere")
-
-    paths = list(photos.find(tmp_path / "photos"))
-
-    assert paths == [tmp_path / "photos" / "more" / "a.jpg"]
-
-
-def test_a_folder_named_like_a_photo_is_yielded_and_walked(tmp_path: Path) -> None:
-    """A folder x.jpg is yielded, so that its refusal is recorded, and photos inside it are found."""
-    (tmp_path / "x.jpg").mkdir()
-    (tmp_path / "x.jpg" / "y.jpg").touch()
-
-    paths = list(photos.find(tmp_path))
-
-    assert paths == [tmp_path / "x.jpg", tmp_path / "x.jpg" / "y.jpg"]
 
 
 @pytest.mark.parametrize(
