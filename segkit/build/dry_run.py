@@ -11,7 +11,7 @@ from typing import Any
 from segkit.build import intake, tools
 from segkit.build.annotate import finish
 from segkit.build.intake import Candidate
-from segkit.build.pipeline import find_photos, limits, open_existing
+from segkit.build.pipeline import examine, find_photos, open_existing
 from segkit.build.settings import BuildSettings
 from segkit.build.tools import Networks
 from segkit.errors import ModelError
@@ -68,8 +68,7 @@ def plan(
     sizes: Counter[str] = Counter()
     trial: list[Candidate] = []
     started = time.monotonic()
-    arrivals = intake.arrivals(folder, paths, limits(settings), history)
-    for arrival in chain(history.pass_over(folder, passed), arrivals):
+    for arrival in chain(history.pass_over(folder, passed), examine(folder, paths, settings, history, progress)):
         outcome.count(arrival)
         if isinstance(arrival, Candidate):
             sizes[f"{arrival.photo.image.width} x {arrival.photo.image.height}"] += 1

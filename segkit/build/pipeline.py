@@ -3,9 +3,9 @@
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from segkit.build import intake, tools
 from segkit.build.annotate import Finished, finish, record_models
 from segkit.build.intake import Arrival, Candidate, Kept
 from segkit.build.settings import BuildSettings
+from segkit.build.survey import survey
 from segkit.build.tools import Networks
 from segkit.build.writer import Writer
 from segkit.dataset import Dataset, Rejection, splits
@@ -108,8 +109,8 @@ def build_dataset(
         history = intake.History(target, settings.keep_duplicates, settings.retry_rejected)
         shares = splits.shares(settings.split or target.info.settings.get("split", ""))
         with Writer(target) as writer:
-            arrivals = intake.arrivals(folder, paths, limits(settings), history)
             passed_over = history.pass_over(folder, passed)
+            arrivals = examine(folder, paths, settings, history, progress)
             for unit in units(chain(passed_over, arrivals), history, outcome, progress):
                 finished: list[Finished] = []
                 if unit.candidates:
@@ -169,6 +170,20 @@ def _example(folder: Path, passed: list[photos.PassedOver]) -> str:
     item = min(passed, key=lambda item: photos.SKIPPED.index(item.reason) if item.reason in photos.SKIPPED else -1)
     number = f"{len(passed):,} other files were" if len(passed) > 1 else "1 other file was"
     return f" {number} passed over, such as {intake.source_name(item.path, folder)}: {item.message}."
+
+
+def examine(
+    folder: Path, paths: Sequence[Path], settings: BuildSettings, history: intake.History, progress: Progress
+) -> Iterator[Arrival]:
+    """Yield the decision about each photo, in the order of the paths; of near-duplicates the best is accepted.
+
+    With keep_duplicates there is nothing to choose, so photos are decided about as they come.
+    """
+    surveyed = None
+    if not settings.keep_duplicates:
+        report = partial(progress, "comparing photos", total=len(paths))
+        surveyed = survey(folder, paths, limits(settings), history, report)
+    yield from intake.arrivals(folder, paths, limits(settings), history, surveyed)
 
 
 def limits(settings: BuildSettings) -> photos.Limits:

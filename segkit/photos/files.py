@@ -5,7 +5,7 @@ import os
 import stat
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError, features
 from PIL.Image import Transpose
 
 from segkit.errors import PhotoError
-from segkit.photos import signatures, srgb
+from segkit.photos import quality, signatures, srgb
 from segkit.photos.geometry import Photo, fit
 from segkit.photos.search import SUFFIXES
 
@@ -131,12 +131,14 @@ def open_photo(data: bytes, limits: Limits) -> Photo:
         # verify() accepts most damaged files, so load everything. Only the first load() of an object can be trusted:
         # after a failure the second may return half a picture.
         image.load()
+        detail = quality.coarseness(image, data)
         orientation = _orientation(image)
         if orientation != 1:
             image = image.transpose(_TRANSPOSES[orientation])
         image, conversions = srgb.to_srgb(image)
         upright = source[::-1] if orientation >= 5 else source
-        return fit(image, limits.size, upright, max(applied_by_load, orientation), conversions)
+        photo = fit(image, limits.size, upright, max(applied_by_load, orientation), conversions)
+        return replace(photo, coarseness=detail)
     except MemoryError:
         raise PhotoError("too-large", f"{image.width}x{image.height} does not fit in memory") from None
     except Exception as error:  # damaged files make Pillow raise ValueError, SyntaxError, TypeError, struct.error ...

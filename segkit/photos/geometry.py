@@ -30,10 +30,17 @@ class Geometry(Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class Photo:
-    """A decoded and fitted photo: upright RGB pixels, and the transform that produced them."""
+    """A decoded and fitted photo: upright RGB pixels, and the transform that produced them.
+
+    Attributes:
+        image: the pixels.
+        geometry: the transform.
+        coarseness: how coarsely the source stored its pixels; see quality.coarseness.
+    """
 
     image: Image.Image
     geometry: Geometry
+    coarseness: float = 0.0
 
 
 def fit(
