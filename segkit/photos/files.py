@@ -4,7 +4,8 @@ import math
 import os
 import stat
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from io import BytesIO
@@ -14,7 +15,7 @@ from PIL import Image, UnidentifiedImageError, features
 from PIL.Image import Transpose
 
 from segkit.errors import PhotoError
-from segkit.photos import quality, signatures, srgb
+from segkit.photos import frames, hdr, quality, signatures, srgb, tiff
 from segkit.photos.geometry import Photo, fit
 from segkit.photos.search import SUFFIXES
 
@@ -26,6 +27,7 @@ REASONS = {
     "damaged": "truncated or corrupt",
     "too-small": "short side below min_size",
     "too-large": "above max_megapixels, or too large for memory",
+    "hdr": "high dynamic range (PQ or HLG), which is not sRGB",
     "identical": "byte-identical to another photo",
     "near-duplicate": "looks like another photo (allowed by keep_duplicates)",
     "unknown-ending": "a picture whose name does not end like one",
@@ -112,7 +114,8 @@ def open_photo(data: bytes, limits: Limits) -> Photo:
     """Decode a photo completely and fit it: upright, 8-bit sRGB.
 
     EXIF orientation and ICC profile are applied, transparency is composited over white, 16-bit and float pictures are
-    scaled to 8 bits, and of an animation the first frame is used. No other exception than PhotoError is raised.
+    scaled to 8 bits. Of an animation the first frame is used, of a TIFF the first page that is not a thumbnail, and
+    that is recorded among the conversions. No other exception than PhotoError is raised.
 
     Args:
         data: content of the file.
@@ -121,10 +124,15 @@ def open_photo(data: bytes, limits: Limits) -> Photo:
     Raises:
         PhotoError: with a reason from REASONS.
     """
-    image = _header(data)
-    _check_size(image, limits)
-    try:
+    image, data, frame = _header(data)
+    if isinstance(image, tiff.DeepPage):
+        return _open_deep(image, frame, limits)
+    _check_size(image.size, limits, image)
+    if hdr_curve := hdr.curve(image, data):
+        raise PhotoError("hdr", f"{image.format} with the {hdr_curve} curve; convert it to SDR (8-bit sRGB)")
+    with _damage(image.size):
         source = image.size
+        frame = frame or frames.position(image, data)
         # Pillow rotates a TIFF on load() and drops its orientation; its size is upright from the start.
         applied_by_load = _orientation(image) if image.format == "TIFF" else 1
         _draft(image, limits.size)
@@ -137,23 +145,60 @@ def open_photo(data: bytes, limits: Limits) -> Photo:
             image = image.transpose(_TRANSPOSES[orientation])
         image, conversions = srgb.to_srgb(image)
         upright = source[::-1] if orientation >= 5 else source
-        photo = fit(image, limits.size, upright, max(applied_by_load, orientation), conversions)
+        applied = (frame, *conversions) if frame else conversions
+        photo = fit(image, limits.size, upright, max(applied_by_load, orientation), applied)
         return replace(photo, coarseness=detail)
+
+
+def _open_deep(page: tiff.DeepPage, frame: str, limits: Limits) -> Photo:
+    """Decode a TIFF that Pillow does not read."""
+    _check_size(page.size, limits)
+    with _damage(page.size):
+        image, conversion = page.read()
+        if page.orientation != 1:
+            image = image.transpose(_TRANSPOSES[page.orientation])
+        rgb, conversions = srgb.to_srgb(image)
+        applied = tuple(filter(None, (frame, conversion, *conversions)))
+        return fit(rgb, limits.size, None, page.orientation, applied)
+
+
+@contextmanager
+def _damage(size: tuple[int, int]) -> Iterator[None]:
+    """Translate what damaged files make Pillow raise: ValueError, SyntaxError, TypeError, struct.error ..."""
+    try:
+        yield
+    except PhotoError:
+        raise
     except MemoryError:
-        raise PhotoError("too-large", f"{image.width}x{image.height} does not fit in memory") from None
-    except Exception as error:  # damaged files make Pillow raise ValueError, SyntaxError, TypeError, struct.error ...
+        raise PhotoError("too-large", f"{size[0]}x{size[1]} does not fit in memory") from None
+    except Exception as error:
         raise PhotoError("damaged", f"{type(error).__name__}: {error}") from None
 
 
-def _header(data: bytes) -> Image.Image:
+def _header(data: bytes) -> tuple[Image.Image | tiff.DeepPage, bytes, str]:
+    """Open a photo without decoding it.
+
+    Returns:
+        The picture, or a page of a TIFF that Pillow does not read; the data, with that page in the first place; and
+        which frame it is, if that is known already.
+    """
+    frame = ""
+    if tiff.is_tiff(data):
+        if meaning := signatures.unreadable(data[: signatures.HEAD]):
+            raise PhotoError("not-a-photo", meaning)
+        data, frame = tiff.picture(data)
+        if tiff.is_misread(data) and (page := tiff.deep_page(data)):
+            return page, data, frame
     try:
         with _header_lock:  # Pillow's limit is global and must be restored; ours (_check_size) depends on the format
             limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
             try:
-                return Image.open(BytesIO(data), formats=_formats())
+                return Image.open(BytesIO(data), formats=_formats()), data, frame
             finally:
                 Image.MAX_IMAGE_PIXELS = limit
     except UnidentifiedImageError:
+        if tiff.is_tiff(data) and (page := tiff.deep_page(data)):
+            return page, data, frame
         raise _unidentified(data) from None
     except Exception as error:
         raise PhotoError("damaged", f"{type(error).__name__}: {error}") from None
@@ -198,15 +243,16 @@ def _begins_like(head: bytes) -> str:
     )
 
 
-def _check_size(image: Image.Image, limits: Limits) -> None:
-    width, height = image.size
+def _check_size(size: tuple[int, int], limits: Limits, image: Image.Image | None = None) -> None:
+    width, height = size
     if min(width, height) < limits.min_size:
         raise PhotoError("too-small", f"{width}x{height}; the short side must have {limits.min_size} pixels")
+    picture_format = image.format if image else "TIFF"
     # progressive JPEG holds all coefficients in memory, even when it is decoded at a fraction
-    draftable = image.format in ("JPEG", "MPO") and "progressive" not in image.info
+    draftable = image and picture_format in ("JPEG", "MPO") and "progressive" not in image.info
     limit = max(limits.max_megapixels, JPEG_MEGAPIXELS) if draftable else limits.max_megapixels
     if width * height > limit * 1e6:
-        raise PhotoError("too-large", f"{width}x{height}; at most {limit:g} megapixels for {image.format}")
+        raise PhotoError("too-large", f"{width}x{height}; at most {limit:g} megapixels for {picture_format}")
 
 
 def _draft(image: Image.Image, size: int) -> None:

@@ -165,6 +165,58 @@ def test_broken_exif_is_ignored(exif: bytes) -> None:
     assert quarters(opened.image) == CORNERS
 
 
+WITHOUT_HEIF = """
+import sys
+sys.modules["pillow_heif"] = None
+from segkit import photos
+from segkit.errors import PhotoError
+data = open(sys.argv[1], "rb").read()
+for brand in sys.argv[2:]:
+    try:
+        photos.open_photo(data[:8] + brand.encode() + data[12:], photos.Limits(min_size=8))
+    except PhotoError as error:
+        print(brand, error.reason, error)
+"""
+
+
+def test_heic_without_pillow_heif_is_told_as_what_it_is(tmp_path: Path) -> None:
+    """Under every brand the message names HEIC and what to install."""
+    brands = ["heic", "heix", "heim", "heis", "hevc", "hevx", "hevm", "hevs", "mif1", "msf1"]
+    (tmp_path / "a.heic").write_bytes(encode(corners(), "HEIF"))
+
+    command = [sys.executable, "-c", WITHOUT_HEIF, str(tmp_path / "a.heic"), *brands]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    cure = "HEIC. Run: pip install pillow-heif, then build with retry_rejected"
+    assert process.stdout.splitlines() == [f"{brand} not-a-photo {cure}" for brand in brands], process.stderr
+
+
+@pytest.mark.parametrize("brand", [b"heim", b"heis", b"hevm", b"mif1", b"msf1"])
+def test_heic_of_every_brand_is_read(brand: bytes) -> None:
+    """With pillow-heif, the brand does not matter."""
+    data = encode(corners(), "HEIF")
+
+    assert quarters(photos.open_photo(data[:8] + brand + data[12:], TINY).image) == CORNERS
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"\xff\x0a" + bytes(99), "JPEG XL; convert it"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\1crx isom" + bytes(99), "camera raw; convert it"),
+        (b"\0\0\0\x14ftypqt  \0\0\0\0qt  " + bytes(99), "a video"),
+        (b"II*\0\x10\0\0\0CR\2\0" + bytes(99), "camera raw; convert it"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "Run: git lfs pull"),
+    ],
+)
+def test_other_pictures_are_told_as_what_they_are(data: bytes, words: str) -> None:
+    """What is behind the ending of a photo is named, with what to do."""
+    with pytest.raises(PhotoError, match=words) as refused:
+        photos.open_photo(data, TINY)
+
+    assert refused.value.reason == "not-a-photo"
+
+
 def test_the_first_frame_of_an_animation_is_used() -> None:
     """The other frames of an animated GIF are ignored."""
     others = [Image.new("RGB", (96, 64), "white"), Image.new("RGB", (96, 64), "black")]
