@@ -74,13 +74,13 @@ def _is_big(data: bytes) -> bool:
     return data[2:3] == b"+" or data[3:4] == b"+"
 
 
-def _pages(data: bytes) -> list[tuple[int, ImageFileDirectory_v2]]:
+def _pages(data: bytes, most: int = _PAGES) -> list[tuple[int, ImageFileDirectory_v2]]:
     """Return offset and tags of each page. A list that ends in a loop or damage is cut there."""
     header = data[: 16 if _is_big(data) else 8]
     offset = ImageFileDirectory_v2(header).next
     pages: dict[int, ImageFileDirectory_v2] = {}
     file = BytesIO(data)
-    while offset and offset not in pages and offset < len(data) and len(pages) < _PAGES:
+    while offset and offset not in pages and offset < len(data) and len(pages) < most:
         page = ImageFileDirectory_v2(header)
         file.seek(offset)
         page.load(file)
@@ -150,7 +150,7 @@ def _with_alpha(image: Image.Image, alpha: NDArray[Any], premultiplied: bool) ->
 def is_misread(data: bytes) -> bool:
     """Report whether Pillow would scramble the first page in silence: planes of 16 bits without compression."""
     try:
-        _, tags = _pages(data)[0]
+        _, tags = _pages(data, 1)[0]
         return int(tags.get(_PLANAR, 1)) == 2 and int(tags.get(_COMPRESSION, 1)) == 1 and max(tags[_BITS]) > 8
     except Exception:  # a damaged directory; Pillow says what is wrong with it
         return False
@@ -163,7 +163,7 @@ def deep_page(data: bytes) -> DeepPage | None:
         PhotoError: its kind of pixels is not supported; the message says what it is.
     """
     try:
-        _, tags = _pages(data)[0]
+        _, tags = _pages(data, 1)[0]
         size = _size(tags)
         _dtype(tags)
     except Exception:

@@ -102,6 +102,28 @@ def test_links_out_of_the_folder_are_followed_on_request_only(
     assert b"swordfish" not in stored
 
 
+def test_a_file_that_is_skipped_now_is_listed_at_once(segkit: Segkit, build_options: list[str], tmp_path: Path) -> None:
+    """Links that an earlier build followed keep their triples and are listed; the next run changes nothing."""
+    folder, out, outside = tmp_path / "photos", tmp_path / "out", tmp_path / "outside"
+    for seed, path in enumerate((folder / "a.png", outside / "b.png")):
+        path.parent.mkdir()
+        scene(seed).save(path)
+    scene(0).resize((64, 48)).save(outside / "c.png")
+    for name in ("b.png", "c.png"):
+        (folder / name).symlink_to(outside / name)
+    build(segkit, folder, out, *build_options, "--follow-links")
+
+    outcome = build(segkit, folder, out, *build_options)
+    listed = (out / ".segkit" / "rejected.jsonl").read_bytes()
+    build(segkit, folder, out, *build_options)
+
+    assert (outcome["kept"], outcome["skipped"]) == (1, {"link-outside": 2})
+    assert [json.loads(line)["reason"] for line in listed.splitlines()] == ["link-outside"] * 2
+    assert len(Dataset.open(out)) == 2
+    assert (out / ".segkit" / "rejected.jsonl").read_bytes() == listed
+    assert build(segkit, folder, out, *build_options, "--follow-links")["kept"] == 2
+
+
 def test_a_table_names_what_was_skipped(segkit: Segkit, build_options: list[str], tmp_path: Path) -> None:
     """Without --json, thumbnails and links appear in the table with their meaning."""
     folder = tmp_path / "photos"
