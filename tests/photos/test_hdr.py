@@ -39,6 +39,16 @@ def avif(transfer: int, brand: bytes = b"avif") -> bytes:
     return data[:8] + brand + data[12:]
 
 
+def avif_sequence(transfer: int) -> bytes:
+    """Return an animated AVIF whose colour boxes all name a transfer curve."""
+    frames = [world.scene(seed, (128, 96)).photo for seed in (2, 3)]
+    data = bytearray(encode("AVIF", save_all=True, append_images=frames))
+    place = -1
+    while (place := data.find(b"colrnclx", place + 1)) >= 0:
+        data[place + 10 : place + 12] = struct.pack(">H", transfer)
+    return bytes(data)
+
+
 def png(transfer: int) -> bytes:
     """Return a PNG with a cICP chunk."""
     data, chunk = encode("PNG"), b"cICP" + bytes([9, transfer, 0, 1])
@@ -72,6 +82,7 @@ def cicp_profile(transfer: int) -> bytes:
         (avif(16), "PQ"),
         (avif(18), "HLG"),
         (avif(16, b"mif1"), "PQ"),
+        (avif_sequence(18), "HLG"),
         (png(16), "PQ"),
         (png(18), "HLG"),
         (encode("JPEG", icc_profile=profile("Rec2020 PQ")), "PQ"),
@@ -81,7 +92,7 @@ def cicp_profile(transfer: int) -> bytes:
         (encode("AVIF", icc_profile=cicp_profile(16)), "PQ"),
         (encode("HEIF", icc_profile=cicp_profile(18)), "HLG"),
     ],
-    ids="heic heic-HLG avif avif-HLG mif1 png png-HLG icc-jpeg icc-png icc-webp icc-tiff cicp-avif cicp-heic".split(),
+    ids="heic heic-HLG avif avif-HLG mif1 avis png png-HLG jpeg-ICC png-ICC webp-ICC tiff-ICC avif-ICC hif-ICC".split(),
 )
 def test_hdr_is_refused_by_its_curve(data: bytes, curve: str) -> None:
     """PQ and HLG, in a colour box, a chunk or an ICC profile, are named with a cure."""
@@ -98,13 +109,14 @@ def test_hdr_is_refused_by_its_curve(data: bytes, curve: str) -> None:
         heic(13),
         avif(1),
         avif(13),
+        avif_sequence(13),
         png(13),
         encode("JPEG", icc_profile=SRGB),
         encode("JPEG", icc_profile=profile("Epson 2100")),
         encode("PNG", icc_profile=cicp_profile(13)),
         encode("AVIF", icc_profile=SRGB),
     ],
-    ids="heic-709 heic-sRGB avif-709 avif-sRGB png-sRGB icc printer cicp-sRGB icc-avif".split(),
+    ids="heic-709 heic-sRGB avif-709 avif-sRGB avis-sRGB png-sRGB icc printer cicp-sRGB icc-avif".split(),
 )
 def test_ordinary_curves_are_accepted(data: bytes) -> None:
     """Colour boxes and profiles of standard dynamic range are no reason to refuse a photo."""

@@ -75,6 +75,7 @@ def test_brands_tell_heic_from_avif_and_video(head: bytes, kind: str) -> None:
         ("", b"\xff\xd8\xff\xe0", "unknown-ending", "has no ending; rename it to end in .jpg"),
         (".jpg?w=1024", b"\x89PNG\r\n\x1a\n", "unknown-ending", "rename it to end in .png"),
         ("", ftyp("heic"), "unknown-ending", "holds HEIC, but its name has no ending; rename it to end in .heic"),
+        (".pfm", b"PF\n64 48\n-1.0\n", "not-a-photo", "PFM; convert it"),
         (".exr", b"\x76\x2f\x31\x01", "not-a-photo", "OpenEXR; convert it"),
         (".mov", ftyp("qt  "), "other-file", "a video"),
         (".txt", b"Dear diary", "other-file", "not a picture"),
