@@ -36,6 +36,7 @@ class TrainSettings(Settings):
     allow_any_control: Annotated[
         bool, option("Accept control images that are not segmentation maps, such as fill50k's.")
     ] = False
+    allow_empty_prompts: Annotated[bool, option("Train even if all prompts are empty.")] = False
     name: Annotated[str, option("Name of the exported ControlNet.  [default: the run folder's name]")] = ""
     resolution: Annotated[
         int,
@@ -191,7 +192,7 @@ def read(path: Path) -> dict[str, Any]:
         try:
             check_field(_Locations if name in ("dataset", "output") else TrainSettings, name, value)
         except SettingError as error:
-            raise UsageError(f"{path}: {error}") from None
+            raise UsageError(f"{path}: {name} = {value!r}: expected {error.expected}.") from None
     return values
 
 

@@ -7,7 +7,9 @@ from segkit.photos.files import (
     SKIPPED,
     Limits,
     open_photo,
+    open_upright,
     read,
+    upright,
 )
 from segkit.photos.geometry import Geometry, Photo, fit
 from segkit.photos.search import SUFFIXES, PassedOver, find, search
@@ -25,6 +27,8 @@ __all__ = [
     "find",
     "fit",
     "open_photo",
+    "open_upright",
     "read",
     "search",
+    "upright",
 ]

@@ -124,9 +124,36 @@ def open_photo(data: bytes, limits: Limits) -> Photo:
     Raises:
         PhotoError: with a reason from REASONS.
     """
+    decoded = _decode(data, limits)
+    with _damage(decoded.image.size):
+        photo = fit(decoded.image, limits.size, decoded.source, decoded.orientation, decoded.conversions)
+        return replace(photo, coarseness=decoded.coarseness)
+
+
+def open_upright(data: bytes) -> Image.Image:
+    """Decode a photo completely at full size: upright, 8-bit sRGB, by the rules of `open_photo`.
+
+    Raises:
+        PhotoError: with a reason from REASONS.
+    """
+    return _decode(data, Limits(min_size=1, size=1_000_000)).image
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    """An upright photo in 8-bit sRGB, the size of its upright source, and what Geometry and Photo record of it."""
+
+    image: Image.Image
+    source: tuple[int, int]
+    orientation: int
+    conversions: tuple[str, ...]
+    coarseness: float = 0.0
+
+
+def _decode(data: bytes, limits: Limits) -> _Decoded:
     image, data, frame = _header(data)
     if isinstance(image, tiff.DeepPage):
-        return _open_deep(image, frame, limits)
+        return _decode_deep(image, frame, limits)
     _check_size(image.size, limits, image)
     if hdr_curve := hdr.curve(image, data):
         raise PhotoError("hdr", f"{image.format} with the {hdr_curve} curve; convert it to SDR (8-bit sRGB)")
@@ -144,13 +171,12 @@ def open_photo(data: bytes, limits: Limits) -> Photo:
         if orientation != 1:
             image = image.transpose(_TRANSPOSES[orientation])
         image, conversions = srgb.to_srgb(image)
-        upright = source[::-1] if orientation >= 5 else source
+        upright_size = source[::-1] if orientation >= 5 else source
         applied = (frame, *conversions) if frame else conversions
-        photo = fit(image, limits.size, upright, max(applied_by_load, orientation), applied)
-        return replace(photo, coarseness=detail)
+        return _Decoded(image, upright_size, max(applied_by_load, orientation), applied, detail)
 
 
-def _open_deep(page: tiff.DeepPage, frame: str, limits: Limits) -> Photo:
+def _decode_deep(page: tiff.DeepPage, frame: str, limits: Limits) -> _Decoded:
     """Decode a TIFF that Pillow does not read."""
     _check_size(page.size, limits)
     with _damage(page.size):
@@ -159,7 +185,7 @@ def _open_deep(page: tiff.DeepPage, frame: str, limits: Limits) -> Photo:
             image = image.transpose(_TRANSPOSES[page.orientation])
         rgb, conversions = srgb.to_srgb(image)
         applied = tuple(filter(None, (frame, conversion, *conversions)))
-        return fit(rgb, limits.size, None, page.orientation, applied)
+        return _Decoded(rgb, rgb.size, page.orientation, applied)
 
 
 @contextmanager
@@ -260,6 +286,12 @@ def _draft(image: Image.Image, size: int) -> None:
     if image.format in ("JPEG", "MPO") and min(image.size) >= 4 * size:
         scale = 2 * size / min(image.size)
         image.draft(image.mode, (round(image.width * scale), round(image.height * scale)))
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Return a picture, already loaded, with its EXIF orientation applied."""
+    orientation = _orientation(image)
+    return image if orientation == 1 else image.transpose(_TRANSPOSES[orientation])
 
 
 def _orientation(image: Image.Image) -> int:

@@ -37,7 +37,7 @@ def test_a_run_toml_keeps_every_setting(options: TrainSettings) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("dataset = 3", "dataset=3: expected text"),
+        ("dataset = 3", "dataset = 3: expected text"),
         ("\xff", "not valid TOML"),
         (None, "cannot be read (No such file or directory). Check the path and its permissions."),
     ],
@@ -49,7 +49,7 @@ def test_an_unreadable_run_toml_is_refused(tmp_path: Path, text: str | None, mes
         path.write_bytes(text.encode("latin-1"))
     with pytest.raises(UsageError) as refused:
         settings.read(path)
-    assert str(refused.value).startswith(f"--config {path}: ")
+    assert str(refused.value).startswith(f"{path}: ")
     assert message in str(refused.value)
 
 
@@ -93,10 +93,10 @@ def test_the_prediction_type_may_be_the_bases(prediction: Any, expected: str | N
     ("text", "message"),
     [
         ("stepps = 3", "unknown setting 'stepps'. Did you mean steps?"),
-        ("steps = '3'", "steps='3': expected a whole number"),
-        ("flip = 1", "flip=1: expected true or false"),
+        ("steps = '3'", "steps = '3': expected a whole number"),
+        ("flip = 1", "flip = 1: expected true or false"),
         ("steps =", "not valid TOML"),
-        ("steps = 0", "steps=0: expected at least 1"),
+        ("steps = 0", "steps = 0: expected at least 1"),
     ],
 )
 def test_an_invalid_config_is_reported(rooms: Path, tmp_path: Path, segkit: Segkit, text: str, message: str) -> None:
