@@ -4,13 +4,14 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from segkit.build import intake, tools
 from segkit.build.annotate import finish
 from segkit.build.intake import Candidate
-from segkit.build.pipeline import find_photos, limits, open_existing
+from segkit.build.pipeline import examine, find_photos, open_existing
 from segkit.build.settings import BuildSettings
 from segkit.build.tools import Networks
 from segkit.errors import ModelError
@@ -62,12 +63,12 @@ def plan(
         UsageError: the folder holds no photos, or the settings differ from those the dataset was built with.
         DatasetError: the output folder is neither empty nor a dataset.
     """
-    paths, outcome = find_photos(folder, output, settings)
+    paths, passed, outcome = find_photos(folder, output, settings)
     history = intake.History(open_existing(output, settings), settings.keep_duplicates, settings.retry_rejected)
     sizes: Counter[str] = Counter()
     trial: list[Candidate] = []
     started = time.monotonic()
-    for arrival in intake.arrivals(folder, paths, limits(settings), history):
+    for arrival in chain(history.pass_over(folder, passed), examine(folder, paths, settings, history, progress)):
         outcome.count(arrival)
         if isinstance(arrival, Candidate):
             sizes[f"{arrival.photo.image.width} x {arrival.photo.image.height}"] += 1

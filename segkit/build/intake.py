@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from segkit import photos, storage
 from segkit.dataset import Dataset, Rejection
 from segkit.dataset.triple import key_of
 from segkit.errors import PhotoError
-from segkit.photos import Limits, Photo, near_duplicates
+from segkit.photos import Limits, PassedOver, Photo, near_duplicates
 from segkit.photos.quiet import quiet_pillow
 
 PREFETCH = 24
@@ -96,11 +96,13 @@ class History:
         self._digests: dict[str, str] = {}  # SHA-256 to the source of its triple
         self._originals: dict[str, str] = {}  # SHA-256 to the source that counts as the original among identical files
         self._judged: set[str] = set()  # SHA-256 of this run's originals
+        self._sizes: dict[str, tuple[int, int]] = {}  # key to the size of the source, of the dataset's triples
         self._keep_duplicates = keep_duplicates
         self._seen: dict[str, Rejection | None] = {}  # source to this run's rejection; None: not rejected
         self.rejections: dict[tuple[str, str], Rejection] = {}
         for triple in dataset.triples() if dataset else ():
             self._digests[triple.sha256] = triple.source
+            self._sizes[triple.key] = triple.geometry.source_width, triple.geometry.source_height
             self._remember(triple.key, int(triple.phash, 16), triple.group)
         reconsidered = RECONSIDERED | ({"near-duplicate"} if keep_duplicates else set())
         for rejection in dataset.rejections() if dataset else ():
@@ -124,6 +126,13 @@ class History:
         self._seen[loaded.source] = arrival if isinstance(arrival, Rejection) else None
         return arrival
 
+    def pass_over(self, folder: Path, passed: Iterable[PassedOver]) -> Iterator[Rejection]:
+        """Yield the rejection of each file that the search passed over."""
+        for item in passed:
+            rejection = Rejection(source_name(item.path, folder), "", item.reason, printable(item.message))
+            self._seen[rejection.source] = rejection
+            yield rejection
+
     def still_rejected(self, rejection: Rejection) -> bool:
         """Return whether an earlier rejection is still valid: this run confirmed it, or did not see the photo."""
         # An unreadable folder is recorded as one rejection, which is void once this run saw a photo inside it.
@@ -143,14 +152,40 @@ class History:
         if isinstance(loaded.outcome, Rejection):
             return loaded.outcome
         key = key_of(digest)
-        similar_keys = self._duplicates.find(*loaded.hashes)
-        groups = list(dict.fromkeys(self._groups.get(similar, similar) for similar in similar_keys))
+        similar = self.similar(loaded.hashes)
+        groups = self._groups_of(similar)
         # A photo that resembles two groups is always rejected: it would merge them, although their splits may differ.
         if len(groups) > 1 or (groups and not self._keep_duplicates):
-            return Rejection(source, digest, "near-duplicate", f"looks like the photo with key {' and '.join(groups)}")
+            geometry = loaded.outcome.geometry
+            return self.near_duplicate(source, digest, similar, (geometry.source_width, geometry.source_height))
         group = groups[0] if groups else key
         self._remember(key, loaded.hashes[0], group)
         return Candidate(source, digest, loaded.outcome, loaded.hashes[0], group)
+
+    def similar(self, hashes: tuple[int, int]) -> list[str]:
+        """Return the keys of the accepted photos that a photo with these hashes looks like."""
+        return self._duplicates.find(*hashes)
+
+    def near_duplicate(self, source: str, digest: str, keys: Sequence[str], size: tuple[int, int]) -> Rejection:
+        """Return the rejection of a photo that looks like others.
+
+        Args:
+            source: the photo's path relative to the photo folder.
+            digest: SHA-256 of its bytes, in hex.
+            keys: the photos that it looks like.
+            size: its width and height in pixels.
+        """
+        message = f"looks like the photo with key {' and '.join(sorted(self._groups_of(keys)))}"
+        sizes = [self._sizes.get(key, size) for key in keys]
+        if not self._keep_duplicates and all(width * height < size[0] * size[1] for width, height in sizes):
+            width, height = max(sizes, key=lambda stored: stored[0] * stored[1])
+            # a triple may carry a person's prompt or decisions, so a build never replaces it
+            message += f", which is smaller ({width}x{height}, this one {size[0]}x{size[1]}) but came first; "
+            message += "keep_duplicates=True adds this one beside it"
+        return Rejection(source, digest, "near-duplicate", message)
+
+    def _groups_of(self, keys: Iterable[str]) -> list[str]:
+        return list(dict.fromkeys(self._groups.get(key, key) for key in keys))
 
     def _remember(self, key: str, phash: int, group: str) -> None:
         self._duplicates.add(key, phash)
@@ -158,7 +193,9 @@ class History:
             self._groups[key] = group
 
 
-def arrivals(folder: Path, paths: Sequence[Path], limits: Limits, history: History) -> Iterator[Arrival]:
+def arrivals(
+    folder: Path, paths: Sequence[Path], limits: Limits, history: History, surveyed: deque[Loaded | None] | None = None
+) -> Iterator[Arrival]:
     """Yield the decision about each photo, in the order of the paths, while threads decode the following ones.
 
     Args:
@@ -166,15 +203,24 @@ def arrivals(folder: Path, paths: Sequence[Path], limits: Limits, history: Histo
         paths: the photos in it.
         limits: size limits of photos, and the size to fit them to.
         history: earlier decisions; updated with those about these photos.
+        surveyed: for each path what is known already, or None; emptied on the way. Without a survey, the first of
+            near-duplicates is accepted.
     """
+    history.expect({source_name(path, folder) for path in paths})
+    with quiet_pillow():
+        for loaded in load_all(folder, paths, limits, history, surveyed):
+            yield history.judge(loaded)
+
+
+def load_all(
+    folder: Path, paths: Sequence[Path], limits: Limits, history: History, known: deque[Loaded | None] | None = None
+) -> Iterator[Loaded]:
+    """Read and decode photos in threads, except those that are known; see `arrivals` for the arguments."""
 
     def load(path: Path) -> Loaded:
         return _load(path, source_name(path, folder), limits, history)
 
-    history.expect({source_name(path, folder) for path in paths})
-    with quiet_pillow():
-        for loaded in _prefetch(load, paths):
-            yield history.judge(loaded)
+    yield from _prefetch(load, paths, known)
 
 
 def source_name(path: Path, folder: Path) -> str:
@@ -182,16 +228,24 @@ def source_name(path: Path, folder: Path) -> str:
 
     Bytes that are not UTF-8 become escapes such as "\xe9". Two file names can therefore yield the same source.
     """
-    return os.fsencode(path.relative_to(folder).as_posix()).decode("utf-8", "backslashreplace")
+    return printable(path.relative_to(folder).as_posix())
 
 
-def _prefetch(load: Callable[[Path], Loaded], paths: Sequence[Path]) -> Iterator[Loaded]:
+def printable(name: str) -> str:
+    """Return a text that may hold file names, with bytes that are not UTF-8 as escapes."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _prefetch(
+    load: Callable[[Path], Loaded], paths: Sequence[Path], known: deque[Loaded | None] | None
+) -> Iterator[Loaded]:
     """Load paths in threads, and yield the results in the order of the paths, at most PREFETCH ahead."""
     with ThreadPoolExecutor(WORKERS, "intake") as pool:
         pending: deque[Future[Loaded]] = deque()
         try:
             for path in paths:
-                pending.append(pool.submit(load, path))
+                result = known.popleft() if known else None
+                pending.append(_done(result) if result else pool.submit(load, path))
                 if len(pending) > PREFETCH:
                     yield pending.popleft().result()
             while pending:
@@ -199,6 +253,12 @@ def _prefetch(load: Callable[[Path], Loaded], paths: Sequence[Path]) -> Iterator
         finally:  # the consumer stopped early: do not decode the remaining photos
             for future in pending:
                 future.cancel()
+
+
+def _done(result: Loaded) -> Future[Loaded]:
+    future: Future[Loaded] = Future()
+    future.set_result(result)
+    return future
 
 
 def _load(path: Path, source: str, limits: Limits, history: History) -> Loaded:

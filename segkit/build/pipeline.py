@@ -4,9 +4,10 @@ import os
 import shlex
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from segkit.build import intake, tools
 from segkit.build.annotate import Finished, finish, record_models
 from segkit.build.intake import Arrival, Candidate, Kept
 from segkit.build.settings import BuildSettings
+from segkit.build.survey import survey
 from segkit.build.tools import Networks
 from segkit.build.writer import Writer
 from segkit.dataset import Dataset, Rejection, splits
@@ -36,11 +38,11 @@ class Outcome:
     """Counts of a build: made + kept + rejected + skipped = found.
 
     Attributes:
-        found: photos in the folder.
+        found: files in the folder of photos.
         made: triples created by this run.
         kept: photos that the dataset already had a triple for.
         rejected: photos without a triple, by reason (photos.REASONS), including those rejected by earlier runs.
-        skipped: photos that were not examined, by reason ("limit").
+        skipped: files that were not examined, by reason: "limit", or one of photos.SKIPPED.
         seconds: wall-clock duration.
     """
 
@@ -57,12 +59,12 @@ class Outcome:
         return self.made + self.kept + self.rejected.total()
 
     def count(self, arrival: Arrival) -> None:
-        """Count the decision about one photo."""
+        """Count the decision about one photo, or a file that was passed over."""
         if isinstance(arrival, Candidate):
             self.made += 1
         elif isinstance(arrival, Kept):
             self.kept += 1
-        else:
+        elif arrival.reason not in photos.SKIPPED:  # find_photos counted those
             self.rejected[arrival.reason] += 1
 
     def report(self, progress: Progress) -> None:
@@ -101,7 +103,7 @@ def build_dataset(
         StorageError: the disk is full; finished triples remain.
     """
     started = time.monotonic()
-    paths, outcome = find_photos(folder, output, settings)
+    paths, passed, outcome = find_photos(folder, output, settings)
     tools = cache(lambda: load(settings))
     with dataset.locked(output):
         target = open_or_create(output, settings, tools)
@@ -109,8 +111,9 @@ def build_dataset(
         history = intake.History(target, settings.keep_duplicates, settings.retry_rejected)
         shares = splits.shares(settings.split or target.info.settings.get("split", ""))
         with Writer(target) as writer:
-            arrivals = intake.arrivals(folder, paths, limits(settings), history)
-            for unit in units(arrivals, history, outcome, progress):
+            passed_over = history.pass_over(folder, passed)
+            arrivals = examine(folder, paths, settings, history, progress)
+            for unit in units(chain(passed_over, arrivals), history, outcome, progress):
                 finished: list[Finished] = []
                 if unit.candidates:
                     require_same_segmenter(target, tools())
@@ -128,11 +131,13 @@ def build_dataset(
     return outcome
 
 
-def find_photos(folder: Path, output: Path, settings: BuildSettings) -> tuple[list[Path], Outcome]:
+def find_photos(
+    folder: Path, output: Path, settings: BuildSettings
+) -> tuple[list[Path], list[photos.PassedOver], Outcome]:
     """Find the photos to examine.
 
     Returns:
-        Their paths, and an Outcome that counts the photos found and those skipped because of the limit.
+        Their paths; the files that are passed over; and an Outcome that counts all files found and those skipped.
 
     Raises:
         UsageError: the folder does not exist, cannot be read, is a dataset, or holds no photos.
@@ -150,18 +155,43 @@ def find_photos(folder: Path, output: Path, settings: BuildSettings) -> tuple[li
             f"{folder} already has control maps (layout {layout}), which are not photos. Train on it as it is: "
             f"segkit train {shlex.quote(str(folder))} , or pass the folder of its photos."
         )
-    paths = list(photos.find(folder, exclude=output))
+    paths, passed = photos.search(folder, output, settings.follow_links)
     if not paths and output.resolve() == folder.resolve():
         raise UsageError(f"{folder} is both the folder of photos and the output. Choose another output folder.")
     if not paths:
         raise UsageError(
             f"{folder} contains no photos. Expected files named .jpg, .png, .webp, .tiff, .heic or the like."
+            + _example(folder, passed)
         )
-    outcome = Outcome(found=len(paths))
+    outcome = Outcome(found=len(paths) + len(passed))
+    outcome.skipped.update(item.reason for item in passed if item.reason in photos.SKIPPED)
     if settings.limit and len(paths) > settings.limit:
         outcome.skipped["limit"] = len(paths) - settings.limit
         paths = paths[: settings.limit]
-    return paths, outcome
+    return paths, passed, outcome
+
+
+def _example(folder: Path, passed: list[photos.PassedOver]) -> str:
+    """Return a sentence about one of the files that were passed over, preferably one that its owner can repair."""
+    if not passed:
+        return ""
+    item = min(passed, key=lambda item: photos.SKIPPED.index(item.reason) if item.reason in photos.SKIPPED else -1)
+    number = f"{len(passed):,} other files were" if len(passed) > 1 else "1 other file was"
+    return f" {number} passed over, such as {intake.source_name(item.path, folder)}: {item.message}."
+
+
+def examine(
+    folder: Path, paths: Sequence[Path], settings: BuildSettings, history: intake.History, progress: Progress
+) -> Iterator[Arrival]:
+    """Yield the decision about each photo, in the order of the paths; of near-duplicates the best is accepted.
+
+    With keep_duplicates there is nothing to choose, so photos are decided about as they come.
+    """
+    surveyed = None
+    if not settings.keep_duplicates:
+        report = partial(progress, "comparing photos", total=len(paths))
+        surveyed = survey(folder, paths, limits(settings), history, report)
+    yield from intake.arrivals(folder, paths, limits(settings), history, surveyed)
 
 
 def limits(settings: BuildSettings) -> photos.Limits:

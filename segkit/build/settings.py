@@ -83,6 +83,7 @@ class BuildSettings(CaptionSettings):
     ] = 0.0
     photo_format: Annotated[Literal["jpg", "png"], option("Photo format: JPEG quality 95 4:4:4, or PNG.")] = "jpg"
     keep_duplicates: Annotated[bool, option("Keep near-duplicates (in one group, so in one split).")] = False
+    follow_links: Annotated[bool, option("Follow symbolic links that lead out of the folder of photos.")] = False
     caption: Annotated[bool, option("Draft prompts; --no-caption leaves them empty.")] = True
     split: Annotated[
         str, option("Held-out shares by group, such as val=0.1 or val=0.1,test=0.05; val=0 undoes an earlier split.")

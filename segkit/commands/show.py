@@ -34,7 +34,7 @@ def build_outcome(outcome: "Outcome", summary: "Summary", folder: Path, page: Pa
         return console.json_object(
             {"dataset": str(folder), **outcome.to_json(), "summary": summary.to_json(), "report": str(page)}
         )
-    console.table(f"{console.count(outcome.found, 'photo')} found", ("photos", "count"), _fates("new triples", outcome))
+    console.table(_found(outcome), ("photos", "count"), _fates("new triples", outcome))
     if summary.classes:
         shares = list(summary.classes.items())
         console.table(console.count(len(shares), "class"), ("class", "share of pixels"), shares[:MAX_ROWS])
@@ -45,23 +45,31 @@ def build_outcome(outcome: "Outcome", summary: "Summary", folder: Path, page: Pa
     console.line(f"Report: {page}")
     if outcome.rejected:
         console.line(f"Rejected photos: {folder / '.segkit' / 'rejected.jsonl'} (--retry-rejected tries them again)")
+    elif outcome.skipped.keys() - {"limit"}:
+        console.line(f"Skipped files: {folder / '.segkit' / 'rejected.jsonl'}")
     return console.line(f"Next: segkit check {folder}")
 
 
+def _found(outcome: "Outcome | Plan") -> str:
+    """Return how many photos were found, or files, if some of them are not photos."""
+    return f"{console.count(outcome.found, 'file' if outcome.skipped.keys() - {'limit'} else 'photo')} found"
+
+
 def _fates(made: str, outcome: "Outcome | Plan") -> list[tuple[str, int]]:
-    """Return table rows with the number of photos per outcome; they add up to all photos found."""
+    """Return table rows with the number of files per outcome; they add up to all files found."""
     from segkit.photos import REASONS
 
+    skipped = {"limit": "beyond --limit", **{reason: f"{reason} ({text})" for reason, text in REASONS.items()}}
     rows = [(made, outcome.made), ("already in the dataset", outcome.kept)]
     rows += [(f"rejected: {reason} ({REASONS[reason]})", number) for reason, number in outcome.rejected.items()]
-    return rows + [(f"skipped: beyond --{reason}", number) for reason, number in outcome.skipped.items()]
+    return rows + [(f"skipped: {skipped[reason]}", number) for reason, number in outcome.skipped.items()]
 
 
 def build_plan(plan: "Plan", as_json: bool) -> None:
     """Show what a build would do."""
     if as_json:
         return console.json_object(plan.to_json())
-    title = f"{console.count(plan.found, 'photo')} found; nothing was written"
+    title = f"{_found(plan)}; nothing was written"
     console.table(title, ("photos", "count"), _fates("would become triples", plan))
     if plan.sizes:
         console.table("stored sizes", ("width x height", "photos"), list(plan.sizes.items())[:MAX_ROWS])

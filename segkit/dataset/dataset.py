@@ -24,6 +24,7 @@ from segkit.dataset.locking import locked
 from segkit.dataset.prompts import Count
 from segkit.dataset.triple import Triple
 from segkit.errors import DatasetError
+from segkit.photos import SKIPPED
 from segkit.problem import Problem
 from segkit.progress import Progress, silent
 
@@ -291,8 +292,11 @@ def _newer(old: Triple, new: Triple) -> Triple:
 
 
 def _valid_rejections(rejected: dict[tuple[str, str], Rejection], triples: Iterable[Triple]) -> list[Rejection]:
-    """Return the rejections that still hold, sorted: not of photos that have become triples or readable since."""
+    """Return the rejections that still hold, sorted: not of photos that have become triples or readable since.
+
+    A file that is skipped now, such as a thumbnail, may have been read by an earlier build.
+    """
     done = {(triple.source, triple.sha256) for triple in triples}
     readable = {source for source, sha256 in rejected.keys() | done if sha256}
-    left = sorted(rejected.keys() - done)
-    return [rejected[source, sha256] for source, sha256 in left if sha256 or source not in readable]
+    left = [rejected[place] for place in sorted(rejected.keys() - done)]
+    return [item for item in left if item.sha256 or item.reason in SKIPPED or item.source not in readable]

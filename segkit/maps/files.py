@@ -27,7 +27,7 @@ def find(target: Path, expected: str = "a control map such as map.png, or a fold
         MapError: the target is neither a picture nor a folder with pictures.
     """
     if target.is_dir():
-        files = list(photos.find(target))
+        files = list(photos.find(target, follow_links=True))
         if not files:
             raise MapError(f"{target} contains no pictures. Expected {expected}.")
         return target, files

@@ -4,28 +4,31 @@ from segkit.photos.files import (
     FORMATS,
     JPEG_MEGAPIXELS,
     REASONS,
-    SUFFIXES,
+    SKIPPED,
     Limits,
-    find,
     open_photo,
     open_upright,
     read,
     upright,
 )
 from segkit.photos.geometry import Geometry, Photo, fit
+from segkit.photos.search import SUFFIXES, PassedOver, find, search
 
 __all__ = [
     "FORMATS",
     "JPEG_MEGAPIXELS",
     "REASONS",
+    "SKIPPED",
     "SUFFIXES",
     "Geometry",
     "Limits",
+    "PassedOver",
     "Photo",
     "find",
     "fit",
     "open_photo",
     "open_upright",
     "read",
+    "search",
     "upright",
 ]

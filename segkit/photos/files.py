@@ -1,24 +1,23 @@
-"""Finding photos in folders, and decoding them to upright sRGB at the training size, with a reason for each failure."""
+"""Reading photos and decoding them to upright sRGB at the training size, with a reason for each failure."""
 
-import errno
 import math
 import os
 import stat
 import threading
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from io import BytesIO
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, features
 from PIL.Image import Transpose
 
 from segkit.errors import PhotoError
-from segkit.photos import srgb
+from segkit.photos import frames, hdr, quality, signatures, srgb, tiff
 from segkit.photos.geometry import Photo, fit
+from segkit.photos.search import SUFFIXES
 
 REASONS = {
     "unreadable": "the operating system refused to read it",
@@ -28,10 +27,20 @@ REASONS = {
     "damaged": "truncated or corrupt",
     "too-small": "short side below min_size",
     "too-large": "above max_megapixels, or too large for memory",
+    "hdr": "high dynamic range (PQ or HLG), which is not sRGB",
     "identical": "byte-identical to another photo",
     "near-duplicate": "looks like another photo (allowed by keep_duplicates)",
+    "unknown-ending": "a picture whose name does not end like one",
+    "thumbnail": "thumbnail or other data of a NAS, a phone or a desktop",
+    "hidden": "hidden file",
+    "link-outside": "link that leads out of the folder (allowed by follow_links)",
+    "dataset": "a segkit dataset",
+    "other-file": "not a picture",
 }
-"""Reasons to reject a photo: the closed list used in rejected.jsonl."""
+"""Reasons to leave out a file: the closed list used in rejected.jsonl."""
+
+SKIPPED = ("thumbnail", "hidden", "link-outside", "dataset", "other-file")
+"""Reasons for which a file counts as skipped instead of rejected: nothing is wrong with it as a photo."""
 
 FORMATS = (
     "JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "AVIF", "HEIF", "JPEG2000", "PPM", "QOI", "PSD", "PCX",
@@ -40,10 +49,6 @@ FORMATS = (
 """Formats that Image.open may try, in this order. TGA has no signature, so it comes last. EPS is left out because its
 reader would run Ghostscript on any PostScript file that is named .jpg."""
 
-SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .tif .tiff .bmp .dib .gif .avif .avifs .heic .heics .heif .heifs .hif "
-    ".jp2 .j2k .jpf .jpx .j2c .jpc .ppm .pgm .pbm .pnm .qoi .psd .pcx .sgi .tga".split()
-)
 JPEG_MEGAPIXELS = 250
 """Limit for baseline JPEG, which decodes at 1/2, 1/4 or 1/8 scale, so that 200-megapixel phone photos fit in memory."""
 
@@ -79,56 +84,6 @@ class Limits:
         return int(max(8 * self.max_megapixels, JPEG_MEGAPIXELS) * 1e6)
 
 
-def find(folder: Path, exclude: Path | None = None) -> Iterator[Path]:
-    """Yield all paths below a folder that have the suffix of a photo, sorted.
-
-    Hidden files and folders, datasets, and symbolic links to folders that are visited anyway are skipped. Nothing else
-    is dropped silently: a folder or pipe with the suffix of a photo is yielded, and so is a folder that cannot be
-    listed; `read` refuses them with a reason.
-
-    Args:
-        folder: folder to search.
-        exclude: folder to skip, such as the dataset being written.
-    """
-    paths = set(_walk(folder, exclude.resolve() if exclude else None))
-    yield from sorted(paths, key=lambda path: path.relative_to(folder).as_posix())
-
-
-def _walk(root: Path, exclude: Path | None) -> Iterator[Path]:
-    queue, visited = deque([root]), {exclude}
-    while queue:
-        folder = queue.popleft()
-        real = folder.resolve()  # links may form cycles
-        if real in visited:
-            continue
-        visited.add(real)
-        try:
-            entries = _visible(folder)
-        except OSError:
-            yield folder
-            continue
-        for entry in entries:
-            path = folder / entry.name
-            if path.suffix.lower() in SUFFIXES:
-                yield path
-            if _is_folder(entry):
-                # links come after all real folders, so that photos are found under their real paths
-                queue.insert(len(queue) if entry.is_symlink() else 0, path)
-
-
-def _visible(folder: Path) -> list["os.DirEntry[str]"]:
-    entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    is_dataset = any(entry.name == ".segkit" for entry in entries)
-    return [entry for entry in entries if not entry.name.startswith(".") and not is_dataset]
-
-
-def _is_folder(entry: "os.DirEntry[str]") -> bool:
-    try:
-        return entry.is_dir()
-    except OSError as error:
-        return error.errno == errno.EACCES  # a link into a folder without permission, as opposed to a link to itself
-
-
 def read(path: Path, max_bytes: float = math.inf) -> bytes:
     """Read the bytes of a photo.
 
@@ -159,7 +114,8 @@ def open_photo(data: bytes, limits: Limits) -> Photo:
     """Decode a photo completely and fit it: upright, 8-bit sRGB.
 
     EXIF orientation and ICC profile are applied, transparency is composited over white, 16-bit and float pictures are
-    scaled to 8 bits, and of an animation the first frame is used. No other exception than PhotoError is raised.
+    scaled to 8 bits. Of an animation the first frame is used, of a TIFF the first page that is not a thumbnail, and
+    that is recorded among the conversions. No other exception than PhotoError is raised.
 
     Args:
         data: content of the file.
@@ -168,9 +124,10 @@ def open_photo(data: bytes, limits: Limits) -> Photo:
     Raises:
         PhotoError: with a reason from REASONS.
     """
-    image, source, orientation, conversions = _decode(data, limits)
-    with _photo_errors(image):
-        return fit(image, limits.size, source, orientation, conversions)
+    decoded = _decode(data, limits)
+    with _damage(decoded.image.size):
+        photo = fit(decoded.image, limits.size, decoded.source, decoded.orientation, decoded.conversions)
+        return replace(photo, coarseness=decoded.coarseness)
 
 
 def open_upright(data: bytes) -> Image.Image:
@@ -179,49 +136,95 @@ def open_upright(data: bytes) -> Image.Image:
     Raises:
         PhotoError: with a reason from REASONS.
     """
-    return _decode(data, Limits(min_size=1, size=1_000_000))[0]
+    return _decode(data, Limits(min_size=1, size=1_000_000)).image
 
 
-def _decode(data: bytes, limits: Limits) -> tuple[Image.Image, tuple[int, int], int, tuple[str, ...]]:
-    """Return a photo, the size of its upright source, its EXIF orientation, and the colour conversions applied."""
-    image = _header(data)
-    _check_size(image, limits)
-    with _photo_errors(image):
+@dataclass(frozen=True)
+class _Decoded:
+    """An upright photo in 8-bit sRGB, the size of its upright source, and what Geometry and Photo record of it."""
+
+    image: Image.Image
+    source: tuple[int, int]
+    orientation: int
+    conversions: tuple[str, ...]
+    coarseness: float = 0.0
+
+
+def _decode(data: bytes, limits: Limits) -> _Decoded:
+    image, data, frame = _header(data)
+    if isinstance(image, tiff.DeepPage):
+        return _decode_deep(image, frame, limits)
+    _check_size(image.size, limits, image)
+    if hdr_curve := hdr.curve(image, data):
+        raise PhotoError("hdr", f"{image.format} with the {hdr_curve} curve; convert it to SDR (8-bit sRGB)")
+    with _damage(image.size):
         source = image.size
+        frame = frame or frames.position(image, data)
         # Pillow rotates a TIFF on load() and drops its orientation; its size is upright from the start.
         applied_by_load = _orientation(image) if image.format == "TIFF" else 1
         _draft(image, limits.size)
         # verify() accepts most damaged files, so load everything. Only the first load() of an object can be trusted:
         # after a failure the second may return half a picture.
         image.load()
+        detail = quality.coarseness(image, data)
         orientation = _orientation(image)
         if orientation != 1:
             image = image.transpose(_TRANSPOSES[orientation])
         image, conversions = srgb.to_srgb(image)
         upright_size = source[::-1] if orientation >= 5 else source
-        return image, upright_size, max(applied_by_load, orientation), conversions
+        applied = (frame, *conversions) if frame else conversions
+        return _Decoded(image, upright_size, max(applied_by_load, orientation), applied, detail)
+
+
+def _decode_deep(page: tiff.DeepPage, frame: str, limits: Limits) -> _Decoded:
+    """Decode a TIFF that Pillow does not read."""
+    _check_size(page.size, limits)
+    with _damage(page.size):
+        image, conversion = page.read()
+        if page.orientation != 1:
+            image = image.transpose(_TRANSPOSES[page.orientation])
+        rgb, conversions = srgb.to_srgb(image)
+        applied = tuple(filter(None, (frame, conversion, *conversions)))
+        return _Decoded(rgb, rgb.size, page.orientation, applied)
 
 
 @contextmanager
-def _photo_errors(image: Image.Image) -> Iterator[None]:
-    """Raise whatever Pillow raises as a PhotoError."""
+def _damage(size: tuple[int, int]) -> Iterator[None]:
+    """Translate what damaged files make Pillow raise: ValueError, SyntaxError, TypeError, struct.error ..."""
     try:
         yield
+    except PhotoError:
+        raise
     except MemoryError:
-        raise PhotoError("too-large", f"{image.width}x{image.height} does not fit in memory") from None
-    except Exception as error:  # damaged files make Pillow raise ValueError, SyntaxError, TypeError, struct.error ...
+        raise PhotoError("too-large", f"{size[0]}x{size[1]} does not fit in memory") from None
+    except Exception as error:
         raise PhotoError("damaged", f"{type(error).__name__}: {error}") from None
 
 
-def _header(data: bytes) -> Image.Image:
+def _header(data: bytes) -> tuple[Image.Image | tiff.DeepPage, bytes, str]:
+    """Open a photo without decoding it.
+
+    Returns:
+        The picture, or a page of a TIFF that Pillow does not read; the data, with that page in the first place; and
+        which frame it is, if that is known already.
+    """
+    frame = ""
+    if tiff.is_tiff(data):
+        if meaning := signatures.unreadable(data[: signatures.HEAD]):
+            raise PhotoError("not-a-photo", meaning)
+        data, frame = tiff.picture(data)
+        if tiff.is_misread(data) and (page := tiff.deep_page(data)):
+            return page, data, frame
     try:
         with _header_lock:  # Pillow's limit is global and must be restored; ours (_check_size) depends on the format
             limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
             try:
-                return Image.open(BytesIO(data), formats=_formats())
+                return Image.open(BytesIO(data), formats=_formats()), data, frame
             finally:
                 Image.MAX_IMAGE_PIXELS = limit
     except UnidentifiedImageError:
+        if tiff.is_tiff(data) and (page := tiff.deep_page(data)):
+            return page, data, frame
         raise _unidentified(data) from None
     except Exception as error:
         raise PhotoError("damaged", f"{type(error).__name__}: {error}") from None
@@ -239,27 +242,43 @@ def _formats() -> list[str]:
 
 
 def _unidentified(data: bytes) -> PhotoError:
-    start = data[:16].ljust(16, b"\0")
-    for name in _formats():
-        recognises = Image.OPEN[name][1]
-        if recognises and recognises(start) is True:
-            return PhotoError("damaged", f"begins like {name}, but its header is broken or cut short")
-    if start[4:12] in (b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypmif1", b"ftypheif"):
-        return PhotoError("not-a-photo", "HEIC. Run: pip install pillow-heif, then build with retry_rejected")
-    if start[:1] == b"<":
-        return PhotoError("not-a-photo", "text that begins with '<' (a saved web page?)")
+    head = data[: signatures.HEAD]
+    if package := _missing_package(brand := signatures.brand(head)):
+        return PhotoError("not-a-photo", f"{brand}. Run: pip install {package}, then build with retry_rejected")
+    if meaning := signatures.unreadable(head):
+        return PhotoError("not-a-photo", meaning)
+    if kind := _begins_like(head):
+        return PhotoError("damaged", f"begins like {kind}, but its header is broken or cut short")
     return PhotoError("not-a-photo", f"unknown image format; begins with {data[:8]!r}")
 
 
-def _check_size(image: Image.Image, limits: Limits) -> None:
-    width, height = image.size
+def _missing_package(brand: str) -> str:
+    """Return what pip must install so that Pillow reads a brand of ISO media files; "" if nothing is missing."""
+    if brand == "HEIC" and "HEIF" not in _formats():
+        return "pillow-heif"
+    return "--upgrade pillow" if brand == "AVIF" and not features.check("avif") else ""
+
+
+def _begins_like(head: bytes) -> str:
+    """Return the format that the first bytes announce; "" if none does."""
+    if kind := signatures.readable(head):
+        return kind[0]
+    tests = ((name, Image.OPEN[name][1]) for name in _formats())
+    return next(
+        (name for name, recognises in tests if recognises and recognises(head[:16].ljust(16, b"\0")) is True), ""
+    )
+
+
+def _check_size(size: tuple[int, int], limits: Limits, image: Image.Image | None = None) -> None:
+    width, height = size
     if min(width, height) < limits.min_size:
         raise PhotoError("too-small", f"{width}x{height}; the short side must have {limits.min_size} pixels")
+    picture_format = image.format if image else "TIFF"
     # progressive JPEG holds all coefficients in memory, even when it is decoded at a fraction
-    draftable = image.format in ("JPEG", "MPO") and "progressive" not in image.info
+    draftable = image and picture_format in ("JPEG", "MPO") and "progressive" not in image.info
     limit = max(limits.max_megapixels, JPEG_MEGAPIXELS) if draftable else limits.max_megapixels
     if width * height > limit * 1e6:
-        raise PhotoError("too-large", f"{width}x{height}; at most {limit:g} megapixels for {image.format}")
+        raise PhotoError("too-large", f"{width}x{height}; at most {limit:g} megapixels for {picture_format}")
 
 
 def _draft(image: Image.Image, size: int) -> None:

@@ -13,7 +13,8 @@ class Geometry(Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         source_width, source_height: size of the upright source in pixels.
         orientation: the EXIF orientation that was applied, 1 to 8.
-        conversions: colour conversions that were applied, from srgb.CONVERSIONS.
+        conversions: which of several frames was used, such as "first-frame-of-3", and the colour conversions that were
+            applied, from srgb.CONVERSIONS.
         resized_width, resized_height: size after scaling, before the crop.
         crop_left, crop_top: offset of the stored picture in the resized one.
     """
@@ -30,10 +31,17 @@ class Geometry(Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class Photo:
-    """A decoded and fitted photo: upright RGB pixels, and the transform that produced them."""
+    """A decoded and fitted photo: upright RGB pixels, and the transform that produced them.
+
+    Attributes:
+        image: the pixels.
+        geometry: the transform.
+        coarseness: how coarsely the source stored its pixels; see quality.coarseness.
+    """
 
     image: Image.Image
     geometry: Geometry
+    coarseness: float = 0.0
 
 
 def fit(

@@ -39,9 +39,7 @@ def to_srgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
 def to_eight_bits(image: Image.Image) -> tuple[Image.Image, str]:
     """Scale 16-bit, 32-bit and float grey to mode L, or LA if one value is marked as transparent.
 
-    Pictures of other modes are returned unchanged. 32-bit and float pictures do not define white: it is taken as the
-    lowest of 1 (floats only), 255 and 65535 that at least 99 % of the pixels do not exceed, or else as the 99 %
-    quantile. Brighter pixels, such as lamps in linear light, are clipped.
+    Pictures of other modes are returned unchanged; for 32-bit and float pictures see `scale`.
 
     Returns:
         The picture, and the conversion from CONVERSIONS or "".
@@ -52,12 +50,11 @@ def to_eight_bits(image: Image.Image) -> tuple[Image.Image, str]:
     if image.mode in ("I;16", "I;16L", "I;16B", "I;16N"):
         return _from_16_bits(image), "16-bit"
     if image.mode.startswith("I"):
-        return _scale(np.asarray(image).astype(np.float32), (255, 65535)), "32-bit"
+        values, conversion = scale(np.asarray(image))
+        return Image.fromarray(values), conversion
     if image.mode == "F":
-        values = np.asarray(image)
-        if not np.isfinite(values).any():
-            raise ValueError("a float picture without a finite value")
-        return _scale(np.nan_to_num(values), (1, 255, 65535)), "float"
+        values, conversion = scale(np.asarray(image))
+        return Image.fromarray(values), conversion
     return image, ""
 
 
@@ -71,10 +68,54 @@ def _from_16_bits(image: Image.Image) -> Image.Image:
     return grey
 
 
-def _scale(values: NDArray[Any], whites: tuple[int, ...]) -> Image.Image:
-    bright = float(np.quantile(values[::4, ::4], 0.99))  # a sixteenth of the pixels is enough
-    white = next((white for white in whites if bright <= white), bright)
-    return Image.fromarray((values.clip(0, white) / np.float32(white) * 255).round().astype(np.uint8))
+def scale(values: NDArray[Any]) -> tuple[NDArray[np.uint8], str]:
+    """Scale samples of 16 bits, 32 bits or floats to 0..255, all channels alike.
+
+    32-bit and float pictures do not define white. It is taken as the lowest of 1 (floats only), 255 and 65535 that at
+    least 99 % of the pixels do not exceed. Where that would leave the picture nearly black, because the 99 % quantile
+    is less than a quarter of it (a sixteenth, if all values are whole), and for still larger values, the quantile is
+    white. Brighter pixels, such as lamps in linear light, are clipped. Black is 0, or the 1 % quantile if that lies
+    well below.
+
+    Args:
+        values: (H, W) or (H, W, C).
+
+    Returns:
+        The scaled values, and the conversion from CONVERSIONS.
+
+    Raises:
+        ValueError: floats without a finite value.
+    """
+    if values.dtype.kind != "f" and values.dtype.itemsize <= 2:
+        top = np.iinfo(values.dtype).max
+        low = np.iinfo(values.dtype).min
+        return ((values.astype(np.float32) - low) * np.float32(255 / (top - low))).round().astype(np.uint8), "16-bit"
+    if values.dtype.kind != "f":
+        values = values.astype(np.float32)
+        return _between(values, *_range(values, (255, 65535))), "32-bit"
+    if not np.isfinite(values).any():
+        raise ValueError("a float picture without a finite value")
+    values = np.nan_to_num(values.astype(np.float32, copy=False))
+    return _between(values, *_range(values, (1, 255, 65535))), "float"
+
+
+def _between(values: NDArray[Any], black: float, white: float) -> NDArray[np.uint8]:
+    scaled = (values.clip(black, white) - np.float32(black)) / np.float32(white - black) * 255
+    return scaled.round().astype(np.uint8)
+
+
+def _range(values: NDArray[Any], whites: tuple[int, ...]) -> tuple[float, float]:
+    """Return the values that become black and white."""
+    sample = values[::4, ::4]  # a sixteenth of the pixels is enough
+    dark, bright = (float(quantile) for quantile in np.quantile(sample, (0.01, 0.99)))
+    if dark < -0.05 * max(abs(bright), 1):  # more than the ringing of a filter: -1..1, or logarithms
+        return dark, max(bright, dark + 1e-6)
+    # whole numbers are values of 8 or 16 bits, which may be dark; other floats are light, which has any scale
+    share = 1 / 16 if (sample == np.floor(sample)).all() else 1 / 4
+    for white in whites:
+        if bright <= white and (white == whites[0] or bright > white * share):
+            return 0.0, float(white)
+    return 0.0, bright
 
 
 def split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:

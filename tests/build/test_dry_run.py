@@ -67,15 +67,18 @@ def test_a_plan_agrees_with_the_build(tmp_path: Path) -> None:
     """Counts are exact, the disk space is close to that of the files, and photos that exist already are kept."""
     photos, out = render(tmp_path / "photos", 6), tmp_path / "out"
     (photos / "broken.jpg").write_bytes(b"broken")
-    calls: list[tuple[int, int]] = []
+    calls: list[tuple[str, int, int]] = []
 
-    plan = dry_run.plan(photos, out, SETTINGS, lambda stage, done, total, note="": calls.append((done, total)), load)
+    plan = dry_run.plan(
+        photos, out, SETTINGS, lambda stage, done, total, note="": calls.append((stage, done, total)), load
+    )
     outcome = pipeline.build_dataset(photos, out, SETTINGS, load=load)
     after = dry_run.plan(photos, out, SETTINGS, load=load)
 
     assert json.loads(json.dumps(plan.to_json()))["sizes"] == {"128 x 96": 2, "96 x 128": 2, "144 x 96": 2}
     assert (plan.found, plan.made, plan.rejected) == (7, 6, dict(outcome.rejected)) == (7, outcome.made, plan.rejected)
-    assert calls == [(number, 7) for number in range(1, 8)]
+    stages = ("comparing photos", "photos")
+    assert calls == [(stage, number, 7) for stage in stages for number in range(1, 8)]
     written = sum(path.stat().st_size for name in ("images", "maps") for path in (out / name).rglob("*.*"))
     assert 0.5 * written < plan.megabytes * 1e6 < 2 * written + 5000
     assert (after.made, after.kept, after.seconds is not None, after.megabytes) == (0, 6, True, 0)

@@ -179,10 +179,21 @@ def test_photos_are_found_up_to_the_limit(tmp_path: Path) -> None:
     for name in ("c.png", "a.jpg", "b.webp", "notes.txt"):
         (tmp_path / name).touch()
 
-    paths, outcome = pipeline.find_photos(tmp_path, tmp_path / "out", BuildSettings(limit=2))
+    paths, passed, outcome = pipeline.find_photos(tmp_path, tmp_path / "out", BuildSettings(limit=2))
 
     assert [path.name for path in paths] == ["a.jpg", "b.webp"]
-    assert (outcome.found, outcome.skipped) == (3, {"limit": 1})
+    assert [(item.path.name, item.reason) for item in passed] == [("notes.txt", "other-file")]
+    assert (outcome.found, outcome.skipped) == (4, {"limit": 1, "other-file": 1})
+
+
+def test_a_folder_of_other_pictures_says_what_to_do(tmp_path: Path) -> None:
+    """Without any photo, the message names a picture that was passed over and its cure."""
+    (tmp_path / ".hidden").touch()
+    (tmp_path / "a.jxl").write_bytes(b"\xff\x0a")
+    (tmp_path / "b.txt").touch()
+
+    with pytest.raises(UsageError, match=r"3 other files were passed over, such as a.jxl: JPEG XL; convert it"):
+        pipeline.find_photos(tmp_path, tmp_path / "out", BuildSettings())
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import struct
 import sys
 import unicodedata
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -54,6 +55,25 @@ BAD = {
     "z copy of a bad one.png": "identical",
 }
 
+PASSED_OVER = {
+    ".hidden.jpg": "hidden",
+    "@eaDir/1.jpg/SYNOPHOTO_THUMB_B.jpg": "thumbnail",
+    "._one.jpg": "thumbnail",
+    os.fsdecode(b"caf\xe9.\xe9"): "other-file",
+    "outside.jpg": "link-outside",
+    os.fsdecode(b"outside \xe9"): "link-outside",
+}
+OTHER_ENDINGS = {
+    "a.dng": "unknown-ending",
+    "b.jxl": "unknown-ending",
+    "c": "unknown-ending",
+    "d.JPG_large": "unknown-ending",
+    "e.jpg?w=1024": "unknown-ending",
+    "real.jxl": "not-a-photo",
+    "real.dng": "not-a-photo",
+}
+FOUND = len(GOOD) + len(BAD) + len(PASSED_OVER) + len(OTHER_ENDINGS)
+
 
 def encode(image: Image.Image, picture_format: str = "PNG") -> bytes:
     """Encode a picture."""
@@ -85,10 +105,19 @@ def nasty(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "z copy.jpg": first,
         "z mirrored.jpg": encode(ImageOps.mirror(Image.open(folder / GOOD[0])), "JPEG"),
         "z copy of a bad one.png": encode(Image.new("RGB", (1, 1))),
-        ".hidden.jpg": first,
+        **dict.fromkeys(list(PASSED_OVER)[:3], first),
+        list(PASSED_OVER)[3]: b"text",
+        **dict.fromkeys(OTHER_ENDINGS, first),
+        "real.jxl": b"\xff\x0a" + bytes(90),
+        "real.dng": b"II*\0" + bytes(90),
     }
     for name, data in contents.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
+    outside = tmp_path_factory.mktemp("outside") / os.fsdecode(b"\xe9.jpg")
+    world.scene(60, (120, 96)).photo.save(outside, "JPEG")
+    (folder / "outside.jpg").symlink_to(outside)
+    (folder / list(PASSED_OVER)[5]).symlink_to(outside.parent)
     with (folder / "huge.tif").open("wb") as file:
         file.truncate(2_000_000_000)
     os.mkfifo(folder / "pipe.jpg")
@@ -151,10 +180,12 @@ def test_a_folder_of_bad_files_becomes_a_valid_dataset(
     outcome = parsed(built)
     triples = lines(tmp_path / "out" / "metadata.jsonl")
     rejected = lines(tmp_path / "out" / ".segkit" / "rejected.jsonl")
-    assert {record["source"]: record["reason"] for record in rejected} == BAD
+    left_out = {shown(name): reason for name, reason in {**BAD, **PASSED_OVER, **OTHER_ENDINGS}.items()}
+    assert {record["source"]: record["reason"] for record in rejected} == left_out
+    assert outcome["skipped"] == dict(Counter(PASSED_OVER.values()))
     assert {record["reason"] for record in rejected} <= set(photos.REASONS)
     assert sorted(record["source"] for record in triples) == sorted(map(shown, GOOD))
-    assert (outcome["made"], outcome["found"]) == (len(GOOD), len(GOOD) + len(BAD)) == (len(GOOD), total(outcome))
+    assert (outcome["made"], outcome["found"]) == (len(GOOD), FOUND) == (len(GOOD), total(outcome))
     assert checked.code == 0
     assert [problem for problem in json.loads(checked.out)["problems"] if problem["severity"] == "error"] == []
     assert list(sources(nasty)) == before
@@ -185,7 +216,7 @@ def test_every_photo_is_accounted_for(
     built = segkit("build-dataset", nasty, "-o", tmp_path / "out", *build_options, *OPTIONS, *extra)
 
     outcome = parsed(built)
-    assert outcome["found"] == len(GOOD) + len(BAD)
+    assert outcome["found"] == FOUND
     assert total(outcome) == outcome["found"]
 
 

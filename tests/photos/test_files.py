@@ -1,4 +1,4 @@
-"""Finding, refusing, decoding and fitting photos."""
+"""Refusing, decoding and fitting photos."""
 
 import os
 import struct
@@ -61,64 +61,6 @@ def png_header(width: int, height: int) -> bytes:
     chunks = ((b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(b"\0")))
     body = (struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in chunks)
     return b"\x89PNG\r\n\x1a\n" + b"".join(body)
-
-
-def test_photos_are_found_by_their_suffix_in_a_stable_order(tmp_path: Path) -> None:
-    """Suffixes match in any case and at any depth; hidden files, other files and datasets are skipped."""
-    expected = ["B.JPG", "a b/c.HeIc", "a.png", "z/y/x.TIFF"]
-    for name in (
-        *expected,
-        "note.txt",
-        ".hidden.jpg",
-        ".trash/d.jpg",
-        "set/.segkit/x",
-        "set/images/e.jpg",
-        "out/f.jpg",
-    ):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-
-    paths = list(photos.find(tmp_path, exclude=tmp_path / "out"))
-
-    assert [path.relative_to(tmp_path).as_posix() for path in paths] == expected
-
-
-def test_cyclic_links_are_walked_once(tmp_path: Path) -> None:
-    """However folders link to one another, each photo is found once, under its real path."""
-    names = [f"{letter}/photo.jpg" for letter in "abcdefghij"]
-    for name in names:
-        (tmp_path / name).parent.mkdir()
-        (tmp_path / name).touch()
-    for start in tmp_path.iterdir():
-        for target in (*"abcdefghij", "."):
-            (start / f"to {target}").symlink_to(tmp_path / target)
-    (tmp_path / "0 self").symlink_to(tmp_path / "0 self")
-
-    paths = list(photos.find(tmp_path))
-
-    assert [path.relative_to(tmp_path).as_posix() for path in paths] == names
-
-
-def test_links_to_folders_outside_are_followed(tmp_path: Path) -> None:
-    """Photos behind such a link are found under the path of the link."""
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere" / "a.jpg").touch()
-    (tmp_path / "photos").mkdir()
-    (tmp_path / "photos" / "more").symlink_to(tmp_path / "elsewhere")
-
-    paths = list(photos.find(tmp_path / "photos"))
-
-    assert paths == [tmp_path / "photos" / "more" / "a.jpg"]
-
-
-def test_a_folder_named_like_a_photo_is_yielded_and_walked(tmp_path: Path) -> None:
-    """A folder x.jpg is yielded, so that its refusal is recorded, and photos inside it are found."""
-    (tmp_path / "x.jpg").mkdir()
-    (tmp_path / "x.jpg" / "y.jpg").touch()
-
-    paths = list(photos.find(tmp_path))
-
-    assert paths == [tmp_path / "x.jpg", tmp_path / "x.jpg" / "y.jpg"]
 
 
 @pytest.mark.parametrize(
@@ -221,6 +163,58 @@ def test_broken_exif_is_ignored(exif: bytes) -> None:
     opened = photos.open_photo(encode(corners(), "JPEG", exif=b"Exif\0\0" + exif), TINY)
 
     assert quarters(opened.image) == CORNERS
+
+
+WITHOUT_HEIF = """
+import sys
+sys.modules["pillow_heif"] = None
+from segkit import photos
+from segkit.errors import PhotoError
+data = open(sys.argv[1], "rb").read()
+for brand in sys.argv[2:]:
+    try:
+        photos.open_photo(data[:8] + brand.encode() + data[12:], photos.Limits(min_size=8))
+    except PhotoError as error:
+        print(brand, error.reason, error)
+"""
+
+
+def test_heic_without_pillow_heif_is_told_as_what_it_is(tmp_path: Path) -> None:
+    """Under every brand the message names HEIC and what to install."""
+    brands = ["heic", "heix", "heim", "heis", "hevc", "hevx", "hevm", "hevs", "mif1", "msf1"]
+    (tmp_path / "a.heic").write_bytes(encode(corners(), "HEIF"))
+
+    command = [sys.executable, "-c", WITHOUT_HEIF, str(tmp_path / "a.heic"), *brands]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    cure = "HEIC. Run: pip install pillow-heif, then build with retry_rejected"
+    assert process.stdout.splitlines() == [f"{brand} not-a-photo {cure}" for brand in brands], process.stderr
+
+
+@pytest.mark.parametrize("brand", [b"heim", b"heis", b"hevm", b"mif1", b"msf1"])
+def test_heic_of_every_brand_is_read(brand: bytes) -> None:
+    """With pillow-heif, the brand does not matter."""
+    data = encode(corners(), "HEIF")
+
+    assert quarters(photos.open_photo(data[:8] + brand + data[12:], TINY).image) == CORNERS
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"\xff\x0a" + bytes(99), "JPEG XL; convert it"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\1crx isom" + bytes(99), "camera raw; convert it"),
+        (b"\0\0\0\x14ftypqt  \0\0\0\0qt  " + bytes(99), "a video"),
+        (b"II*\0\x10\0\0\0CR\2\0" + bytes(99), "camera raw; convert it"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "Run: git lfs pull"),
+    ],
+)
+def test_other_pictures_are_told_as_what_they_are(data: bytes, words: str) -> None:
+    """What is behind the ending of a photo is named, with what to do."""
+    with pytest.raises(PhotoError, match=words) as refused:
+        photos.open_photo(data, TINY)
+
+    assert refused.value.reason == "not-a-photo"
 
 
 def test_the_first_frame_of_an_animation_is_used() -> None:

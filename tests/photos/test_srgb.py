@@ -63,6 +63,36 @@ def test_a_lamp_does_not_darken_a_float_picture() -> None:
     assert [image.getpixel(xy) for xy in ((128, 0), (5, 3), (6, 3))] == [(128,) * 3, (255,) * 3, (255,) * 3]
 
 
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (ramp(4, "<f4"), 255),  # light of a renderer, which has any scale
+        (ramp(300, "<f4"), 255),
+        (ramp(40, "<f4").round(), 40),  # a dark picture of 8 bits
+        (ramp(30000, "<f4").round(), 117),  # a dark picture of 16 bits
+        (ramp(4095, "<i4"), 255),  # 12 bits
+        (ramp(100, "<i4"), 100),
+        (ramp(0.3, "<f4"), 77),
+        (ramp(2, "<f4") - 1, 255),
+        (ramp(1, "<f4") - 3, 255),
+    ],
+)
+def test_the_scale_of_floats_and_integers_is_recognised(values: NDArray[Any], expected: int) -> None:
+    """Values outside 0..1 never leave a picture nearly black, and dark pictures on a known scale stay dark."""
+    scaled, _ = srgb.scale(values)
+
+    assert abs(int(scaled.max()) - expected) <= 3
+    assert scaled.min() == 0
+    assert np.abs(scaled[0].astype(int) - np.linspace(0, scaled.max(), 256)).max() <= 5
+
+
+def test_the_ringing_of_a_filter_is_no_black_point() -> None:
+    """Slightly negative values are clipped and leave the scale as it is."""
+    scaled, _ = srgb.scale(ramp(1, "<f4") - np.float32(0.02))
+
+    assert (scaled.min(), scaled.max()) == (0, 250)
+
+
 def test_a_float_picture_without_finite_values_is_refused() -> None:
     """A picture of NaN is refused rather than turned black."""
     image = Image.fromarray(np.full((8, 8), np.nan, np.float32))

@@ -50,7 +50,7 @@ def _notes(names: Iterable[str], longer: int) -> Iterable[str]:
 def _pictures(folder: Path) -> dict[str, Path]:
     """Return the pictures below a folder by relative path without suffix."""
     pictures: dict[str, Path] = {}
-    for path in photos.find(folder):
+    for path in photos.find(folder, follow_links=True):
         name = path.relative_to(folder).with_suffix("").as_posix()
         other = pictures.setdefault(name, path)
         if other is not path:
