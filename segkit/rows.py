@@ -28,6 +28,9 @@ class CsvError(ValueError):
         super().__init__(reason)
         self.line = line
 
+    def __reduce__(self) -> tuple[object, ...]:  # pickle would pass the message alone to __init__
+        return type(self), (self.line, str(self))
+
 
 def json_lines(
     path: Path, damaged: Callable[[int, str], None], *, skip_blank: bool = False

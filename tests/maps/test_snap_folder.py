@@ -9,8 +9,8 @@ from PIL import Image
 
 from segkit.errors import MapError, PaletteError, UsageError
 from segkit.maps import codec, snap_folder
-from segkit.maps.snap_folder import Rules
 from segkit.palette import Palette
+from segkit.settings import SnapSettings
 from segkit.toy.world import damage
 from tests.commands.test_snap import TRUTH, bytes_of, write_maps
 from tests.conftest import Segkit
@@ -61,7 +61,7 @@ def test_each_map_has_an_outcome(maps: Path, tmp_path: Path) -> None:
     calls = []
 
     results = snap_folder.snap_files(
-        maps, tmp_path / "out", Rules(), lambda stage, done, total, note="": calls.append((stage, done, total))
+        maps, tmp_path / "out", SnapSettings(), lambda stage, done, total, note="": calls.append((stage, done, total))
     )
 
     assert calls == [("maps", number, 4) for number in (1, 2, 3, 4)]
@@ -82,7 +82,7 @@ def test_different_originals_of_one_name_are_all_kept(tmp_path: Path) -> None:
     for labels in (TRUTH, other, TRUTH):
         damage.by("bgr", labels).save(path)
         originals.append(path.read_bytes())
-        snap_folder.snap_files(path, None, Rules())
+        snap_folder.snap_files(path, None, SnapSettings())
         assert (np.asarray(Image.open(path)) == labels).mean() > 0.99
 
     assert bytes_of(backup) == {"a.png": originals[0], "a 2.png": originals[1]}
@@ -94,8 +94,8 @@ def test_the_rules_convert_and_force_a_cause(tmp_path: Path) -> None:
     damage.painted(damage.regions(4, 10, 128, coco), coco).save(tmp_path / "coco.png")
     Image.fromarray(TRUTH).save(tmp_path / "ids.png")
 
-    [converted] = snap_folder.snap_files(tmp_path / "coco.png", tmp_path / "a.png", Rules(to="ade20k"))
-    [forced] = snap_folder.snap_files(tmp_path / "ids.png", tmp_path / "b.png", Rules(cause="label-ids"))
+    [converted] = snap_folder.snap_files(tmp_path / "coco.png", tmp_path / "a.png", SnapSettings(to="ade20k"))
+    [forced] = snap_folder.snap_files(tmp_path / "ids.png", tmp_path / "b.png", SnapSettings(cause="label-ids"))
 
     assert converted.to_json()["palette"] == "ade20k"
     assert codec.is_exact(Image.open(tmp_path / "a.png"), damage.ADE)
@@ -110,10 +110,10 @@ def test_wrong_targets_and_outputs_are_refused(maps: Path, tmp_path: Path) -> No
     before = bytes_of(tmp_path)
 
     with pytest.raises(MapError, match="does not exist"):
-        snap_folder.snap_files(tmp_path / "nowhere", None, Rules())
+        snap_folder.snap_files(tmp_path / "nowhere", None, SnapSettings())
     with pytest.raises(PaletteError, match="'mine'"):
-        snap_folder.snap_files(maps, None, Rules(palette="mine"))
+        snap_folder.snap_files(maps, None, SnapSettings(palette="mine"))
     with pytest.raises(UsageError, match=r"exact\.png already exists\. Choose another output folder"):
-        snap_folder.snap_files(maps, tmp_path / "taken", Rules())
+        snap_folder.snap_files(maps, tmp_path / "taken", SnapSettings())
 
     assert bytes_of(tmp_path) == before
