@@ -271,12 +271,13 @@ def generate(
 
     chosen = _settings(GenerateSettings, settings)
     DrawSettings(prompt=prompt, overwrite=overwrite)  # checks them
+    folder = _path(output, "output")
     if isinstance(maps, Triples) and not isinstance(maps, Dataset):
         drawn = requests.of_triples(maps, prompt)
     else:
         painted_with = "" if chosen.allow_any_control else drawing.sources(chosen).palette
         drawn = requests.find(_folder(maps), prompt, painted_with, chosen.allow_any_control)
-    return drawing.generate(drawn, _path(output, "output"), chosen, progress, overwrite)
+    return drawing.generate(drawn, folder, chosen, progress, overwrite)
 
 
 def export(

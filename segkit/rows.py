@@ -13,6 +13,10 @@ from segkit.errors import DatasetError
 
 DELIMITERS = ",;\t"
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_SURROGATE_BYTES = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")
+"""What a line with a surrogate contains: an escape, or the three bytes that its UTF-8 would have."""
+
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 """Byte-order marks of what spreadsheets call Unicode text."""
 
@@ -39,7 +43,8 @@ def json_lines(
 
     Args:
         path: the file, in UTF-8 with or without a byte-order mark.
-        damaged: called with line number and reason for each line that is not a JSON object; reading continues.
+        damaged: called with line number and reason for each line that is not a JSON object of text, numbers and so on;
+            reading continues.
         skip_blank: ignore blank lines instead of reporting them as damaged.
 
     Raises:
@@ -53,10 +58,23 @@ def json_lines(
         except (ValueError, RecursionError) as error:
             damaged(number, f"not valid JSON ({error})")
             continue
-        if isinstance(record, dict):
-            yield number, record
-        else:
+        if not isinstance(record, dict):
             damaged(number, f"expected an object, found {type(record).__name__}")
+        elif surrogate := _lone_surrogate(line, record):
+            damaged(number, f"{surrogate} is half a character, a lone surrogate; expected text")
+        else:
+            yield number, record
+
+
+def _lone_surrogate(line: bytes, record: dict[str, Any]) -> str:
+    r"""Return the first lone surrogate of a line in JSON's notation, such as "\ud800"; "" if there is none.
+
+    JSON allows them, but they are no characters: no file can hold them as UTF-8.
+    """
+    if not _SURROGATE_BYTES.search(line):  # which spares almost every line the second look
+        return ""
+    match = _SURROGATE.search(json.dumps(record, ensure_ascii=False))
+    return f"\\u{ord(match[0]):x}" if match else ""
 
 
 def _numbered(path: Path) -> Iterator[tuple[int, bytes]]:
