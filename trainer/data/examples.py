@@ -96,7 +96,7 @@ def find(folder: Path, palette: str = "", any_control: bool = False) -> Examples
 
 
 def _from_dataset(folder: Path, palette: str) -> Examples:
-    with dataset.locked(folder):  # refuses a dataset that is being written
+    with dataset.reading(folder):  # refuses a dataset that is being written
         opened = Dataset.open(folder)
         report = checks.check(opened, palette=Palette.load(palette) if palette else None)
         triples = list(opened.triples())

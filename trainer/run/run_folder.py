@@ -70,7 +70,7 @@ def claimed(run: Path) -> Iterator[None]:
 
 def _is_of_unstarted_run(path: Path) -> bool:
     """Return whether a run that was killed before it wrote run.toml may have left this file."""
-    return path.name in (_LOCK, "palette.csv", "run.json") or path.name.startswith(storage.TEMPORARY)
+    return path.name in (_LOCK, "palette.csv", "run.json", "cache") or path.name.startswith(storage.TEMPORARY)
 
 
 def newest(run: Path, facts: dict[str, Any], steps: int) -> Checkpoint | None:

@@ -44,7 +44,7 @@ def test_a_run_is_started_with_its_facts(tmp_path: Path) -> None:
     ("changed", "message"),
     [
         ({"options": replace(SETTINGS, seed=1)}, "seed=0 became seed=1"),
-        ({"options": replace(SETTINGS, batch_size=1)}, "--batch-size was 4, now 1"),
+        ({"options": replace(SETTINGS, batch_size=1)}, "batch_size=4 became batch_size=1"),
         ({"data": replace(DATA, hash="4567")}, "the dataset has changed"),
         ({"data": replace(DATA, palette=None)}, "the palette has changed"),
         ({"processes": 2}, "the number of processes was 1, now 2"),
@@ -153,6 +153,7 @@ def test_a_run_killed_before_it_began_can_be_started(rooms: Path, base: Path, tm
     run.mkdir()
     (run / "palette.csv").write_text("index,name,r,g,b\n0,wall,1,2,3\n")
     (run / ".part-0123456789ab").write_text("half")
+    (run / "cache" / "latents-0123-float32").mkdir(parents=True)
 
     assert segkit(*words(rooms, base, run, steps=1)).code == 0
     assert not list(run.rglob(".part-*"))
@@ -199,9 +200,9 @@ def test_a_schedule_fixes_the_number_of_steps(rooms: Path, base: Path, tmp_path:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"resolution": 128}, "--resolution was 64, now 128"),
-        ({"seed": 1}, "seed=0 became seed=1"),
-        ({"batch_size": 1}, "--batch-size was 2, now 1"),
+        ({"resolution": 128}, "--resolution 64 became --resolution 128"),
+        ({"seed": 1}, "--seed 0 became --seed 1"),
+        ({"batch_size": 1}, "--batch-size 2 became --batch-size 1"),
     ],
 )
 def test_a_run_does_not_resume_with_other_settings(
