@@ -136,6 +136,16 @@ class Triple(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
             raise DatasetError(f"triple {self.key} does not belong to a dataset; take it from segkit.Dataset.")
         return folder
 
+    @property
+    def has_files(self) -> bool:
+        """Whether photo and control map exist."""
+        return all((self.folder / name).is_file() for name in (self.file_name, self.conditioning_image_file_name))
+
+    def rebuilt(self, new: "Triple") -> "Triple":
+        """Return a triple that was built again from the same photo, with the prompt and all decisions of this one."""
+        kept = ("text", "tokens", "prompt", "problems", "split", "group", "review", "extra")
+        return msgspec.structs.replace(new, **{name: getattr(self, name) for name in kept})
+
     def within(self, folder: Path) -> "Triple":
         """Attach the triple to the folder that its files lie in, and return it."""
         self.__dict__["folder"] = folder

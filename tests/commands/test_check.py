@@ -46,7 +46,7 @@ def test_counts_come_first_then_problems_by_severity(segkit: Segkit, dataset: Da
     assert shown.code == 1
     assert shown.out.index("prompt-missing") < shown.out.index(listed[0])
     assert [line.split()[0] for line in listed] == ["error", "warning", "warning"]
-    assert "Remove its line from metadata.jsonl and run segkit build-dataset" in cures[0]
+    assert "Run segkit build-dataset again with the same photos" in cures[0]
     assert f"segkit caption '{dataset.folder}' --edit" in cures[1]
     assert shown.out.splitlines()[-1] == f"{dataset.folder}: 4 triples, 1 error, 2 warnings."
 
