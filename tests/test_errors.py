@@ -4,6 +4,7 @@ import copy
 import inspect
 import pickle
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ from segkit.errors import PhotoError, SegkitError, SettingError, UsageError
 from segkit.rows import CsvError
 from segkit.schema import InvalidValueError
 
-CLASSES = {name: kind for name, kind in vars(errors).items() if inspect.isclass(kind)}
+CLASSES: dict[str, Any] = {name: kind for name, kind in vars(errors).items() if inspect.isclass(kind)}
+PLAIN = [kind for kind in CLASSES.values() if kind not in (SettingError, PhotoError)]
+"""Errors that hold nothing but their message."""
 
 
 def test_the_tree_shows_every_error() -> None:
@@ -54,7 +57,7 @@ def test_a_photo_error_carries_its_reason() -> None:
 @pytest.mark.parametrize(
     "error",
     [
-        *(kind("what was found") for kind in CLASSES.values() if kind not in (SettingError, PhotoError)),
+        *(kind("what was found") for kind in PLAIN),
         SettingError("min_size", 4, "at least 8"),
         SettingError("base", "caf\udce9", "UTF-8 text"),
         PhotoError("too-small", "40 x 30 pixels"),

@@ -101,7 +101,7 @@ def outside(limits: Meta) -> Iterator[float]:
         yield limits.ge + limits.multiple_of // 2  # type: ignore[operator]
 
 
-SETTINGS = [(kind, field.name) for kind in CALLS for field in fields(kind)]  # type: ignore[arg-type]
+SETTINGS = [(kind, field.name) for kind in CALLS for field in fields(kind)]
 
 
 @pytest.mark.parametrize(("kind", "name"), SETTINGS)
@@ -179,7 +179,7 @@ def test_the_defaults_are_declared_once(kind: type[Settings]) -> None:
     parameters = inspect.signature(getattr(package, function)).parameters
     command = {option.name: option for option in cli.commands()[COMMANDS[kind][0]].params}
 
-    for field in fields(kind):  # type: ignore[arg-type]
+    for field in fields(kind):
         if field.name == "to" and kind is ExportSettings:
             continue  # required
         assert parameters[field.name].default == field.default

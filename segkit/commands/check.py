@@ -16,7 +16,7 @@ from segkit.settings import CheckSettings
 @settings_options(CheckSettings)
 @json_option
 @click.pass_context
-def command(context: click.Context, dataset: Path, as_json: bool, **values: Any) -> None:
+def command(context: click.Context, /, dataset: Path, as_json: bool, **values: Any) -> None:
     """Check a dataset against every rule: files, sizes, classes, colours, prompts, duplicates, splits, stray files.
 
     Exit code 0: no errors (warnings do not count); 1: errors found; 2: not a readable dataset.
