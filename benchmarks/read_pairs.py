@@ -91,7 +91,7 @@ def write(folder: Path) -> Examples:
         codec.paint(scene.labels, palette).convert("RGB").save(folder / f"{seed}-rgb.png")
         (folder / f"{seed}-map.png").write_bytes(codec.encode(scene.labels, palette))
         examples.append(Example(photo, folder / f"{seed}-map.png", scene.sentence, SIDE, SIDE, str(seed)))
-    return Examples("imagefolder", examples, [], palette, "")
+    return Examples("imagefolder", examples, [], palette)
 
 
 def read_usually(examples: list[Example]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -205,7 +205,12 @@ def check(
 
 
 def train(
-    dataset: "PathOrStr | Dataset", output: PathOrStr, *, progress: Progress = silent, **settings: Any
+    dataset: "PathOrStr | Dataset",
+    output: PathOrStr,
+    *,
+    accept_changes: bool = False,
+    progress: Progress = silent,
+    **settings: Any,
 ) -> "Outcome":
     """Finetune a segmentation ControlNet, or resume a run bit for bit.
 
@@ -215,6 +220,7 @@ def train(
     Args:
         dataset: a dataset or its folder, or a folder in the layout of fill50k, an imagefolder or kohya's scripts.
         output: the run's folder: new, empty, or a run with the same settings, which is resumed.
+        accept_changes: resume even if photos, maps or prompts have changed.
         progress: see segkit.progress.
         settings: fields of trainer.settings.TrainSettings, such as base="toy", controlnet="fresh" or steps=500.
 
@@ -231,7 +237,8 @@ def train(
     from trainer import loop
     from trainer.settings import TrainSettings
 
-    return loop.train(_folder(dataset), _path(output, "output"), _settings(TrainSettings, settings), progress)
+    chosen = _settings(TrainSettings, settings)
+    return loop.train(_folder(dataset), _path(output, "output"), chosen, progress, accept_changes)
 
 
 def generate(
@@ -275,8 +282,7 @@ def generate(
     if isinstance(maps, Triples) and not isinstance(maps, Dataset):
         drawn = requests.of_triples(maps, prompt)
     else:
-        painted_with = "" if chosen.allow_any_control else drawing.sources(chosen).palette
-        drawn = requests.find(_folder(maps), prompt, painted_with, chosen.allow_any_control)
+        drawn = requests.find(_folder(maps), prompt)
     return drawing.generate(drawn, folder, chosen, progress, overwrite)
 
 

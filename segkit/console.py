@@ -81,15 +81,21 @@ def _cell(value: Any) -> "Text":
     return Text(f"{value:,}" if isinstance(value, int) else clean(str(value)))
 
 
-def problems(findings: Sequence[Problem], limit: int = MAX_PROBLEMS) -> None:
-    """Print findings, errors first; each cure goes on a line of its own, where its command is easy to copy."""
+def problems(findings: Sequence[Problem], limit: int = MAX_PROBLEMS, error: bool = False) -> None:
+    """Print findings, errors first; each cure goes on a line of its own, where its command is easy to copy.
+
+    Args:
+        findings: the problems.
+        limit: how many to print.
+        error: print to stderr, before an error's message.
+    """
     order = {"error": 0, "warning": 1, "known": 2}
     for problem in sorted(findings, key=lambda problem: order[problem.severity])[:limit]:
-        line(f"{problem.severity:8}{problem.message}")
+        line(f"{problem.severity:8}{problem.message}", error=error)
         if problem.cure:
-            line(f"{'':8}{problem.cure}")
+            line(f"{'':8}{problem.cure}", error=error)
     if len(findings) > limit:
-        line(f"... and {len(findings) - limit:,} more (--json lists all of them)")
+        line(f"... and {len(findings) - limit:,} more{'' if error else ' (--json lists all of them)'}", error=error)
 
 
 @contextmanager

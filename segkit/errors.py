@@ -16,6 +16,13 @@ SegkitError                 base class; one line: what was found, what was expec
 Messages name settings as in Python, `steps=0`; the command line shows them as its options, `--steps 0`.
 """
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from segkit.problem import Problem
+
 
 class SegkitError(Exception):
     """Base class. The message is one line that the user can act on; `exit_code` is that of the command line."""
@@ -73,7 +80,16 @@ class PhotoError(SegkitError):
 
 
 class DatasetError(SegkitError):
-    """Not a dataset, or a damaged one."""
+    """Not a dataset, or a damaged one.
+
+    Args:
+        message: what was found; with several problems, the first of them.
+        problems: everything that is wrong, if it was collected.
+    """
+
+    def __init__(self, message: str, problems: "Sequence[Problem]" = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
 
 
 class LockedError(DatasetError):

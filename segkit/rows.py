@@ -106,20 +106,26 @@ def delimiter(text: str) -> str:
     return max(DELIMITERS, key=re.sub(r'"[^"]*"|\([^)]*\)', "", first).count)
 
 
-def csv_rows(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line number, cells) for each row that is not empty; the delimiter is detected.
+def csv_rows(text: str, separator: str = "", *, by_row: bool = False) -> Iterator[tuple[int, list[str]]]:
+    """Yield (line number, cells) for each row that is not empty.
 
     A quoted cell may span several lines; a row's number is that of its first line, from 1.
+
+    Args:
+        text: the table.
+        separator: the delimiter; "" detects it (see `delimiter`).
+        by_row: number the rows, empty ones included, as a spreadsheet does, instead of the lines.
 
     Raises:
         CsvError: a quote is left open or followed by text, or a cell is too long.
     """
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter(text), skipinitialspace=True, strict=True)
+    separator = separator or delimiter(text)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
     line = 1
     try:
-        for cells in reader:
+        for row, cells in enumerate(reader, 1):
             if any(cell.strip() for cell in cells):
-                yield line, cells
+                yield row if by_row else line, cells
             line = reader.line_num + 1
     except csv.Error as error:
         raise CsvError(line, str(error)) from None

@@ -10,9 +10,12 @@ from base64 import urlsafe_b64decode
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 KEY = "1" * 44
+URL = f"https://docs.google.com/spreadsheets/d/{KEY}"
 
 
 @dataclass
@@ -22,6 +25,13 @@ class Sheets:
     Attributes:
         pages: rows by worksheet title; the gid of the n-th worksheet is n * 7.
         answers: (status, Retry-After) of error responses to the next requests.
+        faults: what goes wrong with the bodies of the next responses: "cut" (shorter than announced), "cut chunk",
+            "trickle" (byte by byte), "silence" (nothing after the headers) or "hang up" (no response).
+        redirects: addresses that the next GET requests are redirected to.
+        refusal: JSON of an error response to every GET request: its field "code" is the status.
+        token_refusal: JSON of the token endpoint's error response.
+        impostor: text that answers every GET request, as a captive portal does; "" for none.
+        released: set at the end of a test, to end responses that have stalled.
         public: whether anyone may export CSV.
         delay: seconds before each response.
         asked: (path, API key or token) of each GET request.
@@ -33,6 +43,12 @@ class Sheets:
 
     pages: dict[str, list[list[str]]]
     answers: list[tuple[int, str]] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    redirects: list[str] = field(default_factory=list)
+    refusal: dict[str, Any] = field(default_factory=dict)
+    token_refusal: dict[str, str] = field(default_factory=dict)
+    impostor: str = ""
+    released: threading.Event = field(default_factory=threading.Event)
     public: bool = True
     delay: float = 0
     asked: list[tuple[str, str]] = field(default_factory=list)
@@ -54,8 +70,12 @@ class _Handler(BaseHTTPRequestHandler):
             grid = json.loads(body)["requests"][0]["updateSheetProperties"]["properties"]["gridProperties"]
             self.sheets.columns = grid["columnCount"]
             return self._send(200, "{}")
-        claims = parse_qs(body.decode())["assertion"][0].split(".")[1]
-        self.sheets.scopes.append(json.loads(urlsafe_b64decode(claims + "=="))["scope"])
+        if self.sheets.token_refusal:
+            return self._send(400, json.dumps(self.sheets.token_refusal))
+        fields = parse_qs(body.decode())
+        if "assertion" in fields:  # a service account; an authorized user sends a refresh token instead
+            claims = fields["assertion"][0].split(".")[1]
+            self.sheets.scopes.append(json.loads(urlsafe_b64decode(claims + "=="))["scope"])
         return self._send(200, json.dumps({"access_token": "token of the account", "expires_in": 3600}))
 
     def do_PUT(self) -> None:
@@ -80,6 +100,12 @@ class _Handler(BaseHTTPRequestHandler):
         sheets, parts = self.sheets, urlsplit(self.path)
         sheets.asked.append((parts.path, self.headers.get("x-goog-api-key") or self.headers.get("authorization") or ""))
         time.sleep(sheets.delay)
+        if sheets.redirects:
+            return self._redirect(sheets.redirects.pop(0))
+        if sheets.impostor:
+            return self._send(200, sheets.impostor, kind="text/csv")
+        if sheets.refusal:
+            return self._send(sheets.refusal["code"], json.dumps({"error": sheets.refusal}))
         if sheets.answers:
             status, retry_after = sheets.answers.pop(0)
             return self._send(
@@ -116,15 +142,40 @@ class _Handler(BaseHTTPRequestHandler):
         csv.writer(text).writerows(list(self.sheets.pages.values())[int(gid) // 7])
         return self._send(200, text.getvalue(), kind="text/csv")
 
+    def _redirect(self, location: str) -> None:
+        self.send_response(307)
+        self.send_header("location", location)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
     def _send(self, status: int, text: str, retry_after: str = "", kind: str = "application/json") -> None:
         body = text.encode()
+        fault = self.sheets.faults.pop(0) if self.sheets.faults else ""
+        if fault == "hang up":
+            return
         self.send_response(status)
         self.send_header("content-type", kind)
-        self.send_header("content-length", str(len(body)))
+        if fault == "cut chunk":
+            self.send_header("transfer-encoding", "chunked")
+            body = b"%x\r\n%s\r\n40\r\nonly the beginning of" % (len(body), body)
+        else:
+            self.send_header("content-length", str(len(body)))
         if retry_after:
             self.send_header("retry-after", retry_after)
-        with suppress(BrokenPipeError):  # the client has given up
+        with suppress(BrokenPipeError, ConnectionResetError):  # the client has given up
             self.end_headers()
+            self._write(body, fault)
+
+    def _write(self, body: bytes, fault: str) -> None:
+        if fault == "cut":
+            self.wfile.write(body[:-1])
+        elif fault in ("silence", "trickle"):
+            for place in range(len(body)):
+                if fault == "trickle":
+                    self.wfile.write(body[place : place + 1])
+                if self.sheets.released.wait(0.05):
+                    break
+        else:
             self.wfile.write(body)
 
 
@@ -136,3 +187,26 @@ def start(sheets: Sheets) -> ThreadingHTTPServer:
         target=server.serve_forever, args=[0.01], daemon=True
     ).start()  # poll interval; the default makes shutdown() take half a second
     return server
+
+
+def account(folder: Path, url: str) -> Path:
+    """Write the key file of a service account whose tokens the server issues."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+    path = folder / "account.json"
+    content = {"type": "service_account", "client_email": "a@b.c", "token_uri": f"{url}/token", "private_key": pem}
+    path.write_text(json.dumps(content))
+    return path
+
+
+def user(folder: Path) -> Path:
+    """Write the key file of a user who has signed in with gcloud."""
+    path = folder / "user.json"
+    content = {"type": "authorized_user", "client_id": "c", "client_secret": "GOCSPX-s", "refresh_token": "1//secret"}
+    path.write_text(json.dumps(content))
+    return path

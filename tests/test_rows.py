@@ -59,6 +59,16 @@ def test_rows_are_numbered_by_their_first_line() -> None:
     ]
 
 
+def test_rows_can_be_numbered_like_those_of_a_spreadsheet() -> None:
+    """Then a cell over several lines counts as one row; empty rows count as well."""
+    assert [row for row, _ in rows.csv_rows('a,b\n\n"x\n\ny",1\nz,3\n', by_row=True)] == [1, 3, 4]
+
+
+def test_the_separator_can_be_passed() -> None:
+    """Then the others are text."""
+    assert list(rows.csv_rows("a,b|c;d\n", "|")) == [(1, ["a,b", "c;d"])]
+
+
 @pytest.mark.parametrize("text", ['a,b\n"c,d\ne,f\n', 'a,b\n"c"d,e\n', "a,b\n" + "x" * 200_000 + ",1\n"])
 def test_malformed_csv_is_reported_with_its_line(text: str) -> None:
     """An open quote, text after a quote and a cell beyond the csv module's limit all name the row's first line."""

@@ -41,6 +41,9 @@ class Outcome:
         best: step of the best checkpoint; None without validation.
         verdict: whether the network uses the map, in words; "" without validation.
         file: exported file for A1111, Forge and ComfyUI; None if the run was stopped early.
+        triples: number of training triples.
+        empty_prompts: how many of them have an empty prompt.
+        notes: what a user should know about the data, as sentences.
     """
 
     run: Path
@@ -51,6 +54,9 @@ class Outcome:
     best: int | None
     verdict: str
     file: Path | None
+    triples: int
+    empty_prompts: int
+    notes: tuple[str, ...]
 
     def __fspath__(self) -> str:
         """The run's folder: the outcome can be passed wherever a run is expected."""
@@ -60,6 +66,8 @@ class Outcome:
         """Return the outcome as lines of text."""
         resumed = f", resumed at step {self.resumed:,}" if self.resumed else ""
         lines = [f"{self.run}: {self.steps:,} steps{resumed}, loss {self.loss:.4f}."]
+        lines.append(f"Prompts: {self.triples:,}, {self.empty_prompts or 'none'} empty.")
+        lines += self.notes
         if self.truncated:
             lines.append(f"Prompts over CLIP's 77 tokens, truncated: {self.truncated:,}.")
         if self.verdict:
@@ -73,14 +81,17 @@ class Outcome:
         return [*lines, f"For diffusers: {self.run / 'controlnet'}", f"For A1111, Forge and ComfyUI: {self.file}"]
 
 
-def train(dataset: Path, output: Path, settings: TrainSettings, progress: Progress = silent) -> Outcome:
+def train(
+    dataset: Path, output: Path, settings: TrainSettings, progress: Progress = silent, accept_changes: bool = False
+) -> Outcome:
     """Finetune a ControlNet, or resume a stopped run bit for bit.
 
     Args:
         dataset: training data, in any layout that examples.find knows.
         output: the run folder. If it holds a run with the same settings and data, that run is resumed.
         settings: of the training.
-        progress: called with ("steps", done, total, note).
+        progress: called with ("photos and maps", done, total), then ("steps", done, total, note).
+        accept_changes: resume a run even if its training data has changed.
 
     Returns:
         How the run ended: at its last step, or early after SIGTERM or Ctrl-C.
@@ -89,7 +100,7 @@ def train(dataset: Path, output: Path, settings: TrainSettings, progress: Progre
         SegkitError: the dataset, a network, a setting or the machine is unsuitable, or the training diverged.
     """
     with cpu.reproducible(), quiet.diffusers(), launched(settings) as accelerator:
-        return _Training(dataset, output, settings, accelerator, progress).run()
+        return _Training(dataset, output, settings, accelerator, progress).run(accept_changes)
 
 
 class _Training:
@@ -100,16 +111,14 @@ class _Training:
     ) -> None:
         self.settings, self.output, self.accelerator, self.dataset = settings, output, accelerator, dataset
         self.progress = progress if accelerator.is_main_process else silent
-        self.examples = on_main(
-            accelerator, lambda: examples.find(dataset, settings.palette, settings.allow_any_control)
-        )
+        self.examples = on_main(accelerator, lambda: examples.load(dataset, settings, self.progress))
         self.facts = run_folder.facts(settings, dataset, self.examples, accelerator.num_processes)
         self.losses: list[float] = []
 
-    def run(self) -> Outcome:
+    def run(self, accept_changes: bool) -> Outcome:
         """Claim the run folder, train to the last step or a stop signal, and export."""
         with ExitStack() as stack:
-            start = on_main(self.accelerator, lambda: self._claim(stack))
+            start, notes = on_main(self.accelerator, lambda: self._claim(stack, accept_changes))
             first_step = start.step if start else 0
             try:
                 self.setup = self._prepare(start)
@@ -134,19 +143,24 @@ class _Training:
                 best=best,
                 verdict=self.callbacks.verdict,
                 file=file,
+                triples=len(self.examples.train),
+                empty_prompts=self.examples.empty_prompts,
+                notes=notes,
             )
 
-    def _claim(self, stack: ExitStack) -> Checkpoint | None:
-        """Lock the run folder until the stack closes, and return the checkpoint to resume from."""
+    def _claim(self, stack: ExitStack, accept_changes: bool) -> tuple[Checkpoint | None, tuple[str, ...]]:
+        """Lock the run folder until the stack closes; return the checkpoint to resume from, and notes for the user."""
         stack.enter_context(run_folder.claimed(self.output))
-        return run_folder.newest(self.output, self.facts, self.settings.steps)
+        start = run_folder.newest(self.output, self.facts, self.examples, self.settings.steps, accept_changes)
+        changes = run_folder.changes(self.output, self.examples) if start else ""
+        notes = self.examples.notes
+        return start, (*notes, f"Resumed with changed data: {changes}.") if changes else notes
 
     def _prepare(self, start: Checkpoint | None) -> Setup:
         cache_for = self._fill_cache if self.settings.cache else None
         setup = prepare(self.examples, self.settings, self.accelerator, self.output, start, cache_for)
         # run.toml makes the folder a run; it is written once everything has been checked
-        palette = self.examples.palette
-        on_main(self.accelerator, lambda: run_folder.start(self.output, self.settings, self.facts, palette))
+        on_main(self.accelerator, lambda: run_folder.start(self.output, self.settings, self.facts, self.examples))
         return setup
 
     def _fill_cache(self, encoder: Encoder) -> LatentCache:

@@ -37,6 +37,7 @@ class TrainSettings(Settings):
     allow_any_control: Annotated[
         bool, option("Accept control images that are not segmentation maps, such as fill50k's.")
     ] = False
+    allow_empty_prompts: Annotated[bool, option("Train even if all prompts are empty.")] = False
     name: Annotated[str, option("Name of the exported ControlNet.  [default: the run folder's name]")] = ""
     resolution: Annotated[
         int,
@@ -194,6 +195,9 @@ def read(path: Path) -> dict[str, Any]:
     for name, value in document.values.items():
         try:
             check_field(_Locations if name in ("dataset", "output") else TrainSettings, name, value)
+        except SettingError as error:
+            reason = f"{name} = {value!r}: expected {error.expected}."  # as the file has it, not as an option
+            raise UsageError(f"{path}, line {document.line(name)}: {reason}") from None
         except UsageError as error:
             raise UsageError(f"{path}, line {document.line(name)}: {error}") from None
     return document.values

@@ -1,6 +1,7 @@
 """build_dataset(): turn a folder of photos into triples. The order of the steps is defined here only."""
 
 import os
+import shlex
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +18,7 @@ from segkit.build.settings import BuildSettings
 from segkit.build.tools import Networks
 from segkit.build.writer import Writer
 from segkit.dataset import Dataset, Rejection, splits
+from segkit.dataset.formats import layouts
 from segkit.dataset.info import Info
 from segkit.errors import DatasetError, UsageError
 from segkit.palette import protocol
@@ -134,6 +136,7 @@ def find_photos(folder: Path, output: Path, settings: BuildSettings) -> tuple[li
 
     Raises:
         UsageError: the folder does not exist, cannot be read, is a dataset, or holds no photos.
+        DatasetError: the folder holds the list of another tool's dataset, which is damaged.
     """
     if not folder.is_dir():
         actual = "a file" if folder.exists() else "no such folder"
@@ -142,6 +145,11 @@ def find_photos(folder: Path, output: Path, settings: BuildSettings) -> tuple[li
         raise UsageError(f"{folder} cannot be read (permission denied). Check its permissions.")
     if (folder / ".segkit").is_dir():
         raise UsageError(f"{folder} is a segkit dataset. Expected a folder of photos.")
+    if layout := layouts.detect(folder):
+        raise UsageError(
+            f"{folder} already has control maps (layout {layout}), which are not photos. Train on it as it is: "
+            f"segkit train {shlex.quote(str(folder))} , or pass the folder of its photos."
+        )
     paths = list(photos.find(folder, exclude=output))
     if not paths and output.resolve() == folder.resolve():
         raise UsageError(f"{folder} is both the folder of photos and the output. Choose another output folder.")

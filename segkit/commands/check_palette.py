@@ -72,10 +72,11 @@ def command(
 ) -> None:
     """Find palette colours that are easily confused, and control maps with wrong colours, their cause and their fix.
 
-    TARGET is a palette table (.csv, .tsv, .json, GIMP's .gpl), a Google Sheet's URL or id, a control map, a folder of
-    maps, a dataset, a WebDataset shard (.tar) or an imagefolder (metadata.jsonl); the default is the ADE20K palette.
-    --suggest finds the colours farthest from ADE20K, COCO, black, white, the table's own colours and one another, by
-    exact search over all 2^24. Exit code 0: no findings; 1: findings; 2: TARGET cannot be read.
+    TARGET is a palette table (.csv, .tsv, .txt, .md, .json, GIMP's .gpl), a Google Sheet's URL or id, a control map, a
+    folder of maps, a dataset, a WebDataset shard (.tar), or a folder in the layout of fill50k, an imagefolder or
+    kohya's scripts; the default is the ADE20K palette. --suggest finds the colours farthest from ADE20K, COCO, black,
+    white, the table's own colours and one another, by exact search over all 2^24. Exit code 0: no findings;
+    1: findings; 2: TARGET cannot be read.
     """
     from segkit import console
     from segkit.commands import show

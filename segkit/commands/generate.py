@@ -51,8 +51,7 @@ def command(source: Path, prompt: str, output: Path, overwrite: bool, as_json: b
 
     settings = take(GenerateSettings, values)
     DrawSettings(prompt=prompt, overwrite=overwrite)  # checks them
-    palette = "" if settings.allow_any_control else generate.sources(settings).palette
-    scenes = requests.find(source, prompt, palette, settings.allow_any_control)
+    scenes = requests.find(source, prompt)
     with console.progress() as progress:
         pictures = generate.generate(scenes, output, settings, progress, overwrite)
     show_training.generated(pictures, output, as_json)

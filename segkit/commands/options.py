@@ -9,10 +9,14 @@ from typing import Any, TypeVar
 
 import click
 
-from segkit.errors import SegkitError
+from segkit import console
+from segkit.errors import DatasetError, SegkitError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Settings = TypeVar("Settings")
+
+MAX_PROBLEMS = 100
+"""How many problems are listed before an error's message."""
 
 
 class Command(click.Command):
@@ -26,10 +30,12 @@ class Command(click.Command):
         )
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; errors name settings as options."""
+        """Run the command; errors name settings as options, and all problems that led to one are listed before it."""
         try:
             return super().invoke(ctx)
         except SegkitError as error:
+            if isinstance(error, DatasetError) and len(error.problems) > 1:
+                console.problems(error.problems, MAX_PROBLEMS, error=True)
             error.args = (self.with_flags(str(error)),)
             raise
 

@@ -11,9 +11,9 @@ if TYPE_CHECKING:  # check-palette must start without the imports that other com
     from segkit.build.dry_run import Plan
     from segkit.build.pipeline import Outcome
     from segkit.dataset.checks import CheckReport
+    from segkit.dataset.map_repair import SnapResult
     from segkit.dataset.stats import Summary
     from segkit.maps.snap import Snapped
-    from segkit.maps.snap_folder import SnapResult
     from segkit.reports.findings import PaletteReport
     from segkit.toy.demo import Evaluation
     from trainer.checkpoints.inspect import Inspection
@@ -21,6 +21,11 @@ if TYPE_CHECKING:  # check-palette must start without the imports that other com
 MAX_MAPS = 20
 MAX_ROWS = 12
 MAX_CAPTIONS = 3
+_LAYOUTS = {
+    "fill50k": "a folder in fill50k's layout",
+    "imagefolder": "an imagefolder",
+    "kohya": "a folder in the layout of kohya's scripts",
+}
 
 
 def build_outcome(outcome: "Outcome", summary: "Summary", folder: Path, page: Path, as_json: bool) -> None:
@@ -120,7 +125,7 @@ def _palette(report: "PaletteReport") -> None:
 
 
 def _maps(report: "PaletteReport") -> None:
-    kind = f"{'an' if report.kind == 'imagefolder' else 'a'} {report.kind}"
+    kind = _LAYOUTS.get(report.kind, f"a {report.kind}")
     if not report.maps:
         return console.line(f"{report.target}: {kind}, no map could be read.")
     single = len(report.maps) == 1

@@ -28,6 +28,9 @@ def trained(outcome: "TrainingOutcome", as_json: bool) -> None:
                 "best_step": outcome.best,
                 "says": outcome.verdict,
                 "file": str(outcome.file) if outcome.file else None,
+                "triples": outcome.triples,
+                "empty_prompts": outcome.empty_prompts,
+                "notes": list(outcome.notes),
             }
         )
     for line in outcome.lines():
@@ -48,6 +51,9 @@ def plan(planned: "TrainingPlan", run: Path, as_json: bool) -> None:
         f"{planned.trained:,} trainable weights on {planned.device}; {planned.steps:,} steps remaining{resumed}."
     )
     console.table("Memory", ("part", "MB"), [(name, size / 1e6) for name, size in planned.memory.items()])
+    console.line(f"Prompts: {planned.triples:,}, {planned.empty_prompts or 'none'} empty.")
+    for note in planned.notes:
+        console.line(note)
     if planned.cut:
         console.line(f"Prompts over CLIP's 77 tokens, to be truncated: {planned.cut:,}.")
     if planned.cache:

@@ -44,19 +44,20 @@ def command(
 ) -> None:
     """Repair control maps made by other tools: wrong colours, JPEG artefacts, smooth scaling, white outlines.
 
-    MAPS is a control map or a folder of maps. The damage of each map is identified (see segkit check-palette) and
+    MAPS is a control map, a folder of maps, or a folder in the layout of fill50k, an imagefolder or kohya's scripts,
+    of which only the maps are repaired. The damage of each map is identified (see segkit check-palette) and
     undone; a blurred pixel gets the class of a solid area around it, never merely that of the nearest colour. The
     repaired maps are indexed PNGs. Exit code 0: all repaired; 1: some could not be repaired; 2: usage error.
     """
     from segkit import console
     from segkit.commands import show
+    from segkit.dataset import map_repair
     from segkit.errors import UsageError
-    from segkit.maps import snap_folder
 
     if (output is None) != in_place:
         raise UsageError(f"Pass either -o or --in-place, as in: segkit snap {maps} -o FOLDER")
     rules = SnapSettings(**options | {"cause": options["cause"] or ""})
     with console.progress() as progress:
-        result = snap_folder.snap_files(maps, output, rules, progress)
+        result = map_repair.snap_files(maps, output, rules, progress)
     show.snap_results(result, maps, as_json)
     context.exit(int(any(outcome.reason for outcome in result)))

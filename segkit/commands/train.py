@@ -24,6 +24,7 @@ from trainer.settings import TrainSettings
     "--config", type=click.Path(path_type=Path), help="A run.toml with any of these options; flags take precedence."
 )
 @settings_options(TrainSettings)
+@click.option("--accept-changes", is_flag=True, help="Resume even if photos, maps or prompts have changed.")
 @click.option("--dry-run", is_flag=True, help="Check everything, time three steps and show the plan; train nothing.")
 @json_option
 @click.pass_context
@@ -33,6 +34,7 @@ def command(
     dataset: Path | None,
     output: Path | None,
     config: Path | None,
+    accept_changes: bool,
     dry_run: bool,
     as_json: bool,
     **values: Any,
@@ -61,10 +63,10 @@ def command(
     train_settings = take(TrainSettings, resolved)
     if dry_run:
         with console.progress() as progress:
-            plan = rehearsal.plan(dataset, output, train_settings, progress)
+            plan = rehearsal.plan(dataset, output, train_settings, progress, accept_changes)
         show_training.plan(plan, output, as_json)
         return
     with console.progress() as progress:
-        result = loop.train(dataset, output, train_settings, progress)
+        result = loop.train(dataset, output, train_settings, progress, accept_changes)
     show_training.trained(result, as_json)
     context.exit(0 if result.file else 130)

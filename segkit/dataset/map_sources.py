@@ -1,4 +1,4 @@
-"""Finds control maps in a file, a folder, a dataset, a WebDataset shard or an HF imagefolder.
+"""Finds control maps in a file, a folder, a dataset, a WebDataset shard, or a folder in another tool's layout.
 
 Shards are not unpacked: their maps are read in place, by byte range.
 """
@@ -13,11 +13,11 @@ from PIL import Image
 
 from segkit import maps
 from segkit.dataset.dataset import Dataset
-from segkit.dataset.formats import imagefolder, webdataset
+from segkit.dataset.formats import layouts, webdataset
 from segkit.errors import DatasetError, MapError
 from segkit.palette import Palette
 
-Kind = Literal["map", "folder", "dataset", "shard", "imagefolder"]
+Kind = Literal["map", "folder", "dataset", "shard", "fill50k", "imagefolder", "kohya"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def find(path: Path, palette: Palette, expected: str) -> tuple[Kind, list[Source
     """Find the control maps at a path.
 
     Args:
-        path: a map, a folder of maps, a dataset, a shard (.tar) or an imagefolder.
+        path: a map, a folder of maps, a dataset, a shard (.tar) or a folder in another tool's layout.
         palette: palette of maps outside a dataset.
         expected: the accepted kinds of target, for error messages.
 
@@ -83,18 +83,24 @@ def find(path: Path, palette: Palette, expected: str) -> tuple[Kind, list[Source
     if path.suffix.lower() == ".tar" and path.is_file():
         members = webdataset.control_maps(path)
         return "shard", [Source(member.name, path, (member.offset, member.size)) for member in members], palette
-    if listed := _imagefolder(path):
-        return "imagefolder", listed, palette
+    if layout := _detect(path):
+        return layout, _listed(path), palette
     folder, files = maps.find(path, expected)
     sources = [Source(file.relative_to(folder).as_posix(), file) for file in files]
     return "folder" if path.is_dir() else "map", sources, palette
 
 
-def _imagefolder(path: Path) -> list[Source]:
-    """Return the maps that the metadata of an imagefolder names; none if the path is not such a folder."""
-    if not path.is_dir():
-        return []
+def _detect(path: Path) -> layouts.Layout | None:
     try:
-        return [Source(file.relative_to(path).as_posix(), file) for file in imagefolder.control_maps(path)]
+        return layouts.detect(path)
     except DatasetError as error:
         raise MapError(str(error)) from None
+
+
+def _listed(path: Path) -> list[Source]:
+    """Return the maps that the lists of a folder name, each once."""
+    try:
+        files = dict.fromkeys(entry.control_map for entry in layouts.read(path).entries)
+    except DatasetError as error:
+        raise MapError(str(error)) from None
+    return [Source(file.relative_to(path).as_posix(), file) for file in files]

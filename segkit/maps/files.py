@@ -38,7 +38,7 @@ def find(target: Path, expected: str = "a control map such as map.png, or a fold
 
 
 def read(path: Path) -> Image.Image:
-    """Open a map and load its pixels.
+    """Open a map and load its pixels, upright.
 
     Raises:
         MapError: the path is not a file, or cannot be decoded; the message begins with a verb, to follow a file name.
@@ -59,4 +59,4 @@ def decode(source: Path | BinaryIO) -> Image.Image:
             image.load()  # the context closes the file, which load() leaves open for an animation
     except Exception as error:  # damaged files make Pillow raise almost anything
         raise MapError(f"does not open ({type(error).__name__}: {error})") from None
-    return image
+    return photos.upright(image)

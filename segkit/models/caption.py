@@ -114,7 +114,7 @@ def _check_task(processor: Any, task: str, folder: Any) -> None:
     if tasks and task not in tasks:
         expected = ", ".join(f'"{name}"' for name in tasks)
         raise ModelError(
-            f"{ROLE} {folder}: {task} is not a captioning task. Expected {expected}: pass caption_task=TASK."
+            f"{ROLE} {folder}: {task} is not a captioning task. Pass caption_task=TASK, one of {expected}."
         )
 
 

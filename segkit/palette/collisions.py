@@ -3,14 +3,11 @@
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, NamedTuple
 
-from segkit.errors import PaletteError
-from segkit.palette import perception
-from segkit.palette.color import RGB, distance
+from segkit.palette import counterparts, perception
+from segkit.palette.color import distance
 from segkit.palette.palette import SHIPPED, UNLABELLED, Palette, simplify
 from segkit.palette.tables import Swatch
 from segkit.problem import Problem, Severity
@@ -66,7 +63,7 @@ class Pair:
             min_distance: required RGB L2.
         """
         known = self.severity == "known"
-        movable = self.b if _is_shipped(self.a) and not (known or self.other) else self.a
+        movable = self.b if counterparts.is_shipped(self.a) and not (known or self.other) else self.a
         place = f"{name}: {movable.name}"
         cure = f"Choose another colour for {movable.name}, at least {max(min_distance, 1):g} from all others."
         both = f"{self.a.name} ({self.a.index}) and {self.b.name} ({self.b.index})"
@@ -103,8 +100,9 @@ def check(
 ) -> Collisions:
     """Report equal or near colours and ambiguous names, within a palette and between it and other palettes.
 
-    A palette that contains all classes of one of those, or of a shipped palette, counts as its extension: the names of
-    its new classes are not compared with other palettes.
+    A table that is meant for a shipped palette (see `counterparts.protocol`) is compared by class names with that, and
+    not with the other shipped ones. If it contains all classes of a shipped palette or of one of `others`, it counts as
+    its extension: the names of its new classes are not compared.
 
     Args:
         swatches: classes as returned by tables.read; they need not form a valid Palette.
@@ -116,22 +114,27 @@ def check(
         PaletteError: one of the other palettes does not load.
     """
     palettes = [Palette.load(other) for other in others]
-    pairs = within(swatches, min_distance)
+    protocol = counterparts.protocol(swatches)
+    classes = counterparts.identified(swatches, protocol) if protocol else swatches
+    pairs = within(classes, min_distance)
     for palette in palettes:
-        pairs += between(swatches, palette, min_distance)
-    problems = [pair.problem(name, min_distance) for pair in pairs]
+        pairs += between(classes, palette, min_distance)
+    problems = counterparts.problems(swatches, name, protocol) if protocol else []
+    problems += [pair.problem(name, min_distance) for pair in pairs]
     problems += _repeated_names(swatches, name) + _ambiguous(swatches, name)
-    entries = {(simplify(swatch.name), swatch.rgb) for swatch in swatches}
     bases = [*palettes, *(Palette.load(base) for base in SHIPPED)]
-    if not any(entries >= {(simplify(swatch.name), swatch.rgb) for swatch in base} for base in bases):
+    if not any(counterparts.contains(swatches, base) for base in bases):
         for palette in palettes:
-            problems += _recoloured(swatches, name, palette)
+            # Colours of COCO would be wrong advice for a table that is meant for ADE20K.
+            if not protocol or palette.name not in SHIPPED or palette.name == protocol.name:
+                problems += _recoloured(swatches, name, palette)
     return Collisions(problems, pairs)
 
 
 def _recoloured(swatches: Sequence[Swatch], name: str, other: Palette) -> list[Problem]:
     """Report classes that another palette has in another colour, under the same name or a synonym."""
-    differing = [(swatch, known) for swatch, known in _matches(swatches, other) if swatch.rgb != known.rgb]
+    pairs = ((swatch, counterparts.find(swatch, other)) for swatch in swatches)
+    differing = [(swatch, known) for swatch, known in pairs if known and swatch.rgb != known.rgb]
     swapped = [(swatch, known) for swatch, known in differing if swatch.rgb == known.rgb[::-1]]
     # Swapped columns would give one finding per class; more than half of them mirrored is not a coincidence.
     if len(swapped) > max(2, len(differing) // 2):
@@ -149,13 +152,6 @@ def _recoloured(swatches: Sequence[Swatch], name: str, other: Palette) -> list[P
         cure = f"Use {known.hex}, which networks trained on {other.name} expect, or compare without {other.name}."
         problems.append(Problem("known-class", "warning", place, message, cure))
     return problems
-
-
-def _matches(swatches: Sequence[Swatch], other: Palette) -> Iterator[tuple[Swatch, Swatch]]:
-    """Yield each class whose name identifies exactly one class of another palette, with that class."""
-    for swatch in swatches:
-        with suppress(PaletteError):
-            yield swatch, other.find(swatch.name)
 
 
 def _repeated_names(swatches: Iterable[Swatch], name: str) -> list[Problem]:
@@ -192,7 +188,7 @@ def within(swatches: Sequence[Swatch], min_distance: float) -> list[Pair]:
     """Return the pairs of classes that are equal or closer than min_distance (RGB L2); black counts as a class."""
     candidates = (*swatches, NO_CLASS)
     near = ((candidates[i], candidates[j]) for i, j in _near(candidates, candidates, min_distance) if i < j)
-    return [Pair(a, b, "", _severity(a, b, b is NO_CLASS or _is_shipped(b))) for a, b in near]
+    return [Pair(a, b, "", _severity(a, b, b is NO_CLASS or counterparts.is_shipped(b))) for a, b in near]
 
 
 def between(swatches: Sequence[Swatch], other: Palette, min_distance: float) -> list[Pair]:
@@ -201,10 +197,9 @@ def between(swatches: Sequence[Swatch], other: Palette, min_distance: float) -> 
     A class that both palettes have under one name and in one colour is the same class, not a pair; `within` already
     compares it with the rest of the palette.
     """
-    entries = {(word, swatch.rgb) for swatch in swatches for word in names_of(swatch)}
-    foreign = [swatch for swatch in other if not any((word, swatch.rgb) in entries for word in names_of(swatch))]
+    foreign = [known for known in other if not any(counterparts.are_same(known, swatch) for swatch in swatches)]
     near = ((swatches[i], foreign[j]) for i, j in _near(swatches, foreign, min_distance))
-    return [Pair(a, b, other.name, _severity(a, b, _is_shipped(b))) for a, b in near]
+    return [Pair(a, b, other.name, _severity(a, b, counterparts.is_shipped(b))) for a, b in near]
 
 
 def names_of(swatch: Swatch) -> set[str]:
@@ -214,7 +209,7 @@ def names_of(swatch: Swatch) -> set[str]:
 
 def all_shipped(swatches: Sequence[Swatch]) -> bool:
     """Report whether the shipped palettes contain all of these classes in these colours."""
-    return all(map(_is_shipped, swatches))
+    return all(map(counterparts.is_shipped, swatches))
 
 
 def _near(lefts: Sequence[Swatch], rights: Sequence[Swatch], min_distance: float) -> Iterator[tuple[int, int]]:
@@ -233,16 +228,6 @@ def _near(lefts: Sequence[Swatch], rights: Sequence[Swatch], min_distance: float
 
 
 def _severity(a: Swatch, b: Swatch, b_is_shipped: bool) -> Severity:
-    if _is_shipped(a) and b_is_shipped:
+    if counterparts.is_shipped(a) and b_is_shipped:
         return "known"
     return "error" if a.rgb == b.rgb else "warning"
-
-
-@cache
-def _shipped() -> frozenset[tuple[str, RGB]]:
-    palettes = (Palette.load(name) for name in SHIPPED)
-    return frozenset((simplify(swatch.name), swatch.rgb) for palette in palettes for swatch in palette)
-
-
-def _is_shipped(swatch: Swatch) -> bool:
-    return (simplify(swatch.name), swatch.rgb) in _shipped()

@@ -83,14 +83,18 @@ class Palette:
             PaletteError: no class has that name (the message suggests similar ones), or several classes share it as a
                 synonym (ADE20K: ground; the message lists them).
         """
-        key = simplify(name)
-        candidates = self._primary.get(key) or self._synonyms.get(key, [])
+        candidates = self.candidates(name)
         if len(candidates) == 1:
             return candidates[0]
         if candidates:
             choices = " or ".join(f"{swatch.name} ({swatch.index})" for swatch in candidates)
             raise PaletteError(f"{name!r} means several classes of {self.name}: {choices}. Use one of those names.")
-        raise PaletteError(f"{name!r} is not a class of {self.name}. {self._hint(key)}")
+        raise PaletteError(f"{name!r} is not a class of {self.name}. {self._hint(simplify(name))}")
+
+    def candidates(self, name: str) -> list[Swatch]:
+        """Return the classes that a name may mean: none, one, or several that share it as a synonym; see `find`."""
+        key = simplify(name)
+        return self._primary.get(key) or self._synonyms.get(key, [])
 
     def _hint(self, key: str) -> str:
         from difflib import get_close_matches  # only needed to word an error
@@ -159,12 +163,13 @@ def _read(path: Path) -> Palette:
 
 
 def repair_joined_names(swatches: Iterable[Swatch]) -> list[Swatch]:
-    """Repair names whose spaces and commas became `;`, as in a widely copied ADE20K sheet ("chest;of;drawers;bureau").
+    """Separate names that hold synonyms, too, of classes in the colour of an ADE20K class.
 
-    Name and synonyms can no longer be distinguished in such a name. A class that has the colour of an ADE20K class and
-    begins with one of its names becomes that class; any other keeps all its words, separated by spaces.
+    Two ways occur: ADE20K's own list of names, "sofa, couch, lounge", and a widely copied sheet whose spaces and commas
+    became `;`: "chest;of;drawers;bureau". In the latter, name and synonyms can no longer be distinguished: what begins
+    with a name of the ADE20K class becomes that class; any other name keeps all its words, separated by spaces.
     """
-    return [_repair_joined_name(swatch) if ";" in swatch.name else swatch for swatch in swatches]
+    return [_repair_joined_name(swatch) if re.search("[;,]", swatch.name) else swatch for swatch in swatches]
 
 
 @cache
@@ -174,8 +179,11 @@ def _ade() -> Palette:
 
 def _repair_joined_name(swatch: Swatch) -> Swatch:
     words = simplify(swatch.name.replace(";", " "))
+    listed = {simplify(name) for name in swatch.name.split(",")}
     for known in _ade():
         names = [simplify(name) for name in (known.name, *known.synonyms)]
-        if known.rgb == swatch.rgb and any(f"{words} ".startswith(f"{name} ") for name in names):
+        if known.rgb != swatch.rgb:
+            continue
+        if listed <= set(names) or (";" in swatch.name and any(f"{words} ".startswith(f"{name} ") for name in names)):
             return replace(swatch, name=known.name, synonyms=known.synonyms)
-    return replace(swatch, name=words)
+    return replace(swatch, name=words) if ";" in swatch.name else swatch

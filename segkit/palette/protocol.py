@@ -23,8 +23,11 @@ def load(protocol: str, source: str = "") -> Palette:
         return base
     palette = Palette.load(source)
     if not extends(palette, base):
+        entries = [(swatch.name, swatch.rgb) for swatch in palette]
+        expected = next(known for known in base if entries[known.index : known.index + 1] != [(known.name, known.rgb)])
         raise PaletteError(
-            f"The palette {source} does not begin with the {len(base)} classes of {base.name} in their colours. "
+            f"The palette {source} does not begin with the {len(base)} classes of {base.name} in their colours; the "
+            f"first that differs should be {expected.name} ({expected.index}), {expected.hex}. "
             f"Create one that does: segkit check-palette --extend mine.csv --add NAME"
         )
     problems = collisions.check(palette.swatches, palette.name).problems

@@ -8,7 +8,9 @@ from segkit.photos.files import (
     Limits,
     find,
     open_photo,
+    open_upright,
     read,
+    upright,
 )
 from segkit.photos.geometry import Geometry, Photo, fit
 
@@ -23,5 +25,7 @@ __all__ = [
     "find",
     "fit",
     "open_photo",
+    "open_upright",
     "read",
+    "upright",
 ]

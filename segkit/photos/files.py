@@ -7,7 +7,7 @@ import stat
 import threading
 from collections import deque
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
@@ -168,9 +168,25 @@ def open_photo(data: bytes, limits: Limits) -> Photo:
     Raises:
         PhotoError: with a reason from REASONS.
     """
+    image, source, orientation, conversions = _decode(data, limits)
+    with _photo_errors(image):
+        return fit(image, limits.size, source, orientation, conversions)
+
+
+def open_upright(data: bytes) -> Image.Image:
+    """Decode a photo completely at full size: upright, 8-bit sRGB, by the rules of `open_photo`.
+
+    Raises:
+        PhotoError: with a reason from REASONS.
+    """
+    return _decode(data, Limits(min_size=1, size=1_000_000))[0]
+
+
+def _decode(data: bytes, limits: Limits) -> tuple[Image.Image, tuple[int, int], int, tuple[str, ...]]:
+    """Return a photo, the size of its upright source, its EXIF orientation, and the colour conversions applied."""
     image = _header(data)
     _check_size(image, limits)
-    try:
+    with _photo_errors(image):
         source = image.size
         # Pillow rotates a TIFF on load() and drops its orientation; its size is upright from the start.
         applied_by_load = _orientation(image) if image.format == "TIFF" else 1
@@ -182,8 +198,15 @@ def open_photo(data: bytes, limits: Limits) -> Photo:
         if orientation != 1:
             image = image.transpose(_TRANSPOSES[orientation])
         image, conversions = srgb.to_srgb(image)
-        upright = source[::-1] if orientation >= 5 else source
-        return fit(image, limits.size, upright, max(applied_by_load, orientation), conversions)
+        upright_size = source[::-1] if orientation >= 5 else source
+        return image, upright_size, max(applied_by_load, orientation), conversions
+
+
+@contextmanager
+def _photo_errors(image: Image.Image) -> Iterator[None]:
+    """Raise whatever Pillow raises as a PhotoError."""
+    try:
+        yield
     except MemoryError:
         raise PhotoError("too-large", f"{image.width}x{image.height} does not fit in memory") from None
     except Exception as error:  # damaged files make Pillow raise ValueError, SyntaxError, TypeError, struct.error ...
@@ -244,6 +267,12 @@ def _draft(image: Image.Image, size: int) -> None:
     if image.format in ("JPEG", "MPO") and min(image.size) >= 4 * size:
         scale = 2 * size / min(image.size)
         image.draft(image.mode, (round(image.width * scale), round(image.height * scale)))
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Return a picture, already loaded, with its EXIF orientation applied."""
+    orientation = _orientation(image)
+    return image if orientation == 1 else image.transpose(_TRANSPOSES[orientation])
 
 
 def _orientation(image: Image.Image) -> int:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from segkit import problem
 from segkit.errors import PaletteError, UsageError
-from segkit.palette import SHIPPED, Palette, collisions, jpeg, repair_joined_names, shipped_folder, tables
+from segkit.palette import SHIPPED, Palette, collisions, formats, jpeg, repair_joined_names, shipped_folder, tables
 from segkit.palette.collisions import Pair
-from segkit.palette.tables import Swatch
+from segkit.palette.tables import Source, Swatch
 from segkit.problem import Problem
 from segkit.progress import Progress, silent
 from segkit.settings import PaletteSettings
@@ -20,11 +20,17 @@ if TYPE_CHECKING:
     from segkit.palette.free_colors import FreeColor
     from segkit.reports.map_findings import MapReport
 
-Kind = Literal["palette", "sheet", "map", "folder", "dataset", "shard", "imagefolder"]
-TABLES = (".csv", ".tsv", ".json", ".gpl")
+Kind = Literal["palette", "sheet", "map", "folder", "dataset", "shard", "fill50k", "imagefolder", "kohya"]
+TABLES = (".csv", ".tsv", ".tab", ".psv", ".json", ".gpl")
+NOTES = (".txt", ".md")
+"""Text files, which may hold a table."""
+
+DOCUMENTS = (".xlsx", ".xlsm", ".xls", ".ods", ".numbers", ".pdf", ".html", ".htm", ".docx", ".rtf", ".ase")
+"""Other files that hold palettes; reading them as tables says what they are and what to do."""
+
 EXPECTED = (
-    "a palette table (.csv, .tsv, .json, .gpl), a Google Sheet, a control map (.png), a folder of maps, a dataset, "
-    "a WebDataset shard (.tar) or an imagefolder"
+    "a palette table (.csv, .tsv, .txt, .md, .json, .gpl), a Google Sheet, a control map (.png), a folder of maps, "
+    "a dataset, a WebDataset shard (.tar), or a folder in the layout of fill50k, an imagefolder or kohya's scripts"
 )
 
 
@@ -91,7 +97,7 @@ def examine(
 
     Args:
         target: name of a shipped palette, or path of a table, control map, folder of maps, dataset, shard (.tar) or
-            imagefolder. None examines ADE20K.
+            imagefolder, or a folder of fill50k or kohya. None examines ADE20K.
         min_distance: RGB L2 distance, 0 to 442. Colours of a table closer than this are reported.
         progress: see `segkit.progress`.
         against: names of shipped palettes or paths of tables whose colours must not be confused with the table's.
@@ -109,7 +115,7 @@ def examine(
         name = target or "ade20k"
         return _examine_table(name, shipped_folder() / f"{name}.csv", min_distance, against)
     path = _require_target(target)
-    if path.suffix.lower() in TABLES and not path.is_dir():
+    if not path.is_dir() and _is_table(path):
         return _examine_table(target, path, min_distance, against)
     from segkit.dataset import map_sources  # imports numpy, which tables do not need
     from segkit.reports import map_findings
@@ -131,6 +137,11 @@ def _require_target(target: str) -> Path:
     return path
 
 
+def _is_table(path: Path) -> bool:
+    suffix = path.suffix.lower()
+    return suffix in TABLES + DOCUMENTS or (suffix in NOTES and formats.holds_palette(path))
+
+
 def _examine_table(target: str, path: Path, min_distance: float, against: Sequence[str]) -> PaletteReport:
     others = [name for name in against if name != target]
     return _table_report(target, "palette", path.stem, tables.read(path), min_distance, others)
@@ -146,7 +157,10 @@ def _table_report(
 ) -> PaletteReport:
     swatches = repair_joined_names(table[0])
     clashes = collisions.check(swatches, name, against, min_distance)
-    return PaletteReport(target, kind, name, table[1] + clashes.problems, swatches, clashes.pairs)
+    problems = clashes.problems
+    if any(problem.rule == "unreadable-row" for problem in table[1]):  # which says why a class is missing
+        problems = [problem for problem in problems if problem.rule != "missing-class"]
+    return PaletteReport(target, kind, name, table[1] + problems, swatches, clashes.pairs)
 
 
 def examine_sheet(
@@ -161,7 +175,9 @@ def examine_sheet(
     from segkit.palette import google_sheets
 
     title, rows = google_sheets.rows(sheet, access)
-    return _table_report(sheet.key, "sheet", title, tables.from_rows(rows, title), min_distance, against)
+    return _table_report(
+        sheet.key, "sheet", title, tables.from_rows(rows, Source(title, is_sheet=True)), min_distance, against
+    )
 
 
 def push(report: PaletteReport, sheet: "google_sheets.Address", access: "google_sheets.Access") -> int:
@@ -182,7 +198,7 @@ def push(report: PaletteReport, sheet: "google_sheets.Address", access: "google_
     cells: dict[int, list[str]] = {}
     findings = [finding for finding in report.findings if finding.severity != "known"]
     for finding in findings:
-        numbered = re.fullmatch(r".*, line (\d+)", finding.place)
+        numbered = re.search(r", (?:cell [A-Z]+|row )(\d+)$", finding.place)
         line = int(numbered[1]) if numbered else lines.get(finding.place, first)
         cells.setdefault(line, []).append(f"{finding.message} {finding.cure}".strip())
     google_sheets.push(sheet, access, {line: "\n".join(texts) for line, texts in cells.items()})

@@ -192,6 +192,7 @@ def test_photos_are_found_up_to_the_limit(tmp_path: Path) -> None:
         ("a.jpg", "a.jpg: a file. Expected a folder of photos."),
         ("rooms", "rooms is a segkit dataset. Expected a folder of photos."),
         ("empty", "empty contains no photos. Expected files named ."),
+        ("kohya", "kohya already has control maps (layout kohya), which are not photos. Train on it as it is: segkit"),
     ],
 )
 def test_a_folder_without_photos_is_refused(tmp_path: Path, name: str, message: str) -> None:
@@ -199,6 +200,8 @@ def test_a_folder_without_photos_is_refused(tmp_path: Path, name: str, message: 
     (tmp_path / "a.jpg").touch()
     (tmp_path / "empty").mkdir()
     (tmp_path / "rooms" / ".segkit").mkdir(parents=True)
+    for folder in ("img", "cond"):
+        (tmp_path / "kohya" / folder).mkdir(parents=True)
 
     with pytest.raises(UsageError) as refused:
         pipeline.find_photos(tmp_path / name, tmp_path / "out", BuildSettings())

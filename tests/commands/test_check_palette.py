@@ -76,7 +76,7 @@ def test_a_clean_table_has_no_finding(segkit: Segkit, tmp_path: Path) -> None:
         ("human,96053D", [], "human (0) and person (12) of ade20k share #96053D"),
         ("human,DC143D", [], "human (0) and person (0) of coco_panoptic are 1.00 apart"),
         ("a,A877FF\nA,FCFF6D", [], "A is the name of classes 0 and 1"),
-        ("a,A877FF\nb,A877FG", [], "mine.csv, line 3: 'A877FG' is not a colour"),
+        ("a,A877FF\nb,A877FG", [], "mine.csv, line 3, column 2 (hex): 'A877FG' is not a colour"),
     ],
 )
 def test_problems_of_a_table_are_reported(
@@ -89,6 +89,62 @@ def test_problems_of_a_table_are_reported(
 
     assert done.code == 1
     assert message in done.out
+
+
+def ade(**names: str) -> list[str]:
+    """Return the lines of a table of ADE20K, with some classes under other names."""
+    palette = Palette.load("ade20k")
+    return ["name,hex", *(f"{names.get(swatch.name, swatch.name)},{swatch.hex}" for swatch in palette)]
+
+
+def test_a_synonym_does_not_make_ade_a_table_for_coco(segkit: Segkit, tmp_path: Path) -> None:
+    """Couch for sofa changes nothing: no class is told to take a colour of COCO."""
+    (tmp_path / "mine.csv").write_text("\n".join(ade(sofa="couch")))
+
+    done = segkit("check-palette", tmp_path / "mine.csv")
+
+    assert (done.code, "in coco_panoptic it is" in done.out) == (0, False)
+
+
+def test_a_missing_row_is_told(segkit: Segkit, tmp_path: Path) -> None:
+    """149 rows of ADE20K shift the classes after the missing one."""
+    lines = ade()
+    (tmp_path / "mine.csv").write_text("\n".join(lines[:24] + lines[25:]))
+
+    done = segkit("check-palette", tmp_path / "mine.csv", "--json")
+
+    (finding,) = [finding for finding in json.loads(done.out)["findings"] if finding["severity"] != "known"]
+    assert (done.code, finding["rule"]) == (1, "missing-class")
+    assert "149 of the 150 classes of ade20k; missing: sofa (23); shelf is class 23 here" in finding["message"]
+
+
+def test_an_unreadable_row_is_not_also_missing(segkit: Segkit, tmp_path: Path) -> None:
+    """One fault is one finding."""
+    lines = ade()
+    lines[24] = "sofa,0B66F"
+    (tmp_path / "mine.csv").write_text("\n".join(lines))
+
+    done = segkit("check-palette", tmp_path / "mine.csv", "--json")
+
+    assert [f["rule"] for f in json.loads(done.out)["findings"] if f["severity"] != "known"] == ["unreadable-row"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("table.md", "# Colours\n\n| name | hex |\n|---|---|\n| solar panel | `#A877FF` |\n| pergola | `#FCFF6D` |\n"),
+        ("table.txt", "solar panel;168,0;119,0;255,0\npergola;252,0;255,0;109,0\n"),
+        ("table.psv", "solar panel|#A877FF\npergola|#FCFF6D\n"),
+        ("table.tab", "name\trgb\nsolar panel\trgb(168, 119, 255)\npergola\t252 255 109\n"),
+    ],
+)
+def test_text_files_with_a_table_are_palettes(segkit: Segkit, tmp_path: Path, name: str, text: str) -> None:
+    """Markdown and plain text hold tables as well as CSV does."""
+    (tmp_path / name).write_text(text)
+
+    done = segkit("check-palette", tmp_path / name)
+
+    assert (done.code, "a palette of 2 classes" in done.out) == (0, True)
 
 
 def test_pairs_beyond_the_distance_pass(segkit: Segkit, tmp_path: Path) -> None:

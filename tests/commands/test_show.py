@@ -12,11 +12,11 @@ from segkit.build.dry_run import Plan
 from segkit.build.pipeline import Outcome
 from segkit.commands import show
 from segkit.dataset.checks import RULES, CheckReport
+from segkit.dataset.map_repair import SnapResult
 from segkit.dataset.stats import Summary
 from segkit.maps.diagnose import Diagnosis
 from segkit.maps.metrics import MapQuality
 from segkit.maps.snap import Snapped
-from segkit.maps.snap_folder import SnapResult
 from segkit.palette import Palette
 from segkit.problem import Problem
 from segkit.reports import findings

@@ -14,9 +14,10 @@ from trainer.sample.generate import Picture
 from trainer.sample.requests import DrawRequest
 
 Capture = pytest.CaptureFixture[str]
-STOPPED = Outcome(Path("run"), 0, 0, float("nan"), 0, None, "", None)
+STOPPED = Outcome(Path("run"), 0, 0, float("nan"), 0, None, "", None, 40, 0, ())
 PLAN = Plan(
-    triples=1200, held_out=0, sizes={"64 x 64": 1000, "96 x 64": 200}, trained=4_800_000, memory={"weights": 5_000_000},
+    triples=1200, held_out=0, empty_prompts=7, notes=("A note.",), sizes={"64 x 64": 1000, "96 x 64": 200},
+    trained=4_800_000, memory={"weights": 5_000_000},
     steps=300, resumed=100, cache=0, cache_photos=0, cache_seconds=0.0, step_seconds=0.25, seconds=75.0, cut=0,
     device="cpu, fp32", picture=Path("run-first-batch.png"),
 )  # fmt: skip
@@ -35,7 +36,8 @@ def test_a_stopped_training_says_how_to_resume(capsys: Capture) -> None:
 
 def test_a_finished_training_names_its_files(capsys: Capture) -> None:
     """The verdict, the best checkpoint and the exported file are in both forms."""
-    outcome = Outcome(Path("run"), 3000, 1000, 0.125, 2, 2500, "the network uses the map", Path("run/run.safetensors"))
+    file = Path("run/run.safetensors")
+    outcome = Outcome(Path("run"), 3000, 1000, 0.125, 2, 2500, "the network uses the map", file, 40, 3, ("A note.",))
 
     show_training.trained(outcome, False)
     text = capsys.readouterr().out
@@ -43,8 +45,10 @@ def test_a_finished_training_names_its_files(capsys: Capture) -> None:
 
     assert json.loads(capsys.readouterr().out) == {
         "run": "run", "steps": 3000, "resumed": 1000, "loss": 0.125, "cut_prompts": 2, "best_step": 2500,
-        "says": "the network uses the map", "file": "run/run.safetensors",
+        "says": "the network uses the map", "file": "run/run.safetensors", "triples": 40, "empty_prompts": 3,
+        "notes": ["A note."],
     }  # fmt: skip
+    assert "Prompts: 40, 3 empty.\nA note.\n" in text
     for part in ("3,000 steps, resumed at step 1,000", "The network uses the map.", "step-00002500", "run.safetensors"):
         assert part in text
 
@@ -58,6 +62,7 @@ def test_a_plan_is_printed_in_words(capsys: Capture) -> None:
     assert "1,000 of 64 x 64, 200 of 96 x 64 pixels" in text
     assert "4,800,000 trainable weights on cpu, fp32; 300 steps remaining, resumed at step 100." in text
     assert "0.25 s per step, 75 s in total" in text
+    assert "Prompts: 1,200, 7 empty.\nA note.\n" in text
     assert "Cache" not in text
     assert "truncated" not in text
 

@@ -20,10 +20,10 @@ def test_a_cpu_computes_in_fp32_by_default() -> None:
     ("name", "precision", "message"),
     [
         ("cpu", "fp16", "precision fp16 needs a CUDA device, not cpu"),
-        ("tpu9", "auto", r"device tpu9 is not available \(.*--device"),
-        ("cuda:99", "auto", r"device cuda:99 is not available \(.*--device"),
-        ("meta", "auto", r"device meta is not available \(.*--device"),
-        ("", "auto", r"device with an empty name is not available \(.*--device"),
+        ("tpu9", "auto", r"device tpu9 is not available \(.*device=auto"),
+        ("cuda:99", "auto", r"device cuda:99 is not available \(.*device=auto"),
+        ("meta", "auto", r"device meta is not available \(.*device=auto"),
+        ("", "auto", r"device with an empty name is not available \(.*device=auto"),
     ],
 )
 def test_what_is_not_available_is_refused(name: str, precision: device.Precision, message: str) -> None:

@@ -212,7 +212,7 @@ def test_without_network_the_message_says_what_to_download(how: str, tmp_path: P
 
     assert output.startswith("ModelError segmenter shi-labs/oneformer_ade20k_swin_tiny is not on this machine")
     assert "hf download shi-labs/oneformer_ade20k_swin_tiny --local-dir oneformer_ade20k_swin_tiny" in output
-    assert "--segmenter oneformer_ade20k_swin_tiny" in output
+    assert "pass segmenter=oneformer_ade20k_swin_tiny" in output
     assert output.endswith("segkit demo")
 
 

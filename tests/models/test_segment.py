@@ -192,7 +192,7 @@ def test_background_is_unlabelled(label: str) -> None:
     [
         (["LABEL_0", "LABEL_1"], ADE, "2 of 2 labels do not match a class of the palette ade20k: LABEL_0, LABEL_1"),
         (["wall", "road", "route"], ADE, r"route \(the same class as road\)"),
-        ([s.name for s in Palette.load("coco_panoptic")], ADE, r"bicycle|motorcycle.* and \d+ more.*--protocol coco"),
+        ([s.name for s in Palette.load("coco_panoptic")], ADE, r"bicycle|motorcycle.* and \d+ more.*protocol=coco"),
     ],
     ids=["numbered", "twice", "coco"],
 )

@@ -84,11 +84,15 @@ def test_malformed_gimp_palettes_and_json_are_refused(tmp_path: Path, name: str,
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("my.gpl", "GIMP Palette\n120 120 120 wall\n6 230 300 sky\n", "line 3: '300'"),
-        ("my.gpl", "GIMP Palette\n120 120 120 wall\n6 230 230\n", "line 3: the class has no name"),
-        ("my.gpl", "GIMP Palette\n120 120 120 wall\nsky\n", "line 3: "),
-        ("my.json", '[{"name": "wall", "rgb": [120, 120, 120]},\n{"name": "sky", "rgb": [6, 230, 1.5]}]', "line 2: "),
-        ("my.json", '{"wall": "#787878",\n"sky": true}', "line 2: 'True'"),
+        ("my.gpl", "GIMP Palette\n120 120 120 wall\n6 230 300 sky\n", "line 3, column 3 (b): '300'"),
+        ("my.gpl", "GIMP Palette\n120 120 120 wall\n6 230 230\n", "line 3, column 4 (name): the class has no name"),
+        ("my.gpl", "GIMP Palette\n120 120 120 wall\nsky\n", "line 3, column 1 (r): "),
+        (
+            "my.json",
+            '[{"name": "wall", "rgb": [120, 120, 120]},\n{"name": "sky", "rgb": [6, 230, 1.5]}]',
+            "line 2, column rgb: ",
+        ),
+        ("my.json", '{"wall": "#787878",\n"sky": true}', "line 2, column rgb: 'True'"),
     ],
 )
 def test_faulty_rows_of_gimp_palettes_and_json_are_reported(

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterator
+import re
 from pathlib import Path
 
 import pytest
@@ -11,56 +11,7 @@ from segkit.errors import SheetError
 from segkit.palette import Palette, google_sheets
 from segkit.palette.google_sheets import Access, Address
 from tests.conftest import Segkit
-from tests.sheets_server import KEY, Sheets, start
-
-URL = f"https://docs.google.com/spreadsheets/d/{KEY}"
-HEADER = ["Idx", "Ratio", "Color_Code (R,G,B)", "Color_Code(hex)", "Color", "Name"]
-
-
-@pytest.fixture
-def sheets(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sheets]:
-    """Start a server with ADE20K in the layout of a widely copied sheet, and a small second worksheet."""
-    ade = [
-        [
-            str(swatch.index + 1),
-            "0.1",
-            str(swatch.rgb),
-            swatch.hex,
-            "",
-            ";".join((swatch.name, *swatch.synonyms)).replace(" ", ";"),
-        ]
-        for swatch in Palette.load("ade20k")
-    ]
-    for row in ade:
-        row[5] = row[5].replace(" ", ";")
-    ade[49][2], ade[61][2] = "(0250, 10, 15)", "(255 ,82, 0)"
-    colors = {50: "#FA0A0F", 62: "#FF5200"}
-    assert {number: ade[number - 1][3] for number in colors} == colors
-    sheets = Sheets(
-        {"Sheet1": [HEADER, *ade], "It's mine": [["name", "hex"], [], ["=cmd()", "A877FF"], ["<b>", "FCFF6D"]]}
-    )
-    server = start(sheets)
-    monkeypatch.setenv("SEGKIT_SHEETS_URL", sheets.url)
-    monkeypatch.delenv("GOOGLE_API_KEY", raising=False)
-    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
-    yield sheets
-    server.shutdown()
-    server.server_close()
-
-
-def account(folder: Path, url: str) -> Path:
-    """Write the key file of a service account whose tokens the server issues."""
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import rsa
-
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ).decode()
-    path = folder / "account.json"
-    content = {"type": "service_account", "client_email": "a@b.c", "token_uri": f"{url}/token", "private_key": pem}
-    path.write_text(json.dumps(content))
-    return path
+from tests.sheets_server import KEY, URL, Sheets, account
 
 
 @pytest.mark.parametrize(
@@ -118,14 +69,6 @@ def test_formulas_and_markup_are_text(sheets: Sheets, segkit: Segkit, tmp_path: 
     assert {who for _, who in sheets.asked} == {{"csv": "", "key": "k", "account": "Bearer token of the account"}[way]}
 
 
-def test_the_environment_provides_access(sheets: Sheets, segkit: Segkit, monkeypatch: pytest.MonkeyPatch) -> None:
-    """GOOGLE_API_KEY is used when no option is given."""
-    monkeypatch.setenv("GOOGLE_API_KEY", "from outside")
-
-    assert segkit("check-palette", URL).code == 0
-    assert {who for _, who in sheets.asked} == {"from outside"}
-
-
 def test_findings_name_the_row(sheets: Sheets, segkit: Segkit) -> None:
     """Rows are numbered as in the sheet, empty ones included."""
     sheets.pages["It's mine"] += [["pool", "12345"]]
@@ -133,7 +76,7 @@ def test_findings_name_the_row(sheets: Sheets, segkit: Segkit) -> None:
     done = segkit("check-palette", URL, "--worksheet", "7")
 
     assert done.code == 1
-    assert "line 5: '12345' is not a colour" in done.out
+    assert "sheet, cell B5: '12345' is not a colour" in done.out
 
 
 @pytest.mark.parametrize("options", [[], ["--api-key", "k"]])
@@ -158,22 +101,67 @@ def test_refusals_are_one_line(
     assert [seconds for seconds in waits if seconds] == ([2.0, 4.0] if status >= 429 else [])
 
 
-@pytest.mark.parametrize("options", [[], ["--api-key", "k"]])
-def test_throttled_requests_are_retried(sheets: Sheets, segkit: Segkit, options: list[str]) -> None:
-    """A request that is answered with 429 and Retry-After is sent again."""
-    sheets.answers = [(429, "1")]
+@pytest.mark.parametrize(
+    ("options", "who"),
+    [
+        ([], "the public"),
+        (["--api-key", "k"], "an API key, which stands for the public,"),
+        (["--credentials", "account.json"], "a@b.c"),
+    ],
+)
+def test_a_refusal_names_account_and_id(
+    sheets: Sheets, segkit: Segkit, folder: Path, options: list[str], who: str
+) -> None:
+    """Status 403 names who lacks access, 404 the sheet that does not exist."""
+    account(folder, sheets.url)
+    sheets.refusal = {"code": 403, "status": "PERMISSION_DENIED", "message": "no"}
+    forbidden = segkit("check-palette", URL, *options)
+    sheets.refusal = {}
+    missing = segkit("check-palette", "2" * 44, *options)
 
-    assert segkit("check-palette", URL, *options).code == 0
+    assert f"(403): {who} has no permission to read" in forbidden.err
+    assert f"no such sheet, {'2' * 44}" in missing.err
 
 
-@pytest.mark.parametrize("access", [Access(), Access(api_key="k")])
-def test_an_unresponsive_service_times_out(sheets: Sheets, monkeypatch: pytest.MonkeyPatch, access: Access) -> None:
-    """The error states how long segkit waited."""
-    monkeypatch.setattr(google_sheets, "TIMEOUT", 0.2)
-    sheets.delay = 5
+@pytest.mark.parametrize(
+    ("status", "reason", "message"),
+    [
+        (400, "API_KEY_INVALID", "the API key is not valid"),
+        (403, "API_KEY_SERVICE_BLOCKED", "restricted to other services"),
+        (403, "SERVICE_DISABLED", "not enabled in the project"),
+        (400, "FAILED_PRECONDITION", "an Excel workbook, not a Google Sheet"),
+        (400, "INVALID_ARGUMENT", "no such worksheet"),
+    ],
+)
+def test_the_reason_of_a_refusal_decides_the_cure(
+    sheets: Sheets, segkit: Segkit, status: int, reason: str, message: str
+) -> None:
+    """One status has several causes, which the API tells apart."""
+    sheets.refusal = {"code": status, "status": "INVALID_ARGUMENT", "message": "no", "details": [{"reason": reason}]}
 
-    with pytest.raises(SheetError, match=r"did not answer within 0\.2 seconds"):
-        google_sheets.rows(Address(KEY), access)
+    done = segkit("check-palette", URL, "--api-key", "top-secret")
+
+    assert (done.code, message in done.err, "top-secret" in done.err) == (2, True, False)
+
+
+def test_a_cell_over_several_lines_does_not_shift_the_rows(sheets: Sheets, segkit: Segkit) -> None:
+    """Findings name cells as the sheet does, which counts rows, not the lines of its export."""
+    sheets.pages = {"Mine": [["name", "hex"], ["swimming\n\npool", "A877FF"], [], ["pond", "6768G4"]]}
+
+    done = segkit("check-palette", URL)
+
+    assert "sheet, cell B4: '6768G4' is not a colour" in done.out
+
+
+def test_findings_need_a_heading_row(sheets: Sheets, segkit: Segkit, tmp_path: Path) -> None:
+    """Without one, the heading of the findings would replace a cell of the first class."""
+    rows = [["lawn", "A877FF"], ["pond", "FCFF6D"]]
+    sheets.pages = {"Mine": [list(row) for row in rows]}
+
+    done = segkit("check-palette", URL, "--credentials", account(tmp_path, sheets.url), "--push")
+
+    assert (done.code, sheets.pages["Mine"]) == (2, rows)
+    assert "no heading row, which the column of findings needs" in done.err
 
 
 def test_a_private_sheet_is_reported(sheets: Sheets, segkit: Segkit) -> None:
@@ -181,36 +169,6 @@ def test_a_private_sheet_is_reported(sheets: Sheets, segkit: Segkit) -> None:
     sheets.public = False
 
     assert "not shared with everybody" in segkit("check-palette", URL).err
-
-
-def test_the_test_server_must_be_on_loopback(segkit: Segkit, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment variable cannot send a key to another machine."""
-    monkeypatch.setenv("SEGKIT_SHEETS_URL", "https://example.com")
-
-    assert "expected an address on loopback" in segkit("check-palette", URL, "--api-key", "k").err
-
-
-@pytest.mark.parametrize("content", ["", "{}", "[]", '{"type": "service_account", "private_key": "secret"}'])
-def test_a_file_that_is_not_a_key_is_refused(sheets: Sheets, segkit: Segkit, tmp_path: Path, content: str) -> None:
-    """The error does not quote the content of the file."""
-    (tmp_path / "key.json").write_text(content)
-
-    done = segkit("check-palette", URL, "--credentials", tmp_path / "key.json")
-
-    assert (done.code, "not a key file" in done.err, "secret" in done.err) == (2, True, False)
-
-
-@pytest.mark.parametrize("kind", ["installed", "web"])
-def test_an_oauth_client_is_refused_with_the_sign_in_command(
-    sheets: Sheets, segkit: Segkit, tmp_path: Path, kind: str
-) -> None:
-    """The file from Google's console does not identify a user; the error gives the command that signs in."""
-    (tmp_path / "client.json").write_text(json.dumps({kind: {"client_id": "a", "client_secret": "secret"}}))
-
-    done = segkit("check-palette", URL, "--credentials", tmp_path / "client.json")
-
-    assert (done.code, "secret" in done.err) == (2, False)
-    assert f"gcloud auth application-default login --client-id-file={tmp_path / 'client.json'}" in done.err
 
 
 def test_findings_are_written_beside_their_rows(sheets: Sheets, segkit: Segkit, tmp_path: Path) -> None:
@@ -230,7 +188,7 @@ def test_findings_are_written_beside_their_rows(sheets: Sheets, segkit: Segkit, 
     assert [row[2:] for row in rows][:2] == [[], ["segkit findings"]]
     assert rows[2][2].startswith("=lawn (0) and pond (1) are 5.00 apart")
     assert [row[2] for row in rows[3:5]] == ["", ""]
-    assert rows[5][2].startswith("Our colours, line 6: '6768G4' is not a colour")
+    assert rows[5][2].startswith("Our colours, cell B6: '6768G4' is not a colour")
     assert sheets.columns == 3
 
 
@@ -284,21 +242,24 @@ IRREGULAR = {
     "hex with a hash": ("name,hex", "a,#A877FF", ""),
     "unusual names of columns": ("CLASS_NAME,Hex Code", "a,A877FF", ""),
     "blue first": ("name,b,g,r", "a,255,119,168", ""),
-    "negative": ("name,r,g,b", "a,-1,0,0", "line 2: '-1' is not a channel value"),
-    "a decimal comma": ("name;r;g;b", "a;168,0;119;255", "line 2: '168,0' is not a channel value"),
-    "a float": ("name,r,g,b", "a,168.0,119,255", "line 2: '168.0' is not a channel value"),
-    "out of range": ("name,rgb", "a,(256; 0; 0)", "line 2: '256' is not a channel value"),
-    "two channels": ("name,rgb", "a,(6; 0)", "line 2: '(6, 0)' is not a colour"),
-    "an error of a formula": ("name,hex", "a,#REF!", "line 2: '#REF!' is not a colour"),
-    "a formula": ("name,hex", "a,=B1", "line 2: '=B1' is not a colour"),
-    "short hex": ("name,hex", "a,A87", "line 2: 'A87' is not a colour"),
-    "hex turned into a number": ("name,hex", "a,1.00E+05", "line 2: '1.00E+05' is not a colour"),
-    "merged names": ("name,hex", "a,A877FF\n,FCFF6D", "line 3: the class has no name (in merged cells"),
-    "merged colours": ("name,hex", "a,A877FF\nb,", "line 3: the class has no colour (in merged cells"),
-    "merged indices": ("idx,name,hex", "0,a,A877FF\n,b,FCFF6D", "line 3: '' is not a class index"),
-    "swapped columns": ("idx,name,hex", "a,0,A877FF", "line 2: 'a' is not a class index"),
-    "colours that disagree": ("name,hex,r,g,b", "a,A877FF,1,2,3", "line 2: its colours disagree"),
-    "an index twice": ("idx,name,hex", "0,a,A877FF\n0,b,FCFF6D", "line 3: index 0 is already used in line 2"),
+    "negative": ("name,r,g,b", "a,-1,0,0", "B2: '-1' is not a channel value"),
+    "a decimal comma": ("name;r;g;b", "a;168,0;119,00;255", ""),
+    "a float": ("name,r,g,b", "a,168.0,119,255", ""),
+    "a fraction": ("name,r,g,b", "a,168.5,119,255", "B2: '168.5' is not a channel value"),
+    "numbers of a spreadsheet": ("idx,name,r,g,b", "0.0,a,168.0,119.0,255.0", ""),
+    "no heading row": ("a,A877FF", "b,FCFF6D", ""),
+    "out of range": ("name,rgb", "a,(256; 0; 0)", "B2: '256' is not a channel value"),
+    "two channels": ("name,rgb", "a,(6; 0)", "B2: '(6, 0)' is not a colour"),
+    "an error of a formula": ("name,hex", "a,#REF!", "B2: '#REF!' is not a colour"),
+    "a formula": ("name,hex", "a,=B1", "B2: '=B1' is not a colour"),
+    "short hex": ("name,hex", "a,A87", "B2: 'A87' is not a colour"),
+    "hex turned into a number": ("name,hex", "a,1.00E+05", "B2: '1.00E+05' is not a colour"),
+    "merged names": ("name,hex", "a,A877FF\n,FCFF6D", "A3: the class has no name (in merged cells"),
+    "merged colours": ("name,hex", "a,A877FF\nb,", "B3: the class has no colour (in merged cells"),
+    "merged indices": ("idx,name,hex", "0,a,A877FF\n,b,FCFF6D", "A3: '' is not a class index"),
+    "swapped columns": ("idx,name,hex", "a,0,A877FF", "A2: 'a' is not a class index"),
+    "colours that disagree": ("name,hex,r,g,b", "a,A877FF,1,2,3", "2: its colours disagree"),
+    "an index twice": ("idx,name,hex", "0,a,A877FF\n0,b,FCFF6D", "A3: index 0 is already used in "),
     "a gap": ("idx,name,hex", "0,a,A877FF\n2,b,FCFF6D", "no class has index 1"),
     "a name twice": ("name,hex", "a,A877FF\nA,FCFF6D", "A is the name of classes 0 and 1"),
     "two columns of one name": ("name,hex,name", "a,A877FF,b", "2 columns called name"),
@@ -332,8 +293,13 @@ def test_irregular_tables_read_as_intended_or_are_reported(
 
     if not expected:
         report = json.loads(done.out)
-        assert (done.code, report["classes"], report["findings"]) == (0, 1, [])
+        classes = 2 if name == "no heading row" else 1
+        assert (done.code, report["classes"], report["findings"]) == (0, classes, [])
         return
+    if cell := re.match(r"([A-E])(\d): ", expected):
+        column = ord(cell[1]) - ord("A")
+        place = f"line {cell[2]}, column {column + 1} ({header.split(separator)[column]})"
+        expected = (place if way == "file" else f"cell {cell[1]}{cell[2]}") + expected[2:]
     messages = [finding["message"] for finding in json.loads(done.out)["findings"]] if done.code == 1 else [done.err]
     assert done.code in (1, 2)
     assert any(expected in message for message in messages)

@@ -126,7 +126,7 @@ def test_the_hash_covers_names_and_colours() -> None:
     [
         ("ade", "'ade' is not a palette. Expected ade20k, coco_panoptic or a table"),
         ("missing.csv", "no such file"),
-        ("bad.csv", "line 2: '999' is not a channel value.* And 1 more: segkit check-palette"),
+        ("bad.csv", "line 2, column 2 \\(r\\): '999' is not a channel value.* And 1 more: segkit check-palette"),
         ("repeated.csv", "2 classes are called wall"),
     ],
 )
@@ -150,3 +150,15 @@ def test_a_table_loads_by_its_path(tmp_path: Path) -> None:
     palette = Palette.load(path)
 
     assert (palette.name, [swatch.rgb for swatch in palette]) == ("garden", [(0, 255, 0)])
+
+
+def test_lists_of_synonyms_become_name_and_synonyms(tmp_path: Path) -> None:
+    """ADE20K's own list names classes so; a comma in the name of another class stays."""
+    lines = [f'"{", ".join(dict.fromkeys((s.name, *s.synonyms)))}",{s.hex}\n' for s in ADE]
+    path = tmp_path / "mine.csv"
+    path.write_text("name,hex\n" + "".join(lines) + '"table, round",#A877FF\n')
+
+    palette = Palette.load(path)
+
+    assert palette.swatches[:150] == ADE.swatches
+    assert palette[150].name == "table, round"

@@ -54,3 +54,22 @@ def test_a_table_of_other_classes_is_refused(tmp_path: Path) -> None:
         protocol.load("ade20k", str(tmp_path / "mine.csv"))
     with pytest.raises(PaletteError, match="does not begin with the 133 classes of coco_panoptic"):
         protocol.load("coco", table(tmp_path, "150,pergola,,118,254,71"))
+
+
+@pytest.mark.parametrize(
+    ("line", "other", "expected"),
+    [
+        ("23,sofa,couch|lounge,", "23,couch,,", r"sofa \(23\), #0B66FF"),
+        ("7,bed,,204,5,255", "7,bed,,204,5,254", r"bed \(7\), #CC05FF"),
+        ("149,flag,,92,0,255\n", "", r"flag \(149\), #5C00FF"),
+    ],
+)
+def test_the_first_class_that_differs_is_named(tmp_path: Path, line: str, other: str, expected: str) -> None:
+    """A synonym in place of a name, another colour or a missing row would otherwise be searched for in 150 rows."""
+    path = Path(table(tmp_path))
+    text = path.read_text()
+    assert line in text
+    path.write_text(text.replace(line, other))
+
+    with pytest.raises(PaletteError, match=f"the first that differs should be {expected}"):
+        protocol.load("ade20k", str(path))

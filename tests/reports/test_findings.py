@@ -117,7 +117,8 @@ def test_the_error_lists_every_kind_of_target(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("hello")
 
     with pytest.raises(
-        MapError, match=r"does not have the suffix of a picture\. Expected a palette .* or an imagefolder"
+        MapError,
+        match=r"does not have the suffix of a picture\. Expected a palette .* in the layout of fill50k",
     ):
         findings.examine(str(tmp_path / "notes.txt"))
 

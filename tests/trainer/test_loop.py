@@ -1,6 +1,5 @@
 """The loop reports progress and how a run ended, and leaves the caller's process as it was."""
 
-import math
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -15,18 +14,22 @@ from trainer import loop
 from trainer.loop import Outcome
 from trainer.settings import TrainSettings
 
-STOPPED = Outcome(Path("run"), 1200, 0, 0.125, 0, None, "", None)
+STOPPED = Outcome(Path("run"), 1200, 0, 0.125, 0, None, "", None, 40, 0, ())
 
 
 def test_a_run_is_described_in_lines() -> None:
     """Its last line is the file for other programs, or how to resume a run that was stopped."""
     assert STOPPED.lines() == [
         "run: 1,200 steps, loss 0.1250.",
+        "Prompts: 40, none empty.",
         "Stopped. The run is saved; run the same command again to resume it.",
     ]
     finished = replace(STOPPED, resumed=1000, truncated=2, best=500, verdict="the map is used", file=Path("run/a.x"))
+    finished = replace(finished, empty_prompts=3, notes=("One triple was rejected.",))
     assert finished.lines() == [
         "run: 1,200 steps, resumed at step 1,000, loss 0.1250.",
+        "Prompts: 40, 3 empty.",
+        "One triple was rejected.",
         "Prompts over CLIP's 77 tokens, truncated: 2.",
         "The map is used.",
         "Best checkpoint: run/checkpoints/step-00000500",
@@ -58,7 +61,7 @@ def test_every_step_is_reported(rooms: Path, base: Path, tmp_path: Path) -> None
     assert steps[1][3].startswith(f"loss {sum(losses) / 2:.4f}, ")
     assert outcome.loss == pytest.approx(sum(losses) / 2)
     assert (outcome.steps, outcome.resumed, outcome.best, outcome.verdict) == (2, 0, None, "")
-    assert (again.steps, again.resumed, math.isnan(again.loss)) == (2, 2, True)
+    assert (again.steps, again.resumed, again.loss) == (2, 2, outcome.loss)
     assert outcome.file == again.file == tmp_path / "run" / "run.safetensors"
 
 
@@ -75,7 +78,7 @@ def test_out_of_memory_is_reported_with_remedies(
     done = segkit(*words(rooms, base, tmp_path / "run", resolution=576, no_cache=True))
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert (
-        "which a resumed run may add, or --batch-size 1 --accumulate 2, or --resolution 512. Checkpoints remain"
+        "which a resumed run may add, or --batch-size 1 with --accumulate 2, or --resolution 512. Checkpoints remain"
         in done.err
     )
 

@@ -40,7 +40,7 @@ def test_a_run_toml_keeps_every_setting(options: TrainSettings) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("dataset = 3", "dataset=3: expected text"),
+        ("dataset = 3", "dataset = 3: expected text"),
         ("\xff", "not valid TOML: line 1 is not UTF-8; save"),
         (None, "cannot be read (No such file or directory). Check the path and its permissions."),
     ],
@@ -97,10 +97,10 @@ def test_the_prediction_type_may_be_the_bases(prediction: Any, expected: str | N
     [
         ("[x]\nsteps = 3", "my.toml, line 1: unknown setting 'x'"),
         ("stepps = 3", "my.toml, line 1: unknown setting 'stepps'. Did you mean steps?"),
-        ("\nsteps = '3'", "my.toml, line 2: --steps '3': expected a whole number"),
-        ("flip = 1", "line 1: --flip 1: expected true or false"),
+        ("\nsteps = '3'", "my.toml, line 2: steps = '3': expected a whole number"),
+        ("flip = 1", "line 1: flip = 1: expected true or false"),
         ("steps =", "not valid TOML: line 1 (steps =): invalid value"),
-        ("steps = 0", "line 1: --steps 0: expected at least 1"),
+        ("steps = 0", "line 1: steps = 0: expected at least 1"),
     ],
 )
 def test_an_invalid_config_is_reported(rooms: Path, tmp_path: Path, segkit: Segkit, text: str, message: str) -> None:

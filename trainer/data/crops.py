@@ -5,14 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from PIL.Image import Resampling
 
-from segkit import maps
-from segkit.errors import DatasetError, MapError
+from segkit import maps, photos
+from segkit.errors import DatasetError, MapError, PhotoError
 from segkit.maps import codec
 from segkit.palette import Palette
-from segkit.photos import srgb
 from trainer.data.buckets import Size
 from trainer.data.examples import Example
 
@@ -88,11 +87,13 @@ def _mirrored(pixels: NDArray[Any], view: View) -> NDArray[Any]:
 
 def _opened(example: Example) -> Image.Image:
     try:
-        image = maps.read(example.photo)
-        upright: Any = ImageOps.exif_transpose(image)
-        rgb, _ = srgb.to_srgb(upright)
-    except Exception as error:  # Pillow raises any exception on damaged files
-        raise DatasetError(f"{example.photo}: cannot be read ({error}). Replace or remove it.") from None
-    if rgb.size != (example.width, example.height):
-        raise DatasetError(f"{example.photo}: its size changed during the training. Start again.")
-    return rgb
+        image = photos.open_upright(photos.read(example.photo))
+    except PhotoError as error:
+        raise DatasetError(
+            f"{example.photo}: cannot be read ({error}). Replace it, and resume with accept_changes=True."
+        ) from None
+    if image.size != (example.width, example.height):
+        raise DatasetError(
+            f"{example.photo}: its size changed during the training. Resume with accept_changes=True, or restore it."
+        )
+    return image

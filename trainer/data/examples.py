@@ -2,28 +2,20 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
-from segkit import dataset, maps
-from segkit.dataset import Dataset, checks, map_sources
-from segkit.dataset.formats import fill50k, imagefolder, kohya
+from segkit import dataset
+from segkit.dataset import Dataset, checks
+from segkit.dataset.formats import layouts
 from segkit.dataset.formats.listing import Entry
 from segkit.errors import DatasetError
 from segkit.palette import Palette
 from segkit.problem import Problem
-from segkit.progress import silent
-from segkit.reports import map_findings
-
-_ORIENTATION = 0x0112  # EXIF 2.32; values from 5 swap width and height
-_LAYOUTS: dict[str, Callable[[Path], Iterator[Entry]]] = {
-    "fill50k": fill50k.read,
-    "imagefolder": imagefolder.read,
-    "kohya": kohya.read,
-}
+from segkit.progress import Progress, silent
+from trainer.data import verify
+from trainer.settings import TrainSettings
 
 
 @dataclass(frozen=True)
@@ -34,7 +26,7 @@ class Example:
         photo, control_map: the two files.
         text: the prompt.
         width, height: size of the upright photo in pixels.
-        photo_hash: SHA-256 of the photo's file.
+        photo_hash, map_hash: SHA-256 of the two files.
     """
 
     photo: Path
@@ -43,6 +35,7 @@ class Example:
     width: int = 0
     height: int = 0
     photo_hash: str = ""
+    map_hash: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,128 +45,114 @@ class Examples:
     Attributes:
         layout: "segkit", "fill50k", "imagefolder" or "kohya".
         train: training examples.
-        val: held-out examples; empty for layouts without splits.
+        val: held-out examples.
         palette: palette of the control maps; None for control pictures that are not segmentation maps.
-        hash: SHA-256 over file names, prompts, photos and the maps' hashes (or sizes); changes with the training data.
+        notes: what a user should know about the data, as sentences.
     """
 
     layout: str
     train: list[Example]
     val: list[Example]
     palette: Palette | None
-    hash: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over file names, prompts, photos and maps in order; changes with the training data."""
+        digest = hashlib.sha256()
+        for example in self.train:
+            content = example.photo_hash + example.map_hash
+            digest.update(json.dumps([example.photo.name, example.control_map.name, example.text, content]).encode())
+        return digest.hexdigest()
+
+    @property
+    def empty_prompts(self) -> int:
+        """Number of training examples whose prompt is empty."""
+        return sum(not example.text.strip() for example in self.train)
 
 
-def find(folder: Path, palette: str = "", any_control: bool = False) -> Examples:
+def find(folder: Path, palette: str = "", any_control: bool = False, progress: Progress = silent) -> Examples:
     """Read the examples of a folder: a dataset, or the layout of fill50k, HF's imagefolder or kohya's scripts.
+
+    Every photo and map is opened: those of a dataset are compared with their recorded hashes, others are decoded.
 
     Args:
         folder: the dataset.
         palette: name or file of the control maps' palette; "" for the dataset's own, or ADE20K for other layouts.
         any_control: accept control pictures that are not segmentation maps (other layouts only).
+        progress: called with ("photos and maps", done, total), or as dataset.checks does.
 
     Raises:
-        DatasetError: the folder is not a dataset, is being written, has errors, or contains nothing to train on.
+        DatasetError: the folder is not a dataset, is being written, has errors, or contains nothing to train on; its
+            `problems` list all errors.
         PaletteError: the palette is not valid.
     """
     if (folder / ".segkit").is_dir():
-        return _from_dataset(folder, palette)
-    by_layout = (
-        (layout, [_example(entry) for entry in read(folder)]) for layout, read in _LAYOUTS.items() if folder.is_dir()
-    )
-    layout, examples = next(((layout, examples) for layout, examples in by_layout if examples), ("", []))
-    if not examples:
-        reason = "does not exist" if not folder.exists() else "is a file" if not folder.is_dir() else "is not a dataset"
-        raise DatasetError(
-            f"{folder} {reason}. Expected a dataset (segkit build-dataset), fill50k's prompt.json, an imagefolder's "
-            "metadata.jsonl or metadata.csv, or kohya's img/ and cond/."
-        )
+        return _from_dataset(folder, palette, progress)
+    listing = layouts.read(folder)
     map_palette = None if any_control else Palette.load(palette or "ade20k")
-    examples = [_measured(example) for example in examples]
-    if map_palette:
-        _require_exact_maps(folder, examples, map_palette)
-    return Examples(layout, examples, [], map_palette, _hash(examples, {}))
+    entries = [entry for entry in listing.entries if entry.split != "test"]
+    measured, problems = verify.measure(entries, map_palette, progress)
+    off_palette = any(problem.rule == "off-palette" for problem in problems)
+    _refuse(folder, problems, f"For control pictures that are not maps: {_ANY_CONTROL}" if off_palette else "")
+    splits: dict[str, list[Example]] = {"train": [], "val": []}
+    for entry, size in zip(entries, measured, strict=True):
+        splits[entry.split].append(_example(entry, size))
+    if not splits["train"]:
+        raise DatasetError(f"{folder}: no triple to train on; all {len(listing.entries):,} are held out.")
+    return Examples(listing.layout, splits["train"], splits["val"], map_palette, listing.notes)
 
 
-def _from_dataset(folder: Path, palette: str) -> Examples:
+def load(folder: Path, settings: TrainSettings, progress: Progress = silent) -> Examples:
+    """Read the examples of a training; see `find`.
+
+    Raises:
+        DatasetError: as `find`, or every prompt is empty: a network trained like that ignores prompts.
+        PaletteError: the palette is not valid.
+    """
+    examples = find(folder, settings.palette, settings.allow_any_control, progress)
+    if examples.empty_prompts == len(examples.train) and not settings.allow_empty_prompts:
+        draft = f"segkit caption {folder}" if examples.layout == "segkit" else _WHERE_PROMPTS[examples.layout]
+        raise DatasetError(
+            f"{folder}: all {len(examples.train):,} prompts are empty. Write some: {draft}. To train without prompts: "
+            "allow_empty_prompts=True"
+        )
+    return examples
+
+
+_ANY_CONTROL = "allow_any_control=True"
+_WHERE_PROMPTS = {
+    "fill50k": "the key prompt in prompt.json",
+    "imagefolder": "the column text in the metadata",
+    "kohya": "NAME.txt beside each photo in img/",
+}
+
+
+def _example(entry: Entry, size: verify.Measured) -> Example:
+    return Example(entry.photo, entry.control_map, entry.text, size.width, size.height, size.photo_hash, size.map_hash)
+
+
+def _from_dataset(folder: Path, palette: str, progress: Progress) -> Examples:
     with dataset.reading(folder):  # refuses a dataset that is being written
         opened = Dataset.open(folder)
-        report = checks.check(opened, palette=Palette.load(palette) if palette else None)
+        report = checks.check(opened, progress=progress, palette=Palette.load(palette) if palette else None)
         triples = list(opened.triples())
     errors = [problem for problem in report.problems if problem.severity == "error"]
-    _refuse(folder, errors, f"segkit check {folder}")
+    _refuse(folder, errors, f"See all: segkit check {folder}")
     splits: dict[str, list[Example]] = {"train": [], "val": [], "test": []}
     for triple in triples:
         if triple.review != "rejected":
             photo, control_map = folder / triple.file_name, folder / triple.conditioning_image_file_name
-            splits[triple.split].append(
-                Example(photo, control_map, triple.text, triple.width, triple.height, triple.photo_sha256)
-            )
+            hashes = triple.photo_sha256, triple.map_sha256
+            splits[triple.split].append(Example(photo, control_map, triple.text, triple.width, triple.height, *hashes))
     if not splits["train"]:
         raise DatasetError(f"{folder}: no triple to train on. Add photos with segkit build-dataset, or change split.")
-    stored = {triple.file_name: triple.photo_sha256 + triple.map_sha256 for triple in triples}
-    return Examples("segkit", splits["train"], splits["val"], opened.info.palette, _hash(splits["train"], stored))
+    return Examples("segkit", splits["train"], splits["val"], opened.info.palette)
 
 
-def _refuse(folder: Path, problems: list[Problem], command: str) -> None:
+def _refuse(folder: Path, problems: Sequence[Problem], advice: str) -> None:
     if problems:
         first = problems[0]
-        raise DatasetError(
-            f"{folder}: {len(problems)} errors, so nothing was trained. {first.message} {first.cure} See all: {command}"
-        )
-
-
-def _example(entry: Entry) -> Example:
-    for path in (entry.photo, entry.control_map):
-        if not path.is_file():
-            raise DatasetError(f"{path} does not exist; {entry.source} names it.")
-    return Example(entry.photo, entry.control_map, entry.text)
-
-
-def _require_exact_maps(folder: Path, examples: list[Example], palette: Palette) -> None:
-    sources = [map_sources.Source(example.control_map.name, example.control_map) for example in examples]
-    problems, _ = map_findings.read(sources, palette, silent)
-    command = f"segkit check-palette {folder}. For control pictures that are not maps: allow_any_control=True"
-    _refuse(folder, problems, command)
-
-
-def _measured(example: Example) -> Example:
-    """Return the example with its photo's hash and upright size; photo and control map must have the same shape."""
-    width, height = _size(example.photo)
-    map_width, map_height = _size(example.control_map)
-    # equal aspect ratios, up to one pixel of rounding when one of the two was scaled
-    if abs(width * map_height - height * map_width) > max(width, height, map_width, map_height):
-        raise DatasetError(
-            f"{example.control_map}: {map_width} x {map_height} pixels, but its photo has {width} x {height}. "
-            "Expected the same shape."
-        )
-    with example.photo.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return replace(example, width=width, height=height, photo_hash=digest)
-
-
-def _size(path: Path) -> tuple[int, int]:
-    try:
-        with Image.open(path, formats=maps.FORMATS) as image:
-            is_rotated = image.getexif().get(_ORIENTATION, 1) >= 5
-            return (image.height, image.width) if is_rotated else image.size
-    except Exception as error:  # Pillow raises any exception on damaged files
-        raise DatasetError(
-            f"{path}: cannot be opened ({type(error).__name__}: {error}). Replace or remove it."
-        ) from None
-
-
-def _hash(examples: list[Example], stored: dict[str, str]) -> str:
-    """Return the hash of the training data, which run.toml records: its input must not change.
-
-    Args:
-        examples: the training examples.
-        stored: hashes of photo and map by the photo's name in a dataset (images/kk/key.jpg); other layouts use the
-            photo's hash and the map's size in bytes, so that not every map must be read.
-    """
-    digest = hashlib.sha256()
-    for example in examples:
-        name = "/".join(example.photo.parts[-3:])
-        content = stored.get(name, f"{example.photo_hash} {example.control_map.stat().st_size}")
-        digest.update(json.dumps([example.photo.name, example.control_map.name, example.text, content]).encode())
-    return digest.hexdigest()
+        number = f"{len(problems)} errors" if len(problems) > 1 else "1 error"
+        message = f"{folder}: {number}, so nothing was trained. {first.message} {first.cure} {advice}"
+        raise DatasetError(message.strip(), problems)

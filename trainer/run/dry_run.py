@@ -34,6 +34,8 @@ class Plan:
     Attributes:
         triples: number of training triples.
         held_out: number of held-out triples.
+        empty_prompts: number of training triples with an empty prompt.
+        notes: what a user should know about the data, as sentences.
         sizes: photos per epoch by crop size, "width x height", most frequent first.
         trained: number of trainable weights.
         memory: bytes by part; "measured peak" is the GPU's, or the whole process's on a CPU.
@@ -51,6 +53,8 @@ class Plan:
 
     triples: int
     held_out: int
+    empty_prompts: int
+    notes: tuple[str, ...]
     sizes: dict[str, int]
     trained: int
     memory: dict[str, int]
@@ -67,17 +71,20 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as JSON values."""
-        return {**asdict(self), "picture": str(self.picture)}
+        return {**asdict(self), "notes": list(self.notes), "picture": str(self.picture)}
 
 
-def plan(dataset: Path, output: Path, settings: TrainSettings, progress: Progress) -> Plan:
+def plan(
+    dataset: Path, output: Path, settings: TrainSettings, progress: Progress, accept_changes: bool = False
+) -> Plan:
     """Check everything that loop.train would check, try three steps, and write the first batch beside the run folder.
 
     Args:
         dataset: as for loop.train.
         output: the run folder, which is not created.
         settings: of the training.
-        progress: called as the trial's photos are encoded.
+        progress: called as photos and maps are opened, and as the trial's photos are encoded.
+        accept_changes: as for loop.train.
 
     Raises:
         SegkitError: loop.train would raise it, or there is more than one process.
@@ -89,9 +96,9 @@ def plan(dataset: Path, output: Path, settings: TrainSettings, progress: Progres
     ):
         if accelerator.num_processes > 1:
             raise UsageError("dry_run=True runs in one process. Start it without torchrun and accelerate launch.")
-        triples = examples.find(dataset, settings.palette, settings.allow_any_control)
+        triples = examples.load(dataset, settings, progress)
         facts = run_folder.facts(settings, dataset, triples, settings.processes or 1)
-        start = run_folder.newest(output, facts, settings.steps)
+        start = run_folder.newest(output, facts, triples, settings.steps, accept_changes)
         trial = _Trial(triples, settings, latents.folder_for(triples, dataset, output), Path(scratch), progress)
         prepared = setup.prepare(
             triples, settings, accelerator, output, start, trial.cache_for if settings.cache else None
@@ -103,6 +110,8 @@ def plan(dataset: Path, output: Path, settings: TrainSettings, progress: Progres
         return Plan(
             triples=len(triples.train),
             held_out=len(triples.val),
+            empty_prompts=triples.empty_prompts,
+            notes=triples.notes,
             sizes=trial.sizes(),
             trained=sum(weight.numel() for weight in prepared.model.parameters() if weight.requires_grad),
             memory=_memory(prepared, settings, accelerator),

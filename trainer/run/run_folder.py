@@ -1,5 +1,6 @@
 """The run folder: its lock, and the facts a run depends on, so that it never resumes with other settings or data."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -9,7 +10,7 @@ from typing import Any
 
 from segkit import storage
 from segkit.errors import TrainingError, UsageError
-from segkit.palette import Palette, extend
+from segkit.palette import extend
 from trainer import settings as options
 from trainer.checkpoints import store
 from trainer.checkpoints.store import Checkpoint
@@ -17,10 +18,11 @@ from trainer.data.examples import Examples
 from trainer.settings import TrainSettings
 
 _LOCK = ".lock"
+_DIGESTS = "examples.json"
 
 MAY_CHANGE = frozenset(
     "steps checkpoint_every keep best_by evaluate_every preview_every preview_guidance tracker name processes "
-    "gradient_checkpointing cache device".split()
+    "gradient_checkpointing cache device allow_empty_prompts".split()
 )
 """Options that a resumed run may change: none of them alters what a step computes."""
 
@@ -70,23 +72,25 @@ def claimed(run: Path) -> Iterator[None]:
 
 def _is_of_unstarted_run(path: Path) -> bool:
     """Return whether a run that was killed before it wrote run.toml may have left this file."""
-    return path.name in (_LOCK, "palette.csv", "run.json", "cache") or path.name.startswith(storage.TEMPORARY)
+    return path.name in (_LOCK, _DIGESTS, "palette.csv", "run.json", "cache") or path.name.startswith(storage.TEMPORARY)
 
 
-def newest(run: Path, facts: dict[str, Any], steps: int) -> Checkpoint | None:
+def newest(run: Path, facts: dict[str, Any], examples: Examples, steps: int, accept_changes: bool) -> Checkpoint | None:
     """Return the checkpoint to resume from; None for a new run.
 
     Args:
         run: the run folder.
         facts: of this training: see `facts`.
+        examples: the training data.
         steps: total number of steps requested.
+        accept_changes: resume even if the training data has changed.
 
     Raises:
         UsageError: the run has other facts, or has taken more steps.
     """
     checkpoint = store.newest(run / "checkpoints")
     if checkpoint:
-        require_same(run, facts)
+        require_same(run, facts, examples, accept_changes)
         if checkpoint.step > steps:
             raise UsageError(
                 f"{run} has already taken {checkpoint.step:,} steps; steps={steps} is fewer. Pass a larger number."
@@ -94,21 +98,61 @@ def newest(run: Path, facts: dict[str, Any], steps: int) -> Checkpoint | None:
     return checkpoint
 
 
-def require_same(run: Path, facts: dict[str, Any]) -> None:
+def require_same(run: Path, facts: dict[str, Any], examples: Examples, accept_changes: bool) -> None:
     """Compare this training's facts with those that the run was started with.
 
     Raises:
         UsageError: an option, the dataset, the palette or the number of processes differs.
         TrainingError: run.json is damaged.
     """
-    if (run / "run.json").is_file():
-        _compare(run, _read(run / "run.json"), facts)
+    if not (run / "run.json").is_file():
+        return
+    before = _read(run / "run.json")
+    differences = _differences(before, facts)
+    changed = before["told"]["dataset_hash"] != facts["told"]["dataset_hash"]
+    cure = "Restore them, or start a new run in another folder."
+    if changed and not accept_changes:
+        differences.append(f"the dataset has changed: {changes(run, examples)}")
+        cure = f"Resume with the changed data: accept_changes=True. {cure}" if len(differences) == 1 else cure
+    if differences:
+        raise UsageError(f"{run} was started with other settings or data: {'; '.join(differences)}. {cure}")
 
 
-def start(run: Path, settings: TrainSettings, facts: dict[str, Any], palette: Palette | None) -> None:
-    """Write palette.csv, run.json with the facts and, last, run.toml, which makes the folder a run."""
-    if palette:
-        storage.write(run / "palette.csv", extend.encode(palette))
+def changes(run: Path, examples: Examples) -> str:
+    """Return in words how the training data differs from that which a run was started with; "" if it does not."""
+    before = _read(run / _DIGESTS) if (run / _DIGESTS).is_file() else {}
+    now = _digests(examples)
+    groups = {
+        "added": sorted(now.keys() - before.keys()),
+        "removed": sorted(before.keys() - now.keys()),
+    }
+    for number, part in enumerate(("photo", "map", "prompt")):
+        groups[f"with another {part}"] = [
+            name for name, parts in now.items() if name in before and before[name][number] != parts[number]
+        ]
+    listed = [f"{len(names):,} {what}, such as {names[0]}" for what, names in groups.items() if names]
+    return ", ".join(listed) or ("the order of the triples" if list(before) != list(now) else "")
+
+
+def _digests(examples: Examples) -> dict[str, list[str]]:
+    """Return short hashes of photo, map and prompt by the photo's file and folder; repeated names are numbered."""
+    digests: dict[str, list[str]] = {}
+    for example in examples.train:
+        name = unique = "/".join(example.photo.parts[-2:])
+        number = 1
+        while unique in digests:
+            number += 1
+            unique = f"{name} ({number})"
+        text = hashlib.sha256(example.text.encode()).hexdigest()
+        digests[unique] = [example.photo_hash[:16], example.map_hash[:16], text[:16]]
+    return digests
+
+
+def start(run: Path, settings: TrainSettings, facts: dict[str, Any], examples: Examples) -> None:
+    """Write palette.csv, the facts and hashes of the data and, last, run.toml, which makes the folder a run."""
+    if examples.palette:
+        storage.write(run / "palette.csv", extend.encode(examples.palette))
+    storage.write(run / _DIGESTS, json.dumps(_digests(examples)).encode())
     storage.write(run / "run.json", json.dumps(facts, indent=2).encode())
     storage.write(run / "run.toml", options.to_toml(settings, Path(facts["dataset"]), run))
 
@@ -121,21 +165,18 @@ def _read(path: Path) -> dict[str, Any]:
         raise TrainingError(f"{path} is damaged ({error}). Start a new run in another folder.") from None
 
 
-def _compare(run: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Return in words how facts differ, apart from the training data."""
     differences = [
         f"{name}={value} became {name}={now['options'].get(name)}"
         for name, value in before.get("options", {}).items()
         if now["options"].get(name) != value
     ]
-    hashes = {"dataset_hash": "the dataset has changed", "palette_hash": "the palette has changed"}
-    differences += [words for key, words in hashes.items() if before["told"][key] != now["told"][key]]
+    if before["told"]["palette_hash"] != now["told"]["palette_hash"]:
+        differences.append("the palette has changed")
     if before["processes"] != now["processes"]:
         differences.append(f"the number of processes was {before['processes']}, now {now['processes']}")
-    if differences:
-        raise UsageError(
-            f"{run} was started with other settings or data: {'; '.join(differences)}. Restore them, or start a new "
-            "run in another folder."
-        )
+    return differences
 
 
 def best(run: Path, step: int, metric: str, value: float | None = None) -> int | None:

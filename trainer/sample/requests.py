@@ -1,15 +1,15 @@
 """Control maps and prompts to draw: from a file, a folder or a dataset."""
 
+import shlex
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from segkit import maps
+from segkit.dataset import Dataset
+from segkit.dataset.formats import layouts
 from segkit.dataset.triple import Triple
 from segkit.errors import UsageError
-from trainer.data import examples
-
-_DATASET_MARKERS = (".segkit", "metadata.jsonl", "train/metadata.jsonl", "prompt.json", "cond")
 
 
 @dataclass(frozen=True)
@@ -20,47 +20,69 @@ class DrawRequest:
         name: of the picture, without a suffix; may contain "/".
         control_map: file of the map.
         prompt: describes the picture.
+        cure: how to give the map a prompt of its own, for error messages.
     """
 
     name: str
     control_map: Path
     prompt: str
+    cure: str = field(default="", compare=False)
 
 
-def find(source: Path, prompt: str = "", painted_with: str = "", any_control: bool = False) -> list[DrawRequest]:
+def find(source: Path, prompt: str = "") -> list[DrawRequest]:
     """List the maps of a source with their prompts.
 
     Args:
         source: a map; a folder of maps, where NAME.txt holds the prompt of NAME; or a dataset in any layout that can
             be trained on, of which the held-out triples are drawn, or all triples if none are held out.
         prompt: for maps without a prompt.
-        painted_with: palette of the maps: see examples.find.
-        any_control: accept images that are not maps: see examples.find.
 
     Raises:
         MapError: the source has no map.
-        DatasetError: the dataset has errors.
+        DatasetError: the dataset is damaged.
         UsageError: a map has no prompt, or two maps would get the same picture name.
     """
-    if any((source / name).exists() for name in _DATASET_MARKERS):
-        dataset = examples.find(source, painted_with, any_control)
-        requests = [
-            DrawRequest(example.control_map.stem, example.control_map, example.text)
-            for example in dataset.val or dataset.train
-        ]
+    if (source / ".segkit").is_dir():
+        dataset = Dataset.open(source)
+        requests = _of_dataset(dataset)
+    elif layouts.detect(source):
+        requests = _of_entries(source)
     else:
         folder, files = maps.find(source)
-        requests = [
-            DrawRequest(path.relative_to(folder).with_suffix("").as_posix(), path, _sidecar_prompt(path))
-            for path in files
-        ]
+        requests = [_of_file(path, path.relative_to(folder)) for path in files]
     requests = [replace(request, prompt=request.prompt or prompt) for request in requests]
     for request in requests:
         if not request.prompt:
-            sidecar = request.control_map.with_suffix(".txt")
-            raise UsageError(f'{request.control_map} has no prompt. Pass prompt="...", or write one to {sidecar}.')
+            raise UsageError(f'{request.control_map} has no prompt. Pass prompt="...", or {request.cure}.')
     _require_unique_names(requests)
     return requests
+
+
+def _of_dataset(dataset: Dataset) -> list[DrawRequest]:
+    accepted = [triple for triple in dataset.triples() if triple.review != "rejected"]
+    cure = f"draft the missing ones: segkit caption {shlex.quote(str(dataset.folder))}"
+    return [
+        DrawRequest(triple.key, dataset.folder / triple.conditioning_image_file_name, triple.text, cure)
+        for triple in [triple for triple in accepted if triple.split == "val"] or accepted
+    ]
+
+
+def _of_entries(folder: Path) -> list[DrawRequest]:
+    listing = layouts.read(folder)
+    entries = [entry for entry in listing.entries if entry.split == "val"] or listing.entries
+    stems = {entry.control_map.stem for entry in entries}
+    requests = []
+    for entry in entries:
+        path = entry.control_map
+        name = path.stem if len(stems) == len(entries) else path.relative_to(folder).with_suffix("").as_posix()
+        place = f"to {entry.photo.with_suffix('.txt')}" if listing.layout == "kohya" else f"into {entry.source}"
+        requests.append(DrawRequest(name, path, entry.text, f"write one {place}"))
+    return requests
+
+
+def _of_file(path: Path, name: Path) -> DrawRequest:
+    sidecar = path.with_suffix(".txt")
+    return DrawRequest(name.with_suffix("").as_posix(), path, _sidecar_prompt(sidecar), f"write one to {sidecar}")
 
 
 def of_triples(triples: Iterable[Triple], prompt: str = "") -> list[DrawRequest]:
@@ -78,10 +100,9 @@ def of_triples(triples: Iterable[Triple], prompt: str = "") -> list[DrawRequest]
     return requests
 
 
-def _sidecar_prompt(path: Path) -> str:
-    sidecar = path.with_suffix(".txt")
+def _sidecar_prompt(sidecar: Path) -> str:
     try:
-        return sidecar.read_text("utf-8").strip() if sidecar.is_file() else ""
+        return sidecar.read_text("utf-8-sig").strip() if sidecar.is_file() else ""
     except (OSError, ValueError) as error:
         raise UsageError(f"{sidecar} cannot be read ({error}). Save it as UTF-8 text, or remove it.") from None
 

@@ -1,71 +1,141 @@
-"""Hugging Face's imagefolder: metadata.jsonl or metadata.csv with file_name, a column of control maps and text."""
+"""Hugging Face's imagefolder: metadata with file_name, a column of control maps, and a prompt.
+
+A dataset of segkit has this layout too; without its hidden folder, its splits and rejected triples are still honoured.
+"""
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from segkit import rows
-from segkit.dataset.formats.listing import MAP_WORDS, Entry, file_in, json_objects
+from segkit.dataset.formats.listing import MAP_WORDS, Entry, Listing, file_in, json_objects, prompt, split_of
 from segkit.errors import DatasetError
 
-_METADATA = ("metadata.jsonl", "metadata.csv")
+METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
+"""Names of the list, in order of preference where a folder holds several."""
+
+_STANDARD = ("conditioning_image_file_name", "conditioning_image")
+_EXPECTED = "expected file_name, conditioning_image_file_name and text"
 
 
-def read(folder: Path) -> Iterator[Entry]:
-    """Yield the entries of an imagefolder and of its train/ split; none without metadata.
-
-    Where a folder holds both metadata files, metadata.jsonl is read.
-
-    Raises:
-        DatasetError: the metadata is damaged, lacks a column, or names a file outside its folder.
-    """
-    for split in (folder, folder / "train"):
-        metadata = next((split / name for name in _METADATA if (split / name).is_file()), None)
-        for source, row in _rows(metadata) if metadata else ():
-            control_map = _control_map(split, row, source)
-            if not control_map or not isinstance(row.get("file_name"), str):
-                raise DatasetError(f"{source}: expected file_name and a ..._file_name.")
-            yield Entry(file_in(split, row["file_name"], source), control_map, str(row.get("text", "")), source)
+def detect(folder: Path) -> bool:
+    """Return whether a folder has this layout: metadata, here or in a folder in it, with a column of control maps."""
+    return any(_map_columns(row) for path in _metadata(folder) for _, row in islice(_rows(path), 100))
 
 
-def control_maps(folder: Path) -> Iterator[Path]:
-    """Yield the control maps that the metadata of an imagefolder and of the folders in it names.
+def columns(folder: Path) -> list[str]:
+    """Return the columns of the first metadata in a folder, for error messages; [] without metadata."""
+    return next((list(row) for path in _metadata(folder) for _, row in islice(_rows(path), 1)), [])
 
-    A map that several rows name is yielded once; rows without a column of control maps are skipped.
+
+def read(folder: Path) -> Listing:
+    """Read the metadata of a folder and of the folders in it.
+
+    Splits come from a column `split`, or from folders called train, validation or test. A photo that several lists name
+    is read from the first. Rows with `review` "rejected", as segkit writes them, are left out.
 
     Raises:
-        DatasetError: the metadata is damaged, names a file outside its folder, or has several columns of maps.
+        DatasetError: the metadata is damaged, lacks a column, names a file outside its folder, or contradicts itself.
     """
-    splits = [folder, *sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))]
-    metadata = [split / name for split in splits for name in _METADATA if (split / name).is_file()]
-    paths = (_control_map(path.parent, row, source) for path in metadata for source, row in _rows(path))
-    yield from dict.fromkeys(filter(None, paths))
+    entries: list[Entry] = []
+    rejected = 0
+    for path in _metadata(folder):
+        listed = {entry.photo for entry in entries}
+        for source, row in _rows(path):
+            entry = _entry(folder, path.parent, row, source)
+            if row.get("review") == "rejected":
+                rejected += 1
+            elif entry.photo not in listed:
+                entries.append(entry)
+    notes = (f"{rejected:,} triples were rejected in a review and are left out.",) if rejected else ()
+    return Listing("imagefolder", tuple(entries), notes)
 
 
-def _control_map(folder: Path, row: dict[str, Any], source: str) -> Path | None:
-    """Return the control map of a row: the only ..._file_name, or the only one whose name suggests a map."""
-    columns = [name for name in row if name.endswith("_file_name")]
-    likely = [name for name in columns if MAP_WORDS & set(name.split("_"))] or columns
-    if len(likely) > 1:
-        raise DatasetError(f"{source}: the map could be {' or '.join(likely)}. Keep only one of these columns.")
-    return file_in(folder, row[likely[0]], source) if likely else None
+def _entry(root: Path, folder: Path, row: dict[str, Any], source: str) -> Entry:
+    names = _map_columns(row)
+    if not names or not isinstance(row.get("file_name"), str):
+        raise DatasetError(f"{source}: {_EXPECTED}; found {', '.join(row)}.")
+    if len(names) > 1:
+        raise DatasetError(
+            f"{source}: the map could be {' or '.join(names)}. Rename the map's column to {_STANDARD[0]}."
+        )
+    photo, control_map = file_in(folder, row["file_name"], source), file_in(folder, row[names[0]], source)
+    return Entry(photo, control_map, prompt(row, source), source, _split(root, photo, row, source))
+
+
+def _map_columns(row: dict[str, Any]) -> list[str]:
+    """Return the columns that may hold the control map, whatever their order; more than one is ambiguous.
+
+    The name that diffusers expects comes first, then a name that suggests a map. A mask may be something else, so it
+    counts only without a better name, and any other file name, such as the original's, only if it is the only one.
+    """
+    if standard := [name for name in _STANDARD if name in row]:
+        return standard[:1]
+    others = [name for name in row if name.endswith(("_file_name", "_image"))]
+    words = {name: set(name.split("_")[:-1]) & MAP_WORDS for name in others}
+    likely = [name for name in others if words[name] - {"mask"}]
+    return likely or [name for name in others if words[name]] or [name for name in others if "original" not in name]
+
+
+def _split(root: Path, photo: Path, row: dict[str, Any], source: str) -> str:
+    folders = [split for part in photo.relative_to(root).parts[:-1] if (split := split_of(part))]
+    by_folder, cell = folders[0] if folders else None, row.get("split")
+    if cell is None or cell == "":
+        return by_folder or "train"
+    by_column = split_of(cell) if isinstance(cell, str) else None
+    if by_column is None:
+        raise DatasetError(f"{source}: split is {cell!r}; expected train, val or test.")
+    if by_folder and by_folder != by_column:
+        raise DatasetError(f"{source}: split is {cell!r}, but {photo} lies in a folder of {by_folder}. Correct one.")
+    return by_column
+
+
+def _metadata(folder: Path) -> list[Path]:
+    """Return the metadata files of a folder and of the folders in it; of several in one folder, the first.
+
+    Datasets of segkit in it are datasets of their own.
+    """
+    inside = (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    folders = [folder, *sorted(path for path in inside if not (path / ".segkit").exists())]
+    named = (next((place / name for name in METADATA if (place / name).is_file()), None) for place in folders)
+    return [path for path in named if path]
 
 
 def _rows(metadata: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the position of each row, for error messages, and its cells by column."""
-    numbered = _csv(metadata) if metadata.suffix == ".csv" else json_objects(metadata)
-    for line, row in numbered:
+    read_rows = {".csv": _csv, ".parquet": _parquet}.get(metadata.suffix, json_objects)
+    for line, row in read_rows(metadata):
         yield f"{metadata}, line {line}", row
 
 
 def _csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    header: list[str] = []
     try:
-        numbered = list(rows.csv_rows(rows.decode(path.read_bytes())))
+        for line, cells in rows.csv_rows(rows.decode(path.read_bytes())):
+            if not header:
+                header = cells
+                continue
+            if any(cells[len(header) :]):
+                raise DatasetError(f"{path}, line {line}: more cells than columns. Put texts with commas in quotes.")
+            padded = cells[: len(header)] + [""] * (len(header) - len(cells))
+            yield line, {column: cell for column, cell in zip(header, padded, strict=True) if column}
     except rows.CsvError as error:
         raise DatasetError(f"{path}: cannot be read. Line {error.line}: {error}. Correct or remove the file.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"{path}: cannot be read ({error}). Correct or remove the file.") from None
-    header = numbered[0][1] if numbered else []
-    for line, cells in numbered[1:]:
-        padded = cells + [""] * (len(header) - len(cells))
-        yield line, {column: cell for column, cell in zip(header, padded, strict=False) if column}
+
+
+def _parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    try:
+        from pyarrow import parquet
+    except ModuleNotFoundError:
+        raise DatasetError(f"{path} needs pyarrow. Run: pip install pyarrow") from None
+    number = 0
+    try:
+        for batch in parquet.ParquetFile(path).iter_batches():
+            for row in batch.to_pylist():
+                number += 1
+                yield number, row
+    except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
+        raise DatasetError(f"{path}: cannot be read ({error}). Correct or remove the file.") from None

@@ -1,28 +1,90 @@
-"""The layout of kohya's sd-scripts: photos with .txt captions in img/, control maps of the same names in cond/."""
+"""The layout of kohya's sd-scripts: photos with captions in img/, control maps of the same names in cond/.
 
-from collections.abc import Iterator
+Captions are NAME.txt or NAME.caption beside the photo. Both folders may hold subfolders such as 10_rooms.
+"""
+
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
-from segkit.dataset.formats.listing import Entry
+from segkit import photos
+from segkit.dataset.formats.listing import Entry, Listing
 from segkit.errors import DatasetError
 
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+_FOLDERS = ("img", "cond")
+_CAPTION_SUFFIXES = (".txt", ".caption")
 
 
-def read(folder: Path) -> Iterator[Entry]:
-    """Yield the entries of a folder with img/ and cond/, by file name; none without pictures.
+def detect(folder: Path) -> bool:
+    """Return whether a folder has this layout: img/ and cond/."""
+    return all((folder / name).is_dir() for name in _FOLDERS)
+
+
+def read(folder: Path) -> Listing:
+    """Read a folder with img/ and cond/, by file name.
 
     Raises:
-        DatasetError: a photo has no control map, or a control map no photo.
+        DatasetError: a photo has no control map, a control map no photo, two files have one name, or a caption is not
+            UTF-8.
     """
-    photos, control_maps = (_pictures(folder / name) for name in ("img", "cond"))
-    if unpaired := sorted(photos.keys() ^ control_maps.keys()):
+    by_name, control_maps = (_pictures(folder / name) for name in _FOLDERS)
+    if unpaired := sorted(by_name.keys() ^ control_maps.keys()):
         raise DatasetError(f"{folder}: {len(unpaired)} names are only in img/ or only in cond/, such as {unpaired[0]}.")
-    for stem, photo in photos.items():
-        caption = photo.with_suffix(".txt")
-        text = caption.read_text("utf-8").strip() if caption.is_file() else ""
-        yield Entry(photo, control_maps[stem], text, str(folder))
+    captions = _captions(folder / "img")
+    entries, longer = [], 0
+    for name, photo in by_name.items():
+        text, is_longer = _caption(captions.get(name, []))
+        longer += is_longer
+        entries.append(Entry(photo, control_maps[name], text, str(folder)))
+    return Listing("kohya", tuple(entries), tuple(_notes(by_name, longer)))
+
+
+def _notes(names: Iterable[str], longer: int) -> Iterable[str]:
+    if longer:
+        yield f"{longer:,} captions have several lines, of which the first is used."
+    repeats = {name.partition("/")[0] for name in names if "/" in name and name.partition("_")[0].isdigit()}
+    if repeats:
+        yield f"Repeats in folder names such as {min(repeats)} are ignored: an epoch shows every photo once."
 
 
 def _pictures(folder: Path) -> dict[str, Path]:
-    return {path.stem: path for path in sorted(folder.glob("*")) if path.suffix.lower() in _SUFFIXES}
+    """Return the pictures below a folder by relative path without suffix."""
+    pictures: dict[str, Path] = {}
+    for path in photos.find(folder):
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        other = pictures.setdefault(name, path)
+        if other is not path:
+            raise DatasetError(f"{other} and {path.name} share one name, so one caption and map. Rename one of them.")
+    return pictures
+
+
+def _captions(folder: Path) -> dict[str, list[Path]]:
+    """Return the caption files below a folder by relative path without suffix, whatever the case of their suffix."""
+    captions: dict[str, list[Path]] = {}
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for file in sorted(files):
+            path = Path(place, file)
+            if path.suffix.lower() in _CAPTION_SUFFIXES and not file.startswith("."):
+                captions.setdefault(path.relative_to(folder).with_suffix("").as_posix(), []).append(path)
+    return captions
+
+
+def _caption(files: list[Path]) -> tuple[str, bool]:
+    """Return a photo's caption, and whether its file has more lines, which sd-scripts ignores too.
+
+    Raises:
+        DatasetError: the caption is not UTF-8, or two files hold different ones.
+    """
+    texts = {}
+    for path in files:
+        try:
+            text = path.read_bytes().decode("utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise DatasetError(f"{path}: cannot be read ({error}). Save it as UTF-8.") from None
+        texts[path] = [line.strip() for line in text.replace("\r", "\n").split("\n") if line.strip()]
+    if len({tuple(lines) for lines in texts.values()}) > 1:
+        first, second = list(texts)[:2]
+        raise DatasetError(f"{first} and {second.name} are different captions of one photo. Remove one of them.")
+    lines = next(iter(texts.values()), [])
+    return (lines[0] if lines else ""), len(lines) > 1

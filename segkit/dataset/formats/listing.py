@@ -1,7 +1,9 @@
-"""What the readers share: their result, and file names in lists that must not leave the dataset's folder."""
+"""What the readers share: their result, and the rules for names, prompts and splits, which hold in every layout."""
 
+import json
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,15 @@ from segkit.errors import DatasetError
 
 MAP_WORDS = frozenset("hint seg segmentation segmap cond conditioning control map mask label labels annotation".split())
 """Words in a column's name or a shard member's ending that mark a control map."""
+
+TEXT_COLUMNS = ("text", "prompt", "caption")
+"""Columns that may hold the prompt, in order of preference."""
+
+_SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
+    **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
+}  # the words of Hugging Face datasets (datasets.data_files)
 
 
 @dataclass(frozen=True)
@@ -22,16 +33,35 @@ class Entry:
         control_map: the control map's file, which need not exist.
         text: the prompt; "" if there is none.
         source: where the entry was read, for error messages: a list and its line, or a folder.
+        split: "train", "val" or "test".
     """
 
     photo: Path
     control_map: Path
     text: str
     source: str
+    split: str = "train"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The content of a folder in another tool's layout.
+
+    Attributes:
+        layout: name of the layout.
+        entries: all photos, in the order of the lists.
+        notes: what a user should know about the reading, as sentences.
+    """
+
+    layout: str
+    entries: tuple[Entry, ...]
+    notes: tuple[str, ...] = ()
 
 
 def json_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line number, object) for each line of a list that is not blank; nothing if the list does not exist.
+    """Yield (line number, object) for each object of a list: JSON Lines, or one JSON array.
+
+    Objects of an array are numbered from 1. Nothing is yielded if the list does not exist.
 
     Raises:
         DatasetError: the list cannot be read, or a line is not a JSON object.
@@ -40,11 +70,45 @@ def json_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     def refuse(number: int, reason: str) -> None:
         raise DatasetError(f"{path}: cannot be read. Line {number}: {reason}. Correct or remove the file.")
 
-    yield from rows.json_lines(path, refuse, skip_blank=True)
+    numbered = _array(path) if _starts_with_bracket(path) else rows.json_lines(path, refuse, skip_blank=True)
+    for number, record in numbered:
+        if broken := [name for name, value in record.items() if isinstance(value, str) and not _is_text(value)]:
+            refuse(number, f"{broken[0]} holds half of a character (a lone surrogate)")
+        yield number, record
+
+
+def _is_text(value: str) -> bool:
+    """Return whether a string can be encoded; JSON allows lone surrogates, which no tokenizer or file name accepts."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _starts_with_bracket(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(1024).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"["
+
+
+def _array(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    try:
+        objects = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise DatasetError(f"{path}: cannot be read ({error}). Expected one object on each line.") from None
+    for number, record in enumerate(objects, 1):
+        if not isinstance(record, dict):
+            kind = type(record).__name__
+            raise DatasetError(f"{path}: cannot be read. Element {number}: expected an object, found {kind}.")
+        yield number, record
 
 
 def file_in(folder: Path, name: object, source: str) -> Path:
-    """Return the path of a file that a list names.
+    r"""Return the path of a file that a list names.
+
+    A name with backslashes, as Windows writes them, is read with slashes if no file has the name as it stands.
 
     Args:
         folder: the folder that names are relative to.
@@ -56,9 +120,36 @@ def file_in(folder: Path, name: object, source: str) -> Path:
     """
     if not isinstance(name, str) or not name or leaves_folder(name) or "\0" in name:
         raise DatasetError(f"{source}: {str(name)[:80]!r} does not name a file in this folder. Correct the line.")
-    return folder / name
+    path = folder / name
+    return folder / name.replace("\\", "/") if "\\" in name and not path.exists() else path
 
 
 def leaves_folder(name: str) -> bool:
     """Return whether a relative file name leads out of its folder: absolute, with a drive, or with ".." in it."""
     return bool(re.match(r"[A-Za-z]:|[/\\]", name)) or ".." in re.split(r"[/\\]", name)
+
+
+def prompt(row: Mapping[str, Any], source: str) -> str:
+    """Return the prompt of a row: the first of TEXT_COLUMNS that is not empty; "" if all are empty, null or missing.
+
+    Raises:
+        DatasetError: a prompt is not text, such as a list of captions.
+    """
+    for column in TEXT_COLUMNS:
+        value = row.get(column)
+        if value is None or (isinstance(value, float) and math.isnan(value)):
+            continue
+        if not isinstance(value, str):
+            kind = {list: "a list", dict: "an object", bool: "a Boolean"}.get(type(value), "a number")
+            raise DatasetError(f"{source}: {column} is {kind}; expected text. Keep one prompt, in quotes.")
+        if value.strip():
+            return value
+    return ""
+
+
+def split_of(words: str) -> str | None:
+    """Return the split that a folder or the cell of a split column names: "train", "val" or "test"; None for neither.
+
+    Upper case and surrounding spaces do not matter.
+    """
+    return _SPLITS.get(words.strip().lower())

@@ -33,13 +33,21 @@ def control_maps(shard: Path) -> list[Member]:
     """Return the control maps of a shard; nothing is unpacked.
 
     Raises:
-        MapError: the shard is damaged or compressed, has an unsafe member, or contains no control maps.
+        MapError: the shard is damaged or compressed, has an unsafe member, repeats a sample, or contains no control
+            maps.
     """
     # WebDataset groups members into samples by the name up to the first dot; the rest is the member's extension.
     samples: dict[str, list[tuple[str, Member]]] = {}
+    last = ""
     for member in _members(shard):
         stem, _, extension = PurePosixPath(member.name).name.partition(".")
-        samples.setdefault(str(PurePosixPath(member.name).parent / stem), []).append((extension.lower(), member))
+        key = str(PurePosixPath(member.name).parent / stem)
+        sample = samples.setdefault(key, [])
+        # webdataset starts a new sample when the key changes, and overwrites or drops members that come twice
+        if (sample and key != last) or extension.lower() in dict(sample):
+            raise MapError(f"{shard}: the sample {key} occurs twice. Create the shard again with unique keys.")
+        sample.append((extension.lower(), member))
+        last = key
     control_maps = [member for sample in samples.values() for member in _maps_of_sample(sample)]
     if not control_maps:
         extensions = sorted({extension for sample in samples.values() for extension, _ in sample})
@@ -51,19 +59,40 @@ def control_maps(shard: Path) -> list[Member]:
 
 
 def _members(shard: Path) -> Iterator[Member]:
-    """Yield the regular files in a shard."""
+    """Yield the regular files in a shard; folders are skipped."""
     try:
         with tarfile.open(shard, "r:") as file:
             for member in file:
-                if not member.isreg():
+                if member.isdir():
                     continue
+                if not member.isreg():
+                    message = f"{shard}: the member {member.name[:80]!r} is a link or a device."
+                    raise MapError(f"{message} Create the shard again with files only.")
                 if leaves_folder(member.name) or not member.name.isprintable() or member.size > _MAX_BYTES:
                     message = f"{shard}: the member {member.name[:80]!r} has an unsafe name or is over 256 MiB."
                     raise MapError(f"{message} Create the shard again without it.")
                 yield Member(member.name, member.offset_data, member.size)
+            _require_end(shard, file.offset)
     except (tarfile.TarError, OSError, ValueError) as error:
         message = f"{shard} is not a complete uncompressed tar file ({error})."
         raise MapError(f"{message} Decompress it or create it again.") from None
+
+
+def _require_end(shard: Path, offset: int) -> None:
+    """Check that nothing but zeros follows the last member: tarfile takes a damaged header for the end of the archive.
+
+    Raises:
+        MapError: the shard is cut short, has a damaged header, or consists of several archives.
+    """
+    with shard.open("rb") as file:
+        file.seek(offset)
+        if len(file.read(tarfile.BLOCKSIZE).rstrip(b"\0")) or file.tell() < offset + tarfile.BLOCKSIZE:
+            message = f"{shard}: no valid header at byte {offset:,}, so what follows would be dropped."
+            raise MapError(f"{message} Copy or create it again.")
+        while block := file.read(2**20):
+            if block.strip(b"\0"):
+                message = f"{shard}: data follows the end of the archive, which readers drop (joined with cat?)."
+                raise MapError(f"{message} Join shards with: tar --concatenate")
 
 
 def _maps_of_sample(sample: list[tuple[str, Member]]) -> list[Member]:

@@ -90,3 +90,54 @@ def test_the_offset_locates_the_map(tmp_path: Path) -> None:
     data = file.read_bytes()
     contents = {member.name: data[member.offset : member.offset + member.size] for member in found}
     assert contents == {"0.PNG": b"first map", "2.seg.png": b"second map"}
+
+
+def header(data: bytes, number: int) -> int:
+    """Return the offset of the header of a member in a shard whose members take two blocks each."""
+    return number * 2 * tarfile.BLOCKSIZE
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda data: data[: header(data, 2)], "no valid header at byte 2,048, so what follows would be dropped"),
+        (lambda data: data[: header(data, 2) + 100], "no valid header at byte 2,048|not a complete"),
+        (lambda data: data[: header(data, 2)] + bytes([data[header(data, 2)] ^ 1]) + data[header(data, 2) + 1 :],
+         "no valid header at byte 2,048"),
+        (lambda data: data[: header(data, 1) + 148] + b"9" + data[header(data, 1) + 149 :],
+         "no valid header at byte 1,024"),
+        (lambda data: data + data, "data follows the end of the archive"),
+    ],
+    ids=["cut between members", "cut in a header", "a flipped bit", "a wrong checksum", "two shards joined"],
+)  # fmt: skip
+def test_a_shard_never_ends_in_silence(tmp_path: Path, damage: Callable[[bytes], bytes], message: str) -> None:
+    """Members that tar readers would drop without a word are reported."""
+    file = shard(tmp_path / "0.tar", {f"{i}.seg.png": bytes(512) for i in range(4)})
+    assert len(webdataset.control_maps(file)) == 4
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(MapError, match=message):
+        findings.examine(str(file))
+
+
+@pytest.mark.parametrize("names", [("0.seg.png", "0.seg.png"), ("0.seg.png", "1.seg.png", "0.txt"), ("0.PNG", "0.png")])
+def test_a_sample_that_occurs_twice_is_refused(tmp_path: Path, names: tuple[str, ...]) -> None:
+    """Readers would overwrite or split it."""
+    file = tmp_path / "0.tar"
+    with tarfile.open(file, "w") as tar:
+        for name in names:
+            tar.addfile(tarfile.TarInfo(name))
+    with pytest.raises(MapError, match=r"the sample 0 occurs twice"):
+        findings.examine(str(file))
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE])
+def test_links_and_devices_are_refused(tmp_path: Path, kind: bytes) -> None:
+    """They are no pictures, and unpacking them could write elsewhere; folders are harmless."""
+    file = tmp_path / "0.tar"
+    with tarfile.open(file, "w") as tar:
+        for name, member_type in (("a", tarfile.DIRTYPE), ("a/0.seg.png", kind)):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = member_type, "elsewhere"
+            tar.addfile(info)
+    with pytest.raises(MapError, match=r"the member 'a/0\.seg\.png' is a link or a device"):
+        findings.examine(str(file))

@@ -1,6 +1,7 @@
 """Datasets of other tools are trained on as they are, and their maps are checked first."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -69,8 +70,9 @@ def test_maps_off_the_palette_are_refused_unless_asked_for(
     refused = segkit(*words(folder, base, tmp_path / "run", steps=1))
     allowed = segkit(*words(folder, base, tmp_path / "run", steps=1, allow_any_control=True))
 
-    assert (refused.code, refused.err.count("\n")) == (2, 1)
-    assert "3 errors, so nothing was trained." in refused.err
+    assert refused.code == 2
+    assert refused.err.count("are off the palette ade20k") == 4  # each map, and the first again in the message
+    assert "3 errors, so nothing was trained." in refused.err.splitlines()[-1]
     assert "segkit snap" in refused.err
     assert "--allow-any-control" in refused.err
     assert (allowed.code, allowed.err) == (0, "")
@@ -82,13 +84,13 @@ def test_maps_off_the_palette_are_refused_unless_asked_for(
     [
         ("fill50k", "outside", "does not name a file in this folder"),
         ("imagefolder", "outside", "does not name a file in this folder"),
-        ("fill50k", "gone", "1.png does not exist; {listed}, line 2 names it"),
-        ("imagefolder", "gone", "1.png does not exist; {listed}, line 2 names it"),
+        ("fill50k", "gone", "1.png: does not exist; {listed}, line 2 names it"),
+        ("imagefolder", "gone", "1.png: does not exist; {listed}, line 2 names it"),
         ("kohya", "gone", "1 names are only in img/ or only in cond/, such as 1"),
         ("fill50k", "shape", "64 x 64 pixels, but its photo has 96 x 64. Expected the same shape"),
-        ("kohya", "damaged", "cannot be opened"),
+        ("kohya", "damaged", "1.png: does not open"),
         ("fill50k", "no json", "cannot be read"),
-        ("imagefolder", "keys", "expected file_name and a ..._file_name"),
+        ("imagefolder", "keys", "its metadata has the columns image. Expected file_name"),
     ],
 )
 def test_faulty_folders_are_refused(layout: str, fault: str, message: str, tmp_path: Path) -> None:
@@ -149,3 +151,66 @@ def test_another_palette_can_be_named(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="3 errors"):
         examples.find(folder)
     assert examples.find(folder, str(tmp_path / "mine.csv")).palette == palette
+
+
+def edit(folder: Path, **cells: list[object]) -> Path:
+    """Set columns of an imagefolder's metadata, one value for each line."""
+    path = folder / "metadata.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for number, line in enumerate(lines):
+        line.update({name: values[number] for name, values in cells.items()})
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+def test_what_was_held_out_is_not_trained_on(base: Path, tmp_path: Path, segkit: Segkit) -> None:
+    """A column `split` is honoured: validation is measured, the test split is left alone."""
+    folder = edit(write(tmp_path / "data", "imagefolder"), split=["train", "validation", "test"])
+    data = examples.find(folder)
+    plan = json.loads(segkit(*words(folder, base, tmp_path / "run", batch_size=1), "--dry-run", "--json").out)
+
+    assert [[example.text for example in split] for split in (data.train, data.val)] == [["picture 0"], ["picture 1"]]
+    assert (plan["triples"], plan["held_out"]) == (1, 1)
+    with pytest.raises(DatasetError, match=r"no triple to train on; all 3 are held out"):
+        examples.find(edit(folder, split=["val"] * 3))
+
+
+def test_a_dataset_without_its_hidden_folder_keeps_its_decisions(rooms: Path, tmp_path: Path) -> None:
+    """Copied without .segkit, it is read by its columns: the same splits, prompts and files."""
+    copy = shutil.copytree(rooms, tmp_path / "copy", ignore=shutil.ignore_patterns(".segkit"))
+    original, copied = examples.find(rooms), examples.find(copy)
+
+    assert copied.layout == "imagefolder"
+    for split in ("train", "val"):
+        pairs = zip(getattr(original, split), getattr(copied, split), strict=True)
+        assert all((a.text, a.photo_hash, a.map_hash) == (b.text, b.photo_hash, b.map_hash) for a, b in pairs)
+    assert copied.val
+
+
+def test_empty_prompts_are_counted(base: Path, tmp_path: Path, segkit: Segkit) -> None:
+    """The number is always printed; if all are empty, the training has to be asked for."""
+    folder = edit(write(tmp_path / "data", "imagefolder"), text=["a room", None, " "])
+    some = segkit(*words(folder, base, tmp_path / "run", steps=1))
+    edit(folder, text=[None, "", None])
+    refused = segkit(*words(folder, base, tmp_path / "other", steps=1))
+    allowed = segkit(*words(folder, base, tmp_path / "other", steps=1, allow_empty_prompts=True))
+
+    assert "Prompts: 3, 2 empty." in some.out
+    assert refused.code == 2
+    assert "all 3 prompts are empty. Write some: the column text in the metadata." in refused.err
+    assert "--allow-empty-prompts" in refused.err
+    assert (allowed.code, "Prompts: 3, 3 empty." in allowed.out) == (0, True)
+
+
+def test_a_photo_that_is_replaced_does_not_end_a_run(base: Path, tmp_path: Path, segkit: Segkit) -> None:
+    """The change is named, and the run resumes if it is accepted."""
+    folder = write(tmp_path / "data", "fill50k")
+    assert segkit(*words(folder, base, tmp_path / "run", steps=1)).code == 0
+    Image.effect_noise((96, 64), 30).convert("RGB").save(folder / "target" / "1.png")
+
+    refused = segkit(*words(folder, base, tmp_path / "run", steps=2))
+    accepted = segkit(*words(folder, base, tmp_path / "run", steps=2), "--accept-changes")
+
+    assert "the dataset has changed: 1 with another photo, such as target/1.png" in refused.err
+    assert (refused.code, accepted.code) == (2, 0)
+    assert len(log(tmp_path / "run")) == 2

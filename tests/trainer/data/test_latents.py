@@ -68,7 +68,7 @@ def test_the_cache_returns_what_the_encoder_computes(tmp_path: Path, encoder: En
     """Filled once, it lacks nothing: both mirrorings, held-out photos and the empty prompt are in it, bit for bit."""
     pair = [example(tmp_path, seed, (96, 64)) for seed in (1, 2)]
     train, held_out = (replace(one, photo_hash=str(seed)) for seed, one in enumerate(pair))
-    data = Examples("fill50k", [train], [held_out], ADE, "")
+    data = Examples("fill50k", [train], [held_out], ADE)
     options = TrainSettings(resolution=64)
     cache, calls = LatentCache(tmp_path / "cache", encoder), list[tuple[Any, ...]]()
 
@@ -93,7 +93,7 @@ def test_the_cache_returns_what_the_encoder_computes(tmp_path: Path, encoder: En
 
 def test_a_cache_has_its_place(tmp_path: Path) -> None:
     """Later runs find the cache of a dataset; for other layouts it is in the run, so that no foreign folder changes."""
-    data = Examples("segkit", [], [], None, "")
+    data = Examples("segkit", [], [], None)
 
     assert latents.folder_for(data, tmp_path, tmp_path / "run") == tmp_path / ".segkit" / "cache"
     assert latents.folder_for(replace(data, layout="kohya"), tmp_path, tmp_path / "run") == tmp_path / "run" / "cache"

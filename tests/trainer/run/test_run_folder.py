@@ -21,7 +21,8 @@ from trainer.settings import TrainSettings
 
 ADE = Palette.load("ade20k")
 SETTINGS = TrainSettings()
-DATA = Examples("fill50k", [Example(Path("a.jpg"), Path("a.png"), "a room")], [], ADE, "0123")
+EXAMPLE = Example(Path("t/a.jpg"), Path("s/a.png"), "a room", 8, 8, "01" * 32, "ab" * 32)
+DATA = Examples("fill50k", [EXAMPLE], [], ADE)
 
 
 def facts(options: TrainSettings = SETTINGS, data: Examples = DATA, processes: int = 1) -> dict[str, Any]:
@@ -31,10 +32,10 @@ def facts(options: TrainSettings = SETTINGS, data: Examples = DATA, processes: i
 
 def test_a_run_is_started_with_its_facts(tmp_path: Path) -> None:
     """Options, facts and palette are stored, and the same training may resume the run."""
-    run_folder.require_same(tmp_path, facts())  # not a run yet
-    run_folder.start(tmp_path, SETTINGS, facts(), ADE)
+    run_folder.require_same(tmp_path, facts(), DATA, False)  # not a run yet
+    run_folder.start(tmp_path, SETTINGS, facts(), DATA)
 
-    run_folder.require_same(tmp_path, facts())
+    run_folder.require_same(tmp_path, facts(), DATA, False)
     assert json.loads((tmp_path / "run.json").read_text()) == facts()
     assert settings.read(tmp_path / "run.toml") == {"dataset": "rooms", "output": str(tmp_path), **asdict(SETTINGS)}
     assert Palette.load(tmp_path / "palette.csv").hash == ADE.hash
@@ -45,25 +46,48 @@ def test_a_run_is_started_with_its_facts(tmp_path: Path) -> None:
     [
         ({"options": replace(SETTINGS, seed=1)}, "seed=0 became seed=1"),
         ({"options": replace(SETTINGS, batch_size=1)}, "batch_size=4 became batch_size=1"),
-        ({"data": replace(DATA, hash="4567")}, "the dataset has changed"),
+        ({"data": replace(DATA, train=[replace(EXAMPLE, photo_hash="23" * 32)])}, "the dataset has changed"),
         ({"data": replace(DATA, palette=None)}, "the palette has changed"),
         ({"processes": 2}, "the number of processes was 1, now 2"),
     ],
 )
 def test_another_training_does_not_resume_it(tmp_path: Path, changed: dict[str, Any], message: str) -> None:
     """The message names what differs."""
-    run_folder.start(tmp_path, SETTINGS, facts(), ADE)
+    run_folder.start(tmp_path, SETTINGS, facts(), DATA)
     with pytest.raises(UsageError, match=message):
-        run_folder.require_same(tmp_path, facts(**changed))
+        run_folder.require_same(tmp_path, facts(**changed), changed.get("data", DATA), False)
 
 
 def test_all_differences_are_named(tmp_path: Path) -> None:
     """One message has all options that differ."""
-    run_folder.start(tmp_path, SETTINGS, facts(), ADE)
+    run_folder.start(tmp_path, SETTINGS, facts(), DATA)
+    other = replace(DATA, train=[replace(EXAMPLE, photo_hash="23" * 32)])
     with pytest.raises(
-        UsageError, match=r"flip=True became flip=False; seed=0 became seed=1; the dataset has changed\."
+        UsageError,
+        match="flip=True became flip=False; seed=0 became seed=1; the dataset has changed: 1 with another photo, such "
+        r"as t/a\.jpg\. Restore them",
     ):
-        run_folder.require_same(tmp_path, facts(replace(SETTINGS, seed=1, flip=False), replace(DATA, hash="4567")))
+        run_folder.require_same(tmp_path, facts(replace(SETTINGS, seed=1, flip=False), other), other, False)
+
+
+def test_changed_data_may_be_accepted(tmp_path: Path) -> None:
+    """What changed is said in words: triples added and removed, other photos, maps and prompts, another order."""
+    second, third = (replace(EXAMPLE, photo=Path(f"t/{name}.jpg")) for name in "bc")
+    run_folder.start(tmp_path, SETTINGS, facts(), replace(DATA, train=[EXAMPLE, second]))
+    for train, words_of_change in (
+        ([replace(EXAMPLE, text="x"), second], "1 with another prompt, such as t/a.jpg"),
+        ([EXAMPLE, replace(second, map_hash="c" * 64)], "1 with another map, such as t/b.jpg"),
+        ([EXAMPLE, third], "1 added, such as t/c.jpg, 1 removed, such as t/b.jpg"),
+        ([second, EXAMPLE], "the order of the triples"),
+        ([EXAMPLE, EXAMPLE, second], "1 added, such as t/a.jpg (2)"),
+        ([EXAMPLE, second], ""),
+    ):
+        data = replace(DATA, train=train)
+        assert run_folder.changes(tmp_path, data) == words_of_change
+        run_folder.require_same(tmp_path, facts(data=data), data, True)
+        if words_of_change:
+            with pytest.raises(UsageError, match=r"Resume with the changed data: accept_changes=True\."):
+                run_folder.require_same(tmp_path, facts(data=data), data, False)
 
 
 @pytest.mark.parametrize("name", sorted(run_folder.MAY_CHANGE))
@@ -83,24 +107,24 @@ def test_a_damaged_run_json_is_reported(tmp_path: Path) -> None:
     """The message names the file and the way on."""
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(TrainingError, match=r"run\.json is damaged .* Start a new run in another folder"):
-        run_folder.require_same(tmp_path, facts())
+        run_folder.require_same(tmp_path, facts(), DATA, False)
 
 
 def test_the_newest_checkpoint_is_resumed(tmp_path: Path) -> None:
     """A run without a checkpoint is new; one with more steps than requested, or with other facts, is refused."""
-    run_folder.start(tmp_path, SETTINGS, facts(), ADE)
-    assert run_folder.newest(tmp_path, facts(), 10) is None
+    run_folder.start(tmp_path, SETTINGS, facts(), DATA)
+    assert run_folder.newest(tmp_path, facts(), DATA, 10, False) is None
     for step in (3, 5):
         store.finish(store.stage(tmp_path / "checkpoints", step), step, {}, None, {})
 
-    newest = run_folder.newest(tmp_path, facts(), 5)
+    newest = run_folder.newest(tmp_path, facts(), DATA, 5, False)
 
     assert newest is not None
     assert newest.step == 5
     with pytest.raises(UsageError, match=r"has already taken 5 steps; steps=4 is fewer\. Pass a larger number"):
-        run_folder.newest(tmp_path, facts(), 4)
+        run_folder.newest(tmp_path, facts(), DATA, 4, False)
     with pytest.raises(UsageError, match="was started with other settings"):
-        run_folder.newest(tmp_path, facts(processes=2), 5)
+        run_folder.newest(tmp_path, facts(processes=2), DATA, 5, False)
 
 
 def test_a_claimed_folder_is_locked(tmp_path: Path) -> None:
@@ -115,7 +139,7 @@ def test_a_claimed_folder_is_locked(tmp_path: Path) -> None:
 
 def test_a_claimed_run_stays(tmp_path: Path) -> None:
     """Its unfinished files of a kill are removed, all others are kept."""
-    run_folder.start(tmp_path, SETTINGS, facts(), ADE)
+    run_folder.start(tmp_path, SETTINGS, facts(), DATA)
     (tmp_path / "mine.txt").write_text("x")
     (tmp_path / f"{storage.TEMPORARY}0123456789ab").write_text("half")
 
@@ -123,7 +147,7 @@ def test_a_claimed_run_stays(tmp_path: Path) -> None:
         pass
 
     names = {path.name for path in tmp_path.iterdir()} - {".lock"}
-    assert names == {"run.toml", "run.json", "palette.csv", "mine.txt"}
+    assert names == {"run.toml", "run.json", "examples.json", "palette.csv", "mine.txt"}
 
 
 def test_a_file_is_not_a_run_folder(tmp_path: Path) -> None:
@@ -160,15 +184,22 @@ def test_a_run_killed_before_it_began_can_be_started(rooms: Path, base: Path, tm
 
 
 def test_a_changed_dataset_is_refused(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
-    """A run does not resume with edited prompts."""
+    """A run resumes with edited prompts only if asked to, and then says what changed."""
     edited = shutil.copytree(rooms, tmp_path / "mine")
     assert segkit(*words(edited, base, tmp_path / "run", steps=1)).code == 0
     key = next(edited.glob("images/*/*")).stem
     assert segkit("caption", edited, "--edit", key, "quite another room").code == 0
 
     done = segkit(*words(edited, base, tmp_path / "run", steps=2))
+    accepted = segkit(*words(edited, base, tmp_path / "run", steps=2), "--accept-changes")
+    again = segkit(*words(edited, base, tmp_path / "run", steps=3))
 
-    assert (done.code, "was started with other settings or data: the dataset has changed" in done.err) == (2, True)
+    assert done.code == 2
+    assert "was started with other settings or data: the dataset has changed: 1 with another prompt" in done.err
+    assert "Resume with the changed data: --accept-changes." in done.err
+    assert (accepted.code, again.code) == (0, 0)
+    assert "Resumed with changed data: 1 with another prompt, such as" in accepted.out
+    assert len(log(tmp_path / "run")) == 3
 
 
 @pytest.mark.parametrize(("by", "order"), [("held_out_loss", [1, 2, 2, 4]), ("control_gap", [1, 1, 3, 3])])

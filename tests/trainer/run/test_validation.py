@@ -42,7 +42,7 @@ class FakeLearner:
 
 def dataset(train: list[Any], val: list[Any]) -> Examples:
     """Return examples with a split."""
-    return Examples("segkit", train, val, ADE, "")
+    return Examples("segkit", train, val, ADE)
 
 
 def test_a_network_that_uses_the_map_has_a_gap(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Control maps and their prompts are found in files, folders and datasets."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from segkit import storage
 from segkit.dataset import Dataset
 from segkit.errors import MapError, UsageError
+from tests.conftest import Segkit
 from tests.trainer.data.test_examples import write
 from trainer.sample import requests
 from trainer.sample.requests import DrawRequest
@@ -109,3 +111,41 @@ def test_triples_have_their_own_prompt(rooms: Path, tmp_path: Path) -> None:
     assert request.prompt == "a common prompt"
     with pytest.raises(UsageError, match=f"triple {first.key} has no prompt"):
         requests.of_triples([first])
+
+
+def without_prompts(folder: Path, layout: str, rooms: Path) -> Path:
+    """Write control maps in a layout, none of which has a prompt."""
+    if layout == "maps":
+        return touch(folder / "0.png").parent
+    if layout != "segkit":
+        write(folder, layout)
+        for path in (*folder.glob("*.json*"), *folder.glob("img/*.txt")):
+            path.write_text(re.sub("picture .", "", path.read_text()))
+        return folder
+    shutil.copytree(rooms, folder)
+    lines = [json.loads(line) for line in (folder / "metadata.jsonl").read_text().splitlines()]
+    emptied = [line | {"text": "", "prompt": line["prompt"] | {"by": "none"}} for line in lines]
+    (folder / "metadata.jsonl").write_text("".join(json.dumps(line) + "\n" for line in emptied))
+    return folder
+
+
+@pytest.mark.parametrize("layout", ["fill50k", "imagefolder", "kohya", "segkit", "maps"])
+def test_the_cure_for_a_missing_prompt_works(layout: str, rooms: Path, tmp_path: Path, segkit: Segkit) -> None:
+    """Whoever does what the message says gets a prompt, and a dataset stays sound."""
+    folder = without_prompts(tmp_path / "data", layout, rooms)
+    with pytest.raises(UsageError) as refused:
+        requests.find(folder)
+    cure = str(refused.value).partition('has no prompt. Pass prompt="...", or ')[2].removesuffix(".")
+
+    if layout == "segkit":
+        assert cure == f"draft the missing ones: segkit caption {folder}"
+        assert segkit("caption", folder, "--captioner", "toy").code == 0
+        assert Dataset.open(folder).check() == []
+    elif layout in ("maps", "kohya"):
+        for number in range(3):
+            Path(cure.removeprefix("write one to ")).with_name(f"{number}.txt").write_text("a room")
+    else:
+        listed = Path(cure.removeprefix("write one into ").partition(",")[0])
+        listed.write_text(re.sub('(text|prompt)": ""', r'\1": "a room"', listed.read_text()))
+
+    assert all(request.prompt for request in requests.find(folder))

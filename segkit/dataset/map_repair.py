@@ -9,7 +9,8 @@ from typing import Any
 from PIL import Image
 
 from segkit import storage
-from segkit.errors import MapError, UsageError
+from segkit.dataset.formats import layouts
+from segkit.errors import DatasetError, MapError, UsageError
 from segkit.maps import codec, snap
 from segkit.maps import files as map_files
 from segkit.maps.snap import Snapped
@@ -54,21 +55,20 @@ def snap_files(target: Path, output: Path | None, rules: SnapSettings, progress:
     """Repair a map or a folder of maps.
 
     Args:
-        target: the map or folder.
+        target: a map, a folder of maps, or a folder in another tool's layout, of which only the maps are repaired.
         output: folder for the repaired maps, or for a single map its path, ending in .png. None repairs in place:
             originals are first copied to a folder beside the target (see `backup_of`).
         rules: options.
         progress: see segkit.progress.
 
     Raises:
-        MapError: the target is neither a map nor a folder of maps.
+        MapError: the target is neither a map nor a folder of maps, or its list is damaged.
         PaletteError: a palette of the rules does not load.
-        UsageError: the target is a dataset, a file would be overwritten, or two maps would get the same name.
+        UsageError: the target is a dataset, a file would be overwritten, two maps would get the same name, or a list
+            names maps that would get another name.
         StorageError: the disk is full.
     """
-    if (target / ".segkit").is_dir():
-        raise UsageError(f"{target} is a dataset: its maps are exact. To check them, run: segkit check {target}")
-    folder, files = map_files.find(target)
+    folder, files = _find(target, in_place=output is None)
     palette, target_palette = Palette.load(rules.palette), Palette.load(rules.to) if rules.to else None
     repair = partial(snap.snap, palette=palette, target_palette=target_palette, cause=rules.cause, unsure=rules.unsure)
     backup = backup_of(target) if output is None else None
@@ -82,6 +82,26 @@ def snap_files(target: Path, output: Path | None, rules: SnapSettings, progress:
             results.append(SnapResult(name, None, str(error)))
         progress("maps", number, len(outputs))
     return results
+
+
+def _find(target: Path, in_place: bool) -> tuple[Path, list[Path]]:
+    """Return the folder that names are relative to, and the maps."""
+    if (target / ".segkit").is_dir():
+        raise UsageError(f"{target} is a dataset: its maps are exact. To check them, run: segkit check {target}")
+    try:
+        layout = layouts.detect(target)
+        if not layout:
+            return map_files.find(target)
+        files = list(dict.fromkeys(entry.control_map for entry in layouts.read(target).entries))
+    except DatasetError as error:
+        raise MapError(str(error)) from None
+    renamed = [file for file in files if file.suffix.lower() != ".png"]
+    if in_place and renamed and layout != "kohya":  # kohya's maps are found by name whatever their suffix
+        raise UsageError(
+            f"{len(renamed)} maps, such as {renamed[0]}, would become PNG files, but the list of {target} names them. "
+            "Pass an output folder, and edit the list."
+        )
+    return target, files
 
 
 def backup_of(target: Path) -> Path:

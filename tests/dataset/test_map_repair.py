@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segkit.dataset import map_repair
 from segkit.errors import MapError, PaletteError, UsageError
-from segkit.maps import codec, snap_folder
+from segkit.maps import codec
 from segkit.palette import Palette
 from segkit.settings import SnapSettings
 from segkit.toy.world import damage
@@ -60,7 +61,7 @@ def test_each_map_has_an_outcome(maps: Path, tmp_path: Path) -> None:
     (maps / "broken.png").write_bytes(b"not a picture")
     calls = []
 
-    results = snap_folder.snap_files(
+    results = map_repair.snap_files(
         maps, tmp_path / "out", SnapSettings(), lambda stage, done, total, note="": calls.append((stage, done, total))
     )
 
@@ -82,7 +83,7 @@ def test_different_originals_of_one_name_are_all_kept(tmp_path: Path) -> None:
     for labels in (TRUTH, other, TRUTH):
         damage.by("bgr", labels).save(path)
         originals.append(path.read_bytes())
-        snap_folder.snap_files(path, None, SnapSettings())
+        map_repair.snap_files(path, None, SnapSettings())
         assert (np.asarray(Image.open(path)) == labels).mean() > 0.99
 
     assert bytes_of(backup) == {"a.png": originals[0], "a 2.png": originals[1]}
@@ -94,8 +95,8 @@ def test_the_rules_convert_and_force_a_cause(tmp_path: Path) -> None:
     damage.painted(damage.regions(4, 10, 128, coco), coco).save(tmp_path / "coco.png")
     Image.fromarray(TRUTH).save(tmp_path / "ids.png")
 
-    [converted] = snap_folder.snap_files(tmp_path / "coco.png", tmp_path / "a.png", SnapSettings(to="ade20k"))
-    [forced] = snap_folder.snap_files(tmp_path / "ids.png", tmp_path / "b.png", SnapSettings(cause="label-ids"))
+    [converted] = map_repair.snap_files(tmp_path / "coco.png", tmp_path / "a.png", SnapSettings(to="ade20k"))
+    [forced] = map_repair.snap_files(tmp_path / "ids.png", tmp_path / "b.png", SnapSettings(cause="label-ids"))
 
     assert converted.to_json()["palette"] == "ade20k"
     assert codec.is_exact(Image.open(tmp_path / "a.png"), damage.ADE)
@@ -110,10 +111,51 @@ def test_wrong_targets_and_outputs_are_refused(maps: Path, tmp_path: Path) -> No
     before = bytes_of(tmp_path)
 
     with pytest.raises(MapError, match="does not exist"):
-        snap_folder.snap_files(tmp_path / "nowhere", None, SnapSettings())
+        map_repair.snap_files(tmp_path / "nowhere", None, SnapSettings())
     with pytest.raises(PaletteError, match="'mine'"):
-        snap_folder.snap_files(maps, None, SnapSettings(palette="mine"))
+        map_repair.snap_files(maps, None, SnapSettings(palette="mine"))
     with pytest.raises(UsageError, match=r"exact\.png already exists\. Choose another output folder"):
-        snap_folder.snap_files(maps, tmp_path / "taken", SnapSettings())
+        map_repair.snap_files(maps, tmp_path / "taken", SnapSettings())
 
     assert bytes_of(tmp_path) == before
+
+
+def foreign(folder: Path, layout: str, suffix: str = ".png") -> Path:
+    """Write a photo and its map in a layout; the map is a JPEG if its suffix is. Return the map."""
+    photo, name = {"fill50k": ("t", "s"), "imagefolder": ("images", "maps"), "kohya": ("img", "cond")}[layout]
+    for place in (photo, name):
+        (folder / place).mkdir(parents=True)
+    Image.effect_noise((256, 256), 50).convert("RGB").save(folder / photo / "0.png")
+    colors = np.array([swatch.rgb for swatch in Palette.load("ade20k")], np.uint8)
+    image = Image.fromarray(colors[np.repeat(np.arange(4), 64)[:, None].repeat(256, 1)])
+    image.save(folder / name / f"0{suffix}", quality=75)
+    lists = {
+        "fill50k": ("prompt.json", {"source": f"s/0{suffix}", "target": "t/0.png", "prompt": "x"}),
+        "imagefolder": (
+            "metadata.jsonl", {"file_name": "images/0.png", "conditioning_image_file_name": f"maps/0{suffix}"}
+        ),
+    }  # fmt: skip
+    if layout in lists:
+        (folder / lists[layout][0]).write_text(json.dumps(lists[layout][1]) + "\n")
+    return folder / name / f"0{suffix}"
+
+
+@pytest.mark.parametrize("layout", ["fill50k", "imagefolder", "kohya"])
+def test_only_the_maps_of_another_layout_are_repaired(layout: str, tmp_path: Path) -> None:
+    """Photos beside them are not touched; in place, a map keeps the name by which its list finds it."""
+    control_map = foreign(tmp_path / "data", layout, ".jpg")
+    photo = next(path for path in (tmp_path / "data").rglob("0.png"))
+    before = photo.read_bytes()
+
+    [repaired] = map_repair.snap_files(tmp_path / "data", tmp_path / "out", SnapSettings())
+
+    assert repaired.output == (tmp_path / "out" / control_map.relative_to(tmp_path / "data")).with_suffix(".png")
+    if layout == "kohya":
+        [in_place] = map_repair.snap_files(tmp_path / "data", None, SnapSettings())
+        assert in_place.output == control_map.with_suffix(".png")
+        assert not control_map.exists()
+    else:
+        with pytest.raises(UsageError, match=r"would become PNG files, but the list of .* names them"):
+            map_repair.snap_files(tmp_path / "data", None, SnapSettings())
+        assert control_map.exists()
+    assert photo.read_bytes() == before

@@ -1,0 +1,67 @@
+"""The layout of a folder that another tool wrote: one rule for every command that reads such folders."""
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Literal
+
+from segkit.dataset.formats import fill50k, imagefolder, kohya
+from segkit.dataset.formats.listing import Listing
+from segkit.errors import DatasetError
+
+Layout = Literal["fill50k", "imagefolder", "kohya"]
+
+_LAYOUTS: dict[Layout, tuple[Callable[[Path], bool], Callable[[Path], Listing], str]] = {
+    "fill50k": (fill50k.detect, fill50k.read, "prompt.json"),
+    "imagefolder": (imagefolder.detect, imagefolder.read, "metadata"),
+    "kohya": (kohya.detect, kohya.read, "img/ and cond/"),
+}
+_LISTS = ("prompt.json", *imagefolder.METADATA)
+EXPECTED = (
+    "a dataset (segkit build-dataset), fill50k's prompt.json, an imagefolder's metadata.jsonl, .csv or .parquet, or "
+    "kohya's img/ and cond/"
+)
+
+
+def detect(folder: Path) -> Layout | None:
+    """Return the layout of a folder; None if it has none of those that segkit reads, or is not a folder.
+
+    Raises:
+        DatasetError: the folder's list is damaged, or the folder has two layouts.
+    """
+    if not folder.is_dir():
+        return None
+    found: list[Layout] = [layout for layout, (matches, _, _) in _LAYOUTS.items() if matches(folder)]
+    if len(found) > 1:
+        marks = " and ".join(_LAYOUTS[layout][2] for layout in found)
+        raise DatasetError(f"{folder} contains {marks}, which are lists of different tools. Remove one of them.")
+    return found[0] if found else None
+
+
+def read(folder: Path) -> Listing:
+    """Read a folder in any layout.
+
+    Raises:
+        DatasetError: the folder has no layout that segkit reads, or its lists are damaged or contradict themselves.
+    """
+    layout = detect(folder)
+    listing = _LAYOUTS[layout][1](folder) if layout else None
+    if not listing or not listing.entries:
+        raise DatasetError(_reason(folder))
+    return listing
+
+
+def _reason(folder: Path) -> str:
+    """Return why a folder cannot be read, with the file that may have been meant."""
+    if not folder.is_dir():
+        return f"{folder} {'is a file' if folder.exists() else 'does not exist'}. Expected {EXPECTED}."
+    if columns := imagefolder.columns(folder):
+        return (
+            f"{folder}: its metadata has the columns {', '.join(columns)}. Expected file_name, "
+            "conditioning_image_file_name and text."
+        )
+    for path in sorted(folder.iterdir()):
+        near = get_close_matches(path.name.lower(), _LISTS, 1, cutoff=0.75)
+        if near and path.is_file() and path.name not in _LISTS:
+            return f"{folder} is not a dataset. If {path.name} is its list, rename it to {near[0]}."
+    return f"{folder} is not a dataset. Expected {EXPECTED}."

@@ -1,0 +1,74 @@
+"""The layout of a folder is found by one rule, and a folder without one is explained."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from segkit.dataset.formats import layouts
+from segkit.errors import DatasetError
+
+LINE = {"file_name": "0.png", "conditioning_image_file_name": "m.png", "text": "x"}
+
+
+def test_each_layout_is_detected(tmp_path: Path) -> None:
+    """By its list or its folders; other folders, files and missing paths have none."""
+    folders = {name: tmp_path / name for name in ("fill50k", "imagefolder", "kohya", "photos")}
+    for folder in folders.values():
+        folder.mkdir()
+    (folders["fill50k"] / "prompt.json").write_text('{"source": "0.png", "target": "1.png", "prompt": "x"}')
+    (folders["imagefolder"] / "metadata.jsonl").write_text(json.dumps(LINE))
+    for name in ("img", "cond"):
+        (folders["kohya"] / name).mkdir()
+        (folders["kohya"] / name / "0.png").touch()
+
+    assert {name: layouts.detect(folder) for name, folder in folders.items()} == {
+        "fill50k": "fill50k", "imagefolder": "imagefolder", "kohya": "kohya", "photos": None
+    }  # fmt: skip
+    assert [layouts.read(folders[name]).layout for name in ("fill50k", "imagefolder", "kohya")] == [
+        "fill50k", "imagefolder", "kohya"
+    ]  # fmt: skip
+    assert layouts.detect(tmp_path / "nowhere") is None
+    assert layouts.detect(folders["fill50k"] / "prompt.json") is None
+
+
+def test_two_layouts_in_one_folder_are_refused(tmp_path: Path) -> None:
+    """Which list counts is not guessed."""
+    (tmp_path / "prompt.json").write_text('{"source": "0.png", "target": "1.png", "prompt": "x"}')
+    (tmp_path / "metadata.jsonl").write_text(json.dumps(LINE))
+    with pytest.raises(DatasetError, match=r"contains prompt\.json and metadata, which are lists of different tools"):
+        layouts.detect(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("metadata.json1", "metadata.jsonl"), ("Metadata.jsonl", "metadata.jsonl"), ("metadata.json", "metadata.jsonl"),
+        ("metadata (1).jsonl", "metadata.jsonl"), ("metadata.jsonl.txt", "metadata.jsonl"),
+        ("metadata.CSV", "metadata.csv"), ("prompts.json", "prompt.json"), ("Prompt.json", "prompt.json"),
+        ("prompt.jsonl", "prompt.json"),
+    ],
+)  # fmt: skip
+def test_a_misnamed_list_is_pointed_out(tmp_path: Path, name: str, meant: str) -> None:
+    """The message says which file to rename, and to what."""
+    (tmp_path / name).touch()
+    with pytest.raises(DatasetError, match="is not a dataset") as refused:
+        layouts.read(tmp_path)
+    assert f"If {name} is its list, rename it to {meant}." in str(refused.value)
+
+
+def test_folders_without_a_layout_are_explained(tmp_path: Path) -> None:
+    """A missing folder, a file, metadata without maps and an empty folder are told apart."""
+    (tmp_path / "file").touch()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "captions").mkdir()
+    (tmp_path / "captions" / "metadata.jsonl").write_text('{"file_name": "0.png", "text": "x"}')
+    for name, message in (
+        ("nowhere", "nowhere does not exist. Expected a dataset"),
+        ("file", "file is a file. Expected a dataset"),
+        ("empty", "empty is not a dataset. Expected a dataset"),
+        ("captions", "has the columns file_name, text. Expected file_name, conditioning_image_file_name and text."),
+    ):
+        with pytest.raises(DatasetError) as refused:
+            layouts.read(tmp_path / name)
+        assert message in str(refused.value)

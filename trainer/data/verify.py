@@ -1,0 +1,96 @@
+"""Open every photo and control map of another tool's dataset once, before anything slow starts."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from segkit import maps, photos
+from segkit.dataset.formats.listing import Entry
+from segkit.dataset.map_sources import Source
+from segkit.errors import MapError, PhotoError
+from segkit.maps import codec
+from segkit.palette import Palette
+from segkit.photos.quiet import quiet_pillow
+from segkit.problem import Problem
+from segkit.progress import Progress, silent
+from segkit.reports import map_findings
+
+_CURE = "Replace it, or remove its entry."
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was found when a photo and its control map were opened.
+
+    Attributes:
+        width, height: size of the upright photo in pixels.
+        photo_hash, map_hash: SHA-256 of the two files.
+    """
+
+    width: int
+    height: int
+    photo_hash: str
+    map_hash: str
+
+
+def measure(
+    entries: Sequence[Entry], palette: Palette | None, progress: Progress = silent
+) -> tuple[list[Measured], list[Problem]]:
+    """Decode every photo and control map, in threads, and compare their shapes.
+
+    Args:
+        entries: the pairs.
+        palette: palette of the maps; None accepts any picture.
+        progress: called with ("photos and maps", done, total).
+
+    Returns:
+        A measurement for each entry, in order, if there are no problems; and the problems.
+    """
+    measured: list[Measured] = []
+    problems: list[Problem] = []
+    off_palette: list[Path] = []
+    with quiet_pillow(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        for done, result in enumerate(pool.map(lambda entry: _measure(entry, palette), entries), 1):
+            if isinstance(result, Problem):
+                problems.append(result)
+            elif isinstance(result, Path):
+                off_palette.append(result)
+            else:
+                measured.append(result)
+            progress("photos and maps", done, len(entries))
+    if palette and off_palette:
+        sources = [Source(path.name, path) for path in off_palette]
+        problems += map_findings.read(sources, palette, silent)[0]
+    return measured, problems
+
+
+def _measure(entry: Entry, palette: Palette | None) -> Measured | Problem | Path:
+    """Return the measurement of a pair, what is wrong with it, or a map with colours off the palette."""
+    for path in (entry.photo, entry.control_map):
+        if not path.is_file():
+            return _problem("file-missing", path, f"does not exist; {entry.source} names it.")
+    try:
+        photo = photos.read(entry.photo)
+        width, height = photos.open_upright(photo).size
+    except PhotoError as error:
+        return _problem("unreadable-photo", entry.photo, f"cannot be used: {error.reason}, {error}.")
+    try:
+        control_map = maps.read(entry.control_map)
+    except MapError as error:
+        return _problem("unreadable-map", entry.control_map, f"{error}.")
+    map_width, map_height = control_map.size
+    # equal aspect ratios, up to one pixel of rounding when one of the two was scaled
+    if abs(width * map_height - height * map_width) > max(width, height, map_width, map_height):
+        sizes = f"{map_width} x {map_height} pixels, but its photo has {width} x {height}. Expected the same shape."
+        return _problem("shapes-differ", entry.control_map, sizes)
+    if palette and codec.read(control_map, palette)[1]:
+        return entry.control_map
+    digests = [hashlib.sha256(data).hexdigest() for data in (photo, entry.control_map.read_bytes())]
+    return Measured(width, height, *digests)
+
+
+def _problem(rule: str, path: Path, what: str) -> Problem:
+    return Problem(rule, "error", str(path), f"{path}: {what}", _CURE)
