@@ -61,20 +61,23 @@ def json_lines(
         if not isinstance(record, dict):
             damaged(number, f"expected an object, found {type(record).__name__}")
         elif surrogate := _lone_surrogate(line, record):
-            damaged(number, f"{surrogate} is half a character, a lone surrogate; expected text")
+            damaged(number, surrogate)
         else:
             yield number, record
 
 
 def _lone_surrogate(line: bytes, record: dict[str, Any]) -> str:
-    r"""Return the first lone surrogate of a line in JSON's notation, such as "\ud800"; "" if there is none.
+    r"""Return which key of a line holds the first lone surrogate, such as "\ud800"; "" if there is none.
 
     JSON allows them, but they are no characters: no file can hold them as UTF-8.
     """
     if not _SURROGATE_BYTES.search(line):  # which spares almost every line the second look
         return ""
-    match = _SURROGATE.search(json.dumps(record, ensure_ascii=False))
-    return f"\\u{ord(match[0]):x}" if match else ""
+    for key, value in record.items():
+        if match := _SURROGATE.search(json.dumps({key: value}, ensure_ascii=False)):
+            name = "a key" if _SURROGATE.search(key) else key
+            return f"{name} holds half of a character (a lone surrogate, \\u{ord(match[0]):x})"
+    return ""
 
 
 def _numbered(path: Path) -> Iterator[tuple[int, bytes]]:

@@ -137,6 +137,6 @@ def test_lone_surrogates_are_reported_with_their_line(segkit: Segkit, dataset: D
     damage = [problem for problem in json.loads(shown.out)["problems"] if problem["rule"] == "manifest-damaged"]
     assert shown.code == 1
     assert [problem["place"] for problem in damage] == ["metadata.jsonl, line 2", "metadata.jsonl, line 3"]
-    assert r"\ud83d is half a character" in damage[0]["message"]
+    assert r"text holds half of a character (a lone surrogate, \ud83d)" in damage[0]["message"]
     assert (edited.code, edited.err.count("\n")) == (2, 1)
     assert "metadata.jsonl, line 2 is damaged" in edited.err
