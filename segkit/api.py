@@ -13,6 +13,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from segkit.errors import MapError, UsageError
 from segkit.progress import Progress, silent
 from segkit.schema import check_field
+from segkit.settings import (
+    Cause,
+    CheckSettings,
+    DraftSettings,
+    DrawSettings,
+    Layout,
+    PaletteSettings,
+    SnapSettings,
+    Unsure,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -20,9 +30,8 @@ if TYPE_CHECKING:
     from segkit.dataset import Dataset
     from segkit.dataset.checks import CheckReport
     from segkit.dataset.collection import Triples
-    from segkit.maps.snap import Snapped, Unsure
+    from segkit.maps.snap import Snapped
     from segkit.reports.findings import PaletteReport
-    from trainer.checkpoints.export import Layout
     from trainer.checkpoints.inspect import Inspection
     from trainer.loop import Outcome
     from trainer.sample.generate import Picture
@@ -64,7 +73,7 @@ def check_palette(
     *,
     min_distance: float = 10.0,
     against: Sequence[str] = ("ade20k", "coco_panoptic"),
-    palette: str = "ade20k",
+    palette: PathOrStr = "ade20k",
     suggest: int = 0,
     progress: Progress = silent,
 ) -> "PaletteReport":
@@ -85,13 +94,15 @@ def check_palette(
     Raises:
         PaletteError: the target or a palette is invalid.
         DatasetError: the target is a damaged dataset.
-        UsageError: the distance is out of range.
+        SettingError: a setting has the wrong type or is out of range.
     """
     from segkit.reports import findings
 
-    name = None if target is None else fspath(target)
-    report = findings.examine(name, min_distance, progress, list(against), palette)
-    return findings.with_suggestions(report, suggest)
+    settings = {"min_distance": min_distance, "against": against, "palette": palette, "suggest": suggest}
+    chosen = _settings(PaletteSettings, settings)
+    name = None if target is None else fspath(_named(target, "target"))
+    report = findings.examine(name, chosen.min_distance, progress, chosen.against, chosen.palette)
+    return findings.with_suggestions(report, chosen.suggest)
 
 
 def snap(
@@ -99,8 +110,8 @@ def snap(
     *,
     palette: PathOrStr = "ade20k",
     to: PathOrStr = "",
-    cause: str = "",
-    unsure: "Unsure" = "nearest",
+    cause: Cause = "",
+    unsure: Unsure = "nearest",
 ) -> "Snapped":
     """Repair a control map from another tool: wrong palettes, JPEG, smooth scaling, white outlines.
 
@@ -108,7 +119,7 @@ def snap(
         control_map: the map, as a file or as a picture.
         palette: what the map should be painted with: a shipped palette's name or a table.
         to: the palette whose classes a foreign palette's classes become, by name; "" keeps the map's own.
-        cause: what is wrong, if known (a key of segkit.maps.diagnose.CAUSES); "" to diagnose it.
+        cause: what is wrong, if known, such as "jpeg" or "label-ids"; "" to diagnose it.
         unsure: "nearest" gives undecidable pixels the best class, "unlabelled" none.
 
     Returns:
@@ -116,6 +127,7 @@ def snap(
         pixels.
 
     Raises:
+        SettingError: a setting has the wrong type or is no such choice.
         MapError: the map cannot be read or repaired.
         PaletteError: a palette is invalid.
     """
@@ -126,10 +138,12 @@ def snap(
     from segkit.palette import Palette
 
     name = "the map" if isinstance(control_map, Image.Image) else _path(control_map, "control_map")
-    target = Palette.load(to) if to else None
+    chosen = _settings(SnapSettings, {"palette": palette, "to": to, "cause": cause, "unsure": unsure})
+    target = Palette.load(chosen.to) if chosen.to else None
     try:
         image = control_map if isinstance(control_map, Image.Image) else maps.read(Path(control_map))
-        return repair.snap(image, Palette.load(palette), target_palette=target, cause=cause, unsure=unsure)
+        painted_with = Palette.load(chosen.palette)
+        return repair.snap(image, painted_with, target_palette=target, cause=chosen.cause, unsure=chosen.unsure)
     except MapError as error:  # its text begins with a verb
         raise MapError(f"{name} {error}") from None
 
@@ -156,6 +170,7 @@ def caption(dataset: "PathOrStr | Dataset", *, redo: bool = False, progress: Pro
     from segkit.build.settings import CaptionSettings
 
     chosen = _settings(CaptionSettings, settings)
+    DraftSettings(redo=redo)  # checks it
     return captions.draft(_open(dataset), chosen, tools.load_drafting, redo=redo, progress=progress)
 
 
@@ -174,17 +189,19 @@ def check(
         The report; its `problems` are sorted, errors first.
 
     Raises:
+        SettingError: a setting is neither text nor a path.
         DatasetError: the folder is not a dataset.
     """
     from segkit.dataset import checks
     from segkit.palette import Palette
 
+    chosen = _settings(CheckSettings, {"tokenizer": tokenizer, "palette": palette})
     count = None
-    if tokenizer:
+    if chosen.tokenizer:
         from segkit.models import tokens
 
-        count = tokens.counter(fspath(tokenizer)).count
-    return checks.check(_open(dataset), count, progress, Palette.load(palette) if palette else None)
+        count = tokens.counter(chosen.tokenizer).count
+    return checks.check(_open(dataset), count, progress, Palette.load(chosen.palette) if chosen.palette else None)
 
 
 def train(
@@ -260,15 +277,17 @@ def generate(
     from trainer.settings import GenerateSettings
 
     chosen = _settings(GenerateSettings, settings)
+    DrawSettings(prompt=prompt, overwrite=overwrite)  # checks them
+    folder = _path(output, "output")
     if isinstance(maps, Triples) and not isinstance(maps, Dataset):
         drawn = requests.of_triples(maps, prompt)
     else:
         drawn = requests.find(_folder(maps), prompt)
-    return drawing.generate(drawn, Path(output), chosen, progress, overwrite)
+    return drawing.generate(drawn, folder, chosen, progress, overwrite)
 
 
 def export(
-    run: "PathOrStr | Outcome", to: "Layout", output: PathOrStr | None = None, *, full: bool = False,
+    run: "PathOrStr | Outcome", to: Layout, output: PathOrStr | None = None, *, full: bool = False,
     overwrite: bool = False,
 ) -> Path:  # fmt: skip
     """Write the ControlNet of a finished run in another file format.
@@ -285,12 +304,13 @@ def export(
 
     Raises:
         ModelError: there is no trained ControlNet, or it is damaged.
-        UsageError: the name is taken, or does not fit the format.
+        UsageError: a setting is not valid, or the name is taken or does not fit the format.
         StorageError: the disk is full.
     """
     from trainer.checkpoints import export as exports
 
-    return exports.export(_path(run, "run"), to, None if output is None else Path(output), full, overwrite)
+    path = None if output is None else _path(output, "output")
+    return exports.export(_path(run, "run"), to, path, full, overwrite)
 
 
 def inspect(path: PathOrStr) -> "Inspection":
@@ -311,11 +331,17 @@ def inspect(path: PathOrStr) -> "Inspection":
 
 
 def _settings(kind: type[Settings], values: dict[str, Any]) -> Settings:
-    """Build settings from keywords; paths are accepted where text is expected."""
-    plain = {name: fspath(value) if isinstance(value, PathLike) else value for name, value in values.items()}
+    """Build settings from keywords; paths are accepted where text is expected, and lists where tuples are."""
+    plain = {name: _plain(value) for name, value in values.items()}
     for name, value in plain.items():
         check_field(kind, name, value)
     return kind(**plain)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return tuple(map(_plain, value))
+    return fspath(value) if isinstance(value, PathLike) else value
 
 
 def _open(dataset: "PathOrStr | Dataset") -> "Dataset":
@@ -331,7 +357,11 @@ def _folder(source: Any) -> Path:
 
 
 def _path(value: Any, name: str) -> Path:
-    """Return a path.
+    return Path(_named(value, name))
+
+
+def _named(value: Any, name: str) -> PathOrStr:
+    """Return a path or a name.
 
     Raises:
         UsageError: the value is not a path.
@@ -339,7 +369,7 @@ def _path(value: Any, name: str) -> Path:
     if not isinstance(value, str | PathLike):
         hint = " Pass the whole dataset: its splits are used as they are recorded." if name == "dataset" else ""
         raise UsageError(f"{name} is a {type(value).__name__}; expected a path.{hint}")
-    return Path(value)
+    return value
 
 
 __all__ = [

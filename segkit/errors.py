@@ -44,8 +44,11 @@ class SettingError(UsageError):
     """
 
     def __init__(self, name: str, value: object, expected: str) -> None:
-        super().__init__(f"{name}={value!r}: expected {expected}.")
+        super().__init__(f"{name}={_shown(value)}: expected {expected}.")
         self.name, self.value, self.expected = name, value, expected
+
+    def __reduce__(self) -> tuple[object, ...]:  # pickle would pass the message alone to __init__
+        return type(self), (self.name, self.value, self.expected)
 
 
 class PaletteError(SegkitError):
@@ -71,6 +74,9 @@ class PhotoError(SegkitError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+    def __reduce__(self) -> tuple[object, ...]:  # pickle would pass the message alone to __init__
+        return type(self), (self.reason, str(self))
 
 
 class DatasetError(SegkitError):
@@ -100,3 +106,10 @@ class TrainingError(SegkitError):
 
 class StorageError(SegkitError):
     """The disk is full or a write failed; no partial file exists under a final name."""
+
+
+def _shown(value: object) -> str:
+    """Return a value for a message of one line: arrays and tables print over several, and without end."""
+    text = repr(value)
+    text = " ".join(text.split()) if "\n" in text else text
+    return text if len(text) <= 200 else f"{text[:200]}..."

@@ -13,6 +13,10 @@ from segkit.errors import DatasetError
 
 DELIMITERS = ",;\t"
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_SURROGATE_BYTES = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")
+"""What a line with a surrogate contains: an escape, or the three bytes that its UTF-8 would have."""
+
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 """Byte-order marks of what spreadsheets call Unicode text."""
 
@@ -28,6 +32,9 @@ class CsvError(ValueError):
         super().__init__(reason)
         self.line = line
 
+    def __reduce__(self) -> tuple[object, ...]:  # pickle would pass the message alone to __init__
+        return type(self), (self.line, str(self))
+
 
 def json_lines(
     path: Path, damaged: Callable[[int, str], None], *, skip_blank: bool = False
@@ -36,7 +43,8 @@ def json_lines(
 
     Args:
         path: the file, in UTF-8 with or without a byte-order mark.
-        damaged: called with line number and reason for each line that is not a JSON object; reading continues.
+        damaged: called with line number and reason for each line that is not a JSON object of text, numbers and so on;
+            reading continues.
         skip_blank: ignore blank lines instead of reporting them as damaged.
 
     Raises:
@@ -50,10 +58,26 @@ def json_lines(
         except (ValueError, RecursionError) as error:
             damaged(number, f"not valid JSON ({error})")
             continue
-        if isinstance(record, dict):
-            yield number, record
-        else:
+        if not isinstance(record, dict):
             damaged(number, f"expected an object, found {type(record).__name__}")
+        elif surrogate := _lone_surrogate(line, record):
+            damaged(number, surrogate)
+        else:
+            yield number, record
+
+
+def _lone_surrogate(line: bytes, record: dict[str, Any]) -> str:
+    r"""Return which key of a line holds the first lone surrogate, such as "\ud800"; "" if there is none.
+
+    JSON allows them, but they are no characters: no file can hold them as UTF-8.
+    """
+    if not _SURROGATE_BYTES.search(line):  # which spares almost every line the second look
+        return ""
+    for key, value in record.items():
+        if match := _SURROGATE.search(json.dumps({key: value}, ensure_ascii=False)):
+            name = "a key" if _SURROGATE.search(key) else key
+            return f"{name} holds half of a character (a lone surrogate, \\u{ord(match[0]):x})"
+    return ""
 
 
 def _numbered(path: Path) -> Iterator[tuple[int, bytes]]:

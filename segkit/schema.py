@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from math import isfinite
-from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -12,6 +12,18 @@ from msgspec import Meta
 from segkit.errors import SettingError, UsageError
 
 Value = TypeVar("Value")
+
+_TYPES = {
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    bool: "true or false",
+    tuple[str, ...]: "a list of texts",
+}
+"""The types of settings, in words."""
+
+_NOT_TEXT = re.compile(r"[\0\ud800-\udfff]")
+"""NUL ends a path in every operating system's calls; lone surrogates cannot be written to a file."""
 
 
 class InvalidValueError(ValueError):
@@ -25,6 +37,9 @@ class InvalidValueError(ValueError):
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(f"{field}: {reason}" if field else reason)
         self.field, self.reason = field, reason
+
+    def __reduce__(self) -> tuple[object, ...]:  # pickle would pass the message alone to __init__
+        return type(self), (self.field, self.reason)
 
 
 def convert(value: Any, kind: type[Value]) -> Value:
@@ -71,12 +86,29 @@ def check_field(kind: type, name: str, value: object) -> None:
 
         near = get_close_matches(name, hints)
         raise UsageError(f"unknown setting {name!r}." + (f" Did you mean {near[0]}?" if near else ""))
-    if isinstance(value, float) and not isfinite(value):
-        raise SettingError(name, value, "a finite number")
+    if expected := _unusable(value, _limits(hints[name])):
+        raise SettingError(name, value, expected)
     try:
         msgspec.convert(value, hints[name])
     except msgspec.ValidationError as error:
         raise SettingError(name, value, _expected(hints[name], str(error))) from None
+
+
+def _unusable(value: object, limits: Meta) -> str:
+    """Return what is expected in place of a value of the right type that msgspec accepts; "" for a usable one."""
+    if isinstance(value, float) and not isfinite(value):
+        return "a finite number"
+    if type(value) is int and not -(2**63) <= value < 2**63:
+        return "a number of at most 64 bits"  # what TOML and PyTorch's seeds hold
+    if isinstance(value, str) and limits.min_length and not value.strip():
+        return "a value that is not empty"
+    if isinstance(value, str) and _NOT_TEXT.search(value):
+        return "UTF-8 text without NUL"
+    return ""
+
+
+def _limits(hint: Any) -> Meta:
+    return next((meta for meta in getattr(hint, "__metadata__", ()) if isinstance(meta, Meta)), Meta())
 
 
 @cache
@@ -86,14 +118,11 @@ def _hints(kind: Any) -> dict[str, Any]:
 
 def _expected(hint: Any, reason: str) -> str:
     """Describe the range of a setting, or its type if it has none."""
-    limits = next((meta for meta in getattr(hint, "__metadata__", ()) if isinstance(meta, Meta)), Meta())
-    choices = get_args(get_args(hint)[0]) if get_origin(hint) is Annotated else ()
-    if choices:
-        return " or ".join(map(str, choices))
+    limits, plain = _limits(hint), get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    if get_origin(plain) is Literal:
+        return " or ".join(choice or "''" for choice in get_args(plain))
     if ", got " in reason:
-        return {"int": "a whole number", "float": "a number", "str": "text", "bool": "true or false"}[_name(hint)]
-    if limits.min_length:
-        return "a value that is not empty"
+        return _TYPES[plain]
     lowest = limits.ge if limits.ge is not None else limits.gt
     words = []
     if limits.multiple_of is not None:
@@ -103,11 +132,6 @@ def _expected(hint: Any, reason: str) -> str:
     if limits.le is not None or limits.lt is not None:
         words.append(f"at most {limits.le}" if limits.le is not None else f"below {limits.lt}")
     return ", ".join(words)
-
-
-def _name(hint: Any) -> str:
-    plain = get_args(hint)[0] if get_origin(hint) is Annotated else hint
-    return str(plain.__name__)
 
 
 def _invalid(error: msgspec.ValidationError) -> InvalidValueError:

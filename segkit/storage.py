@@ -21,6 +21,9 @@ from segkit.errors import LockedError, StorageError
 TEMPORARY = ".part-"
 """Prefix of unfinished files. They do not contain the final name, which may already have the maximum of 255 bytes."""
 
+_READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+"""Errors of a write to a read-only disk, or without permission."""
+
 _UNFINISHED = re.compile(re.escape(TEMPORARY) + "[0-9a-f]{12}")
 
 
@@ -133,9 +136,31 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise _storage_error(path, error) from error
 
 
+def is_read_only(error: StorageError) -> bool:
+    """Return whether a write failed because the disk is read-only or this user may not write there."""
+    cause = error.__cause__
+    return isinstance(cause, OSError) and cause.errno in _READ_ONLY
+
+
+def is_writable(folder: Path) -> bool:
+    """Return whether files can be created in a folder, or in the nearest parent of one that does not exist.
+
+    A file is created and deleted: permissions alone do not tell, for example on network drives.
+    """
+    existing = next((path for path in (folder, *folder.absolute().parents) if path.is_dir()), folder)
+    probe = existing / (TEMPORARY + secrets.token_hex(6))
+    try:
+        probe.touch(exist_ok=False)
+        probe.unlink()
+    except OSError:
+        return False
+    return True
+
+
 def _storage_error(path: Path, error: OSError) -> StorageError:
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    cure = "Free some space" if full else "Fix the cause"
+    cures = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Free some space")
+    cures |= dict.fromkeys(_READ_ONLY, "Make it writable for you")
+    cure = cures.get(error.errno or 0, "Fix the cause")
     return StorageError(
         f"Cannot write {path}: {os.strerror(error.errno or 0)}. "
         f"{cure} and run the same command again; finished work is saved."
@@ -175,11 +200,7 @@ def locked(path: Path) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout:
-        holder = "another process"
-        with suppress(OSError):
-            holder = path.read_text(errors="replace") or holder
-        folder = path.parent.parent
-        raise LockedError(f"{folder} is being written by {holder}. Wait until it finishes, or stop it.") from None
+        raise _locked_error(path) from None
     except OSError as error:
         raise _storage_error(path, error) from error
     try:
@@ -188,3 +209,29 @@ def locked(path: Path) -> Iterator[None]:
         with suppress(OSError):
             os.truncate(path, 0)
         lock.release()
+
+
+def require_unlocked(path: Path) -> None:
+    """Refuse a file that another process holds with `locked`, where the file cannot be written.
+
+    Raises:
+        LockedError: another process holds the lock; the message names it.
+    """
+    try:
+        import fcntl
+    except ModuleNotFoundError:  # Windows can only ask by taking the lock, which needs to write
+        return
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise _locked_error(path) from None
+    except OSError:  # no lock was ever taken, or the file system has none
+        return
+
+
+def _locked_error(path: Path) -> LockedError:
+    holder = "another process"
+    with suppress(OSError):
+        holder = path.read_text(errors="replace") or holder
+    return LockedError(f"{path.parent.parent} is being written by {holder}. Wait until it finishes, or stop it.")

@@ -77,8 +77,14 @@ def test_drafts_are_made_and_redone(six_photos: Path, tmp_path: Path) -> None:
         (lambda: segkit.check_palette("nowhere.csv"), "nowhere.csv"),
         (lambda: segkit.build_dataset(None, "out"), "photos is a NoneType; expected a path"),  # type: ignore[arg-type]
         (lambda: segkit.train(Triples([]), "run"), "dataset is a Triples; expected a path. Pass the whole"),  # type: ignore[arg-type]
-        (lambda: segkit.export("run", "onnx"), "'onnx' is not a file format. Expected ldm, pth, diffusers"),  # type: ignore[arg-type]
+        (lambda: segkit.export("run", "onnx"), "to='onnx': expected ldm or diffusers or pth."),  # type: ignore[arg-type]
         (lambda: segkit.snap("nowhere.png"), "nowhere.png "),
+        (lambda: segkit.snap("map.png", unsure="x"), "unsure='x': expected nearest or unlabelled."),  # type: ignore[arg-type]
+        (lambda: segkit.snap("map.png", cause="y"), "cause='y': expected '' or exact or"),  # type: ignore[arg-type]
+        (lambda: segkit.check_palette(suggest=-1), "suggest=-1: expected at least 0, at most 100."),
+        (lambda: segkit.check_palette(against="coco"), "against='coco': expected a list of texts."),
+        (lambda: segkit.check_palette(3), "target is a int; expected a path."),  # type: ignore[arg-type]
+        (lambda: segkit.generate("maps", output=None), "output is a NoneType; expected a path."),  # type: ignore[arg-type]
     ],
 )
 def test_mistakes_are_segkit_errors_about_values(call: object, message: str) -> None:

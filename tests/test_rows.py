@@ -76,3 +76,24 @@ def test_malformed_csv_is_reported_with_its_line(text: str) -> None:
         list(rows.csv_rows(text))
 
     assert refused.value.line == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        (b'{"text": "a \\ud800 room"}', r"text holds half of a character (a lone surrogate, \ud800)"),
+        (b'{"text": "\\uDE00\\uD83D"}', r"text holds half of a character (a lone surrogate, \ude00)"),
+        (b'{"a": [{"\\udfff": 1}]}', r"a holds half of a character (a lone surrogate, \udfff)"),
+        (b'{"text": "\xed\xa0\x80"}', r"text holds half of a character (a lone surrogate, \ud800)"),
+        (b'{"\\udfff": 1}', r"a key holds half of a character (a lone surrogate, \udfff)"),
+    ],
+)
+def test_a_lone_surrogate_is_damage(tmp_path: Path, line: bytes, shown: str) -> None:
+    """In a value or a key, as an escape or as bytes; the line is named and the next one read."""
+    (tmp_path / "lines").write_bytes(b'{"a": 1}\n' + line + b'\n{"a": "\\ud83d\\ude00 \\\\ud800 \xed\x9f\xbf"}\n')
+    reports: dict[int, str] = {}
+
+    read = list(rows.json_lines(tmp_path / "lines", reports.__setitem__))
+
+    assert reports == {2: shown}
+    assert read == [(1, {"a": 1}), (3, {"a": "\U0001f600 \\ud800 \ud7ff"})]

@@ -164,7 +164,8 @@ class _Training:
         return setup
 
     def _fill_cache(self, encoder: Encoder) -> LatentCache:
-        folder = latents.folder_for(self.examples, self.dataset, self.output)
+        # one answer for all processes
+        folder = on_main(self.accelerator, lambda: latents.folder_for(self.examples, self.dataset, self.output))
         return fill_cache(folder, self.examples, self.settings, encoder, self.accelerator, self.progress)
 
     def _open_log(self, step: int) -> AbstractContextManager[RunLog | None]:

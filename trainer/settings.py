@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from segkit import toml
 from segkit.errors import SettingError, UsageError
 from segkit.schema import Settings, check_field, option
 
@@ -86,7 +87,7 @@ class TrainSettings(Settings):
         option("Arithmetic; auto: fp32 on a CPU, bf16 (older: fp16) on CUDA."),
     ] = "auto"
     device: Annotated[
-        str, option("Where to train: auto, cpu, cuda, cuda:1, mps. torchrun gives each process a GPU.")
+        str, option("Where to train: auto, cpu, cuda, cuda:1, mps. torchrun gives each process a GPU.", min_length=1)
     ] = "auto"
     cpu: Annotated[bool, option("Same as --device cpu.")] = False
     processes: Annotated[int, option("Required number of processes; 0 accepts any.", ge=0)] = 0
@@ -149,7 +150,7 @@ class GenerateSettings(Settings):
     steps: Annotated[int, option("Sampling steps (DPM-Solver++ 2M).", ge=1)] = 30
     guidance: Annotated[float, option("Classifier-free guidance scale.", ge=0)] = 7.5
     strength: Annotated[float, option("ControlNet conditioning scale.", ge=0)] = 1.0
-    device: Annotated[str, option("Where networks run: auto, cpu, cuda, cuda:1, mps.")] = "auto"
+    device: Annotated[str, option("Where networks run: auto, cpu, cuda, cuda:1, mps.", min_length=1)] = "auto"
     precision: Annotated[
         Literal["auto", "fp32", "bf16", "fp16"],
         option("Arithmetic; auto: fp32 on a CPU, bf16 (older: fp16) on CUDA."),
@@ -167,8 +168,12 @@ class GenerateSettings(Settings):
 class _Locations:
     """What a run.toml may contain in addition to the settings."""
 
-    dataset: str
-    output: str
+    dataset: Annotated[str, option("Folder of the training data.", min_length=1)]
+    output: Annotated[str, option("Run folder.", min_length=1)]
+
+
+_PATHS = ("dataset", "output", "base", "controlnet", "tokenizer", "palette", "name")
+"""Settings of a run.toml that are paths, or become part of one."""
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -180,20 +185,22 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         UsageError: the file cannot be read, is not valid TOML, or sets an option that is unknown or of another type.
     """
-    import tomllib
-
     try:
-        values = tomllib.loads(path.read_text("utf-8"))
+        document = toml.read(path)
+        document.require_paths(_PATHS)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror}). Check the path and its permissions.") from None
-    except ValueError as error:
+    except toml.TomlError as error:
         raise UsageError(f"{path}: not valid TOML: {error}.") from None
-    for name, value in values.items():
+    for name, value in document.values.items():
         try:
             check_field(_Locations if name in ("dataset", "output") else TrainSettings, name, value)
         except SettingError as error:
-            raise UsageError(f"{path}: {name} = {value!r}: expected {error.expected}.") from None
-    return values
+            reason = f"{name} = {value!r}: expected {error.expected}."  # as the file has it, not as an option
+            raise UsageError(f"{path}, line {document.line(name)}: {reason}") from None
+        except UsageError as error:
+            raise UsageError(f"{path}, line {document.line(name)}: {error}") from None
+    return document.values
 
 
 def to_toml(settings: TrainSettings, dataset: Path, output: Path) -> bytes:

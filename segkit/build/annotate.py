@@ -78,6 +78,8 @@ def finish(
             triple = _triple(candidate, classes, splits.assign(candidate.group, shares), settings.photo_format)
             if drafting:
                 triple = with_draft(triple, caption, drafting, style)
+            if candidate.lost:
+                triple = candidate.lost.rebuilt(triple)
             finished.append(Finished(triple, candidate.photo.image, labels, palette))
         yield finished
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from segkit import photos, storage
 from segkit.dataset import Dataset, Rejection
-from segkit.dataset.triple import key_of
+from segkit.dataset.triple import Triple, key_of
 from segkit.errors import PhotoError
 from segkit.photos import Limits, PassedOver, Photo, near_duplicates
 from segkit.photos.quiet import quiet_pillow
@@ -34,6 +34,7 @@ class Candidate:
         photo: its pixels, upright sRGB, fitted to the stored size.
         phash: 64-bit perceptual hash.
         group: key of the first photo it resembles, or its own key. A group is never divided between splits.
+        lost: the triple whose photo or map is missing in the dataset and is built again; None for a new photo.
     """
 
     source: str
@@ -41,6 +42,7 @@ class Candidate:
     photo: Photo
     phash: int
     group: str
+    lost: Triple | None = None
 
     @property
     def key(self) -> str:
@@ -100,9 +102,12 @@ class History:
         self._keep_duplicates = keep_duplicates
         self._seen: dict[str, Rejection | None] = {}  # source to this run's rejection; None: not rejected
         self.rejections: dict[tuple[str, str], Rejection] = {}
+        self._lost: dict[str, Triple] = {}  # SHA-256 to a triple without its files
         for triple in dataset.triples() if dataset else ():
             self._digests[triple.sha256] = triple.source
             self._sizes[triple.key] = triple.geometry.source_width, triple.geometry.source_height
+            if not triple.has_files:
+                self._lost[triple.sha256] = triple
             self._remember(triple.key, int(triple.phash, 16), triple.group)
         reconsidered = RECONSIDERED | ({"near-duplicate"} if keep_duplicates else set())
         for rejection in dataset.rejections() if dataset else ():
@@ -118,7 +123,13 @@ class History:
 
     def verdict(self, source: str, sha256: str) -> Kept | Rejection | None:
         """Return what an earlier run decided about a photo; None for a new one. Thread-safe."""
+        if sha256 in self._lost:
+            return None
         return Kept(source) if sha256 in self._digests else self._settled.get((source, sha256))
+
+    def is_lost(self, sha256: str) -> bool:
+        """Return whether a photo's triple has lost its files, so that they are written again."""
+        return sha256 in self._lost
 
     def judge(self, loaded: Loaded) -> Arrival:
         """Decide about the next photo in order: copies and near-duplicates of earlier photos are rejected."""
@@ -151,6 +162,8 @@ class History:
             return Kept(source)
         if isinstance(loaded.outcome, Rejection):
             return loaded.outcome
+        if lost := self._lost.get(digest):
+            return Candidate(source, digest, loaded.outcome, loaded.hashes[0], lost.group, lost)
         key = key_of(digest)
         similar = self.similar(loaded.hashes)
         groups = self._groups_of(similar)

@@ -16,7 +16,7 @@ MODEL_HELP = "a folder, a hub id or a short name"
 class ModelSettings(Settings):
     """Where and how networks run."""
 
-    device: Annotated[str, option("Device: auto, cpu, cuda, cuda:1, mps.")] = "auto"
+    device: Annotated[str, option("Device: auto, cpu, cuda, cuda:1, mps.", min_length=1)] = "auto"
     precision: Annotated[
         Literal["auto", "fp32", "bf16", "fp16"],
         option("Arithmetic; auto: fp32 on a CPU, bf16 (older: fp16) on CUDA."),
@@ -35,14 +35,16 @@ class CaptionSettings(ModelSettings):
 
     captioner: Annotated[
         str,
-        option(f"Captioning model: {MODEL_HELP} (blip-base, blip2, florence2-base, qwen3-vl, ..., toy)."),
+        option(f"Captioning model: {MODEL_HELP} (blip-base, blip2, florence2-base, qwen3-vl, ..., toy).", min_length=1),
     ] = "Salesforce/blip-image-captioning-base"
     caption_task: Annotated[
         str, option('Text prompt for the captioner. Florence-2 needs a task token, such as "<DETAILED_CAPTION>".')
     ] = ""
     prefix: Annotated[str, option("Text before each drafted prompt.")] = ""
     suffix: Annotated[str, option("Text after each drafted prompt.")] = ""
-    template: Annotated[str, option('Template of a prompt, such as "{caption}, {classes}".')] = "{caption}"
+    template: Annotated[str, option('Template of a prompt, such as "{caption}, {classes}".', min_length=1)] = (
+        "{caption}"
+    )
     tokenizer: Annotated[str, option("Folder of CLIP's tokenizer, for exact prompt lengths.")] = ""
     caption_tokens: Annotated[int, option("Maximum length of a caption, in the captioner's tokens.", ge=1, le=500)] = 40
     beams: Annotated[int, option("Beam width of the captioner; 1 is greedy.", ge=1, le=16)] = 1
@@ -68,7 +70,9 @@ class BuildSettings(CaptionSettings):
 
     segmenter: Annotated[
         str,
-        option(f"Segmentation model: {MODEL_HELP} (oneformer-large, segformer-b5, eomt-large, ..., toy)."),
+        option(
+            f"Segmentation model: {MODEL_HELP} (oneformer-large, segformer-b5, eomt-large, ..., toy).", min_length=1
+        ),
     ] = "shi-labs/oneformer_ade20k_swin_large"
     protocol: Annotated[Literal["ade20k", "coco"], option("Palette: ADE20K-150 or COCO panoptic-133.")] = "ade20k"
     palette: Annotated[str, option("Palette table with additional classes (segkit check-palette --extend).")] = ""

@@ -84,7 +84,7 @@ def survey(
     held = 0
     with quiet_pillow():
         for position, loaded in enumerate(load_all(folder, paths, limits, history)):
-            if not isinstance(loaded.outcome, Photo):
+            if not isinstance(loaded.outcome, Photo) or history.is_lost(loaded.sha256):
                 entries.append(loaded)
             elif loaded.sha256 in seen:
                 entries.append(Loaded(loaded.source, loaded.sha256, None))  # rejected as identical later

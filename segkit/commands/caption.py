@@ -22,7 +22,7 @@ from segkit.commands.options import Command, json_option, settings_options, take
 )  # fmt: skip
 @click.option(
     "--from-csv", type=click.Path(path_type=Path), metavar="FILE",
-    help="Set hand-written prompts from a CSV with columns key and text.",
+    help="Set hand-written prompts from a CSV with columns key (or source) and text (or prompt, caption).",
 )  # fmt: skip
 @settings_options(CaptionSettings)
 @json_option

@@ -1,21 +1,22 @@
 """segkit check."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from segkit.commands.options import Command, json_option
+from segkit.commands.options import Command, json_option, settings_options, take
+from segkit.settings import CheckSettings
 
 
 @click.command(
     "check", cls=Command, short_help="Check a dataset against every rule.", example="segkit check rooms --json"
 )
 @click.argument("dataset", type=click.Path(path_type=Path))
-@click.option("--tokenizer", default="", help="Folder of CLIP's tokenizer, to recount prompt lengths.")
-@click.option("--palette", default="", help="Palette table that the dataset was built with, if it is a custom one.")
+@settings_options(CheckSettings)
 @json_option
 @click.pass_context
-def command(context: click.Context, dataset: Path, tokenizer: str, palette: str, as_json: bool) -> None:
+def command(context: click.Context, /, dataset: Path, as_json: bool, **values: Any) -> None:
     """Check a dataset against every rule: files, sizes, classes, colours, prompts, duplicates, splits, stray files.
 
     Exit code 0: no errors (warnings do not count); 1: errors found; 2: not a readable dataset.
@@ -25,12 +26,14 @@ def command(context: click.Context, dataset: Path, tokenizer: str, palette: str,
     from segkit.dataset import Dataset, checks
     from segkit.palette import Palette
 
+    settings = take(CheckSettings, values)
     count_tokens = None
-    if tokenizer:
+    if settings.tokenizer:
         from segkit.models import tokens
 
-        count_tokens = tokens.counter(tokenizer).count
+        count_tokens = tokens.counter(settings.tokenizer).count
+    palette = Palette.load(settings.palette) if settings.palette else None
     with console.progress() as progress:
-        result = checks.check(Dataset.open(dataset), count_tokens, progress, Palette.load(palette) if palette else None)
+        result = checks.check(Dataset.open(dataset), count_tokens, progress, palette)
     show.check_report(result, dataset, as_json)
     context.exit(int(result.failed))

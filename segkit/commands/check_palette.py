@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from segkit.commands.options import Command, json_option
+from segkit.settings import PaletteSettings
 
 if TYPE_CHECKING:
     from segkit.reports.findings import PaletteReport
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 )
 @click.argument("target", required=False)
 @click.option(
-    "--min-distance", type=click.FloatRange(0, 442), default=10.0, show_default=True,
+    "--min-distance", type=float, default=10.0, show_default=True,
     help="Report colours closer than this (RGB, L2).",
 )  # fmt: skip
 @click.option(
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     help="Comma-separated palettes or tables whose colours must also stay distinct; '' for none.",
 )  # fmt: skip
 @click.option("--palette", default="ade20k", show_default=True, help="Palette that maps should use: a name or a table.")
-@click.option("--suggest", type=click.IntRange(0, 100), default=0, help="Suggest this many colours for new classes.")
+@click.option("--suggest", type=int, default=0, help="Suggest this many colours for new classes.")
 @click.option(
     "--extend", type=click.Path(path_type=Path), help="Write the palette plus the --add classes to this .csv."
 )
@@ -82,6 +83,8 @@ def command(
     from segkit.errors import UsageError
     from segkit.reports import findings
 
+    others = tuple(name.strip() for name in against.split(",") if name.strip())
+    PaletteSettings(min_distance=min_distance, against=others, palette=palette, suggest=suggest)  # checks them
     if (extend is None) != (not names):
         raise UsageError(
             "--extend and --add go together, as in: segkit check-palette --extend mine.csv --add 'solar panel'."
@@ -95,7 +98,6 @@ def command(
         raise UsageError("--push needs a Google Sheet as TARGET (its URL or id) and --credentials FILE.")
     if page:
         findings.require_new_file(page, ".html")
-    others = [name.strip() for name in against.split(",") if name.strip()]
     if sheet:
         access = google_sheets.Access.of(credentials, api_key)
         result = findings.examine_sheet(sheet, access, min_distance, others)

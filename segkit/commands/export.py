@@ -1,11 +1,12 @@
 """segkit export."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from segkit.commands.options import Command, json_option
+from segkit.settings import Layout
 
 
 @click.command(
@@ -15,7 +16,7 @@ from segkit.commands.options import Command, json_option
     example="segkit export rooms-run --to pth -o rooms.pth",
 )
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--to", type=click.Choice(["ldm", "diffusers", "pth"]), required=True, help="Output format.")
+@click.option("--to", type=click.Choice(get_args(Layout)), required=True, help="Output format.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File or folder to write.  [default: inside RUN]")
 @click.option("--full", is_flag=True, help="Write fp32 files instead of fp16; diffusers folders are always fp32.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file or folder.")

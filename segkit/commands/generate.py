@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from segkit.commands.options import Command, json_option, settings_options, take
+from segkit.settings import DrawSettings
 from trainer.settings import GenerateSettings
 
 
@@ -49,6 +50,7 @@ def command(source: Path, prompt: str, output: Path, overwrite: bool, as_json: b
     from trainer.sample import generate, requests
 
     settings = take(GenerateSettings, values)
+    DrawSettings(prompt=prompt, overwrite=overwrite)  # checks them
     scenes = requests.find(source, prompt)
     with console.progress() as progress:
         pictures = generate.generate(scenes, output, settings, progress, overwrite)

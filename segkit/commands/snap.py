@@ -1,12 +1,12 @@
 """segkit snap."""
 
 from pathlib import Path
+from typing import Any, get_args
 
 import click
 
 from segkit.commands.options import Command, json_option
-
-CAUSES = ("exact", "shifted", "bgr", "coco", "golden-angle", "outlined", "jpeg", "resized", "label-ids")
+from segkit.settings import Cause, SnapSettings, Unsure
 
 
 @click.command(
@@ -27,16 +27,20 @@ CAUSES = ("exact", "shifted", "bgr", "coco", "golden-angle", "outlined", "jpeg",
 )
 @click.option("--to", default="", help="Palette whose classes replace those of a foreign one, matched by name.")
 @click.option(
-    "--from", "cause", type=click.Choice(CAUSES), default=None, help="Cause of the damage, instead of detecting it."
+    "--from",
+    "cause",
+    type=click.Choice(get_args(Cause)[1:]),
+    default=None,
+    help="Cause of the damage, instead of detecting it.",
 )
 @click.option(
-    "--unsure", type=click.Choice(("nearest", "unlabelled")), default="nearest", show_default=True,
+    "--unsure", type=click.Choice(get_args(Unsure)), default="nearest", show_default=True,
     help="How to label ambiguous pixels.",
 )  # fmt: skip
 @json_option
 @click.pass_context
 def command(
-    context: click.Context, /, maps: Path, output: Path | None, in_place: bool, as_json: bool, **options: str
+    context: click.Context, /, maps: Path, output: Path | None, in_place: bool, as_json: bool, **options: Any
 ) -> None:
     """Repair control maps made by other tools: wrong colours, JPEG artefacts, smooth scaling, white outlines.
 
@@ -52,7 +56,7 @@ def command(
 
     if (output is None) != in_place:
         raise UsageError(f"Pass either -o or --in-place, as in: segkit snap {maps} -o FOLDER")
-    rules = map_repair.Rules(**(options | {"cause": options["cause"] or ""}))  # type: ignore[arg-type]
+    rules = SnapSettings(**options | {"cause": options["cause"] or ""})
     with console.progress() as progress:
         result = map_repair.snap_files(maps, output, rules, progress)
     show.snap_results(result, maps, as_json)

@@ -24,8 +24,12 @@ from segkit.progress import Progress, silent
 COVERAGE = 0.5
 """Labelled share of a map, 0 to 1, below which "coverage-low" warns: such maps teach the network little."""
 
-_REBUILD = "Remove its line from metadata.jsonl and run segkit build-dataset with the same photos."
-_REDRAW_SPLITS = "Assign the splits again with: segkit build-dataset PHOTOS -o {} --split val=0.2"
+_BUILD = "run segkit build-dataset again with the same photos, output and settings"
+_STAY = "photo and map are restored; prompt, split and review stay."
+_CORRECT = (
+    "Correct that line. If that is impossible, move it out of the file, since it may hold a prompt of yours, "
+    f"{_BUILD}, and set the prompt again with segkit caption --edit."
+)
 
 RULES = {
     "manifest-damaged": "every line of the manifest is a triple whose files are in the dataset and named by its key",
@@ -100,7 +104,7 @@ def check(
             progress("triples", done, len(triples))
     problems += chain(
         _prompts(dataset, triples, count),
-        _repeated(triples),
+        _repeated(dataset, triples),
         _splits(dataset, triples),
         _lookalikes(triples),
         _palette(dataset, palette),
@@ -114,14 +118,14 @@ def _read(dataset: Dataset, problems: list[Problem]) -> list[Triple]:
 
     def damaged(path: Path, number: int, reason: str) -> None:
         place = f"{path.relative_to(dataset.folder).as_posix()}, line {number}"
-        cure = _REBUILD if path == dataset.manifest else f"Remove that line from {path}."
+        cure = f"Remove that line from {path}." if path.name == "rejected.jsonl" else _CORRECT
         problems.append(Problem("manifest-damaged", "error", place, f"{place} is damaged: {reason}.", cure))
 
     def triples(paths: Iterable[Path]) -> list[Triple]:
         return [record for path in paths for record in dataset.read(path, damaged) if isinstance(record, Triple)]
 
     if not dataset.manifest.exists():
-        cure = "Run segkit build-dataset again with the same photos."
+        cure = f"Restore it from a copy, or {_BUILD}."
         problems.append(Problem("manifest-damaged", "error", "metadata.jsonl", "metadata.jsonl is missing.", cure))
     newer = {triple.key: triple for triple in triples(dataset.parts())}
     manifest = [triple for triple in triples([dataset.manifest]) if triple.key not in newer]
@@ -137,16 +141,16 @@ def _files(dataset: Dataset, triple: Triple) -> Iterator[Problem]:
     ):
         path = dataset.folder / name
         if not path.is_file():
-            yield _error("file-missing", triple, f"{name} is missing", _REBUILD)
+            yield _error("file-missing", triple, f"{name} is missing", f"{_BUILD.capitalize()}: {_STAY}")
             continue
         try:
             data = path.read_bytes()
             if storage.sha256(data) != sha256:
-                yield _error("file-changed", triple, f"{name} was changed after it was stored", _REBUILD)
+                yield _error("file-changed", triple, f"{name} was changed after it was stored", _restore(triple))
             pictures.append(_open(data))
         except Exception as error:  # Pillow raises exceptions of any type on damaged files
             reason = f"{type(error).__name__}: {error}"
-            yield _error("file-damaged", triple, f"{name} cannot be opened ({reason})", _REBUILD)
+            yield _error("file-damaged", triple, f"{name} cannot be opened ({reason})", _restore(triple))
     if len(pictures) == 2:
         yield from _pictures(triple, pictures[0], pictures[1], dataset.info.palette)
 
@@ -161,77 +165,87 @@ def _pictures(triple: Triple, photo: Image.Image, control_map: Image.Image, pale
     size = (triple.width, triple.height)
     if photo.size != size or control_map.size != size or triple.width % 8 or triple.height % 8:
         sizes = f"photo {photo.width}x{photo.height}, map {control_map.width}x{control_map.height}"
-        yield _error("size-differs", triple, f"{sizes}, recorded {triple.width}x{triple.height}", _REBUILD)
+        yield _error("size-differs", triple, f"{sizes}, recorded {triple.width}x{triple.height}", _restore(triple))
     if not codec.is_exact(control_map, palette):
         actual = f"mode {control_map.mode}" if control_map.mode != "P" else "a different palette"
         expected = f"mode P with the palette {palette.name}"
-        yield _error("map-not-indexed", triple, f"the map has {actual}, expected {expected}", _REBUILD)
+        yield _error("map-not-indexed", triple, f"the map has {actual}, expected {expected}", _restore(triple))
     labels, off = codec.read(control_map, palette)
     if off:
         message = f"{off:,} pixels of the map are not classes of {palette.name}"
-        yield _error("label-invalid", triple, message, _REBUILD)
+        yield _error("label-invalid", triple, message, _restore(triple))
     pixels = zip(palette, codec.count(labels), strict=False)
     present = {(swatch.name, round(number / labels.size, 4)) for swatch, number in pixels if number}
     recorded = {(share.name, share.share) for share in triple.classes}
     if not off and (present != recorded or len(recorded) != len(triple.classes)):
         names = ", ".join(sorted({name for name, _ in present ^ recorded})) or "classes recorded twice"
-        yield _error("classes-differ", triple, f"map and record disagree on: {names}", _REBUILD)
+        yield _error("classes-differ", triple, f"map and record disagree on: {names}", _restore(triple))
     labelled = float((labels != UNLABELLED).mean())
-    if labelled < COVERAGE:
+    if labelled < COVERAGE and triple.review != "rejected":
         message = f"{triple.key} ({triple.source}): only {labelled:.0%} of the map is labelled."
-        yield Problem("coverage-low", "warning", triple.key, message, "Lower min_confidence, or leave the photo out.")
+        cure = (
+            f"Build into another folder with a lower min_confidence, or do not train on it: {_line(review='rejected')}"
+        )
+        yield Problem("coverage-low", "warning", triple.key, message, cure)
 
 
 def _prompts(dataset: Dataset, triples: Iterable[Triple], count: prompts.Count | None) -> Iterator[Problem]:
     for triple in triples:
-        edit = f'Write one with: segkit caption {_quoted_folder(dataset)} --edit {triple.key} "text"'
+        edit = _edit(dataset, triple)
         place = f"{triple.key} ({triple.source})"
         if not triple.text.strip():
-            yield Problem("prompt-missing", "warning", triple.key, f"{place}: no prompt.", edit)
+            cure = f"Draft it with segkit caption, or write one with: {edit}"
+            yield Problem("prompt-missing", "warning", triple.key, f"{place}: no prompt.", cure)
             continue
         tokens = count(triple.text) if count else triple.tokens
         if tokens < len(triple.text.split()) + 2:  # at least one token per word, plus the start and end tokens
             message = f"{place}: the token count of {tokens} is too low for {triple.text[:60]!r}."
-            yield Problem("tokens-differ", "error", triple.key, message, edit)
+            cure = f"Count them again with: {_edit(dataset, triple, triple.text)}"
+            yield Problem("tokens-differ", "error", triple.key, message, cure)
         if tokens > prompts.BUDGET:
             message = f"{place}: {tokens} tokens, but CLIP reads only {prompts.BUDGET} and ignores the rest."
-            yield Problem("prompt-too-long", "error", triple.key, message, edit)
+            yield Problem("prompt-too-long", "error", triple.key, message, f"Write a shorter one with: {edit}")
         for flag in () if triple.by_person else triple.problems:
             if flag in prompts.FLAGS:
-                yield Problem(flag, "warning", triple.key, f"{place}: {prompts.FLAGS[flag]}: {triple.text!r}.", edit)
+                message = f"{place}: {prompts.FLAGS[flag]}: {triple.text!r}."
+                yield Problem(flag, "warning", triple.key, message, f"Write another with: {edit}")
 
 
-def _repeated(triples: Iterable[Triple]) -> Iterator[Problem]:
+def _repeated(dataset: Dataset, triples: Iterable[Triple]) -> Iterator[Problem]:
     seen: dict[str, Triple] = {}
     for triple in triples:
         first = seen.setdefault(triple.key, triple)
         if first is not triple:
-            message = f"the key appears twice, for {first.source} and {triple.source}"
-            yield _error("key-repeated", triple, message, "Remove one of the two lines.")
+            texts = " and ".join(repr(text) for text in dict.fromkeys((first.text, triple.text)))
+            message = f"the key appears twice, for {first.source} and {triple.source}, with the prompt {texts}"
+            text = max(first, triple, key=lambda either: (either.by_person, bool(either.text))).text
+            cure = f"Merge both lines, with the right prompt: {_edit(dataset, triple, text)}"
+            yield _error("key-repeated", triple, message, cure)
 
 
 def _splits(dataset: Dataset, triples: Iterable[Triple]) -> Iterator[Problem]:
     groups: dict[str, Triple] = {}
     for triple in triples:
         if triple.split not in SPLITS:
-            yield _error("split-unknown", triple, f"the split is {triple.split!r}", f"Expected {', '.join(SPLITS)}.")
+            cure = f"{_line(split='train')} Or val, or test."
+            yield _error("split-unknown", triple, f"the split is {triple.split!r}", cure)
         first = groups.setdefault(triple.group, triple)
         if first.split != triple.split:
             message = f"this photo is in {triple.split}, its near-duplicate {first.key} in {first.split}"
-            yield _error("split-leak", triple, message, _REDRAW_SPLITS.format(_quoted_folder(dataset)))
+            yield _error("split-leak", triple, message, _line(split=first.split))
 
 
 def _lookalikes(triples: Iterable[Triple]) -> Iterator[Problem]:
     """Compare photos across groups and splits by their recorded perceptual hashes."""
     index = near_duplicates.DuplicateIndex()
     seen: dict[str, Triple] = {}
-    cure = "Compare them; if they show the same scene, remove the line and the files of one."
     for triple in triples:
         phash = int(triple.phash, 16)
         for other in map(seen.__getitem__, index.find(phash)):
             if other.split != triple.split and other.group != triple.group:
                 message = f"{triple.key} ({triple.source}) resembles {other.key} ({other.source}), "
                 message += f"but one is in {triple.split}, the other in {other.split}."
+                cure = f"Compare them; if they show the same scene, use one split: {_line(split=other.split)}"
                 yield Problem("split-near", "warning", triple.key, message, cure)
                 break
         seen[triple.key] = triple
@@ -246,7 +260,7 @@ def _palette(dataset: Dataset, required: Palette | None) -> Iterator[Problem]:
     if palette.hash != (required or base).hash and (required or not extended):
         expected = required.name if required else name
         message = f".segkit/dataset.toml: the palette differs from {expected}; colours may stand for other classes."
-        cure = "Restore dataset.toml from a copy or build the dataset again."
+        cure = "Restore dataset.toml from a copy, or build into another folder."
         yield Problem("palette-differs", "error", "dataset.toml", message, cure)
 
 
@@ -258,12 +272,27 @@ def _orphans(dataset: Dataset, triples: Iterable[Triple]) -> Iterator[Problem]:
         if path.is_dir() or name in named or any(part.startswith(".") for part in name.split("/")):
             continue  # dataset readers ignore hidden files
         message = f"{name} does not belong to a triple; stray files can change what HF datasets reads."
-        cure = "Run segkit build-dataset again with the same photos, or delete the file."
+        cure = "Move it out of the dataset. Prompts are set with segkit caption --edit or --from-csv."
+        if path.parent.parent.name in ("images", "maps"):  # of a triple that was lost
+            cure = f"Move it out of the dataset, or {_BUILD}."
         yield Problem("orphan", "error", name, message, cure)
 
 
-def _quoted_folder(dataset: Dataset) -> str:
-    return shlex.quote(str(dataset.folder))
+def _restore(triple: Triple) -> str:
+    names = f"{triple.file_name} and {triple.conditioning_image_file_name}"
+    return f"Move {names} out of the dataset and {_BUILD}: {_STAY}"
+
+
+def _edit(dataset: Dataset, triple: Triple, text: str = "") -> str:
+    """Return the command that sets a triple's prompt; without a text, one to fill in."""
+    words = shlex.quote(text) if text else '"TEXT"'
+    return f"segkit caption {shlex.quote(str(dataset.folder))} --edit {triple.key} {words}"
+
+
+def _line(**values: str) -> str:
+    """Return what to write into the line of the triple that a problem is about."""
+    pairs = ", ".join(f'"{name}": "{value}"' for name, value in values.items())
+    return f"Write {pairs} into its line of metadata.jsonl."
 
 
 def _error(rule: str, triple: Triple, message: str, cure: str) -> Problem:

@@ -88,17 +88,21 @@ class Triples(Sequence[Triple]):
                 pixels, 0 to 1.
 
         Returns:
-            Columns as in metadata.jsonl; the fields of `geometry` and `prompt` are columns such as `prompt_by`.
+            Columns as in metadata.jsonl, with those that somebody added; the fields of `geometry` and `prompt` are
+            columns such as `prompt_by`.
         """
         import pandas as pd
 
         rows = [_row(triple) for triple in self._load()]
-        table = pd.DataFrame(rows, columns=list(rows[0]) if rows else ["key"]).set_index("key")
+        table = pd.DataFrame(rows, columns=None if rows else ["key"]).set_index("key")
         if not class_shares:
             return table
         shares = pd.DataFrame([{share.name: share.share for share in triple.classes} for triple in self._load()])
         shares = shares.fillna(0.0)[shares.sum().sort_values(ascending=False, kind="stable").index]
-        return table.join(shares.set_index(table.index))
+        taken = {
+            name: f"{name}_share" for name in shares.columns if name in table.columns
+        }  # an added key may be "wall"
+        return table.join(shares.rename(columns=taken).set_index(table.index))
 
     def to_hf(self) -> Any:
         """Return a Hugging Face `datasets.Dataset` with the columns image, conditioning_image, text, key and split.

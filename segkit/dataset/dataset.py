@@ -285,7 +285,9 @@ def _rejection(record: dict[str, Any]) -> Rejection:
 
 
 def _newer(old: Triple, new: Triple) -> Triple:
-    """Return the new triple, but keep the old prompt if a person wrote it and not the new one."""
+    """Return the new triple, but keep the keys that somebody added, and a person's prompt unless the new one is too."""
+    if old.extra and not new.extra:
+        new = replace(new, extra=old.extra)
     if not old.by_person or new.prompt.human:
         return new
     return replace(new, text=old.text, tokens=old.tokens, prompt=old.prompt, problems=old.problems)

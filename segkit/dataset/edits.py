@@ -12,8 +12,8 @@ from segkit.dataset.triple import PERSON, Triple
 from segkit.errors import UsageError
 
 KEYS = ("key", "source", "file_name")
-TEXTS = ("text", "prompt")
-"""Column names of a prompt table, in order of preference."""
+TEXTS = ("text", "prompt", "caption")
+"""Column names of a prompt table, in order of preference. A column without a name, such as pandas' index, is none."""
 
 
 def set_prompts(dataset: Dataset, texts: Iterable[tuple[str, str]], count: Count) -> int:
@@ -55,7 +55,7 @@ def too_long(dataset: Dataset) -> int:
 
 
 def read_csv(path: Path) -> list[tuple[str, str]]:
-    """Read prompts from a CSV file with a key column (key, source or file_name) and a text column (text or prompt).
+    """Read prompts from a CSV file with a column of KEYS and one of TEXTS.
 
     The delimiter, a comma, semicolon or tab, is detected from the header. Cells are read as plain text, without
     conversion of numbers, formulas or NA.
@@ -79,10 +79,11 @@ def read_csv(path: Path) -> list[tuple[str, str]]:
     columns = [name.strip().lower() for name in numbered[0][1]] if numbered else []
     key_column, text_column = _column(columns, KEYS), _column(columns, TEXTS)
     if key_column is None or text_column is None:
-        header = f"the columns {', '.join(columns)}" if any(columns) else "no columns"
+        named = ", ".join(name or "(no name)" for name in columns)
+        header = f"the columns {named}" if any(columns) else "no columns"
         raise UsageError(
             f"prompt table {path} has {header}. Expected one key column (key, source or file_name) and one text "
-            "column (text or prompt)."
+            "column (text, prompt or caption)."
         )
     for line, row in numbered[1:]:
         if len(row) != len(columns):
@@ -95,8 +96,8 @@ def read_csv(path: Path) -> list[tuple[str, str]]:
 
 def _column(columns: list[str], names: tuple[str, ...]) -> int | None:
     """Return the index of the most preferred name among the columns; None if it is missing or appears twice."""
-    name = next((name for name in names if name in columns), "")
-    return columns.index(name) if columns.count(name) == 1 else None
+    name = next((name for name in names if name in columns), None)
+    return columns.index(name) if name and columns.count(name) == 1 else None
 
 
 def _find(keys: Iterable[str], keys_by_name: dict[str, set[str]], name: str) -> str:

@@ -1,12 +1,11 @@
 """What all triples of a dataset share: .segkit/dataset.toml."""
 
-import tomllib
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
 
-from segkit import schema
+from segkit import schema, toml
 from segkit.errors import DatasetError, PaletteError
 from segkit.palette import Palette
 from segkit.palette.color import parse, to_hex
@@ -57,7 +56,7 @@ def read(path: Path) -> Info:
         DatasetError: it is damaged, or was written by a newer segkit.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = toml.read(path).values
         version = content.get("format")
         if isinstance(version, int) and version > FORMAT:
             folder = path.parent.parent

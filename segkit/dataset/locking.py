@@ -1,11 +1,11 @@
 """One writer at a time: a dataset's lock, and folders that cannot become a dataset."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from segkit import storage
-from segkit.errors import DatasetError
+from segkit.errors import DatasetError, StorageError
 
 
 @contextmanager
@@ -29,6 +29,24 @@ def locked(folder: Path) -> Iterator[None]:
                     (hidden / "lock").unlink(missing_ok=True)
                     hidden.rmdir()
                     folder.rmdir()
+
+
+@contextmanager
+def reading(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing a dataset while it is read. A read-only dataset is read without a lock.
+
+    Raises:
+        LockedError: another process is writing it.
+        DatasetError: the folder contains something other than a dataset.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(folder))
+        except StorageError as error:
+            if not storage.is_read_only(error):
+                raise
+            storage.require_unlocked(folder / ".segkit" / "lock")
+        yield
 
 
 def refuse_other_folder(folder: Path) -> None:

@@ -12,26 +12,10 @@ from segkit.dataset.formats import layouts
 from segkit.errors import DatasetError, MapError, UsageError
 from segkit.maps import codec, snap
 from segkit.maps import files as map_files
-from segkit.maps.snap import Snapped, Unsure
+from segkit.maps.snap import Snapped
 from segkit.palette import Palette
 from segkit.progress import Progress, silent
-
-
-@dataclass(frozen=True)
-class Rules:
-    """Options for repairing maps.
-
-    Attributes:
-        palette: name of a shipped palette or path of a table: what the maps should be painted with.
-        to: palette to convert maps of other palettes to, by class name; "" converts nothing.
-        cause: a key of diagnose.CAUSES that applies to all maps; "" diagnoses each map.
-        unsure: whether doubtful pixels get the best label or become unlabelled.
-    """
-
-    palette: str = "ade20k"
-    to: str = ""
-    cause: str = ""
-    unsure: Unsure = "nearest"
+from segkit.settings import SnapSettings
 
 
 @dataclass(frozen=True)
@@ -66,7 +50,7 @@ class SnapResult:
         }
 
 
-def snap_files(target: Path, output: Path | None, rules: Rules, progress: Progress = silent) -> list[SnapResult]:
+def snap_files(target: Path, output: Path | None, rules: SnapSettings, progress: Progress = silent) -> list[SnapResult]:
     """Repair a map or a folder of maps.
 
     Args:

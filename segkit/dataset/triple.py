@@ -1,7 +1,9 @@
 """One photo with its control map and its prompt: a line of metadata.jsonl."""
 
+import json
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +71,8 @@ class Triple(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
         review: a person's decision: "open", "accepted" or "rejected".
         problems: names of the caption rules that flagged the text.
         photo_sha256, map_sha256: of the two stored files; they reveal any later change.
+        extra: JSON object of the keys that a person or another tool added to the line, also to its nested objects; ""
+            if there are none. They have no meaning for segkit, which keeps them.
     """
 
     file_name: str
@@ -90,6 +94,7 @@ class Triple(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     problems: tuple[str, ...]
     photo_sha256: str = ""
     map_sha256: str = ""
+    extra: str = ""
 
     @property
     def by_person(self) -> bool:
@@ -131,13 +136,23 @@ class Triple(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
             raise DatasetError(f"triple {self.key} does not belong to a dataset; take it from segkit.Dataset.")
         return folder
 
+    @property
+    def has_files(self) -> bool:
+        """Whether photo and control map exist."""
+        return all((self.folder / name).is_file() for name in (self.file_name, self.conditioning_image_file_name))
+
+    def rebuilt(self, new: "Triple") -> "Triple":
+        """Return a triple that was built again from the same photo, with the prompt and all decisions of this one."""
+        kept = ("text", "tokens", "prompt", "problems", "split", "group", "review", "extra")
+        return msgspec.structs.replace(new, **{name: getattr(self, name) for name in kept})
+
     def within(self, folder: Path) -> "Triple":
         """Attach the triple to the folder that its files lie in, and return it."""
         self.__dict__["folder"] = folder
         return self
 
     def to_json(self) -> dict[str, Any]:
-        """Return the line of metadata.jsonl: every key, each with one type.
+        """Return the line of metadata.jsonl: every key, each with one type, and then those of `extra`.
 
         Lists that are mostly empty are written as words separated by blanks: HF datasets infers a column's type from
         the first 10 MB, and would infer a list of nulls.
@@ -145,20 +160,21 @@ class Triple(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
         record: dict[str, Any] = msgspec.to_builtins(self)
         record["problems"] = " ".join(self.problems)
         record["geometry"]["conversions"] = " ".join(self.geometry.conversions)
-        return record
+        return _with_extra(record, json.loads(record.pop("extra") or "{}"))
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Triple":
         """Validate and read a line of metadata.jsonl.
 
         Raises:
-            DatasetError: a key is missing or unknown, or a value has the wrong type or is impossible; or a file name
-                is not the key's, so no path in a manifest ever leads out of the dataset.
+            DatasetError: a key is missing, or a value has the wrong type or is impossible; or a file name is not the
+                key's, so no path in a manifest ever leads out of the dataset.
         """
-        _require_all(cls, record)
-        _require_all(Prompt, record["prompt"])
+        _require_all(_columns(cls), record)
+        _require_all(_columns(Prompt), record["prompt"])
+        known, extra = _without_extra(record)
         try:
-            triple = schema.convert(_split_words(record), cls)
+            triple = schema.convert(_split_words(known) | {"extra": json.dumps(extra) if extra else ""}, cls)
         except schema.InvalidValueError as error:
             raise DatasetError(str(error)) from None
         for field, pattern in _HEX.items():
@@ -178,11 +194,54 @@ class Triple(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
         return triple
 
 
-def _require_all(kind: type[Struct], record: Any) -> None:
+@cache
+def _columns(kind: type[Struct]) -> frozenset[str]:
+    """Return the keys of a line or of an object in it."""
+    return frozenset(kind.__struct_fields__) - {"extra"}
+
+
+def _require_all(columns: frozenset[str], record: Any) -> None:
     """Refuse a record that lacks a key; fields have defaults in Python only."""
-    if isinstance(record, Mapping) and not all(field in record for field in kind.__struct_fields__):
-        missing = set(kind.__struct_fields__) - record.keys()
+    if isinstance(record, Mapping) and (missing := columns - record.keys()):
         raise DatasetError(f"{', '.join(sorted(missing))} missing")
+
+
+def _without_extra(record: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Divide a line into its own keys and those that somebody added, which keep their place in nested objects.
+
+    Classes are told apart by name, since their order follows from the map.
+    """
+    known, extra = _divided(record, Triple)
+    for name, kind in (("geometry", Geometry), ("prompt", Prompt)):
+        if isinstance(known[name], dict):
+            known[name], added = _divided(known[name], kind)
+            extra |= {name: added} if added else {}
+    if isinstance(known["classes"], list | tuple):
+        divided = [
+            _divided(share, ClassShare) if isinstance(share, dict) else (share, {}) for share in known["classes"]
+        ]
+        known["classes"] = [share for share, _ in divided]
+        added = {str(share.get("name")): more for share, more in divided if more}
+        extra |= {"classes": added} if added else {}
+    return known, extra
+
+
+def _divided(record: Mapping[str, Any], kind: type[Struct]) -> tuple[dict[str, Any], dict[str, Any]]:
+    columns = _columns(kind)
+    return (
+        {key: value for key, value in record.items() if key in columns},
+        {key: value for key, value in record.items() if key not in columns},
+    )
+
+
+def _with_extra(record: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
+    """Return a line with what `_without_extra` took out of it; record is changed."""
+    for name in {"geometry", "prompt"} & extra.keys():
+        record[name] |= extra.pop(name)
+    by_class = extra.pop("classes", {})
+    for share in record["classes"]:
+        share |= by_class.get(share["name"], {})
+    return record | extra
 
 
 def digest(text: str) -> str:

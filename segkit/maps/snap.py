@@ -1,7 +1,6 @@
 """Repair of foreign maps: wrong colour schemes are reversed, blurred borders restored, white outlines removed."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +14,7 @@ from segkit.maps.pixels import Packed
 from segkit.maps.schemes import Scheme
 from segkit.palette import UNLABELLED, Palette, simplify
 from segkit.palette.color import RGB
-
-Unsure = Literal["nearest", "unlabelled"]
+from segkit.settings import Unsure
 
 _ADDED = ("merged", "other", "stuff")
 """Words in class names of COCO panoptic that do not describe the class."""

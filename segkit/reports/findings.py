@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from segkit import problem
-from segkit.errors import PaletteError, SettingError, UsageError
+from segkit.errors import PaletteError, UsageError
 from segkit.palette import SHIPPED, Palette, collisions, formats, jpeg, repair_joined_names, shipped_folder, tables
 from segkit.palette.collisions import Pair
 from segkit.palette.tables import Source, Swatch
 from segkit.problem import Problem
 from segkit.progress import Progress, silent
+from segkit.settings import PaletteSettings
 
 if TYPE_CHECKING:
     from segkit.palette import google_sheets
@@ -107,10 +108,9 @@ def examine(
         PaletteError: the target does not exist, or a palette is not valid.
         MapError: the target contains no control maps, or its metadata or shard is damaged.
         DatasetError: the target is a damaged dataset.
-        UsageError: the distance is out of range.
+        SettingError: the distance is out of range, or a name is not text.
     """
-    if not 0 <= min_distance <= 442:
-        raise SettingError("min_distance", min_distance, "0 to 442 (black to white)")
+    PaletteSettings(min_distance=min_distance, against=against, palette=palette)  # type: ignore[arg-type]
     if target is None or target in SHIPPED:
         name = target or "ade20k"
         return _examine_table(name, shipped_folder() / f"{name}.csv", min_distance, against)

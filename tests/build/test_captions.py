@@ -32,10 +32,13 @@ def dataset(tmp_path: Path) -> Dataset:
         "\ufeffkey;text\r\n000.png;a bed\r\n003.png;a chair\r\n",
         'Source,Prompt\n"000.png","a\nbed"\n\n"003.png"," a  chair "\n',
         "note\ttext\tsource\nx\ta bed\t000.png\n\ta chair\t003.png\n",
+        ",source,caption\n0,000.png,a bed\n1,003.png,a chair\n",
+        "source,Caption,\n000.png,a bed,x\n003.png,a chair,\n",
+        ",key,words,text\n0,000.png,no,a bed\n1,003.png,no,a chair\n",
     ],
 )
 def test_prompts_are_read_from_a_table(segkit: Segkit, dataset: Dataset, tmp_path: Path, table: str) -> None:
-    """Commas, semicolons, tabs, a BOM, quoted line breaks, additional columns and empty rows are accepted."""
+    """Commas, semicolons, tabs, a BOM, line breaks, additional columns, empty rows and pandas' index are accepted."""
     (tmp_path / "prompts.csv").write_bytes(table.encode())
 
     shown = segkit("caption", dataset.folder, "--from-csv", tmp_path / "prompts.csv", "--json")
@@ -60,6 +63,9 @@ def test_cells_are_plain_text(segkit: Segkit, dataset: Dataset, tmp_path: Path) 
         (None, "No such file"),
         (b"", "has no columns. Expected one key column"),
         (b"name,words\n000.png,a bed\n", "has the columns name, words. Expected one key column"),
+        (b",source,words\n0,000.png,a bed\n", "has the columns (no name), source, words. Expected one key column"),
+        (b"source,\n000.png,a bed\n", "has the columns source, (no name). Expected"),
+        (b",,text\n000.png,1,a bed\n", "has the columns (no name), (no name), text. Expected"),
         (b"key,text,text\n000.png,a bed,a chair\n", "Expected one key column (key, source or file_name) and one text"),
         (b"key,text\n000.png,a bed\nnothing.png,a chair\n", "'nothing.png' is not a key, source or file name"),
         (b"key,text\n000.png,a bed\n001.png,\n", "The prompt for 001.png is empty"),

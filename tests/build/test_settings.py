@@ -39,13 +39,13 @@ def test_values_out_of_range_are_refused_by_name(values: dict[str, Any]) -> None
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"size": 500}, "size is 500; expected a multiple of 8, at least 64."),
-        ({"size": "512"}, "size is '512'; expected a whole number."),
-        ({"max_megapixels": 0}, "max_megapixels is 0; expected more than 0, at most 1000."),
-        ({"min_confidence": 1.0}, "min_confidence is 1.0; expected at least 0, below 1."),
-        ({"photo_format": "webp"}, "photo_format is 'webp'; expected jpg or png."),
-        ({"caption": "yes"}, "caption is 'yes'; expected true or false."),
-        ({"batch_size": "0"}, "batch_size is '0'; expected a number from 1, or auto."),
+        ({"size": 500}, "size=500: expected a multiple of 8, at least 64."),
+        ({"size": "512"}, "size='512': expected a whole number."),
+        ({"max_megapixels": 0}, "max_megapixels=0: expected more than 0, at most 1000."),
+        ({"min_confidence": 1.0}, "min_confidence=1.0: expected at least 0, below 1."),
+        ({"photo_format": "webp"}, "photo_format='webp': expected jpg or png."),
+        ({"caption": "yes"}, "caption='yes': expected true or false."),
+        ({"batch_size": "0"}, "batch_size='0': expected a number from 1, or auto."),
     ],
 )
 def test_the_message_says_what_was_found_and_expected(wrong: dict[str, Any], message: str) -> None:

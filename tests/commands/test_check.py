@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -46,7 +47,7 @@ def test_counts_come_first_then_problems_by_severity(segkit: Segkit, dataset: Da
     assert shown.code == 1
     assert shown.out.index("prompt-missing") < shown.out.index(listed[0])
     assert [line.split()[0] for line in listed] == ["error", "warning", "warning"]
-    assert "Remove its line from metadata.jsonl and run segkit build-dataset" in cures[0]
+    assert "Run segkit build-dataset again with the same photos" in cures[0]
     assert f"segkit caption '{dataset.folder}' --edit" in cures[1]
     assert shown.out.splitlines()[-1] == f"{dataset.folder}: 4 triples, 1 error, 2 warnings."
 
@@ -97,3 +98,45 @@ def test_checking_changes_nothing(segkit: Segkit, dataset: Dataset) -> None:
     segkit("check", dataset.folder)
 
     assert contents(dataset.folder) == before
+
+
+def add(dataset: Dataset, line: int, **values: Any) -> None:
+    """Add keys to a line of the manifest and to the objects in it, as a text editor would."""
+    lines = [json.loads(text) for text in dataset.manifest.read_text("utf-8").splitlines()]
+    lines[line] |= values
+    for nested in (lines[line]["geometry"], lines[line]["prompt"], lines[line]["classes"][0]):
+        nested["seen"] = True
+    dataset.manifest.write_text("".join(json.dumps(text) + "\n" for text in lines), "utf-8")
+
+
+def test_columns_of_yours_are_kept_by_every_writer(segkit: Segkit, dataset: Dataset, tmp_path: Path) -> None:
+    """No problem is reported, and captions, a build of more photos and new splits write them back."""
+    for line in range(4):
+        add(dataset, line, stars=line, tags=["a", "b"], room_file_name="room.txt")
+    checked = segkit("check", dataset.folder, "--json")
+    segkit("caption", dataset.folder, "--edit", "000.png", "a bed")
+    build(render(tmp_path / "photos", 6), dataset.folder, split="val=0.5")
+
+    lines = [json.loads(text) for text in dataset.manifest.read_text("utf-8").splitlines()]
+    assert (checked.code, json.loads(checked.out)["problems"]) == (0, [])
+    assert [line.get("stars") for line in lines] == [0, 1, 2, 3, None, None]
+    assert lines[0]["text"] == "a bed"
+    for line in lines[:4]:
+        assert (line["tags"], line["room_file_name"]) == (["a", "b"], "room.txt")
+        assert line["geometry"]["seen"] is line["prompt"]["seen"] is line["classes"][0]["seen"] is True
+
+
+def test_lone_surrogates_are_reported_with_their_line(segkit: Segkit, dataset: Dataset) -> None:
+    """In a prompt and in a column of yours; reading the dataset fails with the same line instead of a traceback."""
+    add(dataset, 1, text="half \ud83d")
+    add(dataset, 2, note="\udfff")
+
+    shown = segkit("check", dataset.folder, "--json")
+    edited = segkit("caption", dataset.folder, "--edit", "000.png", "a bed")
+
+    damage = [problem for problem in json.loads(shown.out)["problems"] if problem["rule"] == "manifest-damaged"]
+    assert shown.code == 1
+    assert [problem["place"] for problem in damage] == ["metadata.jsonl, line 2", "metadata.jsonl, line 3"]
+    assert r"text holds half of a character (a lone surrogate, \ud83d)" in damage[0]["message"]
+    assert (edited.code, edited.err.count("\n")) == (2, 1)
+    assert "metadata.jsonl, line 2 is damaged" in edited.err

@@ -235,7 +235,7 @@ def test_a_missing_manifest_is_reported_with_its_cure(copy: Path) -> None:
     report = checks.check(Dataset.open(copy))
 
     assert report.problems[0].message == "metadata.jsonl is missing."
-    assert "Run segkit build-dataset again" in report.problems[0].cure
+    assert "run segkit build-dataset again" in report.problems[0].cure
 
 
 def test_a_long_prompt_by_a_person_is_reported(copy: Path) -> None:

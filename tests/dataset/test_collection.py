@@ -11,6 +11,7 @@ from segkit.build.pipeline import build_dataset
 from segkit.build.settings import BuildSettings
 from segkit.dataset import Dataset
 from segkit.dataset.collection import Triples
+from segkit.dataset.triple import Triple
 from segkit.errors import DatasetError
 from segkit.maps import codec
 
@@ -95,6 +96,18 @@ def test_a_table_has_a_row_for_each_triple(rooms: Dataset) -> None:
     assert set(classes) == {share.name for triple in rooms for share in triple.classes}
     for triple in rooms:
         assert shares.loc[triple.key, classes].sum() == pytest.approx(sum(share.share for share in triple.classes))
+
+
+def test_columns_of_yours_are_in_the_table(rooms: Dataset) -> None:
+    """Those that only some lines have too, beside class shares that have the same name."""
+    first, second, *rest = rooms
+    stars = Triple.from_json({**second.to_json(), "stars": 5, "wall": "red"})
+
+    table = Triples([first, stars, *rest]).to_pandas(class_shares=True)
+
+    assert table["stars"].tolist()[1] == 5
+    assert table["stars"].isna().sum() == len(rest) + 1
+    assert table["wall"].tolist()[1] == "red"
 
 
 def test_an_empty_collection_has_an_empty_table() -> None:

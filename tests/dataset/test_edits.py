@@ -71,3 +71,14 @@ def test_a_column_is_chosen_by_preference(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("prompt,source,key,text\nno,no.jpg,abcd,yes\n")
 
     assert edits.read_csv(tmp_path / "a.csv") == [("abcd", "yes")]
+
+
+def test_the_table_that_pandas_writes_is_read(dataset: Dataset, tmp_path: Path) -> None:
+    """With the key as index, or with a numbered one that has no name."""
+    table = dataset.to_pandas()[["source", "text"]]
+    table["text"] = "a bed"
+    table.to_csv(tmp_path / "keys.csv")
+    table.reset_index(drop=True).to_csv(tmp_path / "numbers.csv")
+
+    assert edits.read_csv(tmp_path / "keys.csv") == [(key, "a bed") for key in table.index]
+    assert edits.read_csv(tmp_path / "numbers.csv") == [(source, "a bed") for source in table["source"]]

@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 
 from segkit.dataset import map_repair
-from segkit.dataset.map_repair import Rules
 from segkit.errors import MapError, PaletteError, UsageError
 from segkit.maps import codec
 from segkit.palette import Palette
 from segkit.reports import findings
+from segkit.settings import SnapSettings
 from segkit.toy.world import damage
 from tests.commands.test_snap import TRUTH, bytes_of, write_maps
 from tests.conftest import Segkit
@@ -63,7 +63,7 @@ def test_each_map_has_an_outcome(maps: Path, tmp_path: Path) -> None:
     calls = []
 
     results = map_repair.snap_files(
-        maps, tmp_path / "out", Rules(), lambda stage, done, total, note="": calls.append((stage, done, total))
+        maps, tmp_path / "out", SnapSettings(), lambda stage, done, total, note="": calls.append((stage, done, total))
     )
 
     assert calls == [("maps", number, 4) for number in (1, 2, 3, 4)]
@@ -84,7 +84,7 @@ def test_different_originals_of_one_name_are_all_kept(tmp_path: Path) -> None:
     for labels in (TRUTH, other, TRUTH):
         damage.by("bgr", labels).save(path)
         originals.append(path.read_bytes())
-        map_repair.snap_files(path, None, Rules())
+        map_repair.snap_files(path, None, SnapSettings())
         assert (np.asarray(Image.open(path)) == labels).mean() > 0.99
 
     assert bytes_of(backup) == {"a.png": originals[0], "a 2.png": originals[1]}
@@ -96,8 +96,8 @@ def test_the_rules_convert_and_force_a_cause(tmp_path: Path) -> None:
     damage.painted(damage.regions(4, 10, 128, coco), coco).save(tmp_path / "coco.png")
     Image.fromarray(TRUTH).save(tmp_path / "ids.png")
 
-    [converted] = map_repair.snap_files(tmp_path / "coco.png", tmp_path / "a.png", Rules(to="ade20k"))
-    [forced] = map_repair.snap_files(tmp_path / "ids.png", tmp_path / "b.png", Rules(cause="label-ids"))
+    [converted] = map_repair.snap_files(tmp_path / "coco.png", tmp_path / "a.png", SnapSettings(to="ade20k"))
+    [forced] = map_repair.snap_files(tmp_path / "ids.png", tmp_path / "b.png", SnapSettings(cause="label-ids"))
 
     assert converted.to_json()["palette"] == "ade20k"
     assert codec.is_exact(Image.open(tmp_path / "a.png"), damage.ADE)
@@ -112,11 +112,11 @@ def test_wrong_targets_and_outputs_are_refused(maps: Path, tmp_path: Path) -> No
     before = bytes_of(tmp_path)
 
     with pytest.raises(MapError, match="does not exist"):
-        map_repair.snap_files(tmp_path / "nowhere", None, Rules())
+        map_repair.snap_files(tmp_path / "nowhere", None, SnapSettings())
     with pytest.raises(PaletteError, match="'mine'"):
-        map_repair.snap_files(maps, None, Rules(palette="mine"))
+        map_repair.snap_files(maps, None, SnapSettings(palette="mine"))
     with pytest.raises(UsageError, match=r"exact\.png already exists\. Choose another output folder"):
-        map_repair.snap_files(maps, tmp_path / "taken", Rules())
+        map_repair.snap_files(maps, tmp_path / "taken", SnapSettings())
 
     assert bytes_of(tmp_path) == before
 
@@ -148,16 +148,16 @@ def test_only_the_maps_of_another_layout_are_repaired(layout: str, tmp_path: Pat
     photo = next(path for path in (tmp_path / "data").rglob("0.png"))
     before = photo.read_bytes()
 
-    [repaired] = map_repair.snap_files(tmp_path / "data", tmp_path / "out", Rules())
+    [repaired] = map_repair.snap_files(tmp_path / "data", tmp_path / "out", SnapSettings())
 
     assert repaired.output == (tmp_path / "out" / control_map.relative_to(tmp_path / "data")).with_suffix(".png")
     if layout == "kohya":
-        [in_place] = map_repair.snap_files(tmp_path / "data", None, Rules())
+        [in_place] = map_repair.snap_files(tmp_path / "data", None, SnapSettings())
         assert in_place.output == control_map.with_suffix(".png")
         assert not control_map.exists()
     else:
         with pytest.raises(UsageError, match=r"would become PNG files, but the list of .* names them"):
-            map_repair.snap_files(tmp_path / "data", None, Rules())
+            map_repair.snap_files(tmp_path / "data", None, SnapSettings())
         assert control_map.exists()
     assert photo.read_bytes() == before
 
@@ -175,7 +175,7 @@ def test_class_indices_of_a_folder_are_read_alike(tmp_path: Path) -> None:
     grey(maps / "b.png", 1, 3, 6, 150)
     grey(maps / "c.png", 0, 4, 7, 13)
 
-    map_repair.snap_files(maps, tmp_path / "out", Rules())
+    map_repair.snap_files(maps, tmp_path / "out", SnapSettings())
     cures = {problem.cure for problem in findings.examine(str(maps)).findings}
 
     corners = {}
@@ -195,8 +195,8 @@ def test_indexed_pictures_with_other_colours_are_read_if_asked(tmp_path: Path) -
     image.save(tmp_path / "p.png")
 
     [finding] = findings.examine(str(tmp_path / "p.png")).findings
-    [repaired] = map_repair.snap_files(tmp_path / "p.png", tmp_path / "out.png", Rules(cause="label-ids"))
-    [refused] = map_repair.snap_files(tmp_path / "p.png", tmp_path / "other.png", Rules())
+    [repaired] = map_repair.snap_files(tmp_path / "p.png", tmp_path / "out.png", SnapSettings(cause="label-ids"))
+    [refused] = map_repair.snap_files(tmp_path / "p.png", tmp_path / "other.png", SnapSettings())
 
     assert finding.cure.startswith("If its values are class indices: segkit snap ")
     assert "--from label-ids" in finding.cure
@@ -209,13 +209,13 @@ def test_indexed_pictures_with_other_colours_are_read_if_asked(tmp_path: Path) -
 def test_transparent_areas_stay_unlabelled(tmp_path: Path) -> None:
     """What shows through them, such as white, is no class and no outline."""
     palette = Palette.load("ade20k")
-    labels = np.kron(np.array([[0, 3], [7, 20]], np.uint8), np.ones((64, 64), np.uint8))
+    labels: codec.Labels = np.kron(np.array([[0, 3], [7, 20]], np.uint8), np.ones((64, 64), np.uint8))
     rgba = np.asarray(codec.paint(labels, palette).convert("RGBA")).copy()
     rgba[labels == 0] = (255, 255, 255, 0)
     Image.fromarray(rgba).save(tmp_path / "hole.png")
 
     assert findings.examine(str(tmp_path / "hole.png")).maps[0].off_pixels == 0
-    [repaired] = map_repair.snap_files(tmp_path / "hole.png", tmp_path / "out.png", Rules(cause="exact"))
+    [repaired] = map_repair.snap_files(tmp_path / "hole.png", tmp_path / "out.png", SnapSettings(cause="exact"))
 
     assert repaired.output is not None
     with Image.open(repaired.output) as written:
@@ -227,7 +227,7 @@ def test_indices_in_one_channel_are_not_repaired(tmp_path: Path) -> None:
     red = np.kron(np.arange(100, 104, dtype=np.uint8).reshape(2, 2), np.ones((32, 32), np.uint8))
     Image.fromarray(np.dstack([red, 0 * red, 0 * red])).save(tmp_path / "red.png")
 
-    [outcome] = map_repair.snap_files(tmp_path / "red.png", tmp_path / "out.png", Rules())
+    [outcome] = map_repair.snap_files(tmp_path / "red.png", tmp_path / "out.png", SnapSettings())
 
     assert outcome.output is None
     assert "match no known cause" in outcome.reason

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -85,10 +86,10 @@ def test_a_changed_copy_of_a_published_palette_is_compared_with_it(tmp_path: Pat
     ]
 
 
-@pytest.mark.parametrize("distance", [-1.0, 443.0, float("nan"), float("inf")])
-def test_a_distance_out_of_range_is_refused(distance: float) -> None:
+@pytest.mark.parametrize("distance", [-1.0, 443.0, float("nan"), float("inf"), "10"])
+def test_a_distance_out_of_range_is_refused(distance: Any) -> None:
     """The distance must lie between 0 and that of black and white."""
-    with pytest.raises(UsageError, match="expected 0 to 442"):
+    with pytest.raises(UsageError, match=r"min_distance=.*: expected (at least 0, at most 442|a( finite)? number)"):
         findings.examine(None, distance)
 
 

@@ -14,10 +14,13 @@ from tests.conftest import Segkit
 from trainer import settings
 from trainer.settings import GenerateSettings, TrainSettings
 
+TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]))
+"""What a setting of a run.toml may be: no lone surrogates, and in paths no control characters."""
+
 
 @given(
     st.builds(
-        TrainSettings, base=st.text(min_size=1), name=st.text(), resolution=st.integers(1, 32).map(lambda n: 64 * n),
+        TrainSettings, base=TEXT.filter(str.strip), name=TEXT, resolution=st.integers(1, 32).map(lambda n: 64 * n),
         flip=st.booleans(), learning_rate=st.floats(1e-9, 1e9), schedule=st.sampled_from(["constant", "cosine"]),
         seed=st.integers(0, 2**63 - 1), device=st.sampled_from(["auto", "cpu"]), cpu=st.booleans(),
     )
@@ -38,7 +41,7 @@ def test_a_run_toml_keeps_every_setting(options: TrainSettings) -> None:
     ("text", "message"),
     [
         ("dataset = 3", "dataset = 3: expected text"),
-        ("\xff", "not valid TOML"),
+        ("\xff", "not valid TOML: line 1 is not UTF-8; save"),
         (None, "cannot be read (No such file or directory). Check the path and its permissions."),
     ],
 )
@@ -49,7 +52,7 @@ def test_an_unreadable_run_toml_is_refused(tmp_path: Path, text: str | None, mes
         path.write_bytes(text.encode("latin-1"))
     with pytest.raises(UsageError) as refused:
         settings.read(path)
-    assert str(refused.value).startswith(f"{path}: ")
+    assert str(refused.value).startswith(str(path))
     assert message in str(refused.value)
 
 
@@ -92,11 +95,12 @@ def test_the_prediction_type_may_be_the_bases(prediction: Any, expected: str | N
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("stepps = 3", "unknown setting 'stepps'. Did you mean steps?"),
-        ("steps = '3'", "steps = '3': expected a whole number"),
-        ("flip = 1", "flip = 1: expected true or false"),
-        ("steps =", "not valid TOML"),
-        ("steps = 0", "steps = 0: expected at least 1"),
+        ("[x]\nsteps = 3", "my.toml, line 1: unknown setting 'x'"),
+        ("stepps = 3", "my.toml, line 1: unknown setting 'stepps'. Did you mean steps?"),
+        ("\nsteps = '3'", "my.toml, line 2: steps = '3': expected a whole number"),
+        ("flip = 1", "line 1: flip = 1: expected true or false"),
+        ("steps =", "not valid TOML: line 1 (steps =): invalid value"),
+        ("steps = 0", "line 1: steps = 0: expected at least 1"),
     ],
 )
 def test_an_invalid_config_is_reported(rooms: Path, tmp_path: Path, segkit: Segkit, text: str, message: str) -> None:

@@ -8,11 +8,12 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from segkit import __version__, storage
 from segkit.errors import ModelError, StorageError, UsageError
 from segkit.models import hub
+from segkit.settings import ExportSettings, Layout
 from trainer import settings as run_settings
 from trainer.checkpoints import configs, ldm, load, safe_load
 from trainer.checkpoints.load import Base
@@ -21,7 +22,6 @@ from trainer.settings import TrainSettings
 if TYPE_CHECKING:
     from torch import Tensor
 
-Layout = Literal["ldm", "diffusers", "pth"]
 _SUFFIXES = {"ldm": ".safetensors", "pth": ".pth", "diffusers": ""}
 
 _LICENSE = (
@@ -49,13 +49,12 @@ def export(run: Path, layout: Layout, output: Path | None = None, full: bool = F
 
     Raises:
         ModelError: the folder has no trained ControlNet, or a damaged one.
-        UsageError: the output exists, or its extension does not fit the layout.
+        UsageError: a setting is not valid, the output exists, or its extension does not fit the layout.
         StorageError: the disk is full.
     """
     import torch
 
-    if layout not in _SUFFIXES:
-        raise UsageError(f"{layout!r} is not a file format. Expected {', '.join(_SUFFIXES)}.")
+    ExportSettings(to=layout, full=full, overwrite=overwrite)
     folder = run / "controlnet" if (run / "run.toml").is_file() else run
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder}: contains no ControlNet. Expected a finished run of segkit train.")

@@ -133,7 +133,7 @@ def _example(entry: Entry, size: verify.Measured) -> Example:
 
 
 def _from_dataset(folder: Path, palette: str, progress: Progress) -> Examples:
-    with dataset.locked(folder):  # refuses a dataset that is being written
+    with dataset.reading(folder):  # refuses a dataset that is being written
         opened = Dataset.open(folder)
         report = checks.check(opened, progress=progress, palette=Palette.load(palette) if palette else None)
         triples = list(opened.triples())

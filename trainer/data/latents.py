@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from segkit import storage
 from segkit.errors import UsageError
 from segkit.models import hub
 from segkit.progress import Progress
@@ -232,8 +233,13 @@ def require_space(folder: Path, needed: int) -> None:
 
 
 def folder_for(examples: Examples, dataset: Path, run: Path) -> Path:
-    """Return the folder of the caches: in a dataset, where later runs find them; in the run for other layouts."""
-    return dataset / ".segkit" / "cache" if examples.layout == "segkit" else run / "cache"
+    """Return the folder of the caches: in a dataset, where later runs find them.
+
+    It is in the run for other layouts, and for a dataset that cannot be written, such as one on a read-only disk.
+    """
+    shared = dataset / ".segkit" / "cache"
+    folders = [shared, *(shared.iterdir() if shared.is_dir() else ())]
+    return shared if examples.layout == "segkit" and all(map(storage.is_writable, folders)) else run / "cache"
 
 
 def _views(examples: Examples, settings: TrainSettings) -> Iterable[tuple[Example, View]]:

@@ -72,7 +72,7 @@ def claimed(run: Path) -> Iterator[None]:
 
 def _is_of_unstarted_run(path: Path) -> bool:
     """Return whether a run that was killed before it wrote run.toml may have left this file."""
-    return path.name in (_LOCK, _DIGESTS, "palette.csv", "run.json") or path.name.startswith(storage.TEMPORARY)
+    return path.name in (_LOCK, _DIGESTS, "palette.csv", "run.json", "cache") or path.name.startswith(storage.TEMPORARY)
 
 
 def newest(run: Path, facts: dict[str, Any], examples: Examples, steps: int, accept_changes: bool) -> Checkpoint | None:

@@ -177,6 +177,7 @@ def test_a_run_killed_before_it_began_can_be_started(rooms: Path, base: Path, tm
     run.mkdir()
     (run / "palette.csv").write_text("index,name,r,g,b\n0,wall,1,2,3\n")
     (run / ".part-0123456789ab").write_text("half")
+    (run / "cache" / "latents-0123-float32").mkdir(parents=True)
 
     assert segkit(*words(rooms, base, run, steps=1)).code == 0
     assert not list(run.rglob(".part-*"))

@@ -1,0 +1,68 @@
+"""Settings of the commands that have only a few, each declared once for the command line and for Python.
+
+Those of build-dataset and caption are in segkit.build.settings, those of train and generate in trainer.settings.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from segkit.schema import Settings, option
+
+Cause = Literal["", "exact", "shifted", "bgr", "coco", "golden-angle", "outlined", "jpeg", "resized", "label-ids"]
+Layout = Literal["ldm", "diffusers", "pth"]
+Unsure = Literal["nearest", "unlabelled"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaletteSettings(Settings):
+    """How palettes and the colours of maps are examined."""
+
+    min_distance: Annotated[float, option("Report colours closer than this (RGB, L2).", ge=0, le=442)] = 10.0
+    against: Annotated[tuple[str, ...], option("Palettes or tables whose colours must also stay distinct.")] = (
+        "ade20k",
+        "coco_panoptic",
+    )
+    palette: Annotated[str, option("Palette that maps should use: a name or a table.", min_length=1)] = "ade20k"
+    suggest: Annotated[int, option("Suggest this many colours for new classes.", ge=0, le=100)] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SnapSettings(Settings):
+    """How maps of other tools are repaired."""
+
+    palette: Annotated[str, option("Palette that the maps should use: a name or a table.", min_length=1)] = "ade20k"
+    to: Annotated[str, option("Palette whose classes replace those of a foreign one, matched by name.")] = ""
+    cause: Annotated[Cause, option("Cause of the damage, instead of detecting it.")] = ""
+    unsure: Annotated[Unsure, option("How to label ambiguous pixels.")] = "nearest"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckSettings(Settings):
+    """What a dataset is checked with."""
+
+    tokenizer: Annotated[str, option("Folder of CLIP's tokenizer, to recount prompt lengths.")] = ""
+    palette: Annotated[str, option("Palette table that the dataset was built with, if it is a custom one.")] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DraftSettings(Settings):
+    """Which prompts are drafted."""
+
+    redo: Annotated[bool, option("Redraft all prompts except hand-written ones.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawSettings(Settings):
+    """What is drawn, and what may be replaced."""
+
+    prompt: Annotated[str, option("Prompt for maps that have none of their own.")] = ""
+    overwrite: Annotated[bool, option("Replace existing files of the same names.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportSettings(Settings):
+    """How a ControlNet is exported."""
+
+    to: Annotated[Layout, option("Output format.")]
+    full: Annotated[bool, option("Write fp32 files instead of fp16; diffusers folders are always fp32.")] = False
+    overwrite: Annotated[bool, option("Replace an existing file or folder.")] = False
