@@ -123,7 +123,7 @@ def test_a_tokenizer_of_another_vocabulary_is_refused(tmp_path: Path, models: Mo
     name = "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight"
     save_file(state | {name: state[name][:-1].clone()}, tmp_path / "a.safetensors")
 
-    with pytest.raises(ModelError, match="entries, the text encoder has"):
+    with pytest.raises(ModelError, match="entries, the text encoder "):
         load.load_base(str(tmp_path / "a.safetensors"), str(models.clip))
 
 
@@ -208,7 +208,7 @@ def test_an_unsuitable_controlnet_is_refused(tmp_path: Path, base: Path, models:
 
     for source, message in (
         (tmp_path / "heads", r"\[4, 4, 4, 4\] attention heads, the base has \[8, 8, 8, 8\]"),
-        (base, "is a complete Stable Diffusion; pass it as --base"),
+        (base, "is a complete Stable Diffusion; use it as the base"),
         (tmp_path, r"contains no ControlNet\. Expected a finished run"),
         (base / "unet", "contains UNet2DConditionModel"),
         (tmp_path / "wide", "its cross_attention_dim is 1024, the base's is 64"),
