@@ -10,7 +10,7 @@ import torch
 from accelerate import Accelerator
 
 from segkit.errors import TrainingError
-from segkit.progress import Progress, silent
+from segkit.progress import NOTICE, Progress, silent
 from trainer.checkpoints import export, quiet
 from trainer.checkpoints.store import Checkpoint
 from trainer.data import examples, latents
@@ -41,6 +41,7 @@ class Outcome:
         best: step of the best checkpoint; None without validation.
         verdict: whether the network uses the map, in words; "" without validation.
         file: exported file for A1111, Forge and ComfyUI; None if the run was stopped early.
+        guess: how the base's prediction type was guessed, in words; "" if it was recorded or set.
     """
 
     run: Path
@@ -51,6 +52,7 @@ class Outcome:
     best: int | None
     verdict: str
     file: Path | None
+    guess: str = ""
 
     def __fspath__(self) -> str:
         """The run's folder: the outcome can be passed wherever a run is expected."""
@@ -60,6 +62,8 @@ class Outcome:
         """Return the outcome as lines of text."""
         resumed = f", resumed at step {self.resumed:,}" if self.resumed else ""
         lines = [f"{self.run}: {self.steps:,} steps{resumed}, loss {self.loss:.4f}."]
+        if self.guess:
+            lines.append(self.guess)
         if self.truncated:
             lines.append(f"Prompts over CLIP's 77 tokens, truncated: {self.truncated:,}.")
         if self.verdict:
@@ -134,6 +138,7 @@ class _Training:
                 best=best,
                 verdict=self.callbacks.verdict,
                 file=file,
+                guess=self.setup.guess,
             )
 
     def _claim(self, stack: ExitStack) -> Checkpoint | None:
@@ -144,6 +149,8 @@ class _Training:
     def _prepare(self, start: Checkpoint | None) -> Setup:
         cache_for = self._fill_cache if self.settings.cache else None
         setup = prepare(self.examples, self.settings, self.accelerator, self.output, start, cache_for)
+        if setup.guess:
+            self.progress(NOTICE, 0, 0, setup.guess)
         # run.toml makes the folder a run; it is written once everything has been checked
         palette = self.examples.palette
         on_main(self.accelerator, lambda: run_folder.start(self.output, self.settings, self.facts, palette))

@@ -43,10 +43,10 @@ class Guess:
         other = "v_prediction" if self.prediction == "epsilon" else "epsilon"
         measured = f"at t = {TIMESTEP} the output follows the noise with slope {self.slope:.2f}"
         if self.is_measured:
-            return f"Prediction type: {self.prediction} ({measured}). To override it, pass prediction={other}."
+            return f"Prediction type: {self.prediction} ({measured}). To override it, set prediction to {other}."
         return (
             f"Prediction type: {self.prediction}, as usual for this family, although {measured} instead of about 1. "
-            f"If its author says otherwise, pass prediction={other}."
+            f"If its author says otherwise, set prediction to {other}."
         )
 
 
