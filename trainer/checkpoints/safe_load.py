@@ -227,9 +227,11 @@ def _pickle(path: Path, archive: bool) -> Tensors:
         _require_plain(path)
     stubs: list[Any] = [(type(name.rpartition(".")[2], (_Inert,), {}), name) for name in named]
     try:
-        # torch warns of every pickle protocol but 2
-        with torch.serialization.safe_globals(stubs), warnings.catch_warnings(action="ignore"):
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=False)
+        # torch warns of every pickle protocol but 2, and judges a path by its extension, hence the open file
+        with (
+            torch.serialization.safe_globals(stubs), warnings.catch_warnings(action="ignore"), path.open("rb") as file,
+        ):  # fmt: skip
+            content = torch.load(file, map_location="cpu", weights_only=True, mmap=False)
     except Exception as error:  # UnpicklingError, RuntimeError, EOFError, OSError, KeyError ...
         raise ModelError(_unreadable(path, str(error), _line(error))) from None
     return _checked(Tensors(path, _tensors(content, path)))
