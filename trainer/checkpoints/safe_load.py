@@ -141,6 +141,9 @@ def read(path: Path) -> Tensors:
         ModelError: the file is missing, damaged, not a checkpoint, or a pickle that asks for code.
     """
     first = _first_bytes(path)
+    header_size = int.from_bytes(first[:8], "little")
+    if first[8:9] == b"{" and header_size < path.stat().st_size:  # its first bytes can be those of a zip or a pickle
+        return _safetensors(path)
     if first[:2] == b"PK" or first[:1] == b"\x80":
         return _pickle(path, archive=first[:2] == b"PK")
     if first[8:9] == b"{":

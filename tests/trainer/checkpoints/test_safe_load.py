@@ -109,6 +109,14 @@ def test_names_of_wrappers_are_dropped(tmp_path: Path, name: str, shown: str) ->
     assert set(safe_load.read(tmp_path / "a.safetensors")) == {shown, "other"}
 
 
+@pytest.mark.parametrize("size", [0x80, 0x4B50], ids=["pickle", "zip"])
+def test_the_size_of_a_header_is_no_magic_number(tmp_path: Path, size: int) -> None:
+    """The first bytes of safetensors, the header's size, can be those of a pickle or an archive."""
+    header = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'.ljust(size)
+    (tmp_path / "a.safetensors").write_bytes(size.to_bytes(8, "little") + header + b"\0\0\x80\x3f")
+    assert float(safe_load.read(tmp_path / "a.safetensors")["a"]) == 1
+
+
 def test_ambiguous_names_are_left_alone(tmp_path: Path) -> None:
     """If two tensors would get one name, none is renamed."""
     save_file({"_orig_mod.a": torch.ones(2), "a": torch.ones(1)}, tmp_path / "a.safetensors")

@@ -25,9 +25,7 @@ OPEN_CLIP = "cond_stage_model.model."
 def folders(models: Models, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Base]:
     """A small base of each family."""
     folder = tmp_path_factory.mktemp("families")
-    return {
-        family: load.load_base(str(base_folder(folder / family, models.clip, family))) for family in ("SD1", "SD2")
-    }
+    return {family: load.load_base(str(base_folder(folder / family, models.clip, family))) for family in ("SD1", "SD2")}
 
 
 def prefixed(prefix: str) -> Callable[[State], State]:
