@@ -113,7 +113,7 @@ def test_old_names_of_attention_are_read(base: Path, copy: Path) -> None:
 
 
 def test_text_encoders_of_both_namings_are_read(base: Path, copy: Path) -> None:
-    """transformers 5 dropped the prefix text_model. and the buffer position_ids."""
+    """Version 5 of transformers dropped the prefix text_model. and the buffer position_ids."""
     tensors = {f"text_model.{name.removeprefix('text_model.')}": w for name, w in tensors_of(copy / TEXT).items()}
     save_file(tensors | {"text_model.embeddings.position_ids": torch.arange(77)[None]}, copy / TEXT)
     assert digests(copy) == digests(base)
@@ -140,6 +140,7 @@ def test_weights_do_not_depend_on_the_file_any_more(copy: Path) -> None:
 
 
 def edited(folder: Path, part: str, **entries: Any) -> None:
+    """Change entries of a component's configuration."""
     path = folder / part / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | entries))
 

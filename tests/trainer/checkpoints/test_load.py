@@ -183,12 +183,23 @@ def test_every_source_gives_the_same_controlnet(tmp_path: Path, base: Path) -> N
     ldm.save_ldm(model, tmp_path / "a.safetensors")
     model.save_pretrained(tmp_path / "folder")
     model.save_pretrained(tmp_path / "run" / "controlnet")
+    model.save_pretrained(tmp_path / "half", variant="fp16")
+    model.save_pretrained(tmp_path / "shards", max_shard_size="500KB")
+    model.save_pretrained(tmp_path / "bin", safe_serialization=False)
     whole = single_file.state(loaded) | {f"control_model.{k}": v for k, v in ldm.to_state(model).items()}
     torch.save({"state_dict": whole}, tmp_path / "whole.ckpt")
     file = "folder/diffusion_pytorch_model.safetensors"
 
-    for name in ("a.pth", "a.safetensors", "folder", file, "run", "whole.ckpt"):
+    for name in ("a.pth", "a.safetensors", "folder", file, "run", "whole.ckpt", "half", "shards", "bin"):
         assert equal(load.load_controlnet(str(tmp_path / name), loaded), model), name
+
+
+def test_a_fresh_controlnet_file_is_accepted(tmp_path: Path, base: Path) -> None:
+    """Zero convolutions that are still zero are how a training starts, not a fault."""
+    loaded = load.load_base(str(base))
+    fresh = load.load_controlnet("fresh", loaded)
+    ldm.save_ldm(fresh, tmp_path / "fresh.safetensors")
+    assert equal(load.load_controlnet(str(tmp_path / "fresh.safetensors"), loaded), fresh)
 
 
 def test_an_unsuitable_controlnet_is_refused(tmp_path: Path, base: Path, models: Models) -> None:
