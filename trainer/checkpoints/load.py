@@ -1,6 +1,7 @@
 """Load the networks of a training: the frozen base from a folder, a single file or the hub, and the ControlNet."""
 
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 FRESH = "fresh"
 _COMPONENTS = ("unet", "vae", "text_encoder", "scheduler")
-_HUB_FILES = ["model_index.json", "*/*.json", "*/merges.txt", "*/*.safetensors"]
+_HUB_FILES = ["model_index.json", "*/*.json", "*/merges.txt"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,8 @@ def _from_hub(name: str) -> Path:
     if name.startswith((".", "~", "/")) or name.count("/") != 1:
         raise ModelError(f"base={name}: no such file or folder. Expected one, or a hub id such as OWNER/NAME.")
     try:
-        return Path(snapshot_download(name, allow_patterns=_HUB_FILES, local_files_only=not hub.hub_answers()))
+        patterns = [*_HUB_FILES, *_weights_patterns(_files_on_hub(name), "*/*")]
+        return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=not hub.hub_answers()))
     except Exception as error:  # errors of the hub, the network and the disk share no base class
         raise ModelError(f"base={name}: is neither cached nor available ({hub.unavailable(error)}). {advice}") from None
 
@@ -162,6 +164,14 @@ def load_controlnet(name: str, base: Base, seed: int = 0) -> "ControlNetModel":
     if path.is_file():
         return ldm.load(safe_load.read(path), configs.controlnet(base.unet.config, base.vae.config))
     stored = controlnet_config(path)
+    _require_fitting(stored, base, name)
+    return ldm.load(safe_load.read_folder(path), stored)
+
+
+def _require_fitting(stored: dict[str, Any], base: Base, name: str) -> None:
+    """Refuse a ControlNet whose configuration does not fit the base."""
+    if purpose := configs.purpose(int(stored.get("in_channels", 4))):
+        raise ModelError(f"controlnet={name}: made for {purpose}. Use a ControlNet of a text-to-image base.")
     if stored.get("cross_attention_dim") != base.unet.config.cross_attention_dim:
         raise ModelError(
             f"controlnet={name}: its cross_attention_dim is {stored.get('cross_attention_dim')}, the base's is "
@@ -173,7 +183,6 @@ def load_controlnet(name: str, base: Base, seed: int = 0) -> "ControlNetModel":
             f"controlnet={name}: {configs.heads(stored)} attention heads, the base has "
             f"{configs.heads(base.unet.config)}. Use a ControlNet of the base's family."
         )
-    return ldm.load(safe_load.read_folder(path), stored)
 
 
 def find_controlnet(name: str) -> Path:
@@ -215,8 +224,31 @@ def _controlnet_from_hub(name: str) -> Path:
 
     if name.startswith((".", "~", "/")) or name.count("/") != 1:
         raise ModelError(f"controlnet={name}: no such file or folder. Expected one, a hub id, or {FRESH}.")
-    patterns = ["config.json", "diffusion_pytorch_model.safetensors"]
     try:
+        patterns = ["config.json", *_weights_patterns(_files_on_hub(name), "diffusion_pytorch_model*")]
         return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=not hub.hub_answers()))
     except Exception as error:  # errors of the hub, the network and the disk share no base class
         raise ModelError(f"controlnet={name}: is neither cached nor available ({hub.unavailable(error)}).") from None
+
+
+def _files_on_hub(name: str) -> list[str]:
+    """Return the names of a repository's files; none without a network, where only the cache counts."""
+    from huggingface_hub import HfApi
+
+    return HfApi().list_repo_files(name) if hub.hub_answers() else []
+
+
+def _weights_patterns(files: list[str], stem: str) -> list[str]:
+    """Return patterns of the weights to download: .safetensors if the repository has them, else pickles.
+
+    Args:
+        files: the repository's files.
+        stem: pattern of a weights file without its extension; a whole, full file of that name is enough.
+    """
+    whole = f"{stem.rstrip('*')}.safetensors"
+    if whole in files:
+        return [whole]
+    suffix = (
+        ".safetensors" if any(name.endswith(".safetensors") and fnmatch(name, f"{stem}*") for name in files) else ".bin"
+    )
+    return [f"{stem}{suffix}", f"{stem}.index*.json"]

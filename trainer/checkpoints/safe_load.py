@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from segkit.errors import ModelError
-from trainer.checkpoints import folders, pickles
+from trainer.checkpoints import folders, pickles, views
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,66 +59,7 @@ class Tensors(Mapping[str, "Tensor"]):
         Args:
             names: the present name of each tensor by its new name.
         """
-        return Tensors(self.path, _Renamed(self._tensors, names), self.metadata)
-
-
-class _Renamed(Mapping[str, "Tensor"]):
-    """Tensors under other names, read on access."""
-
-    def __init__(self, tensors: "Mapping[str, Tensor]", names: Mapping[str, str]) -> None:
-        self._tensors, self._names = tensors, dict(names)
-
-    def __getitem__(self, name: str) -> "Tensor":
-        return self._tensors[self._names[name]]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-
-class _Lazy(Mapping[str, "Tensor"]):
-    """The tensors of a safetensors file, read on access."""
-
-    def __init__(self, path: Path) -> None:
-        from safetensors import safe_open
-
-        untyped: Any = safe_open  # its stub declares no types
-        self._path, self._file = path, untyped(path, "pt")
-        self._names = dict.fromkeys(self._file.keys())
-        self.metadata: dict[str, str] = self._file.metadata() or {}
-
-    def __getitem__(self, name: str) -> "Tensor":
-        if name not in self._names:
-            raise KeyError(name)
-        try:
-            tensor: Tensor = self._file.get_tensor(name)
-        except Exception as error:  # a dtype that torch lacks raises several types
-            raise ModelError(f"{self._path}: {name} cannot be read ({_line(error)}). Use another file.") from None
-        return tensor
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-
-class _Sharded(Mapping[str, "Tensor"]):
-    """The tensors of several files."""
-
-    def __init__(self, places: Mapping[str, Tensors]) -> None:
-        self._places = places
-
-    def __getitem__(self, name: str) -> "Tensor":
-        return self._places[name][name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
-
-    def __len__(self) -> int:
-        return len(self._places)
+        return Tensors(self.path, views.Renamed(self._tensors, names), self.metadata)
 
 
 class _Inert:
@@ -164,7 +105,7 @@ def read_folder(folder: Path) -> Tensors:
     if len(shards) == 1:
         return shards[0]
     places = {name: shard for shard in shards for name in shard}
-    return Tensors(shards[0].path, _Sharded(places))
+    return Tensors(shards[0].path, views.Sharded(places))
 
 
 def weights_file(folder: Path) -> Path:
@@ -205,9 +146,9 @@ def _safetensors(path: Path) -> Tensors:
     from safetensors import SafetensorError
 
     try:
-        lazy = _Lazy(path)
+        lazy = views.Lazy(path)
     except (SafetensorError, OSError, ValueError) as error:
-        raise ModelError(f"{path}: damaged or truncated ({_line(error)}). Download it again.") from None
+        raise ModelError(f"{path}: damaged or truncated ({views.first_line(error)}). Download it again.") from None
     return _checked(Tensors(path, lazy, lazy.metadata))
 
 
@@ -236,7 +177,7 @@ def _pickle(path: Path, archive: bool) -> Tensors:
         ):  # fmt: skip
             content = torch.load(file, map_location="cpu", weights_only=True, mmap=False)
     except Exception as error:  # UnpicklingError, RuntimeError, EOFError, OSError, KeyError ...
-        raise ModelError(_unreadable(path, str(error), _line(error))) from None
+        raise ModelError(_unreadable(path, str(error), views.first_line(error))) from None
     return _checked(Tensors(path, _tensors(content, path)))
 
 
@@ -285,7 +226,7 @@ def _require_plain(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise ModelError(f"{path}: damaged or truncated ({_line(error)}). Download it again.") from None
+        raise ModelError(f"{path}: damaged or truncated ({views.first_line(error)}). Download it again.") from None
     names = [member.filename for member in members]
     unknown = next((name for name in names if not _MEMBERS.fullmatch(name) or names.count(name) > 1), None)
     compressed = next((member.filename for member in members if member.compress_type != zipfile.ZIP_STORED), None)
@@ -314,8 +255,3 @@ def _holds_tensors(content: Any) -> bool:
 
     values = content.values() if isinstance(content, dict) else ()
     return any(isinstance(value, torch.Tensor) or _holds_tensors(value) for value in values)
-
-
-def _line(error: Exception) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0][:160] if text else type(error).__name__

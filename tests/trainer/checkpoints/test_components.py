@@ -51,7 +51,8 @@ def to_bin(path: Path) -> None:
 
 def to_shards(path: Path) -> None:
     """Leave only two shards and their index."""
-    tensors, weight_map = tensors_of(path), {}
+    tensors = tensors_of(path)
+    weight_map: dict[str, str] = {}
     for number in (1, 2):
         name = f"{path.stem}-{number:05}-of-00002.safetensors"
         part = dict(list(tensors.items())[number - 1 :: 2])

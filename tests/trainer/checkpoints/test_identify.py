@@ -36,8 +36,10 @@ def identity(folder: Path, *names: str, **tensors: torch.Tensor) -> Identity:
         (["module.model.zero_convs.0.0.weight"], ("controlnet", "ldm", "module.model.")),
         (["module.controlnet_mid_block.weight"], ("controlnet", "diffusers", "module.")),
         (["controlnet_mid_block.weight"], ("controlnet", "diffusers", "")),
-        (["module.control_model.zero_convs.0.0.weight", f"module.{UNET}"],
-         ("controlldm", "ldm", "module.control_model.")),
+        (
+            ["module.control_model.zero_convs.0.0.weight", f"module.{UNET}"],
+            ("controlldm", "ldm", "module.control_model."),
+        ),
         ([f"module.{UNET}"], ("stable-diffusion", "ldm", "module.")),
         (["another.zero_convs.0.0.weight"], ("unknown", "", "")),
         (["control_model.zero_convs.0.0.weight", UNET], ("controlldm", "ldm", "control_model.")),
@@ -90,7 +92,9 @@ def test_the_prefix_of_a_base_is_dropped(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2])
 def test_eight_bit_precisions_have_names(tmp_path: Path, dtype: torch.dtype) -> None:
     """fp8 is stated with its format."""
-    assert identity(tmp_path, a=torch.ones(2).to(dtype)).precision == f"fp8 ({str(dtype).removeprefix('torch.float8_')})"
+    assert (
+        identity(tmp_path, a=torch.ones(2).to(dtype)).precision == f"fp8 ({str(dtype).removeprefix('torch.float8_')})"
+    )
 
 
 @pytest.mark.parametrize(("width", "family"), [(768, "SD1"), (1024, "SD2"), (2048, "SDXL"), (24, "")])

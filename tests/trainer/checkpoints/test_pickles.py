@@ -94,7 +94,7 @@ def test_a_name_that_is_computed_is_refused(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore:.*torch.jit")
 def test_torchscript_is_called_code(tmp_path: Path) -> None:
     """An archive of torch.jit holds a program, whose source file is named."""
-    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / "a.pt")  # type: ignore[no-untyped-call]
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / "a.pt")
     with pytest.raises(ModelError, match=r"the TorchScript code in .+\.py"):
         safe_load.read(tmp_path / "a.pt")
 
@@ -144,7 +144,7 @@ def test_a_name_is_found_behind_other_values(module: str, name: str, others: lis
 def _pickled(content: Any, protocol: int) -> bytes:
     """Pickle classes by name without importing them."""
     buffer = io.BytesIO()
-    pickler = pickle._Pickler(buffer, protocol, fix_imports=False)  # type: ignore[attr-defined]
+    pickler = pickle._Pickler(buffer, protocol, fix_imports=False)
 
     def by_name(self: Any, kind: type, name: str | None = None) -> None:
         if protocol >= 4:
@@ -155,6 +155,6 @@ def _pickled(content: Any, protocol: int) -> bytes:
             self.write(pickle.GLOBAL + f"{kind.__module__}\n{kind.__name__}\n".encode())
         self.memoize(kind)
 
-    pickler.dispatch = {**pickler.dispatch, type: by_name}
+    vars(pickler)["dispatch"] = {**pickler.dispatch, type: by_name}
     pickler.dump(content)
     return buffer.getvalue()

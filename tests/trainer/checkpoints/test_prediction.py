@@ -36,7 +36,7 @@ def test_a_trained_network_follows_the_noise_or_does_not() -> None:
     base = load.load_base("toy")
 
     noise = prediction.noise_slope(base.unet, base.text_encoder)
-    velocity = prediction.noise_slope(Velocity(base.unet), base.text_encoder)  # type: ignore[arg-type]
+    velocity = prediction.noise_slope(Velocity(base.unet), base.text_encoder)
 
     assert 0.9 < noise < 1.1
     assert -0.4 < velocity < 0.3
