@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from segkit.problem import Problem
-from segkit.progress import Progress, silent
+from segkit.progress import NOTICE, Progress, silent
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -122,6 +122,9 @@ def progress() -> Iterator[Progress]:
     with bars.Progress(*columns, console=Console(stderr=True), transient=True) as display:
 
         def report(stage: str, done: int, total: int, note: str = "") -> None:
+            if stage == NOTICE:
+                display.console.print(clean(note), markup=False, highlight=False)
+                return
             if not display.tasks or display.tasks[-1].description != stage:
                 for task in list(display.tasks):
                     display.remove_task(task.id)

@@ -2,6 +2,9 @@
 
 from typing import Protocol
 
+NOTICE = "notice"
+"""Stage of a note that should stay on the screen, such as a guess; its numbers mean nothing."""
+
 
 class Progress(Protocol):
     """Called as work advances."""
@@ -10,7 +13,7 @@ class Progress(Protocol):
         """Report progress.
 
         Args:
-            stage: what is counted, such as "photos"; a new stage starts a new bar.
+            stage: what is counted, such as "photos"; a new stage starts a new bar. `NOTICE` only states its note.
             done: how many are finished.
             total: how many there are.
             note: words to show beside the numbers, such as a loss.

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from segkit import console
 from segkit.problem import Problem
-from segkit.progress import silent
+from segkit.progress import NOTICE, silent
 
 
 def test_swatches_are_shown_in_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,6 +104,7 @@ def test_bars_are_shown_in_a_terminal_only(capsys: pytest.CaptureFixture[str], m
     monkeypatch.setenv("TERM", "xterm-256color")
     with console.progress() as report:
         report("photos", 1, 2)
+        report(NOTICE, 0, 0, "a [bold]guess\nto see")
         report("maps", 3, 4, "loss 0.5")
 
     out, err = capsys.readouterr()
@@ -111,3 +112,5 @@ def test_bars_are_shown_in_a_terminal_only(capsys: pytest.CaptureFixture[str], m
     assert err.rfind("photos") < err.rfind("maps")
     assert "3/4" in err
     assert "loss 0.5" in err
+    assert "a [bold]guess\\nto see" in err
+    assert "notice" not in err

@@ -10,7 +10,7 @@ import torch
 from accelerate import Accelerator
 
 from segkit.errors import TrainingError
-from segkit.progress import Progress, silent
+from segkit.progress import NOTICE, Progress, silent
 from trainer.checkpoints import export, quiet
 from trainer.checkpoints.store import Checkpoint
 from trainer.data import examples, latents
@@ -44,6 +44,7 @@ class Outcome:
         triples: number of training triples.
         empty_prompts: how many of them have an empty prompt.
         notes: what a user should know about the data, as sentences.
+        guess: how the base's prediction type was guessed, in words; "" if it was recorded or set.
     """
 
     run: Path
@@ -57,6 +58,7 @@ class Outcome:
     triples: int
     empty_prompts: int
     notes: tuple[str, ...]
+    guess: str = ""
 
     def __fspath__(self) -> str:
         """The run's folder: the outcome can be passed wherever a run is expected."""
@@ -68,6 +70,8 @@ class Outcome:
         lines = [f"{self.run}: {self.steps:,} steps{resumed}, loss {self.loss:.4f}."]
         lines.append(f"Prompts: {self.triples:,}, {self.empty_prompts or 'none'} empty.")
         lines += self.notes
+        if self.guess:
+            lines.append(self.guess)
         if self.truncated:
             lines.append(f"Prompts over CLIP's 77 tokens, truncated: {self.truncated:,}.")
         if self.verdict:
@@ -146,6 +150,7 @@ class _Training:
                 triples=len(self.examples.train),
                 empty_prompts=self.examples.empty_prompts,
                 notes=notes,
+                guess=self.setup.guess,
             )
 
     def _claim(self, stack: ExitStack, accept_changes: bool) -> tuple[Checkpoint | None, tuple[str, ...]]:
@@ -159,6 +164,8 @@ class _Training:
     def _prepare(self, start: Checkpoint | None) -> Setup:
         cache_for = self._fill_cache if self.settings.cache else None
         setup = prepare(self.examples, self.settings, self.accelerator, self.output, start, cache_for)
+        if setup.guess:
+            self.progress(NOTICE, 0, 0, setup.guess)
         # run.toml makes the folder a run; it is written once everything has been checked
         on_main(self.accelerator, lambda: run_folder.start(self.output, self.settings, self.facts, self.examples))
         return setup

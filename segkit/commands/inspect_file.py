@@ -17,11 +17,12 @@ from segkit.commands.options import Command, json_option
 @json_option
 @click.pass_context
 def command(context: click.Context, file: Path, as_json: bool) -> None:
-    """Identify a checkpoint and check it for faults without loading it into a network.
+    """Identify a checkpoint and check it for faults.
 
     FILE is a .safetensors, .pth or .ckpt file from any trainer, or a diffusers folder of one network. Reports its
-    kind, family and precision, and weights that are missing, unexpected, of the wrong shape, NaN or infinite. Code in
-    a pickle is never executed. Exit code 0: sound; 1: faults found; 2: not a checkpoint.
+    kind, family and precision, and weights that are missing, unexpected, of the wrong shape, NaN, infinite, or zero
+    or constant throughout; for a base, also whether it predicts noise or velocity. Code in a pickle is never executed.
+    Exit code 0: sound; 1: faults found; 2: not a checkpoint, or one without tensors.
     """
     from segkit.commands import show
     from trainer.checkpoints import inspect

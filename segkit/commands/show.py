@@ -257,4 +257,7 @@ def inspection(result: "Inspection", as_json: bool) -> None:
         console.line("Complete; all shapes are as expected and all values are finite.")
     else:
         console.line("All values are finite. Completeness cannot be determined from the file alone.")
-    return console.line(identity.advice) if identity.advice else None
+    for note in (*result.notes, identity.advice):
+        if note:
+            console.line(note)
+    return None

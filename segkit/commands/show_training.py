@@ -32,6 +32,7 @@ def trained(outcome: "TrainingOutcome", as_json: bool) -> None:
                 "empty_prompts": outcome.empty_prompts,
                 "notes": list(outcome.notes),
             }
+            | ({"prediction": outcome.guess} if outcome.guess else {})
         )
     for line in outcome.lines():
         console.line(line)
@@ -50,6 +51,8 @@ def plan(planned: "TrainingPlan", run: Path, as_json: bool) -> None:
     console.line(
         f"{planned.trained:,} trainable weights on {planned.device}; {planned.steps:,} steps remaining{resumed}."
     )
+    if planned.guess:
+        console.line(planned.guess)
     console.table("Memory", ("part", "MB"), [(name, size / 1e6) for name, size in planned.memory.items()])
     console.line(f"Prompts: {planned.triples:,}, {planned.empty_prompts or 'none'} empty.")
     for note in planned.notes:
@@ -77,13 +80,16 @@ def _duration(seconds: float) -> str:
 
 def generated(pictures: "Sequence[Picture]", folder: Path, as_json: bool) -> None:
     """Print which pictures were drawn."""
+    guess = pictures[0].guess if pictures else ""
     if as_json:
         rows = [
             {"picture": str(picture.path), "map": str(picture.request.control_map), "prompt": picture.request.prompt,
              "seed": picture.seed, "kept": picture.reused, "cut": picture.truncated}
             for picture in pictures
         ]  # fmt: skip
-        return console.json_object({"pictures": rows})
+        return console.json_object({"pictures": rows, **({"prediction": guess} if guess else {})})
+    if guess:
+        console.line(guess)
     reused = sum(picture.reused for picture in pictures)
     existing = f", {reused:,} existed already" if reused else ""
     console.line(f"{folder}: {console.count(len(pictures) - reused, 'picture')} drawn{existing}.")

@@ -43,6 +43,27 @@ def test_a_sound_file_is_described(segkit: Segkit, files: Path, name: str, descr
     assert "All values are finite" in done.out
 
 
+def test_a_base_for_another_task_is_named(segkit: Segkit, tmp_path: Path) -> None:
+    """An inpainting base is called that, and not recommended as a base."""
+    name = "model.diffusion_model.input_blocks.0.0.weight"
+    save_file({name: torch.randn(4, 9, 3, 3)}, tmp_path / "inpainting.safetensors")
+    done = segkit("inspect", tmp_path / "inpainting.safetensors")
+    assert (done.code, done.err) == (0, "")
+    assert "made for inpainting (9 input channels)" in done.out
+    assert "segkit needs a text-to-image base" in done.out
+
+
+@pytest.mark.parametrize("content", [{}, {"a": torch.ones(0)}])
+def test_a_file_without_tensors_fails(segkit: Segkit, tmp_path: Path, content: dict[str, torch.Tensor]) -> None:
+    """A header without values is not a checkpoint: exit code 2, in both formats."""
+    save_file(content, tmp_path / "empty.safetensors")
+    torch.save(content, tmp_path / "empty.pth")
+    for name in ("empty.safetensors", "empty.pth"):
+        done = segkit("inspect", tmp_path / name)
+        assert (done.code, done.out) == (2, "")
+        assert "contains no tensors" in done.err
+
+
 def test_metadata_is_shown_verbatim(segkit: Segkit, files: Path) -> None:
     """Metadata is plain text, never markup."""
     assert "<b>abc" in segkit("inspect", files / "half.safetensors").out

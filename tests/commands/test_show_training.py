@@ -67,6 +67,19 @@ def test_a_plan_is_printed_in_words(capsys: Capture) -> None:
     assert "truncated" not in text
 
 
+def test_a_guess_is_printed_wherever_a_base_is_used(capsys: Capture) -> None:
+    """A prediction type that was measured is stated by train, its dry run and generate, in words and as JSON."""
+    from dataclasses import replace
+
+    guess = "Prediction type: epsilon (measured)."
+    picture = Picture(Path("a.png"), DrawRequest("a", Path("a.png"), "a bed"), 0, False, False, guess)
+    for as_json in (False, True):
+        show_training.trained(replace(STOPPED, guess=guess), as_json)
+        show_training.plan(replace(PLAN, guess=guess), Path("run"), as_json)
+        show_training.generated([picture], Path("out"), as_json)
+        assert capsys.readouterr().out.count(guess) == 3
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(89, "89 s"), (90, "2 minutes"), (5399, "90 minutes"), (9000, "2.5 hours")]
 )

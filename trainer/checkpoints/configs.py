@@ -5,6 +5,7 @@ activations, the prediction type) is taken from the family: SD2 projects attenti
 convolutions.
 """
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,17 @@ if TYPE_CHECKING:
 
 _UNET, _VAE = "model.diffusion_model.", "first_stage_model."
 _CLIP, _OPEN_CLIP = "cond_stage_model.transformer.text_model.", "cond_stage_model.model."
+_OPEN_CLIP_HF = rf"^{re.escape(_OPEN_CLIP)}transformer\."
+_TEXT_NAMES = {
+    r"^cond_stage_model\.transformer\.(?=embeddings\.|encoder\.|final_layer_norm\.)": _CLIP,
+    rf"{_OPEN_CLIP_HF}encoder\.layers\.": f"{_OPEN_CLIP}transformer.resblocks.",
+    rf"{_OPEN_CLIP_HF}embeddings\.token_embedding\.": f"{_OPEN_CLIP}token_embedding.",
+    rf"{_OPEN_CLIP_HF}embeddings\.position_embedding\.weight$": f"{_OPEN_CLIP}positional_embedding",
+    rf"{_OPEN_CLIP_HF}final_layer_norm\.": f"{_OPEN_CLIP}ln_final.",
+}
+"""Names of text encoders that lack "text_model.", and what released files call them."""
+_TEXT_LAYERS = {768: 12, 1024: 23}
+"""Layers that Stable Diffusion 1 and 2 use of their text encoders, by width."""
 
 SCHEDULER: dict[str, Any] = {
     "beta_start": 0.00085,
@@ -44,6 +56,27 @@ _CONTROLNET_KEYS = (
     "down_block_types", "use_linear_projection", "norm_num_groups", "in_channels", "flip_sin_to_cos", "freq_shift",
     "norm_eps", "only_cross_attention", "downsample_padding", "act_fn", "upcast_attention",
 )  # fmt: skip
+
+
+_PURPOSES = {5: "depth-to-image", 7: "upscaling", 8: "InstructPix2Pix", 9: "inpainting"}
+"""What a UNet with so many input channels was made for; text-to-image has 4."""
+
+PURPOSE_ADVICE = "segkit needs a text-to-image base, with 4 input channels: use the one that it was made from."
+
+
+def purpose(in_channels: int, has_classes: bool = False) -> str:
+    """Return what a UNet was made for other than text-to-image, such as "inpainting (9 input channels)".
+
+    Args:
+        in_channels: channels of its input.
+        has_classes: whether it is also conditioned on an embedding of classes or images.
+
+    Returns:
+        "" for text-to-image.
+    """
+    if in_channels != 4:
+        return f"{_PURPOSES.get(in_channels, 'another task')} ({in_channels} input channels)"
+    return "unCLIP, which is conditioned on pictures" if has_classes else ""
 
 
 def released(family: str) -> dict[str, Any]:
@@ -140,32 +173,69 @@ def vae(state: Mapping[str, "Tensor"]) -> dict[str, Any]:
     }
 
 
+def text_weights(state: Mapping[str, "Tensor"]) -> dict[str, "Tensor"]:
+    """Return the weights of a single file's text encoder, with the names of released files.
+
+    NovelAI's files, and those that diffusers' script writes with transformers 5, lack parts of the names.
+    """
+    weights = {name: weight for name, weight in state.items() if name.startswith("cond_stage_model.")}
+    for pattern, replacement in _TEXT_NAMES.items():
+        weights = {re.sub(pattern, replacement, name): weight for name, weight in weights.items()}
+    return weights
+
+
 def text_encoder(state: Mapping[str, "Tensor"]) -> dict[str, Any]:
     """Return the configuration of a single file's text encoder: CLIP's (SD1) or OpenCLIP's (SD2).
 
+    Args:
+        state: the file's weights, or those of `text_weights`.
+
     Raises:
-        ModelError: the file has neither.
+        ModelError: the file has neither, or one with another number of layers than the released ones of its width.
     """
+    state = text_weights(state)
     is_clip = f"{_CLIP}embeddings.token_embedding.weight" in state
     tokens = f"{_CLIP}embeddings.token_embedding.weight" if is_clip else f"{_OPEN_CLIP}token_embedding.weight"
     positions = f"{_CLIP}embeddings.position_embedding.weight" if is_clip else f"{_OPEN_CLIP}positional_embedding"
     layer = f"{_CLIP}encoder.layers" if is_clip else f"{_OPEN_CLIP}transformer.resblocks"
     first_mlp = f"{layer}.0.mlp.{'fc1' if is_clip else 'c_fc'}.weight"
-    layers = {name.removeprefix(f"{layer}.").split(".")[0] for name in state if name.startswith(f"{layer}.")}
     width = _columns(state, tokens)
     entries = _rows(state, tokens)
+    layers = len({name.removeprefix(f"{layer}.").split(".")[0] for name in state if name.startswith(f"{layer}.")})
     return {
         "vocab_size": entries,
         "bos_token_id": entries - 2,
         "eos_token_id": entries - 1,
         "hidden_size": width,
         "intermediate_size": _rows(state, first_mlp),
-        "num_hidden_layers": len(layers) - (0 if is_clip else 1),  # SD2 does not use OpenCLIP's last layer
+        "num_hidden_layers": _text_layers(layers, width, is_clip),
         "num_attention_heads": max(1, width // 64),
         "max_position_embeddings": _rows(state, positions),
-        "hidden_act": "quick_gelu" if is_clip else "gelu",
+        "hidden_act": "quick_gelu" if is_clip and width != 1024 else "gelu",
         "projection_dim": width,
     }
+
+
+def _text_layers(layers: int, width: int, is_clip: bool) -> int:
+    """Return how many of a file's layers are used.
+
+    SD2 does not use the last of OpenCLIP's 24 layers. Stability's files hold it, those that diffusers wrote do not.
+
+    Raises:
+        ModelError: the number differs from that of the released text encoders.
+    """
+    if width not in _TEXT_LAYERS:
+        if width >= min(_TEXT_LAYERS):
+            raise ModelError(
+                f"its text encoder has width {width}; expected 768 (Stable Diffusion 1) or 1024 (Stable Diffusion 2)"
+            )
+        return layers - (0 if is_clip else 1)  # a small model: in the layout of a released file
+    used = _TEXT_LAYERS[width]
+    accepted = (used, used + 1) if width == 1024 else (used,)
+    if layers not in accepted:
+        numbers = " or ".join(map(str, accepted))
+        raise ModelError(f"its text encoder of width {width} has {layers} layers; expected {numbers}")
+    return used
 
 
 def _get(state: Mapping[str, "Tensor"], name: str) -> "Tensor":

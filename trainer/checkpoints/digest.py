@@ -1,4 +1,4 @@
-"""Hashes of networks: one over everything for cache names, one over a sample of each weight for pictures' recipes."""
+"""One hash for networks: it names caches and is part of a picture's recipe."""
 
 import hashlib
 import json
@@ -8,28 +8,20 @@ _IGNORED = ("transformers_version", "dtype", "torch_dtype", "architectures", "mo
 """Entries of a configuration that describe its file and the libraries, not the computation."""
 
 
-def weights_digest(network: Any, *, sample: int | None = None, extra: Any = "") -> str:
-    """Return a hash of a network's weights: 16 hex digits of a SHA-256.
+def weights_digest(network: Any, *, extra: Any = "") -> str:
+    """Return a hash of a network's configuration and all bytes of all weights: 16 hex digits of a SHA-256.
 
-    Both forms are stored (in the names of caches, in pictures' metadata), so neither may ever change.
+    Networks with equal hashes compute the same. The hash is stored (in the names of caches, in pictures' metadata), so
+    it may never change. SHA-256 takes about a second per GB.
 
     Args:
         network: a network of diffusers or transformers, on any device.
-        sample: None hashes the configuration and all bytes of all weights, so that networks with equal hashes compute
-            the same. A number hashes only that many leading values of each weight, converted to float32: much
-            faster, and enough to distinguish trained networks.
-        extra: JSON value hashed with the configuration; unused with `sample`.
+        extra: JSON value hashed with the configuration.
     """
     import torch
 
-    weights = network.state_dict()
-    if sample is not None:
-        digest = hashlib.sha256()
-        for name, weight in weights.items():
-            digest.update(name.encode() + weight.flatten()[:sample].float().cpu().numpy().tobytes())
-        return digest.hexdigest()[:16]
     digest = hashlib.sha256(json.dumps([_config(network), extra], sort_keys=True, default=str).encode())
-    for name, weight in sorted(weights.items()):
+    for name, weight in sorted(network.state_dict().items()):
         digest.update(name.encode())
         digest.update(weight.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)  # bytes: numpy has no bfloat16
     return digest.hexdigest()[:16]

@@ -15,7 +15,7 @@ from segkit.errors import ModelError, StorageError, UsageError
 from segkit.models import hub
 from segkit.settings import ExportSettings, Layout
 from trainer import settings as run_settings
-from trainer.checkpoints import configs, ldm, load, safe_load
+from trainer.checkpoints import configs, fp8, identify, ldm, load, safe_load
 from trainer.checkpoints.load import Base
 from trainer.settings import TrainSettings
 
@@ -65,7 +65,7 @@ def export(run: Path, layout: Layout, output: Path | None = None, full: bool = F
         raise UsageError(f"{output}: expected a name that ends in {suffix}.")
     if output.exists() and not overwrite:
         raise UsageError(f"{output} already exists. Choose another name, or pass overwrite=True.")
-    model = ldm.load(safe_load.read(safe_load.weights_file(folder)), load.controlnet_config(folder))
+    model = ldm.load(safe_load.read_folder(folder), load.controlnet_config(folder))
     if layout == "diffusers":
         write_folder(output, model)
     else:
@@ -151,7 +151,7 @@ def write_base(run: Path, name: str, settings: TrainSettings, trained: Mapping[s
     """Write the base model with its trained UNet: base/, a diffusers folder in fp32.
 
     A base that was loaded from a single file is also written as NAME-base.safetensors: the same file with the UNet's
-    weights replaced, in the file's precision. Both are written atomically.
+    weights replaced, in the file's precision (fp8 files in a wider one). Both are written atomically.
 
     Args:
         run: the run's folder.
@@ -170,7 +170,7 @@ def write_base(run: Path, name: str, settings: TrainSettings, trained: Mapping[s
     _write_base_folder(run / "base", base)
     source = Path(settings.base).expanduser()
     if source.is_file():
-        merged = _merged(safe_load.read(source), base.unet.state_dict())
+        merged = _merged(fp8.decoded(identify.base(safe_load.read(source))), base.unet.state_dict())
         path = run / f"{ldm.safe_name(name)}-base.safetensors"
         storage.write(path, save(merged, {"format": "pt"}))
 

@@ -1,14 +1,18 @@
 """Inspect a checkpoint: what it contains and what is wrong with it."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from trainer.checkpoints import configs, identify, ldm, safe_load
+from segkit.errors import ModelError
+from trainer.checkpoints import configs, fp8, identify, layers, ldm, prediction, quiet, safe_load, single_file
 from trainer.checkpoints.identify import Faults, Identity
+from trainer.checkpoints.safe_load import Tensors
 
 _RELEASED = {"SD1": "sd15", "SD2": "sd21"}
+_TRAINED = ("controlnet", "controlldm", "stable-diffusion", "unet", "vae", "text-encoder")
+"""Kinds whose layers no training leaves at one value; a fresh LoRA, for one, is zero in half of them."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,7 @@ class Inspection:
         faults: what is wrong with its tensors; names and shapes are checked only if `compared`.
         compared: whether the expected names and shapes are known, as for ControlNets of SD1 and SD2.
         metadata: metadata of a .safetensors file.
+        notes: what else its values tell: that a ControlNet is fresh, or what a base predicts.
     """
 
     path: Path
@@ -28,6 +33,7 @@ class Inspection:
     faults: Faults
     compared: bool
     metadata: dict[str, str]
+    notes: tuple[str, ...] = ()
 
     @property
     def is_sound(self) -> bool:
@@ -43,6 +49,7 @@ class Inspection:
             "compared": self.compared,
             "faults": asdict(self.faults),
             "metadata": self.metadata,
+            "notes": list(self.notes),
         }
 
 
@@ -50,16 +57,36 @@ def inspect(path: Path) -> Inspection:
     """Identify a checkpoint and check the values of every tensor.
 
     Args:
-        path: a .safetensors, .pth, .pt, .ckpt or .bin file, or a diffusers folder of one network.
+        path: a .safetensors, .pth, .pt, .ckpt or .bin file, or a diffusers folder of one network, with all its shards.
 
     Raises:
         ModelError: the file is not a checkpoint, is damaged, or is a pickle that asks for code.
     """
-    tensors = safe_load.read(safe_load.weights_file(path) if path.is_dir() else path)
+    tensors = safe_load.read_folder(path) if path.is_dir() else safe_load.read(path)
     identity = identify.identify(tensors)
+    tensors = fp8.decoded(tensors)
     expected = _expected(identity)
     faults = identify.faults(tensors, expected, identity.prefix)
-    return Inspection(tensors.path, identity, faults, bool(expected), tensors.metadata)
+    if identity.kind == "controlldm":  # the base beside the ControlNet
+        values = identify.faults(tensors, {})
+        faults = replace(values, missing=faults.missing, extra=faults.extra, shapes=faults.shapes)
+    if identity.kind not in _TRAINED:
+        faults = replace(faults, zero=(), constant=())
+    notes = () if faults.sentence() else tuple(_notes(tensors, identity))
+    return Inspection(tensors.path, identity, faults, bool(expected), tensors.metadata, notes)
+
+
+def _notes(tensors: Tensors, identity: Identity) -> Iterator[str]:
+    """Yield what the values of a sound checkpoint tell."""
+    if identity.kind in ("controlnet", "controlldm") and layers.is_fresh(tensors):
+        yield "Its zero convolutions are zero: it is fresh and does not change a picture yet."
+    if identity.kind in ("stable-diffusion", "controlldm") and identity.family != "SDXL" and not identity.purpose:
+        base = identify.base(tensors)
+        try:
+            with quiet.diffusers():
+                yield prediction.guess(single_file.unet(base), single_file.text_encoder(base)).sentence
+        except ModelError as error:
+            yield f"It cannot be used as a base: {error}."
 
 
 def _expected(identity: Identity) -> Mapping[str, Sequence[int]]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from segkit import storage
 from segkit.errors import ModelError, UsageError
-from trainer.checkpoints import identify, safe_load
+from trainer.checkpoints import fp8, identify, safe_load
 
 if TYPE_CHECKING:
     import torch
@@ -100,6 +100,7 @@ def load(tensors: safe_load.Tensors, config: Mapping[str, Any]) -> "ControlNetMo
     import torch
 
     identity = identify.identify(tensors)
+    tensors = fp8.decoded(tensors)
     if identity.kind not in ("controlnet", "controlldm"):
         raise ModelError(f"{tensors.path}: {identity.sentence} Expected a ControlNet. {identity.advice}".strip())
     model = empty(config)

@@ -1,23 +1,24 @@
 """Load the networks of a training: the frozen base from a folder, a single file or the hub, and the ControlNet."""
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from segkit.errors import ModelError
 from segkit.models import hub, tokens
-from trainer.checkpoints import configs, identify, ldm, safe_load
+from trainer.checkpoints import components, configs, fp8, identify, ldm, safe_load, single_file
+from trainer.checkpoints.components import read_json
+from trainer.checkpoints.prediction import Guess, Prediction
+from trainer.checkpoints.prediction import guess as guess_prediction
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
     from transformers import CLIPTextModel
 
-Prediction = Literal["epsilon", "v_prediction"]
 FRESH = "fresh"
 _COMPONENTS = ("unet", "vae", "text_encoder", "scheduler")
-_HUB_FILES = ["model_index.json", "*/*.json", "*/merges.txt", "*/*.safetensors"]
+_HUB_FILES = ["model_index.json", "*/*.json", "*/merges.txt"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Base:
         unet, vae, text_encoder, tokenizer: the components.
         prediction: prediction type of the UNet.
         family: "SD1", "SD2", or "" for any other cross-attention width.
+        guess: how the prediction type was guessed; None if it was recorded or passed.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Base:
     tokenizer: Any
     prediction: Prediction
     family: str
+    guess: Guess | None = None
 
 
 def load_base(name: str, tokenizer: str = "", prediction: Prediction | None = None) -> Base:
@@ -46,12 +49,12 @@ def load_base(name: str, tokenizer: str = "", prediction: Prediction | None = No
     Args:
         name: a diffusers folder, a .safetensors or .ckpt file, a hub id, or "toy" for the base that segkit ships.
         tokenizer: folder of CLIP's tokenizer, for a base without one; "" looks in the Hugging Face cache and the hub.
-        prediction: prediction type; None uses a folder's scheduler configuration, and for files, which do not record
-            it, epsilon for SD1 and v_prediction for SD2.
+        prediction: prediction type; None uses a folder's scheduler configuration. Files do not record it: for them it
+            is measured, see trainer.checkpoints.prediction.
 
     Raises:
-        ModelError: the base is missing, not a Stable Diffusion 1 or 2, incomplete or damaged, or contains NaN; or no
-            tokenizer was found.
+        ModelError: the base is missing, not a text-to-image Stable Diffusion 1 or 2, incomplete or damaged, or contains
+            NaN or untrained layers; or no tokenizer was found.
     """
     path = Path(name).expanduser()
     if path.is_file():
@@ -73,7 +76,8 @@ def _from_hub(name: str) -> Path:
     if name.startswith((".", "~", "/")) or name.count("/") != 1:
         raise ModelError(f"base={name}: no such file or folder. Expected one, or a hub id such as OWNER/NAME.")
     try:
-        return Path(snapshot_download(name, allow_patterns=_HUB_FILES, local_files_only=not hub.hub_answers()))
+        patterns = [*_HUB_FILES, *_weights_patterns(_files_on_hub(name), "*/*")]
+        return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=not hub.hub_answers()))
     except Exception as error:  # errors of the hub, the network and the disk share no base class
         raise ModelError(f"base={name}: is neither cached nor available ({hub.unavailable(error)}). {advice}") from None
 
@@ -82,11 +86,13 @@ def _from_folder(folder: Path, name: str, tokenizer: str, prediction: Prediction
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextModel
 
-    configs.require_heads(_json(folder / "unet" / "config.json"), f"base={folder}")
-    unet = _component(UNet2DConditionModel, folder / "unet")
-    text_encoder = _component(CLIPTextModel, folder / "text_encoder")
-    vae = _component(AutoencoderKL, folder / "vae")
-    stored = _json(folder / "scheduler" / "scheduler_config.json").get("prediction_type", "epsilon")
+    config = read_json(folder / "unet" / "config.json")
+    components.require_text_to_image(config, f"base={folder}")
+    configs.require_heads(config, f"base={folder}")
+    unet = components.from_folder(UNet2DConditionModel, folder / "unet")
+    text_encoder = components.from_folder(CLIPTextModel, folder / "text_encoder")
+    vae = components.from_folder(AutoencoderKL, folder / "vae")
+    stored = read_json(folder / "scheduler" / "scheduler_config.json").get("prediction_type", "epsilon")
     if stored not in ("epsilon", "v_prediction"):
         raise ModelError(
             f"base={folder}: its scheduler's prediction_type is {stored!r}; expected epsilon or v_prediction."
@@ -95,99 +101,22 @@ def _from_folder(folder: Path, name: str, tokenizer: str, prediction: Prediction
     return Base(name, unet, vae, text_encoder, clip_tokenizer, prediction or stored, _family(unet))
 
 
-def _component(kind: Any, folder: Path) -> Any:
-    """Load one component of a diffusers folder; every weight must be present and finite."""
-    import torch
-
-    try:
-        with hub.quiet():
-            model, report = kind.from_pretrained(
-                folder, local_files_only=True, output_loading_info=True, torch_dtype=torch.float32
-            )
-    except Exception as error:  # missing or damaged files and other architectures share no base class
-        raise ModelError(f"base={folder}: cannot be loaded ({hub.reason(error)}).") from None
-    # from_pretrained initialises such weights at random and only logs a warning
-    unusable = sorted([*report["missing_keys"], *map(str, report.get("mismatched_keys", ()))])
-    if unusable:
-        raise ModelError(
-            f"base={folder}: {len(unusable)} weights are missing or of wrong shape, such as {unusable[0]}."
-        )
-    _require_finite(model, folder)
-    return model.eval().requires_grad_(False)
-
-
-def _require_finite(model: Any, source: Path) -> None:
-    broken = [name for name, weight in model.named_parameters() if not bool(weight.isfinite().all())]
-    if broken:
-        raise ModelError(f"base={source}: {len(broken)} weights are NaN or infinite, such as {broken[0]}.")
-
-
 def _from_file(path: Path, tokenizer: str, prediction: Prediction | None) -> Base:
-    state = safe_load.read(path)
-    identity = identify.identify(state)
-    if identity.kind not in ("stable-diffusion", "controlldm") or identity.family == "SDXL":
+    tensors = safe_load.read(path)
+    identity = identify.identify(tensors)
+    if identity.kind not in ("stable-diffusion", "controlldm") or identity.family == "SDXL" or identity.purpose:
         raise ModelError(
             f"base={path}: {identity.sentence} Expected a Stable Diffusion 1 or 2. {identity.advice}".strip()
         )
+    state = fp8.decoded(identify.base(tensors))
     try:
-        unet, vae, text_encoder = _unet(state), _vae(state), _text_encoder(state)
+        unet, vae, text_encoder = single_file.unet(state), single_file.vae(state), single_file.text_encoder(state)
     except ModelError as error:
         raise ModelError(f"base={path}: {error}. {identity.sentence} Use another file.") from None
-    for network in (unet, vae, text_encoder):
-        _require_finite(network, path)
     clip_tokenizer = _tokenizer(text_encoder.config.vocab_size, path.parent / "tokenizer", tokenizer)
-    default: Prediction = "v_prediction" if unet.config.use_linear_projection else "epsilon"
-    return Base(path.stem, unet, vae, text_encoder, clip_tokenizer, prediction or default, _family(unet))
-
-
-def _unet(state: safe_load.Tensors) -> Any:
-    from diffusers import UNet2DConditionModel
-    from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
-
-    config = configs.unet(state)
-    weights = {name: state[name] for name in state if name.startswith("model.diffusion_model.")}
-    return _filled(UNet2DConditionModel.from_config, config, convert_ldm_unet_checkpoint(weights, config))
-
-
-def _vae(state: safe_load.Tensors) -> Any:
-    from diffusers import AutoencoderKL
-    from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
-
-    config = configs.vae(state)
-    weights = {name: state[name] for name in state if name.startswith("first_stage_model.")}
-    return _filled(AutoencoderKL.from_config, config, convert_ldm_vae_checkpoint(weights, config))
-
-
-def _text_encoder(state: safe_load.Tensors) -> Any:
-    from diffusers.loaders.single_file_utils import convert_ldm_clip_checkpoint, convert_open_clip_checkpoint
-    from transformers import CLIPTextConfig, CLIPTextModel
-
-    weights = {name: state[name] for name in state if name.startswith("cond_stage_model.")}
-    config = CLIPTextConfig(**configs.text_encoder(weights))
-    if any(name.startswith("cond_stage_model.transformer.") for name in weights):
-        state_dict = convert_ldm_clip_checkpoint(weights)
-    else:
-        unused = f"cond_stage_model.model.transformer.resblocks.{config.num_hidden_layers}."  # OpenCLIP's last layer
-        weights = {name: weight for name, weight in weights.items() if not name.startswith(unused)}
-        state_dict = convert_open_clip_checkpoint(CLIPTextModel(config), weights)
-        state_dict.pop("text_projection.weight", None)
-    state_dict = {name.removeprefix("text_model."): weight for name, weight in state_dict.items()}
-    state_dict.pop("embeddings.position_ids", None)  # an integer buffer in old files
-    return _filled(CLIPTextModel, config, state_dict)
-
-
-def _filled(build: Any, config: Any, state_dict: Mapping[str, Any]) -> Any:
-    """Return a network in fp32 with exactly these weights."""
-    import torch
-
-    with torch.device("meta"):
-        shapes = {name: tuple(weight.shape) for name, weight in build(config).state_dict().items()}
-    faults = identify.faults(state_dict, {name: shape for name, shape in shapes.items() if "position_ids" not in name})
-    if text := faults.sentence():
-        raise ModelError(text)
-    model = build(config)  # not on the meta device: buffers that no file holds must have values
-    model.load_state_dict({name: weight.to(torch.float32) for name, weight in state_dict.items()}, strict=False)
-    return model.eval().requires_grad_(False)
+    guess = None if prediction else guess_prediction(unet, text_encoder)
+    chosen = guess.prediction if guess else prediction or "epsilon"
+    return Base(path.stem, unet, vae, text_encoder, clip_tokenizer, chosen, _family(unet), guess)
 
 
 def _tokenizer(vocab_size: int, bundled: Path, option: str) -> Any:
@@ -235,6 +164,14 @@ def load_controlnet(name: str, base: Base, seed: int = 0) -> "ControlNetModel":
     if path.is_file():
         return ldm.load(safe_load.read(path), configs.controlnet(base.unet.config, base.vae.config))
     stored = controlnet_config(path)
+    _require_fitting(stored, base, name)
+    return ldm.load(safe_load.read_folder(path), stored)
+
+
+def _require_fitting(stored: dict[str, Any], base: Base, name: str) -> None:
+    """Refuse a ControlNet whose configuration does not fit the base."""
+    if purpose := configs.purpose(int(stored.get("in_channels", 4))):
+        raise ModelError(f"controlnet={name}: made for {purpose}. Use a ControlNet of a text-to-image base.")
     if stored.get("cross_attention_dim") != base.unet.config.cross_attention_dim:
         raise ModelError(
             f"controlnet={name}: its cross_attention_dim is {stored.get('cross_attention_dim')}, the base's is "
@@ -246,7 +183,6 @@ def load_controlnet(name: str, base: Base, seed: int = 0) -> "ControlNetModel":
             f"controlnet={name}: {configs.heads(stored)} attention heads, the base has "
             f"{configs.heads(base.unet.config)}. Use a ControlNet of the base's family."
         )
-    return ldm.load(safe_load.read(safe_load.weights_file(path)), stored)
 
 
 def find_controlnet(name: str) -> Path:
@@ -275,7 +211,7 @@ def controlnet_config(folder: Path) -> dict[str, Any]:
         is_pipeline = (folder / "model_index.json").is_file()
         reason = "is a complete Stable Diffusion; use it as the base" if is_pipeline else "contains no ControlNet"
         raise ModelError(f"controlnet={folder}: {reason}. Expected a finished run, or a ControlNet's diffusers folder.")
-    config = _json(folder / "config.json")
+    config = read_json(folder / "config.json")
     if config.get("_class_name") != "ControlNetModel":
         raise ModelError(
             f"controlnet={folder}: contains {config.get('_class_name', 'no network')}. Expected a ControlNetModel."
@@ -288,16 +224,31 @@ def _controlnet_from_hub(name: str) -> Path:
 
     if name.startswith((".", "~", "/")) or name.count("/") != 1:
         raise ModelError(f"controlnet={name}: no such file or folder. Expected one, a hub id, or {FRESH}.")
-    patterns = ["config.json", "diffusion_pytorch_model.safetensors"]
     try:
+        patterns = ["config.json", *_weights_patterns(_files_on_hub(name), "diffusion_pytorch_model*")]
         return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=not hub.hub_answers()))
     except Exception as error:  # errors of the hub, the network and the disk share no base class
         raise ModelError(f"controlnet={name}: is neither cached nor available ({hub.unavailable(error)}).") from None
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: cannot be read ({hub.reason(error)}).") from None
-    return content if isinstance(content, dict) else {}
+def _files_on_hub(name: str) -> list[str]:
+    """Return the names of a repository's files; none without a network, where only the cache counts."""
+    from huggingface_hub import HfApi
+
+    return HfApi().list_repo_files(name) if hub.hub_answers() else []
+
+
+def _weights_patterns(files: list[str], stem: str) -> list[str]:
+    """Return patterns of the weights to download: .safetensors if the repository has them, else pickles.
+
+    Args:
+        files: the repository's files.
+        stem: pattern of a weights file without its extension; a whole, full file of that name is enough.
+    """
+    whole = f"{stem.rstrip('*')}.safetensors"
+    if whole in files:
+        return [whole]
+    suffix = (
+        ".safetensors" if any(name.endswith(".safetensors") and fnmatch(name, f"{stem}*") for name in files) else ".bin"
+    )
+    return [f"{stem}{suffix}", f"{stem}.index*.json"]

@@ -1,34 +1,34 @@
 """Read untrusted checkpoint files: code in a pickle is never executed.
 
-Safetensors are read lazily by name. Pickles are read by torch's weights_only loader after the archive's members and the
-globals that it names were checked; never with mmap, which accepts a storage that is too short and returns the
-neighbouring bytes as weights.
+The content of a file, not its extension, tells its format. Safetensors are read lazily by name. Pickles are read by
+torch's weights_only loader after the globals that they name and the archive's members were checked; never with mmap,
+which accepts a storage that is too short and returns the neighbouring bytes as weights.
 """
 
 import re
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from segkit.errors import ModelError
+from trainer.checkpoints import folders, pickles, views
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
-"""File extensions of checkpoints."""
-
 _MEMBERS = re.compile(r"[^/]+/(data\.pkl|data/\d+|version|byteorder|\.data/serialization_id|\.format_version|"
                       r"\.storage_alignment)")  # fmt: skip
-_HARMLESS = re.compile(
-    r"(pytorch_lightning|lightning|lightning_fabric|lightning_utilities|omegaconf)\..+|argparse\.Namespace|"
-    r"numpy\.(core|_core)\.multiarray\.(scalar|_reconstruct)|numpy\.(dtype|ndarray)|numpy\.dtypes\.\w+|"
-    r"collections\.defaultdict|pathlib\.(Posix|Windows)?Path|pathlib\._local\.\w+|typing\.Any"
+_PROTOCOL = (
+    "a pickle of a protocol that torch does not read safely. Load it where it was made and save it again with "
+    "torch.save(state_dict, FILE), or as .safetensors."
 )
-"""Globals that ordinary training checkpoints name. Each is replaced by a class that does nothing."""
+_NESTED = ("state_dict", "model_state_dict", "module", "model", "controlnet", "control_model")
 
-_NESTED = ("state_dict", "module", "model")
+
+_WRAPPERS = re.compile(r"(?<![^.])(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+"""Parts of names that torch.compile, FSDP and activation checkpointing insert anywhere."""
 
 
 class Tensors(Mapping[str, "Tensor"]):
@@ -53,29 +53,13 @@ class Tensors(Mapping[str, "Tensor"]):
     def __len__(self) -> int:
         return len(self._tensors)
 
+    def renamed(self, names: Mapping[str, str]) -> "Tensors":
+        """Return the same tensors under other names; those that are not mentioned are left out.
 
-class _Lazy(Mapping[str, "Tensor"]):
-    """The tensors of a safetensors file, read on access."""
-
-    def __init__(self, path: Path) -> None:
-        from safetensors import safe_open
-
-        untyped: Any = safe_open  # its stub declares no types
-        self._file = untyped(path, "pt")
-        self._names = list(self._file.keys())
-        self.metadata: dict[str, str] = self._file.metadata() or {}
-
-    def __getitem__(self, name: str) -> "Tensor":
-        if name not in self._names:
-            raise KeyError(name)
-        tensor: Tensor = self._file.get_tensor(name)
-        return tensor
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
+        Args:
+            names: the present name of each tensor by its new name.
+        """
+        return Tensors(self.path, views.Renamed(self._tensors, names), self.metadata)
 
 
 class _Inert:
@@ -98,6 +82,9 @@ def read(path: Path) -> Tensors:
         ModelError: the file is missing, damaged, not a checkpoint, or a pickle that asks for code.
     """
     first = _first_bytes(path)
+    header_size = int.from_bytes(first[:8], "little")
+    if first[8:9] == b"{" and header_size < path.stat().st_size:  # its first bytes can be those of a zip or a pickle
+        return _safetensors(path)
     if first[:2] == b"PK" or first[:1] == b"\x80":
         return _pickle(path, archive=first[:2] == b"PK")
     if first[8:9] == b"{":
@@ -105,25 +92,38 @@ def read(path: Path) -> Tensors:
     for start, description in _OTHER_FILES.items():
         if first.lstrip()[: len(start)].lower() == start:
             raise ModelError(f"{path}: {description}.")
-    raise ModelError(f"{path}: its first bytes are not those of a checkpoint. Expected .safetensors, .pth or .ckpt.")
+    return _refuse_other(path)
+
+
+def read_folder(folder: Path) -> Tensors:
+    """Open the weights in a diffusers or transformers folder of one network; see `weights_file`.
+
+    Raises:
+        ModelError: the folder contains no weights, shards are missing, or a file is unusable as for `read`.
+    """
+    shards = [read(file) for file in folders.weights_files(folder)]
+    if len(shards) == 1:
+        return shards[0]
+    places = {name: shard for shard in shards for name in shard}
+    return Tensors(shards[0].path, views.Sharded(places))
 
 
 def weights_file(folder: Path) -> Path:
-    """Return the weights of a diffusers folder of one network; a .safetensors file is preferred.
+    """Return the weights of a folder of one network, or the first of their shards.
+
+    The full weights are preferred to a variant such as fp16, then .safetensors to other files.
 
     Raises:
-        ModelError: the folder contains no checkpoint.
+        ModelError: the folder contains no checkpoint, or shards are missing.
     """
-    files = sorted(file for file in folder.iterdir() if file.suffix in SUFFIXES)
-    if not files:
-        raise ModelError(f"{folder}: contains no weights. Expected a file such as diffusion_pytorch_model.safetensors.")
-    return next((file for file in files if file.suffix == ".safetensors"), files[0])
+    return folders.weights_files(folder)[0]
 
 
 _OTHER_FILES = {
     b"version https://git-lfs": "a git-lfs pointer, not the file itself. Run: git lfs pull",
     b"<": "a web page, not a checkpoint. Download the file itself",
     b"{": "a JSON file, not a checkpoint. Use the file with the weights beside it",
+    b"gguf": "a GGUF file, whose weights are quantised. Use the .safetensors file of the same network",
 }
 """What people mistake for checkpoints, by first bytes: a description and what to do."""
 
@@ -146,44 +146,67 @@ def _safetensors(path: Path) -> Tensors:
     from safetensors import SafetensorError
 
     try:
-        lazy = _Lazy(path)
+        lazy = views.Lazy(path)
     except (SafetensorError, OSError, ValueError) as error:
-        raise ModelError(f"{path}: damaged or truncated ({_line(error)}). Download it again.") from None
-    return Tensors(path, lazy, lazy.metadata)
+        raise ModelError(f"{path}: damaged or truncated ({views.first_line(error)}). Download it again.") from None
+    return _checked(Tensors(path, lazy, lazy.metadata))
+
+
+def _checked(tensors: Tensors) -> Tensors:
+    """Refuse a file without a single value, and drop the names of wrappers such as torch.compile's."""
+    if not any(tensor.numel() and not tensor.is_meta for tensor in tensors.values()):
+        raise ModelError(f"{tensors.path}: contains no tensors. Expected the weights of a network.")
+    names = {_WRAPPERS.sub("", name): name for name in tensors}
+    if len(names) < len(tensors) or all(new == old for new, old in names.items()):  # ambiguous, or nothing to drop
+        return tensors
+    return tensors.renamed(names)
 
 
 def _pickle(path: Path, archive: bool) -> Tensors:
     import torch
 
-    stubs = _stubs(path) if archive else []
+    named = pickles.names(path)
+    _refuse_code(path, [name for name in named if not pickles.HARMLESS.fullmatch(name)])
+    if archive:
+        _require_plain(path)
+    stubs: list[Any] = [(type(name.rpartition(".")[2], (_Inert,), {}), name) for name in named]
     try:
-        with torch.serialization.safe_globals(stubs):
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=False)
+        # torch warns of every pickle protocol but 2, and judges a path by its extension, hence the open file
+        with (
+            torch.serialization.safe_globals(stubs), warnings.catch_warnings(action="ignore"), path.open("rb") as file,
+        ):  # fmt: skip
+            content = torch.load(file, map_location="cpu", weights_only=True, mmap=False)
     except Exception as error:  # UnpicklingError, RuntimeError, EOFError, OSError, KeyError ...
-        named = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if named:
-            raise ModelError(_refusal(path, named[1])) from None
-        raise ModelError(f"{path}: damaged or truncated ({_line(error)}). Download it again.") from None
-    return Tensors(path, _tensors(content, path))
+        raise ModelError(_unreadable(path, str(error), views.first_line(error))) from None
+    return _checked(Tensors(path, _tensors(content, path)))
 
 
-def _stubs(path: Path) -> list[Any]:
-    """Return inert stand-ins for the harmless globals that a pickle names.
+def _refuse_other(path: Path) -> NoReturn:
+    """Refuse a file that begins like none of the formats: a tar, an old pickle, or no checkpoint at all."""
+    _refuse_code(path, [*pickles.without_header(path), *(pickles.foreign(path) if pickles.is_tar(path) else ())])
+    if pickles.is_tar(path):
+        raise ModelError(
+            f"{path}: a tar file, which torch before 0.2 wrote and other tools write. Unpack it, or load and save it "
+            "with torch before you use it."
+        )
+    if pickles.is_whole(path):
+        raise ModelError(f"{path}: {_PROTOCOL}")
+    raise ModelError(f"{path}: its first bytes are not those of a checkpoint. Expected .safetensors, .pth or .ckpt.")
 
-    Raises:
-        ModelError: the pickle names another global, or torch did not write the archive.
-    """
-    import torch
 
-    _require_plain(path)
-    try:
-        names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-    except Exception as error:  # truncated opcodes, strings that are not UTF-8
-        raise ModelError(f"{path}: damaged or truncated ({_line(error)}). Download it again.") from None
-    for name in names:
-        if not _HARMLESS.fullmatch(name):
-            raise ModelError(_refusal(path, name))
-    return [(type(name.rpartition(".")[2], (_Inert,), {}), name) for name in names]
+def _refuse_code(path: Path, names: list[str]) -> None:
+    if names:
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        raise ModelError(_refusal(path, f"{pickles.known_as(names[0])}{more}"))
+
+
+def _unreadable(path: Path, error: str, line: str) -> str:
+    if named := re.search(r"GLOBAL ([\w.]+)", error):
+        return _refusal(path, named[1])
+    opcode = re.search(r"Unsupported operand (\d+)", error)
+    if opcode and pickles.is_opcode(int(opcode[1])):
+        return f"{path}: {_PROTOCOL}"
+    return f"{path}: damaged or truncated ({line}). Download it again."
 
 
 def _refusal(path: Path, name: str) -> str:
@@ -203,7 +226,7 @@ def _require_plain(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise ModelError(f"{path}: damaged or truncated ({_line(error)}). Download it again.") from None
+        raise ModelError(f"{path}: damaged or truncated ({views.first_line(error)}). Download it again.") from None
     names = [member.filename for member in members]
     unknown = next((name for name in names if not _MEMBERS.fullmatch(name) or names.count(name) > 1), None)
     compressed = next((member.filename for member in members if member.compress_type != zipfile.ZIP_STORED), None)
@@ -216,7 +239,7 @@ def _tensors(content: Any, path: Path) -> dict[str, "Tensor"]:
     import torch
 
     while isinstance(content, dict):
-        nested = next((content[key] for key in _NESTED if isinstance(content.get(key), dict)), None)
+        nested = next((content[key] for key in _NESTED if _holds_tensors(content.get(key))), None)
         if nested is None:
             break
         content = nested
@@ -227,6 +250,8 @@ def _tensors(content: Any, path: Path) -> dict[str, "Tensor"]:
     return tensors
 
 
-def _line(error: Exception) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0][:160] if text else type(error).__name__
+def _holds_tensors(content: Any) -> bool:
+    import torch
+
+    values = content.values() if isinstance(content, dict) else ()
+    return any(isinstance(value, torch.Tensor) or _holds_tensors(value) for value in values)

@@ -49,6 +49,7 @@ class Plan:
         cut: number of prompts that the text encoder truncates.
         device: device type and precision, such as "cuda, bf16".
         picture: file with the first batch.
+        guess: how the base's prediction type was guessed, in words; "" if it was recorded or set.
     """
 
     triples: int
@@ -68,6 +69,7 @@ class Plan:
     cut: int
     device: str
     picture: Path
+    guess: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as JSON values."""
@@ -125,6 +127,7 @@ def plan(
             cut=prepared.truncated,
             device=f"{accelerator.device.type}, {accelerator.mixed_precision.replace('no', 'fp32')}",
             picture=_write_first_batch(trial, output),
+            guess=prepared.guess,
         )
 
 

@@ -36,6 +36,7 @@ class Setup:
         previews: None if disabled.
         model: the networks, before accelerate wrapped them.
         encoder_bytes: weights of VAE and text encoder that stay in memory; 0 with a cache.
+        guess: how the base's prediction type was guessed, in words; "" if it was recorded or set.
     """
 
     base: str
@@ -46,6 +47,7 @@ class Setup:
     previews: Previews | None
     model: ControlledUNet
     encoder_bytes: int
+    guess: str = ""
 
 
 def prepare(
@@ -97,6 +99,7 @@ def prepare(
         previews=previews,
         model=model,
         encoder_bytes=0 if cache else sum(map(weight_bytes, (base.vae, base.text_encoder))),
+        guess=base.guess.sentence if base.guess else "",
     )
 
 

@@ -27,7 +27,7 @@ class Recipes:
         settings: of the generation.
         palette: of the maps; None for control images that are not maps.
         precision: of the arithmetic, resolved.
-        weights: fingerprints of UNet, VAE, text encoder and ControlNet.
+        weights: hashes of UNet, VAE, text encoder and ControlNet: see trainer.checkpoints.digest.
     """
 
     settings: GenerateSettings

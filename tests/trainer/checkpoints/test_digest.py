@@ -40,30 +40,20 @@ def whole(network: Any, extra: Any = "") -> str:
     return digest.hexdigest()[:16]
 
 
-def sampled(network: Any) -> str:
-    """Return the hash that has always been part of a picture's recipe."""
-    digest = hashlib.sha256()
-    for name, weight in network.state_dict().items():
-        digest.update(name.encode() + weight.flatten()[:256].float().numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_both_formulas_are_the_stored_ones(dtype: torch.dtype) -> None:
+def test_the_formula_is_the_stored_one(dtype: torch.dtype) -> None:
     """Caches and pictures of earlier versions stay valid."""
     network = Tiny(dtype)
 
     assert weights_digest(network) == whole(network)
     assert weights_digest(network, extra={"a": 1}) == whole(network, {"a": 1})
-    assert weights_digest(network, sample=256) == sampled(network)
 
 
-def test_the_values_are_fixed() -> None:
-    """The hashes of one network, written down."""
+def test_the_value_is_fixed() -> None:
+    """The hash of one network, written down."""
     network = Tiny()
 
     assert weights_digest(network) == "3970f0e2c247d51f"
-    assert weights_digest(network, sample=256) == "c887bf9716db2f2a"
 
 
 def test_configurations_of_both_libraries_count() -> None:
@@ -77,15 +67,13 @@ def test_configurations_of_both_libraries_count() -> None:
     assert weights_digest(network) != before
 
 
-def test_a_sample_ends_before_the_last_weights() -> None:
-    """Value 256 of a weight changes the whole hash alone, value 255 both."""
+@pytest.mark.parametrize("place", [0, 255, 256, 399])
+def test_every_value_counts(place: int) -> None:
+    """A change anywhere in a weight, by the smallest step of its precision, changes the hash."""
     network = Tiny()
-    before = weights_digest(network), weights_digest(network, sample=256)
+    before = weights_digest(network)
 
     with torch.no_grad():
-        network.second.weight.view(-1)[256] += 1
-    assert weights_digest(network) != before[0]
-    assert weights_digest(network, sample=256) == before[1]
-    with torch.no_grad():
-        network.second.weight.view(-1)[255] += 1
-    assert weights_digest(network, sample=256) != before[1]
+        values = network.second.weight.view(-1)
+        values[place] = values[place].nextafter(torch.tensor(torch.inf))
+    assert weights_digest(network) != before

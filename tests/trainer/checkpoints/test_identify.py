@@ -31,7 +31,17 @@ def identity(folder: Path, *names: str, **tensors: torch.Tensor) -> Identity:
         (["zero_convs.0.0.weight"], ("controlnet", "ldm", "")),
         (["control_model.zero_convs.0.0.weight"], ("controlnet", "ldm", "control_model.")),
         (["module.control_model.zero_convs.0.0.weight"], ("controlnet", "ldm", "module.control_model.")),
+        (["model.control_model.zero_convs.0.0.weight"], ("controlnet", "ldm", "model.control_model.")),
+        (["state_dict.controlnet.zero_convs.0.0.weight"], ("controlnet", "ldm", "state_dict.controlnet.")),
+        (["module.model.zero_convs.0.0.weight"], ("controlnet", "ldm", "module.model.")),
+        (["module.controlnet_mid_block.weight"], ("controlnet", "diffusers", "module.")),
         (["controlnet_mid_block.weight"], ("controlnet", "diffusers", "")),
+        (
+            ["module.control_model.zero_convs.0.0.weight", f"module.{UNET}"],
+            ("controlldm", "ldm", "module.control_model."),
+        ),
+        ([f"module.{UNET}"], ("stable-diffusion", "ldm", "module.")),
+        (["another.zero_convs.0.0.weight"], ("unknown", "", "")),
         (["control_model.zero_convs.0.0.weight", UNET], ("controlldm", "ldm", "control_model.")),
         (["zero_convs.0.0.weight", "difference"], ("difference", "ldm", "")),
         ([UNET, "first_stage_model.decoder.conv_in.weight"], ("stable-diffusion", "ldm", "")),
@@ -48,6 +58,43 @@ def test_the_kind_follows_from_the_names(tmp_path: Path, names: list[str], expec
     """Kind, layout and prefix are found; where the names of several networks occur, the more specific one wins."""
     known = identity(tmp_path, *names)
     assert (known.kind, known.layout, known.prefix) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "channels", "kind", "purpose"),
+    [
+        (UNET, 4, "stable-diffusion", ""),
+        (UNET, 9, "stable-diffusion", "inpainting (9 input channels)"),
+        (f"module.{UNET}", 5, "stable-diffusion", "depth-to-image (5 input channels)"),
+        ("input_blocks.0.0.weight", 8, "unet", "InstructPix2Pix (8 input channels)"),
+        ("conv_in.weight", 7, "unet", "upscaling (7 input channels)"),
+        ("conv_in.weight", 3, "unknown", ""),
+    ],
+)
+def test_the_purpose_follows_from_the_input(tmp_path: Path, name: str, channels: int, kind: str, purpose: str) -> None:
+    """The channels of a UNet's first convolution tell its task; such a base is not advised."""
+    mark = {"down_blocks.0.resnets.0.conv1.weight": torch.ones(1)} if kind == "unet" else {}
+    known = identity(tmp_path, **{name: torch.ones(2, channels, 3, 3)}, **mark)
+
+    assert (known.kind, known.purpose) == (kind, purpose)
+    assert (f", made for {purpose}, fp32" in known.sentence) == bool(purpose)
+    assert ("segkit needs a text-to-image base" in known.advice) == bool(purpose)
+
+
+def test_the_prefix_of_a_base_is_dropped(tmp_path: Path) -> None:
+    """Only tensors with the prefix belong to the base."""
+    tensors = saved(tmp_path, {f"module.{UNET}": torch.ones(2), "module.vae": torch.ones(1), "step": torch.ones(1)})
+    assert set(identify.base(tensors)) == {UNET, "vae"}
+    bare = saved(tmp_path, {UNET: torch.ones(2)})
+    assert identify.base(bare) is bare
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2])
+def test_eight_bit_precisions_have_names(tmp_path: Path, dtype: torch.dtype) -> None:
+    """fp8 is stated with its format."""
+    assert (
+        identity(tmp_path, a=torch.ones(2).to(dtype)).precision == f"fp8 ({str(dtype).removeprefix('torch.float8_')})"
+    )
 
 
 @pytest.mark.parametrize(("width", "family"), [(768, "SD1"), (1024, "SD2"), (2048, "SDXL"), (24, "")])

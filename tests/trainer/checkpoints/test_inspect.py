@@ -42,6 +42,67 @@ def test_a_folder_is_inspected_by_its_weights(base: Path) -> None:
     assert report.identity == identify.identify(safe_load.read(report.path))
 
 
+@pytest.mark.parametrize("layout", ["ldm", "diffusers"])
+def test_a_fresh_controlnet_is_sound_and_called_fresh(tmp_path: Path, base: Path, layout: str) -> None:
+    """It is no fault that a ControlNet has not been trained, but it is told."""
+    fresh = load.load_controlnet("fresh", load.load_base(str(base)))
+    save_file(ldm.to_state(fresh) if layout == "ldm" else fresh.state_dict(), tmp_path / "a.safetensors")
+
+    report = inspect.inspect(tmp_path / "a.safetensors")
+
+    assert report.is_sound
+    assert report.notes == ("Its zero convolutions are zero: it is fresh and does not change a picture yet.",)
+    assert report.to_json()["notes"] == list(report.notes)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.5])
+def test_a_network_of_one_value_is_not_sound(tmp_path: Path, base: Path, value: float) -> None:
+    """An all-zero or constant ControlNet is named by its layers."""
+    fresh = load.load_controlnet("fresh", load.load_base(str(base)))
+    state = {name: torch.full_like(weight, value) for name, weight in ldm.to_state(fresh).items()}
+    save_file(state, tmp_path / "a.safetensors")
+
+    report = inspect.inspect(tmp_path / "a.safetensors")
+
+    assert not report.is_sound
+    assert len(report.faults.constant if value else report.faults.zero) > 100
+    assert ("of a single value" if value else "all zero") in report.faults.sentence()
+
+
+def test_the_base_in_a_controlldm_is_checked_too(tmp_path: Path, base: Path) -> None:
+    """A broken weight beside the ControlNet is found."""
+    loaded = load.load_base(str(base))
+    state = single_file.state(loaded)
+    fresh = ldm.to_state(load.load_controlnet("fresh", loaded))
+    state["model.diffusion_model.out.2.bias"][0] = torch.inf
+    save_file(state | {f"control_model.{name}": weight for name, weight in fresh.items()}, tmp_path / "a.safetensors")
+
+    report = inspect.inspect(tmp_path / "a.safetensors")
+    assert (report.identity.kind, report.faults.broken) == ("controlldm", ("model.diffusion_model.out.2.bias",))
+
+
+def test_a_base_that_lacks_a_part_is_noted(tmp_path: Path, base: Path) -> None:
+    """A UNet in a base's layout without a text encoder is sound, and no base."""
+    state = single_file.state(load.load_base(str(base)))
+    unet = {name: weight for name, weight in state.items() if name.startswith("model.diffusion_model.")}
+    save_file(unet, tmp_path / "a.safetensors")
+
+    (note,) = inspect.inspect(tmp_path / "a.safetensors").notes
+    assert note.startswith("It cannot be used as a base: ")
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2])
+def test_eight_bit_values_are_checked(tmp_path: Path, dtype: torch.dtype) -> None:
+    """NaN in fp8 is found, and the precision is named."""
+    state = {"decoder.conv_in.weight": torch.randn(4, 4).to(dtype), "decoder.x.weight": torch.randn(4, 4)}
+    state["decoder.x.weight"][0, 0] = torch.nan
+    save_file(state | {"decoder.x.weight": state["decoder.x.weight"].to(dtype)}, tmp_path / "a.safetensors")
+
+    report = inspect.inspect(tmp_path / "a.safetensors")
+    assert report.faults.broken == ("decoder.x.weight",)
+    assert report.identity.precision.startswith("fp8")
+
+
 def test_another_file_is_refused(tmp_path: Path) -> None:
     """A file that is not a checkpoint is an error that names it."""
     (tmp_path / "a.safetensors").write_text("hello")

@@ -111,6 +111,34 @@ def test_every_layout_in_circulation_is_read(tmp_path: Path, controlnet: Any, wr
     assert identity.kind == ("controlldm" if wrap == "whole" else "controlnet")
 
 
+PREFIXES = ("module.", "_orig_mod.", "model.control_model.", "controlnet.", "state_dict.", "model.")
+
+
+@pytest.mark.parametrize("layout", ["ldm", "diffusers"])
+@pytest.mark.parametrize("prefix", [*PREFIXES, "module._orig_mod.", "state_dict.model.control_model.", "model.module."])
+def test_prefixes_of_every_trainer_are_stripped(tmp_path: Path, controlnet: Any, prefix: str, layout: str) -> None:
+    """Any combination of wrappers before the names is found, in both layouts."""
+    bare = ldm.to_state(controlnet) if layout == "ldm" else controlnet.state_dict()
+    torch.save({prefix + name: weight for name, weight in bare.items()}, tmp_path / "a.pth")
+
+    assert same(ldm.load_ldm(tmp_path / "a.pth", dict(controlnet.config)), controlnet)
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2])
+def test_eight_bit_weights_are_read(tmp_path: Path, controlnet: Any, dtype: torch.dtype) -> None:
+    """fp8 weights become equal fp32 weights."""
+    torch.save({name: weight.to(dtype) for name, weight in ldm.to_state(controlnet).items()}, tmp_path / "a.pth")
+    assert same(ldm.load_ldm(tmp_path / "a.pth", dict(controlnet.config)), controlnet.to(dtype).float())
+
+
+def test_a_placeholder_of_zeros_is_refused(tmp_path: Path, controlnet: Any) -> None:
+    """A ControlNet whose weights are all zero has the right names and steers nothing."""
+    state = {name: torch.zeros_like(weight) for name, weight in ldm.to_state(controlnet).items()}
+    torch.save(state, tmp_path / "a.pth")
+    with pytest.raises(ModelError, match=r"tensors all zero, such as .* No training leaves such weights"):
+        ldm.load_ldm(tmp_path / "a.pth", dict(controlnet.config))
+
+
 def test_a_diffusers_file_is_read(tmp_path: Path, controlnet: Any) -> None:
     """The weights file of a diffusers folder can be loaded by its name."""
     controlnet.save_pretrained(tmp_path)

@@ -183,12 +183,46 @@ def test_every_source_gives_the_same_controlnet(tmp_path: Path, base: Path) -> N
     ldm.save_ldm(model, tmp_path / "a.safetensors")
     model.save_pretrained(tmp_path / "folder")
     model.save_pretrained(tmp_path / "run" / "controlnet")
+    model.save_pretrained(tmp_path / "half", variant="fp16")
+    model.save_pretrained(tmp_path / "shards", max_shard_size="500KB")
+    model.save_pretrained(tmp_path / "bin", safe_serialization=False)
     whole = single_file.state(loaded) | {f"control_model.{k}": v for k, v in ldm.to_state(model).items()}
     torch.save({"state_dict": whole}, tmp_path / "whole.ckpt")
     file = "folder/diffusion_pytorch_model.safetensors"
 
-    for name in ("a.pth", "a.safetensors", "folder", file, "run", "whole.ckpt"):
+    for name in ("a.pth", "a.safetensors", "folder", file, "run", "whole.ckpt", "half", "shards", "bin"):
         assert equal(load.load_controlnet(str(tmp_path / name), loaded), model), name
+
+
+def test_a_fresh_controlnet_file_is_accepted(tmp_path: Path, base: Path) -> None:
+    """Zero convolutions that are still zero are how a training starts, not a fault."""
+    loaded = load.load_base(str(base))
+    fresh = load.load_controlnet("fresh", loaded)
+    ldm.save_ldm(fresh, tmp_path / "fresh.safetensors")
+    assert equal(load.load_controlnet(str(tmp_path / "fresh.safetensors"), loaded), fresh)
+
+
+@pytest.mark.parametrize(
+    ("files", "stem", "expected"),
+    [
+        (["diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp16.safetensors"],
+         "diffusion_pytorch_model*", {"diffusion_pytorch_model.safetensors"}),
+        (["diffusion_pytorch_model.fp16.safetensors", "diffusion_pytorch_model.bin", "samples/a.png"],
+         "diffusion_pytorch_model*", {"diffusion_pytorch_model.fp16.safetensors"}),
+        (["diffusion_pytorch_model.bin", "old/diffusion_pytorch_model.safetensors"],
+         "diffusion_pytorch_model*", {"diffusion_pytorch_model.bin"}),
+        (["unet/diffusion_pytorch_model.bin", "vae/diffusion_pytorch_model.bin", "v1.ckpt"],
+         "*/*", {"unet/diffusion_pytorch_model.bin", "vae/diffusion_pytorch_model.bin"}),
+        (["unet/diffusion_pytorch_model.safetensors", "unet/diffusion_pytorch_model.bin", "v1.safetensors"],
+         "*/*", {"unet/diffusion_pytorch_model.safetensors"}),
+    ],
+)  # fmt: skip
+def test_pickles_are_downloaded_only_if_there_is_nothing_else(files: list[str], stem: str, expected: set[str]) -> None:
+    """Of a repository, .safetensors files are preferred, and a whole full file is enough."""
+    from fnmatch import fnmatch
+
+    patterns = load._weights_patterns(files, stem)
+    assert {name for name in files if any(fnmatch(name, pattern) for pattern in patterns)} == expected
 
 
 def test_an_unsuitable_controlnet_is_refused(tmp_path: Path, base: Path, models: Models) -> None:
@@ -206,7 +240,12 @@ def test_an_unsuitable_controlnet_is_refused(tmp_path: Path, base: Path, models:
     path = tmp_path / "heads" / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"attention_head_dim": 4}))
 
+    model.save_pretrained(tmp_path / "inpainting")
+    path = tmp_path / "inpainting" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"in_channels": 9}))
+
     for source, message in (
+        (tmp_path / "inpainting", r"made for inpainting \(9 input channels\)"),
         (tmp_path / "heads", r"\[4, 4, 4, 4\] attention heads, the base has \[8, 8, 8, 8\]"),
         (base, "is a complete Stable Diffusion; use it as the base"),
         (tmp_path, r"contains no ControlNet\. Expected a finished run"),

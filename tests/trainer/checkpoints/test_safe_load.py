@@ -83,6 +83,59 @@ def test_ordinary_training_checkpoints_are_read(tmp_path: Path, monkeypatch: pyt
     assert all(torch.equal(tensors[name], TENSORS[name]) for name in TENSORS)
 
 
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+@pytest.mark.parametrize("name", ["a.safetensors", "a.pth", "a", "a.bin"])
+def test_the_content_decides_and_not_the_extension(tmp_path: Path, name: str, zipped: bool) -> None:
+    """A pickle called .safetensors is read as a pickle, and safetensors under any name as safetensors."""
+    torch.save(TENSORS, tmp_path / name, _use_new_zipfile_serialization=zipped)
+    assert torch.equal(safe_load.read(tmp_path / name)["a.weight"], TENSORS["a.weight"])
+    (tmp_path / name).unlink()
+    save_file(TENSORS, tmp_path / name)
+    assert torch.equal(safe_load.read(tmp_path / name)["a.weight"], TENSORS["a.weight"])
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("_orig_mod.a.weight", "a.weight"),
+        ("block._orig_mod.conv.weight", "block.conv.weight"),
+        ("_fsdp_wrapped_module.a._checkpoint_wrapped_module.b", "a.b"),
+        ("my_orig_mod.a", "my_orig_mod.a"),
+    ],
+)
+def test_names_of_wrappers_are_dropped(tmp_path: Path, name: str, shown: str) -> None:
+    """torch.compile, FSDP and activation checkpointing leave their names anywhere; a part of a word is none."""
+    save_file({name: torch.ones(2), "other": torch.ones(1)}, tmp_path / "a.safetensors")
+    assert set(safe_load.read(tmp_path / "a.safetensors")) == {shown, "other"}
+
+
+@pytest.mark.parametrize("size", [0x80, 0x4B50], ids=["pickle", "zip"])
+def test_the_size_of_a_header_is_no_magic_number(tmp_path: Path, size: int) -> None:
+    """The first bytes of safetensors, the header's size, can be those of a pickle or an archive."""
+    header = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'.ljust(size)
+    (tmp_path / "a.safetensors").write_bytes(size.to_bytes(8, "little") + header + b"\0\0\x80\x3f")
+    assert float(safe_load.read(tmp_path / "a.safetensors")["a"]) == 1
+
+
+def test_ambiguous_names_are_left_alone(tmp_path: Path) -> None:
+    """If two tensors would get one name, none is renamed."""
+    save_file({"_orig_mod.a": torch.ones(2), "a": torch.ones(1)}, tmp_path / "a.safetensors")
+    assert set(safe_load.read(tmp_path / "a.safetensors")) == {"_orig_mod.a", "a"}
+
+
+@pytest.mark.parametrize("tensors", [{}, {"a": torch.ones(0)}])
+def test_safetensors_without_values_are_refused(tmp_path: Path, tensors: dict[str, torch.Tensor]) -> None:
+    """A file with a header only is not a network."""
+    save_file(tensors, tmp_path / "a.safetensors")
+    assert "contains no tensors" in refusal(tmp_path / "a.safetensors")
+
+
+def test_weights_without_values_are_refused(tmp_path: Path) -> None:
+    """Tensors on the meta device have shapes and nothing else."""
+    torch.save({"a": torch.ones(2, device="meta")}, tmp_path / "a.pth")
+    assert "contains no tensors" in refusal(tmp_path / "a.pth")
+
+
 def test_safetensors_are_read_by_name(tmp_path: Path) -> None:
     """Tensors and metadata are available; an absent name is a KeyError, as in any mapping."""
     save_file(TENSORS, tmp_path / "a.safetensors", {"base": "x"})
@@ -104,6 +157,7 @@ def test_safetensors_are_read_by_name(tmp_path: Path) -> None:
         (b"<!DOCTYPE html><html>", "a web page"),
         (b'  <html lang="en">', "a web page"),
         (b'{"_class_name": "ControlNetModel"}', "a JSON file"),
+        (b"GGUF\x03\0\0\0", "a GGUF file"),
         (b"hello, I am a checkpoint", "its first bytes are not those of a checkpoint"),
         (b"PK\x03\x04 but no zip", "damaged or truncated"),
         (b"\x80\x02}q\x00.", "no tensors|damaged"),

@@ -14,7 +14,7 @@ from PIL import Image
 from segkit.errors import MapError
 from segkit.maps import codec
 from segkit.palette import Palette
-from tests.conftest import Segkit
+from tests.conftest import Models, Segkit
 from trainer.checkpoints import export, load
 from trainer.sample import generate
 
@@ -102,6 +102,71 @@ def test_only_missing_pictures_are_drawn(command: list[Any], tmp_path: Path, seg
     assert (tmp_path / "pictures" / "a-2.png").read_text() == "mine"
     assert segkit(*call, "--overwrite").code == 0
     assert [path.read_bytes() for path in sorted((tmp_path / "pictures").iterdir())] == first
+
+
+@pytest.mark.parametrize("part", ["controlnet", "unet", "vae", "text_encoder"])
+def test_any_changed_weight_is_drawn_again(
+    base: Path, controlnet_folder: Path, tmp_path: Path, segkit: Segkit, part: str
+) -> None:
+    """The last value of a weight counts like the first: an equal recipe means equal networks."""
+    import shutil
+
+    from safetensors.torch import load as parse
+    from safetensors.torch import save_file
+
+    shutil.copytree(base, tmp_path / "base")
+    shutil.copytree(controlnet_folder, tmp_path / "controlnet")
+    options = ["--base", tmp_path / "base", "--controlnet", tmp_path / "controlnet", "--resolution", 128]
+    call = ["generate", *options, "--steps", 1, "--device", "cpu", "-o", tmp_path / "pictures", "--prompt", "a room"]
+    call += ["--map", write_map(tmp_path / "a.png", 1), "--json"]
+    assert segkit(*call).code == 0
+    assert [row["kept"] for row in json.loads(segkit(*call).out)["pictures"]] == [True]
+
+    folder = tmp_path / "controlnet" if part == "controlnet" else tmp_path / "base" / part
+    (path,) = folder.glob("*.safetensors")
+    weights = parse(path.read_bytes())
+    largest = max(weights, key=lambda name: weights[name].numel())
+    weights[largest].view(-1)[-1] += 1e-3
+    save_file(weights, path)
+
+    changed = segkit(*call)
+    assert changed.code == 2
+    assert "1 of 1 pictures would replace other files" in changed.err
+
+
+def test_the_prediction_type_and_the_vocabulary_count(base: Path) -> None:
+    """Both change the picture and are no weights."""
+    from dataclasses import replace
+
+    loaded = load.load_base(str(base))
+    controlnet = load.load_controlnet("fresh", loaded)
+    before = generate._digests(loaded, controlnet)
+
+    assert generate._digests(replace(loaded, prediction="v_prediction"), controlnet)[0] != before[0]
+    loaded.tokenizer.add_tokens(["segkit"])
+    assert generate._digests(loaded, controlnet)[2] != before[2]
+
+
+def test_a_guessed_prediction_type_is_printed(
+    base: Path, models: Models, controlnet_folder: Path, tmp_path: Path, segkit: Segkit
+) -> None:
+    """A single file does not record its prediction type: the guess is stated unless --prediction is passed."""
+    from safetensors.torch import save_file
+
+    from tests.trainer import single_file
+
+    save_file(single_file.state(load.load_base(str(base))), tmp_path / "base.safetensors")
+    call = ["generate", "--base", tmp_path / "base.safetensors", "--tokenizer", models.clip, "--prompt", "a room"]
+    call += ["--controlnet", controlnet_folder, "--resolution", 128, "--steps", 1, "--device", "cpu"]
+    call += ["--map", write_map(tmp_path / "a.png", 1)]
+
+    guessed = segkit(*call, "-o", tmp_path / "guessed")
+    passed = segkit(*call, "-o", tmp_path / "passed", "--prediction", "epsilon")
+
+    assert (guessed.code, passed.code) == (0, 0)
+    assert "Prediction type: epsilon" in guessed.out
+    assert "Prediction type" not in passed.out
+    assert pixels(tmp_path / "guessed" / "a-0.png") == pixels(tmp_path / "passed" / "a-0.png")
 
 
 def test_mistakes_are_reported_in_one_line(command: list[Any], tmp_path: Path, segkit: Segkit) -> None:

@@ -1,0 +1,148 @@
+"""The networks of a base: built from their configuration and filled with exactly the weights of a file or folder."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segkit.errors import ModelError
+from segkit.models import hub
+from trainer.checkpoints import configs, fp8, identify, safe_load
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+"""Names in VAEs that diffusers wrote before 0.12, and today's."""
+
+
+def fill(build: Callable[[Any], Any], config: Any, weights: "Mapping[str, Tensor]") -> Any:
+    """Return a network in fp32 and eval mode, without gradients, with exactly these weights.
+
+    Args:
+        build: returns the network of a configuration.
+        config: the configuration.
+        weights: every weight by the network's name, in any floating-point precision.
+
+    Raises:
+        ModelError: a weight is missing, unexpected, of wrong shape, NaN, infinite, or zero or constant throughout.
+    """
+    model = _empty(build, config)
+    if text := identify.faults(weights, _shapes(model)).sentence():
+        raise ModelError(text)
+    return _filled(model, weights)
+
+
+def from_folder(kind: Any, folder: Path) -> Any:
+    """Load one component of a diffusers folder, whatever its weights' format, precision, variant or number of shards.
+
+    Args:
+        kind: UNet2DConditionModel, AutoencoderKL or CLIPTextModel.
+        folder: the component's folder.
+
+    Returns:
+        The network in fp32 and eval mode, without gradients. Weights that it does not have are ignored, as diffusers
+        and transformers ignore them.
+
+    Raises:
+        ModelError: the folder is incomplete or damaged, or a weight is unusable.
+    """
+    try:
+        with hub.quiet():
+            build, config = _configured(kind, folder)
+            model = _empty(build, config)
+    except ModelError:
+        raise
+    except Exception as error:  # errors of both libraries on missing, damaged or foreign configurations
+        raise ModelError(f"base={folder}: cannot be loaded ({hub.reason(error)}).") from None
+    weights = _weights(folder)
+    shapes = _shapes(model)
+    weights = weights.renamed({name: name for name in weights if name in shapes})
+    faults = identify.faults(weights, shapes)
+    for names, fault in (
+        ((*faults.missing, *faults.shapes), "missing or of wrong shape"),
+        (faults.broken, "NaN or infinite"),
+        (faults.integers, "not floating point"),
+        ((*faults.zero, *faults.constant), "zero or of a single value throughout, which no training leaves"),
+    ):
+        if names:
+            raise ModelError(f"base={folder}: {len(names)} weights are {fault}, such as {names[0]}.")
+    return _filled(model, weights)
+
+
+def _configured(kind: Any, folder: Path) -> tuple[Callable[[Any], Any], Any]:
+    """Return what builds a network of a kind, and the configuration in a folder."""
+    if not hasattr(kind, "from_config"):  # transformers'
+        return kind, kind.config_class.from_pretrained(folder, local_files_only=True)
+    config = read_json(folder / "config.json")
+    if config.get("_class_name", kind.__name__) != kind.__name__:
+        raise ModelError(f"base={folder}: contains {config['_class_name']}; expected {kind.__name__}.")
+    return kind.from_config, config
+
+
+def _weights(folder: Path) -> safe_load.Tensors:
+    """Return a component's weights under today's names."""
+    try:
+        weights = fp8.decoded(safe_load.read_folder(folder))
+    except ModelError as error:
+        raise ModelError(f"base={folder}: cannot be loaded ({error}).") from None
+    names = {name.removeprefix("text_model."): name for name in weights}
+    attention = rf"(?<=\.)({'|'.join(_OLD_ATTENTION)})(?=\.(weight|bias)$)"
+    return weights.renamed({re.sub(attention, _today, new): name for new, name in names.items()})
+
+
+def _today(match: re.Match[str]) -> str:
+    return _OLD_ATTENTION[match[0]]
+
+
+def _empty(build: Callable[[Any], Any], config: Any) -> Any:
+    """Return a network without weights; its buffers, which no file holds, have their values."""
+    from accelerate import init_empty_weights
+
+    with init_empty_weights(include_buffers=False):
+        return build(config)
+
+
+def _shapes(model: Any) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(weight.shape) for name, weight in model.state_dict().items() if "position_ids" not in name}
+
+
+def _filled(model: Any, weights: "Mapping[str, Tensor]") -> Any:
+    import torch
+
+    # a copy: the tensors of a safetensors file are views of the file, which may change
+    state_dict = {name: weights[name].to(torch.float32, copy=True).contiguous() for name in _shapes(model)}
+    model.load_state_dict(state_dict, strict=False, assign=True)
+    return model.eval().requires_grad_(False)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file; {} for another value.
+
+    Raises:
+        ModelError: the file is missing or damaged.
+    """
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read ({hub.reason(error)}).") from None
+    return content if isinstance(content, dict) else {}
+
+
+def require_text_to_image(config: Mapping[str, Any], source: str) -> None:
+    """Refuse a UNet that was made for another task than text-to-image, by name.
+
+    Args:
+        config: configuration of the UNet.
+        source: where it was read, for the error message.
+
+    Raises:
+        ModelError: the UNet is conditioned on more than text.
+    """
+    has_classes = bool(config.get("class_embed_type") or config.get("num_class_embeds"))
+    purpose = configs.purpose(int(config.get("in_channels", 4)), has_classes)
+    if config.get("addition_embed_type") == "text_time" or config.get("cross_attention_dim") == 2048:
+        raise ModelError(f"{source}: this is a Stable Diffusion XL. Expected a Stable Diffusion 1 or 2.")
+    if purpose:
+        raise ModelError(f"{source}: this base was made for {purpose}. {configs.PURPOSE_ADVICE}")

@@ -1,0 +1,86 @@
+"""What a UNet predicts, noise or velocity, measured with one forward pass: single files do not record it.
+
+At the last timestep the input x = alpha x0 + sigma noise is almost pure noise (alpha = 0.07, sigma = 0.998). A network
+that predicts the noise (epsilon) therefore returns its input, and one that predicts the velocity
+v = alpha noise - sigma x0 returns its estimate of -x0, which depends little on the input. The slope of the regression
+of the output on the input is near 1 for the first and near 0 for the second.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from diffusers import UNet2DConditionModel
+    from transformers import CLIPTextModel
+
+Prediction = Literal["epsilon", "v_prediction"]
+
+TIMESTEP = 999
+THRESHOLD = 0.5
+"""Slope above which the network predicts the noise."""
+
+_SIDE = 32
+"""Side of the latents: pictures of 256 pixels, which these networks know well enough to return noise."""
+
+
+@dataclass(frozen=True)
+class Guess:
+    """The prediction type of a base whose file does not record it.
+
+    Attributes:
+        prediction: the prediction type to use.
+        slope: of the regression of the output on the input at the last timestep.
+        is_measured: whether the slope decided, or the family.
+    """
+
+    prediction: Prediction
+    slope: float
+    is_measured: bool
+
+    @property
+    def sentence(self) -> str:
+        """The guess, its evidence and how to override it, in one line."""
+        other = "v_prediction" if self.prediction == "epsilon" else "epsilon"
+        measured = f"at t = {TIMESTEP} the output follows the noise with slope {self.slope:.2f}"
+        if self.is_measured:
+            return f"Prediction type: {self.prediction} ({measured}). To override it, set prediction to {other}."
+        return (
+            f"Prediction type: {self.prediction}, as usual for this family, although {measured} instead of about 1. "
+            f"If its author says otherwise, set prediction to {other}."
+        )
+
+
+def guess(unet: "UNet2DConditionModel", text_encoder: "CLIPTextModel") -> Guess:
+    """Guess a base's prediction type.
+
+    SD2 was released with both types, which the measurement tells apart. SD1 predicts the noise; a slope that
+    contradicts it is reported and does not decide.
+
+    Args:
+        unet: the UNet, in fp32.
+        text_encoder: the text encoder, which supplies the empty prompt.
+    """
+    slope = noise_slope(unet, text_encoder)
+    if unet.config.use_linear_projection:  # SD2
+        return Guess("epsilon" if slope > THRESHOLD else "v_prediction", slope, is_measured=True)
+    return Guess("epsilon", slope, is_measured=slope > THRESHOLD)
+
+
+def noise_slope(unet: "UNet2DConditionModel", text_encoder: "CLIPTextModel") -> float:
+    """Return the slope of the regression of a UNet's output on pure noise at the last timestep.
+
+    Args:
+        unet: the UNet, in fp32.
+        text_encoder: supplies the empty prompt: a start token and end tokens.
+    """
+    import torch
+
+    config = text_encoder.config
+    input_ids = torch.full((1, config.max_position_embeddings), config.vocab_size - 1, device=unet.device)
+    input_ids[0, 0] = config.vocab_size - 2
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(1, unet.config.in_channels, _SIDE, _SIDE, generator=generator).to(unet.device)
+    with torch.inference_mode():
+        output = unet(noise, torch.tensor([TIMESTEP], device=unet.device), text_encoder(input_ids)[0]).sample
+    noise, output = noise - noise.mean(), output - output.mean()
+    return float((output * noise).sum() / noise.square().sum())
