@@ -27,11 +27,11 @@ def test_the_layout_is_told_by_two_folders(tmp_path: Path) -> None:
 
 def test_photos_are_paired_with_maps_by_name(tmp_path: Path) -> None:
     """Suffixes may differ and be in capitals; the caption is stripped, and a missing one is an empty prompt."""
-    write(tmp_path, "img/b.JPG", "img/a.webp", "img/notes.md", "cond/a.png", "cond/b.tif")
+    write(tmp_path, "img/b.JPG", "img/a.avif", "img/notes.md", "img/._a.avif", "cond/a.png", "cond/b.tif")
     (tmp_path / "img" / "b.txt").write_text(" a café\n", "utf-8")
 
     assert kohya.read(tmp_path).entries == (
-        Entry(tmp_path / "img" / "a.webp", tmp_path / "cond" / "a.png", "", str(tmp_path)),
+        Entry(tmp_path / "img" / "a.avif", tmp_path / "cond" / "a.png", "", str(tmp_path)),
         Entry(tmp_path / "img" / "b.JPG", tmp_path / "cond" / "b.tif", "a café", str(tmp_path)),
     )
 

@@ -214,3 +214,21 @@ def test_a_photo_that_is_replaced_does_not_end_a_run(base: Path, tmp_path: Path,
     assert "the dataset has changed: 1 with another photo, such as target/1.png" in refused.err
     assert (refused.code, accepted.code) == (2, 0)
     assert len(log(tmp_path / "run")) == 2
+
+
+def test_a_dry_run_lists_what_does_not_open(base: Path, tmp_path: Path, segkit: Segkit) -> None:
+    """A JPEG cut short and a damaged map are both named before anything is written."""
+    folder = write(tmp_path / "data", "imagefolder")
+    cut = folder / "a" / "1.jpg"
+    Image.effect_noise((96, 64), 50).convert("RGB").save(cut, quality=95)
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size * 2 // 3])
+    edit(folder, file_name=["a/0.png", "a/1.jpg", "a/2.png"])
+    (folder / "b" / "2.png").write_bytes(b"\x89PNG rubbish")
+
+    done = segkit(*words(folder, base, tmp_path / "run"), "--dry-run")
+
+    assert done.code == 2
+    assert f"{cut}: cannot be used: damaged" in done.err
+    assert f"{folder / 'b' / '2.png'}: does not open" in done.err
+    assert "2 errors, so nothing was trained" in done.err.splitlines()[-1]
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
