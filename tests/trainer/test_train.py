@@ -213,7 +213,7 @@ def test_an_unlocked_base_is_exported_in_both_formats(
     ("options", "message"),
     [
         ({"device": "cuda:9"}, "device cuda:9 is not available"),
-        ({"device": "cuda", "cpu": True}, "--device cuda: expected cpu, because cpu is set"),
+        ({"device": "cuda", "cpu": True}, "--device 'cuda': expected cpu, because cpu is set"),
         ({"device": "cpu", "precision": "fp16"}, "precision fp16 needs a CUDA device"),
     ],
 )
