@@ -282,7 +282,7 @@ def generate(
     if isinstance(maps, Triples) and not isinstance(maps, Dataset):
         drawn = requests.of_triples(maps, prompt)
     else:
-        drawn = requests.find(_folder(maps), prompt)
+        drawn = requests.find(_folder(maps, "maps"), prompt)
     return drawing.generate(drawn, folder, chosen, progress, overwrite)
 
 
@@ -350,10 +350,10 @@ def _open(dataset: "PathOrStr | Dataset") -> "Dataset":
     return dataset if isinstance(dataset, Dataset) else Dataset.open(_path(dataset, "dataset"))
 
 
-def _folder(source: Any) -> Path:
+def _folder(source: Any, name: str = "dataset") -> Path:
     from segkit.dataset import Dataset
 
-    return source.folder if isinstance(source, Dataset) else _path(source, "dataset")
+    return source.folder if isinstance(source, Dataset) else _path(source, name)
 
 
 def _path(value: Any, name: str) -> Path:
@@ -367,7 +367,10 @@ def _named(value: Any, name: str) -> PathOrStr:
         UsageError: the value is not a path.
     """
     if not isinstance(value, str | PathLike):
-        hint = " Pass the whole dataset: its splits are used as they are recorded." if name == "dataset" else ""
+        from segkit.dataset.collection import Triples
+
+        is_part = isinstance(value, Triples)
+        hint = " Pass the whole dataset: its splits are used as they are recorded." if is_part else ""
         raise UsageError(f"{name} is a {type(value).__name__}; expected a path.{hint}")
     return value
 

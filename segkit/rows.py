@@ -36,22 +36,21 @@ class CsvError(ValueError):
         return type(self), (self.line, str(self))
 
 
-def json_lines(
-    path: Path, damaged: Callable[[int, str], None], *, skip_blank: bool = False
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line number, object) for each line of a JSON Lines file; nothing if the file does not exist.
+def json_lines(path: Path, damaged: Callable[[int, str], None]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number, object) for each line of a JSON Lines file that is not blank.
+
+    Nothing is yielded if the file does not exist.
 
     Args:
         path: the file, in UTF-8 with or without a byte-order mark.
         damaged: called with line number and reason for each line that is not a JSON object of text, numbers and so on;
             reading continues.
-        skip_blank: ignore blank lines instead of reporting them as damaged.
 
     Raises:
         DatasetError: the file cannot be read.
     """
     for number, line in _numbered(path):
-        if skip_blank and not line.strip():
+        if not line.strip():
             continue
         try:
             record = json.loads(line)

@@ -8,16 +8,11 @@ import pytest
 from segkit import rows
 
 
-def test_blank_lines_can_be_skipped(tmp_path: Path) -> None:
-    """Blank lines are damage unless the caller allows them; line numbers count them either way."""
+def test_blank_lines_are_skipped(tmp_path: Path) -> None:
+    """They hold nothing; line numbers count them."""
     (tmp_path / "lines").write_bytes(codecs.BOM_UTF8 + b'{"a": 1}\n\n  \r\n{"a": 2}\r\n')
-    reports: dict[int, str] = {}
-
-    strict = list(rows.json_lines(tmp_path / "lines", reports.__setitem__))
-    lenient = list(rows.json_lines(tmp_path / "lines", pytest.fail, skip_blank=True))  # type: ignore[arg-type]
-
-    assert strict == lenient == [(1, {"a": 1}), (4, {"a": 2})]
-    assert list(reports) == [2, 3]
+    lines = list(rows.json_lines(tmp_path / "lines", pytest.fail))  # type: ignore[arg-type]
+    assert lines == [(1, {"a": 1}), (4, {"a": 2})]
 
 
 def test_a_line_separator_inside_text_does_not_end_the_line(tmp_path: Path) -> None:

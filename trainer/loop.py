@@ -14,6 +14,7 @@ from segkit.progress import NOTICE, Progress, silent
 from trainer.checkpoints import export, quiet
 from trainer.checkpoints.store import Checkpoint
 from trainer.data import examples, latents
+from trainer.data.batches import require_batch
 from trainer.data.latents import Encoder, LatentCache
 from trainer.run import run_folder
 from trainer.run.callbacks import Callbacks, Due
@@ -116,6 +117,7 @@ class _Training:
         self.settings, self.output, self.accelerator, self.dataset = settings, output, accelerator, dataset
         self.progress = progress if accelerator.is_main_process else silent
         self.examples = on_main(accelerator, lambda: examples.load(dataset, settings, self.progress))
+        require_batch(self.examples.train, settings, accelerator.num_processes)  # before the cache is filled
         self.facts = run_folder.facts(settings, dataset, self.examples, accelerator.num_processes)
         self.losses: list[float] = []
 

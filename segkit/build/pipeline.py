@@ -153,7 +153,7 @@ def find_photos(
     if layout := layouts.detect(folder):
         raise UsageError(
             f"{folder} already has control maps (layout {layout}), which are not photos. Train on it as it is: "
-            f"segkit train {shlex.quote(str(folder))} , or pass the folder of its photos."
+            f"segkit train {shlex.quote(str(folder))}; or pass the folder of its photos."
         )
     paths, passed = photos.search(folder, output, settings.follow_links)
     if not paths and output.resolve() == folder.resolve():

@@ -257,7 +257,7 @@ def inspection(result: "Inspection", as_json: bool) -> None:
         console.line("Complete; all shapes are as expected and all values are finite.")
     else:
         console.line("All values are finite. Completeness cannot be determined from the file alone.")
-    for note in (*result.notes, identity.advice):
+    for note in (*result.notes, identity.advice if result.is_sound else "Use another file."):
         if note:
             console.line(note)
     return None

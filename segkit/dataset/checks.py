@@ -125,7 +125,9 @@ def _read(dataset: Dataset, problems: list[Problem]) -> list[Triple]:
         return [record for path in paths for record in dataset.read(path, damaged) if isinstance(record, Triple)]
 
     if not dataset.manifest.exists():
-        cure = f"Restore it from a copy, or {_BUILD}."
+        table = dataset.folder / "metadata.csv"
+        cure = f"Restore it from a copy{f' (is it {table}?)' if table.is_file() else ''}: it holds all prompts. "
+        cure += f"Without one, {_BUILD}: prompts are drafted, and those that you wrote are lost."
         problems.append(Problem("manifest-damaged", "error", "metadata.jsonl", "metadata.jsonl is missing.", cure))
     newer = {triple.key: triple for triple in triples(dataset.parts())}
     manifest = [triple for triple in triples([dataset.manifest]) if triple.key not in newer]

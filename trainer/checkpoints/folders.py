@@ -35,6 +35,10 @@ def weights_files(folder: Path) -> list[Path]:
         ModelError: the folder has no weights, shards are missing, or an index is damaged.
     """
     candidates = list(_candidates(folder))
+    if not candidates and (folder / "model_index.json").is_file():
+        raise ModelError(
+            f"{folder}: a whole pipeline. Name the folder of one network in it, such as {folder / 'unet'}."
+        )
     if not candidates:
         raise ModelError(f"{folder}: contains no weights. Expected a file such as diffusion_pytorch_model.safetensors.")
     _, names = min(candidates)

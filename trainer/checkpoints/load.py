@@ -57,6 +57,8 @@ def load_base(name: str, tokenizer: str = "", prediction: Prediction | None = No
             NaN or untrained layers; or no tokenizer was found.
     """
     path = Path(name).expanduser()
+    if tokenizer and not Path(tokenizer).expanduser().is_dir():
+        raise ModelError(f"tokenizer={tokenizer}: no such folder. Expected one with CLIP's vocab.json and merges.txt.")
     if path.is_file():
         return _from_file(path, tokenizer, prediction)
     folder = hub.shipped("base") if name == hub.TOY else path if path.is_dir() else _from_hub(name)

@@ -84,6 +84,19 @@ class Batch:
         return self.photos
 
 
+def require_batch(examples: Sequence[Example], settings: TrainSettings, world: int) -> None:
+    """Refuse fewer examples than a batch of all processes has.
+
+    Raises:
+        DatasetError: there are too few.
+    """
+    if len(examples) < settings.batch_size * world:
+        raise DatasetError(
+            f"{len(examples)} triples are fewer than a batch of {settings.batch_size} on {world} processes. "
+            f"Use batch_size={max(1, len(examples) // world)}, or add photos."
+        )
+
+
 class Batches:
     """The batches of one process, in order.
 
@@ -110,17 +123,12 @@ class Batches:
     ) -> None:
         self._settings, self._cache, (self._rank, world) = settings, cache, share
         self._control_examples = dict(zip(examples, control_examples or examples, strict=True))
-        total = settings.batch_size * world
-        if len(examples) < total:
-            raise DatasetError(
-                f"{len(examples)} triples are fewer than a batch of {settings.batch_size} on {world} processes. "
-                f"Use batch_size={max(1, len(examples) // world)}, or add photos."
-            )
+        require_batch(examples, settings, world)
         self._examples, self._palette = examples, palette
         self._runs = lru_cache(maxsize=MAPS)(self._read)
         self._sizes = [fit(example.width, example.height, settings.resolution) for example in examples]
         weights = repeat_factors.weights(examples, palette) if settings.balance else None
-        self.order = BatchOrder(self._sizes, total, settings.seed, weights)
+        self.order = BatchOrder(self._sizes, settings.batch_size * world, settings.seed, weights)
 
     def starting_at(self, number: int) -> Iterator[Batch]:
         """Yield batches without end, starting with this number; batches are counted from 0 over all epochs.

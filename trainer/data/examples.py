@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from segkit import dataset
@@ -93,14 +94,43 @@ def find(folder: Path, palette: str = "", any_control: bool = False, progress: P
     map_palette = None if any_control else Palette.load(palette or "ade20k")
     entries = [entry for entry in listing.entries if entry.split != "test"]
     measured, problems = verify.measure(entries, map_palette, progress)
-    off_palette = any(problem.rule == "off-palette" for problem in problems)
-    _refuse(folder, problems, f"For control pictures that are not maps: {_ANY_CONTROL}" if off_palette else "")
+    problems, advice = _with_repair(problems, listing.layout, folder)
+    _refuse(folder, problems, advice)
     splits: dict[str, list[Example]] = {"train": [], "val": []}
     for entry, size in zip(entries, measured, strict=True):
         splits[entry.split].append(_example(entry, size))
     if not splits["train"]:
         raise DatasetError(f"{folder}: no triple to train on; all {len(listing.entries):,} are held out.")
-    return Examples(listing.layout, splits["train"], splits["val"], map_palette, listing.notes)
+    _require_apart(splits["train"], splits["val"])
+    notes = list(listing.notes)
+    if tested := len(listing.entries) - len(entries):
+        notes.append(f"Triples of the test split, left alone: {tested:,}.")
+    return Examples(listing.layout, splits["train"], splits["val"], map_palette, tuple(notes))
+
+
+def _with_repair(problems: list[Problem], layout: str, folder: Path) -> tuple[list[Problem], str]:
+    """Return the problems without a command for each map, and the one command that repairs all maps of a folder."""
+    if not any(problem.rule == "off-palette" for problem in problems):
+        return problems, ""
+    where = "--in-place" if layout == "kohya" else "-o repaired"
+    then = "which keeps the originals" if layout == "kohya" else "and let the list name the repaired maps"
+    command = f"segkit snap {shlex.quote(str(folder))} {where}"
+    advice = f"Repair the maps with: {command} , {then}. For control pictures that are not maps: {_ANY_CONTROL}"
+    return [replace(problem, cure="") if "segkit snap" in problem.cure else problem for problem in problems], advice
+
+
+def _require_apart(train: Sequence[Example], val: Sequence[Example]) -> None:
+    """Refuse a photo that is both trained on and held out.
+
+    Raises:
+        DatasetError: the photo is named.
+    """
+    held_out = {example.photo_hash: example for example in val}
+    for example in train:
+        if other := held_out.get(example.photo_hash):
+            raise DatasetError(
+                f"{example.photo} is trained on, but also held out as {other.photo}. Keep it in one split."
+            )
 
 
 def load(folder: Path, settings: TrainSettings, progress: Progress = silent) -> Examples:

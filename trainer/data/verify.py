@@ -87,6 +87,9 @@ def _measure(entry: Entry, palette: Palette | None) -> Measured | Problem | Path
         sizes = f"{map_width} x {map_height} pixels, but its photo has {width} x {height}. Expected the same shape."
         return _problem("shapes-differ", entry.control_map, sizes)
     if palette and codec.read(control_map, palette)[1]:
+        if not codec.read(maps.read(entry.photo), palette)[1]:
+            swapped = f"is a photo, and {entry.photo} a map: they are swapped. Correct the columns of {entry.source}."
+            return _problem("swapped", entry.control_map, swapped)
         return entry.control_map
     digests = [hashlib.sha256(data).hexdigest() for data in (photo, entry.control_map.read_bytes())]
     return Measured(width, height, *digests)

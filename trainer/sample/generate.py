@@ -1,5 +1,6 @@
 """Draw pictures from control maps, which are resized with NEAREST and checked again at the ControlNet's input."""
 
+import shlex
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -174,8 +175,8 @@ def _labels(request: DrawRequest, image: Image.Image, palette: Palette) -> codec
     labels, off = codec.read(image, palette)
     if off:
         raise MapError(
-            f"{path}: {off:,} of {labels.size:,} pixels are off the palette {palette.name}. Fix it: segkit snap {path} "
-            "-o fixed.png. For control images that are not segmentation maps: allow_any_control=True"
+            f"{path}: {off:,} of {labels.size:,} pixels are off the palette {palette.name}. Fix it: segkit snap "
+            f"{shlex.quote(str(path))} -o fixed.png (for control images that are not maps: allow_any_control=True)"
         )
     return labels
 

@@ -48,8 +48,9 @@ def read(folder: Path) -> Listing:
                 rejected += 1
             elif entry.photo not in listed:
                 entries.append(entry)
-    notes = (f"{rejected:,} triples were rejected in a review and are left out.",) if rejected else ()
-    return Listing("imagefolder", tuple(entries), notes)
+    notes = [f"{rejected:,} triples were rejected in a review and are left out."] if rejected else []
+    notes += [f"{path} is not read, because {first.name} lies beside it." for first, path in _ignored(folder)]
+    return Listing("imagefolder", tuple(entries), tuple(notes))
 
 
 def _entry(root: Path, folder: Path, row: dict[str, Any], source: str) -> Entry:
@@ -100,6 +101,14 @@ def _metadata(folder: Path) -> list[Path]:
     folders = [folder, *sorted(path for path in inside if not (path / ".segkit").exists())]
     named = (next((place / name for name in METADATA if (place / name).is_file()), None) for place in folders)
     return [path for path in named if path]
+
+
+def _ignored(folder: Path) -> Iterator[tuple[Path, Path]]:
+    """Yield the metadata that is read and each other one beside it."""
+    for first in _metadata(folder):
+        for name in METADATA:
+            if name != first.name and (first.parent / name).is_file():
+                yield first, first.parent / name
 
 
 def _rows(metadata: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -4,6 +4,7 @@ Captions are NAME.txt or NAME.caption beside the photo. Both folders may hold su
 """
 
 import os
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -29,7 +30,13 @@ def read(folder: Path) -> Listing:
     """
     by_name, control_maps = (_pictures(folder / name) for name in _FOLDERS)
     if unpaired := sorted(by_name.keys() ^ control_maps.keys()):
-        raise DatasetError(f"{folder}: {len(unpaired)} names are only in img/ or only in cond/, such as {unpaired[0]}.")
+        name = unpaired[0]
+        lacking = (
+            f"{by_name[name]} has no map in cond/" if name in by_name else f"{control_maps[name]} has no photo in img/"
+        )
+        raise DatasetError(
+            f"{folder}: {len(unpaired)} files have no counterpart of the same name: {lacking}. Add or remove it."
+        )
     captions = _captions(folder / "img")
     entries, longer = [], 0
     for name, photo in by_name.items():
@@ -51,11 +58,16 @@ def _pictures(folder: Path) -> dict[str, Path]:
     """Return the pictures below a folder by relative path without suffix."""
     pictures: dict[str, Path] = {}
     for path in photos.find(folder, follow_links=True):
-        name = path.relative_to(folder).with_suffix("").as_posix()
+        name = _name(path, folder)
         other = pictures.setdefault(name, path)
         if other is not path:
             raise DatasetError(f"{other} and {path.name} share one name, so one caption and map. Rename one of them.")
     return pictures
+
+
+def _name(path: Path, folder: Path) -> str:
+    """Return the name by which files belong together; macOS writes accents as characters of their own."""
+    return unicodedata.normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())
 
 
 def _captions(folder: Path) -> dict[str, list[Path]]:
@@ -66,7 +78,7 @@ def _captions(folder: Path) -> dict[str, list[Path]]:
         for file in sorted(files):
             path = Path(place, file)
             if path.suffix.lower() in _CAPTION_SUFFIXES and not file.startswith("."):
-                captions.setdefault(path.relative_to(folder).with_suffix("").as_posix(), []).append(path)
+                captions.setdefault(_name(path, folder), []).append(path)
     return captions
 
 
@@ -86,5 +98,7 @@ def _caption(files: list[Path]) -> tuple[str, bool]:
     if len({tuple(lines) for lines in texts.values()}) > 1:
         first, second = list(texts)[:2]
         raise DatasetError(f"{first} and {second.name} are different captions of one photo. Remove one of them.")
+    if nul := next((path for path, lines in texts.items() if any("\0" in line for line in lines)), None):
+        raise DatasetError(f"{nul}: contains a NUL character. Save it as UTF-8 text.")
     lines = next(iter(texts.values()), [])
     return (lines[0] if lines else ""), len(lines) > 1

@@ -60,6 +60,8 @@ def _reason(folder: Path) -> str:
             f"{folder}: its metadata has the columns {', '.join(columns)}. Expected file_name, "
             "conditioning_image_file_name and text."
         )
+    if (folder / "prompt.json").is_file():
+        return f"{folder / 'prompt.json'} is empty. Expected one JSON object on each line: source, target, prompt."
     for path in sorted(folder.iterdir()):
         near = get_close_matches(path.name.lower(), _LISTS, 1, cutoff=0.75)
         if near and path.is_file() and path.name not in _LISTS:

@@ -15,6 +15,9 @@ MAP_WORDS = frozenset("hint seg segmentation segmap cond conditioning control ma
 """Words in a column's name or a shard member's ending that mark a control map."""
 
 TEXT_COLUMNS = ("text", "prompt", "caption")
+_MISSING = frozenset(("nan", "NaN", "NAN", "None", "null", "NULL", "<NA>"))
+"""What programs write for a missing value; as a prompt it would be a word that the network learns."""
+
 """Columns that may hold the prompt, in order of preference."""
 
 _SPLITS = {
@@ -68,9 +71,11 @@ def json_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """
 
     def refuse(number: int, reason: str) -> None:
-        raise DatasetError(f"{path}: cannot be read. Line {number}: {reason}. Correct or remove the file.")
+        raise DatasetError(
+            f"{path}: cannot be read. Line {number}: {reason}. Expected one JSON object on each line, in UTF-8."
+        )
 
-    numbered = _array(path) if _starts_with_bracket(path) else rows.json_lines(path, refuse, skip_blank=True)
+    numbered = _array(path) if _starts_with_bracket(path) else rows.json_lines(path, refuse)
     for number, record in numbered:
         if broken := [name for name, value in record.items() if isinstance(value, str) and not _is_text(value)]:
             refuse(number, f"{broken[0]} holds half of a character (a lone surrogate)")
@@ -119,7 +124,10 @@ def file_in(folder: Path, name: object, source: str) -> Path:
         DatasetError: the name is empty, not text, or leads out of the folder.
     """
     if not isinstance(name, str) or not name or leaves_folder(name) or "\0" in name:
-        raise DatasetError(f"{source}: {str(name)[:80]!r} does not name a file in this folder. Correct the line.")
+        shown = "null" if name is None else repr(str(name)[:80])
+        raise DatasetError(
+            f"{source}: {shown} does not name a file in this folder. Expected a path relative to it, without '..'."
+        )
     path = folder / name
     return folder / name.replace("\\", "/") if "\\" in name and not path.exists() else path
 
@@ -133,7 +141,7 @@ def prompt(row: Mapping[str, Any], source: str) -> str:
     """Return the prompt of a row: the first of TEXT_COLUMNS that is not empty; "" if all are empty, null or missing.
 
     Raises:
-        DatasetError: a prompt is not text, such as a list of captions.
+        DatasetError: a prompt is not text, such as a list of captions, or contains a NUL character.
     """
     for column in TEXT_COLUMNS:
         value = row.get(column)
@@ -142,7 +150,9 @@ def prompt(row: Mapping[str, Any], source: str) -> str:
         if not isinstance(value, str):
             kind = {list: "a list", dict: "an object", bool: "a Boolean"}.get(type(value), "a number")
             raise DatasetError(f"{source}: {column} is {kind}; expected text. Keep one prompt, in quotes.")
-        if value.strip():
+        if "\0" in value:
+            raise DatasetError(f"{source}: {column} contains a NUL character. Remove it.")
+        if value.strip() and value.strip() not in _MISSING:
             return value
     return ""
 

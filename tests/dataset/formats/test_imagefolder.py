@@ -80,6 +80,9 @@ def test_of_two_metadata_files_the_json_is_read(tmp_path: Path) -> None:
     (tmp_path / "metadata.csv").write_text(HEADER + "0.jpg,0.png,csv\n")
 
     assert read(tmp_path) == [("train/0.png", "maps/0.png", "a room", "train")]
+    assert imagefolder.read(tmp_path).notes == (
+        f"{tmp_path / 'metadata.csv'} is not read, because metadata.jsonl lies beside it.",
+    )
 
 
 @pytest.mark.parametrize(
@@ -125,6 +128,9 @@ def test_two_columns_that_could_hold_maps_are_refused(tmp_path: Path) -> None:
         ({"text": "  ", "prompt": "a room"}, "a room"),
         ({"text": None}, ""),
         ({"text": float("nan")}, ""),
+        ({"text": "nan", "caption": "a room"}, "a room"),
+        *(({"text": word}, "") for word in ("nan", "NaN", "None", "NULL", "null", "<NA>")),
+        ({"text": "none of it"}, "none of it"),
         ({}, ""),
     ],
 )
@@ -132,6 +138,13 @@ def test_prompts_are_found(tmp_path: Path, cells: dict[str, Any], text: str) -> 
     """Three columns may hold them; null and NaN are empty, never words."""
     write(tmp_path, {"file_name": "0.jpg", "conditioning_image_file_name": "0.png", **cells})
     assert [entry.text for entry in imagefolder.read(tmp_path).entries] == [text]
+
+
+def test_prompts_with_nul_are_refused(tmp_path: Path) -> None:
+    """No tokenizer expects one."""
+    path = write(tmp_path, ROW | {"text": "a\0b"})
+    with pytest.raises(DatasetError, match=f"{path}, line 1: text contains a NUL character"):
+        imagefolder.read(tmp_path)
 
 
 @pytest.mark.parametrize(

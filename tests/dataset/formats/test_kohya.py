@@ -1,5 +1,6 @@
 """Folders in the layout of kohya's scripts are read as entries."""
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,17 @@ def test_a_caption_in_another_encoding_is_refused(tmp_path: Path) -> None:
     (tmp_path / "img" / "0.txt").write_bytes("café".encode("latin-1"))
     with pytest.raises(DatasetError, match=r"0\.txt: cannot be read .* Save it as UTF-8"):
         kohya.read(tmp_path)
+    (tmp_path / "img" / "0.txt").write_bytes(b"a\0b")
+    with pytest.raises(DatasetError, match=r"0\.txt: contains a NUL character"):
+        kohya.read(tmp_path)
+
+
+def test_accents_may_be_written_in_two_ways(tmp_path: Path) -> None:
+    """On macOS a letter and its accent are stored apart, elsewhere as one character; the names are the same."""
+    composed, decomposed = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
+    write(tmp_path, f"img/{decomposed}.png", f"cond/{composed}.png")
+    (tmp_path / "img" / f"{composed}.txt").write_text("a café")
+    assert [entry.text for entry in kohya.read(tmp_path).entries] == ["a café"]
 
 
 def test_two_captions_of_a_photo_must_agree(tmp_path: Path) -> None:
@@ -107,5 +119,5 @@ def test_unpaired_names_are_counted(tmp_path: Path) -> None:
     """A photo without a map and a map without a photo are one error with an example."""
     write(tmp_path, "img/a.png", "img/b.png", "cond/b.png", "cond/c.png")
 
-    with pytest.raises(DatasetError, match=r"2 names are only in img/ or only in cond/, such as a\."):
+    with pytest.raises(DatasetError, match=r"2 files have no counterpart .*img/a\.png has no map in cond/"):
         kohya.read(tmp_path)

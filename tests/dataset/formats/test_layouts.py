@@ -62,11 +62,14 @@ def test_folders_without_a_layout_are_explained(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "empty").mkdir()
     (tmp_path / "captions").mkdir()
+    (tmp_path / "blank").mkdir()
+    (tmp_path / "blank" / "prompt.json").touch()
     (tmp_path / "captions" / "metadata.jsonl").write_text('{"file_name": "0.png", "text": "x"}')
     for name, message in (
         ("nowhere", "nowhere does not exist. Expected a dataset"),
         ("file", "file is a file. Expected a dataset"),
         ("empty", "empty is not a dataset. Expected a dataset"),
+        ("blank", "prompt.json is empty. Expected one JSON object on each line"),
         ("captions", "has the columns file_name, text. Expected file_name, conditioning_image_file_name and text."),
     ):
         with pytest.raises(DatasetError) as refused:

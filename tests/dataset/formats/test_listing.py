@@ -19,7 +19,7 @@ def test_names_that_leave_the_folder_are_recognised(name: str) -> None:
 @pytest.mark.parametrize("name", ["", 7, None, "a\0b", "../a.png"])
 def test_a_name_outside_the_folder_is_refused(tmp_path: Path, name: object) -> None:
     """The error states the line and the name; a name inside the folder becomes a path."""
-    with pytest.raises(DatasetError, match=r"^list, line 3: .* does not name a file in this folder\. Correct"):
+    with pytest.raises(DatasetError, match=r"^list, line 3: .* does not name a file in this folder\. Expected"):
         listing.file_in(tmp_path, name, "list, line 3")
     assert listing.file_in(tmp_path, "a..b/c.png", "list, line 3") == tmp_path / "a..b" / "c.png"
 
@@ -32,5 +32,7 @@ def test_objects_are_numbered_by_line(tmp_path: Path) -> None:
     assert list(listing.json_objects(path)) == [(2, {"a": 1}), (4, {"a": 2})]
 
     path.write_text('{"a": 1}\n{"a": \n')
-    with pytest.raises(DatasetError, match=r"list\.json: cannot be read\. Line 2: .*Correct or remove the file"):
+    with pytest.raises(
+        DatasetError, match=r"list\.json: cannot be read\. Line 2: .*Expected one JSON object on each line"
+    ):
         list(listing.json_objects(path))

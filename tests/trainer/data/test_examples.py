@@ -1,6 +1,7 @@
 """Datasets of other tools are trained on as they are, and their maps are checked first."""
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -73,7 +74,9 @@ def test_maps_off_the_palette_are_refused_unless_asked_for(
     assert refused.code == 2
     assert refused.err.count("are off the palette ade20k") == 4  # each map, and the first again in the message
     assert "3 errors, so nothing was trained." in refused.err.splitlines()[-1]
-    assert "segkit snap" in refused.err
+    where = "--in-place" if layout == "kohya" else "-o repaired"
+    assert f"Repair the maps with: segkit snap {folder} {where} ," in refused.err
+    assert refused.err.count("segkit snap") == 1
     assert "--allow-any-control" in refused.err
     assert (allowed.code, allowed.err) == (0, "")
     assert "| palette | none |" in (tmp_path / "run" / "model-card.md").read_text()
@@ -86,7 +89,7 @@ def test_maps_off_the_palette_are_refused_unless_asked_for(
         ("imagefolder", "outside", "does not name a file in this folder"),
         ("fill50k", "gone", "1.png: does not exist; {listed}, line 2 names it"),
         ("imagefolder", "gone", "1.png: does not exist; {listed}, line 2 names it"),
-        ("kohya", "gone", "1 names are only in img/ or only in cond/, such as 1"),
+        ("kohya", "gone", "1.png has no map in cond/. Add or remove it."),
         ("fill50k", "shape", "64 x 64 pixels, but its photo has 96 x 64. Expected the same shape"),
         ("kohya", "damaged", "1.png: does not open"),
         ("fill50k", "no json", "cannot be read"),
@@ -171,6 +174,7 @@ def test_what_was_held_out_is_not_trained_on(base: Path, tmp_path: Path, segkit:
 
     assert [[example.text for example in split] for split in (data.train, data.val)] == [["picture 0"], ["picture 1"]]
     assert (plan["triples"], plan["held_out"]) == (1, 1)
+    assert plan["notes"] == ["Triples of the test split, left alone: 1."]
     with pytest.raises(DatasetError, match=r"no triple to train on; all 3 are held out"):
         examples.find(edit(folder, split=["val"] * 3))
 
@@ -232,3 +236,30 @@ def test_a_dry_run_lists_what_does_not_open(base: Path, tmp_path: Path, segkit: 
     assert f"{folder / 'b' / '2.png'}: does not open" in done.err
     assert "2 errors, so nothing was trained" in done.err.splitlines()[-1]
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_a_photo_in_two_splits_is_refused(tmp_path: Path) -> None:
+    """What is held out must not be trained on, under any name."""
+    folder = edit(write(tmp_path / "data", "imagefolder"), split=["train", "val", "test"])
+    shutil.copy(folder / "a" / "0.png", folder / "a" / "1.png")
+    with pytest.raises(
+        DatasetError, match=r"0\.png is trained on, but also held out as .*1\.png\. Keep it in one split"
+    ):
+        examples.find(folder)
+
+
+def test_the_repair_that_is_advised_works(base: Path, tmp_path: Path, segkit: Segkit) -> None:
+    """Maps of a kohya folder that were saved as JPEG are repaired in place, and the training starts."""
+    folder = tmp_path / "data"
+    for place in ("img", "cond"):
+        (folder / place).mkdir(parents=True)
+    labels = np.random.default_rng(0).integers(0, 150, (2, 3)).repeat(128, 0).repeat(128, 1).astype(np.uint8)
+    codec.paint(labels, ADE).convert("RGB").save(folder / "cond" / "0.jpg", quality=90)
+    Image.effect_noise((384, 256), 50).convert("RGB").save(folder / "img" / "0.png")
+    (folder / "img" / "0.txt").write_text("a room")
+
+    refused = segkit(*words(folder, base, tmp_path / "run", steps=1, batch_size=1))
+    command = refused.err.partition("Repair the maps with: segkit ")[2].partition(" , which")[0]
+    assert segkit(*shlex.split(command)).code == 0
+
+    assert segkit(*words(folder, base, tmp_path / "run", steps=1, batch_size=1)).code == 0

@@ -58,11 +58,13 @@ def test_all_problems_are_listed(entry: Entry, tmp_path: Path) -> None:
     (tmp_path / "damaged.png").write_bytes(b"\x89PNG rubbish")
     control_map().resize((32, 32), 0).save(tmp_path / "square.png")
     Image.new("RGB", SIZE, (1, 2, 3)).save(tmp_path / "off.png")
+    swapped = Entry(entry.control_map, entry.photo, "", "list, line 7")
     pairs = [
         entry,
         Entry(tmp_path / "gone.png", entry.control_map, "", "list, line 2"),
         Entry(cut, entry.control_map, "", "list, line 3"),
         *(Entry(entry.photo, tmp_path / name, "", "list") for name in ("damaged.png", "square.png", "off.png")),
+        swapped,
     ]
 
     measured, problems = verify.measure(pairs, ADE)
@@ -73,11 +75,13 @@ def test_all_problems_are_listed(entry: Entry, tmp_path: Path) -> None:
         ("unreadable-photo", "cut.jpg"),
         ("unreadable-map", "damaged.png"),
         ("shapes-differ", "square.png"),
+        ("swapped", "photo.png"),
         ("off-palette", "off.png"),
     ]
     assert "does not exist; list, line 2 names it." in problems[0].message
     assert "damaged" in problems[1].message
-    assert verify.measure(pairs[-1:], None)[1] == []
+    assert "they are swapped. Correct the columns of list, line 7." in problems[4].message
+    assert verify.measure(pairs[-2:], None)[1] == []
 
 
 def exif(orientation: int, kind: int) -> bytes:
