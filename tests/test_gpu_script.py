@@ -36,6 +36,7 @@ def write_wheel(folder: Path, name: str, requires: str = "") -> None:
         wheel.writestr(f"{info}/RECORD", "")
 
 
+@pytest.mark.slow  # two minutes, for a script that is rarely changed; CI runs it
 def test_the_whole_script_runs_on_a_cpu(tmp_path: Path) -> None:
     """Missing packages are installed from the wheels, all parts run, and JSON lines and table contain all results."""
     write_wheel(tmp_path / "wheels", "segkit_absent", "Requires-Dist: segkit_deeper")
