@@ -89,7 +89,7 @@ def _find(target: Path, in_place: bool) -> tuple[Path, list[Path]]:
     if (target / ".segkit").is_dir():
         raise UsageError(f"{target} is a dataset: its maps are exact. To check them, run: segkit check {target}")
     try:
-        layout = layouts.detect(target)
+        layout = layouts.detect_maps(target)
         if not layout:
             return map_files.find(target)
         files = list(dict.fromkeys(entry.control_map for entry in layouts.read(target).entries))

@@ -99,7 +99,7 @@ def find(path: Path, palette: Palette, expected: str) -> tuple[Kind, list[Source
 
 def _detect(path: Path) -> layouts.Layout | None:
     try:
-        return layouts.detect(path)
+        return layouts.detect_maps(path)
     except DatasetError as error:
         raise MapError(str(error)) from None
 

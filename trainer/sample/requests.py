@@ -45,7 +45,7 @@ def find(source: Path, prompt: str = "") -> list[DrawRequest]:
     if (source / ".segkit").is_dir():
         dataset = Dataset.open(source)
         requests = _of_dataset(dataset)
-    elif layouts.detect(source):
+    elif layouts.detect_maps(source):
         requests = _of_entries(source)
     else:
         folder, files = maps.find(source)

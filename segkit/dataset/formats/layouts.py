@@ -38,6 +38,18 @@ def detect(folder: Path) -> Layout | None:
     return found[0] if found else None
 
 
+def detect_maps(folder: Path) -> Layout | None:
+    """Return the layout of a folder of maps, as `detect` does; None if it is a plain folder of maps.
+
+    Raises:
+        DatasetError: as `detect`, or the folder has a misnamed list, so that its photos would be taken for maps.
+    """
+    layout = detect(folder)
+    if not layout and folder.is_dir() and (message := _misnamed(folder)):
+        raise DatasetError(message)
+    return layout
+
+
 def read(folder: Path) -> Listing:
     """Read a folder in any layout.
 
@@ -62,8 +74,13 @@ def _reason(folder: Path) -> str:
         )
     if (folder / "prompt.json").is_file():
         return f"{folder / 'prompt.json'} is empty. Expected one JSON object on each line: source, target, prompt."
+    return _misnamed(folder) or f"{folder} is not a dataset. Expected {EXPECTED}."
+
+
+def _misnamed(folder: Path) -> str:
+    """Return which file of a folder may be its list under another name, as a message; "" if none."""
     for path in sorted(folder.iterdir()):
         near = get_close_matches(path.name.lower(), _LISTS, 1, cutoff=0.75)
         if near and path.is_file() and path.name not in _LISTS:
             return f"{folder} is not a dataset. If {path.name} is its list, rename it to {near[0]}."
-    return f"{folder} is not a dataset. Expected {EXPECTED}."
+    return ""

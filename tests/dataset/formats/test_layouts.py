@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from segkit.dataset.formats import layouts
 from segkit.errors import DatasetError
+from tests.conftest import Segkit
 
 LINE = {"file_name": "0.png", "conditioning_image_file_name": "m.png", "text": "x"}
 
@@ -55,6 +57,9 @@ def test_a_misnamed_list_is_pointed_out(tmp_path: Path, name: str, meant: str) -
     with pytest.raises(DatasetError, match="is not a dataset") as refused:
         layouts.read(tmp_path)
     assert f"If {name} is its list, rename it to {meant}." in str(refused.value)
+    assert layouts.detect(tmp_path) is None
+    with pytest.raises(DatasetError, match="rename it to"):
+        layouts.detect_maps(tmp_path)
 
 
 def test_folders_without_a_layout_are_explained(tmp_path: Path) -> None:
@@ -75,3 +80,23 @@ def test_folders_without_a_layout_are_explained(tmp_path: Path) -> None:
         with pytest.raises(DatasetError) as refused:
             layouts.read(tmp_path / name)
         assert message in str(refused.value)
+
+
+@pytest.mark.parametrize("command", ["check-palette", "snap", "generate"])
+def test_no_command_takes_the_photos_of_a_misnamed_list_for_maps(command: str, tmp_path: Path, segkit: Segkit) -> None:
+    """The message names the list; nothing is examined, repaired or drawn."""
+    for name in ("images", "maps"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        Image.new("RGB", (64, 64), (120, 120, 120)).save(tmp_path / "data" / name / "0.png")
+    (tmp_path / "data" / "metadata.json1").write_text(json.dumps(LINE))
+    options = {
+        "check-palette": [tmp_path / "data"],
+        "snap": [tmp_path / "data", "-o", tmp_path / "out"],
+        "generate": ["--map", tmp_path / "data", "--prompt", "x", "-o", tmp_path / "out"],
+    }[command]
+
+    done = segkit(command, *options)
+
+    assert done.code == 2
+    assert "If metadata.json1 is its list, rename it to metadata.jsonl." in done.err
+    assert not (tmp_path / "out").exists()
