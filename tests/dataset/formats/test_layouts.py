@@ -89,13 +89,13 @@ def test_no_command_takes_the_photos_of_a_misnamed_list_for_maps(command: str, t
         (tmp_path / "data" / name).mkdir(parents=True)
         Image.new("RGB", (64, 64), (120, 120, 120)).save(tmp_path / "data" / name / "0.png")
     (tmp_path / "data" / "metadata.json1").write_text(json.dumps(LINE))
-    options = {
+    options: dict[str, list[str | Path]] = {
         "check-palette": [tmp_path / "data"],
         "snap": [tmp_path / "data", "-o", tmp_path / "out"],
         "generate": ["--map", tmp_path / "data", "--prompt", "x", "-o", tmp_path / "out"],
-    }[command]
+    }
 
-    done = segkit(command, *options)
+    done = segkit(command, *options[command])
 
     assert done.code == 2
     assert "If metadata.json1 is its list, rename it to metadata.jsonl." in done.err
