@@ -62,7 +62,7 @@ class Transport(HTTPAdapter):
     Args:
         hosts: allowed hosts, such as SHEET_HOSTS.
         limits: of each request.
-        base: address of a server that stands in for Google; "" for none.
+        base: address of a test server that replaces Google; "" for none.
         statuses: status codes of answers that are worth another request.
     """
 
@@ -102,7 +102,7 @@ class Transport(HTTPAdapter):
         raise AssertionError("the last attempt returns or raises")
 
     def _directed(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Return the request, addressed to the server that stands in for Google if there is one."""
+        """Return the request, addressed to the test server that replaces Google, if there is one."""
         url = urlsplit(str(request.url))
         if is_google(str(request.url), self.hosts):
             if self.base:

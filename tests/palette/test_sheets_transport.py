@@ -98,7 +98,7 @@ def test_redirects_stay_with_google(
 
 
 def test_a_redirect_within_google_is_followed(sheets: Sheets, segkit: Segkit) -> None:
-    """Exports are served from googleusercontent.com; here the test server stands in for it."""
+    """Exports are served from googleusercontent.com; here the test server replaces it."""
     sheets.redirects = [
         f"https://doc-0s-sheets.googleusercontent.com/spreadsheets/d/{KEY}/export",
         "/x/" + KEY + "/export",
