@@ -59,19 +59,18 @@ def json_lines(path: Path, damaged: Callable[[int, str], None]) -> Iterator[tupl
             continue
         if not isinstance(record, dict):
             damaged(number, f"expected an object, found {type(record).__name__}")
-        elif surrogate := _lone_surrogate(line, record):
+        # only lines with such bytes, that is almost none, are looked at again
+        elif _SURROGATE_BYTES.search(line) and (surrogate := lone_surrogate(record)):
             damaged(number, surrogate)
         else:
             yield number, record
 
 
-def _lone_surrogate(line: bytes, record: dict[str, Any]) -> str:
-    r"""Return which key of a line holds the first lone surrogate, such as "\ud800"; "" if there is none.
+def lone_surrogate(record: dict[str, Any]) -> str:
+    r"""Return which key of an object holds the first lone surrogate, such as "\ud800"; "" if there is none.
 
     JSON allows them, but they are no characters: no file can hold them as UTF-8.
     """
-    if not _SURROGATE_BYTES.search(line):  # which spares almost every line the second look
-        return ""
     for key, value in record.items():
         if match := _SURROGATE.search(json.dumps({key: value}, ensure_ascii=False)):
             name = "a key" if _SURROGATE.search(key) else key

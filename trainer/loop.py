@@ -159,7 +159,7 @@ class _Training:
         """Lock the run folder until the stack closes; return the checkpoint to resume from, and notes for the user."""
         stack.enter_context(run_folder.claimed(self.output))
         start = run_folder.newest(self.output, self.facts, self.examples, self.settings.steps, accept_changes)
-        changes = run_folder.changes(self.output, self.examples) if start else ""
+        changes = run_folder.changes(self.output, self.examples) if start and accept_changes else ""
         notes = self.examples.notes
         return start, (*notes, f"Resumed with changed data: {changes}.") if changes else notes
 

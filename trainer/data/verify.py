@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,12 +88,19 @@ def _measure(entry: Entry, palette: Palette | None) -> Measured | Problem | Path
         sizes = f"{map_width} x {map_height} pixels, but its photo has {width} x {height}. Expected the same shape."
         return _problem("shapes-differ", entry.control_map, sizes)
     if palette and codec.read(control_map, palette)[1]:
-        if not codec.read(maps.read(entry.photo), palette)[1]:
+        if _is_map(entry.photo, palette):
             swapped = f"is a photo, and {entry.photo} a map: they are swapped. Correct the columns of {entry.source}."
             return _problem("swapped", entry.control_map, swapped)
         return entry.control_map
     digests = [hashlib.sha256(data).hexdigest() for data in (photo, entry.control_map.read_bytes())]
     return Measured(width, height, *digests)
+
+
+def _is_map(path: Path, palette: Palette) -> bool:
+    """Report whether a picture has no other colours than those of a palette."""
+    with suppress(MapError):  # photos may have formats in which no map occurs
+        return codec.read(maps.read(path), palette)[1] == 0
+    return False
 
 
 def _problem(rule: str, path: Path, what: str) -> Problem:

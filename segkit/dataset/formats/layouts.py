@@ -1,5 +1,6 @@
 """The layout of a folder that another tool wrote: one rule for every command that reads such folders."""
 
+import os
 from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
@@ -17,6 +18,7 @@ _LAYOUTS: dict[Layout, tuple[Callable[[Path], bool], Callable[[Path], Listing], 
     "kohya": (kohya.detect, kohya.read, "img/ and cond/"),
 }
 _LISTS = ("prompt.json", *imagefolder.METADATA)
+_BEGINNINGS = ("meta", "prompt")
 EXPECTED = (
     "a dataset (segkit build-dataset), fill50k's prompt.json, an imagefolder's metadata.jsonl, .csv or .parquet, or "
     "kohya's img/ and cond/"
@@ -79,8 +81,10 @@ def _reason(folder: Path) -> str:
 
 def _misnamed(folder: Path) -> str:
     """Return which file of a folder may be its list under another name, as a message; "" if none."""
-    for path in sorted(folder.iterdir()):
-        near = get_close_matches(path.name.lower(), _LISTS, 1, cutoff=0.75)
-        if near and path.is_file() and path.name not in _LISTS:
-            return f"{folder} is not a dataset. If {path.name} is its list, rename it to {near[0]}."
+    for name in sorted(entry.name for entry in os.scandir(folder)):
+        if not name.lower().startswith(_BEGINNINGS) or name in _LISTS:  # comparing a million names takes a minute
+            continue
+        near = get_close_matches(name.lower(), _LISTS, 1, cutoff=0.75)
+        if near and (folder / name).is_file():
+            return f"{folder} is not a dataset. If {name} is its list, rename it to {near[0]}."
     return ""

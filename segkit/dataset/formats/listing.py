@@ -15,10 +15,10 @@ MAP_WORDS = frozenset("hint seg segmentation segmap cond conditioning control ma
 """Words in a column's name or a shard member's ending that mark a control map."""
 
 TEXT_COLUMNS = ("text", "prompt", "caption")
+"""Columns that may hold the prompt, in order of preference."""
+
 _MISSING = frozenset(("nan", "NaN", "NAN", "None", "null", "NULL", "<NA>"))
 """What programs write for a missing value; as a prompt it would be a word that the network learns."""
-
-"""Columns that may hold the prompt, in order of preference."""
 
 _SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -75,20 +75,7 @@ def json_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             f"{path}: cannot be read. Line {number}: {reason}. Expected one JSON object on each line, in UTF-8."
         )
 
-    numbered = _array(path) if _starts_with_bracket(path) else rows.json_lines(path, refuse)
-    for number, record in numbered:
-        if broken := [name for name, value in record.items() if isinstance(value, str) and not _is_text(value)]:
-            refuse(number, f"{broken[0]} holds half of a character (a lone surrogate)")
-        yield number, record
-
-
-def _is_text(value: str) -> bool:
-    """Return whether a string can be encoded; JSON allows lone surrogates, which no tokenizer or file name accepts."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    yield from _array(path) if _starts_with_bracket(path) else rows.json_lines(path, refuse)
 
 
 def _starts_with_bracket(path: Path) -> bool:
@@ -107,6 +94,8 @@ def _array(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         if not isinstance(record, dict):
             kind = type(record).__name__
             raise DatasetError(f"{path}: cannot be read. Element {number}: expected an object, found {kind}.")
+        if surrogate := rows.lone_surrogate(record):
+            raise DatasetError(f"{path}: cannot be read. Element {number}: {surrogate}.")
         yield number, record
 
 

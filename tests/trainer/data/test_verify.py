@@ -132,3 +132,13 @@ def test_maps_are_turned_as_their_orientation_says(
     assert problems == []
     colors = np.array([swatch.rgb for swatch in ADE], np.uint8)
     assert (colors[labels] == np.asarray(control_map(5))).all()
+
+
+def test_a_photo_in_a_format_without_maps_is_no_map(tmp_path: Path, entry: Entry) -> None:
+    """Beside an AVIF photo, a map with wrong colours is off the palette, as beside any other photo."""
+    photo().save(tmp_path / "photo.avif")
+    Image.new("RGB", SIZE, (1, 2, 3)).save(tmp_path / "off.png")
+
+    _, problems = verify.measure([Entry(tmp_path / "photo.avif", tmp_path / "off.png", "", "list")], ADE)
+
+    assert [problem.rule for problem in problems] == ["off-palette"]
