@@ -83,7 +83,7 @@ def identify(image: Image.Image, palette: Palette) -> Diagnosis:
         return Diagnosis("exact", schemes.known(palette)[0], "none", 0.0, "an indexed map with exactly this palette")
     packed = pixels.pack_image(image)
     if deep := float((packed == pixels.NO_COLOR).mean()):
-        return Diagnosis("unknown", None, "none", deep, "grey of more than 8 bits, which is neither colour nor class")
+        return _deep(image, deep)
     candidates = schemes.known(palette)
     flat = _flat(packed)
     colors, counts = np.unique(packed[flat], return_counts=True)
@@ -104,6 +104,13 @@ def identify(image: Image.Image, palette: Palette) -> Diagnosis:
     damage = "none" if matching == 1 else "jpeg" if image.format == "JPEG" else _damage(packed, scheme)
     cause = scheme.name if scheme.name != "exact" else damage
     return Diagnosis(cause, scheme, damage, 1 - exact, _evidence(scheme, matching, damage))
+
+
+def _deep(image: Image.Image, share: float) -> Diagnosis:
+    """Return the diagnosis of grey of more than 8 bits, a share of which has no 8-bit equivalent."""
+    if (pixels.pack_image(image, indices=True) == pixels.NO_COLOR).any():
+        return Diagnosis("unknown", None, "none", share, "grey of more than 8 bits, which is neither colour nor class")
+    return Diagnosis("label-ids", None, "none", share, "grey of more than 8 bits, with no value above 255")
 
 
 def _may_be_ids(image: Image.Image, palette: Palette) -> bool:

@@ -21,16 +21,20 @@ _CHUNK = 1 << 18
 Value = TypeVar("Value", bound=np.generic)
 
 
-def pack_image(image: Image.Image) -> Packed:
+def pack_image(image: Image.Image, indices: bool = False) -> Packed:
     """Return the packed colour of each pixel: (H, W). Fully transparent pixels are black, that is, unlabelled.
 
-    Grey of 16 or 32 bits is divided by 257; values without an exact 8-bit equivalent become NO_COLOR. A picture without
-    any value above 255 holds 8-bit values, such as class indices, and is taken as it is.
+    Grey of 16 or 32 bits is divided by 257; values without an exact 8-bit equivalent become NO_COLOR.
+
+    Args:
+        image: the picture.
+        indices: take such grey as it is if no value exceeds 255. These are class indices, never colours: as a colour,
+            index 120 would be ADE20K's wall.
     """
     if image.mode.startswith(("I", "F")):  # Pillow's convert() would clip these to white
         values = np.asarray(image)
         with np.errstate(invalid="ignore"):
-            grey, rest = np.divmod(values, 1 if values.max(initial=0) <= 255 else 257)
+            grey, rest = np.divmod(values, 1 if indices and values.max(initial=0) <= 255 else 257)
         exact = (rest == 0) & (grey >= 0) & (grey <= 255)
         return np.where(exact, np.where(exact, grey, 0).astype(np.uint32) * 0x010101, np.uint32(NO_COLOR))
     rgba = np.asarray(image.convert("RGBA"))  # converting to RGB warns about transparency in mode P

@@ -69,7 +69,7 @@ def snap(
         MapError: the cause is unknown or cannot be reversed. The message begins with a verb, to follow a file name.
     """
     diagnosis = diagnose.identify(image, palette)
-    packed = pixels.pack_image(image)
+    packed = pixels.pack_image(image, indices=diagnosis.cause == "label-ids")
     if (packed == pixels.NO_COLOR).any():
         raise MapError(f"cannot be repaired: {diagnosis.evidence}. Save it with 8 bits a pixel")
     if cause and cause != diagnosis.cause:
@@ -135,7 +135,7 @@ def class_ids(image: Image.Image, cause: str = "") -> NDArray[np.uint8]:
     """
     if image.mode == "P" and cause == "label-ids":
         return np.asarray(image)
-    rgb = pixels.unpack(pixels.pack_image(image))
+    rgb = pixels.unpack(pixels.pack_image(image, indices=True))
     if (rgb != rgb[..., :1]).any():
         raise MapError("cannot be repaired: its pixels have colours, so they are not class indices")
     return rgb[..., 0]

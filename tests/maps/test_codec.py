@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 from PIL import Image
 
-from segkit.maps import codec
+from segkit.maps import codec, snap
 from segkit.maps.codec import Labels
 from segkit.palette import UNLABELLED, Palette
 from segkit.palette.tables import Swatch
@@ -249,3 +249,15 @@ def test_confidence_is_averaged_by_class() -> None:
         ("wall", 0.5, 0.75),
         ("sky", 0.25, 0.25),
     ]
+
+
+def test_deep_class_indices_are_no_colours() -> None:
+    """Index 120 in 16 bits is not the grey of a wall, which has the value 120 in 8 bits; snap reads it as a class."""
+    indices = np.full((32, 32), 120, np.uint16)
+    indices[:8] = 0
+    image = Image.fromarray(indices)
+
+    labels, off = codec.read(image, ADE)
+
+    assert (off, set(labels.ravel())) == (32 * 24, {255})
+    assert (snap.snap(image, ADE).labels == indices).all()

@@ -30,14 +30,13 @@ def test_only_full_transparency_counts(alpha: int, packed: int) -> None:
 
 
 def test_deep_pictures_may_hold_indices() -> None:
-    """Without a value above 255, 16-bit or float values are those of 8 bits."""
+    """Without a value above 255, 16-bit or float values are taken as they are, if asked for: they are no colours."""
     for dtype in (np.uint16, np.int32, np.float32):
-        assert pixels.pack_image(Image.fromarray(np.array([[0, 1, 150, 255]], dtype))).tolist() == [
-            [0, 0x010101, 0x969696, 0xFFFFFF]
-        ]
-    assert pixels.pack_image(Image.fromarray(np.array([[0.5, 3.0]], np.float32))).tolist() == [
-        [pixels.NO_COLOR, 0x030303]
-    ]
+        image = Image.fromarray(np.array([[0, 1, 150, 255]], dtype))
+        assert pixels.pack_image(image, indices=True).tolist() == [[0, 0x010101, 0x969696, 0xFFFFFF]]
+        assert pixels.pack_image(image).tolist() == [[0, *[pixels.NO_COLOR] * 3]]
+    fractions = Image.fromarray(np.array([[0.5, 3.0]], np.float32))
+    assert pixels.pack_image(fractions, indices=True).tolist() == [[pixels.NO_COLOR, 0x030303]]
 
 
 def test_deep_grey_is_packed_if_8_bits_can_represent_it() -> None:

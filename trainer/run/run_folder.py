@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -137,12 +138,11 @@ def changes(run: Path, examples: Examples) -> str:
 def _digests(examples: Examples) -> dict[str, list[str]]:
     """Return short hashes of photo, map and prompt by the photo's file and folder; repeated names are numbered."""
     digests: dict[str, list[str]] = {}
+    numbers: Counter[str] = Counter()
     for example in examples.train:
-        name = unique = "/".join(example.photo.parts[-2:])
-        number = 1
-        while unique in digests:
-            number += 1
-            unique = f"{name} ({number})"
+        name = "/".join(example.photo.parts[-2:])
+        numbers[name] += 1
+        unique = name if numbers[name] == 1 else f"{name} ({numbers[name]})"
         text = hashlib.sha256(example.text.encode()).hexdigest()
         digests[unique] = [example.photo_hash[:16], example.map_hash[:16], text[:16]]
     return digests
