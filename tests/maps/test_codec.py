@@ -259,5 +259,6 @@ def test_deep_class_indices_are_no_colours() -> None:
 
     labels, off = codec.read(image, ADE)
 
-    assert (off, set(labels.ravel())) == (32 * 24, {255})
+    assert off == 32 * 24
+    assert (labels == 255).all()
     assert (snap.snap(image, ADE).labels == indices).all()
