@@ -95,9 +95,9 @@ def _item_code(data: bytes, parts: dict[bytes, tuple[int, int]]) -> int:
         for _, start, _ in boxes
     ]
     colors = [index for index, (kind, _, _) in enumerate(boxes) if kind == b"colr"]
-    own = _properties_of(data, parts.get(b"pitm"), properties.get(b"ipma"))
+    properties_of_primary = _properties_of(data, parts.get(b"pitm"), properties.get(b"ipma"))
     # a picture made of tiles may leave its colours to them; a gain map has colours of its own, which do not count
-    chosen = [index for index in colors if index in own] or colors[:1]
+    chosen = [index for index in colors if index in properties_of_primary] or colors[:1]
     return next((codes[index] for index in chosen if codes[index]), 0)
 
 

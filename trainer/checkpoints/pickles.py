@@ -60,8 +60,8 @@ def names(path: Path) -> list[str]:
     with path.open("rb") as file:
         is_archive = file.read(2) == b"PK"
         file.seek(0)
-        found = _in_archive(path) if is_archive else [*_in_stream(file), *_in_tar(path)]
-    return [name for name in dict.fromkeys(found) if not _NEEDED.fullmatch(name)]
+        global_names = _in_archive(path) if is_archive else [*_in_stream(file), *_in_tar(path)]
+    return [name for name in dict.fromkeys(global_names) if not _NEEDED.fullmatch(name)]
 
 
 def foreign(path: Path) -> list[str]:
@@ -75,9 +75,9 @@ def without_header(path: Path) -> list[str]:
     Ordinary text can look like such a pickle, so a name counts only if the pickle is whole or the module is Python's.
     """
     with path.open("rb") as file:
-        found = [name for name in dict.fromkeys(_in_stream(file)) if not _NEEDED.fullmatch(name)]
+        global_names = [name for name in dict.fromkeys(_in_stream(file)) if not _NEEDED.fullmatch(name)]
     whole = is_whole(path)
-    return [name for name in found if re.fullmatch(r"[\w.]+", name) and (whole or _is_python(name))]
+    return [name for name in global_names if re.fullmatch(r"[\w.]+", name) and (whole or _is_python(name))]
 
 
 def known_as(name: str) -> str:
@@ -102,18 +102,18 @@ def is_whole(path: Path) -> bool:
 
 
 def _in_archive(path: Path) -> list[str]:
-    found: list[str] = []
+    global_names: list[str] = []
     try:
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
                 if re.fullmatch(r"[^/]+/code/.+\.py", member.filename):
-                    found.insert(0, f"the TorchScript code in {member.filename}")
+                    global_names.insert(0, f"the TorchScript code in {member.filename}")
                 if member.filename.endswith((".pkl", ".pickle")):
                     with archive.open(member) as file:
-                        found.extend(_in_stream(BytesIO(file.read(_LARGEST)), 1))
+                        global_names.extend(_in_stream(BytesIO(file.read(_LARGEST)), 1))
     except Exception:  # zipfile raises many types on damaged archives; the loader reports those
-        found.extend(_in_first_member(path))
-    return found
+        global_names.extend(_in_first_member(path))
+    return global_names
 
 
 def _in_first_member(path: Path) -> list[str]:
@@ -142,13 +142,13 @@ def is_tar(path: Path) -> bool:
 
 
 def _in_tar(path: Path) -> list[str]:
-    found: list[str] = []
+    global_names: list[str] = []
     with suppress(tarfile.TarError, OSError, ValueError), tarfile.open(path, "r:") as archive:
         for member in archive:
             file = archive.extractfile(member) if member.isfile() else None
             if file is not None:
-                found.extend(_in_stream(BytesIO(file.read(_LARGEST))))
-    return found
+                global_names.extend(_in_stream(BytesIO(file.read(_LARGEST))))
+    return global_names
 
 
 def _in_stream(file: IO[bytes], pickles: int = _STREAM) -> Iterator[str]:
