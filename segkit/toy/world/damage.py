@@ -4,7 +4,7 @@ from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from PIL.Image import Resampling
 
 from segkit.maps import codec, plausibility, schemes
@@ -38,6 +38,66 @@ def place(seed: int, number: int, size: int = 512) -> Labels:
     points[: number // 3, 0] *= 0.6  # the topmost third moves up, which makes room for classes that belong above
     names.sort(key=lambda name: (name not in plausibility.ABOVE) + (name in plausibility.BELOW))
     return _filled(random, points, np.array([ADE.find(name).index for name in names], np.uint8), size)
+
+
+def thin(seed: int, number: int, size: int = 512, palette: Palette = ADE) -> Labels:
+    """Return `regions` with poles, stripes, wires and letters, 3 to 8 pixels thick, of further classes drawn over them.
+
+    There is one such shape for every five regions, and at least two.
+    """
+    random = np.random.default_rng(seed)
+    label_map = regions(seed, number, size, palette)
+    classes = [swatch.index for swatch in palette if palette.by_color[swatch.rgb] == swatch.index]
+    absent = np.setdiff1d(classes, label_map)
+    shapes = max(number // 5, 2)
+    for label in random.choice(absent if len(absent) >= shapes else classes, shapes, replace=len(classes) < shapes):
+        label_map[_SHAPES[random.integers(len(_SHAPES))](random, size)] = label
+    return label_map
+
+
+def _pole(random: np.random.Generator, size: int) -> NDArray[np.bool_]:
+    """Return a bar that leans a little, from a tenth to two thirds of the map long."""
+    y, x = np.mgrid[:size, :size]
+    if random.random() < 0.3:
+        y, x = x, y
+    top, left = random.uniform(0, size * 0.6), random.uniform(0, size)
+    along, slant = y - top, random.normal(0, 0.1)
+    length = random.uniform(size / 10, size / 1.5)
+    return np.asarray((along >= 0) & (along < length) & (np.abs(x - left - slant * along) <= random.uniform(1.5, 4)))
+
+
+def _stripes(random: np.random.Generator, size: int) -> NDArray[np.bool_]:
+    """Return parallel bars, 3 to 8 pixels thick, in a rectangle."""
+    y, x = np.mgrid[:size, :size]
+    if random.random() < 0.5:
+        y, x = x, y
+    width, period = random.integers(3, 9), random.integers(10, 25)
+    top, left = random.uniform(0, size * 0.8, 2)
+    inside = (y >= top) & (y < top + size / 8) & (x >= left) & (x < left + size / 6)
+    return np.asarray(inside & ((y - int(top)) % period < width))
+
+
+def _wire(random: np.random.Generator, size: int) -> NDArray[np.bool_]:
+    """Return a wave, 3 to 5 pixels thick, across half of the map or more."""
+    y, x = np.mgrid[:size, :size]
+    start, length = random.uniform(0, size / 2), random.uniform(size / 2, size)
+    phase, period, height = random.uniform(0, 6), random.uniform(size / 4, size), random.uniform(0, size / 10)
+    middle = random.uniform(0, size) + height * np.sin(phase + x * 6.28 / period)
+    return np.asarray((x >= start) & (x < start + length) & (np.abs(y - middle) <= random.uniform(1.5, 2.5)))
+
+
+def _letters(random: np.random.Generator, size: int) -> NDArray[np.bool_]:
+    """Return a word of Pillow's built-in font, whose strokes are 3 to 8 pixels thick."""
+    picture = Image.new("1", (size, size))
+    word = "".join(random.choice(list("AEHKLMNRSTXZ"), random.integers(2, 7)))
+    place = random.uniform(0, size * 0.8, 2)
+    stroke = int(random.integers(0, 2))
+    font = ImageFont.load_default(int(random.integers(32, 56)))
+    ImageDraw.Draw(picture).text(tuple(place), word, 1, font, stroke_width=stroke)
+    return np.asarray(picture)
+
+
+_SHAPES = (_pole, _stripes, _wire, _letters)
 
 
 def _filled(random: np.random.Generator, points: NDArray[np.float32], labels: Labels, size: int) -> Labels:

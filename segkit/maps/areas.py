@@ -1,0 +1,155 @@
+"""Connected areas of one label: another class for a whole area, where it explains the observed map better."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from segkit.maps.scene import Floats, Indices, Positions, Residual, Scene, to_ycc
+
+_SMALLEST = 4
+"""Pixels of the smallest area that is reconsidered."""
+
+_OFF = 1.0
+"""Mean residual of an area above which another class may suit it better."""
+
+_NEW = 600.0
+"""Cost of a class that has fewer than _KNOWN pixels elsewhere, in squared colour distance summed over pixels."""
+
+_KNOWN = 50
+
+_GAIN = 100.0
+"""By how much another class must explain an area better, in the same unit."""
+
+_TRIALS = 4
+"""Number of classes whose compressed pictures are compared."""
+
+
+@dataclass(frozen=True)
+class Areas:
+    """Areas of the pixels in question.
+
+    Attributes:
+        places: (N,) positions of the pixels on the flattened board.
+        owners: (N,) area of each pixel.
+        labels: (areas,) the class of each.
+        sizes: (areas,) pixels of each.
+        costs: (areas, classes) by how much each class would change the squared residual of an area, as far as that is
+            linear: before quantization and clipping. inf for changes that are out of the question.
+    """
+
+    places: Positions
+    owners: NDArray[np.int32]
+    labels: Indices
+    sizes: NDArray[np.intp]
+    costs: Floats
+
+
+def find_areas(scene: Scene, residual: Residual) -> Areas | None:
+    """Collect the areas in the blocks of a residual, without fixed pixels; None if there are none."""
+    free = ~np.pad(scene.fixed, 1).ravel()[residual.places]
+    places = residual.places[free]
+    if not len(places):
+        return None
+    labels = scene.board.ravel()[places]
+    number, owners = _connect(scene, places, labels)
+    sizes = np.bincount(owners, minlength=number)
+    firsts = np.zeros(number, np.uint8)
+    firsts[owners] = labels
+
+    cells = scene.board.ravel()[residual.places].reshape(-1, 4, 2, 4, 2)
+    pixel = cells.transpose(0, 1, 3, 2, 4).reshape(-1, 4)
+    mates = (pixel[:, :, None] == pixel[:, None]).sum(2).reshape(-1, 4, 4, 2, 2).transpose(0, 1, 3, 2, 4)
+    covered = np.bincount(owners, mates.reshape(free.shape)[free] / 4, number)
+    luma = np.bincount(owners, residual.luma[free], number)
+    chroma = np.repeat(np.repeat(residual.chroma, 2, 1), 2, 2)[free]
+    sums = np.stack([np.bincount(owners, chroma[:, channel], number) for channel in (0, 1)], 1)
+
+    change = scene.ycc - scene.ycc[firsts][:, None]  # (areas, classes, 3)
+    costs = sizes[:, None] * change[..., 0] ** 2 - 2 * change[..., 0] * luma[:, None]
+    costs += covered[:, None] * (change[..., 1:] ** 2).sum(2) - 2 * (change[..., 1:] * sums[:, None]).sum(2)
+    off = np.abs(luma) / sizes + np.abs(sums).sum(1) / covered
+    settled = (sizes < _SMALLEST) | (off < _OFF)
+    costs[settled] = np.inf
+    costs[settled, firsts[settled]] = 0
+    return Areas(places, owners, firsts, sizes, costs.astype(np.float32))
+
+
+def _connect(scene: Scene, places: Positions, labels: Indices) -> tuple[int, NDArray[np.int32]]:
+    """Return the number of areas, and the area of each pixel; pixels connect to the four beside them."""
+    numbers = np.full(scene.board.size, -1, np.int32)
+    numbers[places] = np.arange(len(places))
+    edges = []
+    for offset in (1, scene.stride):
+        other = numbers[places + offset]
+        connected = np.flatnonzero((other >= 0) & (labels[other] == labels))
+        edges.append((connected, other[connected]))
+    start, end = (np.concatenate(ends) for ends in zip(*edges, strict=True))
+    graph = coo_matrix((np.ones(len(start), bool), (start, end)), shape=(len(places), len(places)))
+    number, owners = connected_components(graph, directed=False)
+    return int(number), owners
+
+
+def relabel(scene: Scene, residual: Residual, allowed: NDArray[np.bool_]) -> int:
+    """Give each area the class that costs least, among those allowed; return the number of areas that changed."""
+    areas = find_areas(scene, residual)
+    if areas is None:
+        return 0
+    costs = areas.costs + _novelty(scene, areas)
+    costs[:, ~allowed] = np.inf
+    every = np.arange(len(areas.labels))
+    best = costs.argmin(1)
+    better = costs[every, areas.labels] - costs[every, best] > _GAIN
+    return _assign(scene, areas, np.where(better, best, areas.labels))
+
+
+def try_alternatives(scene: Scene, residual: Residual, allowed: NDArray[np.bool_]) -> int:
+    """Compress the map with the best alternatives of each area, and keep what reproduces the observed map best.
+
+    Unlike `relabel`, this accounts for quantization, and for clipping at 0 and 255, which hides a part of the damage of
+    saturated colours. All areas change at once: they hardly influence the residual inside others.
+
+    Returns:
+        The number of areas that changed.
+    """
+    areas = find_areas(scene, residual)
+    if areas is None or np.isfinite(areas.costs).sum() == len(areas.labels):
+        return 0
+    novelty = _novelty(scene, areas)
+    costs = areas.costs + novelty
+    costs[:, ~allowed] = np.inf
+    every = np.arange(len(areas.labels))
+    costs[every, areas.labels] = np.inf
+    best = areas.labels.astype(np.intp)
+    lowest = _misfit(scene, areas, best) + novelty[every, best] - _GAIN
+    for trial in np.argsort(costs, 1)[:, :_TRIALS].T:
+        trial = np.where(np.isfinite(costs[every, trial]), trial, areas.labels)
+        misfit = _misfit(scene, areas, trial) + novelty[every, trial]
+        better = misfit < lowest
+        lowest[better], best[better] = misfit[better], trial[better]
+    return _assign(scene, areas, best)
+
+
+def _novelty(scene: Scene, areas: Areas) -> Floats:
+    """Return the cost of a class that is little known outside an area: (areas, classes)."""
+    elsewhere = np.tile(scene.counts(), (len(areas.labels), 1))
+    elsewhere[np.arange(len(areas.labels)), areas.labels] -= areas.sizes
+    return np.where(elsewhere < _KNOWN, np.float32(_NEW), np.float32(0))
+
+
+def _misfit(scene: Scene, areas: Areas, chosen: Positions) -> Floats:
+    """Return the squared residual inside each area if the areas had the chosen classes."""
+    board = scene.board.copy()
+    board.ravel()[areas.places] = chosen.astype(np.uint8)[areas.owners]
+    difference = scene.difference(board[1:-1, 1:-1])
+    rows, columns = np.divmod(areas.places, scene.stride)
+    squares = (to_ycc(difference[rows - 1, columns - 1]) ** 2).sum(1)
+    return np.bincount(areas.owners, squares, len(areas.labels)).astype(np.float32)
+
+
+def _assign(scene: Scene, areas: Areas, chosen: NDArray[np.integer]) -> int:
+    scene.board.ravel()[areas.places] = chosen.astype(np.uint8)[areas.owners]
+    scene.repeat_edges()
+    return int((chosen != areas.labels).sum())

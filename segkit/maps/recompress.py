@@ -1,0 +1,91 @@
+"""JPEG compression as a function: the settings that a map was saved with, and the same damage done to another map."""
+
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+RGBPixels = NDArray[np.uint8]
+"""(H, W, 3) colours."""
+
+MCU = 16
+"""Side in pixels of the largest unit that JPEG encodes by itself (4:2:0); sizes are multiples of it here."""
+
+_TILE = 2 * MCU
+_TILES = 16
+_EDGE = 4
+"""Pixels at the edges of a tile that are not compared: the decoder interpolates chroma with the tile beside it."""
+
+_QUALITIES = range(30, 100, 3)
+"""Qualities that are tried first; then those around the best one."""
+
+_EXPLAINED = 0.6
+"""Compression with the right settings leaves less than this share of the damage unexplained."""
+
+
+@dataclass(frozen=True)
+class Compression:
+    """Settings of libjpeg.
+
+    Attributes:
+        quality: 1 to 100.
+        subsampling: 0 for chroma at full resolution (4:4:4), 2 for a quarter of the samples (4:2:0).
+    """
+
+    quality: int
+    subsampling: int
+
+    def apply(self, rgb: RGBPixels) -> RGBPixels:
+        """Return the picture after a round trip through JPEG."""
+        buffer = BytesIO()
+        Image.fromarray(rgb).save(buffer, "JPEG", quality=self.quality, subsampling=self.subsampling)
+        with Image.open(buffer) as image:
+            return np.asarray(image)
+
+
+def estimate(observed: RGBPixels, painted: RGBPixels) -> Compression | None:
+    """Return the settings that turn a painted map into the observed one, None if no settings do.
+
+    Sixteen tiles with borders are compressed with various settings. The better half of them judges, since others may be
+    painted wrongly.
+
+    Args:
+        observed: (H, W, 3) the damaged map; H and W are multiples of MCU.
+        painted: (H, W, 3) an estimate of the map before the damage.
+    """
+    tiles = _border_tiles(observed, painted)
+    if tiles is None:
+        return None
+    target, source = tiles
+
+    def misfit(compression: Compression | None) -> float:
+        result = compression.apply(source) if compression else source
+        difference = np.abs(result.astype(np.float32) - target).reshape(_TILE, -1, _TILE, 3)
+        by_tile = np.sort(difference[_EDGE:-_EDGE, :, _EDGE:-_EDGE].mean((0, 2, 3)))
+        return float(by_tile[: len(by_tile) // 2 + 1].mean())
+
+    best = min((Compression(quality, 2) for quality in _QUALITIES), key=misfit)
+    best = min(best, *(Compression(quality, 0) for quality in (best.quality, 85, 95)), key=misfit)
+    if best.subsampling == 0:
+        best = min((Compression(quality, 0) for quality in _QUALITIES), key=misfit)
+    for step in (2, 1):
+        near = [quality for quality in (best.quality - step, best.quality + step) if 1 <= quality <= 100]
+        best = min(best, *(Compression(quality, best.subsampling) for quality in near), key=misfit)
+    return best if misfit(best) < _EXPLAINED * misfit(None) else None
+
+
+def _border_tiles(observed: RGBPixels, painted: RGBPixels) -> tuple[RGBPixels, RGBPixels] | None:
+    """Return tiles with borders of the observed and of the painted map, side by side; None if there are none."""
+    height, width = (side // _TILE * _TILE for side in observed.shape[:2])
+    pair = [
+        picture[:height, :width].reshape(height // _TILE, _TILE, width // _TILE, _TILE, 3).swapaxes(1, 2)
+        for picture in (observed, painted)
+    ]
+    rows, columns = np.nonzero((pair[1] != pair[1][:, :, :1, :1]).any((2, 3, 4)))
+    if not len(rows):
+        return None
+    drawn = np.random.default_rng(0).permutation(len(rows))[:_TILES]
+    target, source = (np.hstack(list(tiles[rows[drawn], columns[drawn]])) for tiles in pair)
+    return target, source

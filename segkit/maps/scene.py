@@ -1,0 +1,141 @@
+"""The state of a repair by synthesis: labels, and what their compressed picture leaves unexplained."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segkit.maps.recompress import Compression, RGBPixels
+
+Indices = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+Positions = NDArray[np.intp]
+
+BLOCK = 8
+"""Side in pixels of the blocks that JPEG transforms."""
+
+_UNEXPLAINED = 5
+"""Difference of a channel, 0 to 255, above which a block is worked on, and those beside it: its border may be wrong."""
+
+_YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32)
+"""RGB to luma and chroma (JFIF)."""
+
+_RARE = 400.0
+"""Cost, in squared colour distance, of a pixel of an unproven class without cores; none at 1000 cores."""
+
+
+@dataclass
+class Scene:
+    """A map under repair. Its sides are multiples of recompress.MCU.
+
+    Attributes:
+        observed: (H, W, 3) the damaged map.
+        board: (H + 2, W + 2) the labels, indices of colours, with a margin that repeats those at the edge.
+        fixed: (H, W) True where the label is beyond doubt.
+        colors: (classes, 3) the colours of the classes.
+        compression: how the map was damaged.
+    """
+
+    observed: RGBPixels
+    board: Indices
+    fixed: NDArray[np.bool_]
+    colors: RGBPixels
+    compression: Compression
+
+    def __post_init__(self) -> None:
+        self.ycc = to_ycc(self.colors)
+        self.proven = np.bincount(self.labels[self.fixed], minlength=len(self.colors)) > 0
+        self.neighbors = [
+            down + across for down in (-self.stride, 0, self.stride) for across in (-1, 0, 1) if down or across
+        ]
+
+    @property
+    def labels(self) -> Indices:
+        """The labels without the margin: (H, W), a view."""
+        return self.board[1:-1, 1:-1]
+
+    @property
+    def stride(self) -> int:
+        """Offset on the flattened board from a pixel to the one below."""
+        return self.board.shape[1]
+
+    def counts(self) -> NDArray[np.intp]:
+        """Return the number of pixels of each class."""
+        return np.bincount(self.labels.ravel(), minlength=len(self.colors))
+
+    def repeat_edges(self) -> None:
+        """Copy the outermost labels to the margin."""
+        board = self.board
+        board[0], board[-1] = board[1], board[-2]
+        board[:, 0], board[:, -1] = board[:, 1], board[:, -2]
+
+    def difference(self, labels: Indices) -> NDArray[np.int16]:
+        """Return what is left of the observed map after subtracting the compressed picture of labels: (H, W, 3)."""
+        return np.subtract(self.observed, self.compression.apply(self.colors.take(labels, 0)), dtype=np.int16)
+
+    def cores(self) -> NDArray[np.intp]:
+        """Return the number of pixels of each unproven class that have its label on six of eight sides or more.
+
+        The blends along a border are lines of one or two pixels, which have no such pixels.
+        """
+        rows, columns = np.nonzero(~self.proven[self.labels])
+        places = (rows + 1) * self.stride + columns + 1
+        flat = self.board.ravel()
+        own = flat[places]
+        equal = np.zeros(len(places), np.uint8)
+        for offset in self.neighbors:
+            equal += flat[places + offset] == own
+        return np.bincount(own[equal >= 6], minlength=len(self.colors))
+
+    def rarity(self, cores: NDArray[np.float64]) -> Floats:
+        """Return the cost of a pixel of each class, given the cores that support it."""
+        cost = _RARE * np.clip(1 - np.log10(cores + 1) / 3, 0, 1)
+        return np.where(self.proven, 0, cost).astype(np.float32)
+
+
+@dataclass
+class Residual:
+    """What the compressed picture of the labels leaves unexplained, in the blocks that have something unexplained.
+
+    Chroma is averaged over cells of 2 x 2 pixels, since JPEG (4:2:0) stores no more.
+
+    Attributes:
+        rows: (N,) block rows.
+        columns: (N,) block columns.
+        places: (N, 8, 8) positions of the pixels on the flattened board.
+        luma: (N, 8, 8) unexplained luma.
+        chroma: (N, 4, 4, 2) unexplained chroma.
+    """
+
+    rows: Positions
+    columns: Positions
+    places: Positions
+    luma: Floats
+    chroma: Floats
+
+
+def to_ycc(rgb: NDArray[np.generic]) -> Floats:
+    """Convert (..., 3) colours, or differences of colours, to luma and chroma without offset."""
+    return np.asarray(rgb.astype(np.float32) @ _YCC.T)
+
+
+def blocks(picture: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Return a view of (H, W, ...) pixels as (H / 8, W / 8, 8, 8, ...)."""
+    height, width, *rest = picture.shape
+    return picture.reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK, *rest).swapaxes(1, 2)
+
+
+def find_residual(scene: Scene) -> Residual:
+    """Compare the compressed picture of the labels with the observed map."""
+    difference = scene.difference(scene.labels)
+    height, width = scene.labels.shape
+    worst = np.maximum(difference.max(2), -difference.min(2))
+    unexplained = np.pad(worst.reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK).max((1, 3)) > _UNEXPLAINED, 1)
+    unexplained = unexplained[:-2] | unexplained[1:-1] | unexplained[2:]
+    unexplained = unexplained[:, :-2] | unexplained[:, 1:-1] | unexplained[:, 2:]
+    rows, columns = np.nonzero(unexplained)
+    ycc = to_ycc(blocks(difference)[rows, columns])
+    cells = ycc[..., 1:].reshape(len(rows), 4, 2, 4, 2, 2)
+    first = (rows * BLOCK + 1) * scene.stride + columns * BLOCK + 1
+    places = first[:, None, None] + np.arange(BLOCK)[:, None] * scene.stride + np.arange(BLOCK)
+    return Residual(rows, columns, places, ycc[..., 0].copy(), cells.mean((2, 4)))
