@@ -122,11 +122,12 @@ def try_alternatives(scene: Scene, residual: Residual, allowed: NDArray[np.bool_
     costs[:, ~allowed] = np.inf
     every = np.arange(len(areas.labels))
     costs[every, areas.labels] = np.inf
+    questioned = np.flatnonzero(np.isfinite(costs).any(1)[areas.owners])
     best = areas.labels.astype(np.intp)
-    lowest = _misfit(scene, areas, best) + novelty[every, best] - _GAIN
+    lowest = _misfit(scene, areas, best, questioned) + novelty[every, best] - _GAIN
     for trial in np.argsort(costs, 1)[:, :_TRIALS].T:
         trial = np.where(np.isfinite(costs[every, trial]), trial, areas.labels)
-        misfit = _misfit(scene, areas, trial) + novelty[every, trial]
+        misfit = _misfit(scene, areas, trial, questioned) + novelty[every, trial]
         better = misfit < lowest
         lowest[better], best[better] = misfit[better], trial[better]
     return _assign(scene, areas, best)
@@ -139,14 +140,17 @@ def _novelty(scene: Scene, areas: Areas) -> Floats:
     return np.where(elsewhere < _KNOWN, np.float32(_NEW), np.float32(0))
 
 
-def _misfit(scene: Scene, areas: Areas, chosen: Positions) -> Floats:
-    """Return the squared residual inside each area if the areas had the chosen classes."""
+def _misfit(scene: Scene, areas: Areas, chosen: Positions, pixels: Positions) -> Floats:
+    """Return the squared residual inside each area if the areas had the chosen classes, over some of the pixels."""
+    places, owners = areas.places[pixels], areas.owners[pixels]
     board = scene.board.copy()
-    board.ravel()[areas.places] = chosen.astype(np.uint8)[areas.owners]
-    difference = scene.difference(board[1:-1, 1:-1])
-    rows, columns = np.divmod(areas.places, scene.stride)
-    squares = (to_ycc(difference[rows - 1, columns - 1]) ** 2).sum(1)
-    return np.bincount(areas.owners, squares, len(areas.labels)).astype(np.float32)
+    board.ravel()[places] = chosen.astype(np.uint8)[owners]
+    compressed = scene.compressed(board[1:-1, 1:-1])
+    rows, columns = np.divmod(places, scene.stride)
+    inside = (rows - 1) * (scene.stride - 2) + columns - 1
+    difference = scene.observed.reshape(-1, 3)[inside].astype(np.float32) - compressed.reshape(-1, 3)[inside]
+    squares = (to_ycc(difference) ** 2).sum(1)
+    return np.bincount(owners, squares, len(areas.labels)).astype(np.float32)
 
 
 def _assign(scene: Scene, areas: Areas, chosen: NDArray[np.integer]) -> int:

@@ -7,6 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from segkit.maps import pixels
+from segkit.maps.pixels import Packed
+
 RGBPixels = NDArray[np.uint8]
 """(H, W, 3) colours."""
 
@@ -21,7 +24,7 @@ _EDGE = 4
 _QUALITIES = range(30, 100, 3)
 """Qualities that are tried first; then those around the best one."""
 
-_EXPLAINED = 0.6
+_EXPLAINED = 0.7
 """Compression with the right settings leaves less than this share of the damage unexplained."""
 
 
@@ -37,34 +40,37 @@ class Compression:
     quality: int
     subsampling: int
 
-    def apply(self, rgb: RGBPixels) -> RGBPixels:
-        """Return the picture after a round trip through JPEG."""
+    def apply(self, packed: Packed) -> RGBPixels:
+        """Return the colours of packed pixels after a round trip through JPEG: (H, W, 3)."""
+        height, width = packed.shape
+        picture = Image.frombuffer("RGB", (width, height), np.ascontiguousarray(packed), "raw", "RGBX", 0, 1)
         buffer = BytesIO()
-        Image.fromarray(rgb).save(buffer, "JPEG", quality=self.quality, subsampling=self.subsampling)
+        picture.save(buffer, "JPEG", quality=self.quality, subsampling=self.subsampling)
         with Image.open(buffer) as image:
             return np.asarray(image)
 
 
-def estimate(observed: RGBPixels, painted: RGBPixels) -> Compression | None:
+def estimate(observed: Packed, painted: Packed) -> Compression | None:
     """Return the settings that turn a painted map into the observed one, None if no settings do.
 
-    Sixteen tiles with borders are compressed with various settings. The better half of them judges, since others may be
-    painted wrongly.
+    Sixteen tiles with borders are compressed with various settings. The best quarter of them judges, since others may
+    be painted wrongly.
 
     Args:
-        observed: (H, W, 3) the damaged map; H and W are multiples of MCU.
-        painted: (H, W, 3) an estimate of the map before the damage.
+        observed: (H, W) the damaged map; H and W are multiples of MCU.
+        painted: (H, W) an estimate of the map before the damage.
     """
     tiles = _border_tiles(observed, painted)
     if tiles is None:
         return None
     target, source = tiles
+    expected = pixels.unpack(target).astype(np.int16)
 
     def misfit(compression: Compression | None) -> float:
-        result = compression.apply(source) if compression else source
-        difference = np.abs(result.astype(np.float32) - target).reshape(_TILE, -1, _TILE, 3)
-        by_tile = np.sort(difference[_EDGE:-_EDGE, :, _EDGE:-_EDGE].mean((0, 2, 3)))
-        return float(by_tile[: len(by_tile) // 2 + 1].mean())
+        result = compression.apply(source) if compression else pixels.unpack(source)
+        difference = np.abs(result - expected).reshape(_TILE, -1, _TILE, 3)[_EDGE:-_EDGE, :, _EDGE:-_EDGE]
+        by_tile = np.sort(difference.sum((0, 2, 3)))
+        return float(by_tile[: len(by_tile) // 4 + 1].mean())
 
     best = min((Compression(quality, 2) for quality in _QUALITIES), key=misfit)
     best = min(best, *(Compression(quality, 0) for quality in (best.quality, 85, 95)), key=misfit)
@@ -76,14 +82,14 @@ def estimate(observed: RGBPixels, painted: RGBPixels) -> Compression | None:
     return best if misfit(best) < _EXPLAINED * misfit(None) else None
 
 
-def _border_tiles(observed: RGBPixels, painted: RGBPixels) -> tuple[RGBPixels, RGBPixels] | None:
+def _border_tiles(observed: Packed, painted: Packed) -> tuple[Packed, Packed] | None:
     """Return tiles with borders of the observed and of the painted map, side by side; None if there are none."""
-    height, width = (side // _TILE * _TILE for side in observed.shape[:2])
+    height, width = (side // _TILE * _TILE for side in observed.shape)
     pair = [
-        picture[:height, :width].reshape(height // _TILE, _TILE, width // _TILE, _TILE, 3).swapaxes(1, 2)
+        picture[:height, :width].reshape(height // _TILE, _TILE, width // _TILE, _TILE).swapaxes(1, 2)
         for picture in (observed, painted)
     ]
-    rows, columns = np.nonzero((pair[1] != pair[1][:, :, :1, :1]).any((2, 3, 4)))
+    rows, columns = np.nonzero((pair[1][:, :, ::4, ::4] != pair[1][:, :, :1, :1]).any((2, 3)))
     if not len(rows):
         return None
     drawn = np.random.default_rng(0).permutation(len(rows))[:_TILES]

@@ -20,13 +20,22 @@ _PLAUSIBLE = 5
 """Side in pixels of the solid square that suggests a class; one of borders.SOLID proves it."""
 
 _ROUNDS = 5
-"""Rounds with new classes; the first that changes hardly a pixel is the last."""
+"""Rounds with new classes."""
 
 _FINAL_ROUNDS = 2
 """Rounds without new classes, and without those that have few cores."""
 
-_SETTLED = 2e-4
-"""Share of pixels; rounds that change fewer are not worth repeating."""
+_LOUD = 30.0
+"""Length of a residual that is hardly ever the noise of quantization."""
+
+_LOUD_PIXELS = 4
+"""Pixels with such a residual that make a block badly explained."""
+
+_FEW = 1 / 36
+"""Share of the map up to which badly explained places are searched in windows."""
+
+_WINDOW = 3 * recompress.MCU
+"""Side of a window in pixels."""
 
 _CORES = 30
 """Pixels inside an unproven class (see Scene.cores) that it takes to keep it."""
@@ -65,48 +74,94 @@ def repair(packed: Packed, colors: tuple[RGB, ...]) -> Repaired:
     padded = np.pad(packed, sides, mode="edge")
     start = borders.repair(padded, colors, solid=_PLAUSIBLE)
     table = np.array(colors, np.uint8)
-    observed = pixels.unpack(padded)
-    compression = recompress.estimate(observed, table.take(start.indices, 0))
+    painted = pixels.pack(table).take(start.indices)
+    compression = recompress.estimate(padded, painted)
     if compression is None:
         return borders.repair(packed, colors)
     fixed = borders.seeds(padded, colors, borders.SOLID) != borders.NO_LABEL
-    scene = Scene(observed, np.pad(start.indices, 1, mode="edge"), fixed, table, compression)
+    scene = Scene(pixels.unpack(padded), np.pad(start.indices, 1, mode="edge"), fixed, table, compression)
     _search(scene)
     return Repaired(scene.labels[:height, :width].copy(), start.doubtful[:height, :width])
 
 
 def _search(scene: Scene) -> None:
-    """Alternate moves of pixels and of areas until the labels settle."""
+    """Relabel until the compressed picture of the labels resembles the observed map.
+
+    If little of the map is badly explained, only windows around that are searched, side by side as one small map.
+    """
+    residual = find_residual(scene)
+    if len(_badly_explained(residual)) * recompress.MCU**2 > _FEW * scene.labels.size or min(scene.labels.shape) < _WINDOW:
+        _relabel(scene, residual)
+        return
+    _move_pixels(scene, residual, scene.rarity(scene.cores()), None)
+    units = _badly_explained(find_residual(scene))
+    if len(units):
+        _relabel_windows(scene, units)
+    _prune(scene)
+
+
+def _badly_explained(residual: Residual) -> NDArray[np.intp]:
+    """Return the row and column of each MCU with a block that is badly explained: (N, 2)."""
+    loud = (residual.squares() > _LOUD**2).sum((1, 2)) >= _LOUD_PIXELS
+    blocks = np.stack([residual.rows[loud], residual.columns[loud]], 1)
+    return np.unique(blocks * BLOCK // recompress.MCU, axis=0)
+
+
+def _relabel(scene: Scene, residual: Residual) -> None:
+    """Alternate moves of pixels and of areas; then drop the classes that too little speaks for."""
     every = np.ones(len(scene.colors), bool)
     for turn in range(_ROUNDS):
-        before = scene.labels.copy()
-        residual = find_residual(scene)
         cores = scene.cores()
         proposed, votes = _propose(scene, residual, cores)
         _move_pixels(scene, residual, scene.rarity(cores + votes / 2), proposed)
         residual = find_residual(scene)
         move = areas.try_alternatives if turn in (1, _ROUNDS - 1) else areas.relabel
-        move(scene, residual, every)
-        if (scene.labels != before).mean() < _SETTLED:
-            break
+        if move(scene, residual, every):
+            residual = find_residual(scene)
     for _ in range(_FINAL_ROUNDS):
         allowed = _prune(scene)
-        residual = find_residual(scene)
         rarity = np.where(allowed, scene.rarity(scene.cores()), np.float32(np.inf))
-        _move_pixels(scene, residual, rarity, None)
+        _move_pixels(scene, find_residual(scene), rarity, None)
         areas.try_alternatives(scene, find_residual(scene), allowed)
     _prune(scene)
 
 
+def _relabel_windows(scene: Scene, units: NDArray[np.intp]) -> None:
+    """Relabel the (N, 2) given units of MCU x MCU pixels, each in a window that has room for its surroundings."""
+    limits = np.array(scene.labels.shape) - _WINDOW
+    corners = np.clip((units - 1) * recompress.MCU, 0, limits)
+    span = np.arange(_WINDOW)
+    rows, columns = corners[:, 0, None, None] + span[:, None], corners[:, 1, None, None] + span
+    fixed = scene.fixed[rows, columns]
+    fixed[:, [0, -1]] = fixed[:, :, [0, -1]] = True  # areas do not connect from window to window
+    board = np.pad(np.hstack(list(scene.labels[rows, columns])), 1, mode="edge")
+    small = Scene(np.hstack(list(scene.observed[rows, columns])), board, np.hstack(list(fixed)), scene.colors, scene.compression)
+    small.proven = scene.proven
+    _relabel(small, find_residual(small))
+    for number, (unit, corner) in enumerate(zip(units * recompress.MCU, corners, strict=True)):
+        top, left = unit - corner
+        found = small.labels[top : top + recompress.MCU, number * _WINDOW + left :][:, : recompress.MCU]
+        scene.labels[unit[0] : unit[0] + recompress.MCU, unit[1] : unit[1] + recompress.MCU] = found
+    scene.repeat_edges()
+
+
 def _prune(scene: Scene) -> NDArray[np.bool_]:
-    """Replace classes of too few cores by the nearest labels; return the classes that remain allowed."""
+    """Replace classes of too few cores by the labels around them; return the classes that remain allowed."""
     allowed = scene.proven | (scene.cores() >= _CORES)
-    labels = scene.labels
-    refuted = ~allowed[labels]
-    if refuted.any() and not refuted.all():
-        rows, columns = ndimage.distance_transform_edt(refuted, return_distances=False, return_indices=True)
-        labels[refuted] = labels[rows[refuted], columns[refuted]]
+    refuted = (scene.counts() > 0) & ~allowed
+    if not refuted.any() or not ((scene.counts() > 0) & allowed).any():
+        return allowed
+    refuted = np.resize(refuted, 256)
+    rows, columns = np.nonzero(refuted.take(scene.labels, mode="clip"))
+    places, flat = (rows + 1) * scene.stride + columns + 1, scene.board.ravel()
+    while len(places):
+        label = flat[places]
+        for offset in scene.neighbors:
+            beside = flat[places + offset]
+            label = np.where(refuted[label], beside, label)
+        flat[places] = label
         scene.repeat_edges()
+        places = places[refuted[label]]
     return allowed
 
 
