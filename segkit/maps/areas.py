@@ -15,7 +15,7 @@ _SMALLEST = 4
 _OFF = 1.0
 """Mean residual of an area above which another class may suit it better."""
 
-_NEW = 600.0
+_NEW = 3000.0
 """Cost of a class that has fewer than _KNOWN pixels elsewhere, in squared colour distance summed over pixels."""
 
 _KNOWN = 50
@@ -47,16 +47,23 @@ class Areas:
     costs: Floats
 
 
-def find_areas(scene: Scene, residual: Residual) -> Areas | None:
-    """Collect the areas in the blocks of a residual, without fixed pixels; None if there are none."""
-    free = ~np.pad(scene.fixed, 1).ravel()[residual.places]
+def find_areas(scene: Scene, residual: Residual, *, connected: bool = True) -> Areas | None:
+    """Collect the areas in the blocks of a residual, without fixed pixels; None if there are none.
+
+    Args:
+        scene: the map.
+        residual: what its labels leave unexplained.
+        connected: False to take all pixels of a class as one area.
+    """
+    fixed = np.pad(scene.fixed, 1).ravel()
+    free = ~fixed[residual.places]
     places = residual.places[free]
     if not len(places):
         return None
     labels = scene.board.ravel()[places]
-    number, owners = _connect(scene, places, labels)
+    number, owners = _connect(scene, places, labels) if connected else (len(scene.colors), labels.astype(np.int32))
     sizes = np.bincount(owners, minlength=number)
-    firsts = np.zeros(number, np.uint8)
+    firsts = np.arange(number).astype(np.uint8)
     firsts[owners] = labels
 
     cells = scene.board.ravel()[residual.places].reshape(-1, 4, 2, 4, 2)
@@ -70,8 +77,11 @@ def find_areas(scene: Scene, residual: Residual) -> Areas | None:
     change = scene.ycc - scene.ycc[firsts][:, None]  # (areas, classes, 3)
     costs = sizes[:, None] * change[..., 0] ** 2 - 2 * change[..., 0] * luma[:, None]
     costs += covered[:, None] * (change[..., 1:] ** 2).sum(2) - 2 * (change[..., 1:] * sums[:, None]).sum(2)
-    off = np.abs(luma) / sizes + np.abs(sums).sum(1) / covered
+    off = np.abs(luma) / np.maximum(sizes, 1) + np.abs(sums).sum(1) / np.maximum(covered, 1)
     settled = (sizes < _SMALLEST) | (off < _OFF)
+    for offset in (1, -1, scene.stride, -scene.stride):  # the fringe of a larger area is no area by itself
+        beside = places + offset
+        settled[owners[fixed[beside] & (scene.board.ravel()[beside] == labels)]] = True
     costs[settled] = np.inf
     costs[settled, firsts[settled]] = 0
     return Areas(places, owners, firsts, sizes, costs.astype(np.float32))
@@ -105,16 +115,19 @@ def relabel(scene: Scene, residual: Residual, allowed: NDArray[np.bool_]) -> int
     return _assign(scene, areas, np.where(better, best, areas.labels))
 
 
-def try_alternatives(scene: Scene, residual: Residual, allowed: NDArray[np.bool_]) -> int:
+def try_alternatives(
+    scene: Scene, residual: Residual, allowed: NDArray[np.bool_], *, connected: bool = True
+) -> int:
     """Compress the map with the best alternatives of each area, and keep what reproduces the observed map best.
 
     Unlike `relabel`, this accounts for quantization, and for clipping at 0 and 255, which hides a part of the damage of
-    saturated colours. All areas change at once: they hardly influence the residual inside others.
+    saturated colours. All areas change at once: they hardly influence the residual inside others. See `find_areas` for
+    the arguments; allowed are the classes that areas may get.
 
     Returns:
         The number of areas that changed.
     """
-    areas = find_areas(scene, residual)
+    areas = find_areas(scene, residual, connected=connected)
     if areas is None or np.isfinite(areas.costs).sum() == len(areas.labels):
         return 0
     novelty = _novelty(scene, areas)
@@ -137,7 +150,7 @@ def _novelty(scene: Scene, areas: Areas) -> Floats:
     """Return the cost of a class that is little known outside an area: (areas, classes)."""
     elsewhere = np.tile(scene.counts(), (len(areas.labels), 1))
     elsewhere[np.arange(len(areas.labels)), areas.labels] -= areas.sizes
-    return np.where(elsewhere < _KNOWN, np.float32(_NEW), np.float32(0))
+    return np.where((elsewhere < _KNOWN) & ~scene.proven, np.float32(_NEW), np.float32(0))
 
 
 def _misfit(scene: Scene, areas: Areas, chosen: Positions, pixels: Positions) -> Floats:

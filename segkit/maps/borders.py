@@ -100,11 +100,23 @@ def repair(packed: Packed, colors: tuple[RGB, ...], *, solid: int = SOLID, outli
         solid: odd side, in pixels, of a square of one colour that proves that the colour is in the map.
         outlined: areas are separated by white lines, which belong to the areas on both sides.
     """
-    indices = seeds(packed, colors, solid).ravel()
+    return spread(packed, colors, seeds(packed, colors, solid), outlined=outlined)
+
+
+def spread(packed: Packed, colors: tuple[RGB, ...], seeded: Indices, *, outlined: bool = False) -> Repaired:
+    """Label the pixels without a label; see `repair` for the arguments.
+
+    Args:
+        packed: (H, W) the damaged map.
+        colors: the colours that the map was painted with.
+        seeded: (H, W) known labels, NO_LABEL elsewhere.
+        outlined: areas are separated by white lines.
+    """
+    indices = seeded.flatten()
     unlabelled = np.flatnonzero(indices == NO_LABEL)
     doubtful = np.zeros(packed.size, bool)
     if len(unlabelled):
-        border = find_candidates(indices.reshape(packed.shape), unlabelled)
+        border = find_candidates(seeded, unlabelled)
         observed = packed.ravel()[unlabelled]
         cost = _outline_costs if outlined else _color_costs
         costs = cost(pixels.unpack(observed).astype(np.float32), np.array(colors, np.float32), border)
@@ -122,6 +134,23 @@ def seeds(packed: Packed, colors: tuple[RGB, ...], side: int) -> Indices:
     A pixel is solid if all nine pixels around it are near the same colour. A class counts only if its solid pixels
     contain a square of the given side somewhere in the map, since blends form small false areas.
     """
+    indices, proven = solid_areas(packed, colors, (side,))
+    return np.where(proven[0][indices], indices, np.uint8(NO_LABEL))
+
+
+def solid_areas(
+    packed: Packed, colors: tuple[RGB, ...], sides: tuple[int, ...]
+) -> tuple[Indices, list[NDArray[np.bool_]]]:
+    """Return the labels of solid pixels and of those beside them, NO_LABEL elsewhere, and the proven classes.
+
+    Args:
+        packed: (H, W) the damaged map.
+        colors: the colours that the map was painted with.
+        sides: ascending odd sides of squares, from 3.
+
+    Returns:
+        (H, W) labels, and for each side the classes that have a solid square of it: (256,).
+    """
     indices = pixels.look_up(packed, _near(colors))
     # Neighbourhoods are combined by slicing: scipy.ndimage (binary_erosion, binary_dilation, minimum_filter) gives
     # bit-equal results, but takes 11 to 36 times as long on a map of 1024 x 1024 pixels.
@@ -130,14 +159,16 @@ def seeds(packed: Packed, colors: tuple[RGB, ...], side: int) -> Indices:
     across = same[:, 1:] & same[:, :-1]
     down = padded[1:, 1:-1] == padded[:-1, 1:-1]
     solid = across[:-2] & across[1:-1] & across[2:] & down[:-1] & down[1:] & (indices != NO_LABEL)
-    core = solid
-    for _ in range(3, side, 2):
-        core = _erode(core)
-    proven = np.bincount(indices[core], minlength=256) > 0
-    grown = np.pad(solid & proven[indices], 1)  # all neighbours of a solid pixel have its colour
+    core, reached, proven = solid, 3, []
+    for side in sides:
+        for _ in range(reached, side, 2):
+            core = _erode(core)
+        reached = side
+        proven.append(np.bincount(indices[core], minlength=256) > 0)
+    grown = np.pad(solid, 1)  # all neighbours of a solid pixel have its colour
     grown = grown[:-2] | grown[1:-1] | grown[2:]
     grown = grown[:, :-2] | grown[:, 1:-1] | grown[:, 2:]
-    return np.where(grown, indices, np.uint8(NO_LABEL))
+    return np.where(grown, indices, np.uint8(NO_LABEL)), proven
 
 
 def _erode(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

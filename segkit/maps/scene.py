@@ -37,6 +37,7 @@ class Scene:
         fixed: (H, W) True where the label is beyond doubt.
         colors: (classes, 3) the colours of the classes.
         compression: how the map was damaged.
+        focus: (H / 8, W / 8) False for blocks that are not worked on, None to work on all.
     """
 
     observed: RGBPixels
@@ -44,6 +45,7 @@ class Scene:
     fixed: NDArray[np.bool_]
     colors: RGBPixels
     compression: Compression
+    focus: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         self.ycc = to_ycc(self.colors)
@@ -145,7 +147,7 @@ def find_residual(scene: Scene) -> Residual:
     unexplained = np.pad(worst > _UNEXPLAINED, 1)
     unexplained = unexplained[:-2] | unexplained[1:-1] | unexplained[2:]
     unexplained = unexplained[:, :-2] | unexplained[:, 1:-1] | unexplained[:, 2:]
-    rows, columns = np.nonzero(unexplained)
+    rows, columns = np.nonzero(unexplained if scene.focus is None else unexplained & scene.focus)
     signed = blocks(observed)[rows, columns].astype(np.float32) - blocks(compressed)[rows, columns]
     ycc = to_ycc(signed)
     cells = ycc[..., 1:].reshape(len(rows), 4, 2, 4, 2, 2)

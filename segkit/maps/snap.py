@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from segkit.errors import MapError, PaletteError
-from segkit.maps import borders, codec, diagnose, pixels, schemes
+from segkit.maps import borders, codec, diagnose, pixels, schemes, synthesis
 from segkit.maps.codec import Labels
 from segkit.maps.diagnose import Diagnosis
 from segkit.maps.pixels import Packed
@@ -112,9 +112,11 @@ def _overridden(diagnosis: Diagnosis, cause: str, palette: Palette) -> Diagnosis
 
 def _restore_borders(packed: Packed, scheme: Scheme, damage: str) -> tuple[Labels, NDArray[np.bool_]]:
     """Return the classes of a damaged map, and where they are doubtful."""
-    solid = borders.SOLID if damage == "jpeg" else borders.SOFT
     colors = _repairable_colors(scheme)
-    repaired = borders.repair(packed, colors, solid=solid, outlined=damage == "outlined")
+    if damage == "jpeg":
+        repaired = synthesis.repair(packed, colors)
+    else:
+        repaired = borders.repair(packed, colors, solid=borders.SOFT, outlined=damage == "outlined")
     return _classes(scheme)[repaired.indices], repaired.doubtful
 
 

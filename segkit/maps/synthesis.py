@@ -19,6 +19,10 @@ from segkit.palette.color import RGB
 _PLAUSIBLE = 5
 """Side in pixels of the solid square that suggests a class; one of borders.SOLID proves it."""
 
+_SAFER = 7
+_COARSE = 65
+"""Below this quality blends form squares of _PLAUSIBLE, and _SAFER is the side that suggests a class."""
+
 _ROUNDS = 5
 """Rounds with new classes."""
 
@@ -28,14 +32,11 @@ _FINAL_ROUNDS = 2
 _LOUD = 30.0
 """Length of a residual that is hardly ever the noise of quantization."""
 
-_LOUD_PIXELS = 4
+_LOUD_PIXELS = 8
 """Pixels with such a residual that make a block badly explained."""
 
 _FEW = 1 / 36
-"""Share of the map up to which badly explained places are searched in windows."""
-
-_WINDOW = 3 * recompress.MCU
-"""Side of a window in pixels."""
+"""Share of the map up to which only the surroundings of badly explained places are searched."""
 
 _CORES = 30
 """Pixels inside an unproven class (see Scene.cores) that it takes to keep it."""
@@ -72,13 +73,16 @@ def repair(packed: Packed, colors: tuple[RGB, ...]) -> Repaired:
     height, width = packed.shape
     sides = ((0, -height % recompress.MCU), (0, -width % recompress.MCU))
     padded = np.pad(packed, sides, mode="edge")
-    start = borders.repair(padded, colors, solid=_PLAUSIBLE)
+    seeded, (plausible, safer, proven) = borders.solid_areas(padded, colors, (_PLAUSIBLE, _SAFER, borders.SOLID))
+    start = borders.spread(padded, colors, np.where(plausible[seeded], seeded, np.uint8(borders.NO_LABEL)))
     table = np.array(colors, np.uint8)
     painted = pixels.pack(table).take(start.indices)
     compression = recompress.estimate(padded, painted)
     if compression is None:
         return borders.repair(packed, colors)
-    fixed = borders.seeds(padded, colors, borders.SOLID) != borders.NO_LABEL
+    if compression.quality < _COARSE and (plausible & ~safer).any():
+        start = borders.spread(padded, colors, np.where(safer[seeded], seeded, np.uint8(borders.NO_LABEL)))
+    fixed = proven[seeded]
     scene = Scene(pixels.unpack(padded), np.pad(start.indices, 1, mode="edge"), fixed, table, compression)
     _search(scene)
     return Repaired(scene.labels[:height, :width].copy(), start.doubtful[:height, :width])
@@ -87,16 +91,16 @@ def repair(packed: Packed, colors: tuple[RGB, ...]) -> Repaired:
 def _search(scene: Scene) -> None:
     """Relabel until the compressed picture of the labels resembles the observed map.
 
-    If little of the map is badly explained, only windows around that are searched, side by side as one small map.
+    If little of the map is badly explained, only that is searched.
     """
     residual = find_residual(scene)
-    if len(_badly_explained(residual)) * recompress.MCU**2 > _FEW * scene.labels.size or min(scene.labels.shape) < _WINDOW:
+    if len(_badly_explained(residual)) * recompress.MCU**2 > _FEW * scene.labels.size:
         _relabel(scene, residual)
         return
     _move_pixels(scene, residual, scene.rarity(scene.cores()), None)
     units = _badly_explained(find_residual(scene))
     if len(units):
-        _relabel_windows(scene, units)
+        _relabel_bands(scene, units)
     _prune(scene)
 
 
@@ -118,30 +122,37 @@ def _relabel(scene: Scene, residual: Residual) -> None:
         move = areas.try_alternatives if turn in (1, _ROUNDS - 1) else areas.relabel
         if move(scene, residual, every):
             residual = find_residual(scene)
-    for _ in range(_FINAL_ROUNDS):
+        if not len(_badly_explained(residual)):
+            break
+    for _ in range(_FINAL_ROUNDS if (scene.counts() > 0)[~scene.proven].any() else 0):
         allowed = _prune(scene)
         rarity = np.where(allowed, scene.rarity(scene.cores()), np.float32(np.inf))
         _move_pixels(scene, find_residual(scene), rarity, None)
         areas.try_alternatives(scene, find_residual(scene), allowed)
+        present = scene.counts() > 0
+        areas.try_alternatives(scene, find_residual(scene), present, connected=False)
     _prune(scene)
 
 
-def _relabel_windows(scene: Scene, units: NDArray[np.intp]) -> None:
-    """Relabel the (N, 2) given units of MCU x MCU pixels, each in a window that has room for its surroundings."""
-    limits = np.array(scene.labels.shape) - _WINDOW
-    corners = np.clip((units - 1) * recompress.MCU, 0, limits)
-    span = np.arange(_WINDOW)
-    rows, columns = corners[:, 0, None, None] + span[:, None], corners[:, 1, None, None] + span
-    fixed = scene.fixed[rows, columns]
-    fixed[:, [0, -1]] = fixed[:, :, [0, -1]] = True  # areas do not connect from window to window
-    board = np.pad(np.hstack(list(scene.labels[rows, columns])), 1, mode="edge")
-    small = Scene(np.hstack(list(scene.observed[rows, columns])), board, np.hstack(list(fixed)), scene.colors, scene.compression)
-    small.proven = scene.proven
-    _relabel(small, find_residual(small))
-    for number, (unit, corner) in enumerate(zip(units * recompress.MCU, corners, strict=True)):
-        top, left = unit - corner
-        found = small.labels[top : top + recompress.MCU, number * _WINDOW + left :][:, : recompress.MCU]
-        scene.labels[unit[0] : unit[0] + recompress.MCU, unit[1] : unit[1] + recompress.MCU] = found
+def _relabel_bands(scene: Scene, units: NDArray[np.intp]) -> None:
+    """Relabel around the (N, 2) given units of MCU x MCU pixels: only bands of rows that hold them are compressed."""
+    height, width = (side // recompress.MCU for side in scene.labels.shape)
+    focus = np.zeros((height, width), bool)
+    focus[units[:, 0], units[:, 1]] = True
+    focus = ndimage.binary_dilation(focus, np.ones((3, 3), bool))
+    banded = ndimage.binary_dilation(focus.any(1))  # what lies beside a band changes the chroma at its edge
+    rows = np.flatnonzero(np.repeat(banded, recompress.MCU))
+    band = Scene(
+        scene.observed[rows],
+        np.pad(scene.labels[rows], 1, mode="edge"),
+        scene.fixed[rows],
+        scene.colors,
+        scene.compression,
+        np.repeat(np.repeat(focus[banded], 2, 0), 2, 1),
+    )
+    band.proven = scene.proven | (scene.cores() >= _CORES)
+    _relabel(band, find_residual(band))
+    scene.labels[rows] = band.labels
     scene.repeat_edges()
 
 
