@@ -23,6 +23,12 @@ _KNOWN = 50
 _GAIN = 100.0
 """By how much another class must explain an area better, in the same unit."""
 
+_SIMILAR = 12.0
+"""Distance of classes, in luma and chroma, of which one is easily taken for the other on a part of a thin shape."""
+
+_CONFUSION = 0.25
+"""Share of the expected misfit that is tolerated for the commoner of two similar classes."""
+
 _TRIALS = 4
 """Number of classes whose compressed pictures are compared."""
 
@@ -115,9 +121,7 @@ def relabel(scene: Scene, residual: Residual, allowed: NDArray[np.bool_]) -> int
     return _assign(scene, areas, np.where(better, best, areas.labels))
 
 
-def try_alternatives(
-    scene: Scene, residual: Residual, allowed: NDArray[np.bool_], *, connected: bool = True
-) -> int:
+def try_alternatives(scene: Scene, residual: Residual, allowed: NDArray[np.bool_], *, connected: bool = True) -> int:
     """Compress the map with the best alternatives of each area, and keep what reproduces the observed map best.
 
     Unlike `relabel`, this accounts for quantization, and for clipping at 0 and 255, which hides a part of the damage of
@@ -141,9 +145,19 @@ def try_alternatives(
     for trial in np.argsort(costs, 1)[:, :_TRIALS].T:
         trial = np.where(np.isfinite(costs[every, trial]), trial, areas.labels)
         misfit = _misfit(scene, areas, trial, questioned) + novelty[every, trial]
+        if not connected:
+            misfit -= _tolerance(scene, areas, trial)
         better = misfit < lowest
         lowest[better], best[better] = misfit[better], trial[better]
     return _assign(scene, areas, best)
+
+
+def _tolerance(scene: Scene, areas: Areas, chosen: Positions) -> Floats:
+    """Return the misfit that is tolerated for a class with more pixels in place of a similar one."""
+    squares = ((scene.ycc[chosen] - scene.ycc[areas.labels]) ** 2).sum(1)
+    counts = scene.counts()
+    similar = (squares < _SIMILAR**2) & (counts[chosen] > counts[areas.labels])
+    return np.where(similar, _CONFUSION * squares * areas.sizes, 0).astype(np.float32)
 
 
 def _novelty(scene: Scene, areas: Areas) -> Floats:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from segkit.maps import pixels
-from segkit.maps.pixels import Packed
+from segkit.maps.pixels import Packed, Value
 from segkit.maps.recompress import Compression, RGBPixels
 
 Indices = NDArray[np.uint8]
@@ -63,11 +63,13 @@ class Scene:
     @property
     def stride(self) -> int:
         """Offset on the flattened board from a pixel to the one below."""
-        return self.board.shape[1]
+        return int(self.board.shape[1])
 
     def counts(self) -> NDArray[np.intp]:
         """Return the number of pixels of each class."""
-        return np.array(Image.fromarray(self.labels).histogram()[: len(self.colors)])  # bincount takes ten times as long
+        return np.array(
+            Image.fromarray(self.labels).histogram()[: len(self.colors)]
+        )  # bincount takes ten times as long
 
     def repeat_edges(self) -> None:
         """Copy the outermost labels to the margin."""
@@ -96,7 +98,7 @@ class Scene:
             equal += flat[places + offset] == own
         return np.bincount(own[equal >= 6], minlength=len(self.colors))
 
-    def rarity(self, cores: NDArray[np.float64]) -> Floats:
+    def rarity(self, cores: NDArray[np.intp] | NDArray[np.float64]) -> Floats:
         """Return the cost of a pixel of each class, given the cores that support it."""
         cost = _RARE * np.clip(1 - np.log10(cores + 1) / 3, 0, 1)
         return np.where(self.proven, 0, cost).astype(np.float32)
@@ -124,18 +126,18 @@ class Residual:
 
     def squares(self) -> Floats:
         """Return the squared length of the residual: (N, 8, 8)."""
-        return self.luma**2 + np.repeat(np.repeat((self.chroma**2).sum(3), 2, 1), 2, 2)
+        return np.asarray(self.luma**2 + np.repeat(np.repeat((self.chroma**2).sum(3), 2, 1), 2, 2))
 
 
-def to_ycc(rgb: NDArray[np.generic]) -> Floats:
+def to_ycc(rgb: NDArray[np.uint8] | Floats) -> Floats:
     """Convert (..., 3) colours, or differences of colours, to luma and chroma without offset."""
     return np.asarray(rgb.astype(np.float32) @ _YCC.T)
 
 
-def blocks(picture: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Return a view of (H, W, ...) pixels as (H / 8, W / 8, 8, 8, ...)."""
+def blocks(picture: NDArray[Value], side: int) -> NDArray[Value]:
+    """Return a view of (H, W, ...) pixels as blocks: (H / side, W / side, side, side, ...)."""
     height, width, *rest = picture.shape
-    return picture.reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK, *rest).swapaxes(1, 2)
+    return picture.reshape(height // side, side, width // side, side, *rest).swapaxes(1, 2)
 
 
 def find_residual(scene: Scene) -> Residual:
@@ -148,10 +150,14 @@ def find_residual(scene: Scene) -> Residual:
     unexplained = unexplained[:-2] | unexplained[1:-1] | unexplained[2:]
     unexplained = unexplained[:, :-2] | unexplained[:, 1:-1] | unexplained[:, 2:]
     rows, columns = np.nonzero(unexplained if scene.focus is None else unexplained & scene.focus)
-    signed = blocks(observed)[rows, columns].astype(np.float32) - blocks(compressed)[rows, columns]
+    signed = np.subtract(
+        blocks(observed, BLOCK)[rows, columns], blocks(compressed, BLOCK)[rows, columns], dtype=np.float32
+    )
     ycc = to_ycc(signed)
     cells = ycc[..., 1:].reshape(len(rows), 4, 2, 4, 2, 2)
-    chroma = (cells[:, :, 0, :, 0] + cells[:, :, 0, :, 1] + cells[:, :, 1, :, 0] + cells[:, :, 1, :, 1]) / 4
+    chroma: Floats = (
+        cells[:, :, 0, :, 0] + cells[:, :, 0, :, 1] + cells[:, :, 1, :, 0] + cells[:, :, 1, :, 1]
+    ) / np.float32(4)
     first = (rows * BLOCK + 1) * scene.stride + columns * BLOCK + 1
     places = first[:, None, None] + np.arange(BLOCK)[:, None] * scene.stride + np.arange(BLOCK)
     return Residual(rows, columns, places, ycc[..., 0].copy(), chroma)

@@ -1,9 +1,9 @@
 """Repair of JPEG maps by synthesis: the labels whose compressed picture is the observed map.
 
 Solid areas show most classes, and the colours at borders most labels (segkit.maps.borders). The result is painted and
-compressed as the map was. Where that differs from the map, something is wrong: the difference, added to what was painted,
-is the map with the known part of the ringing removed. Pixels and whole areas are relabelled from it, also with classes
-too thin to have solid areas, and the comparison is repeated. A class stays if it explains enough pixels.
+compressed as the map was. Where that differs from the map, something is wrong: the difference, added to what was
+painted, is the map with the known part of the ringing removed. Pixels and whole areas are relabelled from it, also with
+classes too thin to have solid areas, and the comparison is repeated. A class stays if it explains enough pixels.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from scipy import ndimage
 from segkit.maps import areas, borders, pixels, recompress
 from segkit.maps.borders import Repaired
 from segkit.maps.pixels import Packed
-from segkit.maps.scene import BLOCK, Floats, Indices, Residual, Scene, find_residual
+from segkit.maps.scene import BLOCK, Floats, Indices, Residual, Scene, blocks, find_residual
 from segkit.palette.color import RGB
 
 _PLAUSIBLE = 5
@@ -40,6 +40,9 @@ _FEW = 1 / 36
 
 _CORES = 30
 """Pixels inside an unproven class (see Scene.cores) that it takes to keep it."""
+
+_MISFIT = 25.0
+"""Root mean square of the residual on the pixels of a class that refutes it."""
 
 _SMOOTH = 100.0
 """Cost of each of the eight neighbours with a different label, in squared colour distance."""
@@ -107,8 +110,8 @@ def _search(scene: Scene) -> None:
 def _badly_explained(residual: Residual) -> NDArray[np.intp]:
     """Return the row and column of each MCU with a block that is badly explained: (N, 2)."""
     loud = (residual.squares() > _LOUD**2).sum((1, 2)) >= _LOUD_PIXELS
-    blocks = np.stack([residual.rows[loud], residual.columns[loud]], 1)
-    return np.unique(blocks * BLOCK // recompress.MCU, axis=0)
+    places = np.stack([residual.rows[loud], residual.columns[loud]], 1)
+    return np.unique(places * BLOCK // recompress.MCU, axis=0)
 
 
 def _relabel(scene: Scene, residual: Residual) -> None:
@@ -125,7 +128,7 @@ def _relabel(scene: Scene, residual: Residual) -> None:
         if not len(_badly_explained(residual)):
             break
     for _ in range(_FINAL_ROUNDS if (scene.counts() > 0)[~scene.proven].any() else 0):
-        allowed = _prune(scene)
+        allowed = _prune(scene, find_residual(scene))
         rarity = np.where(allowed, scene.rarity(scene.cores()), np.float32(np.inf))
         _move_pixels(scene, find_residual(scene), rarity, None)
         areas.try_alternatives(scene, find_residual(scene), allowed)
@@ -156,9 +159,17 @@ def _relabel_bands(scene: Scene, units: NDArray[np.intp]) -> None:
     scene.repeat_edges()
 
 
-def _prune(scene: Scene) -> NDArray[np.bool_]:
-    """Replace classes of too few cores by the labels around them; return the classes that remain allowed."""
-    allowed = scene.proven | (scene.cores() >= _CORES)
+def _prune(scene: Scene, residual: Residual | None = None) -> NDArray[np.bool_]:
+    """Replace classes of too few cores by the labels around them; return the classes that remain allowed.
+
+    With a residual, so are classes whose pixels are badly explained on average.
+    """
+    allowed = scene.cores() >= _CORES
+    if residual is not None:
+        labels = scene.board.ravel()[residual.places].ravel()
+        misfit = np.bincount(labels, residual.squares().ravel(), len(scene.colors))
+        allowed &= misfit <= _MISFIT**2 * scene.counts()
+    allowed |= scene.proven
     refuted = (scene.counts() > 0) & ~allowed
     if not refuted.any() or not ((scene.counts() > 0) & allowed).any():
         return allowed
@@ -187,7 +198,9 @@ def _move_pixels(scene: Scene, residual: Residual, rarity: Floats, proposed: Ind
         part = (slice(None), slice(corner[0], None, 2), slice(corner[1], None, 2))
         places = residual.places[part].ravel()
         current = flat[places]
-        wanted = current if proposed is None else np.where(proposed[part].ravel() == _NONE, current, proposed[part].ravel())
+        wanted = (
+            current if proposed is None else np.where(proposed[part].ravel() == _NONE, current, proposed[part].ravel())
+        )
         mixed = wanted != current
         for offset in scene.neighbors:
             mixed |= flat[places + offset] != current
@@ -234,12 +247,12 @@ def _propose(scene: Scene, residual: Residual, cores: NDArray[np.intp]) -> tuple
     height, width = scene.labels.shape
     luma = np.zeros((height, width), np.float32)
     chroma = np.zeros((height // 2, width // 2, 2), np.float32)
-    _blocks(luma, BLOCK)[residual.rows, residual.columns] = residual.luma
-    _blocks(chroma, BLOCK // 2)[residual.rows, residual.columns] = residual.chroma
+    blocks(luma, BLOCK)[residual.rows, residual.columns] = residual.luma
+    blocks(chroma, BLOCK // 2)[residual.rows, residual.columns] = residual.chroma
     square = luma**2 + np.repeat(np.repeat((chroma**2).sum(2), 2, 0), 2, 1)
     prominent = square > np.maximum(_VISIBLE**2, _PROMINENT**2 * ndimage.maximum_filter(square, 2 * _RADIUS + 1))
     proposed = np.full(residual.places.shape, _NONE, np.uint8)
-    mask = _blocks(prominent, BLOCK)[residual.rows, residual.columns]
+    mask = blocks(prominent, BLOCK)[residual.rows, residual.columns]
     rows, columns = np.nonzero(prominent)
     if not len(rows):
         return proposed, np.zeros(len(scene.colors), np.intp)
@@ -254,18 +267,14 @@ def _propose(scene: Scene, residual: Residual, cores: NDArray[np.intp]) -> tuple
     votes = np.bincount(distance.argmin(1), minlength=len(scene.colors))
     labels = np.full((height, width), _NONE, np.uint8)
     labels[rows, columns] = (distance + scene.rarity(cores + votes / 2)).argmin(1)
-    proposed[mask] = _blocks(labels, BLOCK)[residual.rows, residual.columns][mask]
+    proposed[mask] = blocks(labels, BLOCK)[residual.rows, residual.columns][mask]
     return proposed, votes
-
-
-def _blocks(picture: NDArray[np.generic], side: int) -> NDArray[np.generic]:
-    height, width, *rest = picture.shape
-    return picture.reshape(height // side, side, width // side, side, *rest).swapaxes(1, 2)
 
 
 def _cells(picture: Floats) -> Floats:
     height, width, *rest = picture.shape
-    return picture.reshape(height // 2, 2, width // 2, 2, *rest).mean((1, 3))
+    cells: Floats = picture.reshape(height // 2, 2, width // 2, 2, *rest).mean((1, 3))
+    return cells
 
 
 def _mean(values: Floats, weights: Floats, radius: int) -> Floats:

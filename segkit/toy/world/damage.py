@@ -154,6 +154,16 @@ def ruled(labels: Labels, palette: Palette = ADE) -> Image.Image:
     return Image.fromarray(np.where(line[..., None], np.uint8(255), np.asarray(painted(labels, palette))))
 
 
+def by_hand(seed: int, labels: Labels, palette: Palette = ADE) -> Image.Image:
+    """Return the control map with each class in one flat colour that misses its own by at most 3 (RGB L2)."""
+    random = np.random.default_rng(seed)
+    offsets = np.array([offset for offset in np.ndindex(7, 7, 7) if sum((part - 3) ** 2 for part in offset) <= 9]) - 3
+    colors = np.zeros((256, 3), np.int64)
+    colors[: len(palette)] = [swatch.rgb for swatch in palette]
+    colors[: len(palette)] += random.choice(offsets, len(palette))
+    return Image.fromarray(np.clip(colors, 0, 255).astype(np.uint8)[labels])
+
+
 def by(name: str, labels: Labels) -> Image.Image:
     """Return the control map in the colours of a known scheme; classes without a colour in it become black."""
     (scheme,) = (known for known in schemes.known(ADE) if known.name == name)

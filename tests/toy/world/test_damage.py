@@ -99,3 +99,26 @@ def test_a_scheme_paints_its_own_colours() -> None:
     assert ADE.find("skyscraper").index not in exact.classes
     sky = Image.fromarray(np.full((2, 2), ADE.find("skyscraper").index, np.uint8))
     assert damage.by("exact", np.asarray(sky)).getpixel((0, 0)) == (0, 0, 0)
+
+
+def test_thin_shapes_bring_further_classes() -> None:
+    """Shapes are drawn over regions in classes that these do not have, and are nowhere thick."""
+    plain, labels = damage.regions(6, 10, 256), damage.thin(6, 10, 256)
+
+    drawn = labels != plain
+
+    assert 0 < drawn.mean() < 0.3
+    assert not set(np.unique(labels[drawn])) & set(np.unique(plain))
+    assert (damage.thin(6, 10, 256) == labels).all()
+
+
+def test_colours_painted_by_hand_miss_their_class_by_little() -> None:
+    """Each class has one flat colour, at most 3 from its own."""
+    labels = damage.regions(7, 30, 128)
+    exact, painted = (np.asarray(image).astype(int) for image in (damage.painted(labels), damage.by_hand(1, labels)))
+
+    distance = np.linalg.norm(painted - exact, axis=2)
+
+    assert 0 < distance.max() <= 3
+    for label in np.unique(labels):
+        assert len(np.unique(painted[labels == label], axis=0)) == 1

@@ -1,0 +1,90 @@
+"""Repair of JPEG maps by compressing the repaired map again."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from segkit.maps import borders, nearest, pixels, synthesis
+from segkit.maps.codec import Labels
+from segkit.toy.world import damage
+
+COLORS = tuple(swatch.rgb for swatch in damage.ADE)
+
+
+def repaired(image: Image.Image) -> Labels:
+    """Return the classes after repair."""
+    return synthesis.repair(pixels.pack_image(image), COLORS).indices
+
+
+def with_bar(seed: int, width: int, upright: bool) -> tuple[Labels, int]:
+    """Return a map of regions with a bar, 100 pixels long, of a class of its own, and that class."""
+    truth = damage.regions(seed, 5, 160)
+    label = int(np.setdiff1d(np.arange(1, 40), truth)[seed % 20])
+    bar = truth.T if upright else truth
+    bar[61 : 61 + width, 30:130] = label
+    return truth, label
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 1000), st.integers(4, 8), st.sampled_from([75, 85, 90]), st.booleans())
+def test_a_thin_bar_keeps_its_class(seed: int, width: int, quality: int, upright: bool) -> None:
+    """A bar too thin for a solid square survives, at its place."""
+    truth, label = with_bar(seed, width, upright)
+
+    labels = repaired(damage.jpeg(damage.painted(truth), quality))
+
+    assert ((labels == label) & (truth == label)).sum() >= 0.5 * (truth == label).sum()
+
+
+@pytest.mark.parametrize(("quality", "limit"), [(90, 0.3), (75, 0.8), (50, 1.5)])
+def test_thin_shapes_are_restored(quality: int, limit: float) -> None:
+    """Few pixels are wrong in a map with poles, stripes, wires and letters, where areas alone leave many."""
+    truth = damage.thin(3, 10, 320)
+    image = damage.jpeg(damage.painted(truth), quality)
+    packed = pixels.pack_image(image)
+
+    wrong = 100 * (repaired(image) != truth).mean()
+
+    assert wrong <= limit
+    assert 3 * wrong < 100 * (borders.repair(packed, COLORS).indices != truth).mean()
+    assert 10 * wrong < 100 * (nearest.nearest(packed, COLORS) != truth).mean()
+
+
+@settings(max_examples=4, deadline=None)
+@given(st.integers(0, 1000), st.sampled_from([75, 90]))
+def test_no_class_is_lost_or_invented_among_solid_regions(seed: int, quality: int) -> None:
+    """A map of large regions keeps its classes, and gets no other."""
+    truth = damage.regions(seed, 6, 256)
+    classes, counts = np.unique(truth, return_counts=True)
+
+    labels = repaired(damage.jpeg(damage.painted(truth), quality))
+
+    assert set(classes[counts >= 200]) <= set(np.unique(labels)) <= set(classes)
+
+
+def test_sides_need_not_be_whole_units() -> None:
+    """A map whose sides no block divides is repaired to its edges."""
+    truth = damage.regions(4, 5, 200)[:171, :93]
+
+    labels = repaired(damage.jpeg(damage.painted(truth), 75))
+
+    assert labels.shape == truth.shape
+    assert 100 * (labels != truth).mean() < 0.5
+
+
+def test_damage_that_no_compression_explains_is_left_to_areas() -> None:
+    """A map that was scaled after compression is repaired as by segkit.maps.borders."""
+    truth = damage.regions(5, 8, 300)
+    image = damage.halved(damage.jpeg(damage.painted(truth), 60), Image.Resampling.BILINEAR)
+
+    assert (repaired(image) == borders.repair(pixels.pack_image(image), COLORS).indices).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (3, 3)])
+def test_tiny_maps_are_repaired(shape: tuple[int, int]) -> None:
+    """Maps of a few pixels get the class of their colour."""
+    truth = np.full(shape, 5, np.uint8)
+
+    assert (repaired(damage.painted(truth)) == truth).all()
