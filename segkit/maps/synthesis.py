@@ -122,10 +122,11 @@ def _relabel(scene: Scene, residual: Residual) -> None:
         proposed, votes = _propose(scene, residual, cores)
         _move_pixels(scene, residual, scene.rarity(cores + votes / 2), proposed)
         residual = find_residual(scene)
-        move = areas.try_alternatives if turn in (1, _ROUNDS - 1) else areas.relabel
+        settled = not len(_badly_explained(residual))
+        move = areas.try_alternatives if settled or turn in (1, _ROUNDS - 1) else areas.relabel
         if move(scene, residual, every):
             residual = find_residual(scene)
-        if not len(_badly_explained(residual)):
+        if settled:
             break
     for _ in range(_FINAL_ROUNDS if (scene.counts() > 0)[~scene.proven].any() else 0):
         allowed = _prune(scene, find_residual(scene))
