@@ -24,7 +24,7 @@ _YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.41
 """RGB to luma and chroma (JFIF)."""
 
 _RARE = 400.0
-"""Cost, in squared colour distance, of a pixel of an unproven class without cores; none at 1000 cores."""
+"""Cost, in squared colour distance, of a pixel of an unproven class without cores; none at 300 cores."""
 
 
 @dataclass
@@ -100,7 +100,7 @@ class Scene:
 
     def rarity(self, cores: NDArray[np.intp] | NDArray[np.float64]) -> Floats:
         """Return the cost of a pixel of each class, given the cores that support it."""
-        cost = _RARE * np.clip(1 - np.log10(cores + 1) / 3, 0, 1)
+        cost = _RARE * np.clip(1 - np.log10(cores + 1) / 2.5, 0, 1)
         return np.where(self.proven, 0, cost).astype(np.float32)
 
 

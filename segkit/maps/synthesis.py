@@ -41,6 +41,9 @@ _FEW = 1 / 36
 _CORES = 30
 """Pixels inside an unproven class (see Scene.cores) that it takes to keep it."""
 
+_CORE_SHARE = 0.15
+"""Least share of the pixels of such a class; a line of three pixels has a third, one of two has none."""
+
 _MISFIT = 25.0
 """Root mean square of the residual on the pixels of a class that refutes it."""
 
@@ -120,7 +123,7 @@ def _relabel(scene: Scene, residual: Residual) -> None:
     for turn in range(_ROUNDS):
         cores = scene.cores()
         proposed, votes = _propose(scene, residual, cores)
-        _move_pixels(scene, residual, scene.rarity(cores + votes / 2), proposed)
+        _move_pixels(scene, residual, scene.rarity(cores + votes), proposed)
         residual = find_residual(scene)
         settled = not len(_badly_explained(residual))
         move = areas.try_alternatives if settled or turn in (1, _ROUNDS - 1) else areas.relabel
@@ -165,7 +168,7 @@ def _prune(scene: Scene, residual: Residual | None = None) -> NDArray[np.bool_]:
 
     With a residual, so are classes whose pixels are badly explained on average.
     """
-    allowed = scene.cores() >= _CORES
+    allowed: NDArray[np.bool_] = scene.cores() >= np.maximum(_CORES, _CORE_SHARE * scene.counts())
     if residual is not None:
         labels = scene.board.ravel()[residual.places].ravel()
         misfit = np.bincount(labels, residual.squares().ravel(), len(scene.colors))
@@ -267,7 +270,7 @@ def _propose(scene: Scene, residual: Residual, cores: NDArray[np.intp]) -> tuple
     distance = (mean**2).sum(1)[:, None] - 2 * mean @ scene.ycc.T + (scene.ycc**2).sum(1)
     votes = np.bincount(distance.argmin(1), minlength=len(scene.colors))
     labels = np.full((height, width), _NONE, np.uint8)
-    labels[rows, columns] = (distance + scene.rarity(cores + votes / 2)).argmin(1)
+    labels[rows, columns] = (distance + scene.rarity(cores + votes)).argmin(1)
     proposed[mask] = blocks(labels, BLOCK)[residual.rows, residual.columns][mask]
     return proposed, votes
 

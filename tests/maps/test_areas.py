@@ -1,15 +1,20 @@
 """Whole areas that get another class."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from segkit.maps import areas, pixels
 from segkit.maps.recompress import Compression
-from segkit.maps.scene import Scene, find_residual
+from segkit.maps.scene import Residual, Scene, find_residual
 from segkit.toy.world import damage
 
 COLORS = np.array([swatch.rgb for swatch in damage.ADE], np.uint8)
 EVERY = np.ones(len(COLORS), bool)
+
+Move = Callable[[Scene, Residual, NDArray[np.bool_]], int]
 
 
 def scene(painted: int, assumed: int) -> Scene:
@@ -25,7 +30,7 @@ def scene(painted: int, assumed: int) -> Scene:
 
 
 @pytest.mark.parametrize("move", [areas.relabel, areas.try_alternatives])
-def test_an_area_gets_the_class_that_explains_it(move: type[areas.relabel]) -> None:
+def test_an_area_gets_the_class_that_explains_it(move: Move) -> None:
     """A square that was taken for a similar class is recognised."""
     map_ = scene(painted=31, assumed=30)
 
@@ -35,7 +40,7 @@ def test_an_area_gets_the_class_that_explains_it(move: type[areas.relabel]) -> N
 
 
 @pytest.mark.parametrize("move", [areas.relabel, areas.try_alternatives])
-def test_a_right_area_stays(move: type[areas.relabel]) -> None:
+def test_a_right_area_stays(move: Move) -> None:
     """What reproduces the map exactly is not changed."""
     map_ = scene(painted=31, assumed=31)
 

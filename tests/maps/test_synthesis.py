@@ -27,15 +27,19 @@ def with_bar(seed: int, width: int, upright: bool) -> tuple[Labels, int]:
     return truth, label
 
 
-@settings(max_examples=8, deadline=None)
-@given(st.integers(0, 1000), st.integers(4, 8), st.sampled_from([75, 85, 90]), st.booleans())
-def test_a_thin_bar_keeps_its_class(seed: int, width: int, quality: int, upright: bool) -> None:
-    """A bar too thin for a solid square survives, at its place."""
-    truth, label = with_bar(seed, width, upright)
+@pytest.mark.parametrize("quality", [90, 75])
+def test_thin_bars_keep_their_classes(quality: int) -> None:
+    """Of twelve bars too thin for a solid square at most one loses its class; areas alone keep at most two."""
+    kept = {"synthesis": 0, "borders": 0}
+    for seed in range(12):
+        truth, label = with_bar(seed, 4 + seed % 3, seed % 2 == 0)
+        image = damage.jpeg(damage.painted(truth), quality)
+        by_areas = borders.repair(pixels.pack_image(image), COLORS).indices
+        for method, labels in (("synthesis", repaired(image)), ("borders", by_areas)):
+            kept[method] += 2 * ((labels == label) & (truth == label)).sum() >= (truth == label).sum()
 
-    labels = repaired(damage.jpeg(damage.painted(truth), quality))
-
-    assert ((labels == label) & (truth == label)).sum() >= 0.5 * (truth == label).sum()
+    assert kept["synthesis"] >= 11
+    assert kept["borders"] <= 2
 
 
 @pytest.mark.parametrize(("quality", "limit"), [(90, 0.3), (75, 0.8), (50, 1.5)])
