@@ -14,6 +14,7 @@ from segkit.commands.options import Command, json_option, settings_options, take
     cls=Command,
     short_help="Build a dataset of checked triples from photos.",
     example="segkit build-dataset photos/ -o rooms --split val=0.1",
+    after_interrupt="Run the same command again: triples that are finished are not built again.",
 )
 @click.argument("photos", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Dataset folder.  [default: PHOTOS-dataset]")

@@ -12,6 +12,7 @@ from segkit.commands.options import Command, json_option, settings_options, take
 @click.command(
     "caption", cls=Command, short_help="Draft prompts, or set hand-written ones.",
     example='segkit caption rooms --redo-drafts --template "{caption}, {classes}"',
+    after_interrupt="Drafts that are recorded are kept; run the command again with --only-missing for the others.",
 )  # fmt: skip
 @click.argument("dataset", type=click.Path(path_type=Path))
 @click.option("--only-missing", "redo", flag_value=False, default=False, help="Draft missing prompts only.  [default]")

@@ -16,6 +16,7 @@ from trainer.settings import GenerateSettings
     cls=Command,
     short_help="Generate pictures from control maps.",
     example='segkit generate --map map.png --prompt "a bright kitchen" --controlnet rooms-run',
+    after_interrupt="Run the same command again: pictures that are finished are not drawn again.",
 )
 @click.option(
     "--map",

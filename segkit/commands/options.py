@@ -20,10 +20,16 @@ MAX_PROBLEMS = 100
 
 
 class Command(click.Command):
-    """A command with -v, and an example at the end of its help."""
+    """A command with -v, and an example at the end of its help.
 
-    def __init__(self, *args: Any, example: str = "", **kwargs: Any) -> None:
+    Args:
+        example: shown at the end of the help.
+        after_interrupt: what to do after Ctrl-C, as sentences; true whenever it comes.
+    """
+
+    def __init__(self, *args: Any, example: str = "", after_interrupt: str = "", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._after_interrupt = after_interrupt
         self.epilog = f"Example: {example}"
         self.params.append(
             click.Option(["-v", "--verbose"], is_flag=True, expose_value=False, help="Show the traceback of an error.")
@@ -38,6 +44,8 @@ class Command(click.Command):
                 console.problems(error.problems, MAX_PROBLEMS, error=True)
             error.args = (self.with_flags(str(error)),)
             raise
+        except KeyboardInterrupt:
+            raise click.exceptions.Abort(f"Interrupted. {self._after_interrupt}".strip()) from None
 
     def with_flags(self, text: str) -> str:
         """Return a message of the library with its settings as options: "steps=0" becomes "--steps 0"."""

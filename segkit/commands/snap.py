@@ -10,8 +10,10 @@ from segkit.settings import Cause, SnapSettings, Unsure
 
 
 @click.command(
-    "snap", cls=Command, short_help="Repair control maps made by other tools.", example="segkit snap maps/ -o repaired/"
-)
+    "snap", cls=Command, short_help="Repair control maps made by other tools.",
+    example="segkit snap maps/ -o repaired/",
+    after_interrupt="No map is half written. Run the command again, with another -o folder if some were repaired.",
+)  # fmt: skip
 @click.argument("maps", type=click.Path(path_type=Path))
 @click.option(
     "-o",

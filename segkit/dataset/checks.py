@@ -3,7 +3,6 @@
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import chain
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from segkit import storage
+from segkit import storage, threads
 from segkit.dataset import prompts
 from segkit.dataset.dataset import Dataset
 from segkit.dataset.triple import SPLITS, Triple
@@ -98,7 +97,7 @@ def check(
     problems: list[Problem] = []
     triples = _read(dataset, problems)
     # Threads suffice: hashing and decoding release the GIL. map() keeps the order, so the report is deterministic.
-    with ThreadPoolExecutor() as pool:
+    with threads.pool() as pool:
         for done, of_triple in enumerate(pool.map(lambda triple: list(_files(dataset, triple)), triples), 1):
             problems += of_triple
             progress("triples", done, len(triples))

@@ -3,12 +3,11 @@
 import hashlib
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from segkit import maps, photos
+from segkit import maps, photos, threads
 from segkit.dataset.formats.listing import Entry
 from segkit.dataset.map_sources import Source
 from segkit.errors import MapError, PhotoError
@@ -53,7 +52,7 @@ def measure(
     measured: list[Measured] = []
     problems: list[Problem] = []
     off_palette: list[Path] = []
-    with quiet_pillow(), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with quiet_pillow(), threads.pool(os.cpu_count()) as pool:
         for done, result in enumerate(pool.map(lambda entry: _measure(entry, palette), entries), 1):
             if isinstance(result, Problem):
                 problems.append(result)

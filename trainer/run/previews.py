@@ -71,8 +71,12 @@ class Previews:
         self._guidance_scale, self._model, self._device = settings.preview_guidance, model, device
         self._palette, self._folder = examples.palette, run / FOLDER
 
-    def draw(self, learner: Learner) -> list[Image.Image] | None:
+    def draw(self, learner: Learner, before_step: Callable[[], None]) -> list[Image.Image] | None:
         """Draw with the current weights and the same noise each time; all processes must call this.
+
+        Args:
+            learner: the networks.
+            before_step: called before every sampling step and picture; it may raise to abandon all of them.
 
         Returns:
             The pictures; None if the device has too little memory, which must not end a training.
@@ -80,10 +84,16 @@ class Previews:
         try:
             with learner.inference() as model:
                 latents = [
-                    sampler.sample(model, self._request(place, pick), self._model.prediction, self._guidance_scale)
+                    sampler.sample(
+                        model, self._request(place, pick), self._model.prediction, self._guidance_scale, before_step
+                    )
                     for place, pick in enumerate(self._picks)
                 ]
-            return [self._model.decoder.picture(tensor) for tensor in latents]
+            pictures = []
+            for tensor in latents:
+                before_step()
+                pictures.append(self._model.decoder.picture(tensor))
+            return pictures
         except torch.OutOfMemoryError:
             return None
         finally:

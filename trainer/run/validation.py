@@ -1,12 +1,13 @@
 """Validation: the held-out loss, and the control gap, which shows whether the network uses the control map at all."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from segkit.progress import go_on
 from trainer.data.batches import Batches, unaugmented
 from trainer.data.examples import Example, Examples
 from trainer.data.latents import LatentCache
@@ -89,12 +90,17 @@ class Validation:
             Batches(measured, examples.palette, fixed, cache, control_examples=lenders) if lenders != measured else None
         )
 
-    def measure(self, learner: Learner) -> ValidationResult:
-        """Measure the current weights; all processes must call this, and get the same result."""
-        matched = learner.measure(self._matched, self._count)
+    def measure(self, learner: Learner, before_batch: Callable[[], None] = go_on) -> ValidationResult:
+        """Measure the current weights; all processes must call this, and get the same result.
+
+        Args:
+            learner: the networks.
+            before_batch: called before every batch; it may raise to abandon the validation.
+        """
+        matched = learner.measure(self._matched, self._count, before_batch)
         gap = error = None
         if self._shuffled:
-            shuffled = learner.measure(self._shuffled, self._count)
+            shuffled = learner.measure(self._shuffled, self._count, before_batch)
             with np.errstate(invalid="ignore"):  # a diverging training has infinite losses
                 # paired differences: photo and noise contribute far more variance than the map
                 differences = np.subtract(shuffled, matched)
