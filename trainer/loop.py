@@ -17,10 +17,11 @@ from trainer.checkpoints.store import Checkpoint
 from trainer.data import examples, latents
 from trainer.data.batches import require_batch
 from trainer.data.latents import Encoder, LatentCache
-from trainer.run import run_folder
+from trainer.run import log as run_log
+from trainer.run import run_folder, validation
 from trainer.run.callbacks import Callbacks, Due
 from trainer.run.log import RunLog
-from trainer.run.setup import Setup, fill_cache, prepare
+from trainer.run.setup import Setup, fill_cache, find_networks, prepare
 from trainer.settings import TrainSettings
 from trainer.step import cpu
 from trainer.step.distributed import StopSignal, launched, on_main
@@ -127,6 +128,7 @@ class _Training:
     ) -> None:
         self.settings, self.output, self.accelerator, self.dataset = settings, output, accelerator, dataset
         self.progress = progress if accelerator.is_main_process else silent
+        on_main(accelerator, lambda: find_networks(settings))  # before the dataset's pictures are decoded
         self.examples = on_main(accelerator, lambda: examples.load(dataset, settings, self.progress))
         require_batch(self.examples.train, settings, accelerator.num_processes)  # before the cache is filled
         self.facts = run_folder.facts(settings, dataset, self.examples, accelerator.num_processes)
@@ -150,6 +152,8 @@ class _Training:
             except torch.OutOfMemoryError:
                 raise TrainingError(_out_of_memory(self.settings)) from None
             file = self._export(steps) if steps == self.settings.steps else None
+            if self.setup.source:
+                notes = (*notes, self.setup.source)
             if self.callbacks.skipped and file:
                 notes = (*notes, "Validation or previews of the last step were skipped, because you stopped the run.")
             best = run_folder.best(self.output, steps, self.settings.best_by)
@@ -179,8 +183,8 @@ class _Training:
     def _prepare(self, start: Checkpoint | None) -> Setup:
         cache_for = self._fill_cache if self.settings.cache else None
         setup = prepare(self.examples, self.settings, self.accelerator, self.output, start, cache_for)
-        if setup.guess:
-            self.progress(NOTICE, 0, 0, setup.guess)
+        for note in filter(None, (setup.source, setup.guess)):
+            self.progress(NOTICE, 0, 0, note)
         # run.toml makes the folder a run; it is written once everything has been checked
         on_main(self.accelerator, lambda: run_folder.start(self.output, self.settings, self.facts, self.examples))
         return setup
@@ -262,7 +266,8 @@ class _Training:
         def write() -> Path:
             if self.settings.sd_unlocked:
                 export.write_base(self.output, name, self.settings, model.unet.state_dict())
-            return export.write_results(self.output, name, model.controlnet, facts)
+            caveat = validation.caveat(run_log.read(self.output))
+            return export.write_results(self.output, name, model.controlnet, facts, caveat)
 
         return on_main(self.accelerator, write)
 

@@ -80,16 +80,17 @@ def _duration(seconds: float) -> str:
 
 def generated(pictures: "Sequence[Picture]", folder: Path, as_json: bool) -> None:
     """Print which pictures were drawn."""
-    guess = pictures[0].guess if pictures else ""
+    step, guess = (pictures[0].step, pictures[0].guess) if pictures else ("", "")
     if as_json:
         rows = [
             {"picture": str(picture.path), "map": str(picture.request.control_map), "prompt": picture.request.prompt,
              "seed": picture.seed, "kept": picture.reused, "cut": picture.truncated}
             for picture in pictures
         ]  # fmt: skip
-        return console.json_object({"pictures": rows, **({"prediction": guess} if guess else {})})
-    if guess:
-        console.line(guess)
+        origin = {"controlnet": step, "prediction": guess}
+        return console.json_object({"pictures": rows, **{name: note for name, note in origin.items() if note}})
+    for note in filter(None, (step, guess)):
+        console.line(note)
     reused = sum(picture.reused for picture in pictures)
     existing = f", {reused:,} existed already" if reused else ""
     console.line(f"{folder}: {console.count(len(pictures) - reused, 'picture')} drawn{existing}.")

@@ -17,7 +17,7 @@ from trainer.settings import TrainSettings
     cls=Command,
     short_help="Finetune a segmentation ControlNet on a dataset.",
     example="segkit train rooms -o rooms-run --base deliberate.safetensors --controlnet control_v11p_sd15_seg.pth",
-    after_interrupt="Run the same command again: it resumes from the run's newest checkpoint, or starts if there is none.",
+    after_interrupt="Run the same command again: it resumes from the run's newest checkpoint, or starts without one.",
 )
 @click.argument("dataset", type=click.Path(path_type=Path), required=False)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Run folder.  [default: DATASET-run]")

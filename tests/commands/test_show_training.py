@@ -30,7 +30,8 @@ def test_a_stopped_training_says_how_to_resume(capsys: Capture) -> None:
     show_training.trained(STOPPED, True)
     record = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
 
-    assert "run the same command again to resume it" in text
+    assert text.splitlines()[0] == "run: 0 steps."
+    assert "there is no checkpoint yet. Run the same command again to start." in text
     assert (record["run"], record["steps"], record["loss"], record["file"]) == ("run", 0, None, None)
 
 

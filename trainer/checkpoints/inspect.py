@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from segkit.errors import ModelError
-from trainer.checkpoints import configs, fp8, identify, layers, ldm, prediction, quiet, safe_load, single_file
+from trainer.checkpoints import configs, fp8, identify, layers, ldm, prediction, quiet, runs, safe_load, single_file
 from trainer.checkpoints.identify import Faults, Identity
 from trainer.checkpoints.safe_load import Tensors
 
@@ -62,7 +62,7 @@ def inspect(path: Path) -> Inspection:
     Raises:
         ModelError: the file is not a checkpoint, is damaged, or is a pickle that asks for code.
     """
-    tensors = safe_load.read_folder(path) if path.is_dir() else safe_load.read(path)
+    tensors, origin = _read(path)
     identity = identify.identify(tensors)
     tensors = fp8.decoded(tensors)
     expected = _expected(identity)
@@ -72,8 +72,19 @@ def inspect(path: Path) -> Inspection:
         faults = replace(values, missing=faults.missing, extra=faults.extra, shapes=faults.shapes)
     if identity.kind not in _TRAINED:
         faults = replace(faults, zero=(), constant=())
-    notes = () if faults.sentence() else tuple(_notes(tensors, identity))
+    notes = (*origin, *(() if faults.sentence() else _notes(tensors, identity)))
     return Inspection(tensors.path, identity, faults, bool(expected), tensors.metadata, notes)
+
+
+def _read(path: Path) -> tuple[Tensors, tuple[str, ...]]:
+    """Open a file, a network's folder or the ControlNet of a run; return its tensors and which step of a run it is."""
+    if not path.is_dir():
+        return safe_load.read(path), ()
+    if not (path / "run.toml").is_file():
+        return safe_load.read_folder(path), ()
+    weights = runs.of_run(path, str(path))
+    tensors = safe_load.read_folder(weights.path) if weights.path.is_dir() else safe_load.read(weights.path)
+    return tensors, (weights.note,)
 
 
 def _notes(tensors: Tensors, identity: Identity) -> Iterator[str]:

@@ -69,9 +69,7 @@ class Callbacks:
             previews=self._setup.previews is not None and (last or every(settings.preview_every)),
         )
 
-    def run(
-        self, step: int, due: Due, metrics: Mapping[str, float], before_part: Callable[[], None] = go_on
-    ) -> None:
+    def run(self, step: int, due: Due, metrics: Mapping[str, float], before_part: Callable[[], None] = go_on) -> None:
         """Do what is due, and log it with the step's metrics; all processes must call this.
 
         Args:

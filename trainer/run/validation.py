@@ -64,10 +64,21 @@ class ValidationResult:
 
 def last_verdict(log: Sequence[Mapping[str, Any]]) -> str:
     """Return the verdict of the last validation in a run's log; "" if there was none."""
-    for line in reversed(log):
-        if "control_gap" in line:
-            return ValidationResult(None, line["control_gap"], line["control_gap_error"]).verdict
-    return ""
+    last = _last(log)
+    return last.verdict if last else ""
+
+
+def caveat(log: Sequence[Mapping[str, Any]]) -> str:
+    """Return what a run's model card must say about control, as a sentence; "" if the network uses the map."""
+    last = _last(log)
+    if last is None:
+        return "Whether this network obeys its control maps was not measured."
+    return "" if last.uses_the_map else f"This network was not found to obey its control maps: {last.verdict}."
+
+
+def _last(log: Sequence[Mapping[str, Any]]) -> ValidationResult | None:
+    measured = (line for line in reversed(log) if "control_gap" in line)
+    return next((ValidationResult(None, line["control_gap"], line["control_gap_error"]) for line in measured), None)
 
 
 class Validation:

@@ -37,21 +37,28 @@ def whole(rooms: Path, base: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return train(rooms, base, tmp_path_factory.mktemp("whole") / "run", **EVERYTHING)
 
 
-@pytest.mark.parametrize(
-    ("owner", "name", "number", "steps"),
-    [(sampler, "sample", 2, 2), (Learner, "measure", 1, 0)],
-)
-def test_ctrl_c_abandons_previews_and_validation(
-    whole: Path, rooms: Path, base: Path, tmp_path: Path, segkit: Segkit, monkeypatch: pytest.MonkeyPatch,
-    owner: Any, name: str, number: int, steps: int,
-) -> None:  # fmt: skip
-    """The picture or measurement in progress is dropped, the step is saved, and a resumed run has equal weights."""
-    run = tmp_path / "run"
-    with monkeypatch.context() as patch:
-        calls = interrupt_call(patch, owner, name, number)
-        stopped = segkit(*words(rooms, base, run, **EVERYTHING))
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A new run's folder."""
+    return tmp_path / "run"
 
-    assert (stopped.code, len(calls)) == (130, number)
+
+@pytest.fixture
+def arguments(rooms: Path, base: Path, run: Path) -> list[str]:
+    """The command line of the uninterrupted run, for a new folder."""
+    return words(rooms, base, run, **EVERYTHING)
+
+
+@pytest.mark.parametrize(("at", "steps"), [((sampler, "sample", 2), 2), ((Learner, "measure", 1), 0)])
+def test_ctrl_c_abandons_previews_and_validation(
+    whole: Path, run: Path, arguments: list[str], segkit: Segkit, at: tuple[Any, str, int], steps: int
+) -> None:
+    """The picture or measurement in progress is dropped, the step is saved, and a resumed run has equal weights."""
+    with pytest.MonkeyPatch.context() as patch:
+        calls = interrupt_call(patch, *at)
+        stopped = segkit(*arguments)
+
+    assert (stopped.code, len(calls)) == (130, at[2])
     assert "Stopping after this step" in stopped.err
     assert "nan" not in stopped.out
     checkpoint = store.newest(run / "checkpoints")
@@ -61,7 +68,7 @@ def test_ctrl_c_abandons_previews_and_validation(
     says = [json.loads(line).get("says", "") for line in (run / "log.jsonl").read_text().splitlines()]
     assert "stopped before validation and previews were complete" in says[-1]
 
-    assert segkit(*words(rooms, base, run, **EVERYTHING)).code == 0
+    assert segkit(*arguments).code == 0
     assert same(weights_of(run), weights_of(whole))
     assert [line["loss"] for line in log(run)] == [line["loss"] for line in log(whole)]
 

@@ -15,7 +15,7 @@ from segkit.errors import MapError
 from segkit.maps import codec
 from segkit.palette import Palette
 from tests.conftest import Models, Segkit
-from trainer.checkpoints import export, load
+from trainer.checkpoints import export, find, load, runs
 from trainer.sample import generate
 
 ADE = Palette.load("ade20k")
@@ -203,7 +203,9 @@ def test_the_controlnet_receives_palette_colours_only(base: Path, controlnet_fol
     settings = GenerateSettings(
         base=str(base), controlnet=str(controlnet_folder), steps=1, resolution=128, device="cpu"
     )
-    generator = generate._Generator(generate.sources(settings), settings, ADE)
+    generator = generate._Generator(
+        generate.sources(settings), settings, ADE, find.find_controlnet(settings.controlnet)
+    )
     request = DrawRequest("a", write_map(tmp_path / "a.png", 1), "a room")
     received: list[torch.Tensor] = []
     generator._pipeline.controlnet.register_forward_pre_hook(
@@ -247,6 +249,7 @@ def test_a_run_supplies_base_palette_and_prediction(
 
     run = tmp_path / "run"
     shutil.copytree(controlnet_folder, run / "controlnet")
+    runs.record(run, 7)
     (run / "run.toml").write_text(f"base = {json.dumps(str(base))}\nprediction = 'v_prediction'\n")
     (run / "palette.csv").write_text("index,name,r,g,b\n0,wall,10,20,30\n1,floor,200,100,50\n")
     palette = Palette.load(run / "palette.csv")
@@ -256,6 +259,7 @@ def test_a_run_supplies_base_palette_and_prediction(
     done = segkit(*arguments, "--steps", 1, "-o", tmp_path / "out")
 
     assert (done.code, done.err) == (0, "")
+    assert f"ControlNet: {run}, step 7, the result of a finished run." in done.out
     with Image.open(tmp_path / "out" / "map-0.png") as picture:
         assert picture.size == (96, 96)
         assert json.loads(picture.info["segkit"])["palette_hash"] == palette.hash
