@@ -20,6 +20,8 @@ NO_WRAP = ("map", "rule")
 MAX_PROBLEMS = 20
 """Problems listed individually; the rest are only counted."""
 
+ALL_IN_JSON = "--json lists all of them"
+
 
 class Color(NamedTuple):
     """A table cell: a swatch of a colour ("#RRGGBB") followed by a label."""
@@ -90,8 +92,13 @@ def problems(findings: Sequence[Problem], limit: int = MAX_PROBLEMS, error: bool
         line(f"{problem.severity:8}{problem.message}", error=error)
         if problem.cure:
             line(f"{'':8}{problem.cure}", error=error)
-    if len(findings) > limit:
-        line(f"... and {len(findings) - limit:,} more{'' if error else ' (--json lists all of them)'}", error=error)
+    more(len(findings) - limit, "" if error else ALL_IN_JSON, error=error)
+
+
+def more(number: int, where: str = ALL_IN_JSON, *, error: bool = False) -> None:
+    """Say how many entries of a list were left out, and where all of them are; print nothing for 0 or less."""
+    if number > 0:
+        line(f"... and {number:,} more{f' ({where})' if where else ''}", error=error)
 
 
 def _report_stop(stage: str, done: int, total: int, note: str = "") -> None:

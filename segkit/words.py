@@ -10,6 +10,11 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 'es' if noun.endswith('s') else 's'}"
 
 
+def are(number: int, noun: str) -> str:
+    """Return a number with its noun and verb, such as "1 map is" or "1,200 maps are"."""
+    return f"{count(number, noun)} {'is' if number == 1 else 'are'}"
+
+
 def listed(names: Sequence[str], most: int) -> str:
     """Return names joined by commas; of more than `most`, the first, and how many more there are."""
     if len(names) <= most:

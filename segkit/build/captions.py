@@ -11,6 +11,7 @@ from segkit.dataset import Dataset
 from segkit.dataset.triple import Triple
 from segkit.errors import DatasetError
 from segkit.progress import Progress, silent
+from segkit.words import quote
 
 UNIT = 32
 """Prompts recorded together: the most work that a kill can lose."""
@@ -59,7 +60,7 @@ def draft(
     if broken:
         raise DatasetError(
             f"{len(broken)} of {len(pending)} photos cannot be opened, such as {broken[0]}; all other prompts are "
-            f"drafted. Run: segkit check {dataset.folder}"
+            f"drafted. Run: segkit check {quote(dataset.folder)}"
         )
     return len(pending)
 

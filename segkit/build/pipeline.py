@@ -1,7 +1,6 @@
 """build_dataset(): turn a folder of photos into triples. The order of the steps is defined here only."""
 
 import os
-import shlex
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,6 +24,7 @@ from segkit.dataset.info import Info
 from segkit.errors import DatasetError, UsageError
 from segkit.palette import protocol
 from segkit.progress import Progress, silent
+from segkit.words import quote
 
 UNIT = 32
 """Photos recorded together: the most work that a kill can lose."""
@@ -153,7 +153,7 @@ def find_photos(
     if layout := layouts.detect(folder):
         raise UsageError(
             f"{folder} already has control maps (layout {layout}), which are not photos. Train on it as it is: "
-            f"segkit train {shlex.quote(str(folder))}; or pass the folder of its photos."
+            f"segkit train {quote(folder)}; or pass the folder of its photos."
         )
     paths, passed = photos.search(folder, output, settings.follow_links)
     if not paths and output.resolve() == folder.resolve():
@@ -273,7 +273,7 @@ def require_same_segmenter(target: Dataset, tools: Networks) -> None:
     if target.info.palette.hash != tools.palette.hash:
         raise DatasetError(
             f"The palette of {target.folder} differs from {tools.palette.name}, so one colour could mean two classes. "
-            f"Run: segkit check {target.folder}"
+            f"Run: segkit check {quote(target.folder)}"
         )
     before = target.info.models["segmenter"]
     if before["revision"] != tools.revision:

@@ -1,11 +1,13 @@
 """Prints the results of the commands, as tables and lines or as one JSON object (training: see show_training)."""
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segkit import console
+from segkit.words import listed, quote
 
 if TYPE_CHECKING:  # check-palette must start without the imports that other commands need
     from segkit.build.dry_run import Plan
@@ -38,6 +40,7 @@ def build_outcome(outcome: "Outcome", summary: "Summary", folder: Path, page: Pa
     if summary.classes:
         shares = list(summary.classes.items())
         console.table(console.count(len(shares), "class"), ("class", "share of pixels"), shares[:MAX_ROWS])
+        console.more(len(shares) - MAX_ROWS)
     estimated = " (estimated: no CLIP tokenizer found; pass --tokenizer FOLDER)" if summary.tokens_estimated else ""
     console.table("prompts", ("tokens" + estimated, "count"), [*summary.lengths.items(), *summary.flags.items()])
     rate = f", {outcome.made / outcome.seconds:.2f} photos/s" if outcome.made and outcome.seconds else ""
@@ -47,7 +50,7 @@ def build_outcome(outcome: "Outcome", summary: "Summary", folder: Path, page: Pa
         console.line(f"Rejected photos: {folder / '.segkit' / 'rejected.jsonl'} (--retry-rejected tries them again)")
     elif outcome.skipped.keys() - {"limit"}:
         console.line(f"Skipped files: {folder / '.segkit' / 'rejected.jsonl'}")
-    return console.line(f"Next: segkit check {folder}")
+    return console.line(f"Next: segkit check {quote(folder)}")
 
 
 def _found(outcome: "Outcome | Plan") -> str:
@@ -73,6 +76,7 @@ def build_plan(plan: "Plan", as_json: bool) -> None:
     console.table(title, ("photos", "count"), _fates("would become triples", plan))
     if plan.sizes:
         console.table("stored sizes", ("width x height", "photos"), list(plan.sizes.items())[:MAX_ROWS])
+        console.more(len(plan.sizes) - MAX_ROWS)
     if plan.seconds is None:
         return console.line(f"Time: unknown, because the networks are not available. {plan.reason}")
     time = f"about {plan.seconds / 60:.1f} minutes" if plan.seconds > 90 else f"about {plan.seconds:.0f} seconds"
@@ -123,8 +127,7 @@ def _palette(report: "PaletteReport") -> None:
         ]
         header = ("class", "close to", "of", "L2", "L∞", "ΔE00", "safe")
         console.table("close colours: distances, and the drift below which a pixel is still safe", header, rows)
-        if len(pairs) > len(rows):
-            console.line(f"... and {len(pairs) - len(rows):,} more (--json lists all of them)")
+        console.more(len(pairs) - len(rows))
     quality = report.jpeg_quality
     areas = (
         f"solid areas keep their class down to quality {quality}" if quality else "no quality keeps solid areas safe"
@@ -139,21 +142,20 @@ def _maps(report: "PaletteReport") -> None:
     single = len(report.maps) == 1
     number = "" if report.kind == "map" else f"{console.count(len(report.maps), 'map')} "
     console.line(f"{report.target}: {kind}, {number}compared with {report.palette}.")
-    listed = [checked for checked in report.maps if checked.off_palette or checked.cause != "exact" or single]
-    worst = sorted(listed, key=lambda checked: -checked.off_palette)[:MAX_MAPS]
+    damaged = [checked for checked in report.maps if checked.off_palette or checked.cause != "exact" or single]
+    worst = sorted(damaged, key=lambda checked: -checked.off_palette)[:MAX_MAPS]
     if worst:
         rows = [(checked.file, checked.cause, checked.off_palette, _classes(checked.classes)) for checked in worst]
         title = "the map" if single else "maps, worst first"
         console.table(title, ("map", "cause", "off palette", "classes"), rows)
-    if len(listed) > len(worst):
-        console.line(f"... and {len(listed) - len(worst):,} more (--json lists all of them)")
+    console.more(len(damaged) - len(worst))
     causes = Counter(checked.cause for checked in report.maps).most_common()
     return console.line("Causes: " + ", ".join(f"{number:,} {cause}" for cause, number in causes) + ".")
 
 
 def _classes(shares: dict[str, float]) -> str:
     names = [f"{name} {share:.0%}" for name, share in shares.items()]
-    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+    return listed(names, 6)
 
 
 def snap_results(results: "Sequence[SnapResult]", target: Path, as_json: bool) -> None:
@@ -167,12 +169,27 @@ def snap_results(results: "Sequence[SnapResult]", target: Path, as_json: bool) -
         rows = [(file, *_snapped(snapped)) for file, snapped in sorted(repaired, key=lambda pair: -pair[1].doubtful)]
         header = ("map", "cause", "changed", "doubtful", "appeared", "vanished")
         console.table("repaired maps, most doubtful first", header, rows[:MAX_MAPS])
-    for outcome in results:
-        if outcome.reason:
-            console.line(f"{outcome.file} {outcome.reason}.")
-    failed = sum(bool(outcome.reason) for outcome in results)
-    rest = f", {failed:,} not repaired." if failed else "."
-    return console.line(f"{console.count(len(results) - failed, 'map')} repaired{rest}")
+        console.more(len(rows) - MAX_MAPS)
+    failed = [outcome for outcome in results if outcome.reason]
+    for outcome in failed[:MAX_MAPS]:
+        console.line(f"{outcome.file} {outcome.reason}.")
+    console.more(len(failed) - MAX_MAPS)
+    rest = f", {len(failed):,} not repaired." if failed else "."
+    console.line(f"{console.count(len(results) - len(failed), 'map')} repaired{rest}")
+    return _snap_next([outcome.output for outcome in results if outcome.output], target)
+
+
+def _snap_next(written: "Sequence[Path]", target: Path) -> None:
+    """Say where the repaired maps are, where the originals are, and how to look at the result."""
+    from segkit.dataset import map_repair
+
+    if not written:
+        return
+    where = Path(os.path.commonpath(written))
+    console.line(f"Repaired: {where}")
+    if (backup := map_repair.backup_of(target)).is_dir():
+        console.line(f"Originals: {backup}")
+    console.line(f"Next: segkit check-palette {quote(where)}")
 
 
 def _snapped(result: "Snapped") -> tuple[str, float, float, str, str]:
@@ -187,7 +204,7 @@ def captions(drafted: int, written: int, too_long: int, folder: Path, as_json: b
             {"dataset": str(folder), "drafted": drafted, "written": written, "too_long": too_long}
         )
     if too_long:
-        console.line(f"Hand-written prompts over CLIP's 77 tokens: {too_long:,}. See: segkit check {folder}")
+        console.line(f"Hand-written prompts over CLIP's 77 tokens: {too_long:,}. See: segkit check {quote(folder)}")
     if written:
         return console.line(f"{folder}: {console.count(written, 'hand-written prompt')} set.")
     hint = "" if drafted else " Every triple already has one; --redo-drafts redrafts them."
@@ -208,8 +225,8 @@ def check_report(report: "CheckReport", folder: Path, as_json: bool) -> None:
             }
         )
     if report.problems:
-        rows = [(rule, number, RULES[rule]) for rule, number in report.counts().items()]
-        console.table("broken rules", ("rule", "count", "meaning"), rows)
+        rows = [(RULES[rule], number, rule) for rule, number in report.counts().items()]
+        console.table("problems", ("what is wrong", "count", "rule"), rows)
         console.problems(report.problems)
     errors = sum(problem.severity == "error" for problem in report.problems)
     counts = f"{console.count(errors, 'error')}, {console.count(len(report.problems) - errors, 'warning')}"
@@ -223,7 +240,8 @@ def demo_report(
     """Show what the demo built, how accurate it is and what to run next, on one screen."""
     off = sum(checked.off_palette > 0 for checked in maps.maps)
     rate = f", {outcome.made / outcome.seconds:.1f} photos/s" if outcome.made and outcome.seconds else ""
-    console.line(f"{summary.triples:,} triples of {len(summary.classes)} classes in {outcome.seconds:.1f} s{rate}.")
+    contents = f"{console.count(summary.triples, 'triple')} of {console.count(len(summary.classes), 'class')}"
+    console.line(f"{contents} in {outcome.seconds:.1f} s{rate}.")
     exactness = f"{console.count(off, 'map')} with pixels off" if off else "every pixel on"
     console.line(f"Control maps: {exactness} the palette. Drafted prompts and true descriptions:")
     for source, drafted, truth in evaluation.captions[:MAX_CAPTIONS]:
@@ -248,7 +266,8 @@ def inspection(result: "Inspection", as_json: bool) -> None:
     if as_json:
         return console.json_object(result.to_json())
     identity = result.identity
-    console.line(f"{result.path}: {identity.sentence.removeprefix('This is ')} {identity.parameters:,} parameters.")
+    parameters = console.count(identity.parameters, "parameter")
+    console.line(f"{result.path}: {identity.sentence.removeprefix('This is ')} {parameters}.")
     if result.metadata:
         console.table("metadata", ("name", "value"), sorted(result.metadata.items()))
     if not result.is_sound:

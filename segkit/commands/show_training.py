@@ -7,12 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segkit import console
+from segkit.words import listed
 
 if TYPE_CHECKING:
     from trainer.evaluate.fidelity import Fidelity
     from trainer.loop import Outcome as TrainingOutcome
     from trainer.run.dry_run import Plan as TrainingPlan
     from trainer.sample.generate import Picture
+
+
+MAX_PICTURES = 3
+"""Pictures named after they were drawn; the rest are counted."""
 
 
 def trained(outcome: "TrainingOutcome", as_json: bool) -> None:
@@ -47,10 +52,11 @@ def plan(planned: "TrainingPlan", run: Path, as_json: bool) -> None:
     hint = "" if planned.held_out else " (build the dataset with --split val=0.1)"
     sizes = ", ".join(f"{count:,} of {size}" for size, count in planned.sizes.items())
     resumed = f", resumed at step {planned.resumed:,}" if planned.resumed else ""
-    console.line(f"{planned.triples:,} training triples, {held_out} held out{hint}; an epoch has {sizes} pixels.")
     console.line(
-        f"{planned.trained:,} trainable weights on {planned.device}; {planned.steps:,} steps remaining{resumed}."
+        f"{console.count(planned.triples, 'training triple')}, {held_out} held out{hint}; an epoch has {sizes} pixels."
     )
+    steps = console.count(planned.steps, "step")
+    console.line(f"{planned.trained:,} trainable weights on {planned.device}; {steps} remaining{resumed}.")
     if planned.guess:
         console.line(planned.guess)
     console.table("Memory", ("part", "MB"), [(name, size / 1e6) for name, size in planned.memory.items()])
@@ -61,7 +67,7 @@ def plan(planned: "TrainingPlan", run: Path, as_json: bool) -> None:
         console.line(f"Prompts over CLIP's 77 tokens, to be truncated: {planned.cut:,}.")
     if planned.cache:
         console.line(
-            f"Cache: {planned.cache_photos:,} photos (mirrored ones included) are still to be encoded: "
+            f"Cache: {console.count(planned.cache_photos, 'photo')} (mirrored ones included) still to be encoded: "
             f"{planned.cache / 1e6:,.1f} MB, {_duration(planned.cache_seconds)}."
         )
     end = datetime.now() + timedelta(seconds=planned.seconds)
@@ -96,6 +102,10 @@ def generated(pictures: "Sequence[Picture]", folder: Path, as_json: bool) -> Non
     console.line(f"{folder}: {console.count(len(pictures) - reused, 'picture')} drawn{existing}.")
     if truncated := len({picture.request for picture in pictures if picture.truncated}):
         console.line(f"Prompts over CLIP's 77 tokens, truncated: {truncated:,}.")
+    if pictures:
+        console.line(f"Pictures: {listed([str(picture.path) for picture in pictures], MAX_PICTURES)}")
+        seed = max(picture.seed for picture in pictures) + 1
+        console.line(f"Next: the same command with --seed {seed}, for other pictures of the same maps.")
     return None
 
 
@@ -106,6 +116,6 @@ def obedience(fidelity: "Fidelity") -> None:
         ("with the ControlNet (after)", fidelity.steered.miou, fidelity.steered.accuracy),
         ("photos (upper bound)", fidelity.photos.miou, fidelity.photos.accuracy),
     ]
-    title = f"{fidelity.photos.scenes} held-out maps, compared with a segmentation of the pictures"
+    title = f"{console.count(fidelity.photos.scenes, 'held-out map')}, compared with a segmentation of the pictures"
     console.table(title, ("pictures", "mIoU", "pixels"), [(name, f"{miou:.3f}", share) for name, miou, share in rows])
     console.line(f"Contact sheet: {fidelity.sheet} (map, photo, before, after)")

@@ -55,9 +55,10 @@ def command(
     from segkit.commands import show
     from segkit.dataset import map_repair
     from segkit.errors import UsageError
+    from segkit.words import quote
 
     if (output is None) != in_place:
-        raise UsageError(f"Pass either -o or --in-place, as in: segkit snap {maps} -o FOLDER")
+        raise UsageError(f"Pass either -o or --in-place, as in: segkit snap {quote(maps)} -o FOLDER")
     rules = SnapSettings(**options | {"cause": options["cause"] or ""})
     with console.progress() as progress:
         result = map_repair.snap_files(maps, output, rules, progress)

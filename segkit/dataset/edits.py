@@ -10,6 +10,7 @@ from segkit.dataset.dataset import Dataset
 from segkit.dataset.prompts import BUDGET, Count
 from segkit.dataset.triple import PERSON, Triple
 from segkit.errors import UsageError
+from segkit.words import count
 
 KEYS = ("key", "source", "file_name")
 TEXTS = ("text", "prompt", "caption")
@@ -88,8 +89,8 @@ def read_csv(path: Path) -> list[tuple[str, str]]:
     for line, row in numbered[1:]:
         if len(row) != len(columns):
             raise UsageError(
-                f"prompt table {path}, line {line}: {len(row)} cells, expected {len(columns)}. Put texts that contain "
-                f"{rows.delimiter(text)!r} in quotes."
+                f"prompt table {path}, line {line}: {count(len(row), 'cell')}, expected {len(columns)}. Put texts "
+                f"that contain {rows.delimiter(text)!r} in quotes."
             )
     return [(row[key_column], row[text_column]) for _, row in numbered[1:]]
 

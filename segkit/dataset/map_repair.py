@@ -16,6 +16,7 @@ from segkit.maps.snap import Snapped
 from segkit.palette import Palette
 from segkit.progress import Progress, silent
 from segkit.settings import SnapSettings
+from segkit.words import count, quote
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def snap_files(target: Path, output: Path | None, rules: SnapSettings, progress:
 def _find(target: Path, in_place: bool) -> tuple[Path, list[Path]]:
     """Return the folder that names are relative to, and the maps."""
     if (target / ".segkit").is_dir():
-        raise UsageError(f"{target} is a dataset: its maps are exact. To check them, run: segkit check {target}")
+        raise UsageError(f"{target} is a dataset: its maps are exact. To check them, run: segkit check {quote(target)}")
     try:
         layout = layouts.detect_maps(target)
         if not layout:
@@ -98,8 +99,8 @@ def _find(target: Path, in_place: bool) -> tuple[Path, list[Path]]:
     renamed = [file for file in files if file.suffix.lower() != ".png"]
     if in_place and renamed and layout != "kohya":  # kohya's maps are found by name whatever their suffix
         raise UsageError(
-            f"{len(renamed)} maps, such as {renamed[0]}, would become PNG files, but the list of {target} names them. "
-            "Pass an output folder, and edit the list."
+            f"{count(len(renamed), 'map')}, such as {renamed[0]}, would become PNG files, but the list of {target} "
+            "names them. Pass an output folder, and edit the list."
         )
     return target, files
 

@@ -14,6 +14,7 @@ from segkit.palette import columns, formats
 from segkit.palette.color import RGB, channel, parse, to_hex
 from segkit.palette.columns import Records
 from segkit.problem import Problem
+from segkit.words import count
 
 Value = TypeVar("Value")
 
@@ -179,7 +180,9 @@ def _refuse_fractions(records: Records, places: dict[str, int], source: Source) 
 def _aligned(cells: list[str], header: list[str]) -> list[str]:
     """Pad a row to the length of the header; surplus cells must be empty."""
     if any(cell.strip() for cell in cells[len(header) :]):
-        raise ValueError(f"{len(cells)} cells, the header has {len(header)}; quote a cell that holds the separator")
+        raise ValueError(
+            f"{count(len(cells), 'cell')}, the header has {len(header)}; quote a cell that holds the separator"
+        )
     return cells + [""] * (len(header) - len(cells))
 
 

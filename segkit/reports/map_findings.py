@@ -11,6 +11,7 @@ from segkit.maps.diagnose import CAUSES, Diagnosis
 from segkit.palette import Palette
 from segkit.problem import Problem
 from segkit.progress import Progress
+from segkit.words import count
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,10 @@ def read(sources: Sequence[Source], palette: Palette, progress: Progress) -> tup
             continue
         reports.append(result)
         if result.cause != "exact":
-            off = f"{result.off_pixels:,} pixels ({result.off_palette:.1%}) are off the palette {palette.name}"
+            verb = "is" if result.off_pixels == 1 else "are"
+            off = (
+                f"{count(result.off_pixels, 'pixel')} ({result.off_palette:.1%}) {verb} off the palette {palette.name}"
+            )
             message = f"{result.file}: {off}; {CAUSES[result.cause]} ({result.evidence})."
             findings.append(Problem("off-palette", "error", result.file, message, result.cure))
     return findings, reports

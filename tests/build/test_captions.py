@@ -71,7 +71,7 @@ def test_cells_are_plain_text(segkit: Segkit, dataset: Dataset, tmp_path: Path) 
         (b"key,text\n000.png,a bed\n001.png,\n", "The prompt for 001.png is empty"),
         (b"key,text\n000.png,a bed\n000.png,a chair\n", "000.png has two prompts"),
         (b"key,text\n000.png,a bed, a chair\n", "line 2: 3 cells, expected 2. Put texts that contain ',' in quotes."),
-        (b"key,text\n000.png\n", "line 2: 1 cells, expected 2"),
+        (b"key,text\n000.png\n", "line 2: 1 cell, expected 2"),
         (b'key,text\n000.png,"a bed\n', "line 2: unexpected end of data"),
         (b'key,text\n000.png,"a "bed"\n', "line 2: "),
         ("key,text\n000.png,café\n".encode("latin-1"), "not UTF-8 text. Save it as CSV UTF-8"),

@@ -78,7 +78,7 @@ def test_faults_are_reported(segkit: Segkit, files: Path) -> None:
 
     report = json.loads(as_json.out)
     assert (shown.code, as_json.code) == (1, 1)
-    assert "1 tensors NaN or infinite, such as time_embed.0.bias" in shown.out
+    assert "1 tensor NaN or infinite, such as time_embed.0.bias" in shown.out
     assert (report["kind"], report["layout"], report["sound"]) == ("controlnet", "ldm", False)
     assert report["faults"]["broken"] == ["time_embed.0.bias"]
 

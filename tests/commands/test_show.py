@@ -98,6 +98,17 @@ def test_a_palette_report_counts_quirks_apart(capsys: Capture) -> None:
     assert text.splitlines()[-1] == "Written: page.html"
 
 
+def test_long_lists_of_maps_say_how_many_more(capsys: Capture) -> None:
+    """Beyond the limit, maps that could not be repaired are counted."""
+    results = [SnapResult(f"{number}.png", None, "does not open") for number in range(show.MAX_MAPS + 12)]
+
+    show.snap_results(results, Path("maps"), False)
+
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.endswith("does not open.") for line in lines) == show.MAX_MAPS
+    assert lines[-2:] == ["... and 12 more (--json lists all of them)", "0 maps repaired, 32 not repaired."]
+
+
 def test_repaired_maps_are_listed_by_doubt(capsys: Capture) -> None:
     """The most doubtful come first; others are listed with the reason."""
     diagnosis = Diagnosis("jpeg", None, "jpeg", 0.1, "blurred borders")
@@ -118,7 +129,12 @@ def test_repaired_maps_are_listed_by_doubt(capsys: Capture) -> None:
         ["b.png", "jpeg", "20.0%", "30.0%", "", "sea, lake"],
         ["a.png", "jpeg", "10.0%", "2.0%", "sky", ""],
     ]
-    assert text.splitlines()[-2:] == ["c.png does not open.", "2 maps repaired, 1 not repaired."]
+    assert text.splitlines()[-4:] == [
+        "c.png does not open.",
+        "2 maps repaired, 1 not repaired.",
+        "Repaired: o",
+        "Next: segkit check-palette o",
+    ]
     assert [record["file"] for record in json.loads(capsys.readouterr().out)["maps"]] == ["a.png", "b.png", "c.png"]
 
 
@@ -139,7 +155,7 @@ def test_prompts_are_counted(capsys: Capture, counts: tuple[int, int, int], text
 
 
 def test_a_check_lists_rules_and_problems(capsys: Capture) -> None:
-    """Each broken rule is explained, and the last line counts errors and warnings."""
+    """The table says what is wrong, the rule comes last, and the last line counts errors and warnings."""
     problems = [
         Problem("file-missing", "error", "a.jpg", "a.jpg does not exist.", "Build again."),
         Problem("prompt-missing", "warning", "b", "b has no prompt."),
@@ -149,7 +165,7 @@ def test_a_check_lists_rules_and_problems(capsys: Capture) -> None:
     text = capsys.readouterr().out
     show.check_report(CheckReport(5, []), Path("rooms"), False)
 
-    assert ["file-missing", "1", RULES["file-missing"]] in cells(text)
+    assert [RULES["file-missing"], "1", "file-missing"] in cells(text)
     assert text.splitlines()[-1] == "rooms: 5 triples, 1 error, 1 warning."
     assert capsys.readouterr().out == "rooms: 5 triples, no problems.\n"
     show.check_report(CheckReport(5, problems), Path("rooms"), True)

@@ -95,7 +95,7 @@ def test_durations_have_a_suitable_unit(capsys: Capture, seconds: float, text: s
     assert f", {text}" in out
     assert "60 held out; " in out
     assert "Prompts over CLIP's 77 tokens, to be truncated: 3." in out
-    assert "10 photos (mirrored ones included) are still to be encoded: 2.0 MB, 4 s." in out
+    assert "10 photos (mirrored ones included) still to be encoded: 2.0 MB, 4 s." in out
 
 
 def test_json_of_a_plan_has_every_attribute(capsys: Capture) -> None:
@@ -119,6 +119,8 @@ def test_pictures_that_existed_are_counted_apart(capsys: Capture) -> None:
     assert text.splitlines() == [
         "out: 2 pictures drawn, 1 existed already.",
         "Prompts over CLIP's 77 tokens, truncated: 1.",
+        "Pictures: a-0.png, a-1.png, a-2.png",
+        "Next: the same command with --seed 3, for other pictures of the same maps.",
     ]
     rows = json.loads(capsys.readouterr().out)["pictures"]
     assert rows[1] == {

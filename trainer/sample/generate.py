@@ -1,6 +1,5 @@
 """Draw pictures from control maps, which are resized with NEAREST and checked again at the ControlNet's input."""
 
-import shlex
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from segkit.maps import codec
 from segkit.models import device, hub
 from segkit.palette import Palette
 from segkit.progress import NOTICE, Progress
+from segkit.words import quote
 from trainer import settings as run_settings
 from trainer.checkpoints import find, load, quiet, runs
 from trainer.checkpoints.digest import weights_digest
@@ -185,7 +185,7 @@ def _labels(request: DrawRequest, image: Image.Image, palette: Palette) -> codec
     if off:
         raise MapError(
             f"{path}: {off:,} of {labels.size:,} pixels are off the palette {palette.name}. Fix it: segkit snap "
-            f"{shlex.quote(str(path))} -o fixed.png (for control images that are not maps: allow_any_control=True)"
+            f"{quote(path)} -o fixed.png (for control images that are not maps: allow_any_control=True)"
         )
     return labels
 

@@ -103,8 +103,8 @@ def broken(base: Path, folder: Path, how: str) -> Path:
         ("no vocabulary", "tokenizer's files are missing"),
         ("no vae", "contains no vae"),
         ("no weights", "cannot be loaded"),
-        ("missing", "1 weights are missing or of wrong shape, such as conv_in.weight"),
-        ("nan", "1 weights are NaN or infinite, such as conv_in.weight"),
+        ("missing", "1 weight is missing or of wrong shape, such as conv_in.weight"),
+        ("nan", "1 weight is NaN or infinite, such as conv_in.weight"),
         ("sample", "prediction_type is 'sample'"),
     ],
 )
