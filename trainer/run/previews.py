@@ -112,7 +112,7 @@ class Previews:
         return sampler.SampleRequest(noise.to(self._device), encoder_hidden_states, unconditional, control[0])
 
     def write(self, pictures: list[Image.Image], step: int) -> Image.Image:
-        """Save a step's pictures, and a contact sheet of them beside those of the run's first previews.
+        """Save a step's pictures, and a contact sheet of them beside those of the run's first previews, if earlier.
 
         Returns:
             The contact sheet.
@@ -123,13 +123,16 @@ class Previews:
         folder = self._folder / f"step-{step:08}"
         for place, picture in enumerate(pictures):
             contact_sheet.save(picture, folder / f"{place}.png")
+        columns = {step: pictures}
         first = min(self._folder.glob("step-????????/"), key=lambda path: path.name)
-        before = [_open_or(first / f"{place}.png", picture) for place, picture in enumerate(pictures)]
+        if first != folder:  # else the same pictures would be shown twice
+            before = [_open_or(first / f"{place}.png", picture) for place, picture in enumerate(pictures)]
+            columns = {int(first.name[5:]): before, **columns}
         strips = [
-            contact_sheet.strip([*network_view(pick, self._palette), *pair], pick.text)
-            for pick, *pair in zip(self._picks, before, pictures, strict=True)
+            contact_sheet.strip([*network_view(pick, self._palette), *drawn], pick.text)
+            for pick, *drawn in zip(self._picks, *columns.values(), strict=True)
         ]
-        titles = ("control map", "photo", f"drawn at step {int(first.name[5:]):,}", f"drawn at step {step:,}")
+        titles = ("control map", "photo", *(f"drawn at step {number:,}" for number in columns))
         sheet = contact_sheet.sheet(strips, titles=titles)
         contact_sheet.save(sheet, folder.with_suffix(".png"))
         return sheet
