@@ -27,7 +27,7 @@ from trainer.step import cpu
 from trainer.step.distributed import StopSignal, launched, on_main
 from trainer.step.learner import StepResult
 
-_STOPPING = "Stopping after this step ... (press Ctrl-C again to end at once, without a new checkpoint)"
+_STOPPING = "Stopping after this step ... (Ctrl-C again ends at once, without a checkpoint)"
 
 _SMOOTHING = 50
 """Steps over which the displayed loss is averaged."""

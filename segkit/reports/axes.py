@@ -7,6 +7,9 @@ _MANTISSAS = (1.0, 2.0, 2.5, 5.0, 10.0)
 _INTERVALS = 3
 """Intervals between ticks that an axis has at least."""
 
+_MOST_DECIMALS = 5
+"""Smaller values are written as powers of ten."""
+
 
 @dataclass(frozen=True)
 class Ticks:
@@ -43,4 +46,5 @@ def _step(smallest: float) -> float:
 def _ticks(first: int, last: int, step: float) -> Ticks:
     decimals = next(places for places in range(20) if math.isclose(round(step, places), step, rel_tol=1e-6))
     values = tuple(place * step for place in range(first, last + 1))
-    return Ticks(values, tuple(f"{value:,.{decimals}f}" for value in values))
+    is_tiny = decimals > _MOST_DECIMALS and max(map(abs, values)) < 10.0**-_MOST_DECIMALS * 10
+    return Ticks(values, tuple(f"{value + 0.0:.2g}" if is_tiny else f"{value:,.{decimals}f}" for value in values))

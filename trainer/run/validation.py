@@ -56,10 +56,15 @@ class ValidationResult:
             return "only one map: whether the network uses it cannot be measured"
         if not math.isfinite(self.control_gap):
             return "the loss is NaN or infinite"
-        gap = f"control gap {self.control_gap:.5f} ± {self.gap_error:.5f}"
+        gap = f"control gap {_number(self.control_gap)} ± {_number(self.gap_error or 0.0)}"
         if self.uses_the_map:
             return f"the network uses the map: {gap}"
         return f"the network does not use the map yet: {gap}, not significant"
+
+
+def _number(value: float) -> str:
+    """Return a number with five decimals, or as a power of ten if these would all be zero."""
+    return f"{value:.5f}" if value == 0 or abs(value) >= 5e-5 else f"{value:.1e}"
 
 
 def last_verdict(log: Sequence[Mapping[str, Any]]) -> str:
