@@ -1,5 +1,6 @@
 """Small networks of the real architectures with random weights, and a small dataset."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -99,3 +100,12 @@ def rooms(six_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     pipeline.build_dataset(six_photos, folder, settings)
     return folder
+
+
+@pytest.fixture(scope="module")
+def short_callbacks() -> Iterator[None]:
+    """Validate with two losses instead of eight, and draw previews with four sampling steps instead of twenty."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("trainer.run.validation.MIN_LOSSES", 2)
+        patch.setattr("trainer.sample.sampler.STEPS", 4)
+        yield
