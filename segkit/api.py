@@ -171,7 +171,7 @@ def caption(dataset: "PathOrStr | Dataset", *, redo: bool = False, progress: Pro
 
     chosen = _settings(CaptionSettings, settings)
     DraftSettings(redo=redo)  # checks it
-    return captions.draft(_open(dataset), chosen, tools.load_drafting, redo=redo, progress=progress)
+    return captions.draft(_open(dataset), chosen, tools.load_drafting, redo=redo, progress=progress).drafted
 
 
 def check(

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from segkit import photos, storage
 from segkit.dataset import Dataset, Rejection
@@ -98,6 +98,7 @@ class History:
         self._digests: dict[str, str] = {}  # SHA-256 to the source of its triple
         self._originals: dict[str, str] = {}  # SHA-256 to the source that counts as the original among identical files
         self._judged: set[str] = set()  # SHA-256 of this run's originals
+        self._present: dict[str, str] = {}  # SHA-256 to the first source with it in this run
         self._sizes: dict[str, tuple[int, int]] = {}  # key to the size of the source, of the dataset's triples
         self._keep_duplicates = keep_duplicates
         self._seen: dict[str, Rejection | None] = {}  # source to this run's rejection; None: not rejected
@@ -151,9 +152,43 @@ class History:
             return False
         return self._seen.get(rejection.source, rejection) == rejection
 
+    def renamed(self) -> dict[str, str]:
+        """Return the new source of each triple whose photo this run found under another name only, by SHA-256."""
+        renamed = {}
+        for digest in self._digests.keys() & self._present.keys():
+            old, new = self._digests[digest], self._present[digest]
+            is_moved = digest not in self._judged  # its old name now belongs to another photo
+            if old != new and (is_moved or old not in self._seen):
+                renamed[digest] = new
+        return renamed
+
+    def admit(self, renamed: Iterable[str]) -> int:
+        """Withdraw rejections of photos that were taken for copies of a file which has other content now.
+
+        Args:
+            renamed: SHA-256 of photos whose triples get a new source.
+
+        Returns:
+            How many photos were rejected as identical to a file that is no longer the same.
+        """
+        mistaken = [digest for digest in renamed if digest not in self._judged]
+        self._seen.update(dict.fromkeys(self._present[digest] for digest in mistaken))
+        return len(mistaken)
+
+    def gone(self) -> set[str]:
+        """Return the SHA-256 of each triple whose photo is gone: not found, and its file neither unread nor skipped."""
+        unread = {source for source, rejection in self._seen.items() if rejection and not rejection.sha256}
+
+        def is_unread(source: str) -> bool:
+            return not unread.isdisjoint((source, *(str(folder) for folder in PurePosixPath(source).parents)))
+
+        missing = self._digests.keys() - self._present.keys()
+        return {digest for digest in missing if not is_unread(self._digests[digest])}
+
     def _judge(self, loaded: Loaded) -> Arrival:
         source, digest = loaded.source, loaded.sha256
         if digest:
+            self._present.setdefault(digest, source)
             original = self._originals.setdefault(digest, source)
             if original != source or digest in self._judged:  # two file names can map to one source: see source_name
                 return Rejection(source, digest, "identical", f"the same bytes as {original}")

@@ -1,4 +1,4 @@
-"""Prints the results of the commands, as tables and lines or as one JSON object (training: see show_training)."""
+"""Prints the results of commands, as tables and lines or as one JSON object (others: show_build, show_training)."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from segkit import console
 
 if TYPE_CHECKING:  # check-palette must start without the imports that other commands need
-    from segkit.build.dry_run import Plan
-    from segkit.build.pipeline import Outcome
+    from segkit.build.outcome import Outcome
     from segkit.dataset.checks import CheckReport
     from segkit.dataset.map_repair import SnapResult
     from segkit.dataset.stats import Summary
@@ -26,57 +25,6 @@ _LAYOUTS = {
     "imagefolder": "an imagefolder",
     "kohya": "a folder in the layout of kohya's scripts",
 }
-
-
-def build_outcome(outcome: "Outcome", summary: "Summary", folder: Path, page: Path, as_json: bool) -> None:
-    """Show what a build did and what the dataset contains now."""
-    if as_json:
-        return console.json_object(
-            {"dataset": str(folder), **outcome.to_json(), "summary": summary.to_json(), "report": str(page)}
-        )
-    console.table(_found(outcome), ("photos", "count"), _fates("new triples", outcome))
-    if summary.classes:
-        shares = list(summary.classes.items())
-        console.table(console.count(len(shares), "class"), ("class", "share of pixels"), shares[:MAX_ROWS])
-    estimated = " (estimated: no CLIP tokenizer found; pass --tokenizer FOLDER)" if summary.tokens_estimated else ""
-    console.table("prompts", ("tokens" + estimated, "count"), [*summary.lengths.items(), *summary.flags.items()])
-    rate = f", {outcome.made / outcome.seconds:.2f} photos/s" if outcome.made and outcome.seconds else ""
-    console.line(f"{folder}: {console.count(summary.triples, 'triple')} in {outcome.seconds:.1f} s{rate}.")
-    console.line(f"Report: {page}")
-    if outcome.rejected:
-        console.line(f"Rejected photos: {folder / '.segkit' / 'rejected.jsonl'} (--retry-rejected tries them again)")
-    elif outcome.skipped.keys() - {"limit"}:
-        console.line(f"Skipped files: {folder / '.segkit' / 'rejected.jsonl'}")
-    return console.line(f"Next: segkit check {folder}")
-
-
-def _found(outcome: "Outcome | Plan") -> str:
-    """Return how many photos were found, or files, if some of them are not photos."""
-    return f"{console.count(outcome.found, 'file' if outcome.skipped.keys() - {'limit'} else 'photo')} found"
-
-
-def _fates(made: str, outcome: "Outcome | Plan") -> list[tuple[str, int]]:
-    """Return table rows with the number of files per outcome; they add up to all files found."""
-    from segkit.photos import REASONS
-
-    skipped = {"limit": "beyond --limit", **{reason: f"{reason} ({text})" for reason, text in REASONS.items()}}
-    rows = [(made, outcome.made), ("already in the dataset", outcome.kept)]
-    rows += [(f"rejected: {reason} ({REASONS[reason]})", number) for reason, number in outcome.rejected.items()]
-    return rows + [(f"skipped: {skipped[reason]}", number) for reason, number in outcome.skipped.items()]
-
-
-def build_plan(plan: "Plan", as_json: bool) -> None:
-    """Show what a build would do."""
-    if as_json:
-        return console.json_object(plan.to_json())
-    title = f"{_found(plan)}; nothing was written"
-    console.table(title, ("photos", "count"), _fates("would become triples", plan))
-    if plan.sizes:
-        console.table("stored sizes", ("width x height", "photos"), list(plan.sizes.items())[:MAX_ROWS])
-    if plan.seconds is None:
-        return console.line(f"Time: unknown, because the networks are not available. {plan.reason}")
-    time = f"about {plan.seconds / 60:.1f} minutes" if plan.seconds > 90 else f"about {plan.seconds:.0f} seconds"
-    return console.line(f"The build would take {time} on this machine and {plan.megabytes:,.1f} MB of disk space.")
 
 
 def palette_report(report: "PaletteReport", as_json: bool, written: "Sequence[Path]" = ()) -> None:
@@ -178,20 +126,6 @@ def snap_results(results: "Sequence[SnapResult]", target: Path, as_json: bool) -
 def _snapped(result: "Snapped") -> tuple[str, float, float, str, str]:
     appeared, vanished = ", ".join(result.appeared), ", ".join(result.vanished)
     return result.diagnosis.cause, result.changed, result.doubtful, appeared, vanished
-
-
-def captions(drafted: int, written: int, too_long: int, folder: Path, as_json: bool) -> None:
-    """Show how many prompts were set."""
-    if as_json:
-        return console.json_object(
-            {"dataset": str(folder), "drafted": drafted, "written": written, "too_long": too_long}
-        )
-    if too_long:
-        console.line(f"Hand-written prompts over CLIP's 77 tokens: {too_long:,}. See: segkit check {folder}")
-    if written:
-        return console.line(f"{folder}: {console.count(written, 'hand-written prompt')} set.")
-    hint = "" if drafted else " Every triple already has one; --redo-drafts redrafts them."
-    return console.line(f"{folder}: {console.count(drafted, 'prompt')} drafted.{hint}")
 
 
 def check_report(report: "CheckReport", folder: Path, as_json: bool) -> None:
