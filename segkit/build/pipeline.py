@@ -22,6 +22,8 @@ from segkit.build.tools import Networks
 from segkit.build.writer import Writer
 from segkit.dataset import Dataset, Rejection, prompts, splits
 from segkit.dataset.prune import Pruned, prune, resume
+from segkit.palette import Palette
+from segkit.palette.tables import renumbered
 from segkit.progress import Progress, silent
 
 UNIT = 32
@@ -83,6 +85,8 @@ def build_dataset(
             _follow(target, history, settings, outcome)
         finally:  # a refusal to remove triples must not leave new ones without a split
             outcome.changed |= splits.apply(target, settings.split)
+    if settings.palette:
+        outcome.notes.append(renumbered(settings.palette, Palette.load(settings.palette).swatches))
     outcome.notes += [size_note(outcome.short_sides, settings.size), *painted.unseen_classes(target)]
     outcome.notes = list(filter(None, outcome.notes))
     outcome.seconds = time.monotonic() - started

@@ -1,5 +1,6 @@
 """Prints the results of commands, as tables and lines or as one JSON object (others: show_build, show_training)."""
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +32,8 @@ def palette_report(report: "PaletteReport", as_json: bool, written: "Sequence[Pa
     """Show what check-palette found and which files it wrote."""
     if as_json:
         return console.json_object(report.to_json())
+    if report.added and not report.has_findings:
+        return _added(report, written)
     if report.kind in ("palette", "sheet"):
         _palette(report)
     else:
@@ -53,8 +56,21 @@ def palette_report(report: "PaletteReport", as_json: bool, written: "Sequence[Pa
     return None
 
 
+def _added(report: "PaletteReport", written: "Sequence[Path]") -> None:
+    """Show the classes that a palette was extended by, in their colours, and what to do with it."""
+    rows = [(new.index, console.Color(new.hex, new.hex), new.name, str(new.rgb)) for new in report.added]
+    console.table("new classes", ("index", "colour", "name", "(r, g, b)"), rows)
+    console.line(f"{report.target}: a {report.kind} of {console.count(len(report.swatches), 'class')}, no findings.")
+    for path in written:
+        console.line(f"Written: {path}")
+    table = next(str(path) for path in written if path.suffix.lower() == ".csv")
+    console.line(f"Next: {shlex.join(('segkit', 'build-dataset', 'PHOTOS', '--palette', table))}")
+
+
 def _palette(report: "PaletteReport") -> None:
     console.line(f"{report.target}: a {report.kind} of {console.count(len(report.swatches), 'class')}.")
+    if report.renumbered:
+        console.line(report.renumbered)
     if report.pairs:
         pairs = sorted(report.pairs, key=lambda pair: (pair.severity == "known", pair.l2))
         rows = [

@@ -1,5 +1,6 @@
 """Print the results of training, generation and evaluation: lines and tables, or one JSON object."""
 
+import shlex
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from math import isnan
@@ -39,12 +40,12 @@ def trained(outcome: "TrainingOutcome", as_json: bool) -> None:
     return None
 
 
-def plan(planned: "TrainingPlan", run: Path, as_json: bool) -> None:
+def plan(planned: "TrainingPlan", dataset: Path, run: Path, as_json: bool) -> None:
     """Print the outcome of a dry run."""
     if as_json:
         return console.json_object(planned.to_json())
     held_out = f"{planned.held_out:,}" if planned.held_out else "none"
-    hint = "" if planned.held_out else " (build the dataset with --split val=0.1)"
+    hint = "" if planned.held_out else f" ({_how_to_hold_out(dataset)})"
     sizes = ", ".join(f"{count:,} of {size}" for size, count in planned.sizes.items())
     resumed = f", resumed at step {planned.resumed:,}" if planned.resumed else ""
     console.line(f"{planned.triples:,} training triples, {held_out} held out{hint}; an epoch has {sizes} pixels.")
@@ -70,6 +71,17 @@ def plan(planned: "TrainingPlan", run: Path, as_json: bool) -> None:
         f"on {end:%A at %H:%M}, without validation, previews and checkpoints."
     )
     return console.line(f"First batch as the network sees it: {planned.picture}. Nothing was written to {run}.")
+
+
+def _how_to_hold_out(dataset: Path) -> str:
+    """Return how to hold out triples of a dataset in its layout."""
+    from segkit.dataset.formats import layouts
+
+    if (dataset / ".segkit").is_dir():
+        return f"segkit build-dataset PHOTOS -o {shlex.quote(str(dataset))} --split val=0.1 holds some out"
+    if layouts.detect(dataset) == "imagefolder":
+        return "val in a column split of its metadata holds a triple out"
+    return "this layout holds none out; an imagefolder's metadata.jsonl does, by val in a column split"
 
 
 def _duration(seconds: float) -> str:

@@ -107,3 +107,15 @@ def test_a_class_without_a_pixel_is_named(solar: Dataset, tmp_path: Path) -> Non
     assert note.startswith(f"No pixel of this class yet: solar panel (150, {solar.info.palette[150].hex}).")
     assert str(solar.folder / "maps") in note
     assert note in build(tmp_path).notes
+
+
+def test_a_palette_that_counts_from_one_is_said_to(tmp_path: Path) -> None:
+    """Its classes are those of ADE20K all the same, and the build says how it read the indices."""
+    rows = [f"{swatch.index + 1},{swatch.name},{','.join(map(str, swatch.rgb))}" for swatch in Palette.load("ade20k")]
+    (tmp_path / "mine.csv").write_text("\n".join(["index,name,r,g,b", *rows]))
+    render(tmp_path / "photos", 1)
+
+    notes = build(tmp_path).notes
+
+    assert "mine.csv numbers its classes from 1 to 150; they are read as 0 to 149" in notes[0]
+    assert Dataset.open(tmp_path / "out").info.palette.hash == Palette.load("ade20k").hash

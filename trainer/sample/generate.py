@@ -97,6 +97,27 @@ def sources(settings: GenerateSettings) -> Sources:
     )
 
 
+def palette_note(settings: GenerateSettings) -> str:
+    """Return that a run was trained with another palette than the one set, as a sentence; "" if it was not.
+
+    Raises:
+        PaletteError: one of the palettes is invalid.
+    """
+    trained = Path(settings.controlnet).expanduser() / "palette.csv"
+    if settings.allow_any_control or not settings.palette or not trained.is_file():
+        return ""
+    before, now = Palette.load(trained), Palette.load(settings.palette)
+    if before.hash == now.hash:
+        return ""
+    old, new = ([(swatch.name, swatch.rgb) for swatch in palette] for palette in (before, now))
+    first = next(index for index in range(len(old) + 1) if old[index : index + 1] != new[index : index + 1])
+    return (
+        f"{settings.controlnet} was trained with another palette ({len(before)} classes) than {settings.palette} "
+        f"({len(now)}); they differ from class {first} on, and it knows the colours of its own only. Leave palette "
+        "out to use that."
+    )
+
+
 def generate(
     requests: Sequence[DrawRequest], output: Path, settings: GenerateSettings, progress: Progress, overwrite: bool
 ) -> list[Picture]:

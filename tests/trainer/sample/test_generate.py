@@ -1,6 +1,8 @@
 """segkit generate: pictures from control maps, with diffusers' pipeline on small networks."""
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,11 @@ from PIL import Image
 
 from segkit.errors import MapError
 from segkit.maps import codec
-from segkit.palette import Palette
+from segkit.palette import Palette, extend
 from tests.conftest import Models, Segkit
 from trainer.checkpoints import export, load
 from trainer.sample import generate
+from trainer.settings import GenerateSettings
 
 ADE = Palette.load("ade20k")
 
@@ -259,3 +262,26 @@ def test_a_run_supplies_base_palette_and_prediction(
     with Image.open(tmp_path / "out" / "map-0.png") as picture:
         assert picture.size == (96, 96)
         assert json.loads(picture.info["segkit"])["palette_hash"] == palette.hash
+
+
+@pytest.mark.parametrize("change", ["none", "class", "synonym"])
+def test_another_palette_than_that_of_the_training_is_named(
+    command: list[Any], controlnet_folder: Path, tmp_path: Path, segkit: Segkit, change: str
+) -> None:
+    """With the first class that differs, before anything is drawn; equal classes, or no --palette, need no warning."""
+    run = Path(shutil.copytree(controlnet_folder, tmp_path / "run"))
+    trained = extend.extended(ADE, ["solar panel"], "palette")
+    (run / "palette.csv").write_bytes(extend.encode(trained))
+    last = replace(trained[150], synonyms=("pv",)) if change == "synonym" else trained[150]
+    now = ADE if change == "class" else Palette("now", (*ADE, last))
+    (tmp_path / "now.csv").write_bytes(extend.encode(now))
+    control_map = write_map(tmp_path / "map.png", 1)
+    command[command.index(controlnet_folder)] = run
+
+    drawn = segkit(*command, "--map", control_map, "--prompt", "a room", "--palette", tmp_path / "now.csv")
+
+    warning = f"{run} was trained with another palette (151 classes) than {tmp_path / 'now.csv'} (150); they differ"
+    assert drawn.code == 0
+    assert (f"{warning} from class 150 on" in drawn.err) == (change == "class")
+    assert bool(drawn.err) == (change == "class")
+    assert generate.palette_note(GenerateSettings(controlnet=str(run))) == ""
