@@ -7,7 +7,7 @@ from io import BytesIO
 from msgspec.structs import replace
 from PIL import Image
 
-from segkit.build.intake import Candidate
+from segkit.build.history import Candidate
 from segkit.build.settings import BuildSettings
 from segkit.build.tools import Drafter, Networks
 from segkit.dataset import Dataset, prompts

@@ -8,17 +8,18 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from segkit.build import intake, tools
+from segkit.build import tools
 from segkit.build.annotate import encode_photo, finish
 from segkit.build.find import find_photos
-from segkit.build.intake import Candidate
-from segkit.build.outcome import Outcome, size_note
+from segkit.build.history import Candidate, History, source_name
+from segkit.build.outcome import Outcome, gone_notes, size_note
 from segkit.build.pipeline import examine
 from segkit.build.settings import BuildSettings
 from segkit.build.target import open_existing
 from segkit.build.tools import Networks
 from segkit.dataset import Dataset
 from segkit.dataset.prompts import recorded_style
+from segkit.dataset.prune import Pruned
 from segkit.errors import ModelError
 from segkit.progress import Progress, silent
 
@@ -118,7 +119,7 @@ def plan(
     """
     paths, passed, outcome = find_photos(folder, output, settings)
     existing = open_existing(output, settings)
-    history = intake.History(existing, settings.keep_duplicates, settings.retry_rejected)
+    history = History(existing, settings.keep_duplicates, settings.retry_rejected)
     sample, recorded = _sample(folder, paths, existing)
     survey = _Survey(settings.photo_format, len(sample))
     started = time.monotonic()
@@ -128,6 +129,10 @@ def plan(
             outcome.measure([arrival])
             survey.add(arrival, outcome.done)
         progress("photos", outcome.done, len(sample))
+    if existing and len(sample) == len(paths) and not settings.limit:
+        gone = history.gone()
+        left = [triple.source for triple in existing.triples() if triple.sha256 in gone]
+        outcome.notes += gone_notes(Pruned((), ()), left)
     scale = (len(paths) - recorded) / max(len(sample), 1)
     reading_seconds = (time.monotonic() - started) * scale
     seconds_per_photo, map_bytes, reason = _measure(survey, settings, existing, load)
@@ -156,7 +161,7 @@ def _sample(folder: Path, paths: Sequence[Path], existing: Dataset | None) -> tu
     if len(paths) <= SAMPLE:
         return list(paths), 0
     sources = {triple.source for triple in existing.triples()} if existing else set()
-    new = [path for path in paths if intake.source_name(path, folder) not in sources]
+    new = [path for path in paths if source_name(path, folder) not in sources]
     step = max(1, len(new) / SAMPLE)
     return [new[int(number * step)] for number in range(min(SAMPLE, len(new)))], len(paths) - len(new)
 

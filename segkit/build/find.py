@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
 
 from segkit import photos
-from segkit.build import intake
+from segkit.build.history import source_name
 from segkit.build.outcome import Outcome
 from segkit.build.settings import BuildSettings
 from segkit.dataset.formats import layouts
@@ -142,4 +142,4 @@ def _example(folder: Path, passed: list[PassedOver]) -> str:
         return ""
     item = min(passed, key=lambda item: photos.SKIPPED.index(item.reason) if item.reason in photos.SKIPPED else -1)
     number = f"{len(passed):,} other files were" if len(passed) > 1 else "1 other file was"
-    return f" {number} passed over, such as {intake.source_name(item.path, folder)}: {item.message}."
+    return f" {number} passed over, such as {source_name(item.path, folder)}: {item.message}."

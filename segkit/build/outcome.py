@@ -7,7 +7,7 @@ from typing import Any
 
 from segkit import photos
 from segkit.build.captions import Drafted
-from segkit.build.intake import Arrival, Candidate, Kept
+from segkit.build.history import Arrival, Candidate, Kept
 from segkit.dataset.prune import Pruned
 from segkit.progress import Progress
 

@@ -13,7 +13,7 @@ from segkit import dataset, photos
 from segkit.build import captions, intake, painted, tools
 from segkit.build.annotate import Finished, finish, record_models
 from segkit.build.find import find_photos
-from segkit.build.intake import Arrival, Candidate
+from segkit.build.history import Arrival, Candidate, History
 from segkit.build.outcome import Outcome, draft_note, gone_notes, names, size_note
 from segkit.build.settings import BuildSettings
 from segkit.build.survey import survey
@@ -76,7 +76,7 @@ def build_dataset(
         resume(target)
         style = settings.style(prompts.recorded_style(target.info.settings))
         _take_over(target, captions.restyle(target, style, settings.tokenizer), painted.adopt(target), outcome)
-        history = intake.History(target, settings.keep_duplicates, settings.retry_rejected)
+        history = History(target, settings.keep_duplicates, settings.retry_rejected)
         passed_over = history.pass_over(folder, passed)
         arrivals = chain(passed_over, examine(folder, paths, settings, history, progress))
         _write(target, units(arrivals, history, outcome, progress), tools, settings, outcome, progress)
@@ -130,7 +130,7 @@ def _take_over(target: Dataset, drafted: captions.Drafted, changed: painted.Pain
         outcome.notes.append(f"... and {len(changed.refused) - MAX_REFUSED:,} more; see segkit check {target.folder}")
 
 
-def _follow(target: Dataset, history: intake.History, settings: BuildSettings, outcome: Outcome) -> None:
+def _follow(target: Dataset, history: History, settings: BuildSettings, outcome: Outcome) -> None:
     """Record new names of photos, drop obsolete rejections, and count or remove triples whose photos are gone.
 
     A run with a limit has not seen all photos, so it does neither follow nor miss any.
@@ -154,7 +154,7 @@ def _follow(target: Dataset, history: intake.History, settings: BuildSettings, o
 
 
 def examine(
-    folder: Path, paths: Sequence[Path], settings: BuildSettings, history: intake.History, progress: Progress
+    folder: Path, paths: Sequence[Path], settings: BuildSettings, history: History, progress: Progress
 ) -> Iterator[Arrival]:
     """Yield the decision about each photo, in the order of the paths; of near-duplicates the best is accepted.
 
@@ -172,7 +172,7 @@ def limits(settings: BuildSettings) -> photos.Limits:
     return photos.Limits(settings.min_size, settings.max_megapixels, settings.size)
 
 
-def units(arrivals: Iterable[Arrival], history: intake.History, outcome: Outcome, progress: Progress) -> Iterator[Unit]:
+def units(arrivals: Iterable[Arrival], history: History, outcome: Outcome, progress: Progress) -> Iterator[Unit]:
     """Group new photos and new rejections into units of UNIT, in order. Everything but new photos is counted here.
 
     Kept photos do not occupy a place in a unit, so a resumed run forms the same units as an uninterrupted one.

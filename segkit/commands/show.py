@@ -63,7 +63,7 @@ def _added(report: "PaletteReport", written: "Sequence[Path]") -> None:
     console.line(f"{report.target}: a {report.kind} of {console.count(len(report.swatches), 'class')}, no findings.")
     for path in written:
         console.line(f"Written: {path}")
-    table = next(str(path) for path in written if path.suffix.lower() == ".csv")
+    table = [str(path) for path in written if path.suffix.lower() == ".csv"][-1]  # the extended one is written last
     console.line(f"Next: {shlex.join(('segkit', 'build-dataset', 'PHOTOS', '--palette', table))}")
 
 

@@ -149,13 +149,13 @@ def test_a_photo_that_does_not_open_is_reported_at_the_end(dataset: Dataset) -> 
     assert [bool(triple.text) for triple in triples(dataset)] == [True, True, False, True]
 
 
-def styled(dataset: Dataset, **values: str) -> captions.Drafted:
+def styled(dataset: Dataset, *, prefix: str = "", suffix: str = "", template: str = "") -> captions.Drafted:
     """Draft with a style and a captioner that must not run."""
 
     def fail(settings: CaptionSettings) -> Drafter:
         raise AssertionError
 
-    return captions.draft(dataset, CaptionSettings(**values), fail)
+    return captions.draft(dataset, CaptionSettings(prefix=prefix, suffix=suffix, template=template), fail)
 
 
 def texts(dataset: Dataset) -> list[str]:

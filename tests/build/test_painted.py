@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from segkit.build import painted, pipeline
+from segkit.build.outcome import Outcome
 from segkit.build.settings import BuildSettings
 from segkit.build.tools import Networks
 from segkit.dataset import Dataset
@@ -26,7 +27,7 @@ def solar(tmp_path: Path) -> Dataset:
     return Dataset.open(tmp_path / "out")
 
 
-def build(folder: Path) -> pipeline.Outcome:
+def build(folder: Path) -> Outcome:
     """Build the dataset, or build it again."""
     settings = BuildSettings(size=96, min_size=80, caption=False, palette=str(folder / "mine.csv"))
     palette = Palette.load(folder / "mine.csv")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from segkit.build import intake, pipeline, target
-from segkit.build.intake import Arrival, Candidate, Kept
+from segkit.build import pipeline, target
+from segkit.build.history import Arrival, Candidate, History, Kept
 from segkit.build.outcome import Outcome
 from segkit.build.settings import BuildSettings
 from segkit.dataset import Rejection
@@ -133,7 +133,7 @@ def rejection(number: int) -> Rejection:
 
 def test_units_hold_new_photos_and_new_rejections() -> None:
     """Kept photos and rejections known from earlier runs are counted, but do not fill a unit; the rest comes last."""
-    history = intake.History(None)
+    history = History(None)
     old = rejection(0)
     history.rejections[old.source, old.sha256] = old
     number = pipeline.UNIT
