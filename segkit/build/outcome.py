@@ -33,6 +33,7 @@ class Outcome:
         gone: triples whose photo is no longer in the folder, and which stay.
         pruned: triples removed because their photo is gone.
         changed: whether the run changed the dataset.
+        examined: whether it judged any photo for the first time, or anew.
         notes: what a person should know, as sentences that name settings as in Python.
         short_sides: short sides of the new photos in pixels.
     """
@@ -47,6 +48,7 @@ class Outcome:
     gone: int = 0
     pruned: int = 0
     changed: bool = False
+    examined: bool = False
     notes: list[str] = field(default_factory=list)
     short_sides: Counter[int] = field(default_factory=Counter)
 

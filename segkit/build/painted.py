@@ -7,6 +7,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from segkit import maps, storage
+from segkit.build.outcome import names
 from segkit.dataset import Dataset
 from segkit.dataset.triple import Triple
 from segkit.errors import MapError
@@ -99,8 +100,8 @@ def unseen_classes(dataset: Dataset) -> Iterator[str]:
     seen = {share.name for triple in dataset.triples() for share in triple.classes}
     unseen = [swatch for swatch in list(dataset.info.palette)[known:] if swatch.name not in seen]
     if unseen:
-        listed = ", ".join(f"{swatch.name} ({swatch.index}, {swatch.hex})" for swatch in unseen)
+        listed = names([f"{swatch.name} ({swatch.index}, {swatch.hex})" for swatch in unseen])
         yield (
-            f"No pixel of this class yet: {listed}. The segmenter does not know it: paint it into "
-            f"{dataset.folder / 'maps'} in exactly this colour, and run the same command again."
+            f"No pixel of this class yet: {listed}. Paint it into {dataset.folder / 'maps'} in exactly this "
+            "colour, and run the same command again."
         )

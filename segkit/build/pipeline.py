@@ -85,6 +85,7 @@ def build_dataset(
             _follow(target, history, settings, outcome)
         finally:  # a refusal to remove triples must not leave new ones without a split
             outcome.changed |= splits.apply(target, settings.split)
+    outcome.changed |= outcome.examined
     if settings.palette:
         outcome.notes.append(renumbered(settings.palette, Palette.load(settings.palette).swatches))
     outcome.notes += [size_note(outcome.short_sides, settings.size), *painted.unseen_classes(target)]
@@ -115,7 +116,7 @@ def _write(
                     finished += batch
                     outcome.made += len(batch)
                     outcome.report(progress)
-            outcome.changed |= bool(finished or unit.rejections)
+            outcome.examined |= bool(finished or unit.rejections)
             writer.write(finished, unit.rejections)
 
 
@@ -140,6 +141,8 @@ def _follow(target: Dataset, history: History, settings: BuildSettings, outcome:
     renamed = history.renamed()
     outcome.renamed = len(renamed)
     outcome.admit(history.admit(renamed))
+    if renamed:
+        outcome.notes.append(f"Photos found under another name: {len(renamed):,} ({names(sorted(renamed.values()))}).")
     known = {triple.sha256: triple for triple in target.triples()} if renamed else {}
     target.commit(replace(known[digest], source=source) for digest, source in renamed.items())
     target.fold()

@@ -18,30 +18,33 @@ MAX_ROWS = 12
 
 
 def build_outcome(outcome: "Outcome", summary: "Summary", folder: Path, page: Path, as_json: bool) -> None:
-    """Show what a build did and what the dataset contains now; a build that changed nothing takes three lines."""
+    """Show what a build did and what the dataset contains now, in three lines and notes if it examined no photo."""
     if as_json:
         return console.json_object(
             {"dataset": str(folder), **outcome.to_json(), "summary": summary.to_json(), "report": str(page)}
         )
-    if outcome.changed:
-        _changes(outcome, summary, folder)
+    from segkit.dataset import splits
+
+    if outcome.examined:
+        _tables(outcome, summary, folder)
     else:
         counts = ", ".join(f"{number:,} {fate.partition(' (')[0]}" for fate, number in _fates("new", outcome) if number)
-        console.line(f"{folder}: {console.count(summary.triples, 'triple')}, unchanged. {_found(outcome)}: {counts}.")
+        unchanged = "" if outcome.changed else ", unchanged"
+        console.line(f"{folder}: {console.count(summary.triples, 'triple')}{unchanged}. {_found(outcome)}: {counts}.")
+    if outcome.changed and (sentence := splits.sentence(summary.splits, summary.requested)):
+        console.line(sentence)
     for note in outcome.notes:
         console.line(note)
     listed = folder / ".segkit" / "rejected.jsonl"
-    if outcome.changed and outcome.rejected:
+    if outcome.examined and outcome.rejected:
         console.line(f"Rejected photos: {listed} (--retry-rejected tries them again)")
-    elif outcome.changed and outcome.skipped.keys() - {"limit"}:
+    elif outcome.examined and outcome.skipped.keys() - {"limit"}:
         console.line(f"Skipped files: {listed}")
     console.line(f"Report: {page}")
     return console.line(f"Next: {shlex.join(('segkit', 'check', str(folder)))}")
 
 
-def _changes(outcome: "Outcome", summary: "Summary", folder: Path) -> None:
-    from segkit.dataset import splits
-
+def _tables(outcome: "Outcome", summary: "Summary", folder: Path) -> None:
     console.table(_found(outcome), ("photos", "count"), _fates("new triples", outcome))
     if summary.classes:
         _table(console.count(len(summary.classes), "class"), ("class", "share of pixels"), summary.classes.items())
@@ -49,8 +52,6 @@ def _changes(outcome: "Outcome", summary: "Summary", folder: Path) -> None:
     console.table("prompts", ("tokens" + estimated, "count"), [*summary.lengths.items(), *summary.flags.items()])
     rate = f", {outcome.made / outcome.seconds:.2f} photos/s" if outcome.made and outcome.seconds else ""
     console.line(f"{folder}: {console.count(summary.triples, 'triple')} in {outcome.seconds:.1f} s{rate}.")
-    if sentence := splits.sentence(summary.splits, summary.requested):
-        console.line(sentence)
 
 
 def _table(title: str, header: Sequence[str], rows: Collection[Sequence[Any]]) -> None:

@@ -201,5 +201,5 @@ def sentence(counts: Mapping[str, int], held_out: Mapping[str, float]) -> str:
         requested_too = f", requested {requested:.1%}" if f"{real:.1%}" != f"{requested:.1%}" else ""
         parts.append(f"{counts.get(name, 0):,} {name} ({real:.1%}{requested_too})")
     empty = [name for name in names if not counts.get(name)]
-    cure = f" None in {' and '.join(empty)}: {total:,} photos are too few for so small a share." if empty else ""
-    return f"Splits: {', '.join(parts)}.{cure}"
+    cure = f" None in {' and '.join(empty)}: no group comes nearer to its share; a larger one holds some out."
+    return f"Splits: {', '.join(parts)}.{cure if empty else ''}"

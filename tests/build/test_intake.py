@@ -153,6 +153,7 @@ import os, sys
 from pathlib import Path
 from segkit import photos
 from segkit.build import intake
+from segkit.build.history import History
 def judge(folder):
     paths = list(photos.find(folder))
     return list(intake.arrivals(folder, paths, photos.Limits(min_size=64), History(None)))

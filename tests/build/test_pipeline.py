@@ -173,6 +173,7 @@ def test_an_outcome_adds_up() -> None:
         "gone": 0,
         "pruned": 0,
         "changed": False,
+        "examined": False,
         "notes": [],
     }
 

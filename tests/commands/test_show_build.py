@@ -22,7 +22,7 @@ def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_build_is_summarised(capsys: Capture) -> None:
     """Counts add up to the photos found, estimated tokens say so, and the next command is the last line."""
-    outcome = Outcome(6, 2, 1, Counter({"too-small": 1}), Counter({"limit": 2}), 4.0, changed=True)
+    outcome = Outcome(6, 2, 1, Counter({"too-small": 1}), Counter({"limit": 2}), 4.0, changed=True, examined=True)
 
     show_build.build_outcome(outcome, SUMMARY, Path("rooms"), Path("page.html"), False)
 
@@ -112,7 +112,11 @@ def test_long_tables_say_how_many_rows_are_missing(capsys: Capture) -> None:
     sizes = {f"{number} x 8": 1 for number in range(show_build.MAX_ROWS + 1)}
 
     show_build.build_outcome(
-        Outcome(3, 3, changed=True), replace(SUMMARY, classes=classes), Path("rooms"), Path("page.html"), False
+        Outcome(3, 3, changed=True, examined=True),
+        replace(SUMMARY, classes=classes),
+        Path("rooms"),
+        Path("page.html"),
+        False,
     )
     built = capsys.readouterr().out
     show_build.build_plan(Plan(3, 3, 0, {}, {}, sizes, 1.0, 1.0, "", 3), ["A note."], False)
@@ -136,6 +140,22 @@ def test_real_and_requested_shares_are_shown(capsys: Capture) -> None:
     """After a build that changed something."""
     summary = replace(SUMMARY, splits={"train": 13, "val": 3}, requested={"val": 0.2})
 
-    show_build.build_outcome(Outcome(16, 16, changed=True), summary, Path("rooms"), Path("page.html"), False)
+    show_build.build_outcome(
+        Outcome(16, 16, changed=True, examined=True), summary, Path("rooms"), Path("page.html"), False
+    )
 
     assert "Splits: 13 train, 3 val (18.8%, requested 20.0%)." in capsys.readouterr().out.splitlines()
+
+
+def test_a_build_that_only_renamed_photos_needs_no_tables(capsys: Capture) -> None:
+    """Its notes say what changed."""
+    outcome = Outcome(6, 0, 6, changed=True, notes=["Photos found under another name: 1 (a.jpg)."])
+
+    show_build.build_outcome(outcome, SUMMARY, Path("rooms"), Path("page.html"), False)
+
+    assert capsys.readouterr().out.splitlines() == [
+        "rooms: 3 triples. 6 photos found: 6 already in the dataset.",
+        "Photos found under another name: 1 (a.jpg).",
+        "Report: page.html",
+        "Next: segkit check rooms",
+    ]

@@ -152,7 +152,7 @@ def test_nothing_held_out_is_said() -> None:
     """A share of less than half a photo holds out none, which a person should know."""
     sentence = splits.sentence({"train": 4}, {"val": 0.1})
 
-    assert sentence.startswith("Splits: 4 train, 0 val (0.0%, requested 10.0%). None in val: 4 photos are too few")
+    assert sentence.startswith("Splits: 4 train, 0 val (0.0%, requested 10.0%). None in val: no group comes nearer")
 
 
 @pytest.mark.parametrize(
