@@ -90,13 +90,13 @@ def base(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def rooms(six_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A dataset of six photos, two of them held out, shared by all tests: do not modify it."""
+    """A dataset of six photos, one of them held out, shared by all tests: do not modify it."""
     from segkit.build import pipeline
     from segkit.build.settings import BuildSettings
 
     folder = tmp_path_factory.mktemp("rooms") / "rooms"
     settings = BuildSettings(
-        segmenter="toy", captioner="toy", size=128, min_size=64, split="val=0.3", keep_duplicates=True
+        segmenter="toy", captioner="toy", size=128, min_size=64, split="val=0.2", keep_duplicates=True
     )
     pipeline.build_dataset(six_photos, folder, settings)
     return folder
