@@ -131,6 +131,11 @@ def snap_results(results: "Sequence[SnapResult]", target: Path, as_json: bool) -
         rows = [(file, *_snapped(snapped)) for file, snapped in sorted(repaired, key=lambda pair: -pair[1].doubtful)]
         header = ("map", "cause", "changed", "doubtful", "appeared", "vanished")
         console.table("repaired maps, most doubtful first", header, rows[:MAX_MAPS])
+    painted = [(file, snapped.diagnosis.painted) for file, snapped in repaired if snapped.diagnosis.painted]
+    for file, text in painted[:MAX_MAPS]:
+        console.line(f"{file}: {text}.")
+    if len(painted) > MAX_MAPS:
+        console.line(f"... and {len(painted) - MAX_MAPS:,} more maps with painted areas (--json lists all of them)")
     for outcome in results:
         if outcome.reason:
             console.line(f"{outcome.file} {outcome.reason}.")
