@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from segkit.maps import blur, borders, codec, greyscale, label_ids, painted, pixels, plausibility, schemes
+from segkit.maps import blur, borders, codec, greyscale, label_ids, matching, painted, pixels, plausibility, schemes
+from segkit.maps.codec import Labels
 from segkit.maps.painted import PaintedArea
 from segkit.maps.pixels import Packed
 from segkit.maps.schemes import Scheme
@@ -39,12 +39,6 @@ CAUSES = {
 }
 """Everything that can be wrong with the colours of a map, and descriptions."""
 
-_COVERED = 0.9
-"""Share of the flat pixels that must match a scheme exactly for it to take precedence over approximate matches."""
-
-_NEAR = 0.6
-"""Minimum share of the flat pixels near colours of the scheme: JPEG leaves small areas without exact colours."""
-
 _FLAT = 0.15
 """Minimum share of flat pixels in a map; photos and noise have fewer."""
 
@@ -58,9 +52,6 @@ _STRAY, _STRAY_SHARE = 4, 0.001
 
 _DEPTHS = 64
 """Number of values of more than 8 bits from which on they are depths rather than numbers of things."""
-
-_COLORS = 256
-"""Most colours that a map has without blur: no palette has more."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +90,7 @@ def identify(image: Image.Image, palette: Palette) -> Diagnosis:
     if (packed == pixels.NO_COLOR).any():
         return _deep(image, packed)
     candidates = schemes.known(palette)
-    off = 1 - share(packed, candidates[0])
+    off = 1 - matching.share(packed, candidates[0])
     if not off:
         return _on_palette(packed, candidates)
     diagnosis = _indices(packed, palette) or _colored(image, packed, candidates)
@@ -107,6 +98,25 @@ def identify(image: Image.Image, palette: Palette) -> Diagnosis:
         evidence = f"{diagnosis.evidence}; as an indexed picture, it may hold class indices under other colours"
         diagnosis = replace(diagnosis, evidence=evidence, possible=("label-ids",))
     return replace(diagnosis, off_palette=off)
+
+
+def suspicion(image: Image.Image, labels: Labels, palette: Palette) -> str:
+    """Return why a map whose colours are all in the palette may be wrong all the same; "" for no reason.
+
+    This is much cheaper than `identify`.
+
+    Args:
+        image: the map.
+        labels: what codec.read found in it.
+        palette: its palette.
+    """
+    if codec.is_exact(image, palette):
+        return ""
+    if (labels == UNLABELLED).all():
+        return "no pixel has a class"
+    if plausibility.is_shifted(labels, palette):
+        return "its classes and their positions make more sense if black is the first class, wall"
+    return ""
 
 
 def _indexed(image: Image.Image, palette: Palette) -> Diagnosis:
@@ -137,7 +147,7 @@ def _on_palette(packed: Packed, candidates: Sequence[Scheme]) -> Diagnosis:
     if not packed.any():
         return Diagnosis("blank", None, "none", 0.0, "every pixel is black or transparent")
     right, *others = candidates
-    rivals = [scheme for scheme in others if scheme.palette is right.palette and share(packed, scheme) == 1]
+    rivals = [scheme for scheme in others if scheme.palette is right.palette and matching.share(packed, scheme) == 1]
     likely, doubt = plausibility.likeliest(packed, [right, *rivals])
     evidence = "all pixels are colours of the palette or black"
     if doubt:
@@ -156,7 +166,7 @@ def _indices(packed: Packed, palette: Palette) -> Diagnosis | None:
     if grey is None and channel is not None:
         values = (packed >> np.uint32(8 * channel) & np.uint32(255)).astype(np.uint8)
         grey = greyscale.of_channel(values, label_ids.CHANNELS[channel], palette)
-    return grey and Diagnosis(grey.cause, None, "none", 0.0, grey.evidence, grey.possible)
+    return Diagnosis(grey.cause, None, "none", 0.0, grey.evidence, grey.possible) if grey else None
 
 
 def _may_be_ids(image: Image.Image, palette: Palette) -> bool:
@@ -169,10 +179,10 @@ def _colored(image: Image.Image, packed: Packed, candidates: Sequence[Scheme]) -
     right = candidates[0]
     flat = painted.constant(packed, 2)
     colors, counts = np.unique(packed[flat], return_counts=True)
-    scheme, covered = _best_scheme(colors, counts, candidates)
-    if _is_right(packed, colors, counts, scheme, covered, right):
+    scheme, covered = matching.best(colors, counts, candidates)
+    if matching.is_right(packed, colors, counts, scheme, covered, right):
         scheme, covered = right, 1.0
-    if covered >= _NEAR and flat.mean() >= _FLAT:
+    if covered >= matching.NEAR and flat.mean() >= _FLAT:
         return under(packed, scheme, lossy=image.format == "JPEG")
     evidence = f"{covered:.1%} of the flat pixels are near colours of {scheme.palette.name}, as {scheme.name}"
     if flat.mean() < _FLAT:
@@ -184,24 +194,8 @@ def _colored(image: Image.Image, packed: Packed, candidates: Sequence[Scheme]) -
     if sum(area.pixels for area in areas) < _HALF * packed.size:
         return Diagnosis("unknown", None, "none", 0.0, evidence)
     foreign = under(packed, right, lossy=image.format == "JPEG")
-    return replace(
-        foreign, cause="foreign", evidence=f"{foreign.painted}{_SEGMENTS}", painted=f"{foreign.painted}{_SEGMENTS}"
-    )
-
-
-def _is_right(
-    packed: Packed, colors: Packed, counts: NDArray[np.int64], best: Scheme, covered: float, right: Scheme
-) -> bool:
-    """Report whether a map was painted in colours that certainly stand for classes of the right scheme."""
-    if best is right and covered >= _NEAR:
-        return False
-    weights = counts / max(int(counts.sum()), 1)
-    exactly = weights[np.isin(colors, pixels.pack(np.array(best.colors, np.uint8)))].sum()
-    if exactly >= _COVERED or (covered >= _COVERED and len(np.unique(packed)) > _COLORS):
-        return False
-    frequent = np.argsort(-counts, kind="stable")[:_COLORS]
-    areas = painted.areas(colors[frequent], counts[frequent], right)
-    return sum(area.pixels for area in areas if area.certain) >= _COVERED * counts.sum()
+    text = foreign.painted + _SEGMENTS
+    return replace(foreign, cause="foreign", evidence=text, painted=text)
 
 
 def under(packed: Packed, scheme: Scheme, lossy: bool = False) -> Diagnosis:
@@ -234,7 +228,7 @@ def _survey(packed: Packed, scheme: Scheme, lossy: bool) -> tuple[Scheme, list[P
         limit = max(_STRAY, int(_STRAY_SHARE * packed.size))
         areas = [area for area in _small_areas(packed, scheme) if area.certain or area.pixels > limit]
         extended = painted.extend(scheme, areas)
-        stray = round((1 - share(packed, extended)) * packed.size)
+        stray = round((1 - matching.share(packed, extended)) * packed.size)
         if stray <= limit:
             return extended, areas, "stray" if stray else "none"
     areas = painted.find(packed, scheme, painted.LARGE)
@@ -252,7 +246,7 @@ def _small_areas(packed: Packed, scheme: Scheme) -> list[PaintedArea]:
     squares = set(np.unique(packed[painted.constant(packed, painted.SMALL)]).tolist())
     known = pixels.pack(np.array([*scheme.colors, BLACK], np.uint8))
     colors, counts = np.unique(packed[~np.isin(packed, known)], return_counts=True)
-    if len(colors) > _COLORS:
+    if len(colors) > matching.COLORS:
         return []
     return [
         area
@@ -272,7 +266,7 @@ _BLURRED = {"outlined": "blends with white", "jpeg": "blurred as by JPEG", "resi
 
 
 def _evidence(packed: Packed, scheme: Scheme, extended: Scheme, damage: str) -> str:
-    text = f"{share(packed, scheme):.1%} of the pixels are {_PAINTED[scheme.name].format(scheme.palette.name)}"
+    text = f"{matching.share(packed, scheme):.1%} of the pixels are {_PAINTED[scheme.name].format(scheme.palette.name)}"
     if damage == "stray":
         return f"{text}; {_strays(packed, extended)}"
     return f"{text}, the others are {_BLURRED[damage]}" if damage in _BLURRED else text
@@ -281,36 +275,10 @@ def _evidence(packed: Packed, scheme: Scheme, extended: Scheme, damage: str) -> 
 def _strays(packed: Packed, scheme: Scheme) -> str:
     known = pixels.pack(np.array([*scheme.colors, BLACK], np.uint8))
     colors = packed[~np.isin(packed, known)]
-    first = to_hex(tuple(pixels.unpack(colors[0]).tolist()))  # type: ignore[arg-type]
+    red, green, blue = pixels.unpack(colors[0]).tolist()
+    first = to_hex((red, green, blue))
     if len(colors) == 1:
         return f"1 pixel of {first} that is no class"
     different = len(np.unique(colors))
     named = first if different == 1 else f"{different:,} colours such as {first}"
     return f"{len(colors):,} pixels of {named} that are no class"
-
-
-def share(packed: Packed, scheme: Scheme) -> float:
-    """Return the share of pixels with an exact colour of a scheme, or black."""
-    table = np.zeros(pixels.COLORS + 1, bool)
-    table[pixels.pack(np.array([*scheme.colors, BLACK], np.uint8))] = True
-    return float(pixels.look_up(packed, table).mean())
-
-
-def _best_scheme(colors: Packed, counts: NDArray[np.int64], candidates: Sequence[Scheme]) -> tuple[Scheme, float]:
-    """Return the scheme that explains the flat areas best, and the share of flat pixels that it explains.
-
-    Schemes that match exactly take precedence. Approximate matches only decide if there are none, because JPEG shifts
-    even flat areas, and near colours of one scheme may be exact colours of another.
-    """
-    flat = pixels.unpack(colors).astype(np.float32)
-    weights = counts / counts.sum() if len(counts) else counts
-    best, best_score = candidates[0], (0.0, 0.0)
-    for scheme in candidates:
-        squares = np.full(len(flat), np.inf, np.float32)
-        for color in np.array([*scheme.colors, BLACK], np.float32):
-            np.minimum(squares, ((flat - color) ** 2).sum(1), out=squares)
-        exact, near = float(weights[squares == 0].sum()), float(weights[squares <= borders.TOLERANCE**2].sum())
-        score = (exact if exact >= _COVERED else 0.0, near)
-        if score > best_score:
-            best, best_score = scheme, score
-    return best, max(best_score)

@@ -7,6 +7,7 @@ it stands for the nearest class if that is certain; else the map is refused, wit
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,11 +61,11 @@ class PaintedArea:
     certain: bool
 
 
-def constant(packed: Packed, side: int) -> NDArray[np.bool_]:
+def constant(packed: NDArray[np.unsignedinteger[Any]], side: int) -> NDArray[np.bool_]:
     """Return where a square of one colour begins: (H, W), True at its upper left pixel.
 
     Args:
-        packed: (H, W) the map.
+        packed: (H, W) packed colours or values.
         side: of the square in pixels, at least 2.
     """
     result = np.zeros(packed.shape, bool)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from segkit.maps import pixels
 from segkit.maps.pixels import Packed
 from segkit.maps.schemes import Scheme
-from segkit.palette import UNLABELLED
+from segkit.palette import UNLABELLED, Palette
 
 INDOORS = frozenset(
     "floor|ceiling|bed|cabinet|table|curtain|sofa|shelf|mirror|rug|armchair|desk|wardrobe|lamp|bathtub|cushion|"
@@ -147,7 +147,7 @@ def judge(areas: Sequence[tuple[str, Area]]) -> Reading:
     total += _ELSEWHERE * min(map(sum, misplaced)) - (holes > _HOLES)
     mean = total / max(sum(weights), 1.0)
     odd = min(np.count_nonzero(place) for place in misplaced) / max(len(named), 1)
-    sensible = odd <= _ODD and any(
+    sensible = bool(odd <= _ODD) and any(
         len(named) >= classes and background >= share and mean >= least for classes, share, least in _SENSIBLE
     )
     return Reading(total, len(named), sensible)
@@ -178,6 +178,20 @@ def likeliest(packed: Packed, schemes: Sequence[Scheme]) -> tuple[Scheme, Scheme
         if advantage >= _UNSURE:
             doubt = doubt or scheme
     return right, doubt
+
+
+def is_shifted(labels: NDArray[np.uint8], palette: Palette) -> bool:
+    """Report whether a map may be painted with a list that starts with black: see `likeliest`.
+
+    Args:
+        labels: (H, W) classes, 255 where the map is black.
+        palette: the classes.
+    """
+    areas = measure(labels)
+    names = [*(swatch.name for swatch in palette), *[""] * (256 - len(palette))]
+    right = judge([(names[area.value], area) for area in areas])
+    shifted = judge([(names[(area.value + 1) % 256], area) for area in areas])
+    return gain(right, shifted) >= _UNSURE
 
 
 def gain(one: Reading, other: Reading) -> float:

@@ -242,8 +242,8 @@ def test_a_folder_decides_where_classes_count_from(tmp_path: Path) -> None:
     asked = map_repair.snap_files(undecided, tmp_path / "yes", SnapSettings(first_id=1))
 
     assert all(result.output for result in results)
-    for folder in ("out", "yes"):
-        with Image.open(tmp_path / folder / "two.png") as two, Image.open(tmp_path / folder / "four.png") as four:
+    for name in ("out", "yes"):
+        with Image.open(tmp_path / name / "two.png") as two, Image.open(tmp_path / name / "four.png") as four:
             assert np.unique(np.asarray(two)).tolist() == [2, 6]
             assert np.unique(np.asarray(four)).tolist() == [99, 100, 101, 102]
     assert [result.reason.split(":")[0] for result in refused] == ["cannot be repaired"] * 2

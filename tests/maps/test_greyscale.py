@@ -1,5 +1,7 @@
 """Grey maps: class indices are told from colours that were converted to grey, and from pictures without classes."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -103,7 +105,7 @@ def test_one_channel_is_read_like_grey() -> None:
     """Several values that can be classes are indices; consecutive ones may number segments; others are colours."""
     values = np.kron(np.array([[3, 9], [120, 255]], np.uint8), np.ones((9, 9), np.uint8))
 
-    def kind(mapped: NDArray[np.uint8]) -> str:
+    def kind(mapped: NDArray[Any]) -> str:
         grey = greyscale.of_channel(mapped, "red", ADE)
         assert grey is None or "only the red channel is used" in grey.evidence
         return grey.cause if grey else ""

@@ -13,7 +13,7 @@ from PIL.Image import Resampling
 
 from segkit import maps, storage
 from segkit.errors import MapError, TrainingError, UsageError
-from segkit.maps import codec
+from segkit.maps import codec, diagnose
 from segkit.models import device, hub
 from segkit.palette import Palette
 from segkit.progress import NOTICE, Progress
@@ -198,6 +198,11 @@ def _labels(request: DrawRequest, image: Image.Image, palette: Palette) -> codec
         raise MapError(
             f"{path}: {off:,} of {labels.size:,} pixels are off the palette {palette.name}. Fix it: segkit snap "
             f"{shlex.quote(str(path))} -o fixed.png (for control images that are not maps: allow_any_control=True)"
+        )
+    if reason := diagnose.suspicion(image, labels, palette):
+        raise MapError(
+            f"{path}: {reason}. Fix it: segkit snap {shlex.quote(str(path))} -o fixed.png (if it is right as "
+            "it is, with --from exact)"
         )
     return labels
 
