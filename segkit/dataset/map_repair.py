@@ -105,9 +105,10 @@ def _find(target: Path, in_place: bool) -> tuple[Path, list[Path]]:
         raise MapError(str(error)) from None
     renamed = [file for file in files if file.suffix.lower() != ".png"]
     if in_place and renamed and layout != "kohya":  # kohya's maps are found by name whatever their suffix
+        number = f"{len(renamed)} maps, such as {renamed[0]}, would each" if renamed[1:] else f"{renamed[0]} would"
         raise UsageError(
-            f"{len(renamed)} maps, such as {renamed[0]}, would become PNG files, but the list of {target} names them. "
-            "Pass an output folder, and edit the list."
+            f"{number} become a PNG file, but the list of {target} names what it is now. Pass an output folder, and edit "
+            "the list."
         )
     return target, files
 

@@ -68,10 +68,18 @@ def read(sources: Sequence[Source], palette: Palette, progress: Progress) -> tup
             continue
         reports.append(result)
         if result.cause != "exact":
-            off = f"{result.off_pixels:,} pixels ({result.off_palette:.1%}) are off the palette {palette.name}"
-            message = f"{result.file}: {off}; {CAUSES[result.cause]} ({result.evidence})."
+            message = f"{result.file}: {_off(result, palette)}{CAUSES[result.cause]} ({result.evidence})."
             findings.append(Problem("off-palette", "error", result.file, message, result.cure))
     return findings, reports
+
+
+def _off(report: MapReport, palette: Palette) -> str:
+    """Return how many pixels are off the palette, to begin a sentence; "" for none."""
+    if not report.off_pixels:
+        return ""
+    pixels = "1 pixel" if report.off_pixels == 1 else f"{report.off_pixels:,} pixels"
+    verb = "is" if report.off_pixels == 1 else "are"
+    return f"{pixels} ({report.off_palette:.1%}) {verb} off the palette {palette.name}; "
 
 
 def _read_map(source: Source, palette: Palette, alone: bool) -> MapReport | Problem:

@@ -158,7 +158,7 @@ def test_only_the_maps_of_another_layout_are_repaired(layout: str, tmp_path: Pat
         assert in_place.output == control_map.with_suffix(".png")
         assert not control_map.exists()
     else:
-        with pytest.raises(UsageError, match=r"would become PNG files, but the list of .* names them"):
+        with pytest.raises(UsageError, match=r"0\.jpg would become a PNG file, but the list of .* names"):
             map_repair.snap_files(tmp_path / "data", None, SnapSettings())
         assert control_map.exists()
     assert photo.read_bytes() == before
