@@ -107,8 +107,8 @@ def _find(target: Path, in_place: bool) -> tuple[Path, list[Path]]:
     if in_place and renamed and layout != "kohya":  # kohya's maps are found by name whatever their suffix
         number = f"{len(renamed)} maps, such as {renamed[0]}, would each" if renamed[1:] else f"{renamed[0]} would"
         raise UsageError(
-            f"{number} become a PNG file, but the list of {target} names what it is now. Pass an output folder, and edit "
-            "the list."
+            f"{number} become a PNG file, but the list of {target} names the file as it is. Pass an output folder, and "
+            "edit the list."
         )
     return target, files
 

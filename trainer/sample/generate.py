@@ -15,7 +15,7 @@ from segkit import maps, storage
 from segkit.errors import MapError, TrainingError, UsageError
 from segkit.maps import codec, diagnose
 from segkit.models import device, hub
-from segkit.palette import Palette
+from segkit.palette import UNLABELLED, Palette
 from segkit.progress import NOTICE, Progress
 from trainer import settings as run_settings
 from trainer.checkpoints import load, quiet
@@ -200,10 +200,9 @@ def _labels(request: DrawRequest, image: Image.Image, palette: Palette) -> codec
             f"{shlex.quote(str(path))} -o fixed.png (for control images that are not maps: allow_any_control=True)"
         )
     if reason := diagnose.suspicion(image, labels, palette):
-        raise MapError(
-            f"{path}: {reason}. Fix it: segkit snap {shlex.quote(str(path))} -o fixed.png (if it is right as "
-            "it is, with --from exact)"
-        )
+        cure = f"Fix it: segkit snap {shlex.quote(str(path))} -o fixed.png (if it is right as it is, with --from exact)"
+        blank = f"Paint its areas in colours of the palette {palette.name}."
+        raise MapError(f"{path}: {reason}. {blank if (labels == UNLABELLED).all() else cure}")
     return labels
 
 

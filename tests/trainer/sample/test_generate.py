@@ -16,6 +16,8 @@ from PIL import Image
 from segkit.errors import MapError
 from segkit.maps import codec
 from segkit.palette import Palette, extend
+from segkit.toy import world
+from segkit.toy.world import damage
 from tests.conftest import Models, Segkit
 from trainer.checkpoints import export, load
 from trainer.sample import generate
@@ -173,13 +175,17 @@ def test_a_guessed_prediction_type_is_printed(
 
 
 def test_mistakes_are_reported_in_one_line(command: list[Any], tmp_path: Path, segkit: Segkit) -> None:
-    """A blurred map, a missing map, no prompt, or two maps with one name: nothing is drawn."""
+    """A blurred, shifted, black or missing map, no prompt, or two maps with one name: nothing is drawn."""
     blurred = Image.open(write_map(tmp_path / "a.png", 1)).convert("RGB").resize((75, 50))
     blurred.save(tmp_path / "blurred.png")
+    damage.by("shifted", world.scene(5, (96, 96)).labels).save(tmp_path / "shifted.png")
+    Image.new("RGB", (96, 96)).save(tmp_path / "black.png")
     write_map(tmp_path / "twins" / "a.png", 1)
     write_map(tmp_path / "twins" / "a.PNG", 1)
     mistakes = {
         "pixels are off the palette ade20k. Fix it: segkit snap": ["--map", tmp_path / "blurred.png", "--prompt", "x"],
+        "make more sense if black is the first class": ["--map", tmp_path / "shifted.png", "--prompt", "x"],
+        "no pixel has a class. Paint its areas": ["--map", tmp_path / "black.png", "--prompt", "x"],
         "nothing.png does not exist": ["--map", tmp_path / "nothing.png", "--prompt", "x"],
         'has no prompt. Pass --prompt "..."': ["--map", tmp_path / "a.png"],
         "would be drawn into the same picture": ["--map", tmp_path / "twins", "--prompt", "x"],
