@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # check-palette must start without the imports that other com
     from segkit.dataset.checks import CheckReport
     from segkit.dataset.map_repair import SnapResult
     from segkit.dataset.stats import Summary
+    from segkit.maps.diagnose import Diagnosis
     from segkit.maps.snap import Snapped
     from segkit.reports.findings import PaletteReport
     from segkit.toy.demo import Evaluation
@@ -131,17 +132,22 @@ def snap_results(results: "Sequence[SnapResult]", target: Path, as_json: bool) -
         rows = [(file, *_snapped(snapped)) for file, snapped in sorted(repaired, key=lambda pair: -pair[1].doubtful)]
         header = ("map", "cause", "changed", "doubtful", "appeared", "vanished")
         console.table("repaired maps, most doubtful first", header, rows[:MAX_MAPS])
-    painted = [(file, snapped.diagnosis.painted) for file, snapped in repaired if snapped.diagnosis.painted]
+    painted = [(file, text) for file, snapped in repaired if (text := _told(snapped.diagnosis))]
     for file, text in painted[:MAX_MAPS]:
         console.line(f"{file}: {text}.")
     if len(painted) > MAX_MAPS:
-        console.line(f"... and {len(painted) - MAX_MAPS:,} more maps with painted areas (--json lists all of them)")
+        console.line(f"... and {len(painted) - MAX_MAPS:,} more maps with such colours (--json lists all of them)")
     for outcome in results:
         if outcome.reason:
             console.line(f"{outcome.file} {outcome.reason}.")
     failed = sum(bool(outcome.reason) for outcome in results)
     rest = f", {failed:,} not repaired." if failed else "."
     return console.line(f"{console.count(len(results) - failed, 'map')} repaired{rest}")
+
+
+def _told(diagnosis: "Diagnosis") -> str:
+    """Return which colours without a class a repaired map had, as text."""
+    return diagnosis.evidence if diagnosis.damage == "stray" else diagnosis.painted
 
 
 def _snapped(result: "Snapped") -> tuple[str, float, float, str, str]:

@@ -226,33 +226,45 @@ def _survey(packed: Packed, scheme: Scheme, lossy: bool) -> tuple[Scheme, list[P
     """
     if not lossy:
         limit = max(_STRAY, int(_STRAY_SHARE * packed.size))
-        areas = [area for area in _small_areas(packed, scheme) if area.certain or area.pixels > limit]
+        areas = _small_areas(packed, scheme, limit)
         extended = painted.extend(scheme, areas)
         stray = round((1 - matching.share(packed, extended)) * packed.size)
         if stray <= limit:
             return extended, areas, "stray" if stray else "none"
     areas = painted.find(packed, scheme, painted.LARGE)
-    extended = painted.extend(scheme, areas[: borders.NO_LABEL - len(scheme.colors)])
-    damage = "jpeg" if lossy else blur.identify(packed, extended)
+    damage = "jpeg" if lossy else blur.identify(packed, _repairable(scheme, areas))
     if damage == "jpeg":  # which shifts flat areas by as much as that
         near = borders.TOLERANCE
         areas = [area for area in areas if area.distance > near or not (area.certain or area.margin >= painted.NOISE)]
-        extended = painted.extend(scheme, areas[: borders.NO_LABEL - len(scheme.colors)])
-    return extended, areas, damage
+    room = borders.NO_LABEL - len(scheme.colors)  # more colours cannot be repaired
+    areas = [*areas[:room], *(replace(area, certain=False) for area in areas[room:])]
+    return _repairable(scheme, areas), areas, damage
 
 
-def _small_areas(packed: Packed, scheme: Scheme) -> list[PaintedArea]:
-    """Return the painted areas of a map without blur: small squares, and whatever certainly stands for a class."""
-    squares = set(np.unique(packed[painted.constant(packed, painted.SMALL)]).tolist())
+def _repairable(scheme: Scheme, areas: Sequence[PaintedArea]) -> Scheme:
+    """Return the scheme with the colours of as many areas as repair can tell apart."""
+    return painted.extend(scheme, areas[: max(0, borders.NO_LABEL - len(scheme.colors))])
+
+
+def _small_areas(packed: Packed, scheme: Scheme, limit: int) -> list[PaintedArea]:
+    """Return the painted areas of a map without blur.
+
+    These are all that certainly stand for a class, and large squares. Small squares count if they are black, that is,
+    unlabelled, or too many pixels to be stray.
+    """
+    squares = [painted.constant(packed, side) for side in (painted.SMALL, painted.LARGE)]
+    small, large = (set(np.unique(packed[square]).tolist()) for square in squares)
     known = pixels.pack(np.array([*scheme.colors, BLACK], np.uint8))
     colors, counts = np.unique(packed[~np.isin(packed, known)], return_counts=True)
     if len(colors) > matching.COLORS:
         return []
-    return [
-        area
-        for area in painted.areas(colors, counts, scheme)
-        if (area.certain and area.label != UNLABELLED) or int(pixels.pack(np.array(area.color, np.uint8))) in squares
-    ]
+    found = []
+    for area in painted.areas(colors, counts, scheme):
+        color = int(pixels.pack(np.array(area.color, np.uint8)))
+        is_class = area.certain and area.label != UNLABELLED
+        if is_class or color in large or (color in small and (area.certain or area.pixels > limit)):
+            found.append(area)
+    return found
 
 
 _PAINTED = {

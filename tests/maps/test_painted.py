@@ -114,6 +114,15 @@ def test_a_colour_of_no_class_is_refused() -> None:
     assert (labels == np.where(truth == SOFA, 255, truth)).all()
 
 
+def test_small_squares_of_no_class_are_refused() -> None:
+    """A square of 9 x 9 pixels is no accident, however large the map is."""
+    image = damage.painted(damage.place(3, 9, 512))
+    image.paste((0xA8, 0x77, 0xFF), (300, 300, 309, 309))
+
+    with pytest.raises(MapError, match="81 flat pixels of #A877FF"):
+        snap.snap(image, ADE)
+
+
 def test_a_stray_pixel_is_no_jpeg() -> None:
     """It takes the class around it, and all else, however small, stays."""
     truth = damage.place(3, 9, 128)
