@@ -10,7 +10,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from segkit import dataset, photos
-from segkit.build import captions, intake, painted, tools
+from segkit.build import captions, intake, repainted, tools
 from segkit.build.annotate import Finished, finish, record_models
 from segkit.build.find import find_photos
 from segkit.build.history import Arrival, Candidate, History
@@ -75,7 +75,7 @@ def build_dataset(
         target.recover()
         resume(target)
         style = settings.style(prompts.recorded_style(target.info.settings))
-        _take_over(target, captions.restyle(target, style, settings.tokenizer), painted.adopt(target), outcome)
+        _take_over(target, captions.restyle(target, style, settings.tokenizer), repainted.adopt(target), outcome)
         history = History(target, settings.keep_duplicates, settings.retry_rejected)
         passed_over = history.pass_over(folder, passed)
         arrivals = chain(passed_over, examine(folder, paths, settings, history, progress))
@@ -88,7 +88,7 @@ def build_dataset(
     outcome.changed |= outcome.examined
     if settings.palette:
         outcome.notes.append(renumbered(settings.palette, Palette.load(settings.palette).swatches))
-    outcome.notes += [size_note(outcome.short_sides, settings.size), *painted.unseen_classes(target)]
+    outcome.notes += [size_note(outcome.short_sides, settings.size), *repainted.unseen_classes(target)]
     outcome.notes = list(filter(None, outcome.notes))
     outcome.seconds = time.monotonic() - started
     return outcome
@@ -120,7 +120,7 @@ def _write(
             writer.write(finished, unit.rejections)
 
 
-def _take_over(target: Dataset, drafted: captions.Drafted, changed: painted.Painted, outcome: Outcome) -> None:
+def _take_over(target: Dataset, drafted: captions.Drafted, changed: repainted.Repainted, outcome: Outcome) -> None:
     """Note what a new style and a person's brush changed."""
     outcome.changed |= bool(drafted.restyled or drafted.unstyled or changed.adopted)
     outcome.notes.append(draft_note(drafted))

@@ -17,7 +17,7 @@ from segkit.palette import PROTOCOLS, UNLABELLED, Palette
 
 
 @dataclass
-class Painted:
+class Repainted:
     """What became of control maps that were changed after they were stored.
 
     Attributes:
@@ -29,13 +29,13 @@ class Painted:
     refused: list[str] = field(default_factory=list)
 
 
-def adopt(dataset: Dataset) -> Painted:
+def adopt(dataset: Dataset) -> Repainted:
     """Take over control maps that were changed by hand: their classes are recorded, and they become indexed PNGs again.
 
     Only a map of the same size whose every pixel has exactly the colour of a class, or black, is taken over; any other
     stays as it is. The caller must hold the dataset's lock.
     """
-    result = Painted()
+    result = Repainted()
     changed = []
     for triple in dataset.triples():
         path = dataset.folder / triple.conditioning_image_file_name

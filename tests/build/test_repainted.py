@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segkit.build import painted, pipeline
+from segkit.build import pipeline, repainted
 from segkit.build.outcome import Outcome
 from segkit.build.settings import BuildSettings
 from segkit.build.tools import Networks
@@ -98,12 +98,12 @@ def test_classes_of_one_colour_are_not_merged_in_silence(solar: Dataset, tmp_pat
     notes = build(tmp_path).notes
 
     assert any("so skyscraper can no longer be told from the class of the same colour" in note for note in notes)
-    assert painted.adopt(solar).adopted == []
+    assert repainted.adopt(solar).adopted == []
 
 
 def test_a_class_without_a_pixel_is_named(solar: Dataset, tmp_path: Path) -> None:
     """With its index, its colour and where to paint it; a palette without classes of one's own needs no note."""
-    [note] = list(painted.unseen_classes(solar))
+    [note] = list(repainted.unseen_classes(solar))
 
     assert note.startswith(f"No pixel of this class yet: solar panel (150, {solar.info.palette[150].hex}).")
     assert str(solar.folder / "maps") in note
