@@ -15,7 +15,7 @@ def are(number: int, noun: str) -> str:
     return f"{count(number, noun)} {'is' if number == 1 else 'are'}"
 
 
-def listed(names: Sequence[str], most: int) -> str:
+def listed(names: Sequence[str], most: int = 3) -> str:
     """Return names joined by commas; of more than `most`, the first, and how many more there are."""
     if len(names) <= most:
         return ", ".join(names)

@@ -53,6 +53,8 @@ def command(source: Path, prompt: str, output: Path, overwrite: bool, as_json: b
     settings = take(GenerateSettings, values)
     DrawSettings(prompt=prompt, overwrite=overwrite)  # checks them
     scenes = requests.find(source, prompt)
+    if note := generate.palette_note(settings):
+        console.line(note, error=True)
     with console.progress() as progress:
         pictures = generate.generate(scenes, output, settings, progress, overwrite)
     show_training.generated(pictures, output, as_json)

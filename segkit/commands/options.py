@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from segkit import console
 from segkit.errors import DatasetError, SegkitError
@@ -61,6 +62,11 @@ class Command(click.Command):
         return re.sub(rf"(?<![\w./=-])(?P<name>{'|'.join(map(str, options))})=(?P<value>True\b|False\b|)", flag, text)
 
 
+def with_flags(context: click.Context, text: str) -> str:
+    """Return a sentence of the library with its settings as options of the running command; see Command.with_flags."""
+    return context.command.with_flags(text) if isinstance(context.command, Command) else text
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 
 
@@ -82,6 +88,18 @@ def take(kind: type[Settings], values: dict[str, Any]) -> Settings:
         SettingError: a value outside its range.
     """
     return kind(**{field.name: values.pop(field.name) for field in _fields(kind)})
+
+
+def with_removals(context: click.Context, values: dict[str, Any]) -> dict[str, Any]:
+    """Return a command's arguments where an empty text that was typed removes what the dataset remembers.
+
+    Settings left at their default, which is "" too, keep it.
+    """
+    typed = {name for name in values if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    nothing = {"prefix": " ", "suffix": " ", "template": "{caption}"}
+    return {
+        name: nothing.get(name, value) if value == "" and name in typed else value for name, value in values.items()
+    }
 
 
 def _fields(kind: type) -> list["dataclasses.Field[Any]"]:

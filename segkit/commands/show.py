@@ -1,4 +1,4 @@
-"""Prints the results of the commands, as tables and lines or as one JSON object (training: see show_training)."""
+"""Prints the results of commands, as tables and lines or as one JSON object (others: show_build, show_training)."""
 
 import os
 from collections import Counter
@@ -10,11 +10,11 @@ from segkit import console
 from segkit.words import listed, quote
 
 if TYPE_CHECKING:  # check-palette must start without the imports that other commands need
-    from segkit.build.dry_run import Plan
-    from segkit.build.pipeline import Outcome
+    from segkit.build.outcome import Outcome
     from segkit.dataset.checks import CheckReport
     from segkit.dataset.map_repair import SnapResult
     from segkit.dataset.stats import Summary
+    from segkit.maps.diagnose import Diagnosis
     from segkit.maps.snap import Snapped
     from segkit.reports.findings import PaletteReport
     from segkit.toy.demo import Evaluation
@@ -30,63 +30,12 @@ _LAYOUTS = {
 }
 
 
-def build_outcome(outcome: "Outcome", summary: "Summary", folder: Path, page: Path, as_json: bool) -> None:
-    """Show what a build did and what the dataset contains now."""
-    if as_json:
-        return console.json_object(
-            {"dataset": str(folder), **outcome.to_json(), "summary": summary.to_json(), "report": str(page)}
-        )
-    console.table(_found(outcome), ("photos", "count"), _fates("new triples", outcome))
-    if summary.classes:
-        shares = list(summary.classes.items())
-        console.table(console.count(len(shares), "class"), ("class", "share of pixels"), shares[:MAX_ROWS])
-        console.more(len(shares) - MAX_ROWS)
-    estimated = " (estimated: no CLIP tokenizer found; pass --tokenizer FOLDER)" if summary.tokens_estimated else ""
-    console.table("prompts", ("tokens" + estimated, "count"), [*summary.lengths.items(), *summary.flags.items()])
-    rate = f", {outcome.made / outcome.seconds:.2f} photos/s" if outcome.made and outcome.seconds else ""
-    console.line(f"{folder}: {console.count(summary.triples, 'triple')} in {outcome.seconds:.1f} s{rate}.")
-    console.line(f"Report: {page}")
-    if outcome.rejected:
-        console.line(f"Rejected photos: {folder / '.segkit' / 'rejected.jsonl'} (--retry-rejected tries them again)")
-    elif outcome.skipped.keys() - {"limit"}:
-        console.line(f"Skipped files: {folder / '.segkit' / 'rejected.jsonl'}")
-    return console.line(f"Next: segkit check {quote(folder)}")
-
-
-def _found(outcome: "Outcome | Plan") -> str:
-    """Return how many photos were found, or files, if some of them are not photos."""
-    return f"{console.count(outcome.found, 'file' if outcome.skipped.keys() - {'limit'} else 'photo')} found"
-
-
-def _fates(made: str, outcome: "Outcome | Plan") -> list[tuple[str, int]]:
-    """Return table rows with the number of files per outcome; they add up to all files found."""
-    from segkit.photos import REASONS
-
-    skipped = {"limit": "beyond --limit", **{reason: f"{reason} ({text})" for reason, text in REASONS.items()}}
-    rows = [(made, outcome.made), ("already in the dataset", outcome.kept)]
-    rows += [(f"rejected: {reason} ({REASONS[reason]})", number) for reason, number in outcome.rejected.items()]
-    return rows + [(f"skipped: {skipped[reason]}", number) for reason, number in outcome.skipped.items()]
-
-
-def build_plan(plan: "Plan", as_json: bool) -> None:
-    """Show what a build would do."""
-    if as_json:
-        return console.json_object(plan.to_json())
-    title = f"{_found(plan)}; nothing was written"
-    console.table(title, ("photos", "count"), _fates("would become triples", plan))
-    if plan.sizes:
-        console.table("stored sizes", ("width x height", "photos"), list(plan.sizes.items())[:MAX_ROWS])
-        console.more(len(plan.sizes) - MAX_ROWS)
-    if plan.seconds is None:
-        return console.line(f"Time: unknown, because the networks are not available. {plan.reason}")
-    time = f"about {plan.seconds / 60:.1f} minutes" if plan.seconds > 90 else f"about {plan.seconds:.0f} seconds"
-    return console.line(f"The build would take {time} on this machine and {plan.megabytes:,.1f} MB of disk space.")
-
-
 def palette_report(report: "PaletteReport", as_json: bool, written: "Sequence[Path]" = ()) -> None:
     """Show what check-palette found and which files it wrote."""
     if as_json:
         return console.json_object(report.to_json())
+    if report.added and not report.has_findings:
+        return _added(report, written)
     if report.kind in ("palette", "sheet"):
         _palette(report)
     else:
@@ -109,8 +58,21 @@ def palette_report(report: "PaletteReport", as_json: bool, written: "Sequence[Pa
     return None
 
 
+def _added(report: "PaletteReport", written: "Sequence[Path]") -> None:
+    """Show the classes that a palette was extended by, in their colours, and what to do with it."""
+    rows = [(new.index, console.Color(new.hex, new.hex), new.name, str(new.rgb)) for new in report.added]
+    console.table("new classes", ("index", "colour", "name", "(r, g, b)"), rows)
+    console.line(f"{report.target}: a {report.kind} of {console.count(len(report.swatches), 'class')}, no findings.")
+    for path in written:
+        console.line(f"Written: {path}")
+    table = [str(path) for path in written if path.suffix.lower() == ".csv"][-1]  # the extended one is written last
+    console.line(f"Next: segkit build-dataset PHOTOS --palette {quote(table)}")
+
+
 def _palette(report: "PaletteReport") -> None:
     console.line(f"{report.target}: a {report.kind} of {console.count(len(report.swatches), 'class')}.")
+    if report.renumbered:
+        console.line(report.renumbered)
     if report.pairs:
         pairs = sorted(report.pairs, key=lambda pair: (pair.severity == "known", pair.l2))
         rows = [
@@ -170,6 +132,10 @@ def snap_results(results: "Sequence[SnapResult]", target: Path, as_json: bool) -
         header = ("map", "cause", "changed", "doubtful", "appeared", "vanished")
         console.table("repaired maps, most doubtful first", header, rows[:MAX_MAPS])
         console.more(len(rows) - MAX_MAPS)
+    painted = [(file, text) for file, snapped in repaired if (text := _told(snapped.diagnosis))]
+    for file, text in painted[:MAX_MAPS]:
+        console.line(f"{file}: {text}.")
+    console.more(len(painted) - MAX_MAPS)
     failed = [outcome for outcome in results if outcome.reason]
     for outcome in failed[:MAX_MAPS]:
         console.line(f"{outcome.file} {outcome.reason}.")
@@ -192,23 +158,14 @@ def _snap_next(written: "Sequence[Path]", target: Path) -> None:
     console.line(f"Next: segkit check-palette {quote(where)}")
 
 
+def _told(diagnosis: "Diagnosis") -> str:
+    """Return which colours without a class a repaired map had, as text."""
+    return diagnosis.evidence if diagnosis.damage == "stray" else diagnosis.painted
+
+
 def _snapped(result: "Snapped") -> tuple[str, float, float, str, str]:
     appeared, vanished = ", ".join(result.appeared), ", ".join(result.vanished)
     return result.diagnosis.cause, result.changed, result.doubtful, appeared, vanished
-
-
-def captions(drafted: int, written: int, too_long: int, folder: Path, as_json: bool) -> None:
-    """Show how many prompts were set."""
-    if as_json:
-        return console.json_object(
-            {"dataset": str(folder), "drafted": drafted, "written": written, "too_long": too_long}
-        )
-    if too_long:
-        console.line(f"Hand-written prompts over CLIP's 77 tokens: {too_long:,}. See: segkit check {quote(folder)}")
-    if written:
-        return console.line(f"{folder}: {console.count(written, 'hand-written prompt')} set.")
-    hint = "" if drafted else " Every triple already has one; --redo-drafts redrafts them."
-    return console.line(f"{folder}: {console.count(drafted, 'prompt')} drafted.{hint}")
 
 
 def check_report(report: "CheckReport", folder: Path, as_json: bool) -> None:

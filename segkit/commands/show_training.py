@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segkit import console
-from segkit.words import listed
+from segkit.words import listed, quote
 
 if TYPE_CHECKING:
     from trainer.evaluate.fidelity import Fidelity
@@ -44,12 +44,12 @@ def trained(outcome: "TrainingOutcome", as_json: bool) -> None:
     return None
 
 
-def plan(planned: "TrainingPlan", run: Path, as_json: bool) -> None:
+def plan(planned: "TrainingPlan", dataset: Path, run: Path, as_json: bool) -> None:
     """Print the outcome of a dry run."""
     if as_json:
         return console.json_object(planned.to_json())
     held_out = f"{planned.held_out:,}" if planned.held_out else "none"
-    hint = "" if planned.held_out else " (build the dataset with --split val=0.1)"
+    hint = "" if planned.held_out else f" ({_how_to_hold_out(dataset)})"
     sizes = ", ".join(f"{count:,} of {size}" for size, count in planned.sizes.items())
     resumed = f", resumed at step {planned.resumed:,}" if planned.resumed else ""
     console.line(
@@ -76,6 +76,17 @@ def plan(planned: "TrainingPlan", run: Path, as_json: bool) -> None:
         f"on {end:%A at %H:%M}, without validation, previews and checkpoints."
     )
     return console.line(f"First batch as the network sees it: {planned.picture}. Nothing was written to {run}.")
+
+
+def _how_to_hold_out(dataset: Path) -> str:
+    """Return how to hold out triples of a dataset in its layout."""
+    from segkit.dataset.formats import layouts
+
+    if (dataset / ".segkit").is_dir():
+        return f"segkit build-dataset PHOTOS -o {quote(dataset)} --split val=0.1 holds some out"
+    if layouts.detect(dataset) == "imagefolder":
+        return "val in a column split of its metadata holds a triple out"
+    return "this layout holds none out; an imagefolder's metadata.jsonl does, by val in a column split"
 
 
 def _duration(seconds: float) -> str:

@@ -1,5 +1,6 @@
 """segkit snap."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -39,6 +40,12 @@ from segkit.settings import Cause, SnapSettings, Unsure
     "--unsure", type=click.Choice(get_args(Unsure)), default="nearest", show_default=True,
     help="How to label ambiguous pixels.",
 )  # fmt: skip
+@click.option(
+    "--first-id",
+    type=click.IntRange(0, 1),
+    default=None,
+    help="Value of the first class in maps of class indices, if the maps do not tell.",
+)
 @json_option
 @click.pass_context
 def command(
@@ -62,5 +69,7 @@ def command(
     rules = SnapSettings(**options | {"cause": options["cause"] or ""})
     with console.progress() as progress:
         result = map_repair.snap_files(maps, output, rules, progress)
+    flags = context.command.with_flags if isinstance(context.command, Command) else str
+    result = [replace(outcome, reason=flags(outcome.reason)) for outcome in result]
     show.snap_results(result, maps, as_json)
     context.exit(int(any(outcome.reason for outcome in result)))

@@ -65,7 +65,7 @@ def command(
     if dry_run:
         with console.progress() as progress:
             plan = rehearsal.plan(dataset, output, train_settings, progress, accept_changes)
-        show_training.plan(plan, output, as_json)
+        show_training.plan(plan, dataset, output, as_json)
         return
     with console.progress() as progress:
         result = loop.train(dataset, output, train_settings, progress, accept_changes)

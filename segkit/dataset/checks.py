@@ -147,7 +147,8 @@ def _files(dataset: Dataset, triple: Triple) -> Iterator[Problem]:
         try:
             data = path.read_bytes()
             if storage.sha256(data) != sha256:
-                yield _error("file-changed", triple, f"{name} was changed after it was stored", _restore(triple))
+                cure = _restore(triple) if name == triple.file_name else _restore_map(triple)
+                yield _error("file-changed", triple, f"{name} was changed after it was stored", cure)
             pictures.append(_open(data))
         except Exception as error:  # Pillow raises exceptions of any type on damaged files
             reason = f"{type(error).__name__}: {error}"
@@ -170,7 +171,7 @@ def _pictures(triple: Triple, photo: Image.Image, control_map: Image.Image, pale
     if not codec.is_exact(control_map, palette):
         actual = f"mode {control_map.mode}" if control_map.mode != "P" else "a different palette"
         expected = f"mode P with the palette {palette.name}"
-        yield _error("map-not-indexed", triple, f"the map has {actual}, expected {expected}", _restore(triple))
+        yield _error("map-not-indexed", triple, f"the map has {actual}, expected {expected}", _restore_map(triple))
     labels, off = codec.read(control_map, palette)
     if off:
         message = f"{are(off, 'pixel')} not of a class of {palette.name}"
@@ -180,7 +181,7 @@ def _pictures(triple: Triple, photo: Image.Image, control_map: Image.Image, pale
     recorded = {(share.name, share.share) for share in triple.classes}
     if not off and (present != recorded or len(recorded) != len(triple.classes)):
         names = ", ".join(sorted({name for name, _ in present ^ recorded})) or "classes recorded twice"
-        yield _error("classes-differ", triple, f"map and record disagree on: {names}", _restore(triple))
+        yield _error("classes-differ", triple, f"map and record disagree on: {names}", _restore_map(triple))
     labelled = float((labels != UNLABELLED).mean())
     if labelled < COVERAGE and triple.review != "rejected":
         message = f"{triple.key} ({triple.source}): only {labelled:.0%} of the map is labelled."
@@ -282,6 +283,10 @@ def _orphans(dataset: Dataset, triples: Iterable[Triple]) -> Iterator[Problem]:
 def _restore(triple: Triple) -> str:
     names = f"{triple.file_name} and {triple.conditioning_image_file_name}"
     return f"Move {names} out of the dataset and {_BUILD}: {_STAY}"
+
+
+def _restore_map(triple: Triple) -> str:
+    return f"If you painted the map, {_BUILD}: it is taken over. Otherwise, to have it made again: {_restore(triple)}"
 
 
 def _edit(dataset: Dataset, triple: Triple, text: str = "") -> str:

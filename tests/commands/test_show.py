@@ -1,15 +1,13 @@
 """Results of the commands as tables, lines and JSON."""
 
 import json
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from segkit.build.dry_run import Plan
-from segkit.build.pipeline import Outcome
+from segkit.build.outcome import Outcome
 from segkit.commands import show
 from segkit.dataset.checks import RULES, CheckReport
 from segkit.dataset.map_repair import SnapResult
@@ -38,48 +36,6 @@ def cells(text: str) -> list[list[str]]:
     """Return the rows of all tables in a text."""
     rows = ([cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines())
     return [row for row in rows if row]
-
-
-def test_a_build_is_summarised(capsys: Capture) -> None:
-    """Counts add up to the photos found, estimated tokens say so, and the next command is the last line."""
-    outcome = Outcome(6, 2, 1, Counter({"too-small": 1}), Counter({"limit": 2}), 4.0)
-
-    show.build_outcome(outcome, SUMMARY, Path("rooms"), Path("page.html"), False)
-
-    text = capsys.readouterr().out
-    rows = cells(text)
-    assert rows[:2] == [["new triples", "2"], ["already in the dataset", "1"]]
-    assert sum(int(row[1]) for row in rows[:4]) == outcome.found
-    assert rows[2][0].startswith("rejected: too-small (")
-    assert rows[3][0] == "skipped: beyond --limit"
-    assert ["sky", "25.0%"] in rows
-    assert "estimated: no CLIP tokenizer found" in text
-    assert "rooms: 3 triples in 4.0 s, 0.50 photos/s." in text
-    assert "--retry-rejected" in text
-    assert text.splitlines()[-1] == "Next: segkit check rooms"
-
-
-def test_a_build_in_json_has_outcome_and_summary(capsys: Capture) -> None:
-    """One object with both, and the paths."""
-    show.build_outcome(Outcome(3, 3), SUMMARY, Path("rooms"), Path("page.html"), True)
-
-    record = json.loads(capsys.readouterr().out)
-    assert (record["dataset"], record["made"], record["report"]) == ("rooms", 3, "page.html")
-    assert record["summary"] == SUMMARY.to_json()
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(90.0, "about 90 seconds"), (600.0, "about 10.0 minutes"), (None, "Time: unknown, because the networks")],
-)
-def test_a_plan_estimates_the_time(capsys: Capture, seconds: float | None, text: str) -> None:
-    """In seconds or minutes; without networks the reason is given."""
-    show.build_plan(Plan(3, 3, 0, {}, {}, {"64 x 64": 3}, seconds, 1.5, "" if seconds else "No weights."), False)
-
-    out = capsys.readouterr().out
-    assert "3 photos found; nothing was written" in " ".join(out.split())
-    assert text in out
-    assert ("No weights." if seconds is None else "1.5 MB of disk space") in out
 
 
 def test_a_palette_report_counts_quirks_apart(capsys: Capture) -> None:
@@ -136,22 +92,6 @@ def test_repaired_maps_are_listed_by_doubt(capsys: Capture) -> None:
         "Next: segkit check-palette o",
     ]
     assert [record["file"] for record in json.loads(capsys.readouterr().out)["maps"]] == ["a.png", "b.png", "c.png"]
-
-
-@pytest.mark.parametrize(
-    ("counts", "text"),
-    [
-        ((2, 0, 0), "rooms: 2 prompts drafted.\n"),
-        ((0, 0, 0), "rooms: 0 prompts drafted. Every triple already has one; --redo-drafts redrafts them.\n"),
-        ((0, 1, 0), "rooms: 1 hand-written prompt set.\n"),
-        ((0, 1, 3), "Hand-written prompts over CLIP's 77 tokens: 3. See: segkit check rooms\n"),
-    ],
-)
-def test_prompts_are_counted(capsys: Capture, counts: tuple[int, int, int], text: str) -> None:
-    """Drafted and hand-written prompts are told apart, and long ones reported."""
-    show.captions(*counts, Path("rooms"), False)
-
-    assert text in capsys.readouterr().out
 
 
 def test_a_check_lists_rules_and_problems(capsys: Capture) -> None:

@@ -12,9 +12,9 @@ from PIL.Image import Resampling
 
 from segkit import maps, storage
 from segkit.errors import MapError, TrainingError, UsageError
-from segkit.maps import codec
+from segkit.maps import codec, diagnose
 from segkit.models import device, hub
-from segkit.palette import Palette
+from segkit.palette import UNLABELLED, Palette
 from segkit.progress import NOTICE, Progress
 from segkit.words import quote
 from trainer import settings as run_settings
@@ -103,6 +103,27 @@ def sources(settings: GenerateSettings) -> Sources:
     )
 
 
+def palette_note(settings: GenerateSettings) -> str:
+    """Return that a run was trained with another palette than the one set, as a sentence; "" if it was not.
+
+    Raises:
+        PaletteError: one of the palettes is invalid.
+    """
+    trained = Path(settings.controlnet).expanduser() / "palette.csv"
+    if settings.allow_any_control or not settings.palette or not trained.is_file():
+        return ""
+    before, now = Palette.load(trained), Palette.load(settings.palette)
+    if before.hash == now.hash:
+        return ""
+    old, new = ([(swatch.name, swatch.rgb) for swatch in palette] for palette in (before, now))
+    first = next(index for index in range(len(old) + 1) if old[index : index + 1] != new[index : index + 1])
+    return (
+        f"{settings.controlnet} was trained with another palette ({len(before)} classes) than {settings.palette} "
+        f"({len(now)}); they differ from class {first} on, and it knows the colours of its own only. Leave palette "
+        "out to use that."
+    )
+
+
 def generate(
     requests: Sequence[DrawRequest], output: Path, settings: GenerateSettings, progress: Progress, overwrite: bool
 ) -> list[Picture]:
@@ -187,6 +208,10 @@ def _labels(request: DrawRequest, image: Image.Image, palette: Palette) -> codec
             f"{path}: {off:,} of {labels.size:,} pixels are off the palette {palette.name}. Fix it: segkit snap "
             f"{quote(path)} -o fixed.png (for control images that are not maps: allow_any_control=True)"
         )
+    if reason := diagnose.suspicion(image, labels, palette):
+        cure = f"Fix it: segkit snap {quote(path)} -o fixed.png (if it is right as it is, with --from exact)"
+        blank = f"Paint its areas in colours of the palette {palette.name}."
+        raise MapError(f"{path}: {reason}. {blank if (labels == UNLABELLED).all() else cure}")
     return labels
 
 
