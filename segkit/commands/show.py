@@ -136,6 +136,7 @@ def snap_results(results: "Sequence[SnapResult]", target: Path, as_json: bool) -
     for file, text in painted[:MAX_MAPS]:
         console.line(f"{file}: {text}.")
     console.more(len(painted) - MAX_MAPS)
+    _first_ids([snapped for _, snapped in repaired])
     failed = [outcome for outcome in results if outcome.reason]
     for outcome in failed[:MAX_MAPS]:
         console.line(f"{outcome.file} {outcome.reason}.")
@@ -143,6 +144,16 @@ def snap_results(results: "Sequence[SnapResult]", target: Path, as_json: bool) -
     rest = f", {len(failed):,} not repaired." if failed else "."
     console.line(f"{console.count(len(results) - len(failed), 'map')} repaired{rest}")
     return _snap_next([outcome.output for outcome in results if outcome.output], target)
+
+
+def _first_ids(repaired: "Sequence[Snapped]") -> None:
+    """Say from which number the classes of class indices were counted, because both look alike."""
+    for first in sorted({snapped.first_id for snapped in repaired if snapped.first_id is not None}):
+        unlabelled = ", and 0 is unlabelled" if first else ""
+        console.line(
+            f"Class indices were counted from {first}: {first} is the first class{unlabelled}. If that is wrong, use "
+            f"--first-id {1 - first}."
+        )
 
 
 def _snap_next(written: "Sequence[Path]", target: Path) -> None:
@@ -153,7 +164,8 @@ def _snap_next(written: "Sequence[Path]", target: Path) -> None:
         return
     where = Path(os.path.commonpath(written))
     console.line(f"Repaired: {where}")
-    if (backup := map_repair.backup_of(target)).is_dir():
+    in_place = any(path.resolve().is_relative_to(target.resolve()) for path in written)
+    if in_place and (backup := map_repair.backup_of(target)).is_dir():
         console.line(f"Originals: {backup}")
     console.line(f"Next: segkit check-palette {quote(where)}")
 

@@ -53,6 +53,7 @@ class SnapResult:
             "doubtful": self.result.doubtful,
             "appeared": list(self.result.appeared),
             "vanished": list(self.result.vanished),
+            "first_id": self.result.first_id,
         }
 
 

@@ -40,6 +40,7 @@ class Snapped:
         appeared: classes that had no area before.
         vanished: classes that had at least 3 x 3 pixels exactly or nearly in their colour, and have none now.
         doubtful: share of pixels where two classes fit about equally well or none was near, 0 to 1.
+        first_id: value that stood for the first class, if the map held class indices; otherwise None.
     """
 
     labels: Labels
@@ -49,6 +50,7 @@ class Snapped:
     appeared: tuple[str, ...]
     vanished: tuple[str, ...]
     doubtful: float
+    first_id: int | None = None
 
 
 def snap(
@@ -76,8 +78,8 @@ def snap(
     """
     diagnosis = _diagnosed(image, palette, cause)
     if diagnosis.scheme is None:
-        labels = _from_ids(image, palette, diagnosis, cause, first_id)
-        return _finished(image, Snapped(labels, palette, diagnosis, 0.0, (), (), 0.0), target_palette)
+        labels, first = _from_ids(image, palette, diagnosis, cause, first_id)
+        return _finished(image, Snapped(labels, palette, diagnosis, 0.0, (), (), 0.0, first), target_palette)
     scheme = diagnosis.scheme
     if diagnosis.cause == "foreign" and unsure == "nearest":
         indices = f"{_IDS} " if "label-ids" in diagnosis.possible else ""
@@ -166,8 +168,10 @@ def _scheme_name(diagnosis: Diagnosis) -> str:
     return diagnosis.scheme.name if diagnosis.scheme else ""
 
 
-def _from_ids(image: Image.Image, palette: Palette, diagnosis: Diagnosis, cause: str, first_id: FirstId) -> Labels:
-    """Return the labels of a map of class indices.
+def _from_ids(
+    image: Image.Image, palette: Palette, diagnosis: Diagnosis, cause: str, first_id: FirstId
+) -> tuple[Labels, int]:
+    """Return the labels of a map of class indices, and the value of the first class.
 
     Raises:
         MapError: an index is no class, or nothing tells whether classes count from 0 or from 1.
@@ -180,7 +184,7 @@ def _from_ids(image: Image.Image, palette: Palette, diagnosis: Diagnosis, cause:
             f"cannot be repaired: nothing tells whether its classes count from 0 or from 1 ({diagnosis.evidence}). "
             f"If {palette[0].name} is 0: first_id=0; if it is 1: first_id=1"
         )
-    return label_ids.to_labels(ids, first)
+    return label_ids.to_labels(ids, first), first
 
 
 def _restore_borders(packed: Packed, scheme: Scheme, damage: str) -> tuple[Labels, NDArray[np.bool_]]:

@@ -136,5 +136,8 @@ def test_the_first_index_can_be_told(segkit: Segkit, tmp_path: Path) -> None:
     assert "If wall is 0: --first-id 0; if it is 1: --first-id 1" in " ".join(asked.out.split())
     for first in (0, 1):
         path = tmp_path / f"{first}.png"
-        assert segkit("snap", tmp_path / "ids.png", "-o", path, "--first-id", first).code == 0
+        done = segkit("snap", tmp_path / "ids.png", "-o", path, "--first-id", first)
+        assert done.code == 0
+        assert f"were counted from {first}" in done.out
+        assert f"use --first-id {1 - first}" in " ".join(done.out.split())
         assert (np.asarray(Image.open(path)) == values - first).all()

@@ -58,7 +58,7 @@ def test_a_run_writes_its_artefacts(whole: Path, base: Path) -> None:
     )
     assert identify.identify(file).precision == "fp16"
     assert file.metadata["base"] == "small"
-    assert "licences apply" in file.metadata["licence"]
+    assert file.metadata["licence"] == "A derivative of its base (small): its licence applies."
     assert len(file.metadata["palette_hash"]) == len(file.metadata["dataset_hash"]) == 64
     assert "ade20k" in (whole / "model-card.md").read_text()
     assert [line["step"] for line in log(whole)] == [1, 2, 3, 4, 5, 6]
