@@ -112,6 +112,7 @@ def snap(
     to: PathOrStr = "",
     cause: Cause = "",
     unsure: Unsure = "nearest",
+    first_id: int | None = None,
 ) -> "Snapped":
     """Repair a control map from another tool: wrong palettes, JPEG, smooth scaling, white outlines.
 
@@ -121,6 +122,7 @@ def snap(
         to: the palette whose classes a foreign palette's classes become, by name; "" keeps the map's own.
         cause: what is wrong, if known, such as "jpeg" or "label-ids"; "" to diagnose it.
         unsure: "nearest" gives undecidable pixels the best class, "unlabelled" none.
+        first_id: value of the first class in a map of class indices, 0 or 1; None decides by the map.
 
     Returns:
         The repaired `labels`, the palette that they index, the diagnosis, and the shares of changed and doubtful
@@ -138,12 +140,21 @@ def snap(
     from segkit.palette import Palette
 
     name = "the map" if isinstance(control_map, Image.Image) else _path(control_map, "control_map")
-    chosen = _settings(SnapSettings, {"palette": palette, "to": to, "cause": cause, "unsure": unsure})
+    chosen = _settings(
+        SnapSettings, {"palette": palette, "to": to, "cause": cause, "unsure": unsure, "first_id": first_id}
+    )
     target = Palette.load(chosen.to) if chosen.to else None
     try:
         image = control_map if isinstance(control_map, Image.Image) else maps.read(Path(control_map))
         painted_with = Palette.load(chosen.palette)
-        return repair.snap(image, painted_with, target_palette=target, cause=chosen.cause, unsure=chosen.unsure)
+        return repair.snap(
+            image,
+            painted_with,
+            target_palette=target,
+            cause=chosen.cause,
+            unsure=chosen.unsure,
+            first_id=chosen.first_id,
+        )
     except MapError as error:  # its text begins with a verb
         raise MapError(f"{name} {error}") from None
 
@@ -171,7 +182,7 @@ def caption(dataset: "PathOrStr | Dataset", *, redo: bool = False, progress: Pro
 
     chosen = _settings(CaptionSettings, settings)
     DraftSettings(redo=redo)  # checks it
-    return captions.draft(_open(dataset), chosen, tools.load_drafting, redo=redo, progress=progress)
+    return captions.draft(_open(dataset), chosen, tools.load_drafting, redo=redo, progress=progress).drafted
 
 
 def check(

@@ -5,7 +5,7 @@ from importlib import import_module
 
 import click
 
-from segkit import __version__
+from segkit import __version__, interrupts
 from segkit.errors import SegkitError, UsageError
 
 COMMANDS = {
@@ -80,10 +80,11 @@ def commands() -> dict[str, click.Command]:
 def main() -> None:
     """Run the command line. Exit codes: 0 success, 1 problems found, 2 usage or runtime error, 130 interrupted."""
     try:
-        code = group.main(standalone_mode=False)
-    except click.exceptions.Abort:
-        click.echo("Interrupted. Finished work is saved; run the same command again to resume.", err=True)
-        code = 130
+        with interrupts.acknowledged():
+            code = group.main(standalone_mode=False)
+    except (click.exceptions.Abort, KeyboardInterrupt) as error:
+        click.echo(str(error) or "Interrupted.", err=True)
+        code = interrupts.EXIT_CODE
     except click.ClickException as error:
         error.show()
         code = error.exit_code

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from segkit.problem import Problem
-from segkit.progress import NOTICE, Progress, silent
+from segkit.progress import NOTICE, STOPPING, Progress
+from segkit.words import count as count  # commands print their numbers with console.count
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -18,6 +19,8 @@ NO_WRAP = ("map", "rule")
 
 MAX_PROBLEMS = 20
 """Problems listed individually; the rest are only counted."""
+
+ALL_IN_JSON = "--json lists all of them"
 
 
 class Color(NamedTuple):
@@ -42,11 +45,6 @@ def json_object(value: dict[str, Any]) -> None:
 def clean(text: str) -> str:
     """Escape control characters: a file name may contain a newline or a terminal escape sequence."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-
-
-def count(number: int, noun: str) -> str:
-    """Return a number with its noun, such as "1 map" or "1,200 maps"."""
-    return f"{number:,} {noun}{'' if number == 1 else 'es' if noun.endswith('s') else 's'}"
 
 
 def table(title: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -94,19 +92,29 @@ def problems(findings: Sequence[Problem], limit: int = MAX_PROBLEMS, error: bool
         line(f"{problem.severity:8}{problem.message}", error=error)
         if problem.cure:
             line(f"{'':8}{problem.cure}", error=error)
-    if len(findings) > limit:
-        line(f"... and {len(findings) - limit:,} more{'' if error else ' (--json lists all of them)'}", error=error)
+    more(len(findings) - limit, "" if error else ALL_IN_JSON, error=error)
+
+
+def more(number: int, where: str = ALL_IN_JSON, *, error: bool = False) -> None:
+    """Say how many entries of a list were left out, and where all of them are; print nothing for 0 or less."""
+    if number > 0:
+        line(f"... and {number:,} more{f' ({where})' if where else ''}", error=error)
+
+
+def _report_stop(stage: str, done: int, total: int, note: str = "") -> None:
+    if stage == STOPPING:
+        line(note, error=True)
 
 
 @contextmanager
 def progress() -> Iterator[Progress]:
-    """Show progress bars with rate and remaining time on stderr if it is a terminal; otherwise show nothing.
+    """Show progress bars with rate and remaining time on stderr if it is a terminal; otherwise nothing but `STOPPING`.
 
     Yields:
         The callback (see segkit.progress). A new stage replaces the bar of the previous one.
     """
     if not sys.stderr.isatty():
-        yield silent
+        yield _report_stop
         return
     from rich import progress as bars
     from rich.console import Console
@@ -122,7 +130,7 @@ def progress() -> Iterator[Progress]:
     with bars.Progress(*columns, console=Console(stderr=True), transient=True) as display:
 
         def report(stage: str, done: int, total: int, note: str = "") -> None:
-            if stage == NOTICE:
+            if stage in (NOTICE, STOPPING):
                 display.console.print(clean(note), markup=False, highlight=False)
                 return
             if not display.tasks or display.tasks[-1].description != stage:

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from math import isfinite
+from numbers import Integral, Rational, Real
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -65,7 +66,7 @@ class Settings:
             SettingError: the first value that does not fit.
         """
         for name in _hints(type(self)):  # type: ignore[arg-type]
-            check_field(type(self), name, getattr(self, name))
+            object.__setattr__(self, name, check_field(type(self), name, getattr(self, name)))
 
 
 def option(description: str, **limits: Any) -> Meta:
@@ -73,8 +74,11 @@ def option(description: str, **limits: Any) -> Meta:
     return Meta(description=description, **limits)
 
 
-def check_field(kind: type, name: str, value: object) -> None:
+def check_field(kind: type, name: str, value: object) -> Any:
     """Check one value against the annotation of a dataclass field.
+
+    Returns:
+        The value; numbers of other libraries, such as NumPy's, as Python's int or float.
 
     Raises:
         UsageError: there is no such field.
@@ -86,12 +90,25 @@ def check_field(kind: type, name: str, value: object) -> None:
 
         near = get_close_matches(name, hints)
         raise UsageError(f"unknown setting {name!r}." + (f" Did you mean {near[0]}?" if near else ""))
+    value = _plain_number(value)
     if expected := _unusable(value, _limits(hints[name])):
         raise SettingError(name, value, expected)
     try:
         msgspec.convert(value, hints[name])
     except msgspec.ValidationError as error:
         raise SettingError(name, value, _expected(hints[name], str(error))) from None
+    return value
+
+
+def _plain_number(value: object) -> object:
+    """Return a number of another library as Python's own; NumPy registers its scalars with the module numbers."""
+    if type(value) in (bool, int, float):
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real) and not isinstance(value, Rational):
+        return float(value)
+    return value
 
 
 def _unusable(value: object, limits: Meta) -> str:

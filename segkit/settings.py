@@ -34,6 +34,7 @@ class SnapSettings(Settings):
     to: Annotated[str, option("Palette whose classes replace those of a foreign one, matched by name.")] = ""
     cause: Annotated[Cause, option("Cause of the damage, instead of detecting it.")] = ""
     unsure: Annotated[Unsure, option("How to label ambiguous pixels.")] = "nearest"
+    first_id: Annotated[Literal[0, 1] | None, option("Value of the first class in maps of class indices.")] = None
 
 
 @dataclass(frozen=True, kw_only=True)

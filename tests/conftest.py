@@ -24,13 +24,16 @@ settings.register_profile("segkit", deadline=None, suppress_health_check=[Health
 settings.load_profile("segkit")  # no deadlines: results must not depend on the machine's load
 
 LONG = (
-    "trainer/step/test_distributed.py", "trainer/test_train.py", "test_gpu_script.py",
-    "test_notebooks.py", "trainer/run/test_previews.py", "trainer/data/test_latents.py", "toy/test_shipped.py",
-    "trainer/test_refusals.py", "commands/test_demo.py", "test_kills.py", "trainer/sample/test_generate.py",
-    "trainer/test_options.py", "trainer/run/test_run_folder.py", "trainer/run/test_callbacks.py", "test_docs.py",
+    "trainer/test_train.py", "trainer/step/test_distributed.py", "test_notebooks.py", "test_gpu_script.py",
+    "toy/test_shipped.py", "trainer/data/test_latents.py", "commands/test_demo.py", "trainer/run/test_previews.py",
+    "trainer/sample/test_generate.py", "test_docs.py", "models/test_segment.py", "trainer/checkpoints/test_load.py",
+    "test_read_only.py", "test_kills.py", "test_api.py", "trainer/data/test_examples.py", "trainer/test_refusals.py",
+    "trainer/run/test_run_folder.py", "commands/test_build_dataset.py", "trainer/checkpoints/test_prediction.py",
+    "trainer/test_options.py", "trainer/run/test_callbacks.py", "trainer/run/test_dry_run.py",
+    "trainer/sample/test_sampler.py", "trainer/run/test_validation.py", "trainer/evaluate/test_fidelity.py",
     "commands/test_train.py",
 )  # fmt: skip
-"""Test files that take longest, in this order; they account for two thirds of the total time."""
+"""Test files that take longest, in this order; `make test-quick` leaves them out."""
 
 NUMBERS = (
     "trainer/step/test_distributed.py", "trainer/test_train.py", "trainer/data/test_latents.py",

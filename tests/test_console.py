@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from segkit import console
 from segkit.problem import Problem
-from segkit.progress import NOTICE, silent
+from segkit.progress import NOTICE, STOPPING
 
 
 def test_swatches_are_shown_in_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -96,9 +96,12 @@ def test_json_is_printed_alone(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_bars_are_shown_in_a_terminal_only(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a terminal nothing is reported; in one, a new stage replaces the bar before it."""
+    """Without a terminal only a stop is reported; in one, a new stage replaces the bar before it."""
     with console.progress() as report:
-        assert report is silent
+        report("photos", 1, 2)
+        report(NOTICE, 0, 0, "a guess")
+        report(STOPPING, 0, 0, "stopping")
+    assert capsys.readouterr().err == "stopping\n"
 
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm-256color")

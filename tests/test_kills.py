@@ -26,7 +26,7 @@ from segkit.errors import SegkitError
 from tests.dataset.test_dataset import build, contents, render, written
 
 PHOTOS = 14
-KILLS = 20
+KILLS = 12
 ROOT = Path(__file__).parents[1]
 
 

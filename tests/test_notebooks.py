@@ -26,8 +26,8 @@ def run(path: Path, folder: Path) -> Any:
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_and_shows_pictures(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No cell fails or warns, and at least two pictures are shown. Training is shortened."""
-    monkeypatch.setenv("SEGKIT_PHOTOS", "20")
-    monkeypatch.setenv("SEGKIT_STEPS", "4")
+    monkeypatch.setenv("SEGKIT_PHOTOS", "18")
+    monkeypatch.setenv("SEGKIT_STEPS", "2")
 
     notebook = run(path, tmp_path)
 

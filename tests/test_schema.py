@@ -2,10 +2,13 @@
 
 from typing import Annotated, Any
 
+import numpy as np
 import pytest
 from msgspec import Meta, Struct
 
 from segkit import schema
+from segkit.errors import SettingError
+from trainer.settings import TrainSettings
 
 
 class Part(Struct, forbid_unknown_fields=True):
@@ -45,3 +48,25 @@ def test_a_value_that_does_not_fit_is_named(value: Any, field: str, message: str
         schema.convert(value, Record)
 
     assert (error.value.field, str(error.value)) == (field, message)
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint8, np.int32])
+def test_whole_numbers_of_numpy_are_settings(kind: Any) -> None:
+    """They are stored as Python's int, so that JSON and TOML can hold them."""
+    settings = TrainSettings(steps=kind(7), seed=kind(3))
+
+    assert (settings.steps, settings.seed) == (7, 3)
+    assert type(settings.steps) is int
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+def test_numbers_of_numpy_are_settings(kind: Any) -> None:
+    """They are stored as Python's float; ranges hold for them too."""
+    settings = TrainSettings(learning_rate=kind(0.5))
+
+    assert type(settings.learning_rate) is float
+    for wrong in (kind(-1), kind("nan"), kind("inf")):
+        with pytest.raises(SettingError, match="learning_rate="):
+            TrainSettings(learning_rate=wrong)
+    with pytest.raises(SettingError, match="steps="):
+        TrainSettings(steps=kind(1.5))

@@ -61,7 +61,7 @@ COMMANDS: dict[type[Settings], list[str]] = {
 BY_RULE: dict[str, list[Any]] = {
     "batch_size": ["0", "-1", "many", "1.5"],
     "split": ["val=1.0", "val=nan", "holdout=0.1", "val=0.6,test=0.6"],
-    "template": ["{sky}", "{caption", ""],
+    "template": ["{sky}", "{caption"],
 }
 """Values that settings with rules of their own refuse."""
 

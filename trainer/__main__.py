@@ -32,24 +32,36 @@ def main() -> None:
         sys.stdout.write(HELP)
         return
     os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")  # before torch is imported: see trainer.step.cpu.reproducible
-    from segkit import console
+    from segkit import console, interrupts
     from segkit.errors import SegkitError
-    from trainer import loop, settings
 
     main_process = os.environ.get("RANK", "0") == "0"
     try:
-        options = _options(sys.argv[1:])
-        dataset, output = Path(options.pop("dataset")), Path(options.pop("output"))
-        with console.progress() as progress:
-            outcome = loop.train(dataset, output, settings.TrainSettings(**options), progress)
+        with interrupts.acknowledged():
+            sys.exit(_train(sys.argv[1:], main_process))
+    except KeyboardInterrupt:
         if main_process:
-            for line in outcome.lines():
-                console.line(line)
-        sys.exit(0 if outcome.file or not main_process else 130)
+            console.line("Interrupted. Run the same command again.", error=True)
+        sys.exit(interrupts.EXIT_CODE)
     except SegkitError as error:
         if main_process:
             console.line(str(error), error=True)
         sys.exit(error.exit_code)
+
+
+def _train(arguments: list[str], main_process: bool) -> int:
+    """Train, print the outcome in the main process, and return the exit code."""
+    from segkit import console, interrupts
+    from trainer import loop, settings
+
+    options = _options(arguments)
+    dataset, output = Path(options.pop("dataset")), Path(options.pop("output"))
+    with console.progress() as progress:
+        outcome = loop.train(dataset, output, settings.TrainSettings(**options), progress)
+    if main_process:
+        for line in outcome.lines():
+            console.line(line)
+    return 0 if outcome.file or not main_process else interrupts.EXIT_CODE
 
 
 def _options(arguments: list[str]) -> dict[str, Any]:

@@ -10,20 +10,24 @@ import torch
 from accelerate import Accelerator
 
 from segkit.errors import TrainingError
-from segkit.progress import NOTICE, Progress, silent
+from segkit.progress import NOTICE, STOPPING, Progress, silent
+from segkit.words import count
 from trainer.checkpoints import export, quiet
 from trainer.checkpoints.store import Checkpoint
 from trainer.data import examples, latents
 from trainer.data.batches import require_batch
 from trainer.data.latents import Encoder, LatentCache
-from trainer.run import run_folder
+from trainer.run import log as run_log
+from trainer.run import run_folder, validation
 from trainer.run.callbacks import Callbacks, Due
 from trainer.run.log import RunLog
-from trainer.run.setup import Setup, fill_cache, prepare
+from trainer.run.setup import Setup, fill_cache, find_networks, prepare
 from trainer.settings import TrainSettings
 from trainer.step import cpu
 from trainer.step.distributed import StopSignal, launched, on_main
 from trainer.step.learner import StepResult
+
+_STOPPING = "Stopping after this step ... (Ctrl-C again ends at once, without a checkpoint)"
 
 _SMOOTHING = 50
 """Steps over which the displayed loss is averaged."""
@@ -68,7 +72,8 @@ class Outcome:
     def lines(self) -> list[str]:
         """Return the outcome as lines of text."""
         resumed = f", resumed at step {self.resumed:,}" if self.resumed else ""
-        lines = [f"{self.run}: {self.steps:,} steps{resumed}, loss {self.loss:.4f}."]
+        loss = "" if math.isnan(self.loss) else f", loss {self.loss:.4f}"
+        lines = [f"{self.run}: {count(self.steps, 'step')}{resumed}{loss}."]
         lines.append(f"Prompts: {self.triples:,}, {self.empty_prompts or 'none'} empty.")
         lines += self.notes
         if self.guess:
@@ -82,8 +87,15 @@ class Outcome:
         if (self.run / "report.html").is_file():
             lines.append(f"Report: {self.run / 'report.html'}")
         if not self.file:
-            return [*lines, "Stopped. The run is saved; run the same command again to resume it."]
+            return [*lines, self._how_to_go_on()]
         return [*lines, f"For diffusers: {self.run / 'controlnet'}", f"For A1111, Forge and ComfyUI: {self.file}"]
+
+    def _how_to_go_on(self) -> str:
+        """Return what a stop left, and how to continue."""
+        if not self.steps:
+            return "Stopped before the first step: there is no checkpoint yet. Run the same command again to start."
+        checkpoint = self.run / "checkpoints" / f"step-{self.steps:08}"
+        return f"Stopped, with a checkpoint: {checkpoint}. Run the same command again to resume there."
 
 
 def train(
@@ -116,6 +128,7 @@ class _Training:
     ) -> None:
         self.settings, self.output, self.accelerator, self.dataset = settings, output, accelerator, dataset
         self.progress = progress if accelerator.is_main_process else silent
+        on_main(accelerator, lambda: find_networks(settings))  # before the dataset's pictures are decoded
         self.examples = on_main(accelerator, lambda: examples.load(dataset, settings, self.progress))
         require_batch(self.examples.train, settings, accelerator.num_processes)  # before the cache is filled
         self.facts = run_folder.facts(settings, dataset, self.examples, accelerator.num_processes)
@@ -128,7 +141,7 @@ class _Training:
             first_step = start.step if start else 0
             try:
                 self.setup = self._prepare(start)
-                with StopSignal(self.accelerator) as stop, self._open_log(first_step) as log:
+                with StopSignal(self.accelerator, self._acknowledge) as stop, self._open_log(first_step) as log:
                     self.log = log
                     # a finished run takes no step, but has a loss
                     self.losses = [line["loss"] for line in log.earlier if "loss" in line] if log else []
@@ -139,6 +152,10 @@ class _Training:
             except torch.OutOfMemoryError:
                 raise TrainingError(_out_of_memory(self.settings)) from None
             file = self._export(steps) if steps == self.settings.steps else None
+            if self.setup.source:
+                notes = (*notes, self.setup.source)
+            if self.callbacks.skipped and file:
+                notes = (*notes, "Validation or previews of the last step were skipped, because you stopped the run.")
             best = run_folder.best(self.output, steps, self.settings.best_by)
             return Outcome(
                 run=self.output,
@@ -166,8 +183,8 @@ class _Training:
     def _prepare(self, start: Checkpoint | None) -> Setup:
         cache_for = self._fill_cache if self.settings.cache else None
         setup = prepare(self.examples, self.settings, self.accelerator, self.output, start, cache_for)
-        if setup.guess:
-            self.progress(NOTICE, 0, 0, setup.guess)
+        for note in filter(None, (setup.source, setup.guess)):
+            self.progress(NOTICE, 0, 0, note)
         # run.toml makes the folder a run; it is written once everything has been checked
         on_main(self.accelerator, lambda: run_folder.start(self.output, self.settings, self.facts, self.examples))
         return setup
@@ -191,23 +208,30 @@ class _Training:
         settings, learner, callbacks = self.settings, self.setup.learner, self.callbacks
         dataloader = self.setup.batches.starting_at(step * settings.accumulate)
         unread: StepResult | None = None
+        first_step = step
         if step == 0 and (due := callbacks.due(0)):
-            callbacks.run(0, due, {})
+            callbacks.run(0, due, {}, stop.check)
         self.interval_start = step, time.perf_counter()
         while step < settings.steps and not stop:
             result = learner.update(dataloader, step)  # batches, loss, backward, optimizer step
             step += 1
             if unread:
-                self._report(unread, Due())
+                self._report(unread, Due(), stop)
             unread = result
             if due := callbacks.due(step):
-                self._report(unread, due)
+                self._report(unread, due, stop)
                 unread = None
         if unread:  # stopped between two checkpoints
-            self._report(unread, Due(checkpoint=True))
+            self._report(unread, Due(checkpoint=True), stop)
+        elif step > first_step and callbacks.saved != step:  # stopped by callbacks without a checkpoint
+            callbacks.save(step, {})
         return step
 
-    def _report(self, result: StepResult, due: Due) -> None:
+    def _acknowledge(self) -> None:
+        """Say at once that a signal has arrived."""
+        self.progress(STOPPING, 0, 0, _STOPPING)
+
+    def _report(self, result: StepResult, due: Due, stop: StopSignal) -> None:
         """Read a step's metrics, run what is due, log and report progress."""
         step, settings = result.step + 1, self.settings
         metrics = self.setup.learner.read_metrics(result, self.output)
@@ -218,7 +242,7 @@ class _Training:
             metrics["memory_gb"] = torch.cuda.max_memory_allocated(self.accelerator.device) / 1e9
         self.losses.append(metrics["loss"])
         if due:
-            self.callbacks.run(step, due, metrics)
+            self.callbacks.run(step, due, metrics, stop.check)
             self.interval_start = step, time.perf_counter()  # callbacks do not count as training time
         elif self.log:
             self.log.write(step, metrics)
@@ -242,7 +266,8 @@ class _Training:
         def write() -> Path:
             if self.settings.sd_unlocked:
                 export.write_base(self.output, name, self.settings, model.unet.state_dict())
-            return export.write_results(self.output, name, model.controlnet, facts)
+            caveat = validation.caveat(run_log.read(self.output))
+            return export.write_results(self.output, name, model.controlnet, facts, caveat)
 
         return on_main(self.accelerator, write)
 

@@ -7,12 +7,12 @@ from io import BytesIO
 from msgspec.structs import replace
 from PIL import Image
 
-from segkit.build.intake import Candidate
+from segkit.build.history import Candidate
 from segkit.build.settings import BuildSettings
 from segkit.build.tools import Drafter, Networks
-from segkit.dataset import Dataset, prompts, splits
+from segkit.dataset import Dataset, prompts
 from segkit.dataset.prompts import Style
-from segkit.dataset.triple import NOBODY, Prompt, Triple, digest, map_name, photo_name
+from segkit.dataset.triple import NOBODY, SPLITS, UNDRAWN, Prompt, Triple, digest, map_name, photo_name
 from segkit.maps import codec
 from segkit.maps.codec import ClassShare, Labels
 from segkit.palette import Palette
@@ -35,37 +35,42 @@ class Finished:
     palette: Palette
 
     def photo_bytes(self) -> bytes:
-        """Encode the photo as JPEG (quality 95, 4:4:4) or PNG, following the file name; without EXIF or ICC profile."""
-        buffer = BytesIO()
-        if self.triple.file_name.endswith(".jpg"):
-            self.photo.save(buffer, "JPEG", quality=95, subsampling=0)
-        else:
-            self.photo.save(buffer, "PNG", compress_level=4)
-        return buffer.getvalue()
+        """Encode the photo in the format of its file name."""
+        return encode_photo(self.photo, self.triple.file_name.rpartition(".")[2])
 
     def map_bytes(self) -> bytes:
         """Encode the control map as an indexed PNG."""
         return codec.encode(self.labels, self.palette)
 
 
+def encode_photo(photo: Image.Image, photo_format: str) -> bytes:
+    """Encode a photo as "jpg" (quality 95, 4:4:4) or "png", without EXIF or ICC profile."""
+    buffer = BytesIO()
+    if photo_format == "jpg":
+        photo.save(buffer, "JPEG", quality=95, subsampling=0)
+    else:
+        photo.save(buffer, "PNG", compress_level=4)
+    return buffer.getvalue()
+
+
 def finish(
     candidates: Sequence[Candidate],
     tools: Networks,
     settings: BuildSettings,
-    shares: dict[str, float],
+    style: Style,
 ) -> Iterator[list[Finished]]:
     """Segment and caption photos in batches of one size.
 
     Args:
         candidates: photos of any sizes.
         tools: the networks, the palette and the batch size.
-        settings: minimum confidence, prompt style and photo format are read.
-        shares: held-out fraction by split name.
+        settings: minimum confidence and photo format are read.
+        style: prefix, suffix and template of the prompts.
 
     Yields:
         The finished triples of each batch.
     """
-    style, palette, drafting = settings.style(), tools.palette, tools.drafting
+    palette, drafting = tools.palette, tools.drafting
     for batch in _same_size(candidates, tools.batch):
         images = [candidate.photo.image for candidate in batch]
         segmentations = tools(images)
@@ -75,7 +80,7 @@ def finish(
             labels, classes = codec.summarize(
                 segmentation.labels, segmentation.confidence, palette, settings.min_confidence
             )
-            triple = _triple(candidate, classes, splits.assign(candidate.group, shares), settings.photo_format)
+            triple = _triple(candidate, classes, settings.photo_format)
             if drafting:
                 triple = with_draft(triple, caption, drafting, style)
             if candidate.lost:
@@ -93,7 +98,7 @@ def _same_size(candidates: Sequence[Candidate], batch: int) -> Iterator[list[Can
             yield group[start : start + batch]
 
 
-def _triple(candidate: Candidate, classes: tuple[ClassShare, ...], split: str, photo_format: str) -> Triple:
+def _triple(candidate: Candidate, classes: tuple[ClassShare, ...], photo_format: str) -> Triple:
     return Triple(
         file_name=photo_name(candidate.key, "." + photo_format),
         conditioning_image_file_name=map_name(candidate.key),
@@ -108,10 +113,11 @@ def _triple(candidate: Candidate, classes: tuple[ClassShare, ...], split: str, p
         classes=classes,
         tokens=0,
         prompt=NOBODY,
-        split=split,
+        split=SPLITS[0],
         group=candidate.group,
         review="open",
         problems=(),
+        drawn=UNDRAWN,
     )
 
 
@@ -128,7 +134,7 @@ def with_draft(triple: Triple, caption: str, drafting: Drafter, style: Style) ->
         A copy with text, token count, problems (such as "prompt-cut") and authorship.
     """
     text, tokens, problems = prompts.draft(caption, triple.classes, style, drafting.count)
-    author = Prompt("model", drafting.model, drafting.revision, human=False, digest=digest(text))
+    author = Prompt("model", drafting.model, drafting.revision, human=False, digest=digest(text), caption=caption)
     return replace(triple, text=text, tokens=tokens, problems=problems, prompt=author)
 
 

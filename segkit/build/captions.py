@@ -1,19 +1,41 @@
 """Draft the prompts of a dataset with a captioner. Drafts never replace prompts that a person wrote."""
 
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 
+from msgspec.structs import replace
 from PIL import Image
 
 from segkit.build.annotate import record_models, with_draft
 from segkit.build.settings import CaptionSettings
 from segkit.build.tools import Drafter
-from segkit.dataset import Dataset
-from segkit.dataset.triple import Triple
+from segkit.dataset import Dataset, prompts
+from segkit.dataset.prompts import Count, Style
+from segkit.dataset.triple import Triple, digest
 from segkit.errors import DatasetError
 from segkit.progress import Progress, silent
+from segkit.words import quote
 
 UNIT = 32
 """Prompts recorded together: the most work that a kill can lose."""
+
+UNFINISHED = "restyling"
+"""Setting of dataset.toml while drafts are composed again, so that a killed process is made up for."""
+
+
+@dataclass(frozen=True)
+class Drafted:
+    """What happened to the drafts of a dataset.
+
+    Attributes:
+        drafted: prompts drafted by the captioner.
+        restyled: stored captions composed again, because prefix, suffix or template changed.
+        unstyled: drafts that keep their text although the style changed: earlier versions did not store their captions.
+    """
+
+    drafted: int = 0
+    restyled: int = 0
+    unstyled: int = 0
 
 
 def draft(
@@ -23,8 +45,8 @@ def draft(
     *,
     redo: bool = False,
     progress: Progress = silent,
-) -> int:
-    """Draft prompts for the triples without one.
+) -> Drafted:
+    """Draft prompts for the triples without one, and compose the others again if the style changed.
 
     Args:
         dataset: the dataset to change. If the process is killed, at most UNIT drafts are lost.
@@ -33,20 +55,18 @@ def draft(
         redo: also replace earlier drafts, but never a prompt written by a person.
         progress: see segkit.progress.
 
-    Returns:
-        The number of prompts drafted.
-
     Raises:
         DatasetError: some photos cannot be opened; all other prompts are drafted.
         LockedError: another process is writing the dataset.
         ModelError: the captioner is missing or damaged.
     """
-    style = settings.style()
     with dataset.writing():
+        style = settings.style(prompts.recorded_style(dataset.info.settings))
         pending = [triple for triple in dataset.triples() if not triple.by_person and (redo or not triple.text)]
-        if not pending:
-            return 0
-        drafting = load(settings)
+        drafting = load(settings) if pending else None  # before anything is written
+        restyled = restyle(dataset, style, settings.tokenizer)
+        if not drafting:
+            return restyled
         record_models(dataset, drafting.identities)
         broken: list[str] = []
         for start in range(0, len(pending), UNIT):
@@ -59,9 +79,49 @@ def draft(
     if broken:
         raise DatasetError(
             f"{len(broken)} of {len(pending)} photos cannot be opened, such as {broken[0]}; all other prompts are "
-            f"drafted. Run: segkit check {dataset.folder}"
+            f"drafted. Run: segkit check {quote(dataset.folder)}"
         )
-    return len(pending)
+    return Drafted(len(pending)) if redo else Drafted(len(pending), restyled.restyled, restyled.unstyled)
+
+
+def restyle(dataset: Dataset, style: Style, tokenizer: str) -> Drafted:
+    """Remember a style, and compose stored captions with it where it differs from the remembered one.
+
+    No captioner runs, and what a person typed stays. The caller must hold the dataset's lock.
+
+    Args:
+        dataset: the dataset to change. If the process is killed, the next call completes its work.
+        style: prefix, suffix and template.
+        tokenizer: folder of CLIP's tokenizer; see models.tokens.counter.
+
+    Raises:
+        ModelError: the folder does not hold a CLIP tokenizer.
+    """
+    before = dataset.info.settings
+    if style == prompts.recorded_style(before) and not before.get(UNFINISHED):
+        return Drafted()
+    drafts = [triple for triple in dataset.triples() if triple.prompt.by == "model" and not triple.by_person]
+    known = [triple for triple in drafts if triple.prompt.caption or "prompt-empty" in triple.problems]
+    settings = {**before, **asdict(style)}
+    if known:
+        from segkit.models import tokens
+
+        counter = tokens.counter(tokenizer)
+        dataset.save_info(replace(dataset.info, settings={**settings, UNFINISHED: True}))
+        record_models(dataset, {"tokenizer": {"name": counter.name}})
+        composed = [_composed(triple, style, counter.count) for triple in known]
+        dataset.commit(new for new, old in zip(composed, known, strict=True) if new != old)
+        dataset.fold()
+    settings.pop(UNFINISHED, None)
+    dataset.save_info(replace(dataset.info, settings=settings))
+    return Drafted(0, len(known), len(drafts) - len(known))
+
+
+def _composed(triple: Triple, style: Style, count: Count) -> Triple:
+    """Return a triple whose draft is composed again from its caption, with the author that it has."""
+    text, tokens, problems = prompts.draft(triple.prompt.caption, triple.classes, style, count)
+    author = replace(triple.prompt, digest=digest(text))
+    return replace(triple, text=text, tokens=tokens, problems=problems, prompt=author)
 
 
 def _open(triples: list[Triple], broken: list[str]) -> list[tuple[Triple, Image.Image]]:

@@ -1,24 +1,42 @@
-"""Predict the outcome of a build from the real photos and networks, without writing anything."""
+"""Predict the outcome of a build in seconds, from the real photos and networks, without writing anything."""
 
 import time
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from segkit.build import intake, tools
-from segkit.build.annotate import finish
-from segkit.build.intake import Candidate
-from segkit.build.pipeline import examine, find_photos, open_existing
+from segkit.build import tools
+from segkit.build.annotate import encode_photo, finish
+from segkit.build.find import find_photos
+from segkit.build.history import Candidate, History, source_name
+from segkit.build.outcome import Outcome, gone_notes, size_note
+from segkit.build.pipeline import examine
 from segkit.build.settings import BuildSettings
+from segkit.build.target import open_existing
 from segkit.build.tools import Networks
+from segkit.dataset import Dataset
+from segkit.dataset.prompts import recorded_style
+from segkit.dataset.prune import Pruned
 from segkit.errors import ModelError
 from segkit.progress import Progress, silent
 
 TRIAL = 3
-"""Photos segmented and captioned to measure time and size. The first call warms up, so the fastest photo counts."""
+"""Photos segmented and captioned to measure time and size. The first one warms up, so it counts only if it is alone."""
+
+SAMPLE = 120
+"""Photos that are opened: of more, every n-th, from which the counts are extrapolated."""
+
+ENCODED = 24_000_000
+"""Pixels of photos that are encoded to measure their size, spread over the photos."""
+
+RECORD_BYTES = 1_900
+"""A line of metadata.jsonl."""
+
+REPORT_BYTES, REPORT_TRIPLES = 26_000, 60
+"""A triple's pictures in report.html, and the highest number of triples that it shows."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +44,14 @@ class Plan:
     """The predicted outcome of a build.
 
     Attributes:
-        found, made, kept, rejected, skipped: see pipeline.Outcome.
+        found, made, kept, rejected, skipped: see outcome.Outcome.
         sizes: number of photos by stored size, "width x height", most frequent first.
         seconds: estimated run time on this machine; None if the networks are unavailable.
-        megabytes: estimated size of photos and maps on disk, in 10^6 bytes; 0 if the networks are unavailable.
+        megabytes: estimated size of the dataset on disk, in 10^6 bytes; without the maps if the networks are
+            unavailable.
         reason: why the networks are unavailable.
+        opened: how many photos were opened; the counts are extrapolated if it is fewer than were found.
+        notes: see outcome.Outcome.
     """
 
     found: int
@@ -42,10 +63,43 @@ class Plan:
     seconds: float | None
     megabytes: float
     reason: str = ""
+    opened: int = 0
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as values that JSON can represent."""
-        return asdict(self)
+        return {**asdict(self), "notes": list(self.notes)}
+
+
+@dataclass
+class _Survey:
+    """What is measured while photos are opened; encoded bytes and pixels are those of a part of the photos."""
+
+    photo_format: str
+    total: int
+    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
+    encoded_bytes: int = 0
+    encoded_pixels: int = 0
+    trial: list[Candidate] = field(default_factory=list)
+
+    def add(self, candidate: Candidate, seen: int) -> None:
+        """Measure the new photo that is the last of `seen` photos."""
+        image = candidate.photo.image
+        self.sizes[image.size] += 1
+        if self.encoded_pixels <= ENCODED * seen / self.total:
+            self.encoded_bytes += len(encode_photo(image, self.photo_format))
+            self.encoded_pixels += image.width * image.height
+        if len(self.trial) * self.total <= TRIAL * seen and len(self.trial) < TRIAL:
+            self.trial.append(candidate)
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of all new photos."""
+        return sum(width * height * number for (width, height), number in self.sizes.items())
+
+    def photo_bytes(self) -> float:
+        """Estimated bytes of all new photos as they are stored."""
+        return self.encoded_bytes / max(self.encoded_pixels, 1) * self.pixels
 
 
 def plan(
@@ -55,7 +109,7 @@ def plan(
     progress: Progress = silent,
     load: Callable[[BuildSettings], Networks] = tools.load,
 ) -> Plan:
-    """Read and check every photo as a build would, run the networks on a few, and extrapolate.
+    """Open photos as a build would, at most SAMPLE of them, run the networks on a few, and extrapolate.
 
     The arguments are those of pipeline.build_dataset.
 
@@ -64,48 +118,82 @@ def plan(
         DatasetError: the output folder is neither empty nor a dataset.
     """
     paths, passed, outcome = find_photos(folder, output, settings)
-    history = intake.History(open_existing(output, settings), settings.keep_duplicates, settings.retry_rejected)
-    sizes: Counter[str] = Counter()
-    trial: list[Candidate] = []
+    existing = open_existing(output, settings)
+    history = History(existing, settings.keep_duplicates, settings.retry_rejected)
+    sample, recorded = _sample(folder, paths, existing)
+    survey = _Survey(settings.photo_format, len(sample))
     started = time.monotonic()
-    for arrival in chain(history.pass_over(folder, passed), examine(folder, paths, settings, history, progress)):
+    for arrival in chain(history.pass_over(folder, passed), examine(folder, sample, settings, history, progress)):
         outcome.count(arrival)
         if isinstance(arrival, Candidate):
-            sizes[f"{arrival.photo.image.width} x {arrival.photo.image.height}"] += 1
-            trial = trial if len(trial) == TRIAL else [*trial, arrival]
-        outcome.report(progress)
-    reading_seconds = time.monotonic() - started
-    seconds_per_photo, bytes_per_photo, reason = _measure(trial, settings, load)
+            outcome.measure([arrival])
+            survey.add(arrival, outcome.done)
+        progress("photos", outcome.done, len(sample))
+    if existing and len(sample) == len(paths) and not settings.limit:
+        gone = history.gone()
+        left = [triple.source for triple in existing.triples() if triple.sha256 in gone]
+        outcome.notes += gone_notes(Pruned((), ()), left)
+    scale = (len(paths) - recorded) / max(len(sample), 1)
+    reading_seconds = (time.monotonic() - started) * scale
+    seconds_per_photo, map_bytes, reason = _measure(survey, settings, existing, load)
+    _extrapolate(outcome, scale, len(paths), recorded)
     # Decoding runs in threads beside the networks, so the slower of the two determines the time.
     seconds = None if seconds_per_photo is None else max(reading_seconds, outcome.made * seconds_per_photo)
+    stored = (survey.photo_bytes() + map_bytes) * scale + outcome.made * RECORD_BYTES
+    stored += min(outcome.made, REPORT_TRIPLES) * REPORT_BYTES
     return Plan(
         found=outcome.found,
         made=outcome.made,
         kept=outcome.kept,
         rejected=dict(outcome.rejected.most_common()),
         skipped=dict(outcome.skipped),
-        sizes=dict(sizes.most_common()),
+        sizes={f"{width} x {height}": round(number * scale) for (width, height), number in survey.sizes.most_common()},
         seconds=None if seconds is None else round(seconds, 1),
-        megabytes=round(outcome.made * bytes_per_photo / 1e6, 2),
+        megabytes=round(stored / 1e6, 2),
         reason=reason,
+        opened=len(sample),
+        notes=tuple(filter(None, (*outcome.notes, size_note(outcome.short_sides, settings.size)))),
     )
 
 
+def _sample(folder: Path, paths: Sequence[Path], existing: Dataset | None) -> tuple[list[Path], int]:
+    """Return the photos to open, and how many others the dataset has a triple of, as their names tell."""
+    if len(paths) <= SAMPLE:
+        return list(paths), 0
+    sources = {triple.source for triple in existing.triples()} if existing else set()
+    new = [path for path in paths if source_name(path, folder) not in sources]
+    step = max(1, len(new) / SAMPLE)
+    return [new[int(number * step)] for number in range(min(SAMPLE, len(new)))], len(paths) - len(new)
+
+
+def _extrapolate(outcome: Outcome, scale: float, total: int, recorded: int) -> None:
+    """Turn the counts of a sample into those of all photos, so that they still add up."""
+    for reason in outcome.rejected:
+        outcome.rejected[reason] = round(outcome.rejected[reason] * scale)
+    kept = round(outcome.kept * scale)
+    if scale > 1 or recorded:
+        outcome.kept = kept + recorded
+        outcome.made = max(0, total - outcome.kept - outcome.rejected.total())
+
+
 def _measure(
-    trial: list[Candidate], settings: BuildSettings, load: Callable[[BuildSettings], Networks]
+    survey: _Survey, settings: BuildSettings, existing: Dataset | None, load: Callable[[BuildSettings], Networks]
 ) -> tuple[float | None, float, str]:
-    """Return seconds per photo, bytes per photo, and why the networks are unavailable; then the seconds are None."""
-    if not trial:
+    """Return seconds per photo, bytes of all maps, and why the networks are unavailable; then the seconds are None."""
+    if not survey.trial:
         return 0.0, 0.0, ""
+    style = settings.style(recorded_style(existing.info.settings) if existing else None)
     try:
-        tools = load(settings)
+        networks = load(settings)
     except ModelError as error:
         return None, 0.0, str(error)
     times = []
-    stored = 0
-    for candidate in trial:
+    map_bytes = pixels = 0
+    for candidate in survey.trial:
         started = time.monotonic()
-        for batch in finish([candidate], tools, settings, {}):
-            stored += sum(len(finished.photo_bytes()) + len(finished.map_bytes()) for finished in batch)
+        for batch in finish([candidate], networks, settings, style):
+            map_bytes += sum(len(finished.map_bytes()) for finished in batch)
         times.append(time.monotonic() - started)
-    return min(times), stored / len(trial), ""
+        pixels += candidate.photo.image.width * candidate.photo.image.height
+    warm = times[1:] or times
+    return sum(warm) / len(warm), map_bytes / pixels * survey.pixels, ""

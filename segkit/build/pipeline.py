@@ -1,79 +1,45 @@
 """build_dataset(): turn a folder of photos into triples. The order of the steps is defined here only."""
 
-import os
-import shlex
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+
+from msgspec.structs import replace
 
 from segkit import dataset, photos
-from segkit.build import intake, tools
+from segkit.build import captions, intake, repainted, tools
 from segkit.build.annotate import Finished, finish, record_models
-from segkit.build.intake import Arrival, Candidate, Kept
+from segkit.build.find import find_photos
+from segkit.build.history import Arrival, Candidate, History
+from segkit.build.outcome import Outcome, draft_note, gone_notes, size_note
 from segkit.build.settings import BuildSettings
 from segkit.build.survey import survey
+from segkit.build.target import open_or_create, require_same_segmenter
 from segkit.build.tools import Networks
 from segkit.build.writer import Writer
-from segkit.dataset import Dataset, Rejection, splits
-from segkit.dataset.formats import layouts
-from segkit.dataset.info import Info
-from segkit.errors import DatasetError, UsageError
-from segkit.palette import protocol
+from segkit.dataset import Dataset, Rejection, prompts, splits
+from segkit.dataset.prune import Pruned, prune, resume
+from segkit.palette import Palette
+from segkit.palette.tables import renumbered
 from segkit.progress import Progress, silent
+from segkit.words import listed, quote
 
 UNIT = 32
 """Photos recorded together: the most work that a kill can lose."""
 
-FIXED = ("protocol", "size", "min_confidence", "photo_format")
-"""Settings that must be the same for all triples of a dataset."""
+MAX_REFUSED = 5
+"""Changed maps that are listed if they cannot be taken over."""
 
 
 @dataclass
-class Outcome:
-    """Counts of a build: made + kept + rejected + skipped = found.
+class Unit:
+    """New photos and rejections that are recorded together."""
 
-    Attributes:
-        found: files in the folder of photos.
-        made: triples created by this run.
-        kept: photos that the dataset already had a triple for.
-        rejected: photos without a triple, by reason (photos.REASONS), including those rejected by earlier runs.
-        skipped: files that were not examined, by reason: "limit", or one of photos.SKIPPED.
-        seconds: wall-clock duration.
-    """
-
-    found: int
-    made: int = 0
-    kept: int = 0
-    rejected: Counter[str] = field(default_factory=Counter)
-    skipped: Counter[str] = field(default_factory=Counter)
-    seconds: float = 0.0
-
-    @property
-    def done(self) -> int:
-        """Number of photos examined so far."""
-        return self.made + self.kept + self.rejected.total()
-
-    def count(self, arrival: Arrival) -> None:
-        """Count the decision about one photo, or a file that was passed over."""
-        if isinstance(arrival, Candidate):
-            self.made += 1
-        elif isinstance(arrival, Kept):
-            self.kept += 1
-        elif arrival.reason not in photos.SKIPPED:  # find_photos counted those
-            self.rejected[arrival.reason] += 1
-
-    def report(self, progress: Progress) -> None:
-        """Report how many of the photos that are not skipped have been examined."""
-        progress("photos", self.done, self.found - self.skipped.total())
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the counts as values that JSON can represent."""
-        return {**vars(self), "rejected": dict(self.rejected.most_common()), "skipped": dict(self.skipped)}
+    candidates: list[Candidate] = field(default_factory=list)
+    rejections: list[Rejection] = field(default_factory=list)
 
 
 def build_dataset(
@@ -108,80 +74,91 @@ def build_dataset(
     with dataset.locked(output):
         target = open_or_create(output, settings, tools)
         target.recover()
-        history = intake.History(target, settings.keep_duplicates, settings.retry_rejected)
-        shares = splits.shares(settings.split or target.info.settings.get("split", ""))
-        with Writer(target) as writer:
-            passed_over = history.pass_over(folder, passed)
-            arrivals = examine(folder, paths, settings, history, progress)
-            for unit in units(chain(passed_over, arrivals), history, outcome, progress):
-                finished: list[Finished] = []
-                if unit.candidates:
-                    require_same_segmenter(target, tools())
-                    if drafting := tools().drafting:
-                        record_models(target, drafting.identities)
-                    for batch in finish(unit.candidates, tools(), settings, shares):
-                        finished += batch
-                        outcome.made += len(batch)
-                        outcome.report(progress)
-                writer.write(finished, unit.rejections)
+        resume(target)
+        style = settings.style(prompts.recorded_style(target.info.settings))
+        _take_over(target, captions.restyle(target, style, settings.tokenizer), repainted.adopt(target), outcome)
+        history = History(target, settings.keep_duplicates, settings.retry_rejected)
+        passed_over = history.pass_over(folder, passed)
+        arrivals = chain(passed_over, examine(folder, paths, settings, history, progress))
+        _write(target, units(arrivals, history, outcome, progress), tools, settings, outcome, progress)
         target.fold()
-        target.keep_rejections(history.still_rejected)
-        splits.apply(target, settings.split)
+        try:
+            _follow(target, history, settings, outcome)
+        finally:  # a refusal to remove triples must not leave new ones without a split
+            outcome.changed |= splits.apply(target, settings.split)
+    outcome.changed |= outcome.examined
+    if settings.palette:
+        outcome.notes.append(renumbered(settings.palette, Palette.load(settings.palette).swatches))
+    outcome.notes += [size_note(outcome.short_sides, settings.size), *repainted.unseen_classes(target)]
+    outcome.notes = list(filter(None, outcome.notes))
     outcome.seconds = time.monotonic() - started
     return outcome
 
 
-def find_photos(
-    folder: Path, output: Path, settings: BuildSettings
-) -> tuple[list[Path], list[photos.PassedOver], Outcome]:
-    """Find the photos to examine.
+def _write(
+    target: Dataset,
+    pending: Iterable[Unit],
+    tools: Callable[[], Networks],
+    settings: BuildSettings,
+    outcome: Outcome,
+    progress: Progress,
+) -> None:
+    """Turn the photos of each unit into triples, and record them."""
+    style = prompts.recorded_style(target.info.settings)
+    with Writer(target) as writer:
+        for unit in pending:
+            finished: list[Finished] = []
+            if unit.candidates:
+                require_same_segmenter(target, tools())
+                if drafting := tools().drafting:
+                    record_models(target, drafting.identities)
+                outcome.measure(unit.candidates)
+                for batch in finish(unit.candidates, tools(), settings, style):
+                    finished += batch
+                    outcome.made += len(batch)
+                    outcome.report(progress)
+            outcome.examined |= bool(finished or unit.rejections)
+            writer.write(finished, unit.rejections)
 
-    Returns:
-        Their paths; the files that are passed over; and an Outcome that counts all files found and those skipped.
 
-    Raises:
-        UsageError: the folder does not exist, cannot be read, is a dataset, or holds no photos.
-        DatasetError: the folder holds the list of another tool's dataset, which is damaged.
+def _take_over(target: Dataset, drafted: captions.Drafted, changed: repainted.Repainted, outcome: Outcome) -> None:
+    """Note what a new style and a person's brush changed."""
+    outcome.changed |= bool(drafted.restyled or drafted.unstyled or changed.adopted)
+    outcome.notes.append(draft_note(drafted))
+    if changed.adopted:
+        outcome.notes.append(f"Repainted maps taken over: {len(changed.adopted):,} ({listed(changed.adopted)}).")
+    outcome.notes += changed.refused[:MAX_REFUSED]
+    if (more := len(changed.refused) - MAX_REFUSED) > 0:
+        outcome.notes.append(f"... and {more:,} more; see segkit check {quote(target.folder)}")
+
+
+def _follow(target: Dataset, history: History, settings: BuildSettings, outcome: Outcome) -> None:
+    """Record new names of photos, drop obsolete rejections, and count or remove triples whose photos are gone.
+
+    A run with a limit has not seen all photos, so it does neither follow nor miss any.
     """
-    if not folder.is_dir():
-        actual = "a file" if folder.exists() else "no such folder"
-        raise UsageError(f"{folder}: {actual}. Expected a folder of photos.")
-    if not os.access(folder, os.R_OK | os.X_OK):
-        raise UsageError(f"{folder} cannot be read (permission denied). Check its permissions.")
-    if (folder / ".segkit").is_dir():
-        raise UsageError(f"{folder} is a segkit dataset. Expected a folder of photos.")
-    if layout := layouts.detect(folder):
-        raise UsageError(
-            f"{folder} already has control maps (layout {layout}), which are not photos. Train on it as it is: "
-            f"segkit train {shlex.quote(str(folder))}; or pass the folder of its photos."
-        )
-    paths, passed = photos.search(folder, output, settings.follow_links)
-    if not paths and output.resolve() == folder.resolve():
-        raise UsageError(f"{folder} is both the folder of photos and the output. Choose another output folder.")
-    if not paths:
-        raise UsageError(
-            f"{folder} contains no photos. Expected files named .jpg, .png, .webp, .tiff, .heic or the like."
-            + _example(folder, passed)
-        )
-    outcome = Outcome(found=len(paths) + len(passed))
-    outcome.skipped.update(item.reason for item in passed if item.reason in photos.SKIPPED)
-    if settings.limit and len(paths) > settings.limit:
-        outcome.skipped["limit"] = len(paths) - settings.limit
-        paths = paths[: settings.limit]
-    return paths, passed, outcome
-
-
-def _example(folder: Path, passed: list[photos.PassedOver]) -> str:
-    """Return a sentence about one of the files that were passed over, preferably one that its owner can repair."""
-    if not passed:
-        return ""
-    item = min(passed, key=lambda item: photos.SKIPPED.index(item.reason) if item.reason in photos.SKIPPED else -1)
-    number = f"{len(passed):,} other files were" if len(passed) > 1 else "1 other file was"
-    return f" {number} passed over, such as {intake.source_name(item.path, folder)}: {item.message}."
+    if settings.limit:
+        return target.keep_rejections(history.still_rejected)
+    renamed = history.renamed()
+    outcome.renamed = len(renamed)
+    outcome.admit(history.admit(renamed))
+    if renamed:
+        outcome.notes.append(f"Photos found under another name: {len(renamed):,} ({listed(sorted(renamed.values()))}).")
+    known = {triple.sha256: triple for triple in target.triples()} if renamed else {}
+    target.commit(replace(known[digest], source=source) for digest, source in renamed.items())
+    target.fold()
+    target.keep_rejections(history.still_rejected)
+    gone = history.gone()
+    pruned = prune(target, gone, settings.force) if settings.prune else Pruned((), ())
+    left = [] if settings.prune else [triple.source for triple in target.triples() if triple.sha256 in gone]
+    outcome.gone, outcome.pruned = len(left) + len(pruned.kept), len(pruned.removed)
+    outcome.notes += gone_notes(pruned, left)
+    outcome.changed |= bool(renamed or pruned.removed)
+    return None
 
 
 def examine(
-    folder: Path, paths: Sequence[Path], settings: BuildSettings, history: intake.History, progress: Progress
+    folder: Path, paths: Sequence[Path], settings: BuildSettings, history: History, progress: Progress
 ) -> Iterator[Arrival]:
     """Yield the decision about each photo, in the order of the paths; of near-duplicates the best is accepted.
 
@@ -199,15 +176,7 @@ def limits(settings: BuildSettings) -> photos.Limits:
     return photos.Limits(settings.min_size, settings.max_megapixels, settings.size)
 
 
-@dataclass
-class Unit:
-    """New photos and rejections that are recorded together."""
-
-    candidates: list[Candidate] = field(default_factory=list)
-    rejections: list[Rejection] = field(default_factory=list)
-
-
-def units(arrivals: Iterable[Arrival], history: intake.History, outcome: Outcome, progress: Progress) -> Iterator[Unit]:
+def units(arrivals: Iterable[Arrival], history: History, outcome: Outcome, progress: Progress) -> Iterator[Unit]:
     """Group new photos and new rejections into units of UNIT, in order. Everything but new photos is counted here.
 
     Kept photos do not occupy a place in a unit, so a resumed run forms the same units as an uninterrupted one.
@@ -225,59 +194,3 @@ def units(arrivals: Iterable[Arrival], history: intake.History, outcome: Outcome
             yield unit
             unit = Unit()
     yield unit
-
-
-def open_or_create(output: Path, settings: BuildSettings, tools: Callable[[], Networks]) -> Dataset:
-    """Open the dataset, or create it. The caller must hold its lock. See open_existing for the errors."""
-    target = open_existing(output, settings)
-    if target:
-        return target
-    recorded = {name: getattr(settings, name) for name in (*FIXED, "palette", "split")}
-    return Dataset.create(output, Info(tools().palette, tools().identities, recorded))
-
-
-def open_existing(output: Path, settings: BuildSettings) -> Dataset | None:
-    """Open the dataset that a build would update; None if the build would create it.
-
-    Raises:
-        UsageError: the settings differ from those the dataset was built with.
-        DatasetError: the output folder is neither empty nor a dataset.
-    """
-    if not (output / ".segkit" / "dataset.toml").exists():
-        dataset.refuse_other_folder(output)
-        return None
-    target = Dataset.open(output)
-    for name in FIXED:
-        before, now = target.info.settings.get(name, getattr(BuildSettings, name)), getattr(settings, name)
-        if before != now:
-            raise UsageError(
-                f"{output} was built with {name}={before}, not {now}. Pass {name}={before} or another output folder."
-            )
-    palette = protocol.load(settings.protocol, settings.palette)
-    # Without a palette file on either side, the dataset's own palette was edited: require_same_segmenter reports that.
-    if target.info.palette.hash != palette.hash and (settings.palette or target.info.settings.get("palette")):
-        before = target.info.settings.get("palette") or target.info.palette.name
-        raise UsageError(
-            f"{output} was built with the palette {before}, not {settings.palette or palette.name}. "
-            "Pass the same palette or another output folder."
-        )
-    return target
-
-
-def require_same_segmenter(target: Dataset, tools: Networks) -> None:
-    """Refuse to mix maps of two segmenters or two palettes in one dataset.
-
-    Raises:
-        DatasetError: the dataset was segmented by another model or revision, or has another palette.
-    """
-    if target.info.palette.hash != tools.palette.hash:
-        raise DatasetError(
-            f"The palette of {target.folder} differs from {tools.palette.name}, so one colour could mean two classes. "
-            f"Run: segkit check {target.folder}"
-        )
-    before = target.info.models["segmenter"]
-    if before["revision"] != tools.revision:
-        raise DatasetError(
-            f"{target.folder} was segmented by {before['name']} ({before['revision']}), not by {tools.model} "
-            f"({tools.revision}). Pass the same segmenter or another output folder."
-        )

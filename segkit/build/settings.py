@@ -40,28 +40,32 @@ class CaptionSettings(ModelSettings):
     caption_task: Annotated[
         str, option('Text prompt for the captioner. Florence-2 needs a task token, such as "<DETAILED_CAPTION>".')
     ] = ""
-    prefix: Annotated[str, option("Text before each drafted prompt.")] = ""
-    suffix: Annotated[str, option("Text after each drafted prompt.")] = ""
-    template: Annotated[str, option('Template of a prompt, such as "{caption}, {classes}".', min_length=1)] = (
-        "{caption}"
-    )
+    prefix: Annotated[str, option("Text before each drafted prompt, remembered; ' ' for none.")] = ""
+    suffix: Annotated[str, option("Text after each drafted prompt, remembered; ' ' for none.")] = ""
+    template: Annotated[str, option('Template of a prompt, such as "{caption}, {classes}", remembered.')] = ""
     tokenizer: Annotated[str, option("Folder of CLIP's tokenizer, for exact prompt lengths.")] = ""
     caption_tokens: Annotated[int, option("Maximum length of a caption, in the captioner's tokens.", ge=1, le=500)] = 40
     beams: Annotated[int, option("Beam width of the captioner; 1 is greedy.", ge=1, le=16)] = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.style()
+        self.style(None)
 
-    def style(self) -> "Style":
+    def style(self, recorded: "Style | None") -> "Style":
         """Return how prompts are composed.
 
+        Args:
+            recorded: the style that the dataset remembers, of which everything is kept that the settings leave empty;
+                None if there is none.
+
         Raises:
-            UsageError: the template is invalid.
+            SettingError: the template is invalid.
         """
         from segkit.dataset.prompts import Style  # not needed to show the options
 
-        return Style(self.prefix, self.suffix, self.template)
+        kept = recorded or Style()
+        prefix, suffix = (self.prefix or kept.prefix).strip(), (self.suffix or kept.suffix).strip()
+        return Style(prefix, suffix, self.template or kept.template)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,9 +98,15 @@ class BuildSettings(CaptionSettings):
     ] = ""
     limit: Annotated[int, option("Process only the first N photos; 0 is all.", ge=0)] = 0
     retry_rejected: Annotated[bool, option("Try photos again that were rejected before.")] = False
+    prune: Annotated[bool, option("Remove the triples whose photos are gone, unless a person worked on them.")] = False
+    force: Annotated[bool, option("With --prune: also those that a person worked on, and most of a dataset.")] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         from segkit.dataset import splits  # not needed to show the options
 
         splits.shares(self.split)
+        if self.force and not self.prune:
+            raise SettingError("force", self.force, "prune=True with it, the only thing that it changes")
+        if self.prune and self.limit:
+            raise SettingError("limit", self.limit, "0 with prune=True: photos beyond the limit would count as gone")

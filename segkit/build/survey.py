@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from segkit.build.intake import History, Loaded, load_all, source_name
+from segkit.build.history import History, Loaded, source_name
+from segkit.build.intake import load_all
 from segkit.dataset.triple import key_of
 from segkit.photos import Limits, Photo
 from segkit.photos.near_duplicates import HAMMING

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from segkit.build.settings import BuildSettings
-from segkit.commands.options import Command, json_option, settings_options, take
+from segkit.commands.options import Command, json_option, settings_options, take, with_flags, with_removals
 
 
 @click.command(
@@ -14,27 +14,31 @@ from segkit.commands.options import Command, json_option, settings_options, take
     cls=Command,
     short_help="Build a dataset of checked triples from photos.",
     example="segkit build-dataset photos/ -o rooms --split val=0.1",
+    after_interrupt="Run the same command again: triples that are finished are not built again.",
 )
 @click.argument("photos", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Dataset folder.  [default: PHOTOS-dataset]")
 @settings_options(BuildSettings)
 @click.option("--dry-run", is_flag=True, help="Report photo counts, sizes, time and disk space; write nothing.")
 @json_option
-def command(photos: Path, output: Path | None, dry_run: bool, as_json: bool, **values: Any) -> None:
+@click.pass_context
+def command(
+    context: click.Context, /, photos: Path, output: Path | None, dry_run: bool, as_json: bool, **values: Any
+) -> None:
     """Build a dataset of triples (photo, control map, prompt) from a folder of photos.
 
     Each photo gets a control map (indexed PNG in exact class colours) and a drafted prompt. Run the command again
-    after adding photos: only new ones are processed. Rejected photos are listed with the reason in
-    .segkit/rejected.jsonl. The source photos are never modified.
+    after adding photos: only new ones are processed, and renamed ones are recognised. Rejected photos are listed with
+    the reason in .segkit/rejected.jsonl. The source photos are never modified.
     """
     from segkit import console
     from segkit.build import dry_run as rehearsal
     from segkit.build import pipeline
-    from segkit.commands import show
+    from segkit.commands import show_build
     from segkit.dataset import Dataset, stats
     from segkit.reports import dataset_page
 
-    settings = take(BuildSettings, values)
+    settings = take(BuildSettings, with_removals(context, values))
     output = output or photos.resolve().with_name(photos.resolve().name + "-dataset")
     with console.progress() as progress:
         if dry_run:
@@ -42,8 +46,9 @@ def command(photos: Path, output: Path | None, dry_run: bool, as_json: bool, **v
         else:
             outcome = pipeline.build_dataset(photos, output, settings, progress)
     if dry_run:
-        show.build_plan(plan, as_json)
+        show_build.build_plan(plan, [with_flags(context, note) for note in plan.notes], as_json)
         return
     dataset = Dataset.open(output)
     page = dataset_page.write(dataset)
-    show.build_outcome(outcome, stats.summarize(dataset), output, page, as_json)
+    outcome.notes = [with_flags(context, note) for note in outcome.notes]
+    show_build.build_outcome(outcome, stats.summarize(dataset), output, page, as_json)

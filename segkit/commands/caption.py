@@ -6,12 +6,13 @@ from typing import Any
 import click
 
 from segkit.build.settings import CaptionSettings
-from segkit.commands.options import Command, json_option, settings_options, take
+from segkit.commands.options import Command, json_option, settings_options, take, with_removals
 
 
 @click.command(
     "caption", cls=Command, short_help="Draft prompts, or set hand-written ones.",
     example='segkit caption rooms --redo-drafts --template "{caption}, {classes}"',
+    after_interrupt="Drafts that are recorded are kept; run the command again with --only-missing for the others.",
 )  # fmt: skip
 @click.argument("dataset", type=click.Path(path_type=Path))
 @click.option("--only-missing", "redo", flag_value=False, default=False, help="Draft missing prompts only.  [default]")
@@ -26,7 +27,10 @@ from segkit.commands.options import Command, json_option, settings_options, take
 )  # fmt: skip
 @settings_options(CaptionSettings)
 @json_option
+@click.pass_context
 def command(
+    context: click.Context,
+    /,
     dataset: Path,
     redo: bool,
     edits: tuple[tuple[str, str], ...],
@@ -34,27 +38,35 @@ def command(
     as_json: bool,
     **values: Any,
 ) -> None:
-    """Draft the prompts of a dataset, or set hand-written ones, which drafting never overwrites."""
+    """Draft the prompts of a dataset, or set hand-written ones, which drafting never overwrites.
+
+    --prefix, --suffix and --template are remembered: stored captions are composed again without running the captioner,
+    and photos added later get them too.
+    """
     from segkit import console
     from segkit.build import captions, tools
-    from segkit.commands import show
+    from segkit.build.captions import Drafted
+    from segkit.commands import show_build
     from segkit.dataset import Dataset
     from segkit.dataset import edits as prompt_edits
     from segkit.errors import UsageError
     from segkit.models import tokens
     from segkit.reports import dataset_page
 
-    settings = take(CaptionSettings, values)
-    if redo and (edits or from_csv):
-        raise UsageError("--redo-drafts cannot be combined with --edit or --from-csv. Run them one after the other.")
+    settings = take(CaptionSettings, with_removals(context, values))
+    if (edits or from_csv) and (redo or settings.prefix or settings.suffix or settings.template):
+        raise UsageError(
+            "--redo-drafts, --prefix, --suffix and --template change drafts and cannot be combined with --edit or "
+            "--from-csv. Run them one after the other."
+        )
     opened = Dataset.open(dataset)
+    drafted, written, unnamed = Drafted(), 0, []
     if edits or from_csv:
         texts = [*(prompt_edits.read_csv(from_csv) if from_csv else ()), *edits]
         written = prompt_edits.set_prompts(opened, texts, tokens.counter(settings.tokenizer).count)
-        drafted = 0
+        unnamed = prompt_edits.not_named(opened, texts) if from_csv else []
     else:
-        written = 0
         with console.progress() as progress:
             drafted = captions.draft(opened, settings, tools.load_drafting, redo=redo, progress=progress)
     dataset_page.write(opened)
-    show.captions(drafted, written, prompt_edits.too_long(opened), dataset, as_json)
+    show_build.captions(drafted, written, prompt_edits.too_long(opened), unnamed, dataset, as_json)

@@ -35,6 +35,11 @@ if TYPE_CHECKING:
 )
 @click.option("--add", "names", multiple=True, help="A new class for --extend; repeatable.")
 @click.option(
+    "--swatches",
+    type=click.Path(path_type=Path),
+    help="Write the palette as swatches for an editor: GIMP's .gpl, Photoshop's .aco, or a legend, .png.",
+)
+@click.option(
     "--worksheet",
     default="",
     help="Worksheet of a Google Sheet: gid or name.  [default: the gid in the URL, else the first]",
@@ -62,6 +67,7 @@ def command(
     suggest: int,
     extend: Path | None,
     names: tuple[str, ...],
+    swatches: Path | None,
     worksheet: str,
     credentials: str,
     api_key: str,
@@ -105,24 +111,33 @@ def command(
         with console.progress() as progress:
             result = findings.examine(target, min_distance, progress, others, palette)
     result = findings.with_suggestions(result, suggest)
-    _write(result, save, extend, names, page)
+    result = _write(result, save, extend, names, swatches, page)
     pushed = findings.push(result, sheet, access) if push and sheet else 0
-    show.palette_report(result, as_json, [path for path in (page, save, extend) if path])
+    show.palette_report(result, as_json, [path for path in (page, save, extend, swatches) if path])
     if push and not as_json:
         console.line(f"Wrote {console.count(pushed, 'finding')} to column {google_sheets.COLUMN!r} of the sheet.")
     context.exit(int(result.has_findings))
 
 
 def _write(
-    result: "PaletteReport", save: Path | None, extend: Path | None, names: Sequence[str], page: Path | None
-) -> None:
+    result: "PaletteReport",
+    save: Path | None,
+    extend: Path | None,
+    names: Sequence[str],
+    swatches: Path | None,
+    page: Path | None,
+) -> "PaletteReport":
+    """Write the files that were asked for, and return the report with the classes that were added."""
     from segkit.reports import findings
 
     if save:
         findings.save(result, save)
     if extend:
-        findings.write_extended(result, extend, names)
+        result = findings.write_extended(result, extend, names)
+    if swatches:
+        findings.write_swatches(result, swatches)
     if page:
         from segkit.reports import palette_page  # imports numpy
 
         palette_page.write(result, page)
+    return result

@@ -9,8 +9,9 @@ from segkit.commands.options import Command
 
 
 @click.command(
-    "demo", cls=Command, short_help="Run the whole workflow on rendered photos, offline.", example="segkit demo"
-)
+    "demo", cls=Command, short_help="Run the whole workflow on rendered photos, offline.", example="segkit demo",
+    after_interrupt="Run the same command again: triples and training steps that were saved are not repeated.",
+)  # fmt: skip
 @click.argument("folder", type=click.Path(path_type=Path), required=False)
 @click.option("--photos", type=click.IntRange(1, 10_000), help="Photos to render.  [default: 48; with --train 2500]")
 @click.option(
@@ -53,15 +54,15 @@ def command(context: click.Context, folder: Path | None, photos: int | None, tra
     contact_sheet.write(dataset, sheet)
     show.demo_report(result, stats.summarize(dataset), maps, demo.evaluate(dataset, truths), output, sheet)
     if train and not report.failed:
-        _train(folder, steps)
+        context.exit(_train(folder, steps))
     context.exit(int(report.failed))
 
 
-def _train(folder: Path, steps: int | None) -> None:
-    """Train on the demo's dataset and compare pictures from before and after the training."""
+def _train(folder: Path, steps: int | None) -> int:
+    """Train on the demo's dataset, compare pictures from before and after the training, and return the exit code."""
     from dataclasses import replace
 
-    from segkit import console
+    from segkit import console, interrupts
     from segkit.commands import show_training
     from segkit.toy import demo
     from trainer import loop
@@ -74,6 +75,9 @@ def _train(folder: Path, steps: int | None) -> None:
     with console.progress() as progress:
         outcome = loop.train(folder / "dataset", folder / "run", settings, progress)
     show_training.trained(outcome, as_json=False)
+    if not outcome.file:  # stopped
+        return interrupts.EXIT_CODE
     with console.progress() as progress:
         result = fidelity.of_run(folder / "run", folder / "dataset", demo.SAMPLING, folder / "pictures", progress)
     show_training.obedience(result)
+    return 0

@@ -16,6 +16,7 @@ from trainer.settings import GenerateSettings
     cls=Command,
     short_help="Generate pictures from control maps.",
     example='segkit generate --map map.png --prompt "a bright kitchen" --controlnet rooms-run',
+    after_interrupt="Run the same command again: pictures that are finished are not drawn again.",
 )
 @click.option(
     "--map",
@@ -52,6 +53,8 @@ def command(source: Path, prompt: str, output: Path, overwrite: bool, as_json: b
     settings = take(GenerateSettings, values)
     DrawSettings(prompt=prompt, overwrite=overwrite)  # checks them
     scenes = requests.find(source, prompt)
+    if note := generate.palette_note(settings):
+        console.line(note, error=True)
     with console.progress() as progress:
         pictures = generate.generate(scenes, output, settings, progress, overwrite)
     show_training.generated(pictures, output, as_json)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from segkit import console
 from segkit.errors import DatasetError, SegkitError
@@ -20,10 +21,16 @@ MAX_PROBLEMS = 100
 
 
 class Command(click.Command):
-    """A command with -v, and an example at the end of its help."""
+    """A command with -v, and an example at the end of its help.
 
-    def __init__(self, *args: Any, example: str = "", **kwargs: Any) -> None:
+    Args:
+        example: shown at the end of the help.
+        after_interrupt: what to do after Ctrl-C, as sentences; true whenever it comes.
+    """
+
+    def __init__(self, *args: Any, example: str = "", after_interrupt: str = "", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._after_interrupt = after_interrupt
         self.epilog = f"Example: {example}"
         self.params.append(
             click.Option(["-v", "--verbose"], is_flag=True, expose_value=False, help="Show the traceback of an error.")
@@ -38,6 +45,8 @@ class Command(click.Command):
                 console.problems(error.problems, MAX_PROBLEMS, error=True)
             error.args = (self.with_flags(str(error)),)
             raise
+        except KeyboardInterrupt:
+            raise click.exceptions.Abort(f"Interrupted. {self._after_interrupt}".strip()) from None
 
     def with_flags(self, text: str) -> str:
         """Return a message of the library with its settings as options: "steps=0" becomes "--steps 0"."""
@@ -51,6 +60,11 @@ class Command(click.Command):
 
         # not inside a path or an option that is already there
         return re.sub(rf"(?<![\w./=-])(?P<name>{'|'.join(map(str, options))})=(?P<value>True\b|False\b|)", flag, text)
+
+
+def with_flags(context: click.Context, text: str) -> str:
+    """Return a sentence of the library with its settings as options of the running command; see Command.with_flags."""
+    return context.command.with_flags(text) if isinstance(context.command, Command) else text
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
@@ -74,6 +88,18 @@ def take(kind: type[Settings], values: dict[str, Any]) -> Settings:
         SettingError: a value outside its range.
     """
     return kind(**{field.name: values.pop(field.name) for field in _fields(kind)})
+
+
+def with_removals(context: click.Context, values: dict[str, Any]) -> dict[str, Any]:
+    """Return a command's arguments where an empty text that was typed removes what the dataset remembers.
+
+    Settings left at their default, which is "" too, keep it.
+    """
+    typed = {name for name in values if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    nothing = {"prefix": " ", "suffix": " ", "template": "{caption}"}
+    return {
+        name: nothing.get(name, value) if value == "" and name in typed else value for name, value in values.items()
+    }
 
 
 def _fields(kind: type) -> list["dataclasses.Field[Any]"]:

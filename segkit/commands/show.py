@@ -1,18 +1,20 @@
-"""Prints the results of the commands, as tables and lines or as one JSON object (training: see show_training)."""
+"""Prints the results of commands, as tables and lines or as one JSON object (others: show_build, show_training)."""
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segkit import console
+from segkit.words import listed, quote
 
 if TYPE_CHECKING:  # check-palette must start without the imports that other commands need
-    from segkit.build.dry_run import Plan
-    from segkit.build.pipeline import Outcome
+    from segkit.build.outcome import Outcome
     from segkit.dataset.checks import CheckReport
     from segkit.dataset.map_repair import SnapResult
     from segkit.dataset.stats import Summary
+    from segkit.maps.diagnose import Diagnosis
     from segkit.maps.snap import Snapped
     from segkit.reports.findings import PaletteReport
     from segkit.toy.demo import Evaluation
@@ -28,61 +30,12 @@ _LAYOUTS = {
 }
 
 
-def build_outcome(outcome: "Outcome", summary: "Summary", folder: Path, page: Path, as_json: bool) -> None:
-    """Show what a build did and what the dataset contains now."""
-    if as_json:
-        return console.json_object(
-            {"dataset": str(folder), **outcome.to_json(), "summary": summary.to_json(), "report": str(page)}
-        )
-    console.table(_found(outcome), ("photos", "count"), _fates("new triples", outcome))
-    if summary.classes:
-        shares = list(summary.classes.items())
-        console.table(console.count(len(shares), "class"), ("class", "share of pixels"), shares[:MAX_ROWS])
-    estimated = " (estimated: no CLIP tokenizer found; pass --tokenizer FOLDER)" if summary.tokens_estimated else ""
-    console.table("prompts", ("tokens" + estimated, "count"), [*summary.lengths.items(), *summary.flags.items()])
-    rate = f", {outcome.made / outcome.seconds:.2f} photos/s" if outcome.made and outcome.seconds else ""
-    console.line(f"{folder}: {console.count(summary.triples, 'triple')} in {outcome.seconds:.1f} s{rate}.")
-    console.line(f"Report: {page}")
-    if outcome.rejected:
-        console.line(f"Rejected photos: {folder / '.segkit' / 'rejected.jsonl'} (--retry-rejected tries them again)")
-    elif outcome.skipped.keys() - {"limit"}:
-        console.line(f"Skipped files: {folder / '.segkit' / 'rejected.jsonl'}")
-    return console.line(f"Next: segkit check {folder}")
-
-
-def _found(outcome: "Outcome | Plan") -> str:
-    """Return how many photos were found, or files, if some of them are not photos."""
-    return f"{console.count(outcome.found, 'file' if outcome.skipped.keys() - {'limit'} else 'photo')} found"
-
-
-def _fates(made: str, outcome: "Outcome | Plan") -> list[tuple[str, int]]:
-    """Return table rows with the number of files per outcome; they add up to all files found."""
-    from segkit.photos import REASONS
-
-    skipped = {"limit": "beyond --limit", **{reason: f"{reason} ({text})" for reason, text in REASONS.items()}}
-    rows = [(made, outcome.made), ("already in the dataset", outcome.kept)]
-    rows += [(f"rejected: {reason} ({REASONS[reason]})", number) for reason, number in outcome.rejected.items()]
-    return rows + [(f"skipped: {skipped[reason]}", number) for reason, number in outcome.skipped.items()]
-
-
-def build_plan(plan: "Plan", as_json: bool) -> None:
-    """Show what a build would do."""
-    if as_json:
-        return console.json_object(plan.to_json())
-    title = f"{_found(plan)}; nothing was written"
-    console.table(title, ("photos", "count"), _fates("would become triples", plan))
-    if plan.sizes:
-        console.table("stored sizes", ("width x height", "photos"), list(plan.sizes.items())[:MAX_ROWS])
-    if plan.seconds is None:
-        return console.line(f"Time: unknown, because the networks are not available. {plan.reason}")
-    time = f"about {plan.seconds / 60:.1f} minutes" if plan.seconds > 90 else f"about {plan.seconds:.0f} seconds"
-    return console.line(f"The build would take {time} on this machine and {plan.megabytes:,.1f} MB of disk space.")
-
-
 def palette_report(report: "PaletteReport", as_json: bool, written: "Sequence[Path]" = ()) -> None:
     """Show what check-palette found and which files it wrote."""
     if as_json:
         return console.json_object(report.to_json())
+    if report.added and not report.has_findings:
+        return _added(report, written)
     if report.kind in ("palette", "sheet"):
         _palette(report)
     else:
@@ -105,8 +58,21 @@ def palette_report(report: "PaletteReport", as_json: bool, written: "Sequence[Pa
     return None
 
 
+def _added(report: "PaletteReport", written: "Sequence[Path]") -> None:
+    """Show the classes that a palette was extended by, in their colours, and what to do with it."""
+    rows = [(new.index, console.Color(new.hex, new.hex), new.name, str(new.rgb)) for new in report.added]
+    console.table("new classes", ("index", "colour", "name", "(r, g, b)"), rows)
+    console.line(f"{report.target}: a {report.kind} of {console.count(len(report.swatches), 'class')}, no findings.")
+    for path in written:
+        console.line(f"Written: {path}")
+    table = [str(path) for path in written if path.suffix.lower() == ".csv"][-1]  # the extended one is written last
+    console.line(f"Next: segkit build-dataset PHOTOS --palette {quote(table)}")
+
+
 def _palette(report: "PaletteReport") -> None:
     console.line(f"{report.target}: a {report.kind} of {console.count(len(report.swatches), 'class')}.")
+    if report.renumbered:
+        console.line(report.renumbered)
     if report.pairs:
         pairs = sorted(report.pairs, key=lambda pair: (pair.severity == "known", pair.l2))
         rows = [
@@ -123,8 +89,7 @@ def _palette(report: "PaletteReport") -> None:
         ]
         header = ("class", "close to", "of", "L2", "L∞", "ΔE00", "safe")
         console.table("close colours: distances, and the drift below which a pixel is still safe", header, rows)
-        if len(pairs) > len(rows):
-            console.line(f"... and {len(pairs) - len(rows):,} more (--json lists all of them)")
+        console.more(len(pairs) - len(rows))
     quality = report.jpeg_quality
     areas = (
         f"solid areas keep their class down to quality {quality}" if quality else "no quality keeps solid areas safe"
@@ -139,21 +104,20 @@ def _maps(report: "PaletteReport") -> None:
     single = len(report.maps) == 1
     number = "" if report.kind == "map" else f"{console.count(len(report.maps), 'map')} "
     console.line(f"{report.target}: {kind}, {number}compared with {report.palette}.")
-    listed = [checked for checked in report.maps if checked.off_palette or checked.cause != "exact" or single]
-    worst = sorted(listed, key=lambda checked: -checked.off_palette)[:MAX_MAPS]
+    damaged = [checked for checked in report.maps if checked.off_palette or checked.cause != "exact" or single]
+    worst = sorted(damaged, key=lambda checked: -checked.off_palette)[:MAX_MAPS]
     if worst:
         rows = [(checked.file, checked.cause, checked.off_palette, _classes(checked.classes)) for checked in worst]
         title = "the map" if single else "maps, worst first"
         console.table(title, ("map", "cause", "off palette", "classes"), rows)
-    if len(listed) > len(worst):
-        console.line(f"... and {len(listed) - len(worst):,} more (--json lists all of them)")
+    console.more(len(damaged) - len(worst))
     causes = Counter(checked.cause for checked in report.maps).most_common()
     return console.line("Causes: " + ", ".join(f"{number:,} {cause}" for cause, number in causes) + ".")
 
 
 def _classes(shares: dict[str, float]) -> str:
     names = [f"{name} {share:.0%}" for name, share in shares.items()]
-    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+    return listed(names, 6)
 
 
 def snap_results(results: "Sequence[SnapResult]", target: Path, as_json: bool) -> None:
@@ -167,31 +131,53 @@ def snap_results(results: "Sequence[SnapResult]", target: Path, as_json: bool) -
         rows = [(file, *_snapped(snapped)) for file, snapped in sorted(repaired, key=lambda pair: -pair[1].doubtful)]
         header = ("map", "cause", "changed", "doubtful", "appeared", "vanished")
         console.table("repaired maps, most doubtful first", header, rows[:MAX_MAPS])
-    for outcome in results:
-        if outcome.reason:
-            console.line(f"{outcome.file} {outcome.reason}.")
-    failed = sum(bool(outcome.reason) for outcome in results)
-    rest = f", {failed:,} not repaired." if failed else "."
-    return console.line(f"{console.count(len(results) - failed, 'map')} repaired{rest}")
+        console.more(len(rows) - MAX_MAPS)
+    painted = [(file, text) for file, snapped in repaired if (text := _told(snapped.diagnosis))]
+    for file, text in painted[:MAX_MAPS]:
+        console.line(f"{file}: {text}.")
+    console.more(len(painted) - MAX_MAPS)
+    _first_ids([snapped for _, snapped in repaired])
+    failed = [outcome for outcome in results if outcome.reason]
+    for outcome in failed[:MAX_MAPS]:
+        console.line(f"{outcome.file} {outcome.reason}.")
+    console.more(len(failed) - MAX_MAPS)
+    rest = f", {len(failed):,} not repaired." if failed else "."
+    console.line(f"{console.count(len(results) - len(failed), 'map')} repaired{rest}")
+    return _snap_next([outcome.output for outcome in results if outcome.output], target)
+
+
+def _first_ids(repaired: "Sequence[Snapped]") -> None:
+    """Say from which number the classes of class indices were counted, because both look alike."""
+    for first in sorted({snapped.first_id for snapped in repaired if snapped.first_id is not None}):
+        unlabelled = ", and 0 is unlabelled" if first else ""
+        console.line(
+            f"Class indices were counted from {first}: {first} is the first class{unlabelled}. If that is wrong, use "
+            f"--first-id {1 - first}."
+        )
+
+
+def _snap_next(written: "Sequence[Path]", target: Path) -> None:
+    """Say where the repaired maps are, where the originals are, and how to look at the result."""
+    from segkit.dataset import map_repair
+
+    if not written:
+        return
+    where = Path(os.path.commonpath(written))
+    console.line(f"Repaired: {where}")
+    in_place = any(path.resolve().is_relative_to(target.resolve()) for path in written)
+    if in_place and (backup := map_repair.backup_of(target)).is_dir():
+        console.line(f"Originals: {backup}")
+    console.line(f"Next: segkit check-palette {quote(where)}")
+
+
+def _told(diagnosis: "Diagnosis") -> str:
+    """Return which colours without a class a repaired map had, as text."""
+    return diagnosis.evidence if diagnosis.damage == "stray" else diagnosis.painted
 
 
 def _snapped(result: "Snapped") -> tuple[str, float, float, str, str]:
     appeared, vanished = ", ".join(result.appeared), ", ".join(result.vanished)
     return result.diagnosis.cause, result.changed, result.doubtful, appeared, vanished
-
-
-def captions(drafted: int, written: int, too_long: int, folder: Path, as_json: bool) -> None:
-    """Show how many prompts were set."""
-    if as_json:
-        return console.json_object(
-            {"dataset": str(folder), "drafted": drafted, "written": written, "too_long": too_long}
-        )
-    if too_long:
-        console.line(f"Hand-written prompts over CLIP's 77 tokens: {too_long:,}. See: segkit check {folder}")
-    if written:
-        return console.line(f"{folder}: {console.count(written, 'hand-written prompt')} set.")
-    hint = "" if drafted else " Every triple already has one; --redo-drafts redrafts them."
-    return console.line(f"{folder}: {console.count(drafted, 'prompt')} drafted.{hint}")
 
 
 def check_report(report: "CheckReport", folder: Path, as_json: bool) -> None:
@@ -208,8 +194,8 @@ def check_report(report: "CheckReport", folder: Path, as_json: bool) -> None:
             }
         )
     if report.problems:
-        rows = [(rule, number, RULES[rule]) for rule, number in report.counts().items()]
-        console.table("broken rules", ("rule", "count", "meaning"), rows)
+        rows = [(RULES[rule], number, rule) for rule, number in report.counts().items()]
+        console.table("problems", ("what is wrong", "count", "rule"), rows)
         console.problems(report.problems)
     errors = sum(problem.severity == "error" for problem in report.problems)
     counts = f"{console.count(errors, 'error')}, {console.count(len(report.problems) - errors, 'warning')}"
@@ -223,7 +209,8 @@ def demo_report(
     """Show what the demo built, how accurate it is and what to run next, on one screen."""
     off = sum(checked.off_palette > 0 for checked in maps.maps)
     rate = f", {outcome.made / outcome.seconds:.1f} photos/s" if outcome.made and outcome.seconds else ""
-    console.line(f"{summary.triples:,} triples of {len(summary.classes)} classes in {outcome.seconds:.1f} s{rate}.")
+    contents = f"{console.count(summary.triples, 'triple')} of {console.count(len(summary.classes), 'class')}"
+    console.line(f"{contents} in {outcome.seconds:.1f} s{rate}.")
     exactness = f"{console.count(off, 'map')} with pixels off" if off else "every pixel on"
     console.line(f"Control maps: {exactness} the palette. Drafted prompts and true descriptions:")
     for source, drafted, truth in evaluation.captions[:MAX_CAPTIONS]:
@@ -248,7 +235,8 @@ def inspection(result: "Inspection", as_json: bool) -> None:
     if as_json:
         return console.json_object(result.to_json())
     identity = result.identity
-    console.line(f"{result.path}: {identity.sentence.removeprefix('This is ')} {identity.parameters:,} parameters.")
+    parameters = console.count(identity.parameters, "parameter")
+    console.line(f"{result.path}: {identity.sentence.removeprefix('This is ')} {parameters}.")
     if result.metadata:
         console.table("metadata", ("name", "value"), sorted(result.metadata.items()))
     if not result.is_sound:

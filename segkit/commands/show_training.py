@@ -7,12 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segkit import console
+from segkit.words import listed, quote
 
 if TYPE_CHECKING:
     from trainer.evaluate.fidelity import Fidelity
     from trainer.loop import Outcome as TrainingOutcome
     from trainer.run.dry_run import Plan as TrainingPlan
     from trainer.sample.generate import Picture
+
+
+MAX_PICTURES = 3
+"""Pictures named after they were drawn; the rest are counted."""
 
 
 def trained(outcome: "TrainingOutcome", as_json: bool) -> None:
@@ -39,18 +44,19 @@ def trained(outcome: "TrainingOutcome", as_json: bool) -> None:
     return None
 
 
-def plan(planned: "TrainingPlan", run: Path, as_json: bool) -> None:
+def plan(planned: "TrainingPlan", dataset: Path, run: Path, as_json: bool) -> None:
     """Print the outcome of a dry run."""
     if as_json:
         return console.json_object(planned.to_json())
     held_out = f"{planned.held_out:,}" if planned.held_out else "none"
-    hint = "" if planned.held_out else " (build the dataset with --split val=0.1)"
+    hint = "" if planned.held_out else f" ({_how_to_hold_out(dataset)})"
     sizes = ", ".join(f"{count:,} of {size}" for size, count in planned.sizes.items())
     resumed = f", resumed at step {planned.resumed:,}" if planned.resumed else ""
-    console.line(f"{planned.triples:,} training triples, {held_out} held out{hint}; an epoch has {sizes} pixels.")
     console.line(
-        f"{planned.trained:,} trainable weights on {planned.device}; {planned.steps:,} steps remaining{resumed}."
+        f"{console.count(planned.triples, 'training triple')}, {held_out} held out{hint}; an epoch has {sizes} pixels."
     )
+    steps = console.count(planned.steps, "step")
+    console.line(f"{planned.trained:,} trainable weights on {planned.device}; {steps} remaining{resumed}.")
     if planned.guess:
         console.line(planned.guess)
     console.table("Memory", ("part", "MB"), [(name, size / 1e6) for name, size in planned.memory.items()])
@@ -61,7 +67,7 @@ def plan(planned: "TrainingPlan", run: Path, as_json: bool) -> None:
         console.line(f"Prompts over CLIP's 77 tokens, to be truncated: {planned.cut:,}.")
     if planned.cache:
         console.line(
-            f"Cache: {planned.cache_photos:,} photos (mirrored ones included) are still to be encoded: "
+            f"Cache: {console.count(planned.cache_photos, 'photo')} (mirrored ones included) still to be encoded: "
             f"{planned.cache / 1e6:,.1f} MB, {_duration(planned.cache_seconds)}."
         )
     end = datetime.now() + timedelta(seconds=planned.seconds)
@@ -72,6 +78,17 @@ def plan(planned: "TrainingPlan", run: Path, as_json: bool) -> None:
     return console.line(f"First batch as the network sees it: {planned.picture}. Nothing was written to {run}.")
 
 
+def _how_to_hold_out(dataset: Path) -> str:
+    """Return how to hold out triples of a dataset in its layout."""
+    from segkit.dataset.formats import layouts
+
+    if (dataset / ".segkit").is_dir():
+        return f"segkit build-dataset PHOTOS -o {quote(dataset)} --split val=0.1 holds some out"
+    if layouts.detect(dataset) == "imagefolder":
+        return "val in a column split of its metadata holds a triple out"
+    return "this layout holds none out; an imagefolder's metadata.jsonl does, by val in a column split"
+
+
 def _duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
@@ -80,21 +97,26 @@ def _duration(seconds: float) -> str:
 
 def generated(pictures: "Sequence[Picture]", folder: Path, as_json: bool) -> None:
     """Print which pictures were drawn."""
-    guess = pictures[0].guess if pictures else ""
+    step, guess = (pictures[0].step, pictures[0].guess) if pictures else ("", "")
     if as_json:
         rows = [
             {"picture": str(picture.path), "map": str(picture.request.control_map), "prompt": picture.request.prompt,
              "seed": picture.seed, "kept": picture.reused, "cut": picture.truncated}
             for picture in pictures
         ]  # fmt: skip
-        return console.json_object({"pictures": rows, **({"prediction": guess} if guess else {})})
-    if guess:
-        console.line(guess)
+        origin = {"controlnet": step, "prediction": guess}
+        return console.json_object({"pictures": rows, **{name: note for name, note in origin.items() if note}})
+    for note in filter(None, (step, guess)):
+        console.line(note)
     reused = sum(picture.reused for picture in pictures)
     existing = f", {reused:,} existed already" if reused else ""
     console.line(f"{folder}: {console.count(len(pictures) - reused, 'picture')} drawn{existing}.")
     if truncated := len({picture.request for picture in pictures if picture.truncated}):
         console.line(f"Prompts over CLIP's 77 tokens, truncated: {truncated:,}.")
+    if pictures:
+        console.line(f"Pictures: {listed([str(picture.path) for picture in pictures], MAX_PICTURES)}")
+        seed = max(picture.seed for picture in pictures) + 1
+        console.line(f"Next: the same command with --seed {seed}, for other pictures of the same maps.")
     return None
 
 
@@ -105,6 +127,6 @@ def obedience(fidelity: "Fidelity") -> None:
         ("with the ControlNet (after)", fidelity.steered.miou, fidelity.steered.accuracy),
         ("photos (upper bound)", fidelity.photos.miou, fidelity.photos.accuracy),
     ]
-    title = f"{fidelity.photos.scenes} held-out maps, compared with a segmentation of the pictures"
+    title = f"{console.count(fidelity.photos.scenes, 'held-out map')}, compared with a segmentation of the pictures"
     console.table(title, ("pictures", "mIoU", "pixels"), [(name, f"{miou:.3f}", share) for name, miou, share in rows])
     console.line(f"Contact sheet: {fidelity.sheet} (map, photo, before, after)")

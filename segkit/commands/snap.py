@@ -1,5 +1,6 @@
 """segkit snap."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -10,8 +11,10 @@ from segkit.settings import Cause, SnapSettings, Unsure
 
 
 @click.command(
-    "snap", cls=Command, short_help="Repair control maps made by other tools.", example="segkit snap maps/ -o repaired/"
-)
+    "snap", cls=Command, short_help="Repair control maps made by other tools.",
+    example="segkit snap maps/ -o repaired/",
+    after_interrupt="No map is half written. Run the command again, with another -o folder if some were repaired.",
+)  # fmt: skip
 @click.argument("maps", type=click.Path(path_type=Path))
 @click.option(
     "-o",
@@ -37,6 +40,12 @@ from segkit.settings import Cause, SnapSettings, Unsure
     "--unsure", type=click.Choice(get_args(Unsure)), default="nearest", show_default=True,
     help="How to label ambiguous pixels.",
 )  # fmt: skip
+@click.option(
+    "--first-id",
+    type=click.IntRange(0, 1),
+    default=None,
+    help="Value of the first class in maps of class indices, if the maps do not tell.",
+)
 @json_option
 @click.pass_context
 def command(
@@ -53,11 +62,14 @@ def command(
     from segkit.commands import show
     from segkit.dataset import map_repair
     from segkit.errors import UsageError
+    from segkit.words import quote
 
     if (output is None) != in_place:
-        raise UsageError(f"Pass either -o or --in-place, as in: segkit snap {maps} -o FOLDER")
+        raise UsageError(f"Pass either -o or --in-place, as in: segkit snap {quote(maps)} -o FOLDER")
     rules = SnapSettings(**options | {"cause": options["cause"] or ""})
     with console.progress() as progress:
         result = map_repair.snap_files(maps, output, rules, progress)
+    flags = context.command.with_flags if isinstance(context.command, Command) else str
+    result = [replace(outcome, reason=flags(outcome.reason)) for outcome in result]
     show.snap_results(result, maps, as_json)
     context.exit(int(any(outcome.reason for outcome in result)))

@@ -17,6 +17,7 @@ from trainer.settings import TrainSettings
     cls=Command,
     short_help="Finetune a segmentation ControlNet on a dataset.",
     example="segkit train rooms -o rooms-run --base deliberate.safetensors --controlnet control_v11p_sd15_seg.pth",
+    after_interrupt="Run the same command again: it resumes from the run's newest checkpoint, or starts without one.",
 )
 @click.argument("dataset", type=click.Path(path_type=Path), required=False)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Run folder.  [default: DATASET-run]")
@@ -48,7 +49,7 @@ def command(
     Exit code 0: trained; 2: error; 130: interrupted.
     """
     os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")  # before torch is imported: see trainer.step.cpu.reproducible
-    from segkit import console
+    from segkit import console, interrupts
     from segkit.commands import show_training
     from trainer import loop, settings
     from trainer.run import dry_run as rehearsal
@@ -64,9 +65,9 @@ def command(
     if dry_run:
         with console.progress() as progress:
             plan = rehearsal.plan(dataset, output, train_settings, progress, accept_changes)
-        show_training.plan(plan, output, as_json)
+        show_training.plan(plan, dataset, output, as_json)
         return
     with console.progress() as progress:
         result = loop.train(dataset, output, train_settings, progress, accept_changes)
     show_training.trained(result, as_json)
-    context.exit(0 if result.file else 130)
+    context.exit(0 if result.file else interrupts.EXIT_CODE)

@@ -1,9 +1,7 @@
 """The rules of a dataset: each one inspects the triples and yields problems."""
 
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import chain
@@ -11,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from segkit import storage
+from segkit import storage, threads
 from segkit.dataset import prompts
 from segkit.dataset.dataset import Dataset
 from segkit.dataset.triple import SPLITS, Triple
@@ -20,6 +18,7 @@ from segkit.palette import PROTOCOLS, UNLABELLED, Palette, protocol
 from segkit.photos import near_duplicates
 from segkit.problem import Problem
 from segkit.progress import Progress, silent
+from segkit.words import are, quote
 
 COVERAGE = 0.5
 """Labelled share of a map, 0 to 1, below which "coverage-low" warns: such maps teach the network little."""
@@ -32,29 +31,29 @@ _CORRECT = (
 )
 
 RULES = {
-    "manifest-damaged": "every line of the manifest is a triple whose files are in the dataset and named by its key",
-    "key-repeated": "every key, and so every photo, appears once",
-    "file-missing": "photo and map exist",
-    "file-changed": "photo and map are byte for byte the files that were stored",
-    "file-damaged": "photo and map can be decoded completely",
-    "size-differs": "photo and map have the recorded size, in multiples of 8 pixels",
-    "map-not-indexed": "the map is an indexed PNG with the dataset's palette embedded",
-    "label-invalid": "every pixel of the map is a class or unlabelled",
-    "classes-differ": "the recorded classes are those of the map",
-    "coverage-low": f"at least {COVERAGE:.0%} of the map is labelled",
-    "prompt-missing": "every triple has a prompt",
-    "tokens-differ": "the recorded token count is possible for the prompt",
-    "prompt-too-long": f"the prompt fits CLIP's {prompts.BUDGET} tokens",
-    "prompt-cut": f"the drafted prompt fits CLIP's {prompts.BUDGET} tokens without being cut",
-    "prompt-empty": "the captioner returned a caption",
-    "prompt-repeats": "the caption does not repeat itself",
-    "split-unknown": f"the split is one of {', '.join(SPLITS)}",
-    "split-leak": "near-duplicates (a group) stay within one split",
-    "split-near": "no photo resembles one of another group in another split",
-    "palette-differs": "the palette is the protocol's or adds classes to it; with --palette, exactly that one",
-    "orphan": "every visible file is named by the manifest",
+    "manifest-damaged": "a line of the manifest is damaged, or its files are not those of its key",
+    "key-repeated": "a photo appears more than once",
+    "file-missing": "a photo or a map is missing",
+    "file-changed": "a photo or a map was changed after it was stored",
+    "file-damaged": "a photo or a map cannot be opened",
+    "size-differs": "photo, map and record differ in size, or it is no multiple of 8 pixels",
+    "map-not-indexed": "a map is not an indexed PNG with the dataset's palette",
+    "label-invalid": "a map has pixels of no class",
+    "classes-differ": "a map has other classes than its record",
+    "coverage-low": f"less than {COVERAGE:.0%} of a map is labelled",
+    "prompt-missing": "a triple has no prompt",
+    "tokens-differ": "a recorded token count is too low for its prompt",
+    "prompt-too-long": f"a prompt exceeds CLIP's {prompts.BUDGET} tokens",
+    "prompt-cut": f"a drafted prompt was cut to CLIP's {prompts.BUDGET} tokens",
+    "prompt-empty": "the captioner returned no caption",
+    "prompt-repeats": "a caption repeats itself",
+    "split-unknown": f"a split is none of {', '.join(SPLITS)}",
+    "split-leak": "near-duplicates (a group) are in different splits",
+    "split-near": "photos that look alike are in different splits",
+    "palette-differs": "the palette is neither the protocol's nor one that adds classes to it; or not the one passed",
+    "orphan": "a visible file belongs to no triple",
 }
-"""Rule name to the condition that it checks."""
+"""Rule name to what is wrong where it is broken."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ def check(
     problems: list[Problem] = []
     triples = _read(dataset, problems)
     # Threads suffice: hashing and decoding release the GIL. map() keeps the order, so the report is deterministic.
-    with ThreadPoolExecutor() as pool:
+    with threads.pool() as pool:
         for done, of_triple in enumerate(pool.map(lambda triple: list(_files(dataset, triple)), triples), 1):
             problems += of_triple
             progress("triples", done, len(triples))
@@ -148,7 +147,8 @@ def _files(dataset: Dataset, triple: Triple) -> Iterator[Problem]:
         try:
             data = path.read_bytes()
             if storage.sha256(data) != sha256:
-                yield _error("file-changed", triple, f"{name} was changed after it was stored", _restore(triple))
+                cure = _restore(triple) if name == triple.file_name else _restore_map(triple)
+                yield _error("file-changed", triple, f"{name} was changed after it was stored", cure)
             pictures.append(_open(data))
         except Exception as error:  # Pillow raises exceptions of any type on damaged files
             reason = f"{type(error).__name__}: {error}"
@@ -171,17 +171,17 @@ def _pictures(triple: Triple, photo: Image.Image, control_map: Image.Image, pale
     if not codec.is_exact(control_map, palette):
         actual = f"mode {control_map.mode}" if control_map.mode != "P" else "a different palette"
         expected = f"mode P with the palette {palette.name}"
-        yield _error("map-not-indexed", triple, f"the map has {actual}, expected {expected}", _restore(triple))
+        yield _error("map-not-indexed", triple, f"the map has {actual}, expected {expected}", _restore_map(triple))
     labels, off = codec.read(control_map, palette)
     if off:
-        message = f"{off:,} pixels of the map are not classes of {palette.name}"
+        message = f"{are(off, 'pixel')} not of a class of {palette.name}"
         yield _error("label-invalid", triple, message, _restore(triple))
     pixels = zip(palette, codec.count(labels), strict=False)
     present = {(swatch.name, round(number / labels.size, 4)) for swatch, number in pixels if number}
     recorded = {(share.name, share.share) for share in triple.classes}
     if not off and (present != recorded or len(recorded) != len(triple.classes)):
         names = ", ".join(sorted({name for name, _ in present ^ recorded})) or "classes recorded twice"
-        yield _error("classes-differ", triple, f"map and record disagree on: {names}", _restore(triple))
+        yield _error("classes-differ", triple, f"map and record disagree on: {names}", _restore_map(triple))
     labelled = float((labels != UNLABELLED).mean())
     if labelled < COVERAGE and triple.review != "rejected":
         message = f"{triple.key} ({triple.source}): only {labelled:.0%} of the map is labelled."
@@ -285,10 +285,14 @@ def _restore(triple: Triple) -> str:
     return f"Move {names} out of the dataset and {_BUILD}: {_STAY}"
 
 
+def _restore_map(triple: Triple) -> str:
+    return f"If you painted the map, {_BUILD}: it is taken over. Otherwise, to have it made again: {_restore(triple)}"
+
+
 def _edit(dataset: Dataset, triple: Triple, text: str = "") -> str:
     """Return the command that sets a triple's prompt; without a text, one to fill in."""
-    words = shlex.quote(text) if text else '"TEXT"'
-    return f"segkit caption {shlex.quote(str(dataset.folder))} --edit {triple.key} {words}"
+    words = quote(text) if text else '"TEXT"'
+    return f"segkit caption {quote(dataset.folder)} --edit {triple.key} {words}"
 
 
 def _line(**values: str) -> str:

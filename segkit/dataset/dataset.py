@@ -27,6 +27,7 @@ from segkit.errors import DatasetError
 from segkit.photos import SKIPPED
 from segkit.problem import Problem
 from segkit.progress import Progress, silent
+from segkit.words import count, quote
 
 
 class Rejection(Struct, frozen=True, forbid_unknown_fields=True):
@@ -59,7 +60,7 @@ class Dataset(Triples):
         self._state: object = None
 
     def __repr__(self) -> str:
-        return f"Dataset({str(self.folder)!r}, {len(self):,} triples)"
+        return f"Dataset({str(self.folder)!r}, {count(len(self), 'triple')})"
 
     def _load(self) -> list[Triple]:
         """Return all triples; they are read again when the files have changed."""
@@ -198,7 +199,7 @@ class Dataset(Triples):
 
     def _all(self, paths: Iterable[Path]) -> Iterator[Triple | Rejection]:
         def damaged(path: Path, number: int, reason: str) -> None:
-            raise DatasetError(f"{path}, line {number} is damaged: {reason}. See: segkit check {self.folder}")
+            raise DatasetError(f"{path}, line {number} is damaged: {reason}. See: segkit check {quote(self.folder)}")
 
         for path in paths:
             yield from self.read(path, damaged)

@@ -10,6 +10,7 @@ from segkit.dataset.dataset import Dataset
 from segkit.dataset.prompts import BUDGET, Count
 from segkit.dataset.triple import PERSON, Triple
 from segkit.errors import UsageError
+from segkit.words import count
 
 KEYS = ("key", "source", "file_name")
 TEXTS = ("text", "prompt", "caption")
@@ -34,10 +35,7 @@ def set_prompts(dataset: Dataset, texts: Iterable[tuple[str, str]], count: Count
     """
     with dataset.writing():
         by_key = {triple.key: triple for triple in dataset.triples()}
-        keys_by_name: dict[str, set[str]] = {}
-        for triple in by_key.values():
-            for name in (triple.key, triple.source, triple.file_name):
-                keys_by_name.setdefault(name, set()).add(triple.key)
+        keys_by_name = _keys_by_name(by_key.values())
         changed: dict[str, Triple] = {}
         for name, text in texts:
             key, prompt = _find(by_key, keys_by_name, name), _normalize(name, text)
@@ -47,6 +45,27 @@ def set_prompts(dataset: Dataset, texts: Iterable[tuple[str, str]], count: Count
         dataset.commit(changed.values())
         dataset.fold()
     return len(changed)
+
+
+def _keys_by_name(triples: Iterable[Triple]) -> dict[str, set[str]]:
+    keys: dict[str, set[str]] = {}
+    for triple in triples:
+        for name in (triple.key, triple.source, triple.file_name):
+            keys.setdefault(name, set()).add(triple.key)
+    return keys
+
+
+def not_named(dataset: Dataset, texts: Iterable[tuple[str, str]]) -> list[str]:
+    """Return the sources of the triples that a table of prompts leaves out.
+
+    Args:
+        dataset: the dataset.
+        texts: the table, whose names `set_prompts` found.
+    """
+    by_key = {triple.key: triple for triple in dataset.triples()}
+    keys_by_name = _keys_by_name(by_key.values())
+    named = {_find(by_key, keys_by_name, name) for name, _ in texts}
+    return [triple.source for key, triple in by_key.items() if key not in named]
 
 
 def too_long(dataset: Dataset) -> int:
@@ -64,14 +83,18 @@ def read_csv(path: Path) -> list[tuple[str, str]]:
         Pairs of a key and a prompt, as set_prompts expects them.
 
     Raises:
-        UsageError: the file cannot be read, is not UTF-8, lacks a column, or has a malformed row.
+        UsageError: the file cannot be read, is neither UTF-8 nor UTF-16, lacks a column, or has a malformed row.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = rows.decode(path.read_bytes())
     except OSError as error:
         raise UsageError(f"prompt table {path} cannot be read ({error.strerror}).") from None
     except UnicodeDecodeError:
-        raise UsageError(f"prompt table {path} is not UTF-8 text. Save it as CSV UTF-8.") from None
+        raise UsageError(f"prompt table {path} is neither UTF-8 nor UTF-16 text. Save it as CSV UTF-8.") from None
+    if "\0" in text:
+        raise UsageError(
+            f"prompt table {path} contains NUL characters, as UTF-16 without a byte-order mark. Save it as CSV UTF-8."
+        )
     try:
         numbered = list(rows.csv_rows(text))
     except rows.CsvError as error:
@@ -88,8 +111,8 @@ def read_csv(path: Path) -> list[tuple[str, str]]:
     for line, row in numbered[1:]:
         if len(row) != len(columns):
             raise UsageError(
-                f"prompt table {path}, line {line}: {len(row)} cells, expected {len(columns)}. Put texts that contain "
-                f"{rows.delimiter(text)!r} in quotes."
+                f"prompt table {path}, line {line}: {count(len(row), 'cell')}, expected {len(columns)}. Put texts "
+                f"that contain {rows.delimiter(text)!r} in quotes."
             )
     return [(row[key_column], row[text_column]) for _, row in numbered[1:]]
 

@@ -1,21 +1,27 @@
 """Repair of single maps and of folders, one map at a time, with a report for each; originals are never lost."""
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from segkit import storage
 from segkit.dataset.formats import layouts
 from segkit.errors import DatasetError, MapError, UsageError
-from segkit.maps import codec, snap
+from segkit.maps import codec, label_ids, snap
 from segkit.maps import files as map_files
 from segkit.maps.snap import Snapped
 from segkit.palette import Palette
 from segkit.progress import Progress, silent
 from segkit.settings import SnapSettings
+from segkit.words import quote
+
+_CERTAIN = 10.0
+"""Evidence, in units of a decisive difference, from which on further maps are not consulted."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,7 @@ class SnapResult:
             "doubtful": self.result.doubtful,
             "appeared": list(self.result.appeared),
             "vanished": list(self.result.vanished),
+            "first_id": self.result.first_id,
         }
 
 
@@ -65,29 +72,32 @@ def snap_files(target: Path, output: Path | None, rules: SnapSettings, progress:
         PaletteError: a palette of the rules does not load.
         UsageError: the target is a dataset, a file would be overwritten, two maps would get the same name, or a list
             names maps that would get another name.
+        LockedError: another process is writing to the same folder.
         StorageError: the disk is full.
     """
     folder, files = _find(target, in_place=output is None)
     palette, target_palette = Palette.load(rules.palette), Palette.load(rules.to) if rules.to else None
-    repair = partial(snap.snap, palette=palette, target_palette=target_palette, cause=rules.cause, unsure=rules.unsure)
     backup = backup_of(target) if output is None else None
-    outputs = _outputs(folder, files, output)
-    first_id = cache(lambda: _first_id(files, rules.cause, palette))
+    first_id = cache(lambda: rules.first_id if rules.first_id is not None else _first_id(files, rules.cause, palette))
+    repair = partial(_repaired, palette=palette, target=target_palette, rules=rules, first_id=first_id)
     results = []
-    for number, (file, path) in enumerate(outputs.items(), 1):
-        name = file.relative_to(folder).as_posix()
-        try:
-            results.append(_snap_file(file, name, path, backup, repair, first_id))
-        except MapError as error:
-            results.append(SnapResult(name, None, str(error)))
-        progress("maps", number, len(outputs))
+    _outputs(folder, files, output)  # a refusal leaves no folder
+    with _locked(output, folder):
+        outputs = _outputs(folder, files, output)
+        for number, (file, path) in enumerate(outputs.items(), 1):
+            name = file.relative_to(folder).as_posix()
+            try:
+                results.append(_snap_file(file, name, path, backup, repair))
+            except MapError as error:
+                results.append(SnapResult(name, None, str(error)))
+            progress("maps", number, len(outputs))
     return results
 
 
 def _find(target: Path, in_place: bool) -> tuple[Path, list[Path]]:
     """Return the folder that names are relative to, and the maps."""
     if (target / ".segkit").is_dir():
-        raise UsageError(f"{target} is a dataset: its maps are exact. To check them, run: segkit check {target}")
+        raise UsageError(f"{target} is a dataset: its maps are exact. To check them, run: segkit check {quote(target)}")
     try:
         layout = layouts.detect_maps(target)
         if not layout:
@@ -97,9 +107,10 @@ def _find(target: Path, in_place: bool) -> tuple[Path, list[Path]]:
         raise MapError(str(error)) from None
     renamed = [file for file in files if file.suffix.lower() != ".png"]
     if in_place and renamed and layout != "kohya":  # kohya's maps are found by name whatever their suffix
+        number = f"{len(renamed)} maps, such as {renamed[0]}, would each" if renamed[1:] else f"{renamed[0]} would"
         raise UsageError(
-            f"{len(renamed)} maps, such as {renamed[0]}, would become PNG files, but the list of {target} names them. "
-            "Pass an output folder, and edit the list."
+            f"{number} become a PNG file, but the list of {target} names the file as it is. Pass an output folder, and "
+            "edit the list."
         )
     return target, files
 
@@ -130,12 +141,9 @@ def _outputs(folder: Path, files: Sequence[Path], output: Path | None) -> dict[P
 
 
 def _snap_file(
-    file: Path, name: str, path: Path, backup: Path | None, repair: Callable[..., Snapped], first_id: Callable[[], int]
+    file: Path, name: str, path: Path, backup: Path | None, repair: Callable[[Image.Image], Snapped]
 ) -> SnapResult:
-    image = map_files.read(file)
-    result = repair(image)
-    if result.diagnosis.cause == "label-ids":
-        result = repair(image, first_id=first_id())
+    result = repair(map_files.read(file))
     data = codec.encode(result.labels, result.palette)
     if backup is None:
         storage.write(path, data)
@@ -148,13 +156,57 @@ def _snap_file(
     return SnapResult(name, path, result=replace(result, labels=result.labels[:0]))
 
 
-def _first_id(files: Sequence[Path], cause: str, palette: Palette) -> int:
+def _repaired(
+    image: Image.Image,
+    palette: Palette,
+    target: Palette | None,
+    rules: SnapSettings,
+    first_id: Callable[[], int | None],
+) -> Snapped:
+    """Repair one map of a folder; two values are class indices if the folder shows from which number they count."""
+    repair = partial(snap.snap, image, palette, target_palette=target, unsure=rules.unsure, first_id=first_id)
+    try:
+        return repair(cause=rules.cause)
+    except MapError:
+        if rules.cause or not label_ids.are_two(image, palette) or first_id() is None:
+            raise
+    return repair(cause="label-ids")
+
+
+def _first_id(files: Sequence[Path], cause: str, palette: Palette) -> int | None:
     """Return whether classes count from 0 or 1 in maps of class indices: one reading for all maps of a folder."""
+    official = {label_ids.official_first(file.absolute()) for file in files}
+    if len(official) == 1 and None not in official:
+        return official.pop()
+    evidence = label_ids.Evidence()
     for file in files:
         with suppress(MapError):
-            if snap.highest_id(snap.class_ids(map_files.read(file), cause)) == len(palette):
-                return 1
-    return 0
+            evidence += label_ids.evidence(label_ids.read(map_files.read(file), cause == "label-ids"), palette)
+        if evidence.highest == len(palette) or abs(evidence.gain) > _CERTAIN:
+            break
+    return evidence.first(palette)
+
+
+@contextmanager
+def _locked(output: Path | None, folder: Path) -> Iterator[None]:
+    """Hold a lock on the folder that maps are written to; nothing of it remains.
+
+    Raises:
+        LockedError: another process holds it.
+    """
+    place = folder if output is None else output.parent if output.suffix.lower() == ".png" else output
+    hidden = place / ".segkit-snap"
+    created = not place.exists()
+    storage.make_folder(hidden)
+    with storage.locked(hidden / "lock"):
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                (hidden / "lock").unlink()
+                hidden.rmdir()
+                if created:
+                    place.rmdir()  # unless maps were written
 
 
 def _back_up(path: Path, original: bytes) -> None:

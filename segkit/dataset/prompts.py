@@ -2,8 +2,9 @@
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from segkit.errors import SettingError
 from segkit.maps.codec import ClassShare
@@ -29,6 +30,10 @@ _CLAUSE_END = re.compile(r"[,;:.]|\s(?=(?:and|with|while|in front of|next to|on|
 _WORD_END = re.compile(r"\s")
 
 
+STYLE = ("prefix", "suffix", "template")
+"""The settings of a style, by which dataset.toml remembers it."""
+
+
 @dataclass(frozen=True)
 class Style:
     """How to turn a caption into a prompt.
@@ -51,6 +56,18 @@ class Style:
             raise SettingError("template", self.template, f"{{caption}} or {{classes}}, not {{{unknown[0]}}}")
         if set("{}") & set(_PLACEHOLDER.sub("", self.template)):
             raise SettingError("template", self.template, "{caption} or {classes}, without other braces")
+
+
+def recorded_style(settings: Mapping[str, Any]) -> Style:
+    """Return the style that a dataset remembers.
+
+    Args:
+        settings: those of dataset.toml.
+
+    Raises:
+        SettingError: the template was edited and is invalid now.
+    """
+    return Style(**{name: str(settings[name]) for name in STYLE if name in settings})
 
 
 def compose(caption: str, classes: Sequence[ClassShare], style: Style) -> str:

@@ -1,12 +1,22 @@
-"""Train, val and test splits, assigned by group so that near-duplicates never end up in different splits."""
+"""Train, val and test splits, drawn by group so that near-duplicates never end up in different splits."""
 
 import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from msgspec.structs import replace
 
 from segkit.dataset.dataset import Dataset
-from segkit.dataset.triple import SPLITS
+from segkit.dataset.triple import SPLITS, UNDRAWN, Triple
 from segkit.errors import SettingError
+
+WINDOW = 1000
+"""The last photos of a split, whose groups are chosen jointly to meet the share; groups before are taken in order, so
+that the time is linear."""
+
+CHOICES = 2000
+"""Groups among which the last ones are chosen."""
 
 
 def shares(text: str) -> dict[str, float]:
@@ -33,37 +43,163 @@ def shares(text: str) -> dict[str, float]:
     return held_out
 
 
-def assign(group: str, held_out: dict[str, float]) -> str:
-    """Return the split of a group.
+def position(group: str) -> float:
+    """Return a group's place in the draw, 0 to 1: a hash of its name, so it is the same on every machine."""
+    return int.from_bytes(hashlib.sha256(b"split " + group.encode()).digest()[:8]) / 2**64
 
-    The split depends only on the group's name, so adding photos never moves others, and a larger share of a split
-    only adds groups to it if the splits before it keep theirs.
+
+def with_draw(triple: Triple, recorded: dict[str, float]) -> Triple:
+    """Return the triple with the split that segkit drew for it, which differs from its split if a person changed that.
 
     Args:
-        group: key of the group's first photo.
-        held_out: share of each held-out split, 0 to 1. Small datasets only approximate it.
+        triple: the triple.
+        recorded: the shares that the dataset was last drawn with. Earlier versions did not record the draw, but drew
+            each group on its own: its position fell into one of the consecutive ranges val, test, train.
     """
-    # A hash of the name, read as a number in [0, 1), falls into one of the consecutive ranges val, test, train.
-    position = int.from_bytes(hashlib.sha256(b"split " + group.encode()).digest()[:8]) / 2**64
+    if triple.drawn:
+        return triple
+    place, drawn = position(triple.group), SPLITS[0]
+    for name in reversed(SPLITS[1:]):
+        if place < sum(recorded.get(earlier, 0.0) for earlier in SPLITS[1 : SPLITS.index(name) + 1]):
+            drawn = name
+    return replace(triple, drawn=drawn)
+
+
+def is_by_hand(triple: Triple) -> bool:
+    """Return whether a person changed a triple's split in the manifest; for triples of `with_draw`."""
+    return triple.drawn != UNDRAWN and triple.split != triple.drawn
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Photos that stay together.
+
+    Attributes:
+        name: key of the first of them.
+        size: how many they are.
+        split: the split that they keep; "" if it is to be drawn.
+        former: the split that they were in before; "" if it was not drawn yet.
+    """
+
+    name: str
+    size: int
+    split: str
+    former: str
+
+
+def draw(triples: Sequence[Triple], held_out: dict[str, float], redraw: bool) -> list[str]:
+    """Return the split of each triple.
+
+    Each held-out split gets the number of photos that is nearest to its share of all photos and that whole groups
+    allow. Groups are chosen in the order of a hash of their names, and one group always remains to train on.
+
+    Args:
+        triples: all triples of a dataset, from `with_draw`.
+        held_out: share of each held-out split, 0 to 1.
+        redraw: draw all groups again, those in a split first, so that a larger share only adds to it. Otherwise only
+            groups without a split are drawn: all others keep theirs. Splits set by hand are kept in both cases.
+    """
+    groups = _groups(triples, redraw)
+    chosen = {group.name: group.split for group in groups if group.split}
     for name in SPLITS[1:]:
-        position -= held_out.get(name, 0.0)
-        if position < 0:
-            return name
-    return SPLITS[0]
+        present = sum(group.size for group in groups if chosen.get(group.name) == name)
+        free = sorted(
+            (group for group in groups if group.name not in chosen),
+            key=lambda group: (group.former != name, position(group.name)),
+        )
+        most = sum(group.size for group in free) - (SPLITS[0] not in chosen.values())
+        target = held_out.get(name, 0.0) * len(triples) - present
+        chosen.update((group.name, name) for group in _nearest(free, target, most))
+
+    def split(triple: Triple) -> str:
+        keeps = is_by_hand(triple) or (triple.drawn != UNDRAWN and not redraw)
+        return triple.split if keeps else chosen.get(triple.group, SPLITS[0])
+
+    return list(map(split, triples))
 
 
-def apply(dataset: Dataset, text: str) -> None:
-    """Reassign all triples if the shares differ from the recorded ones. The caller must hold the dataset's lock.
+def _groups(triples: Sequence[Triple], redraw: bool) -> list[_Group]:
+    sizes = Counter(triple.group for triple in triples)
+    by_hand = {triple.group: triple.split for triple in triples if is_by_hand(triple)}
+    former = {triple.group: triple.split for triple in triples if triple.drawn != UNDRAWN} | by_hand
+    kept = by_hand if redraw else former
+    return [_Group(name, size, kept.get(name, ""), former.get(name, "")) for name, size in sizes.items()]
+
+
+def _nearest(groups: Sequence[_Group], target: float, most: int) -> list[_Group]:
+    """Choose groups whose photos add up to the number nearest to a target, early ones first; of equals the larger.
+
+    Args:
+        groups: what to choose from.
+        target: the number aimed at; below 0 nothing is chosen.
+        most: the highest number allowed.
+    """
+    taken: list[_Group] = []
+    total = 0
+    while len(taken) < len(groups) and total + groups[len(taken)].size <= min(target, most) - WINDOW:
+        total += groups[len(taken)].size
+        taken.append(groups[len(taken)])
+    choices = groups[len(taken) : len(taken) + CHOICES]
+    rest, highest = max(target - total, 0), max(most - total, 0)
+    mask = (1 << min(int(2 * rest), highest) + 1) - 1  # above twice the rest, none at all would be nearer
+    reachable = [1]  # bit n of entry k is set if some of the first k groups add up to n photos
+    for group in choices:
+        reachable.append((reachable[-1] | reachable[-1] << group.size) & mask)
+    sums = [number for number in range(mask.bit_length()) if reachable[-1] >> number & 1]
+    best = min(sums, key=lambda number: (abs(number - rest), -number))
+    for place in reversed(range(len(choices))):
+        if not reachable[place] >> best & 1:
+            taken.append(choices[place])
+            best -= choices[place].size
+    return taken
+
+
+def apply(dataset: Dataset, text: str) -> bool:
+    """Draw the splits of new triples, or of all if the shares changed. The caller must hold the dataset's lock.
 
     Args:
         dataset: the dataset.
         text: shares, as for `shares`; "" keeps the recorded ones.
 
+    Returns:
+        Whether anything was drawn.
+
     Raises:
         UsageError: the shares are not valid.
     """
-    if not text or text == dataset.info.settings.get("split"):
-        return
-    held_out = shares(text)
-    dataset.replace_all([replace(t, split=assign(t.group, held_out)) for t in dataset.triples()])
-    dataset.save_info(replace(dataset.info, settings={**dataset.info.settings, "split": text}))
+    before = dataset.info.settings.get("split", "")
+    text = text or before
+    redraw = text != before
+    triples = [with_draw(triple, shares(before)) for triple in dataset.triples()]
+    pending = any(triple.drawn == UNDRAWN for triple in triples)
+    if redraw or pending:
+        drawn = zip(triples, draw(triples, shares(text), redraw), strict=True)
+        dataset.replace_all(
+            # a split set by hand is recognised by its difference from the drawn one, which therefore stays
+            triple if is_by_hand(triple) else replace(triple, split=split, drawn=split)
+            for triple, split in drawn
+        )
+    if redraw:
+        dataset.save_info(replace(dataset.info, settings={**dataset.info.settings, "split": text}))
+    return redraw or pending
+
+
+def sentence(counts: Mapping[str, int], held_out: Mapping[str, float]) -> str:
+    """Return the number of triples of each split, with the real and the requested share where they differ.
+
+    Args:
+        counts: number of triples by split.
+        held_out: the requested share by held-out split; without any, and without a held-out triple, the result is "".
+    """
+    total = sum(counts.values())
+    names = [name for name in SPLITS[1:] if counts.get(name) or held_out.get(name)]
+    if not names or not total:
+        return ""
+    parts = [f"{counts.get(SPLITS[0], 0):,} train"]
+    for name in names:
+        real, requested = counts.get(name, 0) / total, held_out.get(name, 0.0)
+        requested_too = f", requested {requested:.1%}" if f"{real:.1%}" != f"{requested:.1%}" else ""
+        parts.append(f"{counts.get(name, 0):,} {name} ({real:.1%}{requested_too})")
+    empty = [name for name in names if not counts.get(name)]
+    cure = f" None in {' and '.join(empty)}: no group comes nearer to its share; a larger one holds some out."
+    return f"Splits: {', '.join(parts)}.{cure if empty else ''}"

@@ -1,9 +1,10 @@
 """Statistics of a dataset."""
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from segkit.dataset import splits
 from segkit.dataset.dataset import Dataset
 
 LENGTHS = ("none", "1-20", "21-40", "41-60", "61-77", "over 77")
@@ -24,6 +25,7 @@ class Summary:
         flags: number of prompts per flag (see `prompts.FLAGS`).
         rejected: number of photos left out, by reason.
         tokens_estimated: whether token counts are estimates because CLIP's tokenizer was unavailable.
+        requested: requested share per held-out split, 0 to 1; see splits.sentence.
     """
 
     triples: int
@@ -33,6 +35,7 @@ class Summary:
     flags: dict[str, int]
     rejected: dict[str, int]
     tokens_estimated: bool
+    requested: dict[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the statistics as JSON-compatible values."""
@@ -47,7 +50,7 @@ def summarize(dataset: Dataset) -> Summary:
     """
     pixels: Counter[str] = Counter()
     lengths: Counter[str] = Counter()
-    splits: Counter[str] = Counter()
+    by_split: Counter[str] = Counter()
     flags: Counter[str] = Counter()
     total = area = 0
     for triple in dataset.triples():
@@ -57,13 +60,14 @@ def summarize(dataset: Dataset) -> Summary:
         for share in triple.classes:
             pixels[share.name] += round(share.share * size)
         lengths[_length(triple.tokens)] += 1
-        splits[triple.split] += 1
+        by_split[triple.split] += 1
         flags.update(triple.problems)
     return Summary(
         triples=total,
         classes={name: round(count / max(area, 1), 4) for name, count in pixels.most_common()},
         lengths={name: lengths[name] for name in LENGTHS if lengths[name]},
-        splits=dict(splits.most_common()),
+        splits=dict(by_split.most_common()),
+        requested=splits.shares(dataset.info.settings.get("split", "")),
         flags=dict(flags.most_common()),
         rejected=dict(Counter(rejection.reason for rejection in dataset.rejections()).most_common()),
         tokens_estimated=dataset.info.models.get("tokenizer", {}).get("name") == "estimate",

@@ -23,8 +23,14 @@ if TYPE_CHECKING:
 SPLITS = ("train", "val", "test")
 REVIEWS = ("open", "accepted", "rejected")
 
+UNDRAWN = "later"
+"""Value of Triple.drawn while a build is running: splits are drawn at its end."""
+
 _HEX = {"key": re.compile("[0-9a-f]{16}"), "sha256": re.compile("[0-9a-f]{64}"), "phash": re.compile("[0-9a-f]{16}")}
 """How the fields with hexadecimal digits look."""
+
+_LATER = frozenset(("drawn", "caption"))
+"""Keys that lines of earlier versions lack."""
 
 
 class Prompt(Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,6 +41,8 @@ class Prompt(Struct, frozen=True, forbid_unknown_fields=True):
         model, revision: of the captioner; "" for a person or nobody.
         human: whether a person wrote it.
         digest: digest(text) of a draft; a text with another digest was changed by hand.
+        caption: the captioner's words, without prefix, suffix and template; "" for a person, nobody, or a draft of an
+            earlier version.
     """
 
     by: str
@@ -42,6 +50,7 @@ class Prompt(Struct, frozen=True, forbid_unknown_fields=True):
     revision: str
     human: bool
     digest: str = ""
+    caption: str = ""
 
 
 NOBODY = Prompt("nobody", "", "", human=False)
@@ -71,6 +80,8 @@ class Triple(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
         review: a person's decision: "open", "accepted" or "rejected".
         problems: names of the caption rules that flagged the text.
         photo_sha256, map_sha256: of the two stored files; they reveal any later change.
+        drawn: the split that segkit drew; if it differs from `split`, a person changed that. UNDRAWN before the draw;
+            "" in datasets of earlier versions.
         extra: JSON object of the keys that a person or another tool added to the line, also to its nested objects; ""
             if there are none. They have no meaning for segkit, which keeps them.
     """
@@ -94,6 +105,7 @@ class Triple(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     problems: tuple[str, ...]
     photo_sha256: str = ""
     map_sha256: str = ""
+    drawn: str = ""
     extra: str = ""
 
     @property
@@ -143,7 +155,7 @@ class Triple(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
 
     def rebuilt(self, new: "Triple") -> "Triple":
         """Return a triple that was built again from the same photo, with the prompt and all decisions of this one."""
-        kept = ("text", "tokens", "prompt", "problems", "split", "group", "review", "extra")
+        kept = ("text", "tokens", "prompt", "problems", "split", "drawn", "group", "review", "extra")
         return msgspec.structs.replace(new, **{name: getattr(self, name) for name in kept})
 
     def within(self, folder: Path) -> "Triple":
@@ -201,8 +213,8 @@ def _columns(kind: type[Struct]) -> frozenset[str]:
 
 
 def _require_all(columns: frozenset[str], record: Any) -> None:
-    """Refuse a record that lacks a key; fields have defaults in Python only."""
-    if isinstance(record, Mapping) and (missing := columns - record.keys()):
+    """Refuse a record that lacks a key; fields have defaults in Python only, except those that came later."""
+    if isinstance(record, Mapping) and (missing := columns - record.keys() - _LATER):
         raise DatasetError(f"{', '.join(sorted(missing))} missing")
 
 

@@ -1,50 +1,57 @@
 """Diagnosis of foreign maps: the scheme they were painted with, and the damage done afterwards, with evidence."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from segkit.maps import borders, codec, greyscale, pixels, plausibility, schemes
+from segkit.maps import blur, borders, codec, greyscale, label_ids, matching, painted, pixels, plausibility, schemes
+from segkit.maps.codec import Labels
+from segkit.maps.painted import PaintedArea
 from segkit.maps.pixels import Packed
 from segkit.maps.schemes import Scheme
 from segkit.palette import UNLABELLED, Palette
-from segkit.palette.color import BLACK, WHITE
+from segkit.palette.color import BLACK, to_hex
 
 CAUSES = {
     "exact": "every pixel has the colour of its class, or black",
+    "unsure": "every pixel has the colour of a class, but the classes make more sense in another reading",
     "shifted": "a list of 151 colours with black first was used for classes that count from 0",
     "bgr": "red and blue are swapped",
     "coco": "the colours are COCO's",
     "golden-angle": "hues advance by the golden angle from class to class, starting with black",
+    "painted": "areas were painted in flat colours that are not quite those of their classes",
+    "foreign": "areas were painted in flat colours that stand for no class with certainty",
+    "stray": "a few pixels have the colour of no class",
     "outlined": "white lines were drawn between the areas",
     "jpeg": "the map was saved as JPEG",
     "resized": "the map was scaled with a smooth filter",
     "label-ids": "the pixels are class indices, not colours",
+    "full-ade": "the pixels hold the classes of ADE20K's full release (red / 10 * 256 + green), which are not these",
+    "panoptic-ids": "the pixels are numbers of COCO panoptic segments, whose classes are in a JSON file",
     "greyscale": "the colours were converted to grey",
+    "mask": "a mask of one or two values does not tell classes apart",
+    "edges": "a drawing of edges has no areas",
+    "depth": "a depth map, or another picture that changes gradually, has no classes",
+    "blank": "no pixel has a class",
     "unknown": "the pixels match no known cause",
 }
 """Everything that can be wrong with the colours of a map, and descriptions."""
 
-_COVERED = 0.9
-"""Share of the flat pixels that must match a scheme exactly for it to take precedence over approximate matches."""
-
-_NEAR = 0.6
-"""Minimum share of the flat pixels near colours of the scheme: JPEG leaves small areas without exact colours."""
-
 _FLAT = 0.15
 """Minimum share of flat pixels in a map; photos and noise have fewer."""
 
-_SAMPLE = 20_000
-"""Number of border pixels that are examined."""
+_HALF = 0.5
+"""Minimum share of large flat areas in a map in unknown colours."""
 
-_FITS = 6.0
-"""RGB L2 within which a pixel counts as a blend of two given colours."""
+_SEGMENTS = "; if colours number segments, as in COCO panoptic's PNG files, their classes are in a JSON file"
 
-_AT_HAND = 8.0
-"""RGB L2 to the colour of an adjacent area below which a pixel does not reveal what it was blended with."""
+_STRAY, _STRAY_SHARE = 4, 0.001
+"""Number, and share of the pixels, up to which those without the colour of a class are stray, whatever made them."""
+
+_DEPTHS = 64
+"""Number of values of more than 8 bits from which on they are depths rather than numbers of things."""
 
 
 @dataclass(frozen=True)
@@ -53,19 +60,21 @@ class Diagnosis:
 
     Attributes:
         cause: a key of CAUSES: the scheme if it is a wrong one, otherwise the damage.
-        scheme: how classes were mapped to colours; None if unknown.
-        damage: "none", "outlined", "jpeg" or "resized".
+        scheme: how classes were mapped to colours, the colours of painted areas included; None if unknown.
+        damage: "none", "stray", "outlined", "jpeg" or "resized".
         off_palette: share of pixels that are neither a colour of the palette nor black, 0 to 1.
         evidence: what the diagnosis is based on, as text.
         possible: other causes that are consistent with the pixels.
+        painted: areas in flat colours that no class has, and the nearest classes, as text; "" for none.
     """
 
     cause: str
-    scheme: Scheme | None
+    scheme: Scheme | None = field(repr=False)
     damage: str
     off_palette: float
     evidence: str
     possible: tuple[str, ...] = ()
+    painted: str = ""
 
 
 def identify(image: Image.Image, palette: Palette) -> Diagnosis:
@@ -76,47 +85,186 @@ def identify(image: Image.Image, palette: Palette) -> Diagnosis:
         palette: the palette that the map should be painted with.
     """
     if codec.is_exact(image, palette):
-        _, off = codec.read(image, palette)
-        if off:
-            share = off / (image.width * image.height)
-            return Diagnosis("unknown", None, "none", share, "an indexed map with indices beyond the last class")
-        return Diagnosis("exact", schemes.known(palette)[0], "none", 0.0, "an indexed map with exactly this palette")
+        return _indexed(image, palette)
     packed = pixels.pack_image(image)
-    if deep := float((packed == pixels.NO_COLOR).mean()):
-        return _deep(image, deep)
+    if (packed == pixels.NO_COLOR).any():
+        return _deep(image, packed)
     candidates = schemes.known(palette)
-    flat = _flat(packed)
-    colors, counts = np.unique(packed[flat], return_counts=True)
-    exact = _share(packed, candidates[0])
-    if exact == 1:
+    off = 1 - matching.share(packed, candidates[0])
+    if not off:
         return _on_palette(packed, candidates)
-    if grey := greyscale.identify(colors, counts, palette):
-        cause, evidence = grey
-        return Diagnosis(cause, None, "none", 1 - exact, evidence)
-    scheme, covered = _best_scheme(colors, counts, candidates)
-    if covered < _NEAR or flat.mean() < _FLAT:
-        evidence = f"{covered:.1%} of the flat pixels are near colours of {scheme.palette.name}, as {scheme.name}"
-        if image.mode == "P" and _may_be_ids(image, palette):
-            evidence += "; as an indexed picture, it may hold class indices under other colours"
-            return Diagnosis("unknown", None, "none", 1 - exact, evidence, ("label-ids",))
-        return Diagnosis("unknown", None, "none", 1 - exact, evidence)
-    matching = _share(packed, scheme)
-    damage = "none" if matching == 1 else "jpeg" if image.format == "JPEG" else _damage(packed, scheme)
-    cause = scheme.name if scheme.name != "exact" else damage
-    return Diagnosis(cause, scheme, damage, 1 - exact, _evidence(scheme, matching, damage))
+    diagnosis = _indices(packed, palette) or _colored(image, packed, candidates)
+    if diagnosis.cause in ("unknown", "foreign") and image.mode == "P" and _may_be_ids(image, palette):
+        evidence = f"{diagnosis.evidence}; as an indexed picture, it may hold class indices under other colours"
+        diagnosis = replace(diagnosis, evidence=evidence, possible=("label-ids",))
+    return replace(diagnosis, off_palette=off)
 
 
-def _deep(image: Image.Image, share: float) -> Diagnosis:
+def suspicion(image: Image.Image, labels: Labels, palette: Palette) -> str:
+    """Return why a map whose colours are all in the palette may be wrong all the same; "" for no reason.
+
+    This is much cheaper than `identify`.
+
+    Args:
+        image: the map.
+        labels: what codec.read found in it.
+        palette: its palette.
+    """
+    if codec.is_exact(image, palette):
+        return ""
+    if (labels == UNLABELLED).all():
+        return "no pixel has a class"
+    if plausibility.is_shifted(labels, palette):
+        return "its classes and their positions make more sense if black is the first class, wall"
+    return ""
+
+
+def _indexed(image: Image.Image, palette: Palette) -> Diagnosis:
+    labels, off = codec.read(image, palette)
+    if off:
+        evidence = "an indexed map with indices beyond the last class"
+        return Diagnosis("unknown", None, "none", off / labels.size, evidence)
+    if (labels == UNLABELLED).all():
+        return Diagnosis("blank", None, "none", 0.0, "an indexed map whose pixels are all unlabelled")
+    return Diagnosis("exact", schemes.known(palette)[0], "none", 0.0, "an indexed map with exactly this palette")
+
+
+def _deep(image: Image.Image, colors: Packed) -> Diagnosis:
     """Return the diagnosis of grey of more than 8 bits, a share of which has no 8-bit equivalent."""
+    off = float((colors == pixels.NO_COLOR).mean())
     if (pixels.pack_image(image, indices=True) == pixels.NO_COLOR).any():
-        return Diagnosis("unknown", None, "none", share, "grey of more than 8 bits, which is neither colour nor class")
-    return Diagnosis("label-ids", None, "none", share, "grey of more than 8 bits, with no value above 255")
+        values = np.asarray(image)
+        number = len(np.unique(values))
+        evidence = f"grey of more than 8 bits, with {number:,} values from {values.min()} to {values.max()}"
+        if number > _DEPTHS:
+            return Diagnosis("depth", None, "none", off, evidence)
+        return Diagnosis("unknown", None, "none", off, f"{evidence}, which are neither colours nor classes")
+    return Diagnosis("label-ids", None, "none", off, "grey of more than 8 bits, with no value above 255")
+
+
+def _on_palette(packed: Packed, candidates: Sequence[Scheme]) -> Diagnosis:
+    """Choose among the schemes that can produce a map with nothing but colours of the palette."""
+    if not packed.any():
+        return Diagnosis("blank", None, "none", 0.0, "every pixel is black or transparent")
+    right, *others = candidates
+    rivals = [scheme for scheme in others if scheme.palette is right.palette and matching.share(packed, scheme) == 1]
+    likely, doubt = plausibility.likeliest(packed, [right, *rivals])
+    evidence = "all pixels are colours of the palette or black"
+    if doubt:
+        evidence += f", but read as {doubt.name} its classes and their positions are more plausible"
+        return Diagnosis("unsure", None, "none", 0.0, evidence, ("exact", doubt.name))
+    possible = tuple(scheme.name for scheme in (right, *rivals) if scheme is not likely)
+    if likely is not right:
+        evidence += f", but only read as {likely.name} are its classes and their positions plausible"
+    return Diagnosis(likely.name, likely, "none", 0.0, evidence, possible)
+
+
+def _indices(packed: Packed, palette: Palette) -> Diagnosis | None:
+    """Return the diagnosis of a picture that is grey or has one channel, such as class indices or a mask."""
+    grey = greyscale.identify(packed, palette)
+    channel = label_ids.only_channel(packed)
+    if grey is None and channel is not None:
+        values = (packed >> np.uint32(8 * channel) & np.uint32(255)).astype(np.uint8)
+        grey = greyscale.of_channel(values, label_ids.CHANNELS[channel], palette)
+    return Diagnosis(grey.cause, None, "none", 0.0, grey.evidence, grey.possible) if grey else None
 
 
 def _may_be_ids(image: Image.Image, palette: Palette) -> bool:
     """Report whether all values of an indexed picture could be class indices, from 0 or from 1."""
     values = np.flatnonzero(image.histogram())
     return bool(len(values)) and int(values[values != UNLABELLED].max(initial=0)) <= len(palette)
+
+
+def _colored(image: Image.Image, packed: Packed, candidates: Sequence[Scheme]) -> Diagnosis:
+    right = candidates[0]
+    flat = painted.constant(packed, 2)
+    colors, counts = np.unique(packed[flat], return_counts=True)
+    scheme, covered = matching.best(colors, counts, candidates)
+    if matching.is_right(packed, colors, counts, scheme, covered, right):
+        scheme, covered = right, 1.0
+    if covered >= matching.NEAR and flat.mean() >= _FLAT:
+        return under(packed, scheme, lossy=image.format == "JPEG")
+    evidence = f"{covered:.1%} of the flat pixels are near colours of {scheme.palette.name}, as {scheme.name}"
+    if flat.mean() < _FLAT:
+        evidence += f"; only {flat.mean():.1%} of the pixels are flat, as in a photo, a depth map or a normal map"
+        return Diagnosis("unknown", None, "none", 0.0, evidence)
+    if label_ids.is_full_ade(colors):
+        return Diagnosis("full-ade", None, "none", 0.0, "red is a multiple of 10 everywhere")
+    areas = painted.find(packed, right, painted.LARGE)
+    if sum(area.pixels for area in areas) < _HALF * packed.size:
+        return Diagnosis("unknown", None, "none", 0.0, evidence)
+    foreign = under(packed, right, lossy=image.format == "JPEG")
+    text = foreign.painted + _SEGMENTS
+    return replace(foreign, cause="foreign", evidence=text, painted=text)
+
+
+def under(packed: Packed, scheme: Scheme, lossy: bool = False) -> Diagnosis:
+    """Return the diagnosis of a map that is known to be painted with a scheme; off_palette is left to the caller.
+
+    Args:
+        packed: (H, W) the map.
+        scheme: the scheme.
+        lossy: the file is a JPEG.
+    """
+    extended, areas, damage = _survey(packed, scheme, lossy)
+    uncertain = [area for area in areas if not area.certain]
+    evidence = _evidence(packed, scheme, extended, damage)
+    text = painted.describe(uncertain or areas, scheme) if areas else ""
+    cause = scheme.name if scheme.name != "exact" else damage if damage != "none" else "painted" if areas else "exact"
+    if areas and scheme.name == "coco":
+        return Diagnosis("panoptic-ids", None, damage, 0.0, f"{evidence}; {text}")
+    if uncertain:
+        cause = "foreign"
+    return Diagnosis(cause, extended, damage, 0.0, f"{evidence}; {text}" if text else evidence, painted=text)
+
+
+def _survey(packed: Packed, scheme: Scheme, lossy: bool) -> tuple[Scheme, list[PaintedArea], str]:
+    """Return the scheme with the colours of flat areas that it lacks, these areas, and the damage.
+
+    In a map without blur every colour of a small square, and every other one that certainly stands for a class, was
+    painted. Where borders are blurred, only large squares prove that.
+    """
+    if not lossy:
+        limit = max(_STRAY, int(_STRAY_SHARE * packed.size))
+        areas = _small_areas(packed, scheme, limit)
+        extended = painted.extend(scheme, areas)
+        stray = round((1 - matching.share(packed, extended)) * packed.size)
+        if stray <= limit:
+            return extended, areas, "stray" if stray else "none"
+    areas = painted.find(packed, scheme, painted.LARGE)
+    damage = "jpeg" if lossy else blur.identify(packed, _repairable(scheme, areas))
+    if damage == "jpeg":  # which shifts flat areas by as much as that
+        near = borders.TOLERANCE
+        areas = [area for area in areas if area.distance > near or not (area.certain or area.margin >= painted.NOISE)]
+    room = borders.NO_LABEL - len(scheme.colors)  # more colours cannot be repaired
+    areas = [*areas[:room], *(replace(area, certain=False) for area in areas[room:])]
+    return _repairable(scheme, areas), areas, damage
+
+
+def _repairable(scheme: Scheme, areas: Sequence[PaintedArea]) -> Scheme:
+    """Return the scheme with the colours of as many areas as repair can tell apart."""
+    return painted.extend(scheme, areas[: max(0, borders.NO_LABEL - len(scheme.colors))])
+
+
+def _small_areas(packed: Packed, scheme: Scheme, limit: int) -> list[PaintedArea]:
+    """Return the painted areas of a map without blur.
+
+    These are all that certainly stand for a class, and large squares. Small squares count if they are black, that is,
+    unlabelled, or too many pixels to be stray.
+    """
+    squares = [painted.constant(packed, side) for side in (painted.SMALL, painted.LARGE)]
+    small, large = (set(np.unique(packed[square]).tolist()) for square in squares)
+    known = pixels.pack(np.array([*scheme.colors, BLACK], np.uint8))
+    colors, counts = np.unique(packed[~np.isin(packed, known)], return_counts=True)
+    if len(colors) > matching.COLORS:
+        return []
+    found = []
+    for area in painted.areas(colors, counts, scheme):
+        color = int(pixels.pack(np.array(area.color, np.uint8)))
+        is_class = area.certain and area.label != UNLABELLED
+        if is_class or color in large or (color in small and (area.certain or area.pixels > limit)):
+            found.append(area)
+    return found
 
 
 _PAINTED = {
@@ -129,98 +277,20 @@ _PAINTED = {
 _BLURRED = {"outlined": "blends with white", "jpeg": "blurred as by JPEG", "resized": "blends of two areas"}
 
 
-def _evidence(scheme: Scheme, matching: float, damage: str) -> str:
-    text = f"{matching:.1%} of the pixels are {_PAINTED[scheme.name].format(scheme.palette.name)}"
+def _evidence(packed: Packed, scheme: Scheme, extended: Scheme, damage: str) -> str:
+    text = f"{matching.share(packed, scheme):.1%} of the pixels are {_PAINTED[scheme.name].format(scheme.palette.name)}"
+    if damage == "stray":
+        return f"{text}; {_strays(packed, extended)}"
     return f"{text}, the others are {_BLURRED[damage]}" if damage in _BLURRED else text
 
 
-def _on_palette(packed: Packed, candidates: Sequence[Scheme]) -> Diagnosis:
-    """Choose among the schemes that can produce a map with nothing but colours of the palette."""
-    right, *others = candidates
-    rivals = [scheme for scheme in others if scheme.palette is right.palette and _share(packed, scheme) == 1]
-    likely = plausibility.likeliest(packed, [right, *rivals])
-    possible = tuple(scheme.name for scheme in (right, *rivals) if scheme is not likely)
-    evidence = "all pixels are colours of the palette or black"
-    if likely is not right:
-        evidence += f", but only read as {likely.name} are its classes and their positions plausible"
-    return Diagnosis(likely.name, likely, "none", 0.0, evidence, possible)
-
-
-def _flat(packed: Packed) -> NDArray[np.bool_]:
-    """Return where the right, lower and lower right neighbours of a pixel have its colour."""
-    same = np.ones(packed.shape, bool)
-    same[:, :-1] &= packed[:, 1:] == packed[:, :-1]
-    same[:-1] &= packed[1:] == packed[:-1]
-    same[:-1, :-1] &= packed[1:, 1:] == packed[:-1, :-1]
-    return same
-
-
-def _share(packed: Packed, scheme: Scheme) -> float:
-    """Return the share of pixels with an exact colour of a scheme, or black."""
-    table = np.zeros(pixels.COLORS + 1, bool)
-    table[pixels.pack(np.array([*scheme.colors, BLACK], np.uint8))] = True
-    return float(pixels.look_up(packed, table).mean())
-
-
-def _best_scheme(colors: Packed, counts: NDArray[np.int64], candidates: Sequence[Scheme]) -> tuple[Scheme, float]:
-    """Return the scheme that explains the flat areas best, and the share of flat pixels that it explains.
-
-    Schemes that match exactly take precedence. Approximate matches only decide if there are none, because JPEG shifts
-    even flat areas, and near colours of one scheme may be exact colours of another.
-    """
-    flat = pixels.unpack(colors).astype(np.float32)
-    weights = counts / counts.sum() if len(counts) else counts
-    best, best_score = candidates[0], (0.0, 0.0)
-    for scheme in candidates:
-        squares = np.full(len(flat), np.inf, np.float32)
-        for color in np.array([*scheme.colors, BLACK], np.float32):
-            np.minimum(squares, ((flat - color) ** 2).sum(1), out=squares)
-        exact, near = float(weights[squares == 0].sum()), float(weights[squares <= borders.TOLERANCE**2].sum())
-        score = (exact if exact >= _COVERED else 0.0, near)
-        if score > best_score:
-            best, best_score = scheme, score
-    return best, max(best_score)
-
-
-def _damage(packed: Packed, scheme: Scheme) -> str:
-    """Identify the damage from the colours of border pixels.
-
-    Outlines blend an area with white, smooth scaling blends two areas, and JPEG produces colours that are neither.
-    """
-    indices = borders.seeds(packed, scheme.colors, borders.SOFT)
-    unlabelled = np.flatnonzero(indices == borders.NO_LABEL)
-    if len(unlabelled) > _SAMPLE:
-        unlabelled = np.sort(np.random.default_rng(0).choice(unlabelled, _SAMPLE, replace=False))
-    if not len(unlabelled):
-        return "jpeg"
-    border = borders.find_candidates(indices, unlabelled)
-    observed = pixels.unpack(packed.ravel()[unlabelled]).astype(np.float32)
-    colors = np.array([*scheme.colors, *[(0, 0, 0)] * (256 - len(scheme.colors))], np.float32)
-    areas = np.where(
-        (border.labels != borders.NO_LABEL)[..., None], colors[border.labels], np.inf
-    )  # (candidates, N, 3)
-    with np.errstate(invalid="ignore"):  # missing candidates give inf - inf
-        distance = np.nan_to_num(np.linalg.norm(areas - observed, axis=2), nan=np.inf).min(0)
-        telling = (distance > _AT_HAND) & (border.labels[0] != borders.NO_LABEL)
-        to_white = np.min([_off_line(observed, area, np.array(WHITE, np.float32)) for area in areas], axis=0)
-        pairs = [(0, 1), (0, 2), (1, 2)]
-        to_blend = np.min([_off_line(observed, areas[a], areas[b]) for a, b in pairs], axis=0)
-    if telling.sum() < 0.1 * len(unlabelled):
-        return "jpeg"
-    outlined, resized = (float((off[telling] <= _FITS).mean()) for off in (to_white, to_blend))
-    if max(outlined, resized) >= 0.6:
-        return "outlined" if outlined > resized else "resized"
-    return "jpeg"
-
-
-def _off_line(
-    observed: NDArray[np.float32], start: NDArray[np.float32], end: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """Return the distance of colours to the line between two others: (N,), inf where one of those is missing.
-
-    The line extends by 20 % at both ends, since filters such as Lanczos overshoot.
-    """
-    line = end - start
-    share = ((observed - start) * line).sum(1) / np.maximum((line**2).sum(1), 1)
-    off: NDArray[np.float32] = np.linalg.norm(observed - start - np.clip(share, -0.2, 1.2)[:, None] * line, axis=1)
-    return np.nan_to_num(off, nan=np.inf)
+def _strays(packed: Packed, scheme: Scheme) -> str:
+    known = pixels.pack(np.array([*scheme.colors, BLACK], np.uint8))
+    colors = packed[~np.isin(packed, known)]
+    red, green, blue = pixels.unpack(colors[0]).tolist()
+    first = to_hex((red, green, blue))
+    if len(colors) == 1:
+        return f"1 pixel of {first} that is no class"
+    different = len(np.unique(colors))
+    named = first if different == 1 else f"{different:,} colours such as {first}"
+    return f"{len(colors):,} pixels of {named} that are no class"

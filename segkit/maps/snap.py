@@ -1,5 +1,6 @@
 """Repair of foreign maps: wrong colour schemes are reversed, blurred borders restored, white outlines removed."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -7,13 +8,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from segkit.errors import MapError, PaletteError
-from segkit.maps import borders, codec, diagnose, pixels, schemes, synthesis
+from segkit.maps import borders, codec, diagnose, label_ids, pixels, schemes, synthesis
 from segkit.maps.codec import Labels
 from segkit.maps.diagnose import Diagnosis
 from segkit.maps.pixels import Packed
 from segkit.maps.schemes import Scheme
 from segkit.palette import UNLABELLED, Palette, simplify
-from segkit.palette.color import RGB
+from segkit.palette.color import BLACK, RGB
 from segkit.settings import Unsure
 
 _ADDED = ("merged", "other", "stuff")
@@ -21,6 +22,10 @@ _ADDED = ("merged", "other", "stuff")
 
 _EXCEPTIONS = {"window blind": "blind"}
 """The only COCO class whose first word names a different ADE20K class."""
+
+
+FirstId = int | None | Callable[[], int | None]
+"""Value of the first class in maps of class indices, 0 or 1, or a function that finds it out; None if unknown."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,7 @@ class Snapped:
         appeared: classes that had no area before.
         vanished: classes that had at least 3 x 3 pixels exactly or nearly in their colour, and have none now.
         doubtful: share of pixels where two classes fit about equally well or none was near, 0 to 1.
+        first_id: value that stood for the first class, if the map held class indices; otherwise None.
     """
 
     labels: Labels
@@ -44,6 +50,7 @@ class Snapped:
     appeared: tuple[str, ...]
     vanished: tuple[str, ...]
     doubtful: float
+    first_id: int | None = None
 
 
 def snap(
@@ -53,7 +60,7 @@ def snap(
     target_palette: Palette | None = None,
     cause: str = "",
     unsure: Unsure = "nearest",
-    first_id: int | None = None,
+    first_id: FirstId = None,
 ) -> Snapped:
     """Repair one map.
 
@@ -63,55 +70,128 @@ def snap(
         target_palette: palette to convert a map of another palette to, class by class, by name; None converts nothing.
         cause: a key of diagnose.CAUSES that overrides the diagnosis; "" to diagnose.
         unsure: whether doubtful pixels get the best label or become unlabelled.
-        first_id: value of the first class in a map of class indices, 0 or 1; None decides by the highest value.
+        first_id: value of the first class in a map of class indices, 0 or 1; None decides by the values and where
+            they lie. A function is called for such a map only.
 
     Raises:
         MapError: the cause is unknown or cannot be reversed. The message begins with a verb, to follow a file name.
     """
-    diagnosis = diagnose.identify(image, palette)
-    packed = pixels.pack_image(image, indices=diagnosis.cause == "label-ids")
-    if (packed == pixels.NO_COLOR).any():
-        raise MapError(f"cannot be repaired: {diagnosis.evidence}. Save it with 8 bits a pixel")
-    if cause and cause != diagnosis.cause:
-        diagnosis = _overridden(diagnosis, cause, palette)
+    diagnosis = _diagnosed(image, palette, cause)
+    if diagnosis.scheme is None:
+        labels, first = _from_ids(image, palette, diagnosis, cause, first_id)
+        return _finished(image, Snapped(labels, palette, diagnosis, 0.0, (), (), 0.0, first), target_palette)
     scheme = diagnosis.scheme
-    if scheme is None and diagnosis.cause != "label-ids":
-        raise MapError(f"cannot be repaired: {diagnose.CAUSES[diagnosis.cause]} ({diagnosis.evidence})")
+    if diagnosis.cause == "foreign" and unsure == "nearest":
+        indices = f"{_IDS} " if "label-ids" in diagnosis.possible else ""
+        raise MapError(f"cannot be repaired: {diagnosis.painted}. {indices}{_FOREIGN}")
     if codec.is_exact(image, palette) and diagnosis.cause == "exact":
         labels, _ = codec.read(image, palette)
         return Snapped(labels, palette, diagnosis, 0.0, (), (), 0.0)
-    if scheme is None or diagnosis.damage == "none":
-        labels = _look_up(packed, scheme) if scheme else _from_ids(class_ids(image, cause), palette, first_id)
+    packed = pixels.pack_image(image)
+    if diagnosis.damage == "none":
+        labels = _look_up(packed, scheme)
         before, doubtful = labels, np.zeros(labels.shape, bool)
     else:
         labels, doubtful = _restore_borders(packed, scheme, diagnosis.damage)
         before = _classes(scheme)[borders.seeds(packed, _repairable_colors(scheme), borders.SOFT)]
     if unsure == "unlabelled":
         labels[doubtful] = UNLABELLED
-    palette = scheme.palette if scheme else palette
-    appeared, vanished = _changes(before, labels, palette)
-    if target_palette is not None and target_palette.hash != palette.hash:
-        labels, palette = class_mapping(palette, target_palette)[labels], target_palette
-    changed = float((pixels.pack_image(codec.paint(labels, palette)) != packed).mean())
-    return Snapped(labels, palette, diagnosis, changed, appeared, vanished, float(doubtful.mean()))
+    appeared, vanished = _changes(before, labels, scheme.palette)
+    snapped = Snapped(labels, scheme.palette, diagnosis, 0.0, appeared, vanished, float(doubtful.mean()))
+    return _finished(image, snapped, target_palette)
 
 
-def _overridden(diagnosis: Diagnosis, cause: str, palette: Palette) -> Diagnosis:
-    """Return the diagnosis with the cause replaced by one that the user specified."""
-    candidates = schemes.known(palette)
-    named = next((scheme for scheme in candidates if scheme.name == cause), None)
+_IDS = "If its values are class indices: cause=label-ids."
+_FOREIGN = (
+    "If it is painted with another palette, pass that: palette=FILE. Otherwise paint the area in the colour of its "
+    "class, or leave it without a class: unsure=unlabelled"
+)
+
+
+def _finished(image: Image.Image, snapped: Snapped, target: Palette | None) -> Snapped:
+    """Return the repaired map in the target palette, with the share of pixels whose colour changed.
+
+    Raises:
+        MapError: no pixel has a class.
+    """
+    labels, palette = snapped.labels, snapped.palette
+    if target is not None and target.hash != palette.hash:
+        labels, palette = class_mapping(palette, target)[labels], target
+    if (labels == UNLABELLED).all():
+        raise MapError("cannot be repaired: no pixel of the result would have a class")
+    before, after = pixels.pack_image(image), pixels.pack_image(codec.paint(labels, palette))
+    return replace(snapped, labels=labels, palette=palette, changed=float((before != after).mean()))
+
+
+def _diagnosed(image: Image.Image, palette: Palette, cause: str) -> Diagnosis:
+    """Return the diagnosis of a map that can be repaired, with the cause replaced by one that the user specified.
+
+    Raises:
+        MapError: it cannot be repaired.
+    """
+    diagnosis = diagnose.identify(image, palette)
+    if cause and cause != diagnosis.cause:
+        diagnosis = _overridden(image, diagnosis, cause, palette)
+    if diagnosis.cause == "unsure":
+        choices = " or ".join(f"cause={name}" for name in diagnosis.possible)
+        raise MapError(f"cannot be repaired with certainty: {diagnosis.evidence}. Say which is right: {choices}")
+    if diagnosis.scheme is None and diagnosis.cause != "label-ids":
+        advice = f". {_IDS[:-1]}" if "label-ids" in diagnosis.possible else ""
+        raise MapError(f"cannot be repaired: {diagnose.CAUSES[diagnosis.cause]} ({diagnosis.evidence}){advice}")
+    return diagnosis
+
+
+def _overridden(image: Image.Image, diagnosis: Diagnosis, cause: str, palette: Palette) -> Diagnosis:
+    """Return the diagnosis under a cause that the user specified: a scheme, class indices, or a kind of damage.
+
+    Raises:
+        MapError: the picture is blank, or has more than 8 bits.
+    """
     evidence = f"specified by the user; it looked like {diagnosis.cause}"
-    if named:
-        damage = "none" if diagnosis.cause == "unknown" else diagnosis.damage
-        return replace(diagnosis, cause=cause, scheme=named, damage=damage, evidence=evidence)
+    packed = pixels.pack_image(image, indices=cause == "label-ids")
+    if diagnosis.cause == "blank" or (packed == pixels.NO_COLOR).any():
+        raise MapError(f"cannot be repaired: {diagnose.CAUSES[diagnosis.cause]} ({diagnosis.evidence})")
     if cause == "label-ids":
         return replace(diagnosis, cause=cause, scheme=None, damage="none", evidence=evidence)
-    # The remaining causes are kinds of damage, which any scheme may have suffered.
-    return replace(diagnosis, cause=cause, scheme=diagnosis.scheme or candidates[0], damage=cause, evidence=evidence)
+    candidates = schemes.known(palette)
+    named = next((scheme for scheme in candidates if scheme.name == cause), None)
+    base = named or next((scheme for scheme in candidates if scheme.name == _scheme_name(diagnosis)), candidates[0])
+    found = diagnose.under(packed, base, lossy=image.format == "JPEG")
+    if found.scheme is None:  # numbers of segments, read as COCO's colours if the user insists
+        return replace(diagnosis, cause=cause, scheme=base, damage=found.damage, evidence=evidence)
+    uncertain = found.cause == "foreign"
+    damage = found.damage if named else cause
+    return replace(found, cause="foreign" if uncertain else cause, damage=damage, evidence=evidence)
+
+
+def _scheme_name(diagnosis: Diagnosis) -> str:
+    return diagnosis.scheme.name if diagnosis.scheme else ""
+
+
+def _from_ids(
+    image: Image.Image, palette: Palette, diagnosis: Diagnosis, cause: str, first_id: FirstId
+) -> tuple[Labels, int]:
+    """Return the labels of a map of class indices, and the value of the first class.
+
+    Raises:
+        MapError: an index is no class, or nothing tells whether classes count from 0 or from 1.
+    """
+    ids = label_ids.read(image, cause == "label-ids")
+    evidence = label_ids.evidence(ids, palette)
+    first = first_id() if callable(first_id) else evidence.first(palette) if first_id is None else first_id
+    if first is None:
+        raise MapError(
+            f"cannot be repaired: nothing tells whether its classes count from 0 or from 1 ({diagnosis.evidence}). "
+            f"If {palette[0].name} is 0: first_id=0; if it is 1: first_id=1"
+        )
+    return label_ids.to_labels(ids, first), first
 
 
 def _restore_borders(packed: Packed, scheme: Scheme, damage: str) -> tuple[Labels, NDArray[np.bool_]]:
     """Return the classes of a damaged map, and where they are doubtful."""
+    if damage == "stray":
+        stray = ~np.isin(packed, pixels.pack(np.array([*scheme.colors, BLACK], np.uint8)))
+        return _filled(_look_up(packed, scheme), stray), stray
     colors = _repairable_colors(scheme)
     if damage == "jpeg":
         repaired = synthesis.repair(packed, colors)
@@ -120,43 +200,28 @@ def _restore_borders(packed: Packed, scheme: Scheme, damage: str) -> tuple[Label
     return _classes(scheme)[repaired.indices], repaired.doubtful
 
 
+def _filled(labels: Labels, holes: NDArray[np.bool_]) -> Labels:
+    """Give the pixels of a few holes the most frequent label around them, from the rims inwards."""
+    offsets = [(row, column) for row in range(3) for column in range(3) if (row, column) != (1, 1)]
+    while holes.any():
+        rows, columns = np.nonzero(holes)
+        edged, open_ = np.pad(labels, 1), np.pad(holes, 1, constant_values=True)
+        around = np.stack([edged[rows + row, columns + column] for row, column in offsets])
+        known = ~np.stack([open_[rows + row, columns + column] for row, column in offsets])
+        votes = ((around[:, None] == around) & known).sum(1) * known  # (8, N)
+        reached = known.any(0)
+        if not reached.any():
+            break
+        chosen = np.take_along_axis(around, votes.argmax(0)[None], 0)[0]
+        labels, holes = labels.copy(), holes.copy()
+        labels[rows[reached], columns[reached]] = chosen[reached]
+        holes[rows[reached], columns[reached]] = False
+    return labels
+
+
 def _repairable_colors(scheme: Scheme) -> tuple[RGB, ...]:
     """Return at most the 255 colours that repair can tell apart; black comes last and yields to a 255th class."""
     return scheme.colors[: borders.NO_LABEL]
-
-
-def class_ids(image: Image.Image, cause: str = "") -> NDArray[np.uint8]:
-    """Return the class indices that a map holds as grey values, or as an indexed picture's values: (H, W).
-
-    Args:
-        image: the map.
-        cause: "label-ids" reads the values of an indexed picture, whatever colours it embeds.
-
-    Raises:
-        MapError: its pixels have colours.
-    """
-    if image.mode == "P" and cause == "label-ids":
-        return np.asarray(image)
-    rgb = pixels.unpack(pixels.pack_image(image, indices=True))
-    if (rgb != rgb[..., :1]).any():
-        raise MapError("cannot be repaired: its pixels have colours, so they are not class indices")
-    return rgb[..., 0]
-
-
-def highest_id(ids: NDArray[np.uint8]) -> int:
-    """Return the highest class index of a map; -1 if every pixel is unlabelled."""
-    return int(ids[ids != UNLABELLED].max(initial=0)) if (ids != UNLABELLED).any() else -1
-
-
-def _from_ids(ids: NDArray[np.uint8], palette: Palette, first_id: int | None) -> Labels:
-    """Return labels for class indices from 0, or from 1 with 0 for unlabelled."""
-    highest = highest_id(ids)
-    if highest > len(palette):
-        raise MapError(
-            f"cannot be repaired: value {highest} is not a class of {palette.name}, which has {len(palette)}"
-        )
-    first = first_id if first_id is not None else int(highest == len(palette))
-    return np.where(ids == UNLABELLED, UNLABELLED, ids.astype(np.int64) - first).astype(np.uint8)  # 0 - 1 wraps to 255
 
 
 def _classes(scheme: Scheme) -> NDArray[np.uint8]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from segkit.errors import ModelError
 from segkit.models import config
+from segkit.words import are
 
 SHORT_NAMES = {
     "segmenter": {
@@ -177,13 +178,13 @@ def load_checked(auto_class: Any, source: Source, role: str, **settings: Any) ->
     missing = sorted(report["missing_keys"])
     if missing:
         raise ModelError(
-            f"{role} {source.folder}: {len(missing)} weights are missing, such as {missing[0]}. "
+            f"{role} {source.folder}: {are(len(missing), 'weight')} missing, such as {missing[0]}. "
             "The file is incomplete or belongs to another model. Download it again."
         )
     broken = [name for name, weight in model.named_parameters() if not bool(weight.isfinite().all())]
     if broken:
         raise ModelError(
-            f"{role} {source.folder}: {len(broken)} weights are NaN or infinite, such as {broken[0]}. "
+            f"{role} {source.folder}: {are(len(broken), 'weight')} NaN or infinite, such as {broken[0]}. "
             "The file is damaged or its training diverged. Download it again."
         )
     return model.eval()

@@ -12,6 +12,7 @@ from segkit.errors import PaletteError
 from segkit.palette import tables
 from segkit.palette.color import RGB
 from segkit.palette.tables import Swatch
+from segkit.words import quote
 
 UNLABELLED = 255
 """Class index of unlabelled pixels, which are black in every control map."""
@@ -157,7 +158,7 @@ def _shipped(name: str) -> Palette:
 def _read(path: Path) -> Palette:
     swatches, problems = tables.read(path)
     if problems:
-        more = f" And {len(problems) - 1} more: segkit check-palette {path}" if len(problems) > 1 else ""
+        more = f" And {len(problems) - 1} more: segkit check-palette {quote(path)}" if len(problems) > 1 else ""
         raise PaletteError(f"{problems[0].message} {problems[0].cure}{more}")
     return Palette(path.stem, tuple(repair_joined_names(swatches)))
 

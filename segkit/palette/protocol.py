@@ -4,6 +4,7 @@ from segkit import problem
 from segkit.errors import PaletteError
 from segkit.palette import collisions, extend
 from segkit.palette.palette import PROTOCOLS, Palette
+from segkit.words import quote
 
 
 def load(protocol: str, source: str = "") -> Palette:
@@ -36,7 +37,7 @@ def load(protocol: str, source: str = "") -> Palette:
         cure = clash.cure
         if clash.rule.endswith("-colours"):
             free = extend.suggest(palette, 1)[0]
-            cure = f"Use {free.hex}, {free.distance:.0f} from all others; see segkit check-palette {source}"
+            cure = f"Use {free.hex}, {free.distance:.0f} from all others; see segkit check-palette {quote(source)}"
         raise PaletteError(f"The palette {source}: {clash.message} {cure}")
     return palette
 

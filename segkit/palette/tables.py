@@ -14,6 +14,7 @@ from segkit.palette import columns, formats
 from segkit.palette.color import RGB, channel, parse, to_hex
 from segkit.palette.columns import Records
 from segkit.problem import Problem
+from segkit.words import count
 
 Value = TypeVar("Value")
 
@@ -38,6 +39,7 @@ class Swatch:
         synonyms: other names of the class, without the primary one.
         rgb: sRGB, 8 bits a channel.
         line: line of the file or sheet that it was read from, counted from 1; 0 for other origins.
+        counted_from: the first index of the table that it was read from, 0 or 1.
     """
 
     index: int
@@ -45,6 +47,7 @@ class Swatch:
     synonyms: tuple[str, ...]
     rgb: RGB
     line: int = field(default=0, compare=False, repr=False)
+    counted_from: int = field(default=0, compare=False, repr=False)
 
     @property
     def hex(self) -> str:
@@ -179,7 +182,9 @@ def _refuse_fractions(records: Records, places: dict[str, int], source: Source) 
 def _aligned(cells: list[str], header: list[str]) -> list[str]:
     """Pad a row to the length of the header; surplus cells must be empty."""
     if any(cell.strip() for cell in cells[len(header) :]):
-        raise ValueError(f"{len(cells)} cells, the header has {len(header)}; quote a cell that holds the separator")
+        raise ValueError(
+            f"{count(len(cells), 'cell')}, the header has {len(header)}; quote a cell that holds the separator"
+        )
     return cells + [""] * (len(header) - len(cells))
 
 
@@ -244,7 +249,22 @@ def _counts_from_one(swatches: list[Swatch], total: int) -> bool:
 def _from_zero(swatches: list[Swatch], total: int) -> list[Swatch]:
     if not _counts_from_one(swatches, total):
         return swatches
-    return [replace(swatch, index=swatch.index - 1) for swatch in swatches]
+    return [replace(swatch, index=swatch.index - 1, counted_from=1) for swatch in swatches]
+
+
+def renumbered(name: str, swatches: Sequence[Swatch]) -> str:
+    """Return that a table counted its classes from 1, as a sentence; "" if it did not.
+
+    Args:
+        name: of the table.
+        swatches: its classes.
+    """
+    if not any(swatch.counted_from for swatch in swatches):
+        return ""
+    last = len(swatches)
+    return (
+        f"{name} numbers its classes from 1 to {last}; they are read as 0 to {last - 1}, the values of a map's pixels."
+    )
 
 
 def _numbering(swatches: list[Swatch], total: int, source: Source, index_cell: Callable[[int], str]) -> list[Problem]:

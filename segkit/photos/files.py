@@ -34,12 +34,13 @@ REASONS = {
     "thumbnail": "thumbnail or other data of a NAS, a phone or a desktop",
     "hidden": "hidden file",
     "link-outside": "link that leads out of the folder (allowed by follow_links)",
+    "mask": "control map of a photo in a folder beside it",
     "dataset": "a segkit dataset",
     "other-file": "not a picture",
 }
 """Reasons to leave out a file: the closed list used in rejected.jsonl."""
 
-SKIPPED = ("thumbnail", "hidden", "link-outside", "dataset", "other-file")
+SKIPPED = ("thumbnail", "hidden", "link-outside", "mask", "dataset", "other-file")
 """Reasons for which a file counts as skipped instead of rejected: nothing is wrong with it as a photo."""
 
 FORMATS = (

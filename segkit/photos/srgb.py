@@ -24,7 +24,7 @@ def to_srgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
         on any pixel are left out.
 
     Raises:
-        ValueError: a float picture has no finite value, or the mode cannot be converted.
+        ValueError: a float picture has NaN or no finite value, or the mode cannot be converted.
     """
     profile = image.info.get("icc_profile")
     image, narrowed = to_eight_bits(image)
@@ -45,7 +45,7 @@ def to_eight_bits(image: Image.Image) -> tuple[Image.Image, str]:
         The picture, and the conversion from CONVERSIONS or "".
 
     Raises:
-        ValueError: a float picture has no finite value.
+        ValueError: a float picture has NaN or no finite value.
     """
     if image.mode in ("I;16", "I;16L", "I;16B", "I;16N"):
         return _from_16_bits(image), "16-bit"
@@ -84,7 +84,7 @@ def scale(values: NDArray[Any]) -> tuple[NDArray[np.uint8], str]:
         The scaled values, and the conversion from CONVERSIONS.
 
     Raises:
-        ValueError: floats without a finite value.
+        ValueError: floats with NaN, or without a finite value.
     """
     if values.dtype.kind != "f" and values.dtype.itemsize <= 2:
         top = np.iinfo(values.dtype).max
@@ -93,6 +93,8 @@ def scale(values: NDArray[Any]) -> tuple[NDArray[np.uint8], str]:
     if values.dtype.kind != "f":
         values = values.astype(np.float32)
         return _between(values, *_range(values, (255, 65535))), "32-bit"
+    if missing := int(np.isnan(values).sum()):
+        raise ValueError(f"a float picture in which {missing:,} of {values.size:,} values are NaN")
     if not np.isfinite(values).any():
         raise ValueError("a float picture without a finite value")
     values = np.nan_to_num(values.astype(np.float32, copy=False))

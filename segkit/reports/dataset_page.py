@@ -50,6 +50,7 @@ def write(dataset: Dataset) -> Path:
     summary = summarize(dataset)
     html = page.render(
         "dataset.html",
+        name=dataset.folder.resolve().name,
         summary=summary,
         palette=dataset.info.palette,
         models=[(role, model["name"]) for role, model in sorted(dataset.info.models.items())],

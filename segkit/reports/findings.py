@@ -48,6 +48,7 @@ class PaletteReport:
         maps: one report per readable map; empty for tables.
         suggestions: colours for new classes; empty unless requested (see `with_suggestions`).
         map_palette: the palette that maps were compared with; None for tables.
+        added: classes that were added to the table; empty unless it was extended (see `write_extended`).
     """
 
     target: str
@@ -59,6 +60,12 @@ class PaletteReport:
     maps: list["MapReport"] = field(default_factory=list)
     suggestions: list["FreeColor"] = field(default_factory=list)
     map_palette: Palette | None = None
+    added: list[Swatch] = field(default_factory=list)
+
+    @property
+    def renumbered(self) -> str:
+        """That the table counts its classes from 1, as a sentence; "" if it does not."""
+        return tables.renumbered(self.target, self.swatches)
 
     @property
     def has_findings(self) -> bool:
@@ -83,6 +90,8 @@ class PaletteReport:
             "jpeg_quality": self.jpeg_quality,
             "maps": [map_report.to_json() for map_report in self.maps],
             "suggestions": [{"colour": free.hex, "distance": free.distance} for free in self.suggestions],
+            "added": [{"index": new.index, "name": new.name, "colour": new.hex} for new in self.added],
+            "renumbered": self.renumbered,
         }
 
 
@@ -215,25 +224,25 @@ def save(report: PaletteReport, path: Path) -> None:
     from segkit.palette import extend
 
     swatches = _require_table(report)
-    require_new_file(path)
+    require_new_file(path, ".csv")
     errors = sum(finding.severity == "error" for finding in report.findings)
     if errors:
         raise UsageError(f"{report.target} has {errors} errors, so it was not saved. Fix them first.")
     storage.write(path, extend.encode(Palette(path.stem, tuple(swatches))))
 
 
-def require_new_file(path: Path, suffix: str = ".csv") -> None:
+def require_new_file(path: Path, *suffixes: str) -> None:
     """Check that a file with this name can be created.
 
     Args:
         path: the file.
-        suffix: the required suffix.
+        suffixes: the suffixes that it may have.
 
     Raises:
         UsageError: the name ends differently, or the file exists.
     """
-    if path.suffix.lower() != suffix:
-        raise UsageError(f"{path}: expected a name that ends in {suffix}.")
+    if path.suffix.lower() not in suffixes:
+        raise UsageError(f"{path}: expected a name that ends in {' or '.join(suffixes)}.")
     if path.exists():
         raise UsageError(f"{path} already exists. Choose another name or remove it.")
 
@@ -251,13 +260,16 @@ def with_suggestions(report: PaletteReport, number: int) -> PaletteReport:
     return replace(report, suggestions=extend.suggest(_require_table(report), number))
 
 
-def write_extended(report: PaletteReport, path: Path, names: Sequence[str]) -> None:
+def write_extended(report: PaletteReport, path: Path, names: Sequence[str]) -> PaletteReport:
     """Write the examined palette with new classes as CSV.
 
     Args:
         report: the report of the palette.
         path: the new file; its stem becomes the palette's name.
         names: names of the new classes.
+
+    Returns:
+        The report with the new classes in `added`.
 
     Raises:
         UsageError: the report is about maps, or the path does not end in .csv or exists.
@@ -266,9 +278,30 @@ def write_extended(report: PaletteReport, path: Path, names: Sequence[str]) -> N
     from segkit import storage
     from segkit.palette import extend
 
-    require_new_file(path)
+    require_new_file(path, ".csv")
     palette = Palette(report.palette, tuple(_require_table(report)))
-    storage.write(path, extend.encode(extend.extended(palette, names, path.stem)))
+    extended = extend.extended(palette, names, path.stem)
+    storage.write(path, extend.encode(extended))
+    return replace(report, added=list(extended)[len(palette) :])
+
+
+def write_swatches(report: PaletteReport, path: Path) -> None:
+    """Write the examined palette, with its new classes if it was extended, as swatches for an image editor.
+
+    Args:
+        report: the report of the palette.
+        path: the new file, .gpl, .aco or .png.
+
+    Raises:
+        UsageError: the report is about maps, or the path ends differently or exists.
+        PaletteError: the table has errors.
+    """
+    from segkit import storage
+    from segkit.palette import swatches
+
+    require_new_file(path, *swatches.FORMATS)
+    palette = Palette(report.palette, (*_require_table(report), *report.added))
+    storage.write(path, swatches.encode(palette, path))
 
 
 def _require_table(report: PaletteReport) -> list[Swatch]:

@@ -1,12 +1,15 @@
 """Findings of check-palette about control maps: the cause of wrong colours, the classes shown, the repair."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import Any
 
+from PIL import Image
+
 from segkit.dataset.map_sources import Source
 from segkit.errors import MapError
-from segkit.maps import codec, diagnose
+from segkit.maps import codec, diagnose, label_ids
 from segkit.maps.diagnose import CAUSES, Diagnosis
 from segkit.palette import Palette
 from segkit.problem import Problem
@@ -65,10 +68,18 @@ def read(sources: Sequence[Source], palette: Palette, progress: Progress) -> tup
             continue
         reports.append(result)
         if result.cause != "exact":
-            off = f"{result.off_pixels:,} pixels ({result.off_palette:.1%}) are off the palette {palette.name}"
-            message = f"{result.file}: {off}; {CAUSES[result.cause]} ({result.evidence})."
+            message = f"{result.file}: {_off(result, palette)}{CAUSES[result.cause]} ({result.evidence})."
             findings.append(Problem("off-palette", "error", result.file, message, result.cure))
     return findings, reports
+
+
+def _off(report: MapReport, palette: Palette) -> str:
+    """Return how many pixels are off the palette, to begin a sentence; "" for none."""
+    if not report.off_pixels:
+        return ""
+    pixels = "1 pixel" if report.off_pixels == 1 else f"{report.off_pixels:,} pixels"
+    verb = "is" if report.off_pixels == 1 else "are"
+    return f"{pixels} ({report.off_palette:.1%}) {verb} off the palette {palette.name}; "
 
 
 def _read_map(source: Source, palette: Palette, alone: bool) -> MapReport | Problem:
@@ -90,19 +101,39 @@ def _read_map(source: Source, palette: Palette, alone: bool) -> MapReport | Prob
         off_palette=off / labels.size,
         off_pixels=off,
         classes=shares,
-        cure=_cure(source, diagnosis, alone),
+        cure=_ids_cure(source, image, palette)
+        if diagnosis.cause == "label-ids" and alone
+        else _cure(source, diagnosis),
         source=source,
     )
 
 
-def _cure(source: Source, diagnosis: Diagnosis, alone: bool) -> str:
+_LOST = ("unknown", "greyscale", "mask", "edges", "depth", "blank", "full-ade", "panoptic-ids")
+"""Causes after which the classes cannot be recovered from the pixels."""
+
+
+def _ids_cure(source: Source, image: Image.Image, palette: Palette) -> str:
+    """Return the command that repairs a single map of class indices, and the choice if the first class is unclear."""
+    with suppress(MapError):
+        first = label_ids.official_first(source.file.absolute())
+        if first is None and label_ids.first_of([label_ids.read(image)], palette) is None:
+            one, zero = (source.cure(("--first-id", first)) for first in "10")
+            return f"If {palette[0].name} is 1: {one} ; if it is 0: {zero}"
+    return source.cure()
+
+
+def _cure(source: Source, diagnosis: Diagnosis) -> str:
     cause = diagnosis.cause
     if cause == "exact":
         return ""
     if "label-ids" in diagnosis.possible:
         return f"If its values are class indices: {source.cure(('--from', 'label-ids'))}"
-    if cause == "label-ids" and not alone:
+    if cause == "label-ids":
         return source.folder_cure()  # whether classes count from 0 or 1 shows in the folder, not in each map
-    if cause in ("unknown", "greyscale"):  # the classes cannot be recovered from the pixels
+    if cause == "unsure":
+        return " ; ".join(f"If it is {name}: {source.cure(('--from', name))}" for name in diagnosis.possible)
+    if cause == "foreign":
+        return f"If it is painted with another palette: {source.cure(('--palette', 'PALETTE.csv'))} ; else repaint it"
+    if cause in _LOST:
         return "Create the map again from the photo: segkit build-dataset PHOTOS"
     return source.cure(("--to", "ade20k") if cause == "coco" else ())

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from segkit.words import count
+
 if TYPE_CHECKING:
     from jinja2 import Environment
 
@@ -45,7 +47,7 @@ def render(template: str, **values: Any) -> str:
 def _environment() -> "Environment":
     import jinja2  # only reports need it; `segkit --help` starts without it
 
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -53,6 +55,8 @@ def _environment() -> "Environment":
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.globals["count"] = count
+    return environment
 
 
 def embed(image: Image.Image, alt: str, file_format: str = "JPEG", css_class: str = "") -> Picture:

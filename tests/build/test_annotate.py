@@ -9,12 +9,13 @@ import pytest
 from PIL import Image
 
 from segkit.build import annotate
-from segkit.build.intake import Candidate
+from segkit.build.history import Candidate
 from segkit.build.settings import BuildSettings
 from segkit.build.tools import Drafter, Networks
 from segkit.dataset import Dataset
 from segkit.dataset.info import Info
 from segkit.dataset.prompts import Style
+from segkit.dataset.triple import UNDRAWN
 from segkit.models.segment import Segmentation
 from segkit.palette import Palette
 from segkit.photos import fit
@@ -82,7 +83,7 @@ def test_photos_of_one_size_share_a_batch() -> None:
         return brightness(photos)
 
     photos = candidates((128, 96), (96, 128), (128, 96), (128, 96))
-    finished = list(annotate.finish(photos, Networks(ADE, segment, batch=2), BuildSettings(size=96), {}))
+    finished = list(annotate.finish(photos, Networks(ADE, segment, batch=2), BuildSettings(size=96), Style()))
 
     assert batches == [[(128, 96), (128, 96)], [(128, 96)], [(96, 128)]]
     assert [[one.triple.source for one in batch] for batch in finished] == [["0.jpg", "2.jpg"], ["3.jpg"], ["1.jpg"]]
@@ -92,11 +93,12 @@ def test_a_triple_records_its_photo(tmp_path: Path) -> None:
     """Names follow the key and the format, classes the labels; without a captioner the prompt is empty."""
     settings = BuildSettings(size=96, photo_format="png")
 
-    [[finished]] = annotate.finish(candidates((128, 96)), Networks(ADE, brightness), settings, {})
+    [[finished]] = annotate.finish(candidates((128, 96)), Networks(ADE, brightness), settings, Style())
 
     record = finished.triple
     assert record.file_name == f"images/00/{0:016x}.png"
     assert (record.width, record.height, record.phash, record.split) == (128, 96, "0" * 16, "train")
+    assert record.drawn == UNDRAWN
     assert (record.text, record.tokens, record.by_person) == ("", 0, False)
     shares = np.bincount(finished.labels.ravel(), minlength=256) / finished.labels.size
     assert {share.name: share.share for share in record.classes} == pytest.approx(
@@ -105,23 +107,18 @@ def test_a_triple_records_its_photo(tmp_path: Path) -> None:
     assert [share.share for share in record.classes] == sorted((s.share for s in record.classes), reverse=True)
 
 
-def test_a_group_is_assigned_to_one_split() -> None:
-    """With everything held out, every photo is in the same split."""
-    finished = annotate.finish(candidates((128, 96), (128, 96)), Networks(ADE, brightness), BuildSettings(), {"val": 1})
-
-    assert [one.triple.split for batch in finished for one in batch] == ["val", "val"]
-
-
 def test_captions_become_drafts() -> None:
     """The prompt has the style of the settings, and names its author."""
     settings = BuildSettings(size=96, prefix="photo of", suffix=", 35mm")
 
-    [[finished]] = annotate.finish(candidates((128, 96)), Networks(ADE, brightness, drafter()), settings, {})
+    networks = Networks(ADE, brightness, drafter())
+    [[finished]] = annotate.finish(candidates((128, 96)), networks, settings, settings.style(None))
 
     record = finished.triple
     assert record.text == "photo of 128 wide, 35mm"
     assert record.tokens == len(record.text)
     assert (record.prompt.by, record.prompt.model, record.prompt.revision) == ("model", "widths", "2")
+    assert record.prompt.caption == "128 wide"
     assert not record.by_person
 
 
@@ -138,7 +135,7 @@ def test_pictures_are_encoded_by_their_name() -> None:
     """A PNG has exactly the pixels, a JPEG is close to them; the map holds the labels as indices."""
     for photo_format in ("png", "jpg"):
         settings = BuildSettings(size=96, photo_format=photo_format)
-        [[finished]] = annotate.finish(candidates((128, 96)), Networks(ADE, brightness), settings, {})
+        [[finished]] = annotate.finish(candidates((128, 96)), Networks(ADE, brightness), settings, Style())
 
         with Image.open(io.BytesIO(finished.photo_bytes())) as photo:
             assert photo.format == {"png": "PNG", "jpg": "JPEG"}[photo_format]

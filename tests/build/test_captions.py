@@ -71,11 +71,11 @@ def test_cells_are_plain_text(segkit: Segkit, dataset: Dataset, tmp_path: Path) 
         (b"key,text\n000.png,a bed\n001.png,\n", "The prompt for 001.png is empty"),
         (b"key,text\n000.png,a bed\n000.png,a chair\n", "000.png has two prompts"),
         (b"key,text\n000.png,a bed, a chair\n", "line 2: 3 cells, expected 2. Put texts that contain ',' in quotes."),
-        (b"key,text\n000.png\n", "line 2: 1 cells, expected 2"),
+        (b"key,text\n000.png\n", "line 2: 1 cell, expected 2"),
         (b'key,text\n000.png,"a bed\n', "line 2: unexpected end of data"),
         (b'key,text\n000.png,"a "bed"\n', "line 2: "),
-        ("key,text\n000.png,café\n".encode("latin-1"), "not UTF-8 text. Save it as CSV UTF-8"),
-        ("key,text\n000.png,a bed\n".encode("utf-16"), "not UTF-8 text. Save it as CSV UTF-8"),
+        ("key,text\n000.png,café\n".encode("latin-1"), "neither UTF-8 nor UTF-16 text. Save it as CSV UTF-8"),
+        ("key,text\n000.png,a bed\n".encode("utf-16-le"), "contains NUL characters, as UTF-16 without a byte-order"),
     ],
 )
 def test_an_invalid_table_changes_nothing(
@@ -109,7 +109,7 @@ def test_drafts_are_recorded_in_units(
     monkeypatch.setattr(captions, "UNIT", 2)
     calls = []
 
-    number = captions.draft(
+    result = captions.draft(
         dataset,
         SETTINGS,
         load,
@@ -117,7 +117,8 @@ def test_drafts_are_recorded_in_units(
         progress=lambda stage, done, total, note="": calls.append((stage, done, total)),
     )
 
-    assert number == len(places)
+    assert (result.drafted, result.restyled, result.unstyled) == (len(places), 0, 0 if redo else 1)
+    number = len(places)
     assert calls == [("prompts", done, number) for done in ([2] if number == 2 else [2, 3])]
     after = triples(dataset)
     assert [place for place in range(4) if after[place].text.startswith("photo of a picture")] == places
@@ -133,7 +134,7 @@ def test_the_captioner_is_loaded_only_if_needed(dataset: Dataset) -> None:
     def fail(settings: CaptionSettings) -> Drafter:
         raise AssertionError
 
-    assert captions.draft(dataset, SETTINGS, fail) == 0
+    assert captions.draft(dataset, SETTINGS, fail) == captions.Drafted()
     assert contents(dataset.folder) == before
 
 
@@ -146,3 +147,94 @@ def test_a_photo_that_does_not_open_is_reported_at_the_end(dataset: Dataset) -> 
         captions.draft(dataset, SETTINGS, load)
 
     assert [bool(triple.text) for triple in triples(dataset)] == [True, True, False, True]
+
+
+def styled(dataset: Dataset, *, prefix: str = "", suffix: str = "", template: str = "") -> captions.Drafted:
+    """Draft with a style and a captioner that must not run."""
+
+    def fail(settings: CaptionSettings) -> Drafter:
+        raise AssertionError
+
+    return captions.draft(dataset, CaptionSettings(prefix=prefix, suffix=suffix, template=template), fail)
+
+
+def texts(dataset: Dataset) -> list[str]:
+    """Return the prompts."""
+    return [triple.text for triple in triples(dataset)]
+
+
+def test_a_new_style_is_applied_to_stored_captions(dataset: Dataset) -> None:
+    """Without a captioner; a person's words and drafts without a caption stay, and the style is remembered."""
+    captions.draft(dataset, SETTINGS, load)
+
+    changed = styled(dataset, suffix=", 35mm", template="{caption} of {classes}")
+
+    assert changed == captions.Drafted(0, 2, 1)
+    first, second, *others = triples(dataset)
+    assert (first.text, second.text) == ("my own words", "an old draft")
+    assert all(triple.text.startswith("photo of a picture") and triple.text.endswith(", 35mm") for triple in others)
+    assert all(triple.classes[0].name in triple.text and not triple.by_person for triple in others)
+    assert all(triple.prompt.model == "sizes" and triple.tokens > 2 for triple in others)
+    settings = Dataset.open(dataset.folder).info.settings
+    assert [settings[name] for name in ("prefix", "suffix", "template")] == [
+        "photo of",
+        ", 35mm",
+        "{caption} of {classes}",
+    ]
+    assert styled(dataset) == captions.Drafted()
+
+
+def test_a_style_can_be_removed(dataset: Dataset, segkit: Segkit) -> None:
+    """On the command line by an empty text, from Python by a blank: the bare captions are the prompts again."""
+    captions.draft(dataset, SETTINGS, load)
+    styled(dataset, suffix="35mm", template="{classes}")
+    before = texts(dataset)
+
+    shown = segkit("caption", dataset.folder, "--suffix", "", "--template", "", "--prefix", "")
+
+    assert "without a captioner: 2" in shown.out
+    assert all(text.endswith("35mm") for text in before[2:])
+    assert texts(dataset)[2:] == [f"a picture {triple.width} wide" for triple in triples(dataset)[2:]]
+    styled(dataset, prefix="x", suffix="y")
+    styled(dataset, prefix=" ", suffix=" ")
+    assert texts(dataset)[2:] == [f"a picture {triple.width} wide" for triple in triples(dataset)[2:]]
+
+
+def test_a_killed_change_of_style_is_completed(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped after the style was recorded, the next run composes the prompts with it, without being asked."""
+    captions.draft(dataset, SETTINGS, load)
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Dataset, "commit", stop)
+        with pytest.raises(KeyboardInterrupt):
+            styled(dataset, suffix="35mm")
+    left = texts(dataset)
+    changed = styled(dataset)
+
+    assert not any(text.endswith("35mm") for text in left)
+    assert changed.restyled == 2
+    assert all(text.endswith("35mm") for text in texts(dataset)[2:])
+    assert captions.UNFINISHED not in Dataset.open(dataset.folder).info.settings
+
+
+def test_photos_without_a_row_in_the_table_are_named(segkit: Segkit, dataset: Dataset, tmp_path: Path) -> None:
+    """A table for two of four photos, in UTF-16 as Excel saves Unicode text, says which two it leaves out."""
+    (tmp_path / "prompts.txt").write_bytes("source\ttext\n000.png\ta bed\n003.png\tein Stuhl, grün\n".encode("utf-16"))
+
+    shown = segkit("caption", dataset.folder, "--from-csv", tmp_path / "prompts.txt")
+
+    assert shown.out.splitlines() == [
+        "Photos without a row in the table, whose prompts stay: 2 (001.png, 002.png).",
+        f"{dataset.folder}: 2 hand-written prompts set.",
+    ]
+    assert texts(dataset)[3] == "ein Stuhl, grün"
+
+
+def test_a_style_and_an_edit_do_not_mix(segkit: Segkit, dataset: Dataset) -> None:
+    """A suffix for drafts together with a typed prompt is refused instead of being ignored."""
+    shown = segkit("caption", dataset.folder, "--suffix", "35mm", "--edit", "000.png", "a bed")
+
+    assert "--suffix and --template change drafts and cannot be combined with --edit" in refused(shown)

@@ -13,7 +13,7 @@ from PIL import ImageOps
 
 from segkit import photos
 from segkit.build import intake
-from segkit.build.intake import Arrival, Candidate, History, Loaded
+from segkit.build.history import Arrival, Candidate, History, Loaded
 from segkit.dataset import Rejection
 from segkit.photos import Limits
 from segkit.toy import world
@@ -153,9 +153,10 @@ import os, sys
 from pathlib import Path
 from segkit import photos
 from segkit.build import intake
+from segkit.build.history import History
 def judge(folder):
     paths = list(photos.find(folder))
-    return list(intake.arrivals(folder, paths, photos.Limits(min_size=64), intake.History(None)))
+    return list(intake.arrivals(folder, paths, photos.Limits(min_size=64), History(None)))
 os.chdir(sys.argv[1])
 judge(Path("good"))  # lets Pillow import its plugins before the user changes
 if os.geteuid() == 0:

@@ -1,19 +1,17 @@
 """build_dataset: photos are grouped into units and counted, and other photos, settings or networks are refused."""
 
 import json
-import os
 import shutil
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from segkit.build import intake, pipeline
-from segkit.build.intake import Arrival, Candidate, Kept
-from segkit.build.pipeline import Outcome
+from segkit.build import pipeline, target
+from segkit.build.history import Arrival, Candidate, History, Kept
+from segkit.build.outcome import Outcome
 from segkit.build.settings import BuildSettings
 from segkit.dataset import Rejection
-from segkit.errors import UsageError
 from segkit.palette import Palette
 from segkit.photos import Limits, fit
 from segkit.toy import world
@@ -135,7 +133,7 @@ def rejection(number: int) -> Rejection:
 
 def test_units_hold_new_photos_and_new_rejections() -> None:
     """Kept photos and rejections known from earlier runs are counted, but do not fill a unit; the rest comes last."""
-    history = intake.History(None)
+    history = History(None)
     old = rejection(0)
     history.rejections[old.source, old.sha256] = old
     number = pipeline.UNIT
@@ -171,58 +169,18 @@ def test_an_outcome_adds_up() -> None:
         "rejected": {"not-an-image": 2},
         "skipped": {"limit": 1},
         "seconds": 0.0,
+        "renamed": 0,
+        "gone": 0,
+        "pruned": 0,
+        "changed": False,
+        "examined": False,
+        "notes": [],
     }
-
-
-def test_photos_are_found_up_to_the_limit(tmp_path: Path) -> None:
-    """The first photos by name are examined, the others counted as skipped."""
-    for name in ("c.png", "a.jpg", "b.webp", "notes.txt"):
-        (tmp_path / name).touch()
-
-    paths, passed, outcome = pipeline.find_photos(tmp_path, tmp_path / "out", BuildSettings(limit=2))
-
-    assert [path.name for path in paths] == ["a.jpg", "b.webp"]
-    assert [(item.path.name, item.reason) for item in passed] == [("notes.txt", "other-file")]
-    assert (outcome.found, outcome.skipped) == (4, {"limit": 1, "other-file": 1})
-
-
-def test_a_folder_of_other_pictures_says_what_to_do(tmp_path: Path) -> None:
-    """Without any photo, the message names a picture that was passed over and its cure."""
-    (tmp_path / ".hidden").touch()
-    (tmp_path / "a.jxl").write_bytes(b"\xff\x0a")
-    (tmp_path / "b.txt").touch()
-
-    with pytest.raises(UsageError, match=r"3 other files were passed over, such as a.jxl: JPEG XL; convert it"):
-        pipeline.find_photos(tmp_path, tmp_path / "out", BuildSettings())
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("nowhere", "nowhere: no such folder. Expected a folder of photos."),
-        ("a.jpg", "a.jpg: a file. Expected a folder of photos."),
-        ("rooms", "rooms is a segkit dataset. Expected a folder of photos."),
-        ("empty", "empty contains no photos. Expected files named ."),
-        ("kohya", "kohya already has control maps (layout kohya), which are not photos. Train on it as it is: segkit"),
-    ],
-)
-def test_a_folder_without_photos_is_refused(tmp_path: Path, name: str, message: str) -> None:
-    """The message says what was found instead."""
-    (tmp_path / "a.jpg").touch()
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "rooms" / ".segkit").mkdir(parents=True)
-    for folder in ("img", "cond"):
-        (tmp_path / "kohya" / folder).mkdir(parents=True)
-
-    with pytest.raises(UsageError) as refused:
-        pipeline.find_photos(tmp_path / name, tmp_path / "out", BuildSettings())
-
-    assert str(refused.value).startswith(f"{tmp_path}{os.sep}{message}")
 
 
 def test_limits_follow_the_settings(tmp_path: Path) -> None:
     """A new output has no dataset to compare with; photos are fitted to the size of the settings."""
     settings = BuildSettings(size=256, min_size=64, max_megapixels=9.0)
 
-    assert pipeline.open_existing(tmp_path / "new", settings) is None
+    assert target.open_existing(tmp_path / "new", settings) is None
     assert pipeline.limits(settings) == Limits(64, 9.0, 256)

@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 
 from segkit import photos, storage
 from segkit.build import intake, survey
-from segkit.build.intake import Candidate, History
+from segkit.build.history import Candidate, History
 from segkit.build.survey import NewPhotos
 from segkit.dataset import Dataset, Rejection
 from segkit.photos import Limits

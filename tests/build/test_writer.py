@@ -13,6 +13,7 @@ from segkit.build.tools import Networks
 from segkit.build.writer import Writer
 from segkit.dataset import Dataset, Rejection
 from segkit.dataset.info import Info
+from segkit.dataset.prompts import Style
 from segkit.errors import StorageError
 from segkit.palette import Palette
 from tests.build.test_annotate import candidates
@@ -31,7 +32,7 @@ def dataset(tmp_path: Path) -> Dataset:
 def finished(number: int) -> list[Finished]:
     """Return finished triples."""
     batches = annotate.finish(
-        candidates(*[(128, 96)] * number), Networks(ADE, brightness, batch=9), BuildSettings(size=96), {}
+        candidates(*[(128, 96)] * number), Networks(ADE, brightness, batch=9), BuildSettings(size=96), Style()
     )
     return [one for batch in batches for one in batch]
 

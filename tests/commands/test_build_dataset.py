@@ -64,7 +64,7 @@ def test_only_added_photos_are_processed(
     segkit: Segkit, six_photos: Path, build_options: list[str], tmp_path: Path
 ) -> None:
     """Photos added later give the same files as if they had been there from the start."""
-    photos, out, at_once = tmp_path / "photos", tmp_path / "out", tmp_path / "at once"
+    photos, out, at_once = tmp_path / "photos", tmp_path / "out", tmp_path / "at once" / "out"
     shutil.copytree(six_photos, photos, ignore=shutil.ignore_patterns("5.jpg"))
     build(segkit, photos, out, *build_options)
     shutil.copy(six_photos / "5.jpg", photos)

@@ -384,3 +384,47 @@ def test_a_page_shows_the_worst_maps(segkit: Segkit, tmp_path: Path) -> None:
     blended = codec.read(Image.fromarray(original), ADE)[0] == 255
     assert (off == blended).all()
     assert (codec.read(Image.fromarray(repaired), ADE)[0] == truth).mean() > 0.99
+
+
+def test_an_extended_palette_shows_its_new_classes(segkit: Segkit, tmp_path: Path) -> None:
+    """In their colours, with the next command, and without the known pairs of the palette it extends."""
+    mine = tmp_path / "my classes.csv"
+
+    shown = segkit("check-palette", "--extend", mine, "--add", "solar panel", "--add", "pergola")
+
+    assert shown.code == 0
+    assert len(shown.out.splitlines()) <= 10
+    for swatch in list(Palette.load(mine))[150:]:
+        row = next(line for line in shown.out.splitlines() if swatch.name in line)
+        assert all(word in row for word in (str(swatch.index), swatch.hex, str(swatch.rgb)))
+    assert shown.out.splitlines()[-1] == f"Next: segkit build-dataset PHOTOS --palette '{mine}'"
+
+
+def test_swatches_are_written_by_the_ending(segkit: Segkit, tmp_path: Path) -> None:
+    """Also of a palette that is extended in the same command; other endings and existing files are refused."""
+    mine = tmp_path / "mine.csv"
+
+    extended = segkit("check-palette", "--extend", mine, "--add", "solar panel", "--swatches", tmp_path / "mine.gpl")
+    for name in ("mine.aco", "mine.png"):
+        assert segkit("check-palette", mine, "--swatches", tmp_path / name).code == 0
+    other = segkit("check-palette", mine, "--swatches", tmp_path / "mine.ase")
+    again = segkit("check-palette", mine, "--swatches", tmp_path / "mine.png")
+
+    assert f"Written: {tmp_path / 'mine.gpl'}" in extended.out
+    assert Palette.load(tmp_path / "mine.gpl")[150].name == "solar panel"
+    assert (tmp_path / "mine.aco").read_bytes()[:4] == bytes((0, 1, 0, 151))
+    assert (tmp_path / "mine.png").read_bytes().startswith(b"\x89PNG")
+    assert (other.code, again.code) == (2, 2)
+    assert "expected a name that ends in .gpl or .aco or .png" in other.err
+    assert "already exists" in again.err
+
+
+def test_a_table_that_counts_from_one_is_said_to(segkit: Segkit, tmp_path: Path) -> None:
+    """In one line, since the pixels of maps count from 0; it is no finding."""
+    (tmp_path / "two.csv").write_text("index,name,r,g,b\n1,porch,1,99,3\n2,attic,250,90,3\n")
+
+    shown = segkit("check-palette", tmp_path / "two.csv", "--against", "")
+
+    assert shown.code == 0
+    assert "numbers its classes from 1 to 2; they are read as 0 to 1, the values of a map's pixels." in shown.out
+    assert "numbers its classes" not in segkit("check-palette").out

@@ -1,18 +1,26 @@
 """segkit demo."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from segkit.toy import demo
 from tests.conftest import Result, Segkit
 
 
 @pytest.fixture
-def shown(segkit: Segkit, tmp_path: Path) -> Result:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of one demo that all tests share; the first of them runs it, the others repeat no work."""
+    return tmp_path_factory.getbasetemp() / "shown" / "demo"
+
+
+@pytest.fixture
+def shown(segkit: Segkit, folder: Path) -> Result:
     """The output of the demo with eight photos."""
-    return segkit("demo", tmp_path / "demo", "--photos", "8")
+    return segkit("demo", folder, "--photos", "8")
 
 
 def test_the_demo_measures_its_maps(shown: Result) -> None:
@@ -25,20 +33,20 @@ def test_the_demo_measures_its_maps(shown: Result) -> None:
     assert float(figures[2]) > 95
 
 
-def test_the_demo_shows_captions_pictures_and_what_comes_next(shown: Result, tmp_path: Path) -> None:
+def test_the_demo_shows_captions_pictures_and_what_comes_next(shown: Result, folder: Path) -> None:
     """One screen shows three drafts with the true sentences and three commands to run next; sheet and page exist."""
     assert len(re.findall(r"(room|street) 00\d\.jpg .*\n +the truth: ", shown.out)) == 3
     assert [line.split()[1] for line in shown.out.splitlines()[-3:]] == ["build-dataset", "check", "train"]
     assert sum(-(-len(line) // 80) for line in shown.out.splitlines()) <= 24
-    assert (tmp_path / "demo" / "dataset" / ".segkit" / "report.html").is_file()
-    with Image.open(tmp_path / "demo" / "contact-sheet.png") as sheet:
+    assert (folder / "dataset" / ".segkit" / "report.html").is_file()
+    with Image.open(folder / "contact-sheet.png") as sheet:
         sheet.load()
         assert sheet.width > 1000
 
 
-def test_a_second_demo_repeats_no_work(segkit: Segkit, shown: Result, tmp_path: Path) -> None:
+def test_a_second_demo_repeats_no_work(segkit: Segkit, shown: Result, folder: Path) -> None:
     """A second run keeps photos and triples and prints the same figures."""
-    again = segkit("demo", tmp_path / "demo", "--photos", "8")
+    again = segkit("demo", folder, "--photos", "8")
 
     assert again.code == 0
     assert "8 triples of " in again.out
@@ -47,9 +55,11 @@ def test_a_second_demo_repeats_no_work(segkit: Segkit, shown: Result, tmp_path: 
     assert figures == [line for line in again.out.splitlines() if "mIoU" in line]
 
 
-def test_the_demo_trains_and_measures_pictures(segkit: Segkit, tmp_path: Path) -> None:
+def test_the_demo_trains_and_measures_pictures(segkit: Segkit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """--train writes a run and its report, and measures pictures from before and after training and the photos."""
-    done = segkit("demo", tmp_path / "demo", "--train", "--photos", "30", "--steps", "3")
+    monkeypatch.setattr("segkit.toy.demo.SAMPLING", replace(demo.SAMPLING, steps=5))  # pictures need not be good
+    monkeypatch.setattr("trainer.sample.sampler.STEPS", 5)
+    done = segkit("demo", tmp_path / "demo", "--train", "--photos", "30", "--steps", "2")
 
     assert done.code == 0
     rows = re.findall(r"\((before|after|upper bound)\)\s+│\s+(0\.\d{3})", done.out)
@@ -59,5 +69,5 @@ def test_the_demo_trains_and_measures_pictures(segkit: Segkit, tmp_path: Path) -
     assert (tmp_path / "demo" / "run" / "run.safetensors").is_file()
     with Image.open(tmp_path / "demo" / "pictures" / "before-after.png") as sheet:
         assert sheet.height > 200
-    again = segkit("demo", tmp_path / "demo", "--train", "--photos", "30", "--steps", "3")
+    again = segkit("demo", tmp_path / "demo", "--train", "--photos", "30", "--steps", "2")
     assert re.findall(r"\((before|after|upper bound)\)\s+│\s+(0\.\d{3})", again.out) == rows

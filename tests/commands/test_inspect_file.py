@@ -1,12 +1,13 @@
 """segkit inspect, through the command line."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from tests.conftest import Segkit
 from tests.trainer.conftest import SMALL, randomised
@@ -78,7 +79,7 @@ def test_faults_are_reported(segkit: Segkit, files: Path) -> None:
 
     report = json.loads(as_json.out)
     assert (shown.code, as_json.code) == (1, 1)
-    assert "1 tensors NaN or infinite, such as time_embed.0.bias" in shown.out
+    assert "1 tensor NaN or infinite, such as time_embed.0.bias" in shown.out
     assert (report["kind"], report["layout"], report["sound"]) == ("controlnet", "ldm", False)
     assert report["faults"]["broken"] == ["time_embed.0.bias"]
 
@@ -109,3 +110,29 @@ def test_other_files_give_exit_code_2(segkit: Segkit, tmp_path: Path, name: str)
 
     assert (done.code, done.out) == (2, "")
     assert done.err.count("\n") == 1
+
+
+def test_a_base_folder_is_described(segkit: Segkit, base: Path) -> None:
+    """Its networks are inspected together, and the prediction type is that of its scheduler."""
+    done = segkit("inspect", base)
+
+    assert (done.code, done.err) == (0, "")
+    assert f"{base}: a Stable Diffusion, without a ControlNet" in done.out
+    assert "A diffusers folder with scheduler, text_encoder, tokenizer, unet, vae." in done.out
+    assert "Prediction type: epsilon, as its scheduler says." in done.out
+    assert segkit("inspect", "toy").code == 0
+
+
+def test_a_damaged_network_of_a_base_folder_is_named(segkit: Segkit, base: Path, tmp_path: Path) -> None:
+    """A fault is reported with the network, and a missing network is refused."""
+    folder = shutil.copytree(base, tmp_path / "base")
+    weights = load_file(folder / "vae" / "diffusion_pytorch_model.safetensors")
+    weights["encoder.conv_in.weight"][0] = torch.nan
+    save_file(weights, folder / "vae" / "diffusion_pytorch_model.safetensors")
+    faulty = segkit("inspect", folder)
+    shutil.rmtree(folder / "vae")
+    incomplete = segkit("inspect", folder)
+
+    assert (faulty.code, incomplete.code) == (1, 2)
+    assert "1 tensor NaN or infinite, such as vae: encoder.conv_in.weight" in faulty.out
+    assert "contains no vae" in incomplete.err

@@ -1,15 +1,13 @@
 """Results of the commands as tables, lines and JSON."""
 
 import json
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from segkit.build.dry_run import Plan
-from segkit.build.pipeline import Outcome
+from segkit.build.outcome import Outcome
 from segkit.commands import show
 from segkit.dataset.checks import RULES, CheckReport
 from segkit.dataset.map_repair import SnapResult
@@ -40,48 +38,6 @@ def cells(text: str) -> list[list[str]]:
     return [row for row in rows if row]
 
 
-def test_a_build_is_summarised(capsys: Capture) -> None:
-    """Counts add up to the photos found, estimated tokens say so, and the next command is the last line."""
-    outcome = Outcome(6, 2, 1, Counter({"too-small": 1}), Counter({"limit": 2}), 4.0)
-
-    show.build_outcome(outcome, SUMMARY, Path("rooms"), Path("page.html"), False)
-
-    text = capsys.readouterr().out
-    rows = cells(text)
-    assert rows[:2] == [["new triples", "2"], ["already in the dataset", "1"]]
-    assert sum(int(row[1]) for row in rows[:4]) == outcome.found
-    assert rows[2][0].startswith("rejected: too-small (")
-    assert rows[3][0] == "skipped: beyond --limit"
-    assert ["sky", "25.0%"] in rows
-    assert "estimated: no CLIP tokenizer found" in text
-    assert "rooms: 3 triples in 4.0 s, 0.50 photos/s." in text
-    assert "--retry-rejected" in text
-    assert text.splitlines()[-1] == "Next: segkit check rooms"
-
-
-def test_a_build_in_json_has_outcome_and_summary(capsys: Capture) -> None:
-    """One object with both, and the paths."""
-    show.build_outcome(Outcome(3, 3), SUMMARY, Path("rooms"), Path("page.html"), True)
-
-    record = json.loads(capsys.readouterr().out)
-    assert (record["dataset"], record["made"], record["report"]) == ("rooms", 3, "page.html")
-    assert record["summary"] == SUMMARY.to_json()
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(90.0, "about 90 seconds"), (600.0, "about 10.0 minutes"), (None, "Time: unknown, because the networks")],
-)
-def test_a_plan_estimates_the_time(capsys: Capture, seconds: float | None, text: str) -> None:
-    """In seconds or minutes; without networks the reason is given."""
-    show.build_plan(Plan(3, 3, 0, {}, {}, {"64 x 64": 3}, seconds, 1.5, "" if seconds else "No weights."), False)
-
-    out = capsys.readouterr().out
-    assert "3 photos found; nothing was written" in " ".join(out.split())
-    assert text in out
-    assert ("No weights." if seconds is None else "1.5 MB of disk space") in out
-
-
 def test_a_palette_report_counts_quirks_apart(capsys: Capture) -> None:
     """The published palette has many known pairs, of which a table shows the first, and no findings."""
     report = findings.examine(None)
@@ -96,6 +52,17 @@ def test_a_palette_report_counts_quirks_apart(capsys: Capture) -> None:
     assert f"... and {len(report.pairs) - show.MAX_ROWS:,} more" in text
     assert "down to quality 32" in text
     assert text.splitlines()[-1] == "Written: page.html"
+
+
+def test_long_lists_of_maps_say_how_many_more(capsys: Capture) -> None:
+    """Beyond the limit, maps that could not be repaired are counted."""
+    results = [SnapResult(f"{number}.png", None, "does not open") for number in range(show.MAX_MAPS + 12)]
+
+    show.snap_results(results, Path("maps"), False)
+
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.endswith("does not open.") for line in lines) == show.MAX_MAPS
+    assert lines[-2:] == ["... and 12 more (--json lists all of them)", "0 maps repaired, 32 not repaired."]
 
 
 def test_repaired_maps_are_listed_by_doubt(capsys: Capture) -> None:
@@ -118,28 +85,17 @@ def test_repaired_maps_are_listed_by_doubt(capsys: Capture) -> None:
         ["b.png", "jpeg", "20.0%", "30.0%", "", "sea, lake"],
         ["a.png", "jpeg", "10.0%", "2.0%", "sky", ""],
     ]
-    assert text.splitlines()[-2:] == ["c.png does not open.", "2 maps repaired, 1 not repaired."]
+    assert text.splitlines()[-4:] == [
+        "c.png does not open.",
+        "2 maps repaired, 1 not repaired.",
+        "Repaired: o",
+        "Next: segkit check-palette o",
+    ]
     assert [record["file"] for record in json.loads(capsys.readouterr().out)["maps"]] == ["a.png", "b.png", "c.png"]
 
 
-@pytest.mark.parametrize(
-    ("counts", "text"),
-    [
-        ((2, 0, 0), "rooms: 2 prompts drafted.\n"),
-        ((0, 0, 0), "rooms: 0 prompts drafted. Every triple already has one; --redo-drafts redrafts them.\n"),
-        ((0, 1, 0), "rooms: 1 hand-written prompt set.\n"),
-        ((0, 1, 3), "Hand-written prompts over CLIP's 77 tokens: 3. See: segkit check rooms\n"),
-    ],
-)
-def test_prompts_are_counted(capsys: Capture, counts: tuple[int, int, int], text: str) -> None:
-    """Drafted and hand-written prompts are told apart, and long ones reported."""
-    show.captions(*counts, Path("rooms"), False)
-
-    assert text in capsys.readouterr().out
-
-
 def test_a_check_lists_rules_and_problems(capsys: Capture) -> None:
-    """Each broken rule is explained, and the last line counts errors and warnings."""
+    """The table says what is wrong, the rule comes last, and the last line counts errors and warnings."""
     problems = [
         Problem("file-missing", "error", "a.jpg", "a.jpg does not exist.", "Build again."),
         Problem("prompt-missing", "warning", "b", "b has no prompt."),
@@ -149,7 +105,7 @@ def test_a_check_lists_rules_and_problems(capsys: Capture) -> None:
     text = capsys.readouterr().out
     show.check_report(CheckReport(5, []), Path("rooms"), False)
 
-    assert ["file-missing", "1", RULES["file-missing"]] in cells(text)
+    assert [RULES["file-missing"], "1", "file-missing"] in cells(text)
     assert text.splitlines()[-1] == "rooms: 5 triples, 1 error, 1 warning."
     assert capsys.readouterr().out == "rooms: 5 triples, no problems.\n"
     show.check_report(CheckReport(5, problems), Path("rooms"), True)

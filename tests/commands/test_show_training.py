@@ -30,7 +30,8 @@ def test_a_stopped_training_says_how_to_resume(capsys: Capture) -> None:
     show_training.trained(STOPPED, True)
     record = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
 
-    assert "run the same command again to resume it" in text
+    assert text.splitlines()[0] == "run: 0 steps."
+    assert "there is no checkpoint yet. Run the same command again to start." in text
     assert (record["run"], record["steps"], record["loss"], record["file"]) == ("run", 0, None, None)
 
 
@@ -55,10 +56,10 @@ def test_a_finished_training_names_its_files(capsys: Capture) -> None:
 
 def test_a_plan_is_printed_in_words(capsys: Capture) -> None:
     """Without held-out triples the plan says how to get some; nothing is said about a cache that is complete."""
-    show_training.plan(PLAN, Path("run"), False)
+    show_training.plan(PLAN, Path("rooms"), Path("run"), False)
 
     text = capsys.readouterr().out
-    assert "1,200 training triples, none held out (build the dataset with --split val=0.1)" in text
+    assert "1,200 training triples, none held out (" in text
     assert "1,000 of 64 x 64, 200 of 96 x 64 pixels" in text
     assert "4,800,000 trainable weights on cpu, fp32; 300 steps remaining, resumed at step 100." in text
     assert "0.25 s per step, 75 s in total" in text
@@ -75,7 +76,7 @@ def test_a_guess_is_printed_wherever_a_base_is_used(capsys: Capture) -> None:
     picture = Picture(Path("a.png"), DrawRequest("a", Path("a.png"), "a bed"), 0, False, False, guess)
     for as_json in (False, True):
         show_training.trained(replace(STOPPED, guess=guess), as_json)
-        show_training.plan(replace(PLAN, guess=guess), Path("run"), as_json)
+        show_training.plan(replace(PLAN, guess=guess), Path("rooms"), Path("run"), as_json)
         show_training.generated([picture], Path("out"), as_json)
         assert capsys.readouterr().out.count(guess) == 3
 
@@ -88,18 +89,18 @@ def test_durations_have_a_suitable_unit(capsys: Capture, seconds: float, text: s
     from dataclasses import replace
 
     plan = replace(PLAN, held_out=60, cut=3, cache=2_000_000, cache_photos=10, cache_seconds=4, seconds=seconds)
-    show_training.plan(plan, Path("run"), False)
+    show_training.plan(plan, Path("rooms"), Path("run"), False)
 
     out = capsys.readouterr().out
     assert f", {text}" in out
     assert "60 held out; " in out
     assert "Prompts over CLIP's 77 tokens, to be truncated: 3." in out
-    assert "10 photos (mirrored ones included) are still to be encoded: 2.0 MB, 4 s." in out
+    assert "10 photos (mirrored ones included) still to be encoded: 2.0 MB, 4 s." in out
 
 
 def test_json_of_a_plan_has_every_attribute(capsys: Capture) -> None:
     """The picture is a path in text."""
-    show_training.plan(PLAN, Path("run"), True)
+    show_training.plan(PLAN, Path("rooms"), Path("run"), True)
 
     record = json.loads(capsys.readouterr().out)
     assert record == PLAN.to_json()
@@ -118,6 +119,8 @@ def test_pictures_that_existed_are_counted_apart(capsys: Capture) -> None:
     assert text.splitlines() == [
         "out: 2 pictures drawn, 1 existed already.",
         "Prompts over CLIP's 77 tokens, truncated: 1.",
+        "Pictures: a-0.png, a-1.png, a-2.png",
+        "Next: the same command with --seed 3, for other pictures of the same maps.",
     ]
     rows = json.loads(capsys.readouterr().out)["pictures"]
     assert rows[1] == {
@@ -135,3 +138,28 @@ def test_obedience_is_compared_before_and_after(capsys: Capture) -> None:
     assert "12 held-out maps" in text
     assert text.index("0.100") < text.index("0.500") < text.index("1.000")
     assert "Contact sheet: sheet.png" in text
+
+
+@pytest.mark.parametrize(
+    ("files", "hint"),
+    [
+        ((".segkit/dataset.toml",), "segkit build-dataset PHOTOS -o '{}' --split val=0.1 holds some out"),
+        (("metadata.csv",), "val in a column split of its metadata holds a triple out"),
+        (
+            ("prompt.json",),
+            "this layout holds none out; an imagefolder's metadata.jsonl does, by val in a column split",
+        ),
+    ],
+)
+def test_a_plan_says_how_to_hold_out_in_each_layout(
+    capsys: Capture, tmp_path: Path, files: tuple[str, ...], hint: str
+) -> None:
+    """Only a dataset of segkit can be built again with --split."""
+    dataset = tmp_path / "my data"
+    for name in files:
+        (dataset / name).parent.mkdir(parents=True, exist_ok=True)
+        (dataset / name).write_text("file_name,conditioning_image_file_name,text\na.jpg,b.png,a room\n")
+
+    show_training.plan(PLAN, dataset, Path("run"), False)
+
+    assert f"none held out ({hint.format(dataset)});" in capsys.readouterr().out

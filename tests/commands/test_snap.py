@@ -102,3 +102,42 @@ def test_invalid_arguments_are_refused(
     assert done.code == 2
     assert message in " ".join(done.err.split())
     assert bytes_of(maps.parent) == before
+
+
+def test_painted_areas_are_told(segkit: Segkit, tmp_path: Path) -> None:
+    """The output says which class a colour stands for, and what to do about one that stands for none."""
+    folder = tmp_path / "maps"
+    folder.mkdir()
+    for name, color in (("near", (13, 100, 250)), ("far", (0xA8, 0x77, 0xFF))):
+        image = damage.painted(TRUTH)
+        image.paste(color, (20, 20, 120, 120))
+        image.save(folder / f"{name}.png")
+
+    done = segkit("snap", folder, "-o", tmp_path / "out")
+
+    text = " ".join(done.out.split())
+    assert done.code == 1
+    assert "near.png: 10,000 flat pixels of #0D64FA, no ADE20K colour; the nearest is sofa, 5.7 away." in text
+    assert "far.png cannot be repaired: 10,000 flat pixels of #A877FF, no ADE20K colour" in text
+    assert "pass that: --palette FILE" in text
+    assert "--unsure unlabelled" in text
+    assert "1 map repaired, 1 not repaired." in text
+    assert segkit("snap", folder, "-o", tmp_path / "all", "--unsure", "unlabelled").code == 0
+
+
+def test_the_first_index_can_be_told(segkit: Segkit, tmp_path: Path) -> None:
+    """Where nothing tells whether classes count from 0 or 1, the options are named; both work."""
+    values = np.kron(np.array([[100, 101], [102, 103]], np.uint8), np.ones((32, 32), np.uint8))
+    Image.fromarray(values).save(tmp_path / "ids.png")
+
+    asked = segkit("snap", tmp_path / "ids.png", "-o", tmp_path / "out.png")
+
+    assert asked.code == 1
+    assert "If wall is 0: --first-id 0; if it is 1: --first-id 1" in " ".join(asked.out.split())
+    for first in (0, 1):
+        path = tmp_path / f"{first}.png"
+        done = segkit("snap", tmp_path / "ids.png", "-o", path, "--first-id", first)
+        assert done.code == 0
+        assert f"were counted from {first}" in done.out
+        assert f"use --first-id {1 - first}" in " ".join(done.out.split())
+        assert (np.asarray(Image.open(path)) == values - first).all()

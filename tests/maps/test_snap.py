@@ -49,13 +49,21 @@ def test_a_wrong_scheme_is_reversed(name: str) -> None:
 
 @pytest.mark.parametrize("first", [0, 1])
 def test_label_ids_become_classes(first: int) -> None:
-    """They count from 0, or from 1 if the highest value requires it; 255 remains unlabelled."""
-    truth = damage.regions(2, 40, 128)
-    truth[:5], truth[5:9] = 149, 255
+    """They count from 0 or from 1: the positions of the classes tell, or the value 150; 255 remains unlabelled."""
+    truth = damage.place(2, 12, 128)
+    truth[:5] = 255
+    image = Image.fromarray(np.where(truth == 255, 255, truth + first).astype(np.uint8))
 
-    result = snap.snap(Image.fromarray(np.where(truth == 255, 255, truth + first).astype(np.uint8)), ADE)
-
-    assert share_wrong(result, truth) == 0
+    assert share_wrong(snap.snap(image, ADE), truth) == 0
+    random = damage.regions(2, 40, 128)
+    random[:5] = 149
+    ids = Image.fromarray(random + np.uint8(first))
+    if first:
+        assert share_wrong(snap.snap(ids, ADE), random) == 0
+    else:
+        with pytest.raises(MapError, match="count from 0 or from 1"):
+            snap.snap(ids, ADE)
+        assert share_wrong(snap.snap(ids, ADE, first_id=0), random) == 0
 
 
 def test_coco_is_converted_to_ade_by_name() -> None:
@@ -143,7 +151,7 @@ def test_irreversible_damage_is_refused(image: Image.Image, message: str) -> Non
 def test_deep_grey_is_never_read_as_classes(cause: str) -> None:
     """16-bit grey is refused whatever the cause if it holds more than 8-bit values; indices in 16 bits are read."""
     indices = damage.place(1, 9, 64).astype(np.uint16)
-    assert (snap.snap(Image.fromarray(indices), ADE).labels == indices).all()
+    assert (snap.snap(Image.fromarray(indices), ADE, first_id=0).labels == indices).all()
     deep = Image.fromarray(indices * 300 + 100)
 
     with pytest.raises(MapError, match="more than 8 bits"):

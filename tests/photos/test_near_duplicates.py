@@ -1,6 +1,7 @@
 """Near duplicates: scaled, recompressed and mirrored copies are recognised, other photos are not."""
 
 from collections.abc import Callable
+from functools import cache
 from io import BytesIO
 
 import pytest
@@ -8,6 +9,12 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from segkit.photos import near_duplicates
 from segkit.toy import world
+
+
+@cache
+def photo(seed: int) -> Image.Image:
+    """Return a rendered photo."""
+    return world.scene(seed, (480, 360)).photo
 
 
 def recompressed(image: Image.Image) -> Image.Image:
@@ -33,10 +40,10 @@ def recompressed(image: Image.Image) -> Image.Image:
 @pytest.mark.parametrize("seed", range(6))
 def test_a_changed_copy_is_recognised(seed: int, change: Callable[[Image.Image], Image.Image]) -> None:
     """A recompressed, mirrored, scaled, cropped or toned copy is matched to the key of its original."""
-    original = world.scene(seed, (480, 360)).photo
+    original = photo(seed)
     index = near_duplicates.DuplicateIndex()
     for other in range(6):
-        index.add(f"photo {other}", near_duplicates.hashes(world.scene(other, (480, 360)).photo)[0])
+        index.add(f"photo {other}", near_duplicates.hashes(photo(other))[0])
 
     matches = index.find(*near_duplicates.hashes(change(original)))
 

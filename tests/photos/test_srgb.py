@@ -56,7 +56,7 @@ def test_deep_greys_keep_their_steps(values: NDArray[Any], picture_format: str, 
 def test_a_lamp_does_not_darken_a_float_picture() -> None:
     """A few pixels above 1 are clipped to white and do not change the scale of the others."""
     values = ramp(1, "<f4")
-    values[3, 5], values[3, 6], values[3, 7] = 40, np.inf, np.nan
+    values[3, 5], values[3, 6], values[3, 7] = 40, np.inf, -np.inf
 
     image, _ = srgb.to_srgb(reopened(Image.fromarray(values), "TIFF"))
 
@@ -93,12 +93,19 @@ def test_the_ringing_of_a_filter_is_no_black_point() -> None:
     assert (scaled.min(), scaled.max()) == (0, 250)
 
 
-def test_a_float_picture_without_finite_values_is_refused() -> None:
-    """A picture of NaN is refused rather than turned black."""
-    image = Image.fromarray(np.full((8, 8), np.nan, np.float32))
-
-    with pytest.raises(ValueError, match="finite"):
-        srgb.to_srgb(image)
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.full((8, 8), np.inf, np.float32), "without a finite value"),
+        (np.full((8, 8), np.nan, np.float32), "64 of 64 values are NaN"),
+        (np.where(np.eye(8) > 0, np.nan, 0.5).astype(np.float32), "8 of 64 values are NaN"),
+    ],
+    ids=["infinite", "all NaN", "some NaN"],
+)
+def test_a_float_picture_with_nan_or_without_finite_values_is_refused(values: Any, message: str) -> None:
+    """It is refused as such rather than turned black."""
+    with pytest.raises(ValueError, match=message):
+        srgb.to_srgb(Image.fromarray(values))
 
 
 def half_transparent(mode: str, color: Any, transparent: Any) -> Image.Image:

@@ -75,3 +75,11 @@ def test_a_missing_picture_does_not_break_the_page(dataset: Path) -> None:
 
     assert len(re.findall("<figure>", page)) == 6
     assert "No such file" in page
+
+
+def test_the_page_is_titled_with_the_name_of_the_dataset(dataset: Path) -> None:
+    """The browser's tab and the heading name the folder."""
+    text = (dataset / ".segkit" / "report.html").read_text()
+
+    assert "<title>out: segkit dataset</title>" in text
+    assert "out: 6 triples" in text

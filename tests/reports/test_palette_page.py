@@ -69,7 +69,7 @@ def test_a_map_that_vanished_is_named_without_pictures(tmp_path: Path) -> None:
 
     text = (tmp_path / "page.html").read_text()
     assert "gone.png does not exist" in text
-    assert len(pictures(text)) == 2
+    assert len(pictures(text)) == 3  # original, marked, repaired
     assert "here.png: " in text
 
 

@@ -1,5 +1,6 @@
 """Run several trainings, one after another, in two processes that torchrun starts once."""
 
+import json
 import os
 import signal
 import subprocess
@@ -10,27 +11,36 @@ from typing import Any
 import tomli_w
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-FSDP, STOP = "--fsdp", "--stop"
-"""Let accelerate shard on CPUs; let the first process send SIGTERM to its launcher once the log has three steps."""
+STOP = "--stop"
+"""Lets the first process send SIGTERM to its launcher once the log has three steps."""
+
+SHARDED = {
+    "ACCELERATE_USE_FSDP": "true",
+    "FSDP_VERSION": "2",
+    "FSDP_AUTO_WRAP_POLICY": "NO_WRAP",
+    "FSDP_STATE_DICT_TYPE": "SHARDED_STATE_DICT",
+}
+"""Environment variables with which `accelerate launch` shards a training."""
 
 
-def launch(
-    folder: Path, jobs: list[dict[str, Any]], *options: str, **environment: str
-) -> subprocess.CompletedProcess[str]:
+Job = dict[str, Any]
+
+
+def launch(folder: Path, jobs: list[tuple[Job, dict[str, str]]], *options: str) -> subprocess.CompletedProcess[str]:
     """Run the trainings; the first failure ends the rest.
 
     Args:
-        folder: created for the run.toml files.
-        jobs: content of one run.toml each.
-        options: FSDP, STOP.
-        environment: additional variables of the processes.
+        folder: created for the jobs' files.
+        jobs: content of one run.toml each, and environment variables from then on; with those of SHARDED, accelerate
+            shards on CPUs.
+        options: STOP.
     """
     folder.mkdir()
-    paths = [folder / f"{number:02}.toml" for number in range(len(jobs))]
-    for path, job in zip(paths, jobs, strict=True):
-        path.write_text(tomli_w.dumps(job))
-    command = [*TORCHRUN, str(Path(__file__)), *options, *map(str, paths)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | environment)
+    (folder / "environments.json").write_text(json.dumps([environment for _, environment in jobs]))
+    for number, (job, _) in enumerate(jobs):
+        (folder / f"{number:02}.toml").write_text(tomli_w.dumps(job))
+    command = [*TORCHRUN, str(Path(__file__)), *options, str(folder)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def _main() -> None:
@@ -43,12 +53,14 @@ def _main() -> None:
 
     torch.distributed.init_process_group("gloo")  # once for all jobs: a second store would read stale addresses
     PartialState.destroy_process_group = lambda self, group=None: None
-    if FSDP in sys.argv:
-        fsdp_on_cpu.install()
+    folder = Path(sys.argv[-1])
     if STOP in sys.argv:
         RunLog.write = stopping.at(3, lambda: os.kill(os.getppid(), signal.SIGTERM))  # type: ignore[method-assign]
-    for path in [argument for argument in sys.argv[1:] if argument.endswith(".toml")]:
-        sys.argv = ["trainer", path]
+    for number, environment in enumerate(json.loads((folder / "environments.json").read_text())):
+        os.environ.update(environment)
+        if environment:
+            fsdp_on_cpu.install()
+        sys.argv = ["trainer", str(folder / f"{number:02}.toml")]
         try:
             command.main()
         except SystemExit as exit_:

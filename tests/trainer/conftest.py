@@ -1,5 +1,6 @@
 """Small networks of the real architectures with random weights, and a small dataset."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -89,13 +90,22 @@ def base(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def rooms(six_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A dataset of six photos, two of them held out, shared by all tests: do not modify it."""
+    """A dataset of six photos, one of them held out, shared by all tests: do not modify it."""
     from segkit.build import pipeline
     from segkit.build.settings import BuildSettings
 
     folder = tmp_path_factory.mktemp("rooms") / "rooms"
     settings = BuildSettings(
-        segmenter="toy", captioner="toy", size=128, min_size=64, split="val=0.3", keep_duplicates=True
+        segmenter="toy", captioner="toy", size=128, min_size=64, split="val=0.2", keep_duplicates=True
     )
     pipeline.build_dataset(six_photos, folder, settings)
     return folder
+
+
+@pytest.fixture(scope="module")
+def short_callbacks() -> Iterator[None]:
+    """Validate with two losses instead of eight, and draw previews with four sampling steps instead of twenty."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("trainer.run.validation.MIN_LOSSES", 2)
+        patch.setattr("trainer.sample.sampler.STEPS", 4)
+        yield

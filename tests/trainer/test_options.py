@@ -11,6 +11,8 @@ from segkit.palette import Palette
 from tests.conftest import Segkit
 from tests.trainer.runs import log, weights_of, words
 
+pytestmark = pytest.mark.usefixtures("short_callbacks")
+
 ADE = Palette.load("ade20k")
 
 

@@ -18,7 +18,7 @@ def test_a_batch_larger_than_the_dataset_is_refused(rooms: Path, base: Path, tmp
     """The message proposes a batch size."""
     done = segkit(*words(rooms, base, tmp_path / "run", batch_size=50))
     assert done.code == 2
-    assert "fewer than a batch of 50 on 1 processes. Use --batch-size" in done.err
+    assert "fewer than a batch of 50 on 1 process. Use --batch-size" in done.err
 
 
 def test_one_triple_can_be_trained_on(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
@@ -34,7 +34,7 @@ def test_one_triple_can_be_trained_on(rooms: Path, base: Path, tmp_path: Path, s
     two = segkit(*words(alone, base, tmp_path / "run"))
     one = segkit(*words(alone, base, tmp_path / "run", batch_size=1, steps=2))
 
-    assert (two.code, "1 triples are fewer than a batch of 2 on 1 processes. Use --batch-size 1" in two.err) == (
+    assert (two.code, "1 triple is fewer than a batch of 2 on 1 process. Use --batch-size 1" in two.err) == (
         2,
         True,
     )

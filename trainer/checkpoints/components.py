@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from segkit.errors import ModelError
 from segkit.models import hub
+from segkit.words import are
 from trainer.checkpoints import configs, fp8, identify, safe_load
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def from_folder(kind: Any, folder: Path) -> Any:
         ((*faults.zero, *faults.constant), "zero or of a single value throughout, which no training leaves"),
     ):
         if names:
-            raise ModelError(f"base={folder}: {len(names)} weights are {fault}, such as {names[0]}.")
+            raise ModelError(f"base={folder}: {are(len(names), 'weight')} {fault}, such as {names[0]}.")
     return _filled(model, weights)
 
 

@@ -15,7 +15,7 @@ from segkit.errors import ModelError, StorageError, UsageError
 from segkit.models import hub
 from segkit.settings import ExportSettings, Layout
 from trainer import settings as run_settings
-from trainer.checkpoints import configs, fp8, identify, ldm, load, safe_load
+from trainer.checkpoints import configs, find, fp8, identify, ldm, load, runs, safe_load
 from trainer.checkpoints.load import Base
 from trainer.settings import TrainSettings
 
@@ -24,10 +24,8 @@ if TYPE_CHECKING:
 
 _SUFFIXES = {"ldm": ".safetensors", "pth": ".pth", "diffusers": ""}
 
-_LICENSE = (
-    "A derivative of its base and of the ControlNet it started from: their licences apply, such as CreativeML "
-    "OpenRAIL-M. dreamlike-photoreal-2.0 limits commercial use of derivatives."
-)
+_LIMITED = {"dreamlike-photoreal-2.0": "limits commercial use of derivatives"}
+"""Bases whose licence surprises, by a part of their name."""
 
 _DROPPED = ("model_ema.", "control_model.")  # the EMA of the weights before this training; another ControlNet
 _TEXT_MODEL = "text_model."
@@ -55,7 +53,7 @@ def export(run: Path, layout: Layout, output: Path | None = None, full: bool = F
     import torch
 
     ExportSettings(to=layout, full=full, overwrite=overwrite)
-    folder = run / "controlnet" if (run / "run.toml").is_file() else run
+    folder = _result(run) if (run / "run.toml").is_file() else run
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder}: contains no ControlNet. Expected a finished run of segkit train.")
     name = ldm.safe_name(run.resolve().name)
@@ -73,6 +71,21 @@ def export(run: Path, layout: Layout, output: Path | None = None, full: bool = F
     return output
 
 
+def _result(run: Path) -> Path:
+    """Return the verified result of a finished run.
+
+    Raises:
+        ModelError: the run is unfinished, or its result is damaged.
+    """
+    weights = runs.of_run(run, str(run))
+    if weights.path.is_file():  # a checkpoint
+        raise ModelError(
+            f"{run} is unfinished: its newest checkpoint is {weights.path.parent.name}. Run segkit train again with "
+            "the same options; the result is written at the end."
+        )
+    return weights.path
+
+
 def _facts(run: Path) -> dict[str, Any]:
     """Return the facts for the metadata: those in run.json, or none for a folder that is not a run."""
     if not (run / "run.toml").is_file():
@@ -86,17 +99,33 @@ def _facts(run: Path) -> dict[str, Any]:
 
 def metadata(facts: dict[str, Any]) -> dict[str, str]:
     """Return the metadata of an exported .safetensors file."""
-    return {"segkit": __version__, "licence": _LICENSE, **{name: str(value) for name, value in facts.items()}}
+    return {"segkit": __version__, "licence": _license(facts), **{name: str(value) for name, value in facts.items()}}
 
 
-def write_results(run: Path, name: str, controlnet: Any, facts: dict[str, Any]) -> Path:
+def _license(facts: Mapping[str, Any]) -> str:
+    """Return whose licences apply, as sentences; the facts name the base and the initial ControlNet."""
+    base, controlnet = str(facts.get("base", "")), str(facts.get("controlnet", ""))
+    if base == hub.TOY:
+        return "Trained for segkit's toy base, which draws the toy world only."
+    origins = f"its base{f' ({base})' if base else ''}"
+    if controlnet != find.FRESH:
+        origins += f" and of the ControlNet it started from{f' ({controlnet})' if controlnet else ''}"
+    limits = [f"{name} {limit}." for name, limit in _LIMITED.items() if name in base.lower()]
+    which = "its licence applies" if controlnet == find.FRESH else "their licences apply"
+    return " ".join([f"A derivative of {origins}: {which}.", *limits])
+
+
+def write_results(run: Path, name: str, controlnet: Any, facts: dict[str, Any], caveat: str = "") -> Path:
     """Write the trained ControlNet into a run's folder: diffusers folder, fp16 file and model card, each atomically.
+
+    The record that the result is complete comes last: see trainer.checkpoints.runs.
 
     Args:
         run: the run's folder.
         name: name of the ControlNet, from which the file's name is derived.
         controlnet: the ControlNetModel, on any device.
         facts: base, dataset, palette, steps and others, for the file's metadata and the model card.
+        caveat: what the model card must say about control, as a sentence; "" if the network was found to use the map.
 
     Returns:
         The .safetensors file for A1111, Forge and ComfyUI.
@@ -106,10 +135,12 @@ def write_results(run: Path, name: str, controlnet: Any, facts: dict[str, Any]) 
     """
     import torch
 
-    write_folder(run / "controlnet", controlnet)
+    runs.forget(run)
+    write_folder(run / runs.FOLDER, controlnet)
     path = run / f"{ldm.safe_name(name)}.safetensors"
     ldm.save_ldm(controlnet, path, torch.float16, metadata(facts))
-    storage.write(run / "model-card.md", _card(name, path.name, facts).encode())
+    storage.write(run / "model-card.md", _card(name, path.name, facts, caveat).encode())
+    runs.record(run, int(facts["steps"]))
     return path
 
 
@@ -125,13 +156,15 @@ def write_folder(folder: Path, model: Any) -> None:
     storage.write(folder / "config.json", json.dumps(config, indent=2, default=list).encode())
 
 
-def _card(name: str, file: str, facts: dict[str, Any]) -> str:
+def _card(name: str, file: str, facts: dict[str, Any], caveat: str) -> str:
+    what = "for segmentation maps" if caveat else "that obeys segmentation maps"
+    warning = f"\n**{_escape(caveat)}**\n" if caveat else ""
     rows = "\n".join(f"| {key} | {_escape(value)} |" for key, value in facts.items())
     return f"""# {_escape(name)}
 
-A ControlNet that obeys segmentation maps, finetuned with segkit {__version__}. Control maps must be painted with
+A ControlNet {what}, finetuned with segkit {__version__}. Control maps must be painted with
 exactly the colours of its palette, and sized with NEAREST.
-
+{warning}
 | | |
 |---|---|
 {rows}
@@ -139,7 +172,7 @@ exactly the colours of its palette, and sized with NEAREST.
 - diffusers: `ControlNetModel.from_pretrained("controlnet")`
 - A1111, Forge, ComfyUI: `{file}`
 
-{_LICENSE}
+{_license(facts)}
 """
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from segkit.errors import ModelError
+from segkit.words import count
 from trainer.checkpoints import configs, layers
 from trainer.checkpoints.safe_load import Tensors
 
@@ -101,7 +102,7 @@ class Identity:
             f" of {self.family}" if self.family else f" with cross-attention width {self.width}" if self.width else ""
         )
         purpose = f", made for {self.purpose}" if self.purpose else ""
-        return f"This is {KINDS[self.kind]}{family}{purpose}, {self.precision}, {self.tensors:,} tensors."
+        return f"This is {KINDS[self.kind]}{family}{purpose}, {self.precision}, {count(self.tensors, 'tensor')}."
 
     @property
     def advice(self) -> str:
@@ -201,7 +202,7 @@ class Faults:
             "of a single value": self.constant,
         }
         return "; ".join(
-            f"{len(names)} tensors {fault}, such as {names[0]}" for fault, names in groups.items() if names
+            f"{count(len(names), 'tensor')} {fault}, such as {names[0]}" for fault, names in groups.items() if names
         )
 
 

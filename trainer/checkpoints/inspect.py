@@ -6,7 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from segkit.errors import ModelError
-from trainer.checkpoints import configs, fp8, identify, layers, ldm, prediction, quiet, safe_load, single_file
+from segkit.models import hub
+from trainer.checkpoints import (
+    configs,
+    find,
+    fp8,
+    identify,
+    layers,
+    ldm,
+    prediction,
+    quiet,
+    runs,
+    safe_load,
+    single_file,
+)
+from trainer.checkpoints.components import read_json
 from trainer.checkpoints.identify import Faults, Identity
 from trainer.checkpoints.safe_load import Tensors
 
@@ -57,12 +71,17 @@ def inspect(path: Path) -> Inspection:
     """Identify a checkpoint and check the values of every tensor.
 
     Args:
-        path: a .safetensors, .pth, .pt, .ckpt or .bin file, or a diffusers folder of one network, with all its shards.
+        path: a .safetensors, .pth, .pt, .ckpt or .bin file; a diffusers folder of one network, with all its shards; the
+            diffusers folder of a base; a run of segkit train, or "toy", the base that segkit ships.
 
     Raises:
         ModelError: the file is not a checkpoint, is damaged, or is a pickle that asks for code.
     """
-    tensors = safe_load.read_folder(path) if path.is_dir() else safe_load.read(path)
+    if str(path) == hub.TOY and not path.exists():
+        path = hub.shipped("base")
+    if (path / "model_index.json").is_file():
+        return _pipeline(path)
+    tensors, origin = _read(path)
     identity = identify.identify(tensors)
     tensors = fp8.decoded(tensors)
     expected = _expected(identity)
@@ -72,8 +91,58 @@ def inspect(path: Path) -> Inspection:
         faults = replace(values, missing=faults.missing, extra=faults.extra, shapes=faults.shapes)
     if identity.kind not in _TRAINED:
         faults = replace(faults, zero=(), constant=())
-    notes = () if faults.sentence() else tuple(_notes(tensors, identity))
+    notes = (*origin, *(() if faults.sentence() else _notes(tensors, identity)))
     return Inspection(tensors.path, identity, faults, bool(expected), tensors.metadata, notes)
+
+
+def _pipeline(folder: Path) -> Inspection:
+    """Inspect the networks of a base's diffusers folder as one checkpoint; names begin with the network's.
+
+    Raises:
+        ModelError: a network is missing or damaged.
+    """
+    find.find_base(str(folder))
+    parts = {name: safe_load.read_folder(folder / name) for name in ("unet", "text_encoder", "vae")}
+    unet = identify.identify(parts["unet"])
+    others = [identify.identify(parts[name]) for name in ("text_encoder", "vae")]
+    identity = replace(
+        unet,
+        kind="stable-diffusion",
+        precision="+".join(sorted({unet.precision, *(other.precision for other in others)})),
+        tensors=unet.tensors + sum(other.tensors for other in others),
+        parameters=unet.parameters + sum(other.parameters for other in others),
+    )
+    return Inspection(folder, identity, _joined(parts), False, {}, tuple(_components(folder)))
+
+
+def _joined(parts: Mapping[str, Tensors]) -> Faults:
+    """Return the faults of several networks, each named with its network."""
+    found = {name: asdict(identify.faults(fp8.decoded(tensors), {})) for name, tensors in parts.items()}
+    return Faults(
+        **{
+            fault: tuple(f"{name}: {tensor}" for name, faults in found.items() for tensor in faults[fault])
+            for fault in asdict(Faults())
+        }
+    )
+
+
+def _components(folder: Path) -> Iterator[str]:
+    """Yield what a base's folder has, and what its scheduler says that it predicts."""
+    present = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    yield f"A diffusers folder with {', '.join(present)}."
+    stored = read_json(folder / "scheduler" / "scheduler_config.json").get("prediction_type", "epsilon")
+    yield f"Prediction type: {stored}, as its scheduler says."
+
+
+def _read(path: Path) -> tuple[Tensors, tuple[str, ...]]:
+    """Open a file, a network's folder or the ControlNet of a run; return its tensors and which step of a run it is."""
+    if not path.is_dir():
+        return safe_load.read(path), ()
+    if not (path / "run.toml").is_file():
+        return safe_load.read_folder(path), ()
+    weights = runs.of_run(path, str(path))
+    tensors = safe_load.read_folder(weights.path) if weights.path.is_dir() else safe_load.read(weights.path)
+    return tensors, (weights.note,)
 
 
 def _notes(tensors: Tensors, identity: Identity) -> Iterator[str]:

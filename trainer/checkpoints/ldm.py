@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from segkit import storage
 from segkit.errors import ModelError, UsageError
+from segkit.words import are
 from trainer.checkpoints import fp8, identify, safe_load
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ def to_state(model: "ControlNetModel", dtype: "torch.dtype | None" = None) -> di
     state = {target: weights[name].detach().to("cpu", dtype).contiguous() for target, name in names(model).items()}
     broken = [name for name, weight in state.items() if not bool(weight.isfinite().all())]
     if broken:
-        raise ModelError(f"{len(broken)} weights are NaN or infinite, such as {broken[0]}; nothing was written.")
+        raise ModelError(f"{are(len(broken), 'weight')} NaN or infinite, such as {broken[0]}; nothing was written.")
     return state
 
 

@@ -1,24 +1,21 @@
 """Load the networks of a training: the frozen base from a folder, a single file or the hub, and the ControlNet."""
 
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segkit.errors import ModelError
-from segkit.models import hub, tokens
+from segkit.models import tokens
 from trainer.checkpoints import components, configs, fp8, identify, ldm, safe_load, single_file
 from trainer.checkpoints.components import read_json
+from trainer.checkpoints.find import FRESH, find_base, find_controlnet
 from trainer.checkpoints.prediction import Guess, Prediction
 from trainer.checkpoints.prediction import guess as guess_prediction
+from trainer.checkpoints.runs import Weights
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
     from transformers import CLIPTextModel
-
-FRESH = "fresh"
-_COMPONENTS = ("unet", "vae", "text_encoder", "scheduler")
-_HUB_FILES = ["model_index.json", "*/*.json", "*/merges.txt"]
 
 
 @dataclass(frozen=True)
@@ -59,29 +56,10 @@ def load_base(name: str, tokenizer: str = "", prediction: Prediction | None = No
     path = Path(name).expanduser()
     if tokenizer and not Path(tokenizer).expanduser().is_dir():
         raise ModelError(f"tokenizer={tokenizer}: no such folder. Expected one with CLIP's vocab.json and merges.txt.")
-    if path.is_file():
-        return _from_file(path, tokenizer, prediction)
-    folder = hub.shipped("base") if name == hub.TOY else path if path.is_dir() else _from_hub(name)
-    missing = [part for part in _COMPONENTS if not (folder / part).is_dir()]
-    if missing:
-        raise ModelError(
-            f"base={name}: contains no {' and no '.join(missing)}. Expected a diffusers folder of Stable Diffusion, "
-            "or a .safetensors file."
-        )
-    return _from_folder(folder, name if folder is not path else path.resolve().name, tokenizer, prediction)
-
-
-def _from_hub(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-
-    advice = f"Use a diffusers folder or a .safetensors file, or on a machine with network access: hf download {name}"
-    if name.startswith((".", "~", "/")) or name.count("/") != 1:
-        raise ModelError(f"base={name}: no such file or folder. Expected one, or a hub id such as OWNER/NAME.")
-    try:
-        patterns = [*_HUB_FILES, *_weights_patterns(_files_on_hub(name), "*/*")]
-        return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=not hub.hub_answers()))
-    except Exception as error:  # errors of the hub, the network and the disk share no base class
-        raise ModelError(f"base={name}: is neither cached nor available ({hub.unavailable(error)}). {advice}") from None
+    found = find_base(name)
+    if found.is_file():
+        return _from_file(found, tokenizer, prediction)
+    return _from_folder(found, name if found != path else path.resolve().name, tokenizer, prediction)
 
 
 def _from_folder(folder: Path, name: str, tokenizer: str, prediction: Prediction | None) -> Base:
@@ -140,12 +118,13 @@ def _family(unet: Any) -> str:
     return {768: "SD1", 1024: "SD2"}.get(unet.config.cross_attention_dim, "")
 
 
-def load_controlnet(name: str, base: Base, seed: int = 0) -> "ControlNetModel":
+def load_controlnet(name: str | Weights, base: Base, seed: int = 0) -> "ControlNetModel":
     """Load the ControlNet that a training starts from, in fp32.
 
     Args:
-        name: a file in ldm's or diffusers' layout, a diffusers folder, a run of segkit, a hub id, or "fresh" for a copy
-            of the base's encoder with zero convolutions, which does not change the base's output yet.
+        name: a file in ldm's or diffusers' layout, a diffusers folder, a run of segkit or one of its checkpoints, a hub
+            id, or "fresh" for a copy of the base's encoder with zero convolutions, which does not change the base's
+            output yet; or what `find_controlnet` returned.
         base: the base that it will steer.
         seed: seed of a fresh ControlNet's hint encoder, the only part that is initialised at random.
 
@@ -162,12 +141,27 @@ def load_controlnet(name: str, base: Base, seed: int = 0) -> "ControlNetModel":
                 base.unet, conditioning_embedding_out_channels=tuple(configs.hint_channels(base.vae.config))
             )
         return fresh.requires_grad_(True)
-    path = find_controlnet(name)
-    if path.is_file():
-        return ldm.load(safe_load.read(path), configs.controlnet(base.unet.config, base.vae.config))
-    stored = controlnet_config(path)
-    _require_fitting(stored, base, name)
-    return ldm.load(safe_load.read_folder(path), stored)
+    weights = find_controlnet(name) if isinstance(name, str) else name
+    if weights.path.is_file():
+        model = ldm.load(safe_load.read(weights.path), configs.controlnet(base.unet.config, base.vae.config))
+        return _averaged(model, weights.averages) if weights.averages else model
+    stored = controlnet_config(weights.path)
+    _require_fitting(stored, base, weights.name)
+    return ldm.load(safe_load.read_folder(weights.path), stored)
+
+
+def _averaged(model: "ControlNetModel", averages: Path) -> "ControlNetModel":
+    """Replace a checkpoint's weights by their moving averages, which a finished run would export.
+
+    trainer.step.optimizers.EMA stores them by position; the ControlNet's come before those of an unlocked base.
+    """
+    import torch
+
+    tensors = safe_load.read(averages)
+    with torch.no_grad():
+        for place, weight in enumerate(model.parameters()):
+            weight.copy_(tensors[str(place)])
+    return model
 
 
 def _require_fitting(stored: dict[str, Any], base: Base, name: str) -> None:
@@ -187,22 +181,6 @@ def _require_fitting(stored: dict[str, Any], base: Base, name: str) -> None:
         )
 
 
-def find_controlnet(name: str) -> Path:
-    """Return a ControlNet's file or diffusers folder, so that a wrong name is reported before anything slow starts.
-
-    Args:
-        name: as for `load_controlnet`; a fresh ControlNet has no file.
-
-    Raises:
-        ModelError: there is no such file or folder, and the hub does not have it or does not answer.
-    """
-    path = Path(name).expanduser()
-    if path.is_file():
-        return path
-    folder = path if path.is_dir() else _controlnet_from_hub(name)
-    return folder / "controlnet" if (folder / "controlnet").is_dir() else folder
-
-
 def controlnet_config(folder: Path) -> dict[str, Any]:
     """Return the configuration in a ControlNet's diffusers folder.
 
@@ -219,38 +197,3 @@ def controlnet_config(folder: Path) -> dict[str, Any]:
             f"controlnet={folder}: contains {config.get('_class_name', 'no network')}. Expected a ControlNetModel."
         )
     return config
-
-
-def _controlnet_from_hub(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-
-    if name.startswith((".", "~", "/")) or name.count("/") != 1:
-        raise ModelError(f"controlnet={name}: no such file or folder. Expected one, a hub id, or {FRESH}.")
-    try:
-        patterns = ["config.json", *_weights_patterns(_files_on_hub(name), "diffusion_pytorch_model*")]
-        return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=not hub.hub_answers()))
-    except Exception as error:  # errors of the hub, the network and the disk share no base class
-        raise ModelError(f"controlnet={name}: is neither cached nor available ({hub.unavailable(error)}).") from None
-
-
-def _files_on_hub(name: str) -> list[str]:
-    """Return the names of a repository's files; none without a network, where only the cache counts."""
-    from huggingface_hub import HfApi
-
-    return HfApi().list_repo_files(name) if hub.hub_answers() else []
-
-
-def _weights_patterns(files: list[str], stem: str) -> list[str]:
-    """Return patterns of the weights to download: .safetensors if the repository has them, else pickles.
-
-    Args:
-        files: the repository's files.
-        stem: pattern of a weights file without its extension; a whole, full file of that name is enough.
-    """
-    whole = f"{stem.rstrip('*')}.safetensors"
-    if whole in files:
-        return [whole]
-    suffix = (
-        ".safetensors" if any(name.endswith(".safetensors") and fnmatch(name, f"{stem}*") for name in files) else ".bin"
-    )
-    return [f"{stem}{suffix}", f"{stem}.index*.json"]

@@ -99,7 +99,7 @@ def finish(
                 torch.save(optimizer, file)
         (staged / "state.json").write_text(json.dumps({**state, "step": step}), "utf-8")
         files = [path for path in sorted(staged.rglob("*")) if path.is_file()]
-        hashes = {path.relative_to(staged).as_posix(): _digest(path) for path in files}
+        hashes = {path.relative_to(staged).as_posix(): digest(path) for path in files}
         storage.flush(staged)
         storage.write(staged / _HASHES, json.dumps(hashes).encode())
         # a run resumed from before this step finds the same checkpoint here, or an incomplete one
@@ -124,6 +124,17 @@ def newest(folder: Path) -> Checkpoint | None:
     return None
 
 
+def opened(folder: Path) -> Checkpoint | None:
+    """Return the checkpoint in a folder; None if it is not one, or not a complete one."""
+    match = _NAME.fullmatch(folder.resolve().name)
+    return Checkpoint(folder, int(match[1])) if match and _is_complete(folder) else None
+
+
+def steps(folder: Path) -> list[int]:
+    """Return the steps of all checkpoints in a folder, complete or not."""
+    return [checkpoint.step for checkpoint in _all(folder)]
+
+
 def _all(folder: Path) -> list[Checkpoint]:
     if not folder.is_dir():
         return []
@@ -134,12 +145,13 @@ def _all(folder: Path) -> list[Checkpoint]:
 def _is_complete(folder: Path) -> bool:
     try:
         hashes = json.loads((folder / _HASHES).read_text("utf-8"))
-        return all(_digest(folder / name) == digest for name, digest in hashes.items()) and "state.json" in hashes
+        return all(digest(folder / name) == expected for name, expected in hashes.items()) and "state.json" in hashes
     except (OSError, ValueError, AttributeError, TypeError):
         return False
 
 
-def _digest(path: Path) -> str:
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file in hex, without reading it into memory as a whole."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from segkit.errors import DatasetError
 from segkit.palette import Palette
+from segkit.words import are, count
 from trainer.data import crops, repeat_factors, runlength
 from trainer.data.buckets import BatchOrder, fit
 from trainer.data.crops import View
@@ -92,7 +93,7 @@ def require_batch(examples: Sequence[Example], settings: TrainSettings, world: i
     """
     if len(examples) < settings.batch_size * world:
         raise DatasetError(
-            f"{len(examples)} triples are fewer than a batch of {settings.batch_size} on {world} processes. "
+            f"{are(len(examples), 'triple')} fewer than a batch of {settings.batch_size} on {count(world, 'process')}. "
             f"Use batch_size={max(1, len(examples) // world)}, or add photos."
         )
 

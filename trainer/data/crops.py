@@ -12,6 +12,7 @@ from segkit import maps, photos
 from segkit.errors import DatasetError, MapError, PhotoError
 from segkit.maps import codec
 from segkit.palette import Palette
+from segkit.words import are
 from trainer.data.buckets import Size
 from trainer.data.examples import Example
 
@@ -74,7 +75,7 @@ def control_map(example: Example, view: View, palette: Palette | None) -> NDArra
         return _mirrored(np.asarray(image.convert("RGB").resize(view.size, Resampling.NEAREST, box)), view)
     labels, off = codec.read(image, palette)
     if off:
-        raise MapError(f"{example.control_map}: {off:,} pixels are off the palette {palette.name}.")
+        raise MapError(f"{example.control_map}: {are(off, 'pixel')} off the palette {palette.name}.")
     if image.size != view.size or box != (0, 0, *image.size):
         labels = np.asarray(Image.fromarray(labels).resize(view.size, Resampling.NEAREST, box))
     return _mirrored(labels, view)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from segkit.errors import DatasetError
 from segkit.palette import Palette
 from segkit.problem import Problem
 from segkit.progress import Progress, silent
+from segkit.words import count, quote
 from trainer.data import verify
 from trainer.settings import TrainSettings
 
@@ -100,7 +100,7 @@ def find(folder: Path, palette: str = "", any_control: bool = False, progress: P
     for entry, size in zip(entries, measured, strict=True):
         splits[entry.split].append(_example(entry, size))
     if not splits["train"]:
-        raise DatasetError(f"{folder}: no triple to train on; all {len(listing.entries):,} are held out.")
+        raise DatasetError(f"{folder}: no triple to train on; held out: all {len(listing.entries):,}.")
     _require_apart(splits["train"], splits["val"])
     notes = list(listing.notes)
     if tested := len(listing.entries) - len(entries):
@@ -114,7 +114,7 @@ def _with_repair(problems: list[Problem], layout: str, folder: Path) -> tuple[li
         return problems, ""
     where = "--in-place" if layout == "kohya" else "-o repaired"
     then = "which keeps the originals" if layout == "kohya" else "and let the list name the repaired maps"
-    command = f"segkit snap {shlex.quote(str(folder))} {where}"
+    command = f"segkit snap {quote(folder)} {where}"
     advice = f"Repair the maps with: {command} , {then}. For control pictures that are not maps: {_ANY_CONTROL}"
     return [replace(problem, cure="") if "segkit snap" in problem.cure else problem for problem in problems], advice
 
@@ -142,10 +142,9 @@ def load(folder: Path, settings: TrainSettings, progress: Progress = silent) -> 
     """
     examples = find(folder, settings.palette, settings.allow_any_control, progress)
     if examples.empty_prompts == len(examples.train) and not settings.allow_empty_prompts:
-        draft = f"segkit caption {folder}" if examples.layout == "segkit" else _WHERE_PROMPTS[examples.layout]
+        draft = f"segkit caption {quote(folder)}" if examples.layout == "segkit" else _WHERE_PROMPTS[examples.layout]
         raise DatasetError(
-            f"{folder}: all {len(examples.train):,} prompts are empty. Write some: {draft}. To train without prompts: "
-            "allow_empty_prompts=True"
+            f"{folder}: every prompt is empty. Write some: {draft}. To train without prompts: allow_empty_prompts=True"
         )
     return examples
 
@@ -168,7 +167,7 @@ def _from_dataset(folder: Path, palette: str, progress: Progress) -> Examples:
         report = checks.check(opened, progress=progress, palette=Palette.load(palette) if palette else None)
         triples = list(opened.triples())
     errors = [problem for problem in report.problems if problem.severity == "error"]
-    _refuse(folder, errors, f"See all: segkit check {folder}")
+    _refuse(folder, errors, f"See all: segkit check {quote(folder)}")
     splits: dict[str, list[Example]] = {"train": [], "val": [], "test": []}
     for triple in triples:
         if triple.review != "rejected":
@@ -183,6 +182,7 @@ def _from_dataset(folder: Path, palette: str, progress: Progress) -> Examples:
 def _refuse(folder: Path, problems: Sequence[Problem], advice: str) -> None:
     if problems:
         first = problems[0]
-        number = f"{len(problems)} errors" if len(problems) > 1 else "1 error"
-        message = f"{folder}: {number}, so nothing was trained. {first.message} {first.cure} {advice}"
+        message = (
+            f"{folder}: {count(len(problems), 'error')}, so nothing was trained. {first.message} {first.cure} {advice}"
+        )
         raise DatasetError(message.strip(), problems)

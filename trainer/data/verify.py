@@ -3,16 +3,17 @@
 import hashlib
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from segkit import maps, photos
+from PIL import Image
+
+from segkit import maps, photos, threads
 from segkit.dataset.formats.listing import Entry
 from segkit.dataset.map_sources import Source
 from segkit.errors import MapError, PhotoError
-from segkit.maps import codec
+from segkit.maps import codec, diagnose
 from segkit.palette import Palette
 from segkit.photos.quiet import quiet_pillow
 from segkit.problem import Problem
@@ -53,7 +54,7 @@ def measure(
     measured: list[Measured] = []
     problems: list[Problem] = []
     off_palette: list[Path] = []
-    with quiet_pillow(), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with quiet_pillow(), threads.pool(os.cpu_count()) as pool:
         for done, result in enumerate(pool.map(lambda entry: _measure(entry, palette), entries), 1):
             if isinstance(result, Problem):
                 problems.append(result)
@@ -63,7 +64,8 @@ def measure(
                 measured.append(result)
             progress("photos and maps", done, len(entries))
     if palette and off_palette:
-        sources = [Source(path.name, path) for path in off_palette]
+        # named with their folder, since the photo often has the same name
+        sources = [Source(Path(*path.parts[-2:]).as_posix(), path) for path in off_palette]
         problems += map_findings.read(sources, palette, silent)[0]
     return measured, problems
 
@@ -87,13 +89,19 @@ def _measure(entry: Entry, palette: Palette | None) -> Measured | Problem | Path
     if abs(width * map_height - height * map_width) > max(width, height, map_width, map_height):
         sizes = f"{map_width} x {map_height} pixels, but its photo has {width} x {height}. Expected the same shape."
         return _problem("shapes-differ", entry.control_map, sizes)
-    if palette and codec.read(control_map, palette)[1]:
-        if _is_map(entry.photo, palette):
-            swapped = f"is a photo, and {entry.photo} a map: they are swapped. Correct the columns of {entry.source}."
-            return _problem("swapped", entry.control_map, swapped)
-        return entry.control_map
+    if palette and (wrong := _wrong_map(entry, control_map, palette)):
+        return wrong
     digests = [hashlib.sha256(data).hexdigest() for data in (photo, entry.control_map.read_bytes())]
     return Measured(width, height, *digests)
+
+
+def _wrong_map(entry: Entry, control_map: Image.Image, palette: Palette) -> Problem | Path | None:
+    """Return what is wrong with the colours of a map, its path if that must be diagnosed, or None."""
+    labels, off = codec.read(control_map, palette)
+    if off and _is_map(entry.photo, palette):
+        swapped = f"is a photo, and {entry.photo} a map: they are swapped. Correct the columns of {entry.source}."
+        return _problem("swapped", entry.control_map, swapped)
+    return entry.control_map if off or diagnose.suspicion(control_map, labels, palette) else None
 
 
 def _is_map(path: Path, palette: Palette) -> bool:

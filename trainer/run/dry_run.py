@@ -98,6 +98,7 @@ def plan(
     ):
         if accelerator.num_processes > 1:
             raise UsageError("dry_run=True runs in one process. Start it without torchrun and accelerate launch.")
+        setup.find_networks(settings)
         triples = examples.load(dataset, settings, progress)
         facts = run_folder.facts(settings, dataset, triples, settings.processes or 1)
         start = run_folder.newest(output, facts, triples, settings.steps, accept_changes)
@@ -113,7 +114,7 @@ def plan(
             triples=len(triples.train),
             held_out=len(triples.val),
             empty_prompts=triples.empty_prompts,
-            notes=triples.notes,
+            notes=(*triples.notes, *filter(None, [prepared.source])),
             sizes=trial.sizes(),
             trained=sum(weight.numel() for weight in prepared.model.parameters() if weight.requires_grad),
             memory=_memory(prepared, settings, accelerator),

@@ -71,8 +71,12 @@ class Previews:
         self._guidance_scale, self._model, self._device = settings.preview_guidance, model, device
         self._palette, self._folder = examples.palette, run / FOLDER
 
-    def draw(self, learner: Learner) -> list[Image.Image] | None:
+    def draw(self, learner: Learner, before_step: Callable[[], None]) -> list[Image.Image] | None:
         """Draw with the current weights and the same noise each time; all processes must call this.
+
+        Args:
+            learner: the networks.
+            before_step: called before every sampling step and picture; it may raise to abandon all of them.
 
         Returns:
             The pictures; None if the device has too little memory, which must not end a training.
@@ -80,10 +84,16 @@ class Previews:
         try:
             with learner.inference() as model:
                 latents = [
-                    sampler.sample(model, self._request(place, pick), self._model.prediction, self._guidance_scale)
+                    sampler.sample(
+                        model, self._request(place, pick), self._model.prediction, self._guidance_scale, before_step
+                    )
                     for place, pick in enumerate(self._picks)
                 ]
-            return [self._model.decoder.picture(tensor) for tensor in latents]
+            pictures = []
+            for tensor in latents:
+                before_step()
+                pictures.append(self._model.decoder.picture(tensor))
+            return pictures
         except torch.OutOfMemoryError:
             return None
         finally:
@@ -102,7 +112,7 @@ class Previews:
         return sampler.SampleRequest(noise.to(self._device), encoder_hidden_states, unconditional, control[0])
 
     def write(self, pictures: list[Image.Image], step: int) -> Image.Image:
-        """Save a step's pictures, and a contact sheet of them beside those of the run's first previews.
+        """Save a step's pictures, and a contact sheet of them beside those of the run's first previews, if earlier.
 
         Returns:
             The contact sheet.
@@ -113,13 +123,16 @@ class Previews:
         folder = self._folder / f"step-{step:08}"
         for place, picture in enumerate(pictures):
             contact_sheet.save(picture, folder / f"{place}.png")
+        columns = {step: pictures}
         first = min(self._folder.glob("step-????????/"), key=lambda path: path.name)
-        before = [_open_or(first / f"{place}.png", picture) for place, picture in enumerate(pictures)]
+        if first != folder:  # else the same pictures would be shown twice
+            before = [_open_or(first / f"{place}.png", picture) for place, picture in enumerate(pictures)]
+            columns = {int(first.name[5:]): before, **columns}
         strips = [
-            contact_sheet.strip([*network_view(pick, self._palette), *pair], pick.text)
-            for pick, *pair in zip(self._picks, before, pictures, strict=True)
+            contact_sheet.strip([*network_view(pick, self._palette), *drawn], pick.text)
+            for pick, *drawn in zip(self._picks, *columns.values(), strict=True)
         ]
-        titles = ("control map", "photo", f"drawn at step {int(first.name[5:]):,}", f"drawn at step {step:,}")
+        titles = ("control map", "photo", *(f"drawn at step {number:,}" for number in columns))
         sheet = contact_sheet.sheet(strips, titles=titles)
         contact_sheet.save(sheet, folder.with_suffix(".png"))
         return sheet

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from PIL import Image
 
 from segkit import storage
-from segkit.reports import page
+from segkit.reports import axes, page
 from trainer.run import log, previews
 
 _TITLES = {
@@ -33,7 +33,6 @@ class Tick:
 
     position: str
     label: str
-    anchor: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,8 @@ class Chart:
         curve: the main curve.
         raw: the unsmoothed curve behind it; "" for none.
         band: outline of the error band; "" for none.
-        y_ticks: lowest, middle and highest value.
-        x_ticks: first and last step.
+        y_ticks: round values, from the bottom to the top.
+        x_ticks: round numbers of steps.
     """
 
     title: str
@@ -57,15 +56,15 @@ class Chart:
     x_ticks: Sequence[Tick]
 
     left: ClassVar[int] = 72
-    right: ClassVar[int] = 552
+    right: ClassVar[int] = 530
     top: ClassVar[int] = 10
     bottom: ClassVar[int] = 168
     width: ClassVar[int] = 560
-    height: ClassVar[int] = 194
+    height: ClassVar[int] = 208
 
 
 @dataclass(frozen=True)
-class _Axes:
+class _Scale:
     """The visible range of steps and values."""
 
     first: float
@@ -143,19 +142,15 @@ def _charts(lines: Sequence[Mapping[str, Any]]) -> Iterator[Chart]:
 
 def _chart(title: str, curve: Points, raw: Points | None = None, band: Points | None = None) -> Chart:
     # The raw loss is clipped to the range of its mean: single steps spike far above it.
-    lowest, highest = _value_range(band or curve)
-    axes = _Axes(curve[0][0], curve[-1][0], lowest, highest)
-    values = (lowest, (lowest + highest) / 2, highest)
+    values, steps = axes.around(*_value_range(band or curve)), axes.within(int(curve[0][0]), int(curve[-1][0]))
+    scale = _Scale(curve[0][0], curve[-1][0], values.values[0], values.values[-1])
     return Chart(
         title=title,
-        curve=axes.points(_thin_out(curve)),
-        raw=axes.points(_thin_out(raw)) if raw else "",
-        band=axes.points(band) if band else "",
-        y_ticks=[Tick(axes.y(value), f"{value:.4g}") for value in values],
-        x_ticks=[
-            Tick(axes.x(axes.first), f"{axes.first:,.0f}", "start"),
-            Tick(axes.x(axes.last), f"{axes.last:,.0f}", "end"),
-        ],
+        curve=scale.points(_thin_out(curve)),
+        raw=scale.points(_thin_out(raw)) if raw else "",
+        band=scale.points(band) if band else "",
+        y_ticks=[Tick(scale.y(value), label) for value, label in zip(values.values, values.labels, strict=True)],
+        x_ticks=[Tick(scale.x(step), label) for step, label in zip(steps.values, steps.labels, strict=True)],
     )
 
 

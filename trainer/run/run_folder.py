@@ -12,6 +12,7 @@ from typing import Any
 from segkit import storage
 from segkit.errors import TrainingError, UsageError
 from segkit.palette import extend
+from segkit.words import count
 from trainer import settings as options
 from trainer.checkpoints import store
 from trainer.checkpoints.store import Checkpoint
@@ -94,7 +95,8 @@ def newest(run: Path, facts: dict[str, Any], examples: Examples, steps: int, acc
         require_same(run, facts, examples, accept_changes)
         if checkpoint.step > steps:
             raise UsageError(
-                f"{run} has already taken {checkpoint.step:,} steps; steps={steps} is fewer. Pass a larger number."
+                f"{run} has already taken {count(checkpoint.step, 'step')}; steps={steps} is fewer. Pass a "
+                "larger number."
             )
     return checkpoint
 

@@ -8,7 +8,8 @@ from typing import Any
 from accelerate import Accelerator
 
 from segkit.progress import Progress
-from trainer.checkpoints import configs, load
+from trainer.checkpoints import configs, find, load
+from trainer.checkpoints.runs import Weights
 from trainer.checkpoints.store import Checkpoint
 from trainer.data import latents
 from trainer.data.batches import Batches
@@ -37,6 +38,7 @@ class Setup:
         model: the networks, before accelerate wrapped them.
         encoder_bytes: weights of VAE and text encoder that stay in memory; 0 with a cache.
         guess: how the base's prediction type was guessed, in words; "" if it was recorded or set.
+        source: which step of which run a new run starts from, as a sentence; "" if it does not start from a run.
     """
 
     base: str
@@ -48,6 +50,16 @@ class Setup:
     model: ControlledUNet
     encoder_bytes: int
     guess: str = ""
+    source: str = ""
+
+
+def find_networks(settings: TrainSettings) -> Weights | None:
+    """Return where the initial ControlNet is, None for a fresh one, before the dataset is read or the cache is filled.
+
+    Raises:
+        ModelError: it or the base is missing or unavailable.
+    """
+    return find.find_networks(settings.base, settings.controlnet, "controlnet=fresh")
 
 
 def prepare(
@@ -68,9 +80,9 @@ def prepare(
         SegkitError: a network, an option or the machine is unsuitable.
     """
     device = accelerator.device
-    if settings.controlnet != load.FRESH:
-        load.find_controlnet(settings.controlnet)  # before the cache is filled, which can take hours
+    source = find_networks(settings)
     base = load.load_base(settings.base, settings.tokenizer, settings.prediction_type)
+    controlnet = load.load_controlnet(source or find.FRESH, base, settings.seed)  # before hours of filling the cache
     encoder = Encoder(base, device, distributed.weight_dtype(accelerator))
     truncated = encoder.count_truncated([example.text for example in examples.train])
     # Once the cache is filled, nothing refers to the text encoder and the VAE's encoder any more: their memory is freed
@@ -78,8 +90,7 @@ def prepare(
     cache = cache_for(encoder) if cache_for else None
     paint = PalettePainter(examples.palette, device)
     objective = DiffusionLoss(base, None if cache else encoder, paint, device, settings.min_snr)
-    controlnet = load.load_controlnet(settings.controlnet, base, settings.seed)
-    if settings.controlnet == load.FRESH:
+    if source is None:
         require_unchanged(base, controlnet)
     previews = None
     if settings.preview_every:
@@ -100,6 +111,7 @@ def prepare(
         model=model,
         encoder_bytes=0 if cache else sum(map(weight_bytes, (base.vae, base.text_encoder))),
         guess=base.guess.sentence if base.guess else "",
+        source=source.note if source and not start else "",
     )
 
 

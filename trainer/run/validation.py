@@ -1,12 +1,13 @@
 """Validation: the held-out loss, and the control gap, which shows whether the network uses the control map at all."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from segkit.progress import go_on
 from trainer.data.batches import Batches, unaugmented
 from trainer.data.examples import Example, Examples
 from trainer.data.latents import LatentCache
@@ -55,18 +56,34 @@ class ValidationResult:
             return "only one map: whether the network uses it cannot be measured"
         if not math.isfinite(self.control_gap):
             return "the loss is NaN or infinite"
-        gap = f"control gap {self.control_gap:.5f} ± {self.gap_error:.5f}"
+        gap = f"control gap {_number(self.control_gap)} ± {_number(self.gap_error or 0.0)}"
         if self.uses_the_map:
             return f"the network uses the map: {gap}"
         return f"the network does not use the map yet: {gap}, not significant"
 
 
+def _number(value: float) -> str:
+    """Return a number with five decimals, or as a power of ten if these would all be zero."""
+    return f"{value:.5f}" if value == 0 or abs(value) >= 5e-5 else f"{value:.1e}"
+
+
 def last_verdict(log: Sequence[Mapping[str, Any]]) -> str:
     """Return the verdict of the last validation in a run's log; "" if there was none."""
-    for line in reversed(log):
-        if "control_gap" in line:
-            return ValidationResult(None, line["control_gap"], line["control_gap_error"]).verdict
-    return ""
+    last = _last(log)
+    return last.verdict if last else ""
+
+
+def caveat(log: Sequence[Mapping[str, Any]]) -> str:
+    """Return what a run's model card must say about control, as a sentence; "" if the network uses the map."""
+    last = _last(log)
+    if last is None:
+        return "Whether this network obeys its control maps was not measured."
+    return "" if last.uses_the_map else f"This network was not found to obey its control maps: {last.verdict}."
+
+
+def _last(log: Sequence[Mapping[str, Any]]) -> ValidationResult | None:
+    measured = (line for line in reversed(log) if "control_gap" in line)
+    return next((ValidationResult(None, line["control_gap"], line["control_gap_error"]) for line in measured), None)
 
 
 class Validation:
@@ -89,12 +106,17 @@ class Validation:
             Batches(measured, examples.palette, fixed, cache, control_examples=lenders) if lenders != measured else None
         )
 
-    def measure(self, learner: Learner) -> ValidationResult:
-        """Measure the current weights; all processes must call this, and get the same result."""
-        matched = learner.measure(self._matched, self._count)
+    def measure(self, learner: Learner, before_batch: Callable[[], None] = go_on) -> ValidationResult:
+        """Measure the current weights; all processes must call this, and get the same result.
+
+        Args:
+            learner: the networks.
+            before_batch: called before every batch; it may raise to abandon the validation.
+        """
+        matched = learner.measure(self._matched, self._count, before_batch)
         gap = error = None
         if self._shuffled:
-            shuffled = learner.measure(self._shuffled, self._count)
+            shuffled = learner.measure(self._shuffled, self._count, before_batch)
             with np.errstate(invalid="ignore"):  # a diverging training has infinite losses
                 # paired differences: photo and noise contribute far more variance than the map
                 differences = np.subtract(shuffled, matched)

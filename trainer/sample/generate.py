@@ -1,6 +1,5 @@
 """Draw pictures from control maps, which are resized with NEAREST and checked again at the ControlNet's input."""
 
-import shlex
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,14 +12,16 @@ from PIL.Image import Resampling
 
 from segkit import maps, storage
 from segkit.errors import MapError, TrainingError, UsageError
-from segkit.maps import codec
+from segkit.maps import codec, diagnose
 from segkit.models import device, hub
-from segkit.palette import Palette
+from segkit.palette import UNLABELLED, Palette
 from segkit.progress import NOTICE, Progress
+from segkit.words import quote
 from trainer import settings as run_settings
-from trainer.checkpoints import load, quiet
+from trainer.checkpoints import find, load, quiet, runs
 from trainer.checkpoints.digest import weights_digest
 from trainer.checkpoints.load import Base
+from trainer.checkpoints.runs import Weights
 from trainer.data.paint import PalettePainter
 from trainer.sample import recipes, sampler
 from trainer.sample.recipes import Recipes
@@ -30,6 +31,8 @@ from trainer.settings import SD15, GenerateSettings
 if TYPE_CHECKING:
     from diffusers import ControlNetModel
     from torch import Tensor
+
+_INSTEAD = "a run of segkit train, a file or a folder, as in controlnet=RUN"
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Picture:
         reused: an equal picture existed already, and nothing was drawn.
         truncated: the prompt exceeds CLIP's 77 tokens; the rest was ignored.
         guess: how the base's prediction type was guessed, in words; "" if it was recorded or set.
+        step: which step of which run drew it, as a sentence; "" for a ControlNet that is not of a run.
     """
 
     path: Path
@@ -51,6 +55,7 @@ class Picture:
     reused: bool
     truncated: bool
     guess: str = ""
+    step: str = ""
 
     @property
     def image(self) -> Image.Image:
@@ -80,12 +85,13 @@ class _Job:
 
 
 def sources(settings: GenerateSettings) -> Sources:
-    """Complete the settings with those of the training run, if the ControlNet is one.
+    """Complete the settings with those of the training run, if the ControlNet is one or comes from one.
 
     Raises:
         UsageError: the run's run.toml is damaged.
     """
-    run = Path(settings.controlnet).expanduser()
+    path = Path(settings.controlnet).expanduser()
+    run = runs.containing(path) or path
     trained = run_settings.read(run / "run.toml") if (run / "run.toml").is_file() else {}
     base = str(run / "base") if (run / "base").is_dir() else trained.get("base", SD15)
     palette = str(run / "palette.csv") if (run / "palette.csv").is_file() else "ade20k"
@@ -94,6 +100,27 @@ def sources(settings: GenerateSettings) -> Sources:
         tokenizer=settings.tokenizer or trained.get("tokenizer", ""),
         prediction=settings.prediction if settings.prediction != "auto" else trained.get("prediction", "auto"),
         palette=settings.palette or palette,
+    )
+
+
+def palette_note(settings: GenerateSettings) -> str:
+    """Return that a run was trained with another palette than the one set, as a sentence; "" if it was not.
+
+    Raises:
+        PaletteError: one of the palettes is invalid.
+    """
+    trained = Path(settings.controlnet).expanduser() / "palette.csv"
+    if settings.allow_any_control or not settings.palette or not trained.is_file():
+        return ""
+    before, now = Palette.load(trained), Palette.load(settings.palette)
+    if before.hash == now.hash:
+        return ""
+    old, new = ([(swatch.name, swatch.rgb) for swatch in palette] for palette in (before, now))
+    first = next(index for index in range(len(old) + 1) if old[index : index + 1] != new[index : index + 1])
+    return (
+        f"{settings.controlnet} was trained with another palette ({len(before)} classes) than {settings.palette} "
+        f"({len(now)}); they differ from class {first} on, and it knows the colours of its own only. Leave palette "
+        "out to use that."
     )
 
 
@@ -119,12 +146,13 @@ def generate(
 
     source = sources(settings)
     palette = None if settings.allow_any_control else Palette.load(source.palette)
+    weights = find.find_networks(source.base, settings.controlnet, _INSTEAD)  # before the maps are decoded
     sizes = [_require_drawable(request, palette, settings.resolution) for request in requests]
     pictures = []
     with quiet.diffusers():
-        generator = _Generator(source, settings, palette)
-        if generator.guess:
-            progress(NOTICE, 0, 0, generator.guess)
+        generator = _Generator(source, settings, palette, weights)
+        for note in filter(None, (generator.step, generator.guess)):
+            progress(NOTICE, 0, 0, note)
         jobs = [
             generator.job(request, seed, size, output)
             for request, size in zip(requests, sizes, strict=True)
@@ -141,7 +169,9 @@ def generate(
                     smaller = max(256, settings.resolution // 128 * 64)
                     raise TrainingError(f"The GPU ran out of memory. Try resolution={smaller} or device=cpu.") from None
             truncated = generator.is_truncated(job.request.prompt)
-            pictures.append(Picture(job.path, job.request, job.seed, job.done, truncated, generator.guess))
+            pictures.append(
+                Picture(job.path, job.request, job.seed, job.done, truncated, generator.guess, generator.step)
+            )
     progress("pictures", len(jobs), len(jobs))
     return pictures
 
@@ -176,8 +206,12 @@ def _labels(request: DrawRequest, image: Image.Image, palette: Palette) -> codec
     if off:
         raise MapError(
             f"{path}: {off:,} of {labels.size:,} pixels are off the palette {palette.name}. Fix it: segkit snap "
-            f"{shlex.quote(str(path))} -o fixed.png (for control images that are not maps: allow_any_control=True)"
+            f"{quote(path)} -o fixed.png (for control images that are not maps: allow_any_control=True)"
         )
+    if reason := diagnose.suspicion(image, labels, palette):
+        cure = f"Fix it: segkit snap {quote(path)} -o fixed.png (if it is right as it is, with --from exact)"
+        blank = f"Paint its areas in colours of the palette {palette.name}."
+        raise MapError(f"{path}: {reason}. {blank if (labels == UNLABELLED).all() else cure}")
     return labels
 
 
@@ -206,17 +240,18 @@ def _digests(base: Base, controlnet: "ControlNetModel") -> list[str]:
 class _Generator:
     """The networks in diffusers' pipeline, with a check of every control image that the ControlNet receives."""
 
-    def __init__(self, source: Sources, settings: GenerateSettings, palette: Palette | None) -> None:
+    def __init__(
+        self, source: Sources, settings: GenerateSettings, palette: Palette | None, weights: Weights | None
+    ) -> None:
         self._settings, self._palette, self._paint = settings, palette, PalettePainter(palette)
         self._device = device.resolve(settings.device, settings.precision)
         prediction: Any = None if source.prediction == "auto" else source.prediction
-        if settings.controlnet != load.FRESH:
-            load.find_controlnet(settings.controlnet)
         base = load.load_base(source.base, source.tokenizer, prediction)
-        controlnet = load.load_controlnet(settings.controlnet, base).eval()
+        controlnet = load.load_controlnet(weights or find.FRESH, base).eval()
         self.guess = base.guess.sentence if base.guess else ""
-        weights = _digests(base, controlnet)  # before the pipeline casts them
-        self._recipes = Recipes(settings, palette, self._device.precision, weights)
+        self.step = weights.note if weights else ""
+        digests = _digests(base, controlnet)  # before the pipeline casts them
+        self._recipes = Recipes(settings, palette, self._device.precision, digests)
         self._tokenizer = base.tokenizer
         self._pipeline = self._build_pipeline(base, controlnet)
         controlnet.register_forward_pre_hook(self._check_control, with_kwargs=True)

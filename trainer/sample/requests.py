@@ -1,6 +1,5 @@
 """Control maps and prompts to draw: from a file, a folder or a dataset."""
 
-import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from segkit.dataset import Dataset
 from segkit.dataset.formats import layouts
 from segkit.dataset.triple import Triple
 from segkit.errors import UsageError
+from segkit.words import quote
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def find(source: Path, prompt: str = "") -> list[DrawRequest]:
 
 def _of_dataset(dataset: Dataset) -> list[DrawRequest]:
     accepted = [triple for triple in dataset.triples() if triple.review != "rejected"]
-    cure = f"draft the missing ones: segkit caption {shlex.quote(str(dataset.folder))}"
+    cure = f"draft the missing ones: segkit caption {quote(dataset.folder)}"
     return [
         DrawRequest(triple.key, dataset.folder / triple.conditioning_image_file_name, triple.text, cure)
         for triple in [triple for triple in accepted if triple.split == "val"] or accepted

@@ -1,8 +1,10 @@
 """Sampling with the networks in training, in one process or in all of them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from segkit.progress import go_on
 from trainer.checkpoints import configs
 
 if TYPE_CHECKING:
@@ -29,7 +31,10 @@ class SampleRequest:
     control: "Tensor"
 
 
-def sample(model: "nn.Module", request: SampleRequest, prediction: str, guidance_scale: float) -> "Tensor":
+def sample(
+    model: "nn.Module", request: SampleRequest, prediction: str, guidance_scale: float,
+    before_step: Callable[[], None] = go_on,
+) -> "Tensor":  # fmt: skip
     """Draw one picture with classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598).
 
     Args:
@@ -37,6 +42,7 @@ def sample(model: "nn.Module", request: SampleRequest, prediction: str, guidance
         request: the inputs.
         prediction: "epsilon" or "v_prediction".
         guidance_scale: 1 is no guidance. Both predictions receive the control map.
+        before_step: called before every sampling step; it may raise to abandon the picture.
 
     Returns:
         Latents, (4, h, w) float32, scaled as the UNet uses them.
@@ -49,6 +55,7 @@ def sample(model: "nn.Module", request: SampleRequest, prediction: str, guidance
     encoder_hidden_states = torch.stack([request.unconditional, request.encoder_hidden_states])  # (2, 77, D)
     control = torch.stack([request.control] * 2)
     for timestep in noise_scheduler.timesteps:
+        before_step()
         timesteps = timestep.expand(2).to(latents.device)
         predictions = model(latents.expand(2, -1, -1, -1), timesteps, encoder_hidden_states, control)
         unconditional, conditional = predictions.float().chunk(2)

@@ -1,7 +1,9 @@
 """Training in one or several processes: launch, shared results and errors, and a common stop signal."""
 
+import _thread
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
@@ -111,16 +113,30 @@ def on_main(accelerator: Accelerator, work: Callable[[], Result]) -> Result:
     return result
 
 
-class StopSignal:
-    """Whether any process has received SIGTERM or Ctrl-C. Inside this context neither signal ends the process."""
+class Stopped(Exception):  # noqa: N818 - not an error
+    """Validation or previews were abandoned, because the user asked to stop."""
 
-    def __init__(self, accelerator: Accelerator) -> None:
-        self._accelerator = accelerator
+
+class StopSignal:
+    """Whether any process has received SIGTERM or Ctrl-C. Inside this context the first of them only asks to stop.
+
+    A Ctrl-C after that raises KeyboardInterrupt. A SIGTERM after that changes nothing: torchrun sends one to processes
+    that have received the terminal's Ctrl-C already.
+
+    Args:
+        accelerator: the processes.
+        acknowledge: called at once, in a thread of its own, when the first signal arrives.
+    """
+
+    def __init__(self, accelerator: Accelerator, acknowledge: Callable[[], None]) -> None:
+        self._accelerator, self._acknowledge = accelerator, acknowledge
         self._received = False
         self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "StopSignal":
-        self._previous = {number: signal.signal(number, self._receive) for number in (signal.SIGTERM, signal.SIGINT)}
+        if threading.current_thread() is threading.main_thread():  # signals belong to it
+            numbers = (signal.SIGTERM, signal.SIGINT)
+            self._previous = {number: signal.signal(number, self._receive) for number in numbers}
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -128,7 +144,18 @@ class StopSignal:
             signal.signal(number, handler)
 
     def _receive(self, number: int, frame: Any) -> None:
-        self._received = True
+        if self._received and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        if not self._received:
+            self._received = True
+            # In a thread, because the signal may have interrupted this one while it was writing to the terminal. The
+            # class Thread takes locks that this thread may hold.
+            _thread.start_new_thread(self._acknowledge, ())
+
+    def check(self) -> None:
+        """Raise Stopped if a signal was received; all processes must call this."""
+        if self:
+            raise Stopped
 
     def __bool__(self) -> bool:
         """Return the same value in every process, so that all leave the loop after the same step."""

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from accelerate import Accelerator
 
 from segkit import storage
 from segkit.errors import TrainingError
+from segkit.progress import go_on
 from trainer.checkpoints.store import Checkpoint
 from trainer.data.batches import Batch, Batches
 from trainer.settings import TrainSettings
@@ -161,14 +162,22 @@ class Learner:
             "remain. Try a lower learning_rate, or precision=bf16 or fp32."
         )
 
-    def measure(self, batches: Batches, count: int) -> list[float]:
+    def measure(self, batches: Batches, count: int, before_batch: Callable[[], None] = go_on) -> list[float]:
         """Return the losses of the first `count` batches without training on them; uses the EMA weights if any.
+
+        Args:
+            batches: what to measure.
+            count: number of batches.
+            before_batch: called before every batch; it may raise to abandon the measurement.
 
         Raises:
             MapError: the network received an off-palette pixel.
         """
+        results = []
         with self.inference() as model:
-            results = [self._objective.loss(model, batches.batch(number)) for number in range(count)]
+            for number in range(count):
+                before_batch()
+                results.append(self._objective.loss(model, batches.batch(number)))
         for _, off_palette in results:
             self._objective.require_exact(off_palette)
         return [float(loss) for loss, _ in results]

@@ -48,7 +48,7 @@ def read(folder: Path) -> Listing:
                 rejected += 1
             elif entry.photo not in listed:
                 entries.append(entry)
-    notes = [f"{rejected:,} triples were rejected in a review and are left out."] if rejected else []
+    notes = [f"Triples rejected in a review, left out: {rejected:,}."] if rejected else []
     notes += [f"{path} is not read, because {first.name} lies beside it." for first, path in _ignored(folder)]
     return Listing("imagefolder", tuple(entries), tuple(notes))
 

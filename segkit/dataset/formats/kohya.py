@@ -11,6 +11,7 @@ from pathlib import Path
 from segkit import photos
 from segkit.dataset.formats.listing import Entry, Listing
 from segkit.errors import DatasetError
+from segkit.words import count
 
 _FOLDERS = ("img", "cond")
 _CAPTION_SUFFIXES = (".txt", ".caption")
@@ -35,7 +36,8 @@ def read(folder: Path) -> Listing:
             f"{by_name[name]} has no map in cond/" if name in by_name else f"{control_maps[name]} has no photo in img/"
         )
         raise DatasetError(
-            f"{folder}: {len(unpaired)} files have no counterpart of the same name: {lacking}. Add or remove it."
+            f"{folder}: {count(len(unpaired), 'file')} without a counterpart of the same name: {lacking}. Add or "
+            "remove it."
         )
     captions = _captions(folder / "img")
     entries, longer = [], 0
@@ -48,7 +50,7 @@ def read(folder: Path) -> Listing:
 
 def _notes(names: Iterable[str], longer: int) -> Iterable[str]:
     if longer:
-        yield f"{longer:,} captions have several lines, of which the first is used."
+        yield f"Captions of several lines, of which the first is used: {longer:,}."
     repeats = {name.partition("/")[0] for name in names if "/" in name and name.partition("_")[0].isdigit()}
     if repeats:
         yield f"Repeats in folder names such as {min(repeats)} are ignored: an epoch shows every photo once."

@@ -62,9 +62,9 @@ class Listing:
 
 
 def json_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line number, object) for each object of a list: JSON Lines, or one JSON array.
+    """Yield (line number, object) for each object of a list: JSON Lines, objects over several lines, or one JSON array.
 
-    Objects of an array are numbered from 1. Nothing is yielded if the list does not exist.
+    Objects of an array or over several lines are numbered from 1. Nothing is yielded if the list does not exist.
 
     Raises:
         DatasetError: the list cannot be read, or a line is not a JSON object.
@@ -75,21 +75,28 @@ def json_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             f"{path}: cannot be read. Line {number}: {reason}. Expected one JSON object on each line, in UTF-8."
         )
 
-    yield from _array(path) if _starts_with_bracket(path) else rows.json_lines(path, refuse)
+    start = _start(path)
+    if start[:1] == b"[" or re.match(rb"\{\s*\n", start):
+        yield from _json(path, is_array=start[:1] == b"[")
+    else:
+        yield from rows.json_lines(path, refuse)
 
 
-def _starts_with_bracket(path: Path) -> bool:
+def _start(path: Path) -> bytes:
+    """Return the beginning of a file, without a byte-order mark and blanks; empty if there is no file."""
     if not path.is_file():
-        return False
+        return b""
     with path.open("rb") as file:
-        return file.read(1024).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"["
+        return file.read(1024).removeprefix(b"\xef\xbb\xbf").lstrip()
 
 
-def _array(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _json(path: Path, is_array: bool) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
-        objects = json.loads(path.read_bytes())
+        text = path.read_bytes().decode("utf-8-sig")
+        objects = json.loads(text) if is_array else list(_objects(text))
     except (OSError, ValueError, RecursionError) as error:
-        raise DatasetError(f"{path}: cannot be read ({error}). Expected one object on each line.") from None
+        kind = "" if is_array else "it is JSON over several lines, not JSON Lines, and damaged: "
+        raise DatasetError(f"{path}: cannot be read ({kind}{error}). Expected one object on each line.") from None
     for number, record in enumerate(objects, 1):
         if not isinstance(record, dict):
             kind = type(record).__name__
@@ -97,6 +104,14 @@ def _array(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         if surrogate := rows.lone_surrogate(record):
             raise DatasetError(f"{path}: cannot be read. Element {number}: {surrogate}.")
         yield number, record
+
+
+def _objects(text: str) -> Iterator[Any]:
+    """Yield the values of a text that holds several, one after the other, each over any number of lines."""
+    decoder, place = json.JSONDecoder(), 0
+    while (gap := re.compile(r"[\s,]*").match(text, place)) and gap.end() < len(text):
+        value, place = decoder.raw_decode(text, gap.end())
+        yield value
 
 
 def file_in(folder: Path, name: object, source: str) -> Path:

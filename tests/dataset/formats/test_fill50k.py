@@ -34,8 +34,10 @@ def test_fill50k_lists_maps_photos_and_prompts(tmp_path: Path) -> None:
         ('\ufeff {"source": "0.png", "target": "0.jpg", "prompt": "x"}\r\n', ["x"]),
         ('{"source": "0.png", "target": "0.jpg", "caption": "x"}', ["x"]),
         ('{"source": "0.png", "target": "0.jpg"}', [""]),
+        ("\n".join(json.dumps(line, indent=2) for line in [{"source": "0.png", "target": "0.jpg", "prompt": text}
+                                                           for text in ("a", "b")]), ["a", "b"]),
     ],
-    ids=["line separators", "array", "byte-order mark", "another key", "no prompt"],
+    ids=["line separators", "array", "byte-order mark", "another key", "no prompt", "several lines"],
 )  # fmt: skip
 def test_unusual_lists_are_read(tmp_path: Path, text: str, prompts: list[str]) -> None:
     """Only a line feed ends a line; one JSON array will do; a missing prompt is an empty one."""
@@ -68,6 +70,8 @@ def test_backslashes_of_windows_are_separators(tmp_path: Path) -> None:
         ('{"source": "0.png", "target": "0.jpg", "prompt": "\\ud800"}', r"Line 1: prompt holds half of a character"),
         ("[1]", r"prompt\.json: cannot be read\. Element 1: expected an object"),
         ("[{]", r"prompt\.json: cannot be read \("),
+        ('{\n"source": "0.png",', r"it is JSON over several lines, not JSON Lines, and damaged: Expecting property"),
+        ('{\n"items": []\n}', r"line 1: expected source, target and prompt"),
         ("1", r"prompt\.json: cannot be read\. Line 1: "),
     ],
 )

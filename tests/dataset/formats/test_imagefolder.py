@@ -197,7 +197,7 @@ def test_rejected_triples_are_left_out(tmp_path: Path) -> None:
     write(tmp_path, ROW | {"review": ""}, ROW | {"file_name": "1.png", "review": "rejected"})
     listing = imagefolder.read(tmp_path)
     assert len(listing.entries) == 1
-    assert listing.notes == ("1 triples were rejected in a review and are left out.",)
+    assert listing.notes == ("Triples rejected in a review, left out: 1.",)
 
 
 @pytest.mark.parametrize(

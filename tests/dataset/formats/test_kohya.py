@@ -60,7 +60,7 @@ def test_captions_are_read_as_the_scripts_do(tmp_path: Path, name: str, content:
     listing = kohya.read(tmp_path)
 
     assert [entry.text for entry in listing.entries] == [text]
-    assert listing.notes == ("1 captions have several lines, of which the first is used.",) * notes
+    assert listing.notes == ("Captions of several lines, of which the first is used: 1.",) * notes
 
 
 def test_a_caption_in_another_encoding_is_refused(tmp_path: Path) -> None:
@@ -119,5 +119,5 @@ def test_unpaired_names_are_counted(tmp_path: Path) -> None:
     """A photo without a map and a map without a photo are one error with an example."""
     write(tmp_path, "img/a.png", "img/b.png", "cond/b.png", "cond/c.png")
 
-    with pytest.raises(DatasetError, match=r"2 files have no counterpart .*img/a\.png has no map in cond/"):
+    with pytest.raises(DatasetError, match=r"2 files without a counterpart .*img/a\.png has no map in cond/"):
         kohya.read(tmp_path)

@@ -174,7 +174,7 @@ def test_a_layer_of_one_value_is_refused(copy: Path, value: float, message: str)
     tensors = tensors_of(copy / UNET)
     tensors["conv_in.weight"] = torch.full_like(tensors["conv_in.weight"], value)
     save_file(tensors, copy / UNET)
-    with pytest.raises(ModelError, match=rf"1 weights are {message}.*conv_in\.weight"):
+    with pytest.raises(ModelError, match=rf"1 weight is {message}.*conv_in\.weight"):
         load_base(str(copy))
 
 

@@ -149,7 +149,7 @@ def test_faults_are_summarised_in_one_line() -> None:
     """Each kind of fault has its number and an example; a sound checkpoint has no summary."""
     assert Faults().sentence() == ""
     report = Faults(missing=("a", "b"), broken=("c",))
-    assert report.sentence() == "2 tensors missing, such as a; 1 tensors NaN or infinite, such as c"
+    assert report.sentence() == "2 tensors missing, such as a; 1 tensor NaN or infinite, such as c"
 
 
 @pytest.mark.parametrize(

@@ -164,7 +164,7 @@ def test_overflow_in_half_precision_is_refused(tmp_path: Path, controlnet: Any) 
     with torch.no_grad():
         controlnet.controlnet_mid_block.bias[0] = 1e6
 
-    with pytest.raises(ModelError, match=r"1 weights are NaN or infinite, such as middle_block_out\.0\.bias"):
+    with pytest.raises(ModelError, match=r"1 weight is NaN or infinite, such as middle_block_out\.0\.bias"):
         ldm.save_ldm(controlnet, tmp_path / "a.safetensors", torch.float16)
 
     assert list(tmp_path.iterdir()) == []
@@ -196,12 +196,12 @@ def faulty(state: dict[str, torch.Tensor], fault: str) -> dict[str, torch.Tensor
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ("missing", r"1 tensors missing, such as input_blocks\.1\.0\.in_layers\.2\.weight"),
-        ("extra", r"1 tensors not part of this network, such as input_blocks\.99\.weight"),
-        ("nan", r"1 tensors NaN or infinite"),
-        ("infinite", r"1 tensors NaN or infinite"),
-        ("shape", r"1 tensors of wrong shape, such as .* \(16, 8, 3, 3\) instead of \(16, 16, 3, 3\)"),
-        ("integers", r"1 tensors not floating point"),
+        ("missing", r"1 tensor missing, such as input_blocks\.1\.0\.in_layers\.2\.weight"),
+        ("extra", r"1 tensor not part of this network, such as input_blocks\.99\.weight"),
+        ("nan", r"1 tensor NaN or infinite"),
+        ("infinite", r"1 tensor NaN or infinite"),
+        ("shape", r"1 tensor of wrong shape, such as .* \(16, 8, 3, 3\) instead of \(16, 16, 3, 3\)"),
+        ("integers", r"1 tensor not floating point"),
     ],
 )
 def test_faulty_weights_are_refused(tmp_path: Path, controlnet: Any, fault: str, message: str) -> None:

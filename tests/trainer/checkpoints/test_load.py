@@ -103,8 +103,8 @@ def broken(base: Path, folder: Path, how: str) -> Path:
         ("no vocabulary", "tokenizer's files are missing"),
         ("no vae", "contains no vae"),
         ("no weights", "cannot be loaded"),
-        ("missing", "1 weights are missing or of wrong shape, such as conv_in.weight"),
-        ("nan", "1 weights are NaN or infinite, such as conv_in.weight"),
+        ("missing", "1 weight is missing or of wrong shape, such as conv_in.weight"),
+        ("nan", "1 weight is NaN or infinite, such as conv_in.weight"),
         ("sample", "prediction_type is 'sample'"),
     ],
 )
@@ -200,29 +200,6 @@ def test_a_fresh_controlnet_file_is_accepted(tmp_path: Path, base: Path) -> None
     fresh = load.load_controlnet("fresh", loaded)
     ldm.save_ldm(fresh, tmp_path / "fresh.safetensors")
     assert equal(load.load_controlnet(str(tmp_path / "fresh.safetensors"), loaded), fresh)
-
-
-@pytest.mark.parametrize(
-    ("files", "stem", "expected"),
-    [
-        (["diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp16.safetensors"],
-         "diffusion_pytorch_model*", {"diffusion_pytorch_model.safetensors"}),
-        (["diffusion_pytorch_model.fp16.safetensors", "diffusion_pytorch_model.bin", "samples/a.png"],
-         "diffusion_pytorch_model*", {"diffusion_pytorch_model.fp16.safetensors"}),
-        (["diffusion_pytorch_model.bin", "old/diffusion_pytorch_model.safetensors"],
-         "diffusion_pytorch_model*", {"diffusion_pytorch_model.bin"}),
-        (["unet/diffusion_pytorch_model.bin", "vae/diffusion_pytorch_model.bin", "v1.ckpt"],
-         "*/*", {"unet/diffusion_pytorch_model.bin", "vae/diffusion_pytorch_model.bin"}),
-        (["unet/diffusion_pytorch_model.safetensors", "unet/diffusion_pytorch_model.bin", "v1.safetensors"],
-         "*/*", {"unet/diffusion_pytorch_model.safetensors"}),
-    ],
-)  # fmt: skip
-def test_pickles_are_downloaded_only_if_there_is_nothing_else(files: list[str], stem: str, expected: set[str]) -> None:
-    """Of a repository, .safetensors files are preferred, and a whole full file is enough."""
-    from fnmatch import fnmatch
-
-    patterns = load._weights_patterns(files, stem)
-    assert {name for name in files if any(fnmatch(name, pattern) for pattern in patterns)} == expected
 
 
 def test_an_unsuitable_controlnet_is_refused(tmp_path: Path, base: Path, models: Models) -> None:

@@ -112,7 +112,7 @@ def test_a_map_that_changes_during_training_is_refused(tmp_path: Path) -> None:
     damaged.putpixel((3, 3), (1, 2, 3))
     damaged.save(single.control_map)
 
-    with pytest.raises(MapError, match="1 pixels are off the palette ade20k"):
+    with pytest.raises(MapError, match="1 pixel is off the palette ade20k"):
         Batches([single], ADE, TrainSettings(batch_size=1, resolution=64)).batch(0)
     (single.control_map).write_bytes(b"rubbish")
     with pytest.raises(MapError, match="does not open"):

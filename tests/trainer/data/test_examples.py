@@ -175,7 +175,7 @@ def test_what_was_held_out_is_not_trained_on(base: Path, tmp_path: Path, segkit:
     assert [[example.text for example in split] for split in (data.train, data.val)] == [["picture 0"], ["picture 1"]]
     assert (plan["triples"], plan["held_out"]) == (1, 1)
     assert plan["notes"] == ["Triples of the test split, left alone: 1."]
-    with pytest.raises(DatasetError, match=r"no triple to train on; all 3 are held out"):
+    with pytest.raises(DatasetError, match=r"no triple to train on; held out: all 3"):
         examples.find(edit(folder, split=["val"] * 3))
 
 
@@ -201,7 +201,7 @@ def test_empty_prompts_are_counted(base: Path, tmp_path: Path, segkit: Segkit) -
 
     assert "Prompts: 3, 2 empty." in some.out
     assert refused.code == 2
-    assert "all 3 prompts are empty. Write some: the column text in the metadata." in refused.err
+    assert "every prompt is empty. Write some: the column text in the metadata." in refused.err
     assert "--allow-empty-prompts" in refused.err
     assert (allowed.code, "Prompts: 3, 3 empty." in allowed.out) == (0, True)
 

@@ -10,8 +10,11 @@ from PIL import Image
 
 from segkit import photos
 from segkit.dataset.formats.listing import Entry
+from segkit.maps import codec
 from segkit.palette import Palette
 from segkit.photos import Limits
+from segkit.toy import world
+from segkit.toy.world import damage
 from trainer.data import crops, verify
 from trainer.data.examples import Example
 
@@ -142,3 +145,25 @@ def test_a_photo_in_a_format_without_maps_is_no_map(tmp_path: Path, entry: Entry
     _, problems = verify.measure([Entry(tmp_path / "photo.avif", tmp_path / "off.png", "", "list")], ADE)
 
     assert [problem.rule for problem in problems] == ["off-palette"]
+
+
+def test_maps_that_only_make_sense_otherwise_are_problems(tmp_path: Path) -> None:
+    """A shifted scene and an all-black map have colours of the palette; indexed maps are what they are."""
+    scene = world.scene(5, (144, 96)).labels
+    damage.by("shifted", scene).save(tmp_path / "shifted.png")
+    Image.new("RGB", (144, 96)).save(tmp_path / "black.png")
+    damage.painted(scene).save(tmp_path / "right.png")
+    codec.paint(scene - np.uint8(1), ADE).save(tmp_path / "indexed.png")
+    photo().resize((144, 96)).save(tmp_path / "photo.png")
+    names = ("shifted", "black", "right", "indexed")
+
+    _, problems = verify.measure(
+        [Entry(tmp_path / "photo.png", tmp_path / f"{name}.png", "", "list") for name in names], ADE
+    )
+
+    assert [(problem.rule, problem.place) for problem in problems] == [
+        ("off-palette", f"{tmp_path.name}/shifted.png"),
+        ("off-palette", f"{tmp_path.name}/black.png"),
+    ]
+    assert "a list of 151 colours with black first" in problems[0].message
+    assert "no pixel has a class" in problems[1].message

@@ -13,12 +13,14 @@ from tests.conftest import Segkit
 from tests.trainer.runs import log, same, train, weights_of, words
 from trainer.data.latents import Decoder
 
-DRAWN = {"steps": 4, "checkpoint_every": 2, "evaluate_every": 2, "preview_every": 2}
+pytestmark = pytest.mark.usefixtures("short_callbacks")
+
+DRAWN = {"steps": 2, "checkpoint_every": 1, "evaluate_every": 1, "preview_every": 1}
 
 
 @pytest.fixture(scope="module")
-def drawn(rooms: Path, base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of four steps with previews and validation. Do not modify it."""
+def drawn(rooms: Path, base: Path, short_callbacks: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two steps with previews and validation. Do not modify it."""
     return train(rooms, base, tmp_path_factory.mktemp("drawn") / "run", **DRAWN)
 
 
@@ -31,12 +33,12 @@ def pictures(run: Path) -> dict[str, str]:
 
 
 def test_previews_are_saved_with_contact_sheets(drawn: Path) -> None:
-    """The held-out map is drawn at steps 0, 2 and 4: a picture in the crop's size, and a sheet for the report."""
-    names = {f"previews/step-{step:08}{suffix}" for step in (0, 2, 4) for suffix in (".png", "/0.png")}
+    """The held-out map is drawn at steps 0, 1 and 2: a picture in the crop's size, and a sheet for the report."""
+    names = {f"previews/step-{step:08}{suffix}" for step in (0, 1, 2) for suffix in (".png", "/0.png")}
     assert pictures(drawn).keys() == names
-    with Image.open(drawn / "previews" / "step-00000004" / "0.png") as picture:
+    with Image.open(drawn / "previews" / "step-00000002" / "0.png") as picture:
         assert (picture.size, picture.mode) == ((64, 64), "RGB")
-    with Image.open(drawn / "previews" / "step-00000004.png") as sheet:
+    with Image.open(drawn / "previews" / "step-00000002.png") as sheet:
         assert sheet.width == 4 * 208 + 8
         assert sheet.height > 200
     assert "data:image/png;base64," in (drawn / "report.html").read_text()
@@ -47,7 +49,7 @@ def test_validation_and_previews_do_not_change_training(
 ) -> None:
     """Losses and weights equal those of a run without either; so do runs without a cache or with a stop."""
     bare = {**DRAWN, "evaluate_every": 0, "preview_every": 0}
-    for run, options in (("bare", bare), ("plain", DRAWN | {"no_cache": True}), ("halves", DRAWN | {"steps": 2})):
+    for run, options in (("bare", bare), ("plain", DRAWN | {"no_cache": True}), ("halves", DRAWN | {"steps": 1})):
         assert segkit(*words(rooms, base, tmp_path / run, **options)).code == 0
     assert segkit(*words(rooms, base, tmp_path / "halves", **DRAWN)).code == 0
 

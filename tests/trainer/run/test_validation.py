@@ -1,6 +1,7 @@
 """The held-out loss, the control gap, and the choice of the best checkpoint."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ class FakeLearner:
         self._examples, self._sensitivity = examples, sensitivity
         self.received: list[tuple[str, bytes]] = []
 
-    def measure(self, batches: Batches, count: int) -> list[float]:
+    def measure(self, batches: Batches, count: int, before_batch: Callable[[], None]) -> list[float]:
         """Return a loss per batch."""
         losses = []
         for number in range(count):

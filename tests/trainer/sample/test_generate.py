@@ -1,6 +1,8 @@
 """segkit generate: pictures from control maps, with diffusers' pipeline on small networks."""
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,13 @@ from PIL import Image
 
 from segkit.errors import MapError
 from segkit.maps import codec
-from segkit.palette import Palette
+from segkit.palette import Palette, extend
+from segkit.toy import world
+from segkit.toy.world import damage
 from tests.conftest import Models, Segkit
-from trainer.checkpoints import export, load
+from trainer.checkpoints import export, find, load, runs
 from trainer.sample import generate
+from trainer.settings import GenerateSettings
 
 ADE = Palette.load("ade20k")
 
@@ -170,13 +175,17 @@ def test_a_guessed_prediction_type_is_printed(
 
 
 def test_mistakes_are_reported_in_one_line(command: list[Any], tmp_path: Path, segkit: Segkit) -> None:
-    """A blurred map, a missing map, no prompt, or two maps with one name: nothing is drawn."""
+    """A blurred, shifted, black or missing map, no prompt, or two maps with one name: nothing is drawn."""
     blurred = Image.open(write_map(tmp_path / "a.png", 1)).convert("RGB").resize((75, 50))
     blurred.save(tmp_path / "blurred.png")
+    damage.by("shifted", world.scene(5, (96, 96)).labels).save(tmp_path / "shifted.png")
+    Image.new("RGB", (96, 96)).save(tmp_path / "black.png")
     write_map(tmp_path / "twins" / "a.png", 1)
     write_map(tmp_path / "twins" / "a.PNG", 1)
     mistakes = {
         "pixels are off the palette ade20k. Fix it: segkit snap": ["--map", tmp_path / "blurred.png", "--prompt", "x"],
+        "make more sense if black is the first class": ["--map", tmp_path / "shifted.png", "--prompt", "x"],
+        "no pixel has a class. Paint its areas": ["--map", tmp_path / "black.png", "--prompt", "x"],
         "nothing.png does not exist": ["--map", tmp_path / "nothing.png", "--prompt", "x"],
         'has no prompt. Pass --prompt "..."': ["--map", tmp_path / "a.png"],
         "would be drawn into the same picture": ["--map", tmp_path / "twins", "--prompt", "x"],
@@ -203,7 +212,9 @@ def test_the_controlnet_receives_palette_colours_only(base: Path, controlnet_fol
     settings = GenerateSettings(
         base=str(base), controlnet=str(controlnet_folder), steps=1, resolution=128, device="cpu"
     )
-    generator = generate._Generator(generate.sources(settings), settings, ADE)
+    generator = generate._Generator(
+        generate.sources(settings), settings, ADE, find.find_controlnet(settings.controlnet)
+    )
     request = DrawRequest("a", write_map(tmp_path / "a.png", 1), "a room")
     received: list[torch.Tensor] = []
     generator._pipeline.controlnet.register_forward_pre_hook(
@@ -247,6 +258,7 @@ def test_a_run_supplies_base_palette_and_prediction(
 
     run = tmp_path / "run"
     shutil.copytree(controlnet_folder, run / "controlnet")
+    runs.record(run, 7)
     (run / "run.toml").write_text(f"base = {json.dumps(str(base))}\nprediction = 'v_prediction'\n")
     (run / "palette.csv").write_text("index,name,r,g,b\n0,wall,10,20,30\n1,floor,200,100,50\n")
     palette = Palette.load(run / "palette.csv")
@@ -256,6 +268,30 @@ def test_a_run_supplies_base_palette_and_prediction(
     done = segkit(*arguments, "--steps", 1, "-o", tmp_path / "out")
 
     assert (done.code, done.err) == (0, "")
+    assert f"ControlNet: {run}, step 7, the result of a finished run." in done.out
     with Image.open(tmp_path / "out" / "map-0.png") as picture:
         assert picture.size == (96, 96)
         assert json.loads(picture.info["segkit"])["palette_hash"] == palette.hash
+
+
+@pytest.mark.parametrize("change", ["none", "class", "synonym"])
+def test_another_palette_than_that_of_the_training_is_named(
+    command: list[Any], controlnet_folder: Path, tmp_path: Path, segkit: Segkit, change: str
+) -> None:
+    """With the first class that differs, before anything is drawn; equal classes, or no --palette, need no warning."""
+    run = Path(shutil.copytree(controlnet_folder, tmp_path / "run"))
+    trained = extend.extended(ADE, ["solar panel"], "palette")
+    (run / "palette.csv").write_bytes(extend.encode(trained))
+    last = replace(trained[150], synonyms=("pv",)) if change == "synonym" else trained[150]
+    now = ADE if change == "class" else Palette("now", (*ADE, last))
+    (tmp_path / "now.csv").write_bytes(extend.encode(now))
+    control_map = write_map(tmp_path / "map.png", 1)
+    command[command.index(controlnet_folder)] = run
+
+    drawn = segkit(*command, "--map", control_map, "--prompt", "a room", "--palette", tmp_path / "now.csv")
+
+    warning = f"{run} was trained with another palette (151 classes) than {tmp_path / 'now.csv'} (150); they differ"
+    assert drawn.code == 0
+    assert (f"{warning} from class 150 on" in drawn.err) == (change == "class")
+    assert bool(drawn.err) == (change == "class")
+    assert generate.palette_note(GenerateSettings(controlnet=str(run))) == ""

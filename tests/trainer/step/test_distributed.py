@@ -1,6 +1,7 @@
 """Several processes compute what one would, stop together and fail together."""
 
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,77 +12,123 @@ from tests.trainer.runs import log, log_lines, require_near, same, toml, train, 
 
 RATE, STEPS = 1e-6, 4
 WAYS = {"cache": True, "no-cache": False}
-
 CELLS = pytest.mark.parametrize("way", WAYS)
 
 
+@dataclass(frozen=True)
+class Runs:
+    """Trainings of two processes with one photo each. Do not modify them.
+
+    Attributes:
+        folder: plain runs: two-WAY is uninterrupted, stopped-WAY was resumed after three of four steps.
+        whole: an uninterrupted run, one step longer than the one that was stopped by a signal.
+        signalled: a run that SIGTERM to the launcher stopped, resumed for one step.
+        exit_code: exit code of the launcher that the signal stopped.
+        stopped_at: step at which the signal stopped the run.
+        saved: steps of its checkpoints at that time.
+        sharded: a run whose weights were sharded, resumed after two steps.
+    """
+
+    folder: Path
+    whole: Path
+    signalled: Path
+    exit_code: int
+    stopped_at: int
+    saved: frozenset[int]
+    sharded: Path
+
+
+def sharded(rooms: Path, base: Path, run: Path, kind: str, cache: bool) -> list[tuple[cluster.Job, dict[str, str]]]:
+    """Return the jobs of a sharded run that is stopped after two steps and resumed."""
+    environment = cluster.SHARDED | {"FSDP_STATE_DICT_TYPE": kind}
+    return [
+        (toml(rooms, base, run, batch_size=1, steps=steps, checkpoint_every=2, processes=2, cache=cache), environment)
+        for steps in (2, STEPS)
+    ]
+
+
 @pytest.fixture(scope="module")
-def runs(rooms: Path, base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Runs of two processes with one photo each, uninterrupted and stopped after three steps. Do not modify them."""
+def runs(rooms: Path, base: Path, tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    """All plain trainings of two processes; starting processes takes longer than their steps."""
     folder = tmp_path_factory.mktemp("two")
-    jobs = [
+    whole, signalled = (
+        toml(rooms, base, folder / name, batch_size=1, steps=200, checkpoint_every=200) for name in ("whole", "signal")
+    )
+    stopped = cluster.launch(folder / "stop", [(signalled, {})], cluster.STOP)
+    stopped_at = len(log_lines(folder / "signal"))
+    saved = frozenset(int(path.name[-8:]) for path in (folder / "signal" / "checkpoints").iterdir())
+    plain = [job | {"steps": stopped_at + 1} for job in (whole, signalled)]
+    plain += [
         toml(rooms, base, folder / f"{name}-{way}", batch_size=1, steps=steps, processes=2, cache=cache)
         for way, cache in WAYS.items()
         for name, steps in (("two", STEPS), ("stopped", STEPS - 1), ("stopped", STEPS))
     ]
+    jobs = [(job, dict[str, str]()) for job in plain]
+    jobs += sharded(rooms, base, folder / "sharded", "SHARDED_STATE_DICT", cache=True)
     done = cluster.launch(folder / "jobs", jobs)
     assert done.returncode == 0, done.stderr
-    return folder
+    return Runs(
+        folder=folder,
+        whole=folder / "whole",
+        signalled=folder / "signal",
+        exit_code=stopped.returncode,
+        stopped_at=stopped_at,
+        saved=saved,
+        sharded=folder / "sharded",
+    )
 
 
 @CELLS
-def test_processes_average_their_gradients(runs: Path, rooms: Path, base: Path, way: str, tmp_path: Path) -> None:
+def test_processes_average_their_gradients(runs: Runs, rooms: Path, base: Path, way: str, tmp_path: Path) -> None:
     """Two processes with one photo each equal one process with two, up to rounding."""
     one = train(rooms, base, tmp_path / "one", batch_size=2, steps=STEPS, learning_rate=RATE, cache=WAYS[way])
 
-    require_near(runs / f"two-{way}", one, RATE, STEPS)
+    require_near(runs.folder / f"two-{way}", one, RATE, STEPS)
 
 
 @CELLS
-def test_two_processes_resume_bit_for_bit(runs: Path, way: str) -> None:
+def test_two_processes_resume_bit_for_bit(runs: Runs, way: str) -> None:
     """Resumed after three of four steps, a run equals an uninterrupted one; so do runs with and without the cache."""
-    whole = runs / f"two-{way}"
+    whole, stopped, cached = (runs.folder / name for name in (f"two-{way}", f"stopped-{way}", "two-cache"))
 
-    assert log(whole) == log(runs / f"stopped-{way}") == log(runs / "two-cache")
-    assert same(weights_of(whole), weights_of(runs / f"stopped-{way}"))
-    assert same(weights_of(whole), weights_of(runs / "two-cache"))
+    assert log(whole) == log(stopped) == log(cached)
+    assert same(weights_of(whole), weights_of(stopped))
+    assert same(weights_of(whole), weights_of(cached))
 
 
-@pytest.mark.parametrize("kind", ["SHARDED_STATE_DICT", pytest.param("FULL_STATE_DICT", marks=pytest.mark.slow)])
-def test_sharded_weights_are_trained_and_resumed(
-    runs: Path, rooms: Path, base: Path, tmp_path: Path, kind: str
-) -> None:
+def test_two_processes_stop_together(runs: Runs) -> None:
+    """After SIGTERM to the launcher both processes stop at the same step, save it, and resume bit for bit."""
+    assert runs.exit_code == 1
+    assert 4 <= runs.stopped_at < 200
+    assert runs.stopped_at in runs.saved
+    assert log(runs.signalled) == log(runs.whole)
+    assert same(weights_of(runs.signalled), weights_of(runs.whole))
+
+
+def require_sharded(run: Path, plain: Path) -> None:
+    """Assert that each process saved its shard, and that the weights became those of a plain run."""
+    assert (run / "checkpoints" / "step-00000002" / "shards").is_dir()
+    require_near(run, plain, RATE, STEPS)
+
+
+def test_sharded_weights_are_trained_and_resumed(runs: Runs) -> None:
     """With FSDP, where each process holds a shard, weights become those of a plain run, also after a stop."""
-    environment = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_AUTO_WRAP_POLICY": "NO_WRAP"}
-    environment |= {"FSDP_STATE_DICT_TYPE": kind}
-    jobs = [
-        toml(rooms, base, tmp_path / way, batch_size=1, steps=steps, checkpoint_every=2, processes=2, cache=cache)
-        for way, cache in WAYS.items()
-        for steps in (2, STEPS)
-    ]
-    done = cluster.launch(tmp_path / "jobs", jobs, cluster.FSDP, **environment)
+    require_sharded(runs.sharded, runs.folder / "two-cache")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "way"),
+    [("SHARDED_STATE_DICT", "no-cache"), ("FULL_STATE_DICT", "cache"), ("FULL_STATE_DICT", "no-cache")],
+)
+def test_every_kind_of_sharded_state_is_resumed(
+    runs: Runs, rooms: Path, base: Path, tmp_path: Path, kind: str, way: str
+) -> None:
+    """So do those of runs without a cache, and of runs whose checkpoints gather the shards."""
+    done = cluster.launch(tmp_path / "jobs", sharded(rooms, base, tmp_path / "run", kind, WAYS[way]))
 
     assert done.returncode == 0, done.stderr
-    for way in WAYS:
-        assert (tmp_path / way / "checkpoints" / "step-00000002" / "shards").is_dir()
-        require_near(tmp_path / way, runs / f"two-{way}", RATE, STEPS)
-
-
-def test_two_processes_stop_together(rooms: Path, base: Path, tmp_path: Path) -> None:
-    """After SIGTERM to the launcher both processes stop at the same step, save it, and resume bit for bit."""
-    whole, run = tmp_path / "whole", tmp_path / "stopped"
-    jobs = [toml(rooms, base, folder, batch_size=1, steps=200, checkpoint_every=200) for folder in (whole, run)]
-
-    stopped = cluster.launch(tmp_path / "stop", jobs[1:], cluster.STOP)
-    stopped_at = len(log_lines(run))
-    saved = {int(path.name[-8:]) for path in (run / "checkpoints").iterdir()}
-    done = cluster.launch(tmp_path / "jobs", [job | {"steps": stopped_at + 1} for job in jobs])
-
-    assert (stopped.returncode, done.returncode) == (1, 0)
-    assert 4 <= stopped_at < 200
-    assert stopped_at in saved
-    assert log(run) == log(whole)
-    assert same(weights_of(run), weights_of(whole))
+    require_sharded(tmp_path / "run", runs.folder / f"two-{way}")
 
 
 def test_an_error_in_one_process_ends_all(rooms: Path, base: Path, tmp_path: Path) -> None:

@@ -1,0 +1,145 @@
+"""The photos of a build: found, and told apart from the dataset and from control maps."""
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path, PurePath
+
+from segkit import photos
+from segkit.build.history import source_name
+from segkit.build.outcome import Outcome
+from segkit.build.settings import BuildSettings
+from segkit.dataset.formats import layouts
+from segkit.dataset.formats.listing import MAP_WORDS
+from segkit.errors import UsageError
+from segkit.photos import PassedOver
+from segkit.words import quote
+
+MATCHING = 0.5
+"""Share of the pictures in a folder named like one of masks that must have a photo of the same name beside it."""
+
+_MAP_ENDING = re.compile(rf"[-_. ](?:{'|'.join(sorted(MAP_WORDS))})$", re.IGNORECASE)
+
+
+def find_photos(folder: Path, output: Path, settings: BuildSettings) -> tuple[list[Path], list[PassedOver], Outcome]:
+    """Find the photos to examine.
+
+    Returns:
+        Their paths; the files that are passed over; and an Outcome that counts all files found and those skipped.
+
+    Raises:
+        UsageError: the folder does not exist, cannot be read, holds no photos, or is or overlaps a dataset.
+        DatasetError: the folder holds the list of another tool's dataset, which is damaged.
+    """
+    _require_folder(folder)
+    _require_apart(folder, output)
+    if layout := layouts.detect(folder):
+        raise UsageError(
+            f"{folder} already has control maps (layout {layout}), which are not photos. Train on it as it is: "
+            f"segkit train {quote(folder)}; or pass the folder of its photos."
+        )
+    paths, passed = photos.search(folder, output, settings.follow_links)
+    masks = _masks(folder, paths)
+    paths = [path for path in paths if path not in masks]
+    passed += [
+        PassedOver(path, "mask", f"a control map, named like a photo beside {masks[path].name}") for path in masks
+    ]
+    if not paths:
+        raise UsageError(
+            f"{folder} contains no photos. Expected files named .jpg, .png, .webp, .tiff, .heic or the like."
+            + _example(folder, passed)
+        )
+    outcome = Outcome(found=len(paths) + len(passed))
+    outcome.notes += _notes(folder, output, masks)
+    outcome.skipped.update(item.reason for item in passed if item.reason in photos.SKIPPED)
+    if settings.limit and len(paths) > settings.limit:
+        outcome.skipped["limit"] = len(paths) - settings.limit
+        paths = paths[: settings.limit]
+    return paths, passed, outcome
+
+
+def _require_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        actual = "a file" if folder.exists() else "no such folder"
+        raise UsageError(f"{folder}: {actual}. Expected a folder of photos.")
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise UsageError(f"{folder} cannot be read (permission denied). Check its permissions.")
+    if (folder / ".segkit").is_dir():
+        raise UsageError(f"{folder} is a segkit dataset. Expected a folder of photos.")
+
+
+def _require_apart(folder: Path, output: Path) -> None:
+    """Refuse photos that are the output folder or lie inside it, or in any dataset."""
+    inside, outside = folder.resolve(), output.resolve()
+    beside = quote(inside.with_name(f"{inside.name}-dataset"))
+    if inside == outside:
+        raise UsageError(
+            f"{folder} is both the folder of photos and the output. Choose another output folder, such as {beside}."
+        )
+    if outside in inside.parents:
+        raise UsageError(
+            f"The output folder {output} contains the folder of photos {folder}. Choose another output folder, such "
+            f"as {beside}."
+        )
+    if dataset := next((parent for parent in inside.parents if (parent / ".segkit" / "dataset.toml").is_file()), None):
+        raise UsageError(f"{folder} lies in the segkit dataset {dataset}. Expected a folder of photos outside it.")
+
+
+def _notes(folder: Path, output: Path, masks: dict[Path, Path]) -> Iterator[str]:
+    if folder.resolve() in output.resolve().parents:
+        yield f"The output folder {output} lies inside the folder of photos; it is not searched for photos."
+    for root in dict.fromkeys(masks.values()):
+        number = sum(other == root for other in masks.values())
+        yield (
+            f"{root}: {number:,} pictures named like the photos beside it were taken for control maps and skipped. "
+            "If they are photos, build from that folder."
+        )
+
+
+def _masks(folder: Path, paths: Sequence[Path]) -> dict[Path, Path]:
+    """Return the pictures that are control maps of others, with the folder of masks that they are in.
+
+    A folder named like one of masks holds them if at least MATCHING of its pictures are named like photos in the
+    folders beside it.
+    """
+    roots: dict[Path, list[Path]] = {}
+    for path in paths:
+        parents = [parent for parent in path.parents if parent != folder and parent.is_relative_to(folder)]
+        if root := next((parent for parent in reversed(parents) if _is_map_name(parent.name)), None):
+            roots.setdefault(root, []).append(path)
+    masks: dict[Path, Path] = {}
+    for root, inside in roots.items():
+        others = [path for path in paths if path.is_relative_to(root.parent) and not path.is_relative_to(root)]
+        photo_names = set(_names(root.parent, others))
+        matching = [path for path in inside if not photo_names.isdisjoint(_stems(path.relative_to(root)))]
+        if len(matching) >= MATCHING * len(inside):
+            masks.update(dict.fromkeys(inside, root))
+    return masks
+
+
+def _is_map_name(name: str) -> bool:
+    words = re.split(r"[-_. ]", name.lower())
+    return any(word in MAP_WORDS or word.removesuffix("s") in MAP_WORDS for word in words)
+
+
+def _names(parent: Path, paths: Iterable[Path]) -> Iterator[str]:
+    """Yield the names of photos below a folder, and those within each of its folders, without endings."""
+    for path in paths:
+        relative = path.relative_to(parent)
+        yield relative.with_suffix("").as_posix()
+        yield PurePath(*relative.parts[1:]).with_suffix("").as_posix() if len(relative.parts) > 1 else relative.stem
+
+
+def _stems(relative: Path) -> set[str]:
+    """Return the names that a mask's photo may have: its own, and that without an ending such as _mask."""
+    name = relative.with_suffix("").as_posix()
+    return {name, _MAP_ENDING.sub("", name)}
+
+
+def _example(folder: Path, passed: list[PassedOver]) -> str:
+    """Return a sentence about one of the files that were passed over, preferably one that its owner can repair."""
+    if not passed:
+        return ""
+    item = min(passed, key=lambda item: photos.SKIPPED.index(item.reason) if item.reason in photos.SKIPPED else -1)
+    number = f"{len(passed):,} other files were" if len(passed) > 1 else "1 other file was"
+    return f" {number} passed over, such as {source_name(item.path, folder)}: {item.message}."

@@ -1,0 +1,138 @@
+"""Prints the results of build-dataset and caption, as tables and lines or as one JSON object."""
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segkit import console
+from segkit.words import listed, quote
+
+if TYPE_CHECKING:
+    from segkit.build.captions import Drafted
+    from segkit.build.dry_run import Plan
+    from segkit.build.outcome import Outcome
+    from segkit.dataset.stats import Summary
+
+MAX_ROWS = 12
+"""Rows of a table; the others are only counted."""
+
+
+def build_outcome(outcome: "Outcome", summary: "Summary", folder: Path, page: Path, as_json: bool) -> None:
+    """Show what a build did and what the dataset contains now, in three lines and notes if it examined no photo."""
+    if as_json:
+        return console.json_object(
+            {"dataset": str(folder), **outcome.to_json(), "summary": summary.to_json(), "report": str(page)}
+        )
+    from segkit.dataset import splits
+
+    if outcome.examined:
+        _tables(outcome, summary, folder)
+    else:
+        counts = ", ".join(f"{number:,} {fate.partition(' (')[0]}" for fate, number in _fates("new", outcome) if number)
+        unchanged = "" if outcome.changed else ", unchanged"
+        console.line(f"{folder}: {console.count(summary.triples, 'triple')}{unchanged}. {_found(outcome)}: {counts}.")
+    if outcome.changed and (sentence := splits.sentence(summary.splits, summary.requested)):
+        console.line(sentence)
+    for note in outcome.notes:
+        console.line(note)
+    rejections = folder / ".segkit" / "rejected.jsonl"
+    if outcome.examined and outcome.rejected:
+        console.line(f"Rejected photos: {rejections} (--retry-rejected tries them again)")
+    elif outcome.examined and outcome.skipped.keys() - {"limit"}:
+        console.line(f"Skipped files: {rejections}")
+    console.line(f"Report: {page}")
+    return console.line(f"Next: segkit check {quote(folder)}")
+
+
+def _tables(outcome: "Outcome", summary: "Summary", folder: Path) -> None:
+    console.table(_found(outcome), ("photos", "count"), _fates("new triples", outcome))
+    if summary.classes:
+        _table(console.count(len(summary.classes), "class"), ("class", "share of pixels"), summary.classes.items())
+    estimated = " (estimated: no CLIP tokenizer found; pass --tokenizer FOLDER)" if summary.tokens_estimated else ""
+    console.table("prompts", ("tokens" + estimated, "count"), [*summary.lengths.items(), *summary.flags.items()])
+    rate = f", {outcome.made / outcome.seconds:.2f} photos/s" if outcome.made and outcome.seconds else ""
+    console.line(f"{folder}: {console.count(summary.triples, 'triple')} in {outcome.seconds:.1f} s{rate}.")
+
+
+def _table(title: str, header: Sequence[str], rows: Collection[Sequence[Any]]) -> None:
+    """Print the first rows of a table, and how many more there are."""
+    console.table(title, header, list(rows)[:MAX_ROWS])
+    console.more(len(rows) - MAX_ROWS)
+
+
+def _found(outcome: "Outcome | Plan") -> str:
+    """Return how many photos were found, or files, if some of them are not photos."""
+    return f"{console.count(outcome.found, 'file' if outcome.skipped.keys() - {'limit'} else 'photo')} found"
+
+
+def _fates(made: str, outcome: "Outcome | Plan") -> list[tuple[str, int]]:
+    """Return table rows with the number of files per outcome; they add up to all files found."""
+    from segkit.photos import REASONS
+
+    skipped = {"limit": "beyond --limit", **{reason: f"{reason} ({text})" for reason, text in REASONS.items()}}
+    rows = [(made, outcome.made), ("already in the dataset", outcome.kept)]
+    rows += [(f"rejected: {reason} ({REASONS[reason]})", number) for reason, number in outcome.rejected.items()]
+    return rows + [(f"skipped: {skipped[reason]}", number) for reason, number in outcome.skipped.items()]
+
+
+def build_plan(plan: "Plan", notes: Sequence[str], as_json: bool) -> None:
+    """Show what a build would do.
+
+    Args:
+        plan: the plan.
+        notes: its notes, which name settings as options.
+        as_json: print one JSON object instead.
+    """
+    if as_json:
+        return console.json_object({**plan.to_json(), "notes": list(notes)})
+    console.table(f"{_found(plan)}; nothing was written", ("photos", "count"), _fates("would become triples", plan))
+    if plan.sizes:
+        _table("stored sizes", ("width x height", "photos"), plan.sizes.items())
+    photos = plan.found - sum(plan.skipped.values())
+    if plan.opened < photos:
+        console.line(f"Estimated from {plan.opened:,} of {photos:,} photos; only the build compares all for copies.")
+    for note in notes:
+        console.line(note)
+    if plan.seconds is None:
+        return console.line(f"Time: unknown, because the networks are not available. {plan.reason}")
+    time = f"about {plan.seconds / 60:.1f} minutes" if plan.seconds > 90 else f"about {plan.seconds:.0f} seconds"
+    return console.line(f"The build would take {time} on this machine and {plan.megabytes:,.1f} MB of disk space.")
+
+
+def captions(
+    drafted: "Drafted", written: int, too_long: int, unnamed: Sequence[str], folder: Path, as_json: bool
+) -> None:
+    """Show how many prompts were set.
+
+    Args:
+        drafted: what happened to the drafts.
+        written: number of prompts that a person wrote.
+        too_long: how many of a person's prompts exceed CLIP's length.
+        unnamed: sources of the triples that a table of prompts leaves out.
+        folder: the dataset.
+        as_json: print one JSON object instead.
+    """
+    from segkit.build.outcome import draft_note
+
+    if as_json:
+        return console.json_object(
+            {
+                "dataset": str(folder),
+                "drafted": drafted.drafted,
+                "restyled": drafted.restyled,
+                "unstyled": drafted.unstyled,
+                "written": written,
+                "too_long": too_long,
+                "not_in_table": list(unnamed),
+            }
+        )
+    if too_long:
+        console.line(f"Hand-written prompts over CLIP's 77 tokens: {too_long:,}. See: segkit check {quote(folder)}")
+    if unnamed:
+        console.line(f"Photos without a row in the table, whose prompts stay: {len(unnamed):,} ({listed(unnamed)}).")
+    if written:
+        return console.line(f"{folder}: {console.count(written, 'hand-written prompt')} set.")
+    if note := draft_note(drafted):
+        console.line(note)
+    hint = "" if drafted.drafted or note else " Every triple already has one; --redo-drafts redrafts them."
+    return console.line(f"{folder}: {console.count(drafted.drafted, 'prompt')} drafted.{hint}")
