@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from math import isfinite
 from numbers import Integral, Rational, Real
+from types import NoneType
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -136,8 +137,10 @@ def _hints(kind: Any) -> dict[str, Any]:
 def _expected(hint: Any, reason: str) -> str:
     """Describe the range of a setting, or its type if it has none."""
     limits, plain = _limits(hint), get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    if NoneType in get_args(plain):  # None is the default, which nobody has to be told of
+        plain = next(choice for choice in get_args(plain) if choice is not NoneType)
     if get_origin(plain) is Literal:
-        return " or ".join(choice or "''" for choice in get_args(plain))
+        return " or ".join("''" if choice == "" else str(choice) for choice in get_args(plain))
     if ", got " in reason:
         return _TYPES[plain]
     lowest = limits.ge if limits.ge is not None else limits.gt

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
+from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import click
@@ -70,8 +71,10 @@ def wrong_values(kind: type[Settings], name: str) -> Iterator[Any]:
     """Yield values of the wrong type, out of range, not finite, not a choice, or not text."""
     hint = get_type_hints(kind, include_extras=True)[name]
     plain, limits = get_args(hint)[0], next(meta for meta in hint.__metadata__ if isinstance(meta, Meta))
-    yield from (None, {}, b"x")
-    if plain is bool:
+    yield from ({}, b"x") if NoneType in get_args(plain) else (None, {}, b"x")
+    if NoneType in get_args(plain):
+        yield from ("nonsense", "1", 3, -1, True, 1.5, 1.0)
+    elif plain is bool:
         yield from (0, 1, "yes")
     elif plain is int:
         yield from ("3", 1.5, True, 2**70, math.nan, *outside(limits))
@@ -144,7 +147,8 @@ def arguments(kind: type[Settings], name: str) -> list[str]:
     plain = get_args(get_type_hints(kind, include_extras=True)[name])[0]
     typed = str if plain is str else (str, int, float)
     texts = [str(value) for value in wrong_values(kind, name) if isinstance(value, typed) and value is not True]
-    return [text for text in texts if plain not in (int, float) or text not in ("3", "0.5")]
+    right = ("1",) if NoneType in get_args(plain) else ("3", "0.5") if plain in (int, float) else ()
+    return [text for text in texts if text not in right]
 
 
 @pytest.mark.parametrize(

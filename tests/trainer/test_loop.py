@@ -1,5 +1,6 @@
 """The loop reports progress and how a run ended, and leaves the caller's process as it was."""
 
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -22,8 +23,11 @@ def test_a_run_is_described_in_lines() -> None:
     assert STOPPED.lines() == [
         "run: 1,200 steps, loss 0.1250.",
         "Prompts: 40, none empty.",
-        "Stopped. The run is saved; run the same command again to resume it.",
+        "Stopped, with a checkpoint: run/checkpoints/step-00001200. Run the same command again to resume there.",
     ]
+    unstarted = replace(STOPPED, steps=0, loss=math.nan).lines()
+    assert unstarted[0] == "run: 0 steps."
+    assert unstarted[-1].startswith("Stopped before the first step: there is no checkpoint yet.")
     finished = replace(STOPPED, resumed=1000, truncated=2, best=500, verdict="the map is used", file=Path("run/a.x"))
     finished = replace(finished, empty_prompts=3, notes=("One triple was rejected.",))
     assert finished.lines() == [
