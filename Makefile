@@ -2,8 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-# One worker per core; loadfile keeps the order of conftest.py, which puts the longest test files first.
-PYTEST := $(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+# One worker more than cores, because tests wait for disks and processes; loadfile keeps the order of conftest.py, which
+# puts the longest test files first.
+WORKERS := $(shell cores=$$(nproc 2>/dev/null || sysctl -n hw.ncpu); echo $$((cores < 8 ? cores + 1 : 8)))
+PYTEST := $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # Restrict arithmetic to SSE, like on another processor, so that no test relies on this machine's rounding.
 OTHER_CPU := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2
@@ -23,7 +25,8 @@ help:
 	@echo "make check | fix     check formatting, types and layers | reformat"
 	@echo "make wheel | clean   build and test the wheel | remove the environment and build files"
 
-test: check wheel
+test: $(INSTALLED)
+	@$(MAKE) --no-print-directory -j2 check wheel
 	@echo "Running all tests: 7 to 15 minutes on two cores."
 	@$(PYTEST)
 
@@ -45,7 +48,7 @@ test-other-cpu: $(INSTALLED)
 check: $(INSTALLED)
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --check --quiet
-	@echo "Checking types: half a minute the first time."
+	@echo "Checking types: up to a minute the first time."
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 

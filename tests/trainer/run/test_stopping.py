@@ -14,6 +14,8 @@ from trainer.run.log import RunLog
 from trainer.sample import sampler
 from trainer.step.learner import Learner
 
+pytestmark = pytest.mark.usefixtures("short_callbacks")
+
 EVERYTHING = {"steps": 4, "checkpoint_every": 4, "evaluate_every": 2, "preview_every": 2}
 
 
@@ -32,7 +34,7 @@ def interrupt_call(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, numbe
 
 
 @pytest.fixture(scope="module")
-def whole(rooms: Path, base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(rooms: Path, base: Path, short_callbacks: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An uninterrupted run of four steps. Do not modify it."""
     return train(rooms, base, tmp_path_factory.mktemp("whole") / "run", **EVERYTHING)
 
