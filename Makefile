@@ -18,8 +18,8 @@ demo: $(INSTALLED)
 
 help:
 	@echo "make demo            install segkit and run the workflow in the toy world"
-	@echo "make test            check and test everything: 7 to 15 minutes on two cores"
-	@echo "make test-quick      run the quick tests: 2 to 5 minutes"
+	@echo "make test            check and test everything: 7 to 11 minutes on two cores"
+	@echo "make test-quick      run the quick tests: 2 to 4 minutes"
 	@echo "make test-slow       run what takes minutes and gigabytes, and rarely changes"
 	@echo "make test-other-cpu  run the numerical tests with another processor's rounding"
 	@echo "make check | fix     check formatting, types and layers | reformat"
@@ -27,12 +27,12 @@ help:
 
 test: $(INSTALLED)
 	@$(MAKE) --no-print-directory -j2 check wheel
-	@echo "Running all tests: 7 to 15 minutes on two cores."
+	@echo "Running all tests: 7 to 11 minutes on two cores."
 	@$(PYTEST)
 
 # For work in progress: without trainings, notebooks and kill tests.
 test-quick: $(INSTALLED)
-	@echo "Running the quick tests: 2 to 5 minutes on two cores."
+	@echo "Running the quick tests: 2 to 4 minutes on two cores."
 	@$(PYTEST) -m "not slow and not long"
 
 # Tests that take minutes and gigabytes, of code that rarely changes.

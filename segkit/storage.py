@@ -234,4 +234,5 @@ def _locked_error(path: Path) -> LockedError:
     holder = "another process"
     with suppress(OSError):
         holder = path.read_text(errors="replace") or holder
-    return LockedError(f"{path.parent.parent} is being written by {holder}. Wait until it finishes, or stop it.")
+    folder = path.parent.parent if path.parent.name.startswith(".") else path.parent  # a run's lock lies in the run
+    return LockedError(f"{folder} is being written by {holder}. Wait until it finishes, or stop it.")

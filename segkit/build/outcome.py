@@ -130,7 +130,10 @@ def gone_notes(pruned: Pruned, gone: Sequence[str]) -> list[str]:
     """
     notes = []
     if gone:
-        notes.append(f"Triples whose photos are gone: {len(gone):,} ({listed(gone)}). prune=True removes them.")
+        notes.append(
+            f"Triples whose photos are gone: {len(gone):,} ({listed(gone)}). prune=True removes those that no person "
+            "worked on, unless they are half of the dataset."
+        )
     if pruned.removed:
         notes.append(f"Removed, because their photos are gone: {len(pruned.removed):,} ({listed(pruned.removed)}).")
     if pruned.kept:

@@ -15,8 +15,8 @@ from segkit.commands.options import Command, json_option, settings_options, take
     after_interrupt="Drafts that are recorded are kept; run the command again with --only-missing for the others.",
 )  # fmt: skip
 @click.argument("dataset", type=click.Path(path_type=Path))
-@click.option("--only-missing", "redo", flag_value=False, default=False, help="Draft missing prompts only.  [default]")
-@click.option("--redo-drafts", "redo", flag_value=True, type=bool, help="Redraft all prompts except hand-written ones.")
+@click.option("--only-missing", is_flag=True, help="Draft missing prompts only.  [default]")
+@click.option("--redo-drafts", "redo", is_flag=True, help="Redraft all prompts except hand-written ones.")
 @click.option(
     "--edit", "edits", nargs=2, multiple=True, metavar="KEY TEXT",
     help="Set one hand-written prompt; repeatable.",
@@ -32,6 +32,7 @@ def command(
     context: click.Context,
     /,
     dataset: Path,
+    only_missing: bool,
     redo: bool,
     edits: tuple[tuple[str, str], ...],
     from_csv: Path | None,
@@ -54,6 +55,8 @@ def command(
     from segkit.reports import dataset_page
 
     settings = take(CaptionSettings, with_removals(context, values))
+    if only_missing and redo:
+        raise UsageError("--only-missing and --redo-drafts exclude each other. Pass one of them.")
     if (edits or from_csv) and (redo or settings.prefix or settings.suffix or settings.template):
         raise UsageError(
             "--redo-drafts, --prefix, --suffix and --template change drafts and cannot be combined with --edit or "

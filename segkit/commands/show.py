@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # check-palette must start without the imports that other com
     from segkit.maps.diagnose import Diagnosis
     from segkit.maps.snap import Snapped
     from segkit.reports.findings import PaletteReport
+    from segkit.reports.map_findings import MapReport
     from segkit.toy.demo import Evaluation
     from trainer.checkpoints.inspect import Inspection
 
@@ -107,7 +108,7 @@ def _maps(report: "PaletteReport") -> None:
     damaged = [checked for checked in report.maps if checked.off_palette or checked.cause != "exact" or single]
     worst = sorted(damaged, key=lambda checked: -checked.off_palette)[:MAX_MAPS]
     if worst:
-        rows = [(checked.file, checked.cause, checked.off_palette, _classes(checked.classes)) for checked in worst]
+        rows = [(checked.file, checked.cause, checked.off_palette, _classes(checked)) for checked in worst]
         title = "the map" if single else "maps, worst first"
         console.table(title, ("map", "cause", "off palette", "classes"), rows)
     console.more(len(damaged) - len(worst))
@@ -115,9 +116,11 @@ def _maps(report: "PaletteReport") -> None:
     return console.line("Causes: " + ", ".join(f"{number:,} {cause}" for cause, number in causes) + ".")
 
 
-def _classes(shares: dict[str, float]) -> str:
-    names = [f"{name} {share:.0%}" for name, share in shares.items()]
-    return listed(names, 6)
+def _classes(checked: "MapReport") -> str:
+    """Return the largest classes of a map and the share of black, as text."""
+    names = [f"{name} {share:.0%}" for name, share in checked.classes.items()]
+    black = 1 - checked.off_palette - sum(checked.classes.values())
+    return listed(names, 6) + (f"; unlabelled {black:.0%}" if black >= 0.005 else "")
 
 
 def snap_results(results: "Sequence[SnapResult]", target: Path, as_json: bool) -> None:
@@ -143,7 +146,8 @@ def snap_results(results: "Sequence[SnapResult]", target: Path, as_json: bool) -
     console.more(len(failed) - MAX_MAPS)
     rest = f", {len(failed):,} not repaired." if failed else "."
     console.line(f"{console.count(len(results) - len(failed), 'map')} repaired{rest}")
-    return _snap_next([outcome.output for outcome in results if outcome.output], target)
+    in_coco = bool(repaired) and all(snapped.palette.name == "coco_panoptic" for _, snapped in repaired)
+    return _snap_next([outcome.output for outcome in results if outcome.output], target, in_coco)
 
 
 def _first_ids(repaired: "Sequence[Snapped]") -> None:
@@ -156,8 +160,14 @@ def _first_ids(repaired: "Sequence[Snapped]") -> None:
         )
 
 
-def _snap_next(written: "Sequence[Path]", target: Path) -> None:
-    """Say where the repaired maps are, where the originals are, and how to look at the result."""
+def _snap_next(written: "Sequence[Path]", target: Path, in_coco: bool) -> None:
+    """Say where the repaired maps are, where the originals are, and how to look at the result.
+
+    Args:
+        written: the repaired maps.
+        target: the map or folder that was repaired.
+        in_coco: whether all of them are painted with COCO's palette.
+    """
     from segkit.dataset import map_repair
 
     if not written:
@@ -167,7 +177,9 @@ def _snap_next(written: "Sequence[Path]", target: Path) -> None:
     in_place = any(path.resolve().is_relative_to(target.resolve()) for path in written)
     if in_place and (backup := map_repair.backup_of(target)).is_dir():
         console.line(f"Originals: {backup}")
-    console.line(f"Next: segkit check-palette {quote(where)}")
+    if in_coco:
+        console.line("They keep COCO's colours; --to ade20k converts their classes by name.")
+    console.line(f"Next: segkit check-palette {quote(where)}{' --palette coco_panoptic' if in_coco else ''}")
 
 
 def _told(diagnosis: "Diagnosis") -> str:

@@ -135,8 +135,10 @@ def _outputs(folder: Path, files: Sequence[Path], output: Path | None) -> dict[P
         other = taken.setdefault(str(path).casefold(), file)  # some file systems ignore case
         if other is not file:
             raise UsageError(f"{other.name} and {file.name} would both become {path}. Rename one of them.")
+        if path in outputs and path != file:
+            raise UsageError(f"{file.name} would become {path}, which is another of the maps. Rename one of them.")
         if path.exists() and (output is not None or path != file):
-            raise UsageError(f"{path} already exists. Choose another output folder, or remove it.")
+            raise UsageError(f"{path} already exists. Choose another output folder.")
     return outputs
 
 

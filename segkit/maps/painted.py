@@ -141,12 +141,12 @@ def extend(scheme: Scheme, found: Iterable[PaintedArea]) -> Scheme:
 
 
 def describe(found: Sequence[PaintedArea], scheme: Scheme) -> str:
-    """Describe areas: number of pixels, colour, nearest class and distance of the largest ones."""
+    """Describe areas: number of pixels, colour, nearest class and distance of those farthest from it."""
     palette = scheme.palette
     title = _TITLES.get(palette.name)
     lacks = f"no {title} colour" if title else f"no colour of {palette.name}"
     texts = []
-    for area in found[:_LISTED]:
+    for area in sorted(found, key=lambda area: -area.distance)[:_LISTED]:
         name = "unlabelled" if area.label == UNLABELLED else palette[area.label].name
         text = f"{area.pixels:,} flat pixel{'s' * (area.pixels != 1)} of {to_hex(area.color)}, {lacks}; "
         text += f"the nearest is {name}, {area.distance:.1f} away"

@@ -21,16 +21,10 @@ _TILES = 16
 _EDGE = 4
 """Pixels at the edges of a tile that are not compared: the decoder interpolates chroma with the tile beside it."""
 
-_COMMON = (75, 95, 90, 80, 85, 70, 50)
-"""Qualities that are tried first, with 4:2:0: defaults of programs, and round numbers."""
-
 _EXACT = 0.1
 """The settings that were used leave hardly a difference where the painted map is right."""
 
-_QUALITIES = range(30, 100, 3)
-"""Qualities that are tried then, and lastly those around the best one."""
-
-_EXPLAINED = 0.7
+_EXPLAINED = 0.5
 """Compression with the right settings leaves less than this share of the damage unexplained."""
 
 
@@ -56,6 +50,18 @@ class Compression:
             return np.asarray(image)
 
 
+_COMMON = (75, 95, 90, 80, 85, 92, 70, 50)
+"""Qualities that are tried first: defaults of programs, and round numbers."""
+
+_CANDIDATES = [
+    Compression(quality, subsampling)
+    for qualities in (_COMMON, [quality for quality in range(100, 29, -1) if quality not in _COMMON])
+    for subsampling in (2, 0)
+    for quality in qualities
+]
+"""The settings to look for, likely ones first."""
+
+
 def estimate(observed: Packed, painted: Packed) -> Compression | None:
     """Return the settings that turn a painted map into the observed one, None if no settings do.
 
@@ -79,17 +85,16 @@ def estimate(observed: Packed, painted: Packed) -> Compression | None:
         return float(by_tile[: len(by_tile) // 4 + 1].mean())
 
     plain = misfit(None)
-    for quality in _COMMON:
-        if misfit(Compression(quality, 2)) < _EXACT * plain:
-            return Compression(quality, 2)
-    best = min((Compression(quality, 2) for quality in _QUALITIES), key=misfit)
-    best = min(best, *(Compression(quality, 0) for quality in (best.quality, 85, 95)), key=misfit)
-    if best.subsampling == 0:
-        best = min((Compression(quality, 0) for quality in _QUALITIES), key=misfit)
-    for step in (2, 1):
-        near = [quality for quality in (best.quality - step, best.quality + step) if 1 <= quality <= 100]
-        best = min(best, *(Compression(quality, best.subsampling) for quality in near), key=misfit)
-    return best if misfit(best) < _EXPLAINED * plain else None
+    best, least = None, _EXPLAINED * plain
+    # Only the very settings that were used explain everything; those beside them may explain less than distant ones, so
+    # that all must be tried.
+    for compression in _CANDIDATES:
+        unexplained = misfit(compression)
+        if unexplained < least:
+            best, least = compression, unexplained
+        if unexplained < _EXACT * plain:
+            break
+    return best
 
 
 def _border_tiles(observed: Packed, painted: Packed) -> tuple[Packed, Packed] | None:

@@ -24,6 +24,9 @@ _EXCEPTIONS = {"window blind": "blind"}
 """The only COCO class whose first word names a different ADE20K class."""
 
 
+_DOUBTFUL = 0.3
+"""Share of doubtful pixels above which a picture is no map, or not only a map."""
+
 FirstId = int | None | Callable[[], int | None]
 """Value of the first class in maps of class indices, 0 or 1, or a function that finds it out; None if unknown."""
 
@@ -94,6 +97,11 @@ def snap(
     else:
         labels, doubtful = _restore_borders(packed, scheme, diagnosis.damage)
         before = _classes(scheme)[borders.seeds(packed, _repairable_colors(scheme), borders.SOFT)]
+    if (share := float(doubtful.mean())) > _DOUBTFUL:
+        raise MapError(
+            f"cannot be repaired: {share:.0%} of its pixels fit no class with certainty, so it is not, or not only, "
+            "a map"
+        )
     if unsure == "unlabelled":
         labels[doubtful] = UNLABELLED
     appeared, vanished = _changes(before, labels, scheme.palette)
@@ -178,7 +186,13 @@ def _from_ids(
     """
     ids = label_ids.read(image, cause == "label-ids")
     evidence = label_ids.evidence(ids, palette)
-    first = first_id() if callable(first_id) else evidence.first(palette) if first_id is None else first_id
+    alone = evidence.first(palette)
+    first = first_id() if callable(first_id) else alone if first_id is None else first_id
+    if callable(first_id) and first is not None and alone == 1 - first:
+        raise MapError(
+            f"cannot be repaired: its classes count from {1 - first}, those of the other maps from {first}. Repair it "
+            f"by itself: first_id={1 - first}"
+        )
     if first is None:
         raise MapError(
             f"cannot be repaired: nothing tells whether its classes count from 0 or from 1 ({diagnosis.evidence}). "

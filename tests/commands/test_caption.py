@@ -223,3 +223,8 @@ def test_several_edits_in_one_command(segkit: Segkit, dataset: Dataset) -> None:
 
     assert [triple.text for triple in triples(dataset)][2:] == ["one", ("word " * 90).strip()]
     assert "Hand-written prompts over CLIP's 77 tokens: 1." in shown.out
+
+
+def test_contradictory_options_are_refused(segkit: Segkit, dataset: Dataset) -> None:
+    """Drafting only what is missing and drafting everything again exclude each other."""
+    assert "exclude each other" in refused(segkit("caption", dataset.folder, "--only-missing", "--redo-drafts"))

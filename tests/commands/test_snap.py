@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from segkit.maps import codec
+from segkit.toy import world
 from segkit.toy.world import damage
 from tests.conftest import Segkit
 
@@ -141,3 +142,62 @@ def test_the_first_index_can_be_told(segkit: Segkit, tmp_path: Path) -> None:
         assert f"were counted from {first}" in done.out
         assert f"use --first-id {1 - first}" in " ".join(done.out.split())
         assert (np.asarray(Image.open(path)) == values - first).all()
+
+
+def test_a_map_beside_its_photo_is_refused(segkit: Segkit, tmp_path: Path) -> None:
+    """Half of the picture fits no class, so a repaired map would be an invention."""
+    scene = world.scene(3, (256, 256))
+    both = Image.new("RGB", (512, 256))
+    both.paste(scene.photo, (0, 0))
+    both.paste(damage.painted(scene.labels), (256, 0))
+    both.save(tmp_path / "both.png")
+
+    done = segkit("snap", tmp_path / "both.png", "-o", tmp_path / "out.png")
+
+    assert done.code == 1
+    assert "cannot be repaired" in done.out
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_a_map_that_contradicts_its_folder_is_refused(segkit: Segkit, tmp_path: Path) -> None:
+    """Where four maps count from 0 and one from 1, the one is named, and repaired only by itself."""
+    folder = tmp_path / "maps"
+    folder.mkdir()
+    for seed in range(5):
+        labels = world.scene(seed, (256, 256)).labels
+        Image.fromarray(labels + (seed == 4)).save(folder / f"{seed}.png")
+
+    done = segkit("snap", folder, "-o", tmp_path / "out")
+    alone = segkit("snap", folder / "4.png", "-o", tmp_path / "4.png")
+
+    assert (done.code, alone.code) == (1, 0)
+    assert "4.png cannot be repaired: its classes count from 1, those of the other maps from 0" in done.out
+    assert "4 maps repaired, 1 not repaired." in done.out
+    assert (np.asarray(Image.open(tmp_path / "4.png")) == world.scene(4, (256, 256)).labels).all()
+
+
+def test_no_advice_removes_an_original(segkit: Segkit, tmp_path: Path) -> None:
+    """A JPEG map beside a PNG map of the same name is refused without calling the PNG in the way."""
+    labels = world.scene(3, (128, 128)).labels
+    folder = tmp_path / "maps"
+    folder.mkdir()
+    damage.painted(labels).save(folder / "a.png")
+    damage.painted(labels).save(folder / "a.jpg")
+
+    done = segkit("snap", folder, "--in-place")
+
+    assert done.code == 2
+    assert "Rename one of them." in done.err
+    assert "or remove" not in done.err
+    assert sorted(path.name for path in tmp_path.rglob("a.*")) == ["a.jpg", "a.png"]
+
+
+def test_maps_in_cocos_colours_say_how_to_convert_them(segkit: Segkit, tmp_path: Path) -> None:
+    """They are exact in their own palette, which the advised check names."""
+    damage.by("coco", world.scene(3, (128, 128)).labels).save(tmp_path / "coco.png")
+
+    done = segkit("snap", tmp_path / "coco.png", "-o", tmp_path / "out.png")
+    advised = done.out.splitlines()[-1].removeprefix("Next: segkit ").split()
+
+    assert "--to ade20k" in done.out
+    assert segkit(*advised).code == 0

@@ -61,7 +61,7 @@ def test_photos_that_are_gone_are_counted_and_removed_on_demand(segkit: Segkit, 
     forced = build(segkit, photos, out, *options, "--prune", "--force")
 
     assert limited["gone"] == 0
-    assert "Triples whose photos are gone: 2 (1.jpg, 5.jpg). --prune removes them." in counted.out.splitlines()
+    assert "Triples whose photos are gone: 2 (1.jpg, 5.jpg). --prune removes those that no person" in counted.out
     assert with_limit.code == 2
     assert "photos beyond the limit would count as gone" in with_limit.err
     assert "Removed, because their photos are gone: 1 (1.jpg)." in pruned.out.splitlines()

@@ -9,7 +9,9 @@ from segkit.maps.recompress import Compression
 from segkit.toy.world import damage
 
 
-@pytest.mark.parametrize(("quality", "subsampling"), [(90, 2), (75, 2), (50, 2), (33, 2), (83, 0), (97, 0)])
+@pytest.mark.parametrize(
+    ("quality", "subsampling"), [(90, 2), (75, 2), (50, 2), (33, 2), (91, 2), (83, 0), (92, 0), (95, 0), (97, 0)]
+)
 def test_the_settings_are_found(quality: int, subsampling: int) -> None:
     """Quality and subsampling are recovered exactly from the pixels of a map."""
     image = damage.painted(damage.regions(quality, 12, 192))

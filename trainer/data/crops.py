@@ -1,6 +1,7 @@
 """Crop, resize and mirror a photo and its control map identically; the map is read as class indices."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,6 +61,20 @@ def photo(example: Example, view: View) -> "Tensor":
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
+def open_map(path: Path) -> Image.Image:
+    """Open a control map.
+
+    Raises:
+        MapError: it is missing or cannot be decoded, although it could be when the training began.
+    """
+    try:
+        return maps.read(path)
+    except MapError as error:
+        raise MapError(
+            f"{path} {error}. Was the dataset changed during the training? Run the same command again."
+        ) from None
+
+
 def control_map(example: Example, view: View, palette: Palette | None) -> NDArray[np.uint8]:
     """Return a control map as (H, W) class indices of the palette, 255 for unlabelled.
 
@@ -68,7 +83,7 @@ def control_map(example: Example, view: View, palette: Palette | None) -> NDArra
     Raises:
         MapError: the map cannot be read, or a pixel is off the palette.
     """
-    image = maps.read(example.control_map)
+    image = open_map(example.control_map)
     x_scale, y_scale = image.width / example.width, image.height / example.height  # the map may have another size
     box = (view.box[0] * x_scale, view.box[1] * y_scale, view.box[2] * x_scale, view.box[3] * y_scale)
     if palette is None:

@@ -129,3 +129,12 @@ def test_photos_that_change_during_training_are_refused(tmp_path: Path) -> None:
     single.photo.write_bytes(b"rubbish")
     with pytest.raises(DatasetError, match="cannot be read"):
         batches.batch(0)
+
+
+def test_a_map_that_vanished_is_named(tmp_path: Path) -> None:
+    """A dataset may change while it is trained on: the message has the path, and what to do."""
+    vanished = replace(example(tmp_path, 1, (64, 64)), control_map=tmp_path / "gone.png")
+    view = View((0, 0, 64, 64), (64, 64), mirrored=False)
+
+    with pytest.raises(MapError, match=r"gone\.png does not exist\. .* Run the same command again"):
+        crops.control_map(vanished, view, ADE)

@@ -132,7 +132,7 @@ def test_a_claimed_folder_is_locked(tmp_path: Path) -> None:
     run = tmp_path / "deep" / "run"
     with run_folder.claimed(run):
         assert run.is_dir()
-        with pytest.raises(LockedError), run_folder.claimed(run):
+        with pytest.raises(LockedError, match=rf"^{run} is being written"), run_folder.claimed(run):
             pass
     assert not run.exists()
 
