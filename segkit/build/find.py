@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
 
@@ -88,8 +89,7 @@ def _require_apart(folder: Path, output: Path) -> None:
 def _notes(folder: Path, output: Path, masks: dict[Path, Path]) -> Iterator[str]:
     if folder.resolve() in output.resolve().parents:
         yield f"The output folder {output} lies inside the folder of photos; it is not searched for photos."
-    for root in dict.fromkeys(masks.values()):
-        number = sum(other == root for other in masks.values())
+    for root, number in Counter(masks.values()).items():
         yield (
             f"{root}: {number:,} pictures named like the photos beside it were taken for control maps and skipped. "
             "If they are photos, build from that folder."
@@ -107,9 +107,13 @@ def _masks(folder: Path, paths: Sequence[Path]) -> dict[Path, Path]:
         parents = [parent for parent in path.parents if parent != folder and parent.is_relative_to(folder)]
         if root := next((parent for parent in reversed(parents) if _is_map_name(parent.name)), None):
             roots.setdefault(root, []).append(path)
+    beside: dict[Path, list[Path]] = {root.parent: [] for root in roots}
+    for path in paths:
+        for parent in beside.keys() & set(path.parents):
+            beside[parent].append(path)
     masks: dict[Path, Path] = {}
     for root, inside in roots.items():
-        others = [path for path in paths if path.is_relative_to(root.parent) and not path.is_relative_to(root)]
+        others = [path for path in beside[root.parent] if not path.is_relative_to(root)]
         photo_names = set(_names(root.parent, others))
         matching = [path for path in inside if not photo_names.isdisjoint(_stems(path.relative_to(root)))]
         if len(matching) >= MATCHING * len(inside):

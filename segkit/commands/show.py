@@ -135,7 +135,7 @@ def snap_results(results: "Sequence[SnapResult]", target: Path, as_json: bool) -
         header = ("map", "cause", "changed", "doubtful", "appeared", "vanished")
         console.table("repaired maps, most doubtful first", header, rows[:MAX_MAPS])
         console.more(len(rows) - MAX_MAPS)
-    painted = [(file, text) for file, snapped in repaired if (text := _told(snapped.diagnosis))]
+    painted = [(file, text) for file, snapped in repaired if (text := _odd_colors(snapped.diagnosis))]
     for file, text in painted[:MAX_MAPS]:
         console.line(f"{file}: {text}.")
     console.more(len(painted) - MAX_MAPS)
@@ -182,7 +182,7 @@ def _snap_next(written: "Sequence[Path]", target: Path, in_coco: bool) -> None:
     console.line(f"Next: segkit check-palette {quote(where)}{' --palette coco_panoptic' if in_coco else ''}")
 
 
-def _told(diagnosis: "Diagnosis") -> str:
+def _odd_colors(diagnosis: "Diagnosis") -> str:
     """Return which colours without a class a repaired map had, as text."""
     return diagnosis.evidence if diagnosis.damage == "stray" else diagnosis.painted
 

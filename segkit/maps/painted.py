@@ -131,27 +131,27 @@ def half_gap(scheme: Scheme) -> float:
     return float(gaps[~np.eye(len(colors), dtype=bool)].min()) / 2
 
 
-def extend(scheme: Scheme, found: Iterable[PaintedArea]) -> Scheme:
+def extend(scheme: Scheme, areas: Iterable[PaintedArea]) -> Scheme:
     """Return a scheme in which the colours of areas stand for their classes; those of uncertain areas for none."""
-    listed = list(found)
+    listed = list(areas)
     classes = tuple(area.label if area.certain else UNLABELLED for area in listed)
     return replace(
         scheme, colors=scheme.colors + tuple(area.color for area in listed), classes=scheme.classes + classes
     )
 
 
-def describe(found: Sequence[PaintedArea], scheme: Scheme) -> str:
+def describe(areas: Sequence[PaintedArea], scheme: Scheme) -> str:
     """Describe areas: number of pixels, colour, nearest class and distance of those farthest from it."""
     palette = scheme.palette
     title = _TITLES.get(palette.name)
     lacks = f"no {title} colour" if title else f"no colour of {palette.name}"
     texts = []
-    for area in sorted(found, key=lambda area: -area.distance)[:_LISTED]:
+    for area in sorted(areas, key=lambda area: -area.distance)[:_LISTED]:
         name = "unlabelled" if area.label == UNLABELLED else palette[area.label].name
         text = f"{area.pixels:,} flat pixel{'s' * (area.pixels != 1)} of {to_hex(area.color)}, {lacks}; "
         text += f"the nearest is {name}, {area.distance:.1f} away"
         if not area.certain and area.distance <= RADIUS:
             text += f", but another is only {area.margin:.1f} farther"
         texts.append(text)
-    more = f", and {len(found) - _LISTED:,} more colours" if len(found) > _LISTED else ""
+    more = f", and {len(areas) - _LISTED:,} more colours" if len(areas) > _LISTED else ""
     return "; ".join(texts) + more

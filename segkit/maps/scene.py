@@ -92,11 +92,11 @@ class Scene:
         rows, columns = np.nonzero(np.resize(unproven, 256).take(self.labels, mode="clip"))
         places = (rows + 1) * self.stride + columns + 1
         flat = self.board.ravel()
-        own = flat[places]
+        labels = flat[places]
         equal = np.zeros(len(places), np.uint8)
         for offset in self.neighbors:
-            equal += flat[places + offset] == own
-        return np.bincount(own[equal >= 6], minlength=len(self.colors))
+            equal += flat[places + offset] == labels
+        return np.bincount(labels[equal >= 6], minlength=len(self.colors))
 
     def rarity(self, cores: NDArray[np.intp] | NDArray[np.float64]) -> Floats:
         """Return the cost of a pixel of each class, given the cores that support it."""

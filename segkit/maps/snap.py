@@ -164,12 +164,12 @@ def _overridden(image: Image.Image, diagnosis: Diagnosis, cause: str, palette: P
     candidates = schemes.known(palette)
     named = next((scheme for scheme in candidates if scheme.name == cause), None)
     base = named or next((scheme for scheme in candidates if scheme.name == _scheme_name(diagnosis)), candidates[0])
-    found = diagnose.under(packed, base, lossy=image.format == "JPEG")
-    if found.scheme is None:  # numbers of segments, read as COCO's colours if the user insists
-        return replace(diagnosis, cause=cause, scheme=base, damage=found.damage, evidence=evidence)
-    uncertain = found.cause == "foreign"
-    damage = found.damage if named else cause
-    return replace(found, cause="foreign" if uncertain else cause, damage=damage, evidence=evidence)
+    reading = diagnose.under(packed, base, lossy=image.format == "JPEG")
+    if reading.scheme is None:  # numbers of segments, read as COCO's colours if the user insists
+        return replace(diagnosis, cause=cause, scheme=base, damage=reading.damage, evidence=evidence)
+    uncertain = reading.cause == "foreign"
+    damage = reading.damage if named else cause
+    return replace(reading, cause="foreign" if uncertain else cause, damage=damage, evidence=evidence)
 
 
 def _scheme_name(diagnosis: Diagnosis) -> str:

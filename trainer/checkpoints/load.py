@@ -56,10 +56,10 @@ def load_base(name: str, tokenizer: str = "", prediction: Prediction | None = No
     path = Path(name).expanduser()
     if tokenizer and not Path(tokenizer).expanduser().is_dir():
         raise ModelError(f"tokenizer={tokenizer}: no such folder. Expected one with CLIP's vocab.json and merges.txt.")
-    found = find_base(name)
-    if found.is_file():
-        return _from_file(found, tokenizer, prediction)
-    return _from_folder(found, name if found != path else path.resolve().name, tokenizer, prediction)
+    source = find_base(name)
+    if source.is_file():
+        return _from_file(source, tokenizer, prediction)
+    return _from_folder(source, name if source != path else path.resolve().name, tokenizer, prediction)
 
 
 def _from_folder(folder: Path, name: str, tokenizer: str, prediction: Prediction | None) -> Base:
