@@ -132,7 +132,10 @@ def snap_results(results: "Sequence[SnapResult]", target: Path, as_json: bool) -
     """Show which maps were repaired, and why the others were not."""
     if as_json:
         return console.json_object({"target": str(target), "maps": [outcome.to_json() for outcome in results]})
-    causes = Counter(outcome.result.diagnosis.cause if outcome.result else "not repaired" for outcome in results)
+    causes = Counter(
+        outcome.result.diagnosis.cause if outcome.result else "kept" if outcome.kept else "not repaired"
+        for outcome in results
+    )
     console.table(console.count(len(results), "map"), ("cause", "maps"), causes.most_common())
     repaired = [(outcome.file, outcome.result) for outcome in results if outcome.result]
     if repaired:
@@ -149,8 +152,11 @@ def snap_results(results: "Sequence[SnapResult]", target: Path, as_json: bool) -
     for outcome in failed[:MAX_MAPS]:
         console.line(f"{outcome.file} {outcome.reason}.")
     console.more(len(failed) - MAX_MAPS)
-    rest = f", {len(failed):,} not repaired." if failed else "."
-    console.line(f"{console.count(len(results) - len(failed), 'map')} repaired{rest}")
+    kept = sum(outcome.kept for outcome in results)
+    rest = (f", {kept:,} kept from an earlier run" if kept else "") + (
+        f", {len(failed):,} not repaired." if failed else "."
+    )
+    console.line(f"{console.count(len(repaired), 'map')} repaired{rest}")
     in_coco = bool(repaired) and all(snapped.palette.name == "coco_panoptic" for _, snapped in repaired)
     return _snap_next([outcome.output for outcome in results if outcome.output], target, in_coco)
 
