@@ -8,6 +8,7 @@ from PIL import Image
 
 from segkit.build.annotate import record_models, with_draft
 from segkit.build.settings import CaptionSettings
+from segkit.build.target import record
 from segkit.build.tools import Drafter
 from segkit.dataset import Dataset, prompts
 from segkit.dataset.prompts import Count, Style
@@ -67,7 +68,7 @@ def draft(
         restyled = restyle(dataset, style, settings.tokenizer)
         if not drafting:
             return restyled
-        record_models(dataset, drafting.identities)
+        record(dataset, settings, drafting.identities)
         broken: list[str] = []
         for start in range(0, len(pending), UNIT):
             opened = _open(pending[start : start + UNIT], broken)
