@@ -40,7 +40,7 @@ class _Lazy(click.Group):
         try:
             command: click.Command = import_module(f"segkit.commands.{COMMANDS[cmd_name][0]}").command
         except ModuleNotFoundError as error:
-            from segkit.commands import failures
+            from segkit import failures
 
             if not failures.is_shadowed(error):
                 raise
@@ -49,7 +49,7 @@ class _Lazy(click.Group):
 
 
 def _report_shadowed() -> None:
-    from segkit.commands import failures
+    from segkit import failures
 
     raise UsageError(failures.SHADOWED)
 
@@ -76,7 +76,7 @@ def commands() -> dict[str, click.Command]:
 
 def main() -> None:
     """Run the command line. Exit codes: 0 success, 1 problems found, 2 usage or runtime error, 130 interrupted."""
-    from segkit.commands.failures import Channels
+    from segkit.failures import Channels
 
     channels, began = Channels.of(sys.argv[1:]), time.monotonic()
     try:

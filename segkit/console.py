@@ -131,13 +131,16 @@ def warning(text: str) -> None:
 
 
 @contextmanager
-def progress() -> Iterator[Progress]:
-    """Show progress on stderr: bars if it is a terminal, otherwise lines; --log chooses (see log_lines.Format).
+def progress(log_format: log_lines.Format | None = None) -> Iterator[Progress]:
+    """Show progress on stderr: bars if it is a terminal, otherwise lines.
+
+    Args:
+        log_format: see log_lines.Format; None is the --log of the running command.
 
     Yields:
         The callback (see segkit.progress). A new stage replaces the bar of the previous one.
     """
-    chosen = _log_format()
+    chosen = log_format or _log_format()
     if chosen == "auto" and sys.stderr is not None and sys.stderr.isatty():
         with _bars() as report:
             yield report

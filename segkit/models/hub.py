@@ -60,13 +60,14 @@ class Source:
         name: its name in records: the hub id, or the folder's name.
         folder: the folder with its files.
         revision: the hub's commit; for a plain folder "sha256:" and 16 hex digits over its files.
-        weights: SHA-256 of the file of weights; of several files, of their digests in the order of their names.
+        weights: SHA-256 of the file of weights; of several files, of their digests in the order of their names;
+            "" if there are none.
     """
 
     name: str
     folder: Path
     revision: str
-    weights: str
+    weights: str = ""
 
 
 def locate(name: str, role: str) -> Source:
