@@ -82,7 +82,7 @@ threads_option = click.option(
     type=click.IntRange(1),
     expose_value=False,
     callback=_limit_threads,
-    help="Most threads of each kind: decoding, encoding, and PyTorch on a CPU.  [default: by the number of cores]",
+    help="Most threads of each kind: for pictures, and PyTorch's on a CPU.  [default: by the number of cores]",
 )
 
 
