@@ -27,12 +27,12 @@ def listed(names: Sequence[str], most: int = 3) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a duration in its two largest units, such as "45 s", "1 min 57 s", "2 h 5 min" or "3 d 4 h"."""
+    """Return a duration in its two largest units: "under 1 s", "45 s", "1 min 57 s", "2 h 5 min" or "3 d 4 h"."""
     whole = round(seconds)
     for size, name, smaller, part in _UNITS:
         if whole >= size:
             return f"{whole // size:,} {name} {whole % size // smaller} {part}"
-    return f"{whole} s"
+    return f"{whole} s" if whole else "under 1 s"
 
 
 def timestamp(moment: datetime | None = None) -> str:

@@ -25,8 +25,8 @@ def test_long_lists_say_how_many_more() -> None:
 
 def test_durations_have_two_units() -> None:
     """Seconds alone below a minute; above, the largest unit and the next smaller one."""
-    seconds = (0, 59.4, 60, 117, 3600, 7500, 90_000, 1e8)
-    texts = ["0 s", "59 s", "1 min 0 s", "1 min 57 s", "1 h 0 min", "2 h 5 min", "1 d 1 h", "1,157 d 9 h"]
+    seconds = (0.4, 59.4, 60, 117, 3600, 7500, 90_000, 1e8)
+    texts = ["under 1 s", "59 s", "1 min 0 s", "1 min 57 s", "1 h 0 min", "2 h 5 min", "1 d 1 h", "1,157 d 9 h"]
     assert [words.duration(number) for number in seconds] == texts
 
 
