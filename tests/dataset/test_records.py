@@ -1,5 +1,6 @@
 """Parts and lists: an edit costs one small part, whatever the size of the dataset, and every reader sees it."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -58,8 +59,13 @@ def test_an_edit_reads_neither_list_nor_rejections(large: Dataset, monkeypatch: 
         large.fold()
     other = OpenDataset(large.folder, large.info)
     passes: list[str] = []
-    read = rows.numbered
-    monkeypatch.setattr(rows, "numbered", lambda path: passes.append(path.parent.name) or read(path))
+    numbered = rows.numbered
+
+    def read(path: Path) -> Iterator[tuple[int, int, bytes]]:
+        passes.append(path.parent.name)
+        return numbered(path)
+
+    monkeypatch.setattr(rows, "numbered", read)
 
     other.set_prompts({source: "a bed", key[:6]: "a bed"})
 
