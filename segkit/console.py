@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -149,10 +150,19 @@ def progress(log_format: log_lines.Format | None = None) -> Iterator[Progress]:
         with _bars() as report:
             yield report
         return
-    lines = LogLines(lambda text: line(text, error=True), as_json=chosen == "json")
+    lines, ended = LogLines(lambda text: line(text, error=True), as_json=chosen == "json"), Event()
+
+    def beat() -> None:
+        while not ended.wait(log_lines.INTERVAL):
+            lines.beat()
+
+    beats = Thread(target=beat, name="progress", daemon=True)
+    beats.start()
     try:
         yield lines
     finally:  # a stop too ends with how far the work came
+        ended.set()
+        beats.join()
         lines.close()
 
 

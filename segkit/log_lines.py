@@ -100,6 +100,13 @@ class LogLines:
             if is_new or step.is_complete or now - self._last_line >= INTERVAL:
                 self._write_pending(now)
 
+    def beat(self) -> None:
+        """Write a line if none was written for a minute and the step is unfinished: one item may take longer."""
+        with self._lock:
+            now, step = self._clock(), self._steps.get(self._current)
+            if step and not step.is_complete and now - self._last_line >= INTERVAL:
+                self._write_counts(step, now)
+
     def close(self) -> None:
         """Write how far the last step came, whether it is complete or was stopped."""
         with self._lock:
@@ -117,8 +124,10 @@ class LogLines:
     def _write_pending(self, now: float) -> None:
         """Write the current step's counts unless its last line has them."""
         step = self._steps.get(self._current)
-        if step is None or step.written == (step.done, step.total):
-            return
+        if step and step.written != (step.done, step.total):
+            self._write_counts(step, now)
+
+    def _write_counts(self, step: _Step, now: float) -> None:
         self._write(self._as_event(step, now) if self._as_json else self._as_text(step, now))
         step.written, self._last_line = (step.done, step.total), now
         step.samples.append((now, step.done))

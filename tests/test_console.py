@@ -3,13 +3,14 @@
 import json
 import re
 import sys
+import threading
 
 import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segkit import console
+from segkit import console, log_lines
 from segkit.problem import Problem
 from segkit.progress import NOTICE
 
@@ -123,6 +124,26 @@ def test_lines_are_written_off_a_terminal(capsys: pytest.CaptureFixture[str]) ->
     first, notice, last = (line.split(" ", 1)[1] for line in err.splitlines())
     assert (out, first, notice, last[:13]) == ("", "photos 1 of 9", r"a\nguess", "photos 2 of 9")
     assert re.fullmatch(r"(\d\d:\d\d:\d\d .+\n){3}", err)
+
+
+def test_a_line_a_minute_needs_no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the work is busy with one photo, a thread writes the line; it ends with the block."""
+    lines: list[str] = []
+    second = threading.Event()
+
+    def write(text: str, *, error: bool = False) -> None:
+        lines.append(text)
+        if len(lines) == 2:
+            second.set()
+
+    monkeypatch.setattr(log_lines, "INTERVAL", 0.001)
+    monkeypatch.setattr(console, "line", write)
+    with console.progress() as report:
+        report("photos", 1, 9)
+        assert second.wait(60)
+
+    assert {line.partition(" ")[2] for line in lines} == {"photos 1 of 9"}
+    assert "progress" not in [thread.name for thread in threading.enumerate()]
 
 
 def test_the_format_of_the_log_holds_for_one_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -72,6 +72,26 @@ def test_the_rate_is_that_of_the_last_minutes() -> None:
     assert "2.00/s" in clock.texts()[-1]
 
 
+def test_work_that_stalls_is_seen() -> None:
+    """A minute without a report has a line too, whose rate falls; not before, and not once the step is complete."""
+    clock = Clock()
+
+    clock.work("photos", 1, 1, 31, 61)
+    clock.seconds += 29
+    clock.report.beat()
+    clock.seconds += 31
+    clock.report.beat()
+    clock.report("photos", 61, 61)
+    clock.seconds += 100
+    clock.report.beat()
+
+    assert clock.texts() == [
+        "photos 1 of 61",
+        "photos 31 of 61, 0.33/s, 1 min 30 s left",
+        "photos 61 of 61, 0.67/s, 1 min 30 s in all",
+    ]
+
+
 def test_a_stop_ends_with_how_far_the_work_came() -> None:
     """Closing writes what no line has said yet, and nothing twice."""
     clock = Clock()
