@@ -11,13 +11,10 @@ from segkit import dataset
 from segkit.build.settings import BuildSettings, CaptionSettings
 from segkit.build.tools import Networks
 from segkit.dataset import Dataset
-from segkit.dataset.info import Info
+from segkit.dataset.info import FIXED, Info
 from segkit.errors import DatasetError, UsageError
 from segkit.palette import protocol
 from segkit.words import quote
-
-FIXED = ("protocol", "size", "min_confidence", "photo_format")
-"""Settings that must be the same for all triples of a dataset."""
 
 
 def open_or_create(output: Path, settings: BuildSettings, tools: Callable[[], Networks]) -> Dataset:

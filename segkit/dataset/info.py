@@ -15,6 +15,10 @@ FORMAT = 1
 """Version of the layout. A higher one was written by a newer segkit."""
 
 
+FIXED = ("protocol", "size", "min_confidence", "photo_format")
+"""Settings that must be the same for all triples of a dataset."""
+
+
 class Info(Struct, frozen=True):
     """The contents of .segkit/dataset.toml.
 

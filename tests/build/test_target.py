@@ -10,6 +10,7 @@ from segkit.build import pipeline, target
 from segkit.build.settings import BuildSettings
 from segkit.build.tools import Networks
 from segkit.dataset import Dataset
+from segkit.dataset.info import FIXED
 from segkit.errors import DatasetError
 from segkit.palette import Palette
 from tests.dataset.test_dataset import brightness, render
@@ -61,7 +62,7 @@ def test_a_dataset_of_an_earlier_version_opens_and_is_completed(photos: Path) ->
     path = dataset.hidden / "dataset.toml"
     content = tomllib.loads(path.read_text())
     del content["versions"]
-    content["settings"] = {name: content["settings"][name] for name in (*target.FIXED, "palette", "split", "prefix")}
+    content["settings"] = {name: content["settings"][name] for name in (*FIXED, "palette", "split", "prefix")}
     content["models"] = {"segmenter": {"name": "b", "revision": "1"}}
     path.write_text(tomli_w.dumps(content))
 
