@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
 
 from segkit import photos
-from segkit.build.history import source_name
+from segkit.build.arrival import source_name
+from segkit.build.compact import Paths
 from segkit.build.outcome import Outcome
 from segkit.build.settings import BuildSettings
 from segkit.dataset.formats import layouts
@@ -22,7 +23,7 @@ MATCHING = 0.5
 _MAP_ENDING = re.compile(rf"[-_. ](?:{'|'.join(sorted(MAP_WORDS))})$", re.IGNORECASE)
 
 
-def find_photos(folder: Path, output: Path, settings: BuildSettings) -> tuple[list[Path], list[PassedOver], Outcome]:
+def find_photos(folder: Path, output: Path, settings: BuildSettings) -> tuple[Paths, list[PassedOver], Outcome]:
     """Find the photos to examine.
 
     Returns:
@@ -56,7 +57,7 @@ def find_photos(folder: Path, output: Path, settings: BuildSettings) -> tuple[li
     if settings.limit and len(paths) > settings.limit:
         outcome.skipped["limit"] = len(paths) - settings.limit
         paths = paths[: settings.limit]
-    return paths, passed, outcome
+    return Paths(folder, paths), passed, outcome
 
 
 def _require_folder(folder: Path) -> None:

@@ -3,10 +3,12 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from segkit import photos, storage
-from segkit.build.history import Arrival, History, Kept, Loaded, source_name
+from segkit.build.arrival import Arrival, Kept, Loaded, source_name
+from segkit.build.history import History
 from segkit.dataset import Rejection
 from segkit.errors import PhotoError
 from segkit.photos import Limits, near_duplicates
@@ -19,7 +21,11 @@ WORKERS = 4
 
 
 def arrivals(
-    folder: Path, paths: Sequence[Path], limits: Limits, history: History, surveyed: deque[Loaded | None] | None = None
+    folder: Path,
+    paths: Sequence[Path],
+    limits: Limits,
+    history: History,
+    surveyed: Iterator[Loaded | None] | None = None,
 ) -> Iterator[Arrival]:
     """Yield the decision about each photo, in the order of the paths, while threads decode the following ones.
 
@@ -28,36 +34,37 @@ def arrivals(
         paths: the photos in it.
         limits: size limits of photos, and the size to fit them to.
         history: earlier decisions; updated with those about these photos.
-        surveyed: for each path what is known already, or None; emptied on the way. Without a survey, the first of
-            near-duplicates is accepted.
+        surveyed: for each path what is known already, or None. Without a survey, the first of near-duplicates is
+            accepted.
     """
-    history.expect({source_name(path, folder) for path in paths})
+    history.expect(folder, paths, limits)
     with quiet_pillow():
         for loaded in load_all(folder, paths, limits, history, surveyed):
-            yield history.judge(loaded)
+            yield history.judge(loaded, compared=surveyed is not None)
 
 
 def load_all(
-    folder: Path, paths: Sequence[Path], limits: Limits, history: History, known: deque[Loaded | None] | None = None
+    folder: Path, paths: Sequence[Path], limits: Limits, history: History, known: Iterator[Loaded | None] | None = None
 ) -> Iterator[Loaded]:
     """Read and decode photos in threads, except those that are known; see `arrivals` for the arguments."""
 
-    def load(path: Path) -> Loaded:
-        return _load(path, source_name(path, folder), limits, history)
+    def load(position: int, path: Path) -> Loaded:
+        loaded = _load(path, source_name(path, folder), limits, history)
+        return replace(loaded, position=position)
 
     yield from _prefetch(load, paths, known)
 
 
 def _prefetch(
-    load: Callable[[Path], Loaded], paths: Sequence[Path], known: deque[Loaded | None] | None
+    load: Callable[[int, Path], Loaded], paths: Sequence[Path], known: Iterator[Loaded | None] | None
 ) -> Iterator[Loaded]:
     """Load paths in threads, and yield the results in the order of the paths, at most PREFETCH ahead."""
     with ThreadPoolExecutor(WORKERS, "intake") as pool:
         pending: deque[Future[Loaded]] = deque()
         try:
-            for path in paths:
-                result = known.popleft() if known else None
-                pending.append(_done(result) if result else pool.submit(load, path))
+            for position, path in enumerate(paths):
+                result = next(known) if known else None
+                pending.append(_done(result) if result else pool.submit(load, position, path))
                 if len(pending) > PREFETCH:
                     yield pending.popleft().result()
             while pending:
@@ -82,6 +89,7 @@ def _load(path: Path, source: str, limits: Limits, history: History) -> Loaded:
         if verdict:
             return Loaded(source, digest, None if isinstance(verdict, Kept) else verdict)
         photo = photos.open_photo(data, limits)
-        return Loaded(source, digest, photo, near_duplicates.hashes(photo.image))
+        phash, grey = near_duplicates.perceptual_hash(photo.image), near_duplicates.grey_copy(photo.image)
+        return Loaded(source, digest, photo, phash, grey)
     except PhotoError as error:
         return Loaded(source, digest, Rejection(source, digest, error.reason, str(error)))

@@ -12,8 +12,9 @@ from msgspec.structs import replace
 from segkit import dataset, photos
 from segkit.build import captions, intake, repainted, tools
 from segkit.build.annotate import Finished, finish
+from segkit.build.arrival import Arrival, Candidate
 from segkit.build.find import find_photos
-from segkit.build.history import Arrival, Candidate, History
+from segkit.build.history import History
 from segkit.build.outcome import Outcome, draft_note, gone_notes, size_note
 from segkit.build.settings import BuildSettings
 from segkit.build.survey import survey

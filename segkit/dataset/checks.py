@@ -1,7 +1,7 @@
 """The rules of a dataset: each one inspects the triples and yields problems."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import chain
@@ -10,12 +10,11 @@ from pathlib import Path
 from PIL import Image
 
 from segkit import storage, threads
-from segkit.dataset import prompts
+from segkit.dataset import lookalikes, prompts
 from segkit.dataset.dataset import Dataset
 from segkit.dataset.triple import SPLITS, Triple
 from segkit.maps import codec
 from segkit.palette import PROTOCOLS, UNLABELLED, Palette, protocol
-from segkit.photos import near_duplicates
 from segkit.problem import Problem
 from segkit.progress import Progress, silent
 from segkit.words import are, quote
@@ -105,7 +104,7 @@ def check(
         _prompts(dataset, triples, count),
         _repeated(dataset, triples),
         _splits(dataset, triples),
-        _lookalikes(triples),
+        _lookalikes(dataset, triples),
         _palette(dataset, palette),
         _orphans(dataset, triples),
     )
@@ -239,21 +238,12 @@ def _splits(dataset: Dataset, triples: Iterable[Triple]) -> Iterator[Problem]:
             yield _error("split-leak", triple, message, _line(split=first.split))
 
 
-def _lookalikes(triples: Iterable[Triple]) -> Iterator[Problem]:
-    """Compare photos across groups and splits by their recorded perceptual hashes."""
-    index = near_duplicates.DuplicateIndex()
-    seen: dict[str, Triple] = {}
-    for triple in triples:
-        phash = int(triple.phash, 16)
-        for other in map(seen.__getitem__, index.find(phash)):
-            if other.split != triple.split and other.group != triple.group:
-                message = f"{triple.key} ({triple.source}) resembles {other.key} ({other.source}), "
-                message += f"but one is in {triple.split}, the other in {other.split}."
-                cure = f"Compare them; if they show the same scene, use one split: {_line(split=other.split)}"
-                yield Problem("split-near", "warning", triple.key, message, cure)
-                break
-        seen[triple.key] = triple
-        index.add(triple.key, phash)
+def _lookalikes(dataset: Dataset, triples: Sequence[Triple]) -> Iterator[Problem]:
+    for triple, other in lookalikes.across_splits(dataset.folder, triples):
+        message = f"{triple.key} ({triple.source}) resembles {other.key} ({other.source}), "
+        message += f"but one is in {triple.split}, the other in {other.split}."
+        cure = f"Compare them; if they show the same scene, use one split: {_line(split=other.split)}"
+        yield Problem("split-near", "warning", triple.key, message, cure)
 
 
 def _palette(dataset: Dataset, required: Palette | None) -> Iterator[Problem]:

@@ -13,7 +13,8 @@ from PIL import ImageOps
 
 from segkit import photos
 from segkit.build import intake
-from segkit.build.history import Arrival, Candidate, History, Loaded
+from segkit.build.arrival import Arrival, Candidate
+from segkit.build.history import History
 from segkit.dataset import Rejection
 from segkit.photos import Limits
 from segkit.toy import world
@@ -73,20 +74,15 @@ def test_kept_near_duplicates_share_the_group_of_the_first(copies: Path) -> None
     assert {groups[name] for name in ("b.png", "d.jpg", "e.png", "f.png")} == {groups["b.png"]}
 
 
-def test_a_photo_between_two_groups_is_rejected() -> None:
+def test_a_photo_between_two_groups_is_rejected(tmp_path: Path) -> None:
     """A photo that resembles two groups would merge them, so it is rejected even with keep_duplicates."""
-    history = History(None, keep_duplicates=True)
-    photo = photos.fit(world.scene(0, (400, 300)).photo, 64)
-    loads = [
-        Loaded(name, name * 64, photo, (bits, bits)) for name, bits in (("a", 0), ("b", 2**20 - 1), ("c", 2**10 - 1))
-    ]
+    scene = world.scene(0, (480, 360)).photo
+    for name, left in (("a", 0), ("b", 40), ("c", 20)):  # a tenth apart, the first two are different pictures
+        scene.crop((left, 0, left + 440, 360)).save(tmp_path / f"{name}.png")
 
-    first, second, between = [history.judge(loaded) for loaded in loads]
+    arrivals = judge(tmp_path, keep_duplicates=True)
 
-    assert isinstance(first, Candidate)
-    assert isinstance(second, Candidate)
-    assert isinstance(between, Rejection)
-    assert between.reason == "near-duplicate"
+    assert list(reasons(arrivals).values()) == ["new", "new", "near-duplicate"]
 
 
 def test_the_order_of_the_paths_decides_and_not_that_of_the_threads(tmp_path: Path) -> None:
