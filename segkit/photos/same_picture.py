@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from segkit.photos.near_duplicates import SIDE, VIEWS, Grey
 
-AGREEMENT = 0.5
+AGREEMENT = 0.6
 """Least agreement of two copies of one picture. benchmarks/near_duplicates.py measures both sides: most copies reach
 0.7, unrelated photos with the same hash 0.3."""
 
