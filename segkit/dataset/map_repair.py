@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from segkit import storage
+from segkit import locks, storage
 from segkit.dataset.formats import layouts
 from segkit.errors import DatasetError, MapError, UsageError
 from segkit.maps import codec, label_ids, snap
@@ -200,7 +200,7 @@ def _locked(output: Path | None, folder: Path) -> Iterator[None]:
     hidden = place / ".segkit-snap"
     created = not place.exists()
     storage.make_folder(hidden)
-    with storage.locked(hidden / "lock"):
+    with locks.locked(hidden / "lock"):
         try:
             yield
         finally:

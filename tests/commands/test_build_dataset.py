@@ -13,8 +13,8 @@ from tests.conftest import Models, Segkit
 
 
 def hashes(folder: Path) -> dict[str, bytes]:
-    """Return the contents of every file of a dataset except the lock."""
-    files = (path for path in folder.rglob("*") if path.is_file() and path.name != "lock")
+    """Return the contents of every file of a dataset except the lock and the stamps."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != "lock" and path.suffix != ".stamps")
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 

@@ -60,8 +60,8 @@ def build(photos: Path, out: Path, split: str = "val=0.2", keep_duplicates: bool
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Return every file of a dataset except the lock."""
-    files = (path for path in folder.rglob("*") if path.is_file() and path.name != "lock")
+    """Return every file of a dataset except the lock and the stamps, which depend on the clock."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != "lock" and path.suffix != ".stamps")
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
