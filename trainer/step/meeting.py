@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -48,9 +48,19 @@ def meeting(rank: int, world_size: int) -> Iterator[None]:
     """
     number = next(_numbers)
     store = _store(number) if world_size > 1 else None
-    if store is None:
+    with nullcontext() if store is None else meet(store, rank, world_size):
         yield
-        return
+
+
+@contextmanager
+def meet(store: Any, rank: int, world_size: int) -> Iterator[None]:
+    """Hold one meeting; see `meeting`.
+
+    Args:
+        store: a store of torch.distributed that no other meeting uses.
+        rank: of this process.
+        world_size: number of processes.
+    """
     board = _Board(store, rank, world_size)
     try:
         with _signs_of_life(board):
@@ -63,9 +73,7 @@ def meeting(rank: int, world_size: int) -> Iterator[None]:
         board.say("done")
         board.wait()
     except RuntimeError as error:  # of the store; errors of segkit are no RuntimeErrors
-        raise TrainingError(
-            f"The connection to the other processes was lost ({error}). One of them has ended."
-        ) from None
+        raise TrainingError(f"The connection to the other processes was lost ({error}): one has ended.") from None
 
 
 def _store(number: int) -> Any | None:
