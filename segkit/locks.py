@@ -15,42 +15,52 @@ _NO_LOCKS = (errno.ENOLCK, *storage.NOT_SUPPORTED)
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[bool]:
     """Hold an OS lock on a file that names this host and process. The kernel releases it however the process ends.
 
     On a file system without locks, the existence of a second file is the lock. It is left behind by a process that is
     killed, and taken over if that process ran on this host.
 
+    Yields:
+        Whether the previous holder was killed: only then can it have left temporary files behind. Without locks, True.
+
     Raises:
         LockedError: another process holds the lock; the message names it.
-        StorageError: the disk is full, read-only or failing.
+        StorageError: the disk is full, read-only or failing, or its file system cannot rename files.
     """
     from filelock import FileLock, Timeout
 
-    lock = FileLock(path, timeout=0, on_acquired=_sign)
+    was_killed: list[bool] = []
+    lock = FileLock(path, timeout=0, on_acquired=lambda descriptor: was_killed.append(_sign(descriptor)))
     try:
         lock.acquire()
     except Timeout:
         raise _locked_error(path, _signature(path)) from None
     except OSError as error:
+        storage.require_rename(path.parent)  # the clearer reason, where that fails too
         if error.errno not in _NO_LOCKS:
             with storage.disk_errors(path):
                 raise
         with _marked(path.with_name(path.name + "-marker")):
-            yield
+            yield True
         return
     try:
-        yield
+        storage.require_rename(path.parent)  # while the lock is held, so that a kill here is noticed
+        yield was_killed[-1]
     finally:
         with suppress(OSError):
             os.truncate(path, 0)
         lock.release()
 
 
-def _sign(descriptor: int) -> None:
-    os.ftruncate(descriptor, 0)
+def _sign(descriptor: int) -> bool:
+    """Sign a lock that was taken, and return whether its previous holder was killed: an orderly end leaves it empty."""
+    was_killed = os.fstat(descriptor).st_size > 0
+    name = f"process {os.getpid()} on {socket.gethostname()}".encode()
     os.lseek(descriptor, 0, os.SEEK_SET)  # Windows has no os.pwrite
-    os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
+    os.write(descriptor, name)  # never empty on the way: killed here, the next holder must still notice
+    os.ftruncate(descriptor, len(name))
+    return was_killed
 
 
 def _signature(path: Path) -> str:

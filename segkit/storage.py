@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from segkit.errors import StorageError
 
@@ -203,3 +203,28 @@ def to_line(record: dict[str, Any]) -> bytes:
 def write_lines(path: Path, records: Iterable[dict[str, Any]]) -> None:
     """Write a JSON Lines file atomically, replacing an existing one."""
     write(path, b"".join(map(to_line, records)))
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """Write a file piece by piece, and put it in place atomically at the end of the block.
+
+    If the block raises, the old file, if any, is intact.
+
+    Raises:
+        StorageError: the disk is full, read-only or failing.
+    """
+    make_folder(path.parent)
+    temporary = path.parent / (TEMPORARY + secrets.token_hex(6))
+    try:
+        with disk_errors(path):
+            with temporary.open("xb", buffering=1 << 20) as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            sync_folder(path.parent)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise

@@ -16,6 +16,7 @@ from segkit.dataset import Dataset
 from segkit.errors import LockedError, StorageError
 from tests.conftest import Segkit
 from tests.dataset.test_dataset import build, render
+from tests.test_storage import renaming
 
 
 @contextmanager
@@ -144,3 +145,17 @@ def test_the_holder_is_known_without_asking_for_the_lock(dataset: Dataset) -> No
 
     assert (before, after, locks.holder(lock)) == ("", "", f"process {other.pid} on elsewhere")
     assert during.startswith(f"process {other.pid} on ")
+
+
+def test_a_file_system_without_renames_is_refused_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A build ends with one line, whether or not the lock can be taken, and leaves no temporary file."""
+    for number in (None, errno.ENOSYS):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", renaming(OSError(errno.ENOSYS, "Function not implemented")))
+            if number:
+                patch.setattr("fcntl.flock", without_flock(number))
+            with pytest.raises(StorageError, match="cannot rename files"), datasets.locked(tmp_path / "out"):
+                pass
+        assert not list(tmp_path.rglob(".part-*"))

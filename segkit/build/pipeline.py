@@ -23,6 +23,7 @@ from segkit.build.writer import Writer
 from segkit.dataset import Dataset, Rejection, prompts, splits, stamps
 from segkit.dataset.prune import Pruned, prune, resume
 from segkit.dataset.stamps import Stamps
+from segkit.dataset.triple import key_of
 from segkit.palette import Palette
 from segkit.palette.tables import renumbered
 from segkit.progress import Progress, silent
@@ -72,9 +73,10 @@ def build_dataset(
     started = time.monotonic()
     paths, passed, outcome = find_photos(folder, output, settings)
     tools = cache(lambda: load(settings))
-    with dataset.locked(output), stamps.of_sources(output / ".segkit", settings.rehash) as known:
+    with dataset.locked(output) as was_killed, stamps.of_sources(output / ".segkit", settings.rehash) as known:
         target = open_or_create(output, settings, tools)
-        target.recover()
+        target.recover(was_killed)
+        target.fold()
         resume(target)
         style = settings.style(prompts.recorded_style(target.info.settings))
         _take_over(
@@ -150,8 +152,8 @@ def _follow(target: Dataset, history: History, settings: BuildSettings, outcome:
     outcome.admit(history.admit(renamed))
     if renamed:
         outcome.notes.append(f"Photos found under another name: {len(renamed):,} ({listed(sorted(renamed.values()))}).")
-    known = {triple.sha256: triple for triple in target.triples()} if renamed else {}
-    target.commit(replace(known[digest], source=source) for digest, source in renamed.items())
+    moved = zip(target.get([key_of(digest) for digest in renamed]), renamed.values(), strict=True)
+    target.commit(replace(triple, source=source) for triple, source in moved)
     target.fold()
     target.keep_rejections(history.still_rejected)
     gone = history.gone()

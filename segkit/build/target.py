@@ -20,7 +20,7 @@ FIXED = ("protocol", "size", "min_confidence", "photo_format")
 def open_or_create(output: Path, settings: BuildSettings, tools: Callable[[], Networks]) -> Dataset:
     """Open the dataset, or create it. The caller must hold its lock. See open_existing for the errors."""
     target = open_existing(output, settings)
-    if target:
+    if target is not None:
         return target
     recorded = {name: getattr(settings, name) for name in (*FIXED, "palette", "split")}
     recorded |= asdict(settings.style(None))

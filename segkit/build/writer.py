@@ -58,6 +58,7 @@ class Writer:
     def _write(self, finished: Sequence[Finished], rejections: Sequence[Rejection]) -> None:
         # list() waits for every picture to be on disk: a record must never refer to a missing file.
         self._dataset.commit(list(self._encoders.map(self._write_pictures, finished)), rejections)
+        self._dataset.publish()
 
     def _write_pictures(self, finished: Finished) -> Triple:
         photo, control_map = finished.photo_bytes(), finished.map_bytes()

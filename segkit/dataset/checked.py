@@ -113,7 +113,7 @@ def settled(dataset: Dataset, orphans: list[Problem]) -> Iterator[Problem]:
     """
     names = {problem.place for problem in orphans}
     if names:
-        for path in (*dataset.parts(), dataset.manifest):  # parts first: a fold moves them into the manifest
+        for path in (*dataset.parts(), dataset.manifest, dataset.lists.left_out):  # a fold moves parts into the others
             for record in dataset.read(path, lambda file, number, reason: None):
                 if isinstance(record, Triple):
                     names -= {record.file_name, record.conditioning_image_file_name}

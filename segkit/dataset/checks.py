@@ -133,9 +133,9 @@ def _read(dataset: Dataset, problems: list[Problem]) -> list[Triple]:
         cure += f"Without one, {_BUILD}: prompts are drafted, and those that you wrote are lost."
         problems.append(Problem("manifest-damaged", "error", "metadata.jsonl", "metadata.jsonl is missing.", cure))
     newer = {triple.key: triple for triple in triples(dataset.parts())}
-    manifest = [triple for triple in triples([dataset.manifest]) if triple.key not in newer]
+    lists = triples([dataset.manifest, dataset.lists.left_out])
     triples([dataset.hidden / "rejected.jsonl"])  # holds no triples; read to report its damaged lines
-    return [*manifest, *newer.values()]
+    return [*(triple for triple in lists if triple.key not in newer), *newer.values()]
 
 
 def _files(dataset: Dataset, triple: Triple) -> Iterator[Problem]:

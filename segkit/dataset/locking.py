@@ -9,8 +9,11 @@ from segkit.errors import DatasetError
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[bool]:
     """Hold a dataset's lock. If no dataset was created meanwhile, the folder is removed again.
+
+    Yields:
+        Whether the previous holder was killed; see locks.locked.
 
     Raises:
         LockedError: another process holds it.
@@ -21,10 +24,9 @@ def locked(folder: Path) -> Iterator[None]:
     if not (hidden / "dataset.toml").exists():
         refuse_other_folder(folder)
     storage.make_folder(hidden)
-    storage.require_rename(hidden)
-    with locks.locked(hidden / "lock"):
+    with locks.locked(hidden / "lock") as was_killed:
         try:
-            yield
+            yield was_killed
         finally:
             if not (hidden / "dataset.toml").exists():
                 with suppress(OSError):

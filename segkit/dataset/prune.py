@@ -38,12 +38,15 @@ def prune(dataset: Dataset, gone: Collection[str], force: bool) -> Pruned:
     Raises:
         UsageError: at least half of the dataset would be removed, which looks like the wrong folder of photos.
     """
-    triples = list(dataset.triples())
     recorded = splits.shares(dataset.info.settings.get("split", ""))
-    missing = [triple for triple in triples if triple.sha256 in gone]
-    if missing and 2 * len(missing) >= len(triples) and not force:
+    total, missing = 0, []
+    for triple in dataset.triples():
+        total += 1
+        if triple.sha256 in gone:
+            missing.append(triple)
+    if missing and 2 * len(missing) >= total and not force:
         raise UsageError(
-            f"{len(missing):,} of {len(triples):,} triples of {dataset.folder} have no photo in this folder, such as "
+            f"{len(missing):,} of {total:,} triples of {dataset.folder} have no photo in this folder, such as "
             f"{missing[0].source}; nothing was removed. If it is the right folder, pass force=True with prune=True, "
             "which also removes triples that a person worked on."
         )
@@ -51,7 +54,7 @@ def prune(dataset: Dataset, gone: Collection[str], force: bool) -> Pruned:
     keys = {triple.key for triple in missing} - {triple.key for triple in kept}
     if keys:
         storage.write(dataset.hidden / "pruning.json", json.dumps(sorted(keys)).encode())
-        dataset.replace_all(triple for triple in triples if triple.key not in keys)
+        dataset.replace_all(triple for triple in dataset.triples() if triple.key not in keys)
         # a copy or near-duplicate of a removed photo is welcome from now on
         dataset.keep_rejections(lambda rejection: not any(key in rejection.message for key in keys))
         resume(dataset)
@@ -64,8 +67,8 @@ def resume(dataset: Dataset) -> None:
     path = dataset.hidden / "pruning.json"
     if not path.exists():
         return
-    present = {triple.key for triple in dataset.triples()}
-    for key in set(json.loads(path.read_bytes())) - present:
+    keys = json.loads(path.read_bytes())
+    for key in set(keys) - dataset.lists.find(keys).keys():
         _delete_files(dataset, key)
     storage.remove([path], dataset.hidden)
 

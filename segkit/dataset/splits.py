@@ -2,9 +2,9 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from segkit.dataset.dataset import Dataset
@@ -65,13 +65,20 @@ def with_draw(triple: Triple, recorded: dict[str, float]) -> Triple:
     return replace(triple, drawn=drawn)
 
 
-def is_by_hand(triple: Triple) -> bool:
+class _Member(Struct, frozen=True, gc=False):
+    """What the draw needs to know of a triple; see Triple."""
+
+    group: str
+    split: str
+    drawn: str
+
+
+def is_by_hand(triple: Triple | _Member) -> bool:
     """Return whether a person changed a triple's split in the manifest; for triples of `with_draw`."""
     return triple.drawn != UNDRAWN and triple.split != triple.drawn
 
 
-@dataclass(frozen=True)
-class _Group:
+class _Group(Struct, frozen=True, gc=False):
     """Photos that stay together.
 
     Attributes:
@@ -87,7 +94,7 @@ class _Group:
     former: str
 
 
-def draw(triples: Sequence[Triple], held_out: dict[str, float], redraw: bool) -> list[str]:
+def draw(triples: Sequence[Triple | _Member], held_out: dict[str, float], redraw: bool) -> list[str]:
     """Return the split of each triple.
 
     Each held-out split gets the number of photos that is nearest to its share of all photos and that whole groups
@@ -111,14 +118,14 @@ def draw(triples: Sequence[Triple], held_out: dict[str, float], redraw: bool) ->
         target = held_out.get(name, 0.0) * len(triples) - present
         chosen.update((group.name, name) for group in _nearest(free, target, most))
 
-    def split(triple: Triple) -> str:
+    def split(triple: Triple | _Member) -> str:
         keeps = is_by_hand(triple) or (triple.drawn != UNDRAWN and not redraw)
         return triple.split if keeps else chosen.get(triple.group, SPLITS[0])
 
     return list(map(split, triples))
 
 
-def _groups(triples: Sequence[Triple], redraw: bool) -> list[_Group]:
+def _groups(triples: Sequence[Triple | _Member], redraw: bool) -> list[_Group]:
     sizes = Counter(triple.group for triple in triples)
     by_hand = {triple.group: triple.split for triple in triples if is_by_hand(triple)}
     former = {triple.group: triple.split for triple in triples if triple.drawn != UNDRAWN} | by_hand
@@ -169,19 +176,23 @@ def apply(dataset: Dataset, text: str) -> bool:
     """
     before = dataset.info.settings.get("split", "")
     text = text or before
-    redraw = text != before
-    triples = [with_draw(triple, shares(before)) for triple in dataset.triples()]
-    pending = any(triple.drawn == UNDRAWN for triple in triples)
+    redraw, recorded = text != before, shares(before)
+    members = [_Member(drawn.group, drawn.split, drawn.drawn) for drawn in _drawn(dataset, recorded)]
+    pending = any(member.drawn == UNDRAWN for member in members)
     if redraw or pending:
-        drawn = zip(triples, draw(triples, shares(text), redraw), strict=True)
+        chosen = zip(_drawn(dataset, recorded), draw(members, shares(text), redraw), strict=True)
         dataset.replace_all(
             # a split set by hand is recognised by its difference from the drawn one, which therefore stays
             triple if is_by_hand(triple) else replace(triple, split=split, drawn=split)
-            for triple, split in drawn
+            for triple, split in chosen
         )
     if redraw:
         dataset.save_info(replace(dataset.info, settings={**dataset.info.settings, "split": text}))
     return redraw or pending
+
+
+def _drawn(dataset: Dataset, recorded: dict[str, float]) -> Iterator[Triple]:
+    return (with_draw(triple, recorded) for triple in dataset.triples())
 
 
 def sentence(counts: Mapping[str, int], held_out: Mapping[str, float]) -> str:

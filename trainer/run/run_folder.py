@@ -62,7 +62,6 @@ def claimed(run: Path) -> Iterator[None]:
     if run.is_dir() and not (run / "run.toml").is_file() and not all(map(_is_of_unstarted_run, run.iterdir())):
         raise UsageError(f"{run} contains files that are not a run's. Choose a new folder.")
     storage.make_folder(run)
-    storage.require_rename(run)
     with locks.locked(run / _LOCK):
         storage.remove_unfinished(run)
         try:
