@@ -98,7 +98,7 @@ def make(folder: Path, size: int) -> str:
     shared_folder = folder.parent / "shared"
     shared_folder.mkdir(parents=True, exist_ok=True)
     shared = list(pictures(shared_folder))
-    hashes = [tuple(storage.sha256(path.read_bytes()) for path in (one.photo, one.control_map)) for one in shared]
+    hashes = [(_hash(one.photo), _hash(one.control_map)) for one in shared]
     for name in ("images", "maps"):
         for number in range(256):
             (folder / name / f"{number:02x}").mkdir(parents=True)
@@ -112,6 +112,10 @@ def make(folder: Path, size: int) -> str:
             os.link(shared[place].control_map, folder / record.conditioning_image_file_name)
             file.write(lines.encode(record))
     return middle
+
+
+def _hash(path: Path) -> str:
+    return storage.sha256(path.read_bytes())
 
 
 def measure(code: str, folder: Path, key: str) -> tuple[float, float]:

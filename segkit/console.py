@@ -82,15 +82,19 @@ def _cell(value: Any) -> "Text":
 def problems(findings: Sequence[Problem], limit: int = MAX_PROBLEMS, error: bool = False) -> None:
     """Print findings, errors first; each cure goes on a line of its own, where its command is easy to copy.
 
+    A cure that several findings in a row share is printed once, after the last of them.
+
     Args:
         findings: the problems.
         limit: how many to print.
         error: print to stderr, before an error's message.
     """
     order = {"error": 0, "warning": 1, "known": 2}
-    for problem in sorted(findings, key=lambda problem: order[problem.severity])[:limit]:
+    printed = sorted(findings, key=lambda problem: order[problem.severity])[:limit]
+    following = [*(problem.cure for problem in printed[1:]), ""]
+    for problem, next_cure in zip(printed, following, strict=False):  # nothing at all is followed by one ""
         line(f"{problem.severity:8}{problem.message}", error=error)
-        if problem.cure:
+        if problem.cure and problem.cure != next_cure:
             line(f"{'':8}{problem.cure}", error=error)
     more(len(findings) - limit, "" if error else ALL_IN_JSON, error=error)
 

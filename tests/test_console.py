@@ -86,6 +86,15 @@ def test_problems_are_sorted_and_limited(capsys: pytest.CaptureFixture[str]) -> 
     ]
 
 
+def test_a_cure_that_findings_share_is_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """After the last of those in a row."""
+    findings = [Problem("rule", "error", "a", text, cure) for text, cure in (("A.", "x"), ("B.", "x"), ("C.", "y"))]
+
+    console.problems(findings)
+
+    assert [line.split()[-1] for line in capsys.readouterr().out.splitlines()] == ["A.", "B.", "x", "C.", "y"]
+
+
 def test_json_is_printed_alone(capsys: pytest.CaptureFixture[str]) -> None:
     """The object can be parsed from the output."""
     value = {"a": [1, None], "b": "é"}

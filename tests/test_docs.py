@@ -29,6 +29,8 @@ COMMANDS = cli.commands()
 GUIDES = {
     "build-dataset": "docs/build.md",
     "check": "docs/build.md",
+    "remove": "docs/build.md",
+    "subset": "docs/build.md",
     "caption": "docs/prompts.md",
     "check-palette": "docs/palette.md",
     "snap": "docs/palette.md",
@@ -255,7 +257,7 @@ def test_toml_examples_are_configurations(tmp_path: Path) -> None:
 def test_every_option_is_documented(name: str) -> None:
     """A command's guide shows the command at work; its guide or the pages that it links to name every option."""
     guide = TEXT[GUIDES[name]]
-    shown = " ".join(fence.text for fence in _fences(GUIDES[name]))
+    shown = "\n".join(fence.text for fence in _fences(GUIDES[name]))
     options = [param for param in COMMANDS[name].params if isinstance(param, click.Option) and not param.hidden]
     names = [option for param in options for option in (*param.opts, *param.secondary_opts) if option.startswith("--")]
     docs = "\n".join(text for page, text in TEXT.items() if page.startswith("docs/"))

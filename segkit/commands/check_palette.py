@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 @click.option(
     "--swatches",
     type=click.Path(path_type=Path),
-    help="Write the palette as swatches for an editor: GIMP's .gpl, Photoshop's .aco, or a legend, .png.",
+    multiple=True,
+    help="Write the palette as swatches for an editor: GIMP's .gpl, Photoshop's .aco, or a legend, .png; repeatable.",
 )
 @click.option(
     "--worksheet",
@@ -67,7 +68,7 @@ def command(
     suggest: int,
     extend: Path | None,
     names: tuple[str, ...],
-    swatches: Path | None,
+    swatches: tuple[Path, ...],
     worksheet: str,
     credentials: str,
     api_key: str,
@@ -113,7 +114,7 @@ def command(
     result = findings.with_suggestions(result, suggest)
     result = _write(result, save, extend, names, swatches, page)
     pushed = findings.push(result, sheet, access) if push and sheet else 0
-    show.palette_report(result, as_json, [path for path in (page, save, extend, swatches) if path])
+    show.palette_report(result, as_json, [path for path in (page, save, extend, *swatches) if path])
     if push and not as_json:
         console.line(f"Wrote {console.count(pushed, 'finding')} to column {google_sheets.COLUMN!r} of the sheet.")
     context.exit(int(result.has_findings))
@@ -124,7 +125,7 @@ def _write(
     save: Path | None,
     extend: Path | None,
     names: Sequence[str],
-    swatches: Path | None,
+    swatches: Sequence[Path],
     page: Path | None,
 ) -> "PaletteReport":
     """Write the files that were asked for, and return the report with the classes that were added."""

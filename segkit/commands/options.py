@@ -36,6 +36,15 @@ class Command(click.Command):
             click.Option(["-v", "--verbose"], is_flag=True, expose_value=False, help="Show the traceback of an error.")
         )
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse arguments; a file or folder that is passed twice is refused, of which click would use the last."""
+        order = self.make_parser(ctx).parse_args(list(args))[2]
+        for option in self.params:
+            if isinstance(option.type, click.Path) and not option.multiple and order.count(option) > 1:
+                name = option.opts[0]
+                raise click.UsageError(f"{name} is passed {order.count(option)} times. Pass it once.", ctx)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; errors name settings as options, and all problems that led to one are listed before it."""
         try:

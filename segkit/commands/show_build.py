@@ -134,5 +134,7 @@ def captions(
 
     if note := draft_note(drafted):
         console.line(note)
-    hint = "" if drafted.drafted or note else " Every triple already has one; --redo-drafts redrafts them."
+        if not drafted.drafted:
+            return None
+    hint = "" if drafted.drafted else " Every triple already has one; --redo-drafts redrafts them."
     return console.line(f"{folder}: {console.count(drafted.drafted, 'prompt')} drafted.{hint}")

@@ -13,7 +13,7 @@ from segkit.settings import Cause, SnapSettings, Unsure
 @click.command(
     "snap", cls=Command, short_help="Repair control maps made by other tools.",
     example="segkit snap maps/ -o repaired/",
-    after_interrupt="No map is half written. Run the command again, with another -o folder if some were repaired.",
+    after_interrupt="No map is half written. Run the command again: it continues.",
 )  # fmt: skip
 @click.argument("maps", type=click.Path(path_type=Path))
 @click.option(
@@ -56,7 +56,8 @@ def command(
     MAPS is a control map, a folder of maps, or a folder in the layout of fill50k, an imagefolder or kohya's scripts,
     of which only the maps are repaired. The damage of each map is identified (see segkit check-palette) and
     undone; a blurred pixel gets the class of a solid area around it, never merely that of the nearest colour. The
-    repaired maps are indexed PNGs. Exit code 0: all repaired; 1: some could not be repaired; 2: usage error.
+    repaired maps are indexed PNGs. Run the command again after adding maps, or after a stop: maps that the output
+    folder already holds are kept. Exit code 0: all repaired; 1: some could not be repaired; 2: usage error.
     """
     from segkit import console
     from segkit.commands import show

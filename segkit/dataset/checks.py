@@ -139,6 +139,8 @@ def _read(dataset: Dataset, problems: list[Problem]) -> list[Triple]:
 
 
 def _files(dataset: Dataset, triple: Triple) -> Iterator[Problem]:
+    if triple.review == "rejected" and not triple.within(dataset.folder).has_files:  # segkit remove --delete-files
+        return
     pictures: list[Image.Image] = []
     for name, sha256 in (
         (triple.file_name, triple.photo_sha256),

@@ -38,7 +38,7 @@ def set_prompts(dataset: Dataset, texts: Iterable[tuple[str, str]], count: Count
     with dataset.writing():
         prompts: dict[str, str] = {}
         for name, text in texts:
-            key, prompt = _find(dataset, name), _normalize(name, text)
+            key, prompt = find(dataset, name), _normalize(name, text)
             if prompts.setdefault(key, prompt) != prompt:
                 raise UsageError(f"{name} has two prompts: {prompts[key]!r} and {prompt!r}. Keep one of them.")
         changed = [
@@ -111,8 +111,12 @@ def _column(columns: list[str], names: tuple[str, ...]) -> int | None:
     return columns.index(name) if name and columns.count(name) == 1 else None
 
 
-def _find(dataset: Dataset, name: str) -> str:
-    """Return the key of the triple that a name or the beginning of a key refers to."""
+def find(dataset: Dataset, name: str) -> str:
+    """Return the key of the triple that a name or the beginning of a key refers to.
+
+    Raises:
+        UsageError: no triple, or several.
+    """
     matches = dataset.named(name)
     if len(matches) == 1:
         return next(iter(matches))

@@ -29,6 +29,9 @@ from segkit.words import quote
 PENDING = 20_000
 """Records in parts from which on they are folded in, since every reader holds them in memory."""
 
+PARTS = 1000
+"""Parts from which on even the smallest are folded in."""
+
 SHARE = 20
 """While records are written, folding takes at most one part in so many of the time."""
 
@@ -102,10 +105,17 @@ class Records:
             KeyError: no triple has the key.
             DatasetError: a line is damaged.
         """
-        newer = self.pending()[0]
-        old = {key: lines.decode(data) for key, data in self.lists.find(keys).items()}
-        triples = [_newer(old.get(key) or newer[key], newer.get(key) or old[key]) for key in keys]
-        return [triple.within(self.folder) for triple in triples]
+        known = self.known(keys)
+        return [known[key] for key in keys]
+
+    def known(self, keys: Iterable[str]) -> dict[str, Triple]:
+        """Return the triples that have one of these keys, by key; see `get`."""
+        keys, newer = list(keys), self.pending()[0]
+        triples = {key: lines.decode(data) for key, data in self.lists.find(keys).items()}
+        for key in keys:
+            if key in newer:
+                triples[key] = _newer(triples.get(key, newer[key]), newer[key])
+        return {key: triple.within(self.folder) for key, triple in triples.items()}
 
     def named(self, name: str) -> set[str]:
         """Return the keys of the triples that a name may mean.
@@ -117,7 +127,7 @@ class Records:
         keys = index.keys_of_source(name)
         if match := re.fullmatch(r"(?:images/../)?([0-9a-f]{16})(?:\.jpg|\.png)?", name):
             keys.add(match[1])
-        triples = {key: lines.decode(data) for key, data in self.lists.find(keys).items()} | newer
+        triples = self.known(keys) | newer
         matches = {key for key, triple in triples.items() if name in (key, triple.source, triple.file_name)}
         if not matches and re.fullmatch("[0-9a-f]{4,15}", name):
             matches = index.keys_of_prefix(name) | {key for key in newer if key.startswith(name)}
@@ -206,13 +216,15 @@ class Records:
         records += [storage.to_line({"rejected": asdict(rejection)}) for rejection in rejections]
         if not records:
             return
-        folder = self.hidden / "parts"
-        if not (folder / f"{self._number:08}.jsonl").exists():
+        if not self._part(self._number).exists() or self._part(self._number + 1).exists():  # written by another process
             parts = self.parts()
             self._number = int(parts[-1].stem) if parts else 0
         self._number += 1
-        storage.write(folder / f"{self._number:08}.jsonl", b"".join(records))
+        storage.write(self._part(self._number), b"".join(records))
         self._unfolded += len(records)
+
+    def _part(self, number: int) -> Path:
+        return self.hidden / "parts" / f"{number:08}.jsonl"
 
     def publish(self) -> None:
         """Fold if that is due: often enough for the manifest to show what is done, and seldom enough to cost little."""
@@ -223,7 +235,7 @@ class Records:
     def fold_if_small(self) -> None:
         """Fold, unless the manifest is so large that this would take long for an edit."""
         size = self.manifest.stat().st_size if self.manifest.exists() else 0
-        if size <= SMALL or len(self.parts()) >= PENDING // SHARE:
+        if size <= SMALL or self._unfolded >= PENDING or len(self.parts()) >= PARTS:
             self.fold()
 
     def fold(self) -> None:

@@ -104,6 +104,14 @@ def test_errors_name_settings_as_options(message: str, shown: str) -> None:
     assert str(CliRunner().invoke(failing).exception) == shown
 
 
+def test_a_file_is_passed_once(segkit: Segkit, tmp_path: Path) -> None:
+    """A second one would silently replace the first."""
+    ended = segkit("snap", tmp_path, "-o", tmp_path / "a", "--output", tmp_path / "b")
+
+    assert ended.code == 2
+    assert "-o is passed 2 times. Pass it once." in ended.err
+
+
 def test_the_command_line_names_the_option(segkit: Segkit, tmp_path: Path) -> None:
     """The same check in the words of the command."""
     ended = segkit("build-dataset", tmp_path, "--size", "500", "--min-confidence", "0.5")

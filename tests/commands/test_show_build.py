@@ -88,6 +88,13 @@ def test_prompts_are_counted(capsys: Capture, counts: tuple[Drafted | None, int,
     assert text in capsys.readouterr().out
 
 
+def test_no_drafts_are_not_counted_after_restyled_ones(capsys: Capture) -> None:
+    """A new style needs no captioner, so the number of new drafts would be 0."""
+    show_build.captions(Drafted(0, 3, 0), 0, 0, [], Path("rooms"), False)
+
+    assert capsys.readouterr().out == "Prompts composed again in the new style, without a captioner: 3.\n"
+
+
 def test_an_unchanged_build_takes_three_lines(capsys: Capture) -> None:
     """What was found, the report and the next command; notes are printed in between."""
     outcome = Outcome(9, 0, 6, Counter({"too-small": 2}), Counter({"other-file": 1}), 0.5)
