@@ -91,6 +91,7 @@ class _Reader:
 
     def __init__(self, folder: Path, limits: Limits, history: History, known: Stamps | None) -> None:
         self._folder, self._limits, self._history, self._known = folder, limits, history, known
+        self._prefix = os.path.join(folder, "")  # noqa: PTH118 - with the separator at its end
         self._read: deque[tuple[bytes, os.stat_result, str, int]] = deque()  # filled by threads
 
     def decided(
@@ -133,5 +134,5 @@ class _Reader:
         return Loaded(source, digest, None if isinstance(verdict, Kept) else verdict) if verdict else None
 
     def _name(self, path: Path) -> bytes:
-        """Return a name that no two photos share, unlike their source; the folder may be moved."""
-        return os.fsencode(path.relative_to(self._folder))
+        """Return a name that no two photos share, unlike their source: the path within the folder, which may move."""
+        return os.fsencode(str(path).removeprefix(self._prefix))

@@ -134,8 +134,8 @@ def changed_maps(dataset: Dataset, rehash: bool = False) -> Iterator[Triple]:
         for chunk in stamps.chunks(triple for triple in dataset.triples() if triple.map_sha256):
             began = time.time_ns()
             names = [triple.conditioning_image_file_name for triple in chunk]
-            keys, paths = [name.encode() for name in names], [dataset.folder / name for name in names]
-            statuses = stamps.statuses([*map(str, paths)], pool)
+            keys, paths = [name.encode() for name in names], [f"{dataset.folder}/{name}" for name in names]
+            statuses = stamps.statuses(paths, pool)
             digests = known.digests(keys, statuses)
             unread = [place for place, digest in enumerate(digests) if not digest and statuses[place]]
             for place, digest in zip(unread, pool.map(_sha256, [paths[place] for place in unread]), strict=True):
@@ -147,6 +147,7 @@ def changed_maps(dataset: Dataset, rehash: bool = False) -> Iterator[Triple]:
                     yield triple
 
 
-def _sha256(path: Path) -> str:
+def _sha256(path: str) -> str:
     """Return the hash of a file; "" for what is not a file."""
-    return storage.sha256(path.read_bytes()) if path.is_file() else ""
+    file = Path(path)
+    return storage.sha256(file.read_bytes()) if file.is_file() else ""
