@@ -14,6 +14,7 @@ import random
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def checking(dataset: Dataset) -> None:
 
     for name, call in (("photos and maps", files), ("start of a training", start)):
         for check in ("full", "fast", "none"):
-            measure(f"{name}, {check}", lambda call=call, check=check: call(check), number)
+            measure(f"{name}, {check}", partial(call, check), number)
     measure("manifest alone: read", lambda: list(dataset.triples()), number)
     size = (dataset.hidden / "cache" / "pictures.stamps").stat().st_size
     print(f"stamps: {size / number:.0f} bytes a triple")

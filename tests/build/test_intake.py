@@ -146,7 +146,12 @@ def test_photos_that_were_decided_about_are_not_read_again(tmp_path: Path, monke
     dataset = build(sources, tmp_path / "out")
     read: list[str] = []
     original = photos.read
-    monkeypatch.setattr(photos, "read", lambda path, size: (read.append(path.name), original(path, size))[1])
+
+    def read_noted(path: Path, size: int) -> bytes:
+        read.append(path.name)
+        return original(path, size)
+
+    monkeypatch.setattr(photos, "read", read_noted)
 
     def decide(reread: bool = False) -> list[str]:
         """Return the names of the photos that are read; all must count as kept."""
