@@ -10,6 +10,7 @@ import numpy as np
 from segkit.build.arrival import Likeness, Loaded
 from segkit.build.history import History
 from segkit.build.intake import load_all
+from segkit.dataset.stamps import Stamps
 from segkit.photos import Limits, Photo
 from segkit.photos.near_duplicates import Grey
 from segkit.photos.quiet import quiet_pillow
@@ -109,6 +110,7 @@ def survey(
     limits: Limits,
     history: History,
     report: Callable[[int], None],
+    known: Stamps | None = None,
 ) -> Iterator[Loaded | None]:
     """Read all photos, and reject each that looks like a better one.
 
@@ -123,6 +125,7 @@ def survey(
         limits: size limits of photos, and the size to fit them to.
         history: decisions of earlier runs.
         report: called with the number of photos read so far.
+        known: stamps of the photos; see `intake.load_all`.
 
     Returns:
         For each path its outcome, or None for a new photo that is to be decoded again.
@@ -130,7 +133,7 @@ def survey(
     history.expect(folder, paths, limits)
     surveyed, new, held = Surveyed(history), NewPhotos(), 0
     with quiet_pillow():
-        for loaded in load_all(folder, paths, limits, history):
+        for loaded in load_all(folder, paths, limits, history, known=known):
             row = history.meet(loaded) if loaded.sha256 else AGAIN
             if not isinstance(loaded.outcome, Photo):
                 surveyed.add(loaded, row if loaded.outcome is None else AGAIN)
