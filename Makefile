@@ -4,8 +4,9 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 # One worker more than cores, because tests wait for disks and processes; loadfile keeps the order of conftest.py, which
 # puts the longest test files first.
-WORKERS := $(shell cores=$$(nproc 2>/dev/null || sysctl -n hw.ncpu); echo $$((cores < 8 ? cores + 1 : 8)))
-PYTEST := $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+CORES := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
+PYTEST = $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+WORKERS = $(shell echo $$(($(CORES) < 8 ? $(CORES) + 1 : 8)))
 
 # Restrict arithmetic to SSE, like on another processor, so that no test relies on this machine's rounding.
 OTHER_CPU := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2
@@ -19,7 +20,7 @@ demo: $(INSTALLED)
 help:
 	@echo "make demo            install segkit and run the workflow in the toy world"
 	@echo "make test            check and test everything: 7 to 11 minutes on two cores"
-	@echo "make test-quick      run the quick tests: 2 to 4 minutes"
+	@echo "make test-quick      run the quick tests: 1 to 2 minutes"
 	@echo "make test-slow       run what takes minutes and gigabytes, and rarely changes"
 	@echo "make test-other-cpu  run the numerical tests with another processor's rounding"
 	@echo "make check | fix     check formatting, types and layers | reformat"
@@ -30,9 +31,11 @@ test: $(INSTALLED)
 	@echo "Running all tests: 7 to 11 minutes on two cores."
 	@$(PYTEST)
 
-# For work in progress: without trainings, notebooks and kill tests.
+# For work in progress: without the files that take more than four CPU seconds (see tests/conftest.py). Each worker
+# imports the networks' libraries, which only pays for longer runs: one worker per core.
+test-quick: WORKERS = $(shell echo $$(($(CORES) < 8 ? $(CORES) : 8)))
 test-quick: $(INSTALLED)
-	@echo "Running the quick tests: 2 to 4 minutes on two cores."
+	@echo "Running the quick tests: 1 to 2 minutes on two cores."
 	@$(PYTEST) -m "not slow and not long"
 
 # Tests that take minutes and gigabytes, of code that rarely changes.

@@ -11,7 +11,8 @@ __version__ = "0.1.0"
 _EXPORTS = {
     **dict.fromkeys(
         (
-            "build_dataset", "caption", "check", "check_palette", "export", "generate", "inspect", "snap", "train",
+            "build_dataset", "caption", "check", "check_palette", "export", "generate", "inspect", "remove", "snap",
+            "subset", "train",
         ),
         "segkit.api",
     ),
@@ -37,7 +38,9 @@ if TYPE_CHECKING:
         export,
         generate,
         inspect,
+        remove,
         snap,
+        subset,
         train,
     )
     from segkit.dataset.dataset import Dataset
@@ -83,7 +86,9 @@ __all__ = [
     "export",
     "generate",
     "inspect",
+    "remove",
     "snap",
+    "subset",
     "train",
 ]
 

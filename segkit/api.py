@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from segkit.dataset import Dataset
     from segkit.dataset.checks import CheckReport
     from segkit.dataset.collection import Triples
+    from segkit.dataset.remove import Removed
     from segkit.maps.snap import Snapped
     from segkit.reports.findings import PaletteReport
     from trainer.checkpoints.inspect import Inspection
@@ -183,6 +184,77 @@ def caption(dataset: "PathOrStr | Dataset", *, redo: bool = False, progress: Pro
     chosen = _settings(CaptionSettings, settings)
     DraftSettings(redo=redo)  # checks it
     return captions.draft(_open(dataset), chosen, tools.load_drafting, redo=redo, progress=progress).drafted
+
+
+def remove(
+    dataset: "PathOrStr | Dataset",
+    names: Sequence[str] = (),
+    *,
+    where: str = "",
+    undo: bool = False,
+    delete_files: bool = False,
+) -> "Removed":
+    """Leave triples out of a dataset: training and every reader of its manifest. No later build brings them back.
+
+    Args:
+        dataset: the dataset or its folder.
+        names: keys, beginnings of keys, sources or file names.
+        where: conditions, such as "class:person share>0.3"; see segkit.dataset.where.
+        undo: put triples back that were left out.
+        delete_files: also delete photos and maps, except those that a person changed.
+
+    Returns:
+        What was changed.
+
+    Raises:
+        UsageError: neither names nor conditions, a malformed condition, or a name that matches no triple or several.
+        LockedError: another process is writing the dataset.
+    """
+    from segkit.dataset import remove as removal
+    from segkit.dataset import where as conditions
+
+    opened = _open(dataset)
+    if not names and not where:
+        raise UsageError("nothing to remove: pass names or where.")
+    condition = conditions.parse(where, opened.info.palette) if where else None
+    if undo:
+        return removal.restore(opened, names, condition)
+    return removal.remove(opened, names, condition, delete_files=delete_files)
+
+
+def subset(
+    dataset: "PathOrStr | Dataset",
+    output: PathOrStr,
+    *,
+    where: str = "",
+    copy: bool = False,
+    progress: Progress = silent,
+) -> "Dataset":
+    """Copy the triples that meet conditions into a new dataset, by hard links where the file system has them.
+
+    Args:
+        dataset: the dataset or its folder.
+        output: a new folder, or an earlier subset, to which missing triples are added.
+        where: conditions, such as "class:bed -split:test"; "" for all triples.
+        copy: copy pictures, so that an edit in place does not change both datasets.
+        progress: see segkit.progress.
+
+    Returns:
+        The new dataset.
+
+    Raises:
+        UsageError: a condition is malformed, or the output is the dataset itself.
+        DatasetError: the output contains something else.
+        LockedError: another process is writing the output.
+    """
+    from segkit.dataset import Dataset
+    from segkit.dataset import subset as subsets
+    from segkit.dataset import where as conditions
+
+    opened, folder = _open(dataset), _path(output, "output")
+    condition = conditions.parse(where, opened.info.palette) if where else None
+    subsets.subset(opened, folder, condition, copy=copy, progress=progress)
+    return Dataset.open(folder)
 
 
 def check(
@@ -387,5 +459,6 @@ def _named(value: Any, name: str) -> PathOrStr:
 
 
 __all__ = [
-    "build_dataset", "caption", "check", "check_palette", "export", "generate", "inspect", "snap", "train",
+    "build_dataset", "caption", "check", "check_palette", "export", "generate", "inspect", "remove", "snap", "subset",
+    "train",
 ]  # fmt: skip

@@ -49,21 +49,29 @@ def json_lines(path: Path, damaged: Callable[[int, str], None]) -> Iterator[tupl
     Raises:
         DatasetError: the file cannot be read.
     """
-    for number, line in _numbered(path):
-        if not line.strip():
-            continue
+    for number, _, line in numbered(path):
         try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            damaged(number, f"not valid JSON ({error})")
-            continue
-        if not isinstance(record, dict):
-            damaged(number, f"expected an object, found {type(record).__name__}")
-        # only lines with such bytes, that is almost none, are looked at again
-        elif _SURROGATE_BYTES.search(line) and (surrogate := lone_surrogate(record)):
-            damaged(number, surrogate)
-        else:
-            yield number, record
+            yield number, json_object(line)
+        except ValueError as error:
+            damaged(number, str(error))
+
+
+def json_object(line: bytes) -> dict[str, Any]:
+    """Read one line of a JSON Lines file.
+
+    Raises:
+        ValueError: it is not a JSON object of text, numbers and so on; the message says why.
+    """
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not valid JSON ({error})") from None
+    if not isinstance(record, dict):
+        raise ValueError(f"expected an object, found {type(record).__name__}")
+    # only lines with such bytes, that is almost none, are looked at again
+    if _SURROGATE_BYTES.search(line) and (surrogate := lone_surrogate(record)):
+        raise ValueError(surrogate)
+    return record
 
 
 def lone_surrogate(record: dict[str, Any]) -> str:
@@ -78,10 +86,19 @@ def lone_surrogate(record: dict[str, Any]) -> str:
     return ""
 
 
-def _numbered(path: Path) -> Iterator[tuple[int, bytes]]:
+def numbered(path: Path) -> Iterator[tuple[int, int, bytes]]:
+    """Yield (line number, offset in bytes, line) for each line of a file that is not blank; a missing file has none.
+
+    Raises:
+        DatasetError: the file cannot be read.
+    """
+    offset = 0
     try:
-        with path.open("rb") as file:
-            yield from enumerate(file, 1)
+        with path.open("rb", buffering=1 << 20) as file:
+            for number, line in enumerate(file, 1):
+                if not line.isspace():
+                    yield number, offset, line
+                offset += len(line)
     except FileNotFoundError:
         return
     except OSError as error:

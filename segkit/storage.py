@@ -14,7 +14,7 @@ import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from segkit.errors import LockedError, StorageError
 
@@ -183,18 +183,51 @@ def write_lines(path: Path, records: Iterable[dict[str, Any]]) -> None:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """Write a file piece by piece, and put it in place atomically at the end of the block.
+
+    If the block raises, the old file, if any, is intact.
+
+    Raises:
+        StorageError: the disk is full, read-only or failing.
+    """
+    make_folder(path.parent)
+    temporary = path.parent / (TEMPORARY + secrets.token_hex(6))
+    try:
+        with disk_errors(path):
+            with temporary.open("xb", buffering=1 << 20) as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            sync_folder(path.parent)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[bool]:
     """Hold an OS lock on a file that names this host and process. The kernel releases it however the process ends.
+
+    Yields:
+        Whether the previous holder was killed: only then can it have left temporary files behind.
 
     Raises:
         LockedError: another process holds the lock; the message names it.
     """
     from filelock import FileLock, Timeout
 
+    was_killed = False
+
     def sign(descriptor: int) -> None:
-        os.ftruncate(descriptor, 0)
+        nonlocal was_killed
+        was_killed = os.fstat(descriptor).st_size > 0  # an orderly end leaves it empty
+        name = f"process {os.getpid()} on {socket.gethostname()}".encode()
         os.lseek(descriptor, 0, os.SEEK_SET)  # Windows has no os.pwrite
-        os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
+        os.write(descriptor, name)  # never empty on the way: killed here, the next holder must still notice
+        os.ftruncate(descriptor, len(name))
 
     lock = FileLock(path, timeout=0, on_acquired=sign)
     try:
@@ -204,7 +237,7 @@ def locked(path: Path) -> Iterator[None]:
     except OSError as error:
         raise _storage_error(path, error) from error
     try:
-        yield
+        yield was_killed
     finally:
         with suppress(OSError):
             os.truncate(path, 0)

@@ -1,6 +1,7 @@
 """Shared fixtures: photos and networks of the toy world, and the command line in this process."""
 
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable
@@ -31,9 +32,14 @@ LONG = (
     "trainer/run/test_run_folder.py", "commands/test_build_dataset.py", "trainer/checkpoints/test_prediction.py",
     "trainer/test_options.py", "trainer/run/test_callbacks.py", "trainer/run/test_dry_run.py",
     "trainer/sample/test_sampler.py", "trainer/run/test_validation.py", "trainer/evaluate/test_fidelity.py",
-    "commands/test_train.py",
+    "commands/test_train.py", "trainer/run/test_stopping.py", "build/test_dry_run.py",
+    "trainer/checkpoints/test_ldm.py", "commands/test_caption.py", "toy/world/test_scenes.py",
+    "trainer/checkpoints/test_single_file.py",
+    "build/test_survey.py", "trainer/checkpoints/test_components.py", "build/test_captions.py",
+    "commands/test_sources.py", "trainer/checkpoints/test_runs.py", "build/test_pipeline.py", "maps/test_synthesis.py",
+    "commands/test_bad_photos.py", "trainer/step/test_loss.py",
 )  # fmt: skip
-"""Test files that take longest, in this order; `make test-quick` leaves them out."""
+"""Test files that take more than four CPU seconds, about in this order; `make test-quick` leaves them out."""
 
 NUMBERS = (
     "trainer/step/test_distributed.py", "trainer/test_train.py", "trainer/data/test_latents.py",
@@ -43,6 +49,12 @@ NUMBERS = (
     "trainer/step/test_loss.py", "trainer/step/test_resume.py", "models/test_argmax.py", "models/test_segment.py",
 )  # fmt: skip
 """Test files that compare results of networks numerically."""
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not even import long test files if their tests are left out."""
+    is_long = collection_path.as_posix().endswith(tuple(f"/tests/{name}" for name in LONG))
+    return True if is_long and "not long" in config.option.markexpr else None
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -77,11 +89,19 @@ class Models:
 
 @dataclass(frozen=True)
 class Result:
-    """Exit code and output of a command."""
+    """Exit code and output of a command.
+
+    Attributes:
+        code: the exit code.
+        out: stdout.
+        err: stderr without lines of progress and notices, which begin with the time of day.
+        progress: those lines, without the time.
+    """
 
     code: int
     out: str
     err: str
+    progress: tuple[str, ...] = ()
 
 
 Segkit = Callable[..., Result]
@@ -120,7 +140,9 @@ def segkit(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
         with pytest.raises(SystemExit) as exit_info:
             cli.main()
         out, err = capfd.readouterr()
-        return Result(int(exit_info.value.code or 0), out, err)
+        progress = tuple(re.findall(r"^\d\d:\d\d:\d\d (.*)\n", err, re.MULTILINE))
+        err = re.sub(r"^\d\d:\d\d:\d\d .*\n", "", err, flags=re.MULTILINE)
+        return Result(int(exit_info.value.code or 0), out, err, progress)
 
     return run
 

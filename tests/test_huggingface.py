@@ -9,7 +9,8 @@ import pytest
 from msgspec.structs import replace
 from PIL import Image
 
-from segkit.dataset import Dataset
+from segkit import storage
+from segkit.dataset import Dataset, remove
 from segkit.dataset.triple import NOBODY, PERSON, Triple, map_name, photo_name
 from segkit.maps.codec import ClassShare
 from segkit.palette import Palette
@@ -71,6 +72,28 @@ def test_triples_load_completely_and_in_exact_colours(dataset: Dataset, tmp_path
         assert row["image"].size == row["conditioning_image"].size == (triple.width, triple.height)
         assert (row["text"], row["key"], row["problems"]) == (triple.text, triple.key, " ".join(triple.problems))
         assert [ClassShare(**share) for share in row["classes"]] == list(triple.classes)
+
+
+def test_what_is_done_loads_while_a_build_runs_after_a_kill_and_after_a_removal(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    """While a build runs or after it was killed, what is done; after a removal, no triple that was left out."""
+    first, second, *_ = dataset.triples()
+    building = Dataset.create(tmp_path / "half", dataset.info)
+    for triple in (first, second):
+        for name in (triple.file_name, triple.conditioning_image_file_name):
+            storage.write(building.folder / name, (dataset.folder / name).read_bytes())
+    building.commit([first])
+    building.publish()
+    (building.folder / first.file_name).with_name(".part-0123456789ab").write_bytes(b"torn")
+    remove.remove(dataset, [first.key], None, delete_files=True)
+
+    half = load(building.folder, tmp_path / "cache")["train"]
+    rest = load(dataset.folder, tmp_path / "cache2")["train"]
+
+    assert half["key"][:] == [first.key]
+    assert rest["key"][:] == [triple.key for triple in dataset]
+    assert len(rest) == 4
 
 
 @pytest.mark.parametrize("number", [1, 300])

@@ -1,9 +1,11 @@
 """kill -9 and full disks during a build: the next run produces the same dataset as an uninterrupted one.
 
 Run as a program (`python -m tests.test_kills PHOTOS OUT [N]`), this file is the build that gets killed; with N, it
-kills itself before it writes its N-th file.
+kills itself before it writes its N-th file. `python -m tests.test_kills edits OUT N` is a person's work on a dataset,
+killed at the N-th flush to disk.
 """
 
+import json
 import os
 import random
 import resource
@@ -21,7 +23,7 @@ from segkit import storage
 from segkit.build import captions
 from segkit.build.settings import CaptionSettings
 from segkit.build.tools import Drafter
-from segkit.dataset import Dataset
+from segkit.dataset import Dataset, records, remove
 from segkit.errors import SegkitError
 from tests.dataset.test_dataset import build, contents, render, written
 
@@ -46,6 +48,45 @@ def main(photos: Path, out: Path, last: int = 0) -> int:
         print(error)  # noqa: T201
         return error.exit_code
     return 0
+
+
+def work(out: Path, last: int) -> int:
+    """Edit prompts, leave triples out, put them back and fold; print each step once it is done."""
+    count, fsync = iter(range(1, 10_000)), os.fsync
+
+    def flushed(descriptor: int) -> None:
+        if next(count) == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+        fsync(descriptor)
+
+    dataset, rng = Dataset.open(out), random.Random(last)
+    keys = [triple.key for triple in dataset.triples()]
+    os.fsync = flushed  # type: ignore[assignment]
+    records.SMALL = 0 if last % 2 else records.SMALL  # as for a large dataset, where edits stay in parts
+    for step in range(12):
+        key, action = rng.choice(keys), rng.choice(["edit", "edit", "remove", "restore", "fold"])
+        print(json.dumps([action, key, f"text {step}"]), flush=True)  # noqa: T201
+        if action == "edit":
+            dataset.set_prompts({key: f"text {step}"})
+        elif action == "fold":
+            with dataset.writing():
+                dataset.fold()
+        else:
+            (remove.remove if action == "remove" else remove.restore)(dataset, [key], None)
+    print("[]", flush=True)  # noqa: T201
+    return 0
+
+
+def expected(steps: list[list[str]]) -> dict[str, tuple[str, str]]:
+    """Return the text and the review of each triple after some steps of `work`; "" and "open" for others."""
+    after: dict[str, tuple[str, str]] = {}
+    for action, key, text in filter(None, steps):
+        before = after.get(key, ("", "open"))
+        after[key] = {
+            "edit": (text, before[1]), "fold": before,
+            "remove": (before[0], "rejected"), "restore": (before[0], "open"),
+        }[action]  # fmt: skip
+    return after
 
 
 def run(photos: Path, out: Path, file_size: int | None = None) -> subprocess.CompletedProcess[str]:
@@ -139,7 +180,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_partial_file(
 
     assert (full.returncode, full.stdout.count("\n"), full.stderr) == (2, 1, "")
     assert "No space left on device. Free some space and run the same command again" in full.stdout
-    assert {name: data for name, data in left.items() if ".segkit" not in name}.items() <= whole.items()
+    assert {name: data for name, data in left.items() if name.startswith(("images", "maps"))}.items() <= whole.items()
     assert not [name for name in left if ".part-" in name]
     assert again.returncode == 0
     assert contents(out) == whole
@@ -158,9 +199,39 @@ def test_a_failed_write_is_one_line_and_leaves_no_partial_file(
 
     assert (refused.returncode, refused.stdout.count("\n"), refused.stderr) == (2, 1, "")
     assert "Cannot write" in refused.stdout
-    assert {name: data for name, data in left.items() if ".segkit" not in name}.items() <= whole.items()
+    assert {name: data for name, data in left.items() if name.startswith(("images", "maps"))}.items() <= whole.items()
     assert again.returncode == 0
     assert contents(out) == whole
+
+
+@pytest.mark.parametrize("last", [2, 5, 11, 18, 27, 33, 40, 10_000])
+def test_no_acknowledged_work_of_a_person_is_lost(
+    photos: Path, whole: dict[str, bytes], tmp_path: Path, last: int
+) -> None:
+    """Killed at any flush, a dataset holds every step that was done, and the last one whole or not at all."""
+    out = tmp_path / "out"
+    for name, data in whole.items():
+        storage.write(out / name, data)
+    command = [sys.executable, "-m", "tests.test_kills", "edits", str(out), str(last)]
+
+    shown = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    steps = [json.loads(line) for line in shown.stdout.splitlines()]
+    dataset = Dataset.open(out)
+    with dataset.writing():
+        dataset.fold()
+    after = {triple.key: (triple.text, triple.review) for triple in dataset.triples()}
+
+    untouched = dict.fromkeys(after, ("", "open"))
+    assert shown.returncode == (0 if last == 10_000 else -signal.SIGKILL), shown.stderr
+    assert len(after) == len(whole_triples(whole))
+    assert after in (untouched | expected(steps), untouched | expected(steps[:-1]))
+    assert {triple.key for triple in dataset} == {key for key, (_, review) in after.items() if review == "open"}
+    assert not [name for name in contents(out) if ".part-" in name or "/parts/" in name]
+
+
+def whole_triples(whole: dict[str, bytes]) -> list[bytes]:
+    """Return the lines of a manifest."""
+    return whole["metadata.jsonl"].splitlines()
 
 
 @pytest.mark.parametrize("kill", range(6))
@@ -198,4 +269,6 @@ def test_killed_redrafting_can_be_completed(
 
 
 if __name__ == "__main__":
+    if sys.argv[1] == "edits":
+        sys.exit(work(Path(sys.argv[2]), int(sys.argv[3])))
     sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:])))

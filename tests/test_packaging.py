@@ -5,10 +5,13 @@ import re
 import subprocess
 import sys
 import tomllib
+from fnmatch import fnmatch
 from itertools import chain
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import LONG
 
 ROOT = Path(__file__).parent.parent
 HEAVY = {
@@ -61,3 +64,13 @@ def test_every_import_is_declared() -> None:
                 imported.add(node.module.split(".")[0])
 
     assert {name.lower() for name in imported} - set(sys.stdlib_module_names) - {"segkit", "trainer"} <= names
+
+
+def test_every_test_file_is_collected(pytestconfig: pytest.Config) -> None:
+    """No folder of tests has a name that pytest skips, as it does "build" by default, and the long files exist."""
+    skipped = pytestconfig.getini("norecursedirs")
+    folders = {path.parent for path in (ROOT / "tests").rglob("test_*.py")}
+    parts = {part for folder in folders for part in folder.relative_to(ROOT / "tests").parts}
+
+    assert not [part for part in parts if any(fnmatch(part, pattern) for pattern in skipped)]
+    assert not [name for name in LONG if not (ROOT / "tests" / name).is_file()]

@@ -1,13 +1,15 @@
 """Draft the prompts of a dataset with a captioner. Drafts never replace prompts that a person wrote."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import islice
 
 from msgspec.structs import replace
 from PIL import Image
 
 from segkit.build.annotate import record_models, with_draft
 from segkit.build.settings import CaptionSettings
+from segkit.build.target import record
 from segkit.build.tools import Drafter
 from segkit.dataset import Dataset, prompts
 from segkit.dataset.prompts import Count, Style
@@ -18,6 +20,9 @@ from segkit.words import quote
 
 UNIT = 32
 """Prompts recorded together: the most work that a kill can lose."""
+
+RESTYLED = 1000
+"""Drafts composed again that are recorded together."""
 
 UNFINISHED = "restyling"
 """Setting of dataset.toml while drafts are composed again, so that a killed process is made up for."""
@@ -62,26 +67,39 @@ def draft(
     """
     with dataset.writing():
         style = settings.style(prompts.recorded_style(dataset.info.settings))
-        pending = [triple for triple in dataset.triples() if not triple.by_person and (redo or not triple.text)]
-        drafting = load(settings) if pending else None  # before anything is written
+        total = sum(_is_pending(triple, redo) for triple in dataset.triples())
+        drafting = load(settings) if total else None  # before anything is written
         restyled = restyle(dataset, style, settings.tokenizer)
         if not drafting:
             return restyled
-        record_models(dataset, drafting.identities)
+        record(dataset, settings, drafting.identities)
         broken: list[str] = []
-        for start in range(0, len(pending), UNIT):
-            opened = _open(pending[start : start + UNIT], broken)
+        done = 0
+        for unit in _units((triple for triple in dataset.triples() if _is_pending(triple, redo)), UNIT):
+            opened = _open(unit, broken)
             captions = drafting([photo for _, photo in opened])
             pairs = zip(opened, captions, strict=True)
             dataset.commit(with_draft(triple, caption, drafting, style) for (triple, _), caption in pairs)
-            progress("prompts", min(start + UNIT, len(pending)), len(pending))
+            dataset.publish()
+            done += len(unit)
+            progress("prompts", done, total)
         dataset.fold()
     if broken:
         raise DatasetError(
-            f"{len(broken)} of {len(pending)} photos cannot be opened, such as {broken[0]}; all other prompts are "
+            f"{len(broken)} of {total} photos cannot be opened, such as {broken[0]}; all other prompts are "
             f"drafted. Run: segkit check {quote(dataset.folder)}"
         )
-    return Drafted(len(pending)) if redo else Drafted(len(pending), restyled.restyled, restyled.unstyled)
+    return Drafted(total) if redo else Drafted(total, restyled.restyled, restyled.unstyled)
+
+
+def _is_pending(triple: Triple, redo: bool) -> bool:
+    return not triple.by_person and (redo or not triple.text)
+
+
+def _units(triples: Iterable[Triple], size: int) -> Iterator[list[Triple]]:
+    remaining = iter(triples)
+    while unit := list(islice(remaining, size)):
+        yield unit
 
 
 def restyle(dataset: Dataset, style: Style, tokenizer: str) -> Drafted:
@@ -100,8 +118,10 @@ def restyle(dataset: Dataset, style: Style, tokenizer: str) -> Drafted:
     before = dataset.info.settings
     if style == prompts.recorded_style(before) and not before.get(UNFINISHED):
         return Drafted()
-    drafts = [triple for triple in dataset.triples() if triple.prompt.by == "model" and not triple.by_person]
-    known = [triple for triple in drafts if triple.prompt.caption or "prompt-empty" in triple.problems]
+    drafts = known = 0
+    for triple in dataset.triples():
+        drafts += _is_draft(triple)
+        known += _is_composed(triple)
     settings = {**before, **asdict(style)}
     if known:
         from segkit.models import tokens
@@ -109,12 +129,23 @@ def restyle(dataset: Dataset, style: Style, tokenizer: str) -> Drafted:
         counter = tokens.counter(tokenizer)
         dataset.save_info(replace(dataset.info, settings={**settings, UNFINISHED: True}))
         record_models(dataset, {"tokenizer": {"name": counter.name}})
-        composed = [_composed(triple, style, counter.count) for triple in known]
-        dataset.commit(new for new, old in zip(composed, known, strict=True) if new != old)
+        for unit in _units((triple for triple in dataset.triples() if _is_composed(triple)), RESTYLED):
+            composed = [_composed(triple, style, counter.count) for triple in unit]
+            dataset.commit(new for new, old in zip(composed, unit, strict=True) if new != old)
+            dataset.publish()
         dataset.fold()
     settings.pop(UNFINISHED, None)
     dataset.save_info(replace(dataset.info, settings=settings))
-    return Drafted(0, len(known), len(drafts) - len(known))
+    return Drafted(0, known, drafts - known)
+
+
+def _is_draft(triple: Triple) -> bool:
+    return triple.prompt.by == "model" and not triple.by_person
+
+
+def _is_composed(triple: Triple) -> bool:
+    """Return whether a draft can be composed again: earlier versions did not store captions."""
+    return _is_draft(triple) and bool(triple.prompt.caption or "prompt-empty" in triple.problems)
 
 
 def _composed(triple: Triple, style: Style, count: Count) -> Triple:

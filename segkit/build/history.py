@@ -97,7 +97,7 @@ class History:
         for triple in dataset.triples() if dataset else ():
             self._digests[triple.sha256] = triple.source
             self._sizes[triple.key] = triple.geometry.source_width, triple.geometry.source_height
-            if not triple.has_files:
+            if not triple.has_files and triple.review != "rejected":  # whose files `segkit remove` may have deleted
                 self._lost[triple.sha256] = triple
             self._remember(triple.key, int(triple.phash, 16), triple.group)
         reconsidered = RECONSIDERED | ({"near-duplicate"} if keep_duplicates else set())

@@ -11,17 +11,18 @@ from msgspec.structs import replace
 
 from segkit import dataset, photos
 from segkit.build import captions, intake, repainted, tools
-from segkit.build.annotate import Finished, finish, record_models
+from segkit.build.annotate import Finished, finish
 from segkit.build.find import find_photos
 from segkit.build.history import Arrival, Candidate, History
 from segkit.build.outcome import Outcome, draft_note, gone_notes, size_note
 from segkit.build.settings import BuildSettings
 from segkit.build.survey import survey
-from segkit.build.target import open_or_create, require_same_segmenter
+from segkit.build.target import open_or_create, record, require_same_segmenter
 from segkit.build.tools import Networks
 from segkit.build.writer import Writer
 from segkit.dataset import Dataset, Rejection, prompts, splits
 from segkit.dataset.prune import Pruned, prune, resume
+from segkit.dataset.triple import key_of
 from segkit.palette import Palette
 from segkit.palette.tables import renumbered
 from segkit.progress import Progress, silent
@@ -71,9 +72,10 @@ def build_dataset(
     started = time.monotonic()
     paths, passed, outcome = find_photos(folder, output, settings)
     tools = cache(lambda: load(settings))
-    with dataset.locked(output):
+    with dataset.locked(output) as was_killed:
         target = open_or_create(output, settings, tools)
-        target.recover()
+        target.recover(was_killed)
+        target.fold()
         resume(target)
         style = settings.style(prompts.recorded_style(target.info.settings))
         _take_over(target, captions.restyle(target, style, settings.tokenizer), repainted.adopt(target), outcome)
@@ -81,6 +83,7 @@ def build_dataset(
         passed_over = history.pass_over(folder, passed)
         arrivals = chain(passed_over, examine(folder, paths, settings, history, progress))
         _write(target, units(arrivals, history, outcome, progress), tools, settings, outcome, progress)
+        record(target, settings)
         target.fold()
         try:
             _follow(target, history, settings, outcome)
@@ -110,8 +113,7 @@ def _write(
             finished: list[Finished] = []
             if unit.candidates:
                 require_same_segmenter(target, tools())
-                if drafting := tools().drafting:
-                    record_models(target, drafting.identities)
+                record(target, settings, tools().identities)
                 outcome.measure(unit.candidates)
                 for batch in finish(unit.candidates, tools(), settings, style):
                     finished += batch
@@ -144,8 +146,8 @@ def _follow(target: Dataset, history: History, settings: BuildSettings, outcome:
     outcome.admit(history.admit(renamed))
     if renamed:
         outcome.notes.append(f"Photos found under another name: {len(renamed):,} ({listed(sorted(renamed.values()))}).")
-    known = {triple.sha256: triple for triple in target.triples()} if renamed else {}
-    target.commit(replace(known[digest], source=source) for digest, source in renamed.items())
+    moved = zip(target.get([key_of(digest) for digest in renamed]), renamed.values(), strict=True)
+    target.commit(replace(triple, source=source) for triple, source in moved)
     target.fold()
     target.keep_rejections(history.still_rejected)
     gone = history.gone()

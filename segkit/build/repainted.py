@@ -101,7 +101,10 @@ def unseen_classes(dataset: Dataset) -> Iterator[str]:
     unseen = [swatch for swatch in list(dataset.info.palette)[known:] if swatch.name not in seen]
     if unseen:
         classes = listed([f"{swatch.name} ({swatch.index}, {swatch.hex})" for swatch in unseen])
+        this, it, color = (
+            ("this class", "it", "this colour") if len(unseen) == 1 else ("these classes", "them", "these colours")
+        )
         yield (
-            f"No pixel of this class yet: {classes}. Paint it into {dataset.folder / 'maps'} in exactly this "
-            "colour, and run the same command again."
+            f"No pixel of {this} yet: {classes}. Paint {it} into {dataset.folder / 'maps'} in exactly {color}, and run "
+            "the same command again."
         )

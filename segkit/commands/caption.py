@@ -1,12 +1,15 @@
 """segkit caption."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from segkit.build.settings import CaptionSettings
-from segkit.commands.options import Command, json_option, settings_options, take, with_removals
+from segkit.commands.options import Command, json_option, settings_options, take, threads_option, with_removals
+
+if TYPE_CHECKING:
+    from segkit.dataset import Dataset
 
 
 @click.command(
@@ -26,6 +29,7 @@ from segkit.commands.options import Command, json_option, settings_options, take
     help="Set hand-written prompts from a CSV with columns key (or source) and text (or prompt, caption).",
 )  # fmt: skip
 @settings_options(CaptionSettings)
+@threads_option
 @json_option
 @click.pass_context
 def command(
@@ -44,15 +48,8 @@ def command(
     --prefix, --suffix and --template are remembered: stored captions are composed again without running the captioner,
     and photos added later get them too.
     """
-    from segkit import console
-    from segkit.build import captions, tools
-    from segkit.build.captions import Drafted
-    from segkit.commands import show_build
     from segkit.dataset import Dataset
-    from segkit.dataset import edits as prompt_edits
     from segkit.errors import UsageError
-    from segkit.models import tokens
-    from segkit.reports import dataset_page
 
     settings = take(CaptionSettings, with_removals(context, values))
     if only_missing and redo:
@@ -63,13 +60,36 @@ def command(
             "--from-csv. Run them one after the other."
         )
     opened = Dataset.open(dataset)
-    drafted, written, unnamed = Drafted(), 0, []
     if edits or from_csv:
-        texts = [*(prompt_edits.read_csv(from_csv) if from_csv else ()), *edits]
-        written = prompt_edits.set_prompts(opened, texts, tokens.counter(settings.tokenizer).count)
-        unnamed = prompt_edits.not_named(opened, texts) if from_csv else []
-    else:
-        with console.progress() as progress:
-            drafted = captions.draft(opened, settings, tools.load_drafting, redo=redo, progress=progress)
-    dataset_page.write(opened)
-    show_build.captions(drafted, written, prompt_edits.too_long(opened), unnamed, dataset, as_json)
+        return _edit(opened, edits, from_csv, settings.tokenizer, as_json)
+    return _draft(opened, settings, redo, as_json)
+
+
+def _edit(
+    dataset: "Dataset", edits: tuple[tuple[str, str], ...], from_csv: Path | None, tokenizer: str, as_json: bool
+) -> None:
+    from segkit.commands import show_build
+    from segkit.dataset import edits as prompt_edits
+    from segkit.models import tokens
+
+    texts = [*(prompt_edits.read_csv(from_csv) if from_csv else ()), *edits]
+    changed = prompt_edits.set_prompts(dataset, texts, tokens.counter(tokenizer, download=False).count)
+    unnamed = prompt_edits.not_named(dataset, changed) if from_csv else []
+    if not dataset.parts():  # otherwise it is so large that its manifest and report follow with the next build
+        from segkit.reports import dataset_page
+
+        dataset_page.write(dataset)
+    show_build.captions(None, len(changed), prompt_edits.too_long(changed), unnamed, dataset.folder, as_json)
+
+
+def _draft(dataset: "Dataset", settings: CaptionSettings, redo: bool, as_json: bool) -> None:
+    from segkit import console
+    from segkit.build import captions, tools
+    from segkit.commands import show_build
+    from segkit.dataset import edits as prompt_edits
+    from segkit.reports import dataset_page
+
+    with console.progress() as progress:
+        drafted = captions.draft(dataset, settings, tools.load_drafting, redo=redo, progress=progress)
+    dataset_page.write(dataset)
+    show_build.captions(drafted, 0, prompt_edits.too_long(dataset.triples()), [], dataset.folder, as_json)

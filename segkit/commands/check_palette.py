@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from segkit.commands.options import Command, json_option
+from segkit.commands.options import Command, json_option, threads_option
 from segkit.settings import PaletteSettings
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 @click.option(
     "--swatches",
     type=click.Path(path_type=Path),
-    help="Write the palette as swatches for an editor: GIMP's .gpl, Photoshop's .aco, or a legend, .png.",
+    multiple=True,
+    help="Write the palette as swatches for an editor: GIMP's .gpl, Photoshop's .aco, or a legend, .png; repeatable.",
 )
 @click.option(
     "--worksheet",
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Write an .html report: swatches and close pairs, or the worst maps.",
 )
+@threads_option
 @json_option
 @click.pass_context
 def command(
@@ -67,7 +69,7 @@ def command(
     suggest: int,
     extend: Path | None,
     names: tuple[str, ...],
-    swatches: Path | None,
+    swatches: tuple[Path, ...],
     worksheet: str,
     credentials: str,
     api_key: str,
@@ -113,7 +115,7 @@ def command(
     result = findings.with_suggestions(result, suggest)
     result = _write(result, save, extend, names, swatches, page)
     pushed = findings.push(result, sheet, access) if push and sheet else 0
-    show.palette_report(result, as_json, [path for path in (page, save, extend, swatches) if path])
+    show.palette_report(result, as_json, [path for path in (page, save, extend, *swatches) if path])
     if push and not as_json:
         console.line(f"Wrote {console.count(pushed, 'finding')} to column {google_sheets.COLUMN!r} of the sheet.")
     context.exit(int(result.has_findings))
@@ -124,7 +126,7 @@ def _write(
     save: Path | None,
     extend: Path | None,
     names: Sequence[str],
-    swatches: Path | None,
+    swatches: Sequence[Path],
     page: Path | None,
 ) -> "PaletteReport":
     """Write the files that were asked for, and return the report with the classes that were added."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # check-palette must start without the imports that other com
     from trainer.checkpoints.inspect import Inspection
 
 MAX_MAPS = 20
+MAX_HINTS = 3
 MAX_ROWS = 12
 MAX_CAPTIONS = 3
 _LAYOUTS = {
@@ -112,6 +113,10 @@ def _maps(report: "PaletteReport") -> None:
         title = "the map" if single else "maps, worst first"
         console.table(title, ("map", "cause", "off palette", "classes"), rows)
     console.more(len(damaged) - len(worst))
+    hints = [f"{checked.file}: {checked.hint}" for checked in report.maps if checked.hint]
+    for hint in hints[:MAX_HINTS]:
+        console.line(hint)
+    console.more(len(hints) - MAX_HINTS)
     causes = Counter(checked.cause for checked in report.maps).most_common()
     return console.line("Causes: " + ", ".join(f"{number:,} {cause}" for cause, number in causes) + ".")
 
@@ -127,7 +132,10 @@ def snap_results(results: "Sequence[SnapResult]", target: Path, as_json: bool) -
     """Show which maps were repaired, and why the others were not."""
     if as_json:
         return console.json_object({"target": str(target), "maps": [outcome.to_json() for outcome in results]})
-    causes = Counter(outcome.result.diagnosis.cause if outcome.result else "not repaired" for outcome in results)
+    causes = Counter(
+        outcome.result.diagnosis.cause if outcome.result else "kept" if outcome.kept else "not repaired"
+        for outcome in results
+    )
     console.table(console.count(len(results), "map"), ("cause", "maps"), causes.most_common())
     repaired = [(outcome.file, outcome.result) for outcome in results if outcome.result]
     if repaired:
@@ -135,17 +143,20 @@ def snap_results(results: "Sequence[SnapResult]", target: Path, as_json: bool) -
         header = ("map", "cause", "changed", "doubtful", "appeared", "vanished")
         console.table("repaired maps, most doubtful first", header, rows[:MAX_MAPS])
         console.more(len(rows) - MAX_MAPS)
-    painted = [(file, text) for file, snapped in repaired if (text := _odd_colors(snapped.diagnosis))]
-    for file, text in painted[:MAX_MAPS]:
+    remarks = [(file, text) for file, snapped in repaired if (text := _remark(snapped.diagnosis))]
+    for file, text in remarks[:MAX_MAPS]:
         console.line(f"{file}: {text}.")
-    console.more(len(painted) - MAX_MAPS)
+    console.more(len(remarks) - MAX_MAPS)
     _first_ids([snapped for _, snapped in repaired])
     failed = [outcome for outcome in results if outcome.reason]
     for outcome in failed[:MAX_MAPS]:
         console.line(f"{outcome.file} {outcome.reason}.")
     console.more(len(failed) - MAX_MAPS)
-    rest = f", {len(failed):,} not repaired." if failed else "."
-    console.line(f"{console.count(len(results) - len(failed), 'map')} repaired{rest}")
+    kept = sum(outcome.kept for outcome in results)
+    rest = (f", {kept:,} kept from an earlier run" if kept else "") + (
+        f", {len(failed):,} not repaired." if failed else "."
+    )
+    console.line(f"{console.count(len(repaired), 'map')} repaired{rest}")
     in_coco = bool(repaired) and all(snapped.palette.name == "coco_panoptic" for _, snapped in repaired)
     return _snap_next([outcome.output for outcome in results if outcome.output], target, in_coco)
 
@@ -182,8 +193,10 @@ def _snap_next(written: "Sequence[Path]", target: Path, in_coco: bool) -> None:
     console.line(f"Next: segkit check-palette {quote(where)}{' --palette coco_panoptic' if in_coco else ''}")
 
 
-def _odd_colors(diagnosis: "Diagnosis") -> str:
-    """Return which colours without a class a repaired map had, as text."""
+def _remark(diagnosis: "Diagnosis") -> str:
+    """Return which colours without a class a repaired map had, or why it may be shifted, as text."""
+    if diagnosis.hint:
+        return f"{diagnosis.hint}. If so, use --from shifted"
     return diagnosis.evidence if diagnosis.damage == "stray" else diagnosis.painted
 
 

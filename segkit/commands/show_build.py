@@ -1,6 +1,7 @@
 """Prints the results of build-dataset and caption, as tables and lines or as one JSON object."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,27 +101,24 @@ def build_plan(plan: "Plan", notes: Sequence[str], as_json: bool) -> None:
 
 
 def captions(
-    drafted: "Drafted", written: int, too_long: int, unnamed: Sequence[str], folder: Path, as_json: bool
+    drafted: "Drafted | None", written: int, too_long: int, unnamed: Sequence[str], folder: Path, as_json: bool
 ) -> None:
     """Show how many prompts were set.
 
     Args:
-        drafted: what happened to the drafts.
+        drafted: what happened to the drafts; None if a person set prompts.
         written: number of prompts that a person wrote.
         too_long: how many of a person's prompts exceed CLIP's length.
         unnamed: sources of the triples that a table of prompts leaves out.
         folder: the dataset.
         as_json: print one JSON object instead.
     """
-    from segkit.build.outcome import draft_note
-
     if as_json:
+        counts = asdict(drafted) if drafted else dict.fromkeys(("drafted", "restyled", "unstyled"), 0)
         return console.json_object(
             {
                 "dataset": str(folder),
-                "drafted": drafted.drafted,
-                "restyled": drafted.restyled,
-                "unstyled": drafted.unstyled,
+                **counts,
                 "written": written,
                 "too_long": too_long,
                 "not_in_table": list(unnamed),
@@ -130,9 +128,13 @@ def captions(
         console.line(f"Hand-written prompts over CLIP's 77 tokens: {too_long:,}. See: segkit check {quote(folder)}")
     if unnamed:
         console.line(f"Photos without a row in the table, whose prompts stay: {len(unnamed):,} ({listed(unnamed)}).")
-    if written:
+    if not drafted:
         return console.line(f"{folder}: {console.count(written, 'hand-written prompt')} set.")
+    from segkit.build.outcome import draft_note  # an edit does without the import
+
     if note := draft_note(drafted):
         console.line(note)
-    hint = "" if drafted.drafted or note else " Every triple already has one; --redo-drafts redrafts them."
+        if not drafted.drafted:
+            return None
+    hint = "" if drafted.drafted else " Every triple already has one; --redo-drafts redrafts them."
     return console.line(f"{folder}: {console.count(drafted.drafted, 'prompt')} drafted.{hint}")

@@ -6,14 +6,14 @@ from typing import Any, get_args
 
 import click
 
-from segkit.commands.options import Command, json_option
+from segkit.commands.options import Command, json_option, threads_option
 from segkit.settings import Cause, SnapSettings, Unsure
 
 
 @click.command(
     "snap", cls=Command, short_help="Repair control maps made by other tools.",
     example="segkit snap maps/ -o repaired/",
-    after_interrupt="No map is half written. Run the command again, with another -o folder if some were repaired.",
+    after_interrupt="No map is half written. Run the command again: it continues.",
 )  # fmt: skip
 @click.argument("maps", type=click.Path(path_type=Path))
 @click.option(
@@ -46,6 +46,7 @@ from segkit.settings import Cause, SnapSettings, Unsure
     default=None,
     help="Value of the first class in maps of class indices, if the maps do not tell.",
 )
+@threads_option
 @json_option
 @click.pass_context
 def command(
@@ -56,7 +57,8 @@ def command(
     MAPS is a control map, a folder of maps, or a folder in the layout of fill50k, an imagefolder or kohya's scripts,
     of which only the maps are repaired. The damage of each map is identified (see segkit check-palette) and
     undone; a blurred pixel gets the class of a solid area around it, never merely that of the nearest colour. The
-    repaired maps are indexed PNGs. Exit code 0: all repaired; 1: some could not be repaired; 2: usage error.
+    repaired maps are indexed PNGs. Run the command again after adding maps, or after a stop: maps that the output
+    folder already holds are kept. Exit code 0: all repaired; 1: some could not be repaired; 2: usage error.
     """
     from segkit import console
     from segkit.commands import show

@@ -129,12 +129,14 @@ def _read(dataset: Dataset, problems: list[Problem]) -> list[Triple]:
         cure += f"Without one, {_BUILD}: prompts are drafted, and those that you wrote are lost."
         problems.append(Problem("manifest-damaged", "error", "metadata.jsonl", "metadata.jsonl is missing.", cure))
     newer = {triple.key: triple for triple in triples(dataset.parts())}
-    manifest = [triple for triple in triples([dataset.manifest]) if triple.key not in newer]
+    lists = triples([dataset.manifest, dataset.lists.left_out])
     triples([dataset.hidden / "rejected.jsonl"])  # holds no triples; read to report its damaged lines
-    return [*manifest, *newer.values()]
+    return [*(triple for triple in lists if triple.key not in newer), *newer.values()]
 
 
 def _files(dataset: Dataset, triple: Triple) -> Iterator[Problem]:
+    if triple.review == "rejected" and not triple.within(dataset.folder).has_files:  # segkit remove --delete-files
+        return
     pictures: list[Image.Image] = []
     for name, sha256 in (
         (triple.file_name, triple.photo_sha256),

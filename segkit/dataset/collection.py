@@ -78,7 +78,7 @@ class Triples(Sequence[Triple]):
         return self._of_split("test")
 
     def _of_split(self, split: str) -> "Triples":
-        return Triples([triple for triple in self._load() if triple.split == split])
+        return Triples([triple for triple in self if triple.split == split])
 
     def to_pandas(self, class_shares: bool = False) -> "pd.DataFrame":
         """Return one row for each triple, with the key as index.
@@ -93,11 +93,11 @@ class Triples(Sequence[Triple]):
         """
         import pandas as pd
 
-        rows = [_row(triple) for triple in self._load()]
+        rows = [_row(triple) for triple in self]
         table = pd.DataFrame(rows, columns=None if rows else ["key"]).set_index("key")
         if not class_shares:
             return table
-        shares = pd.DataFrame([{share.name: share.share for share in triple.classes} for triple in self._load()])
+        shares = pd.DataFrame([{share.name: share.share for share in triple.classes} for triple in self])
         shares = shares.fillna(0.0)[shares.sum().sort_values(ascending=False, kind="stable").index]
         taken = {
             name: f"{name}_share" for name in shares.columns if name in table.columns
@@ -117,7 +117,7 @@ class Triples(Sequence[Triple]):
             import datasets
         except ModuleNotFoundError:
             raise UsageError("to_hf needs Hugging Face datasets: pip install datasets") from None
-        triples = self._load()
+        triples = list(self)
         if not triples:
             raise DatasetError("no triples to convert: the dataset or split is empty.")
         columns = {

@@ -1,76 +1,92 @@
 """A dataset: a folder of triples and its manifest, safe against kill -9, full disks and a second writer.
 
-Pictures are written first, then the record of the unit (a part); the manifest is replaced as a whole. Parts are folded
-into the manifest at the end of the run, or when the dataset is next opened for writing.
+Pictures are written first, then the record of the unit (a part). Parts are folded into the manifest while a command
+runs, at its end, or when the dataset is next opened for writing.
 """
 
-import os
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import overload
 
-from msgspec import Struct
-from msgspec.structs import asdict, replace
-
-from segkit import rows, schema, storage
+from segkit import storage
 from segkit.dataset import info as common
+from segkit.dataset import lines
 from segkit.dataset.collection import Triples
 from segkit.dataset.info import Info
 from segkit.dataset.locking import locked
 from segkit.dataset.prompts import Count
+from segkit.dataset.records import Records
 from segkit.dataset.triple import Triple
 from segkit.errors import DatasetError
-from segkit.photos import SKIPPED
 from segkit.problem import Problem
 from segkit.progress import Progress, silent
-from segkit.words import count, quote
+from segkit.words import count
 
 
-class Rejection(Struct, frozen=True, forbid_unknown_fields=True):
-    """A photo that was left out.
-
-    Attributes:
-        source: its path within the folder of photos.
-        sha256: of its bytes; "" if it could not be read.
-        reason: a key of photos.REASONS.
-        message: the details.
-    """
-
-    source: str
-    sha256: str
-    reason: str
-    message: str
-
-
-class Dataset(Triples):
-    """A folder of triples, which it lists as a sequence (see Triples).
+class Dataset(Records, Triples):
+    """A folder of triples, which it lists as a sequence (see Triples) without those that a person rejected.
 
     `Dataset.open(folder)` opens one, `Dataset.create(folder, info)` creates one. Change it only inside
-    `with dataset.writing():`.
+    `with dataset.writing():`. Triples are read when they are accessed, one of a million as fast as one of ten.
     """
 
     def __init__(self, folder: Path, info: Info) -> None:
-        super().__init__([])
-        self.folder = folder
+        Records.__init__(self, folder)
+        Triples.__init__(self, [])
         self.info = info
         self._state: object = None
 
     def __repr__(self) -> str:
         return f"Dataset({str(self.folder)!r}, {count(len(self), 'triple')})"
 
+    def __iter__(self) -> Iterator[Triple]:
+        return (triple for triple in self.triples() if triple.review != "rejected")
+
+    def __len__(self) -> int:
+        return self.lists.index().counts[0] if self._is_listed() else len(self._load())
+
+    def __contains__(self, item: object) -> bool:
+        """Return whether a triple, or a triple with this key, is listed."""
+        if isinstance(item, Triple):
+            return self._has(item.key) and self[item.key] == item
+        return isinstance(item, str) and self._has(item)
+
+    def _has(self, key: str) -> bool:
+        return key in self.named(key) and self.get([key])[0].review != "rejected"
+
+    @overload
+    def __getitem__(self, place: int | str) -> Triple: ...
+    @overload
+    def __getitem__(self, place: slice) -> Triples: ...
+    def __getitem__(self, place: int | str | slice) -> Triple | Triples:
+        if isinstance(place, str):
+            if not self._has(place):
+                raise KeyError(f"no triple has the key {place!r}; keys have 16 hex digits, see metadata.jsonl")
+            return self.get([place])[0]
+        if not self._is_listed():
+            return Triples(self._load())[place]
+        places = range(len(self))[place]
+        data = self.lists.at(self.lists.index(), places if isinstance(places, range) else [places])
+        triples = self.get([lines.place(line).key for line in data])
+        return Triples(triples) if isinstance(place, slice) else triples[0]
+
+    def _is_listed(self) -> bool:
+        """Return whether the manifest lists these triples in order; parts may hold other versions of some."""
+        index, newer = self.lists.index(), self.pending()[0]
+        return index.is_tidy and all(
+            triple.key in index.keys_of_source(triple.source)
+            and index.is_left_out(index.of_key(triple.key)[0]) == (triple.review == "rejected")
+            for triple in newer.values()
+        )
+
     def _load(self) -> list[Triple]:
         """Return all triples; they are read again when the files have changed."""
-        state = [(path.name, (status := path.stat()).st_mtime_ns, status.st_size) for path in self._records()]
+        state = (self.lists.state(), self.parts_state())
         if self._state != state:
-            self._triples, self._places, self._state = list(self.triples()), None, state
+            self._triples, self._places, self._state = list(iter(self)), None, state
         return self._triples
-
-    def _records(self) -> list[Path]:
-        return [path for path in (self.manifest, *self.parts()) if path.exists()]
 
     def set_prompts(self, texts: Mapping[str, str], count: Count | None = None) -> int:
         """Set prompts written by a person, which no model replaces: all of them, or none if one is invalid.
@@ -90,7 +106,7 @@ class Dataset(Triples):
         from segkit.dataset import edits  # imports this module
         from segkit.dataset.prompts import estimate
 
-        return edits.set_prompts(self, texts.items(), count or estimate)
+        return len(edits.set_prompts(self, texts.items(), count or estimate))
 
     def check(self, progress: Progress = silent) -> list[Problem]:
         """Run every rule over the dataset; see dataset.checks.
@@ -101,16 +117,6 @@ class Dataset(Triples):
         from segkit.dataset import checks  # imports this module
 
         return checks.check(self, progress=progress).problems
-
-    @property
-    def hidden(self) -> Path:
-        """The folder of everything that is not a triple."""
-        return self.folder / ".segkit"
-
-    @property
-    def manifest(self) -> Path:
-        """The file with one triple a line."""
-        return self.folder / "metadata.jsonl"
 
     @classmethod
     def open(cls, folder: str | PathLike[str]) -> "Dataset":
@@ -150,156 +156,20 @@ class Dataset(Triples):
 
         Raises:
             LockedError: another process is writing the dataset.
-            DatasetError: a line of the manifest or of rejected.jsonl is damaged.
+            DatasetError: dataset.toml, or a line that was changed by hand, is damaged.
         """
-        with locked(self.folder):
+        with locked(self.folder) as was_killed:
             self.info = common.read(self.hidden / "dataset.toml")  # another process may have replaced it
-            self.recover()
-            list(self.rejections())  # finds damage before hours of work, not after
+            self.recover(was_killed)
             yield
 
-    def recover(self) -> None:
-        """Delete a killed run's temporary files and fold in its finished units. The caller holds the lock."""
-        storage.remove_unfinished(self.folder)
-        if self.parts():
-            self.fold()
-
-    def triples(self) -> Iterator[Triple]:
-        """Yield every triple from the disk in the order of the sources; parts not folded in yet come last.
-
-        Raises:
-            DatasetError: a line is damaged.
-        """
-        newer, _ = self._merged(self.parts())  # parts first: a concurrent fold moves them into the manifest
-        for triple in self._all([self.manifest]):
-            if isinstance(triple, Triple):
-                yield _newer(triple, newer.pop(triple.key, triple)).within(self.folder)
-        for triple in newer.values():
-            yield triple.within(self.folder)
-
-    def rejections(self) -> Iterator[Rejection]:
-        """Yield every photo that was left out; parts not folded in yet come last.
-
-        Raises:
-            DatasetError: a line is damaged.
-        """
-        _, rejected = self._merged([self.hidden / "rejected.jsonl", *self.parts()])
-        yield from rejected.values()
-
-    def _merged(self, paths: Iterable[Path]) -> tuple[dict[str, Triple], dict[tuple[str, str], Rejection]]:
-        """Return triples by key, and rejections by source and hash; later files update earlier ones."""
-        triples: dict[str, Triple] = {}
-        rejected: dict[tuple[str, str], Rejection] = {}
-        for record in self._all(paths):
-            if isinstance(record, Triple):
-                triples[record.key] = _newer(triples.get(record.key, record), record)
-            else:
-                rejected[record.source, record.sha256] = record
-        return triples, rejected
-
-    def _all(self, paths: Iterable[Path]) -> Iterator[Triple | Rejection]:
-        def damaged(path: Path, number: int, reason: str) -> None:
-            raise DatasetError(f"{path}, line {number} is damaged: {reason}. See: segkit check {quote(self.folder)}")
-
-        for path in paths:
-            yield from self.read(path, damaged)
-
-    def read(self, path: Path, damaged: Callable[[Path, int, str], None]) -> Iterator[Triple | Rejection]:
-        """Yield the records of the manifest, rejected.jsonl or a part; a missing file has none.
+    def recover(self, was_killed: bool) -> None:
+        """Delete a killed run's temporary files and fold in what it finished. The caller holds the lock.
 
         Args:
-            path: the file.
-            damaged: called with path, line number and reason for each damaged line.
+            was_killed: whether the last holder of the lock was; looking for its files takes long in a large dataset.
         """
-        for number, line in rows.json_lines(path, partial(damaged, path)):
-            try:
-                yield self._record(path, line)
-            except DatasetError as error:
-                damaged(path, number, str(error))
-
-    def _record(self, path: Path, line: dict[str, Any]) -> Triple | Rejection:
-        if path.parent.name != "parts":
-            line = {"triple" if path == self.manifest else "rejected": line}
-        match line:
-            case {"triple": dict(record)} if len(line) == 1:
-                return Triple.from_json(record)
-            case {"rejected": dict(record)} if len(line) == 1:
-                return _rejection(record)
-        raise DatasetError("expected one triple or one rejected")
-
-    def parts(self) -> list[Path]:
-        """Return the files of finished units that are not folded in yet, oldest first.
-
-        Raises:
-            DatasetError: their folder cannot be listed.
-        """
-        folder = self.hidden / "parts"
-        try:
-            return sorted(path for path in folder.iterdir() if re.fullmatch(r"[0-9]{8}\.jsonl", path.name))
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            reason = os.strerror(error.errno or 0)
-            raise DatasetError(f"Cannot read {folder}: {reason}. Correct that and try again.") from None
-
-    def commit(self, triples: Iterable[Triple], rejections: Iterable[Rejection] = ()) -> None:
-        """Record a finished unit whose pictures are in place.
-
-        A triple replaces the one with the same key, except for a prompt that a person wrote.
-        """
-        records = [{"triple": triple.to_json()} for triple in triples]
-        records += [{"rejected": asdict(rejection)} for rejection in rejections]
-        if records:
-            parts = self.parts()
-            number = int(parts[-1].stem) + 1 if parts else 1
-            storage.write_lines(self.hidden / "parts" / f"{number:08}.jsonl", records)
-
-    def fold(self) -> None:
-        """Merge the finished units into the manifest. Killed at any point, it can be repeated."""
-        parts = self.parts()
-        if not parts and self.manifest.exists():
-            return
-        triples, rejected = self._merged([self.manifest, self.hidden / "rejected.jsonl", *parts])
-        ordered = sorted(triples.values(), key=lambda triple: (triple.source, triple.key))
-        storage.write_lines(self.hidden / "rejected.jsonl", map(asdict, _valid_rejections(rejected, triples.values())))
-        storage.write_lines(self.manifest, (triple.to_json() for triple in ordered))
-        if parts:
-            storage.remove(parts, self.hidden / "parts")
-
-    def keep_rejections(self, keep: Callable[[Rejection], bool]) -> None:
-        """Drop obsolete rejections. The caller holds the lock and has folded all parts."""
-        before = list(self.rejections())
-        after = [rejection for rejection in before if keep(rejection)]
-        if after != before:
-            storage.write_lines(self.hidden / "rejected.jsonl", map(asdict, after))
-
-    def replace_all(self, triples: Iterable[Triple]) -> None:
-        """Replace the manifest atomically."""
-        storage.write_lines(self.manifest, (triple.to_json() for triple in triples))
-
-
-def _rejection(record: dict[str, Any]) -> Rejection:
-    try:
-        return schema.convert(record, Rejection)
-    except schema.InvalidValueError as error:
-        raise DatasetError(str(error)) from None
-
-
-def _newer(old: Triple, new: Triple) -> Triple:
-    """Return the new triple, but keep the keys that somebody added, and a person's prompt unless the new one is too."""
-    if old.extra and not new.extra:
-        new = replace(new, extra=old.extra)
-    if not old.by_person or new.prompt.human:
-        return new
-    return replace(new, text=old.text, tokens=old.tokens, prompt=old.prompt, problems=old.problems)
-
-
-def _valid_rejections(rejected: dict[tuple[str, str], Rejection], triples: Iterable[Triple]) -> list[Rejection]:
-    """Return the rejections that still hold, sorted: not of photos that have become triples or readable since.
-
-    A file that is skipped now, such as a thumbnail, may have been read by an earlier build.
-    """
-    done = {(triple.source, triple.sha256) for triple in triples}
-    readable = {source for source, sha256 in rejected.keys() | done if sha256}
-    left = [rejected[place] for place in sorted(rejected.keys() - done)]
-    return [item for item in left if item.sha256 or item.reason in SKIPPED or item.source not in readable]
+        if was_killed:
+            storage.remove_unfinished(self.folder)
+        if self.parts():
+            self.fold_if_small()

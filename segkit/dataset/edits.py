@@ -17,8 +17,10 @@ TEXTS = ("text", "prompt", "caption")
 """Column names of a prompt table, in order of preference. A column without a name, such as pandas' index, is none."""
 
 
-def set_prompts(dataset: Dataset, texts: Iterable[tuple[str, str]], count: Count) -> int:
+def set_prompts(dataset: Dataset, texts: Iterable[tuple[str, str]], count: Count) -> list[Triple]:
     """Set prompts written by a person: all of them, or none if one is invalid.
+
+    Only the triples that are named are read, and one part is written.
 
     Args:
         dataset: the dataset to change.
@@ -27,50 +29,36 @@ def set_prompts(dataset: Dataset, texts: Iterable[tuple[str, str]], count: Count
         count: returns the number of tokens of a prompt.
 
     Returns:
-        The number of triples changed.
+        The triples with their new prompts.
 
     Raises:
         UsageError: a name that matches no triple or several, an empty prompt, or two prompts for one triple.
         LockedError: another process is writing the dataset.
     """
     with dataset.writing():
-        by_key = {triple.key: triple for triple in dataset.triples()}
-        keys_by_name = _keys_by_name(by_key.values())
-        changed: dict[str, Triple] = {}
+        prompts: dict[str, str] = {}
         for name, text in texts:
-            key, prompt = _find(by_key, keys_by_name, name), _normalize(name, text)
-            if key in changed and changed[key].text != prompt:
-                raise UsageError(f"{name} has two prompts: {changed[key].text!r} and {prompt!r}. Keep one of them.")
-            changed[key] = replace(by_key[key], text=prompt, tokens=count(prompt), prompt=PERSON, problems=())
-        dataset.commit(changed.values())
-        dataset.fold()
-    return len(changed)
+            key, prompt = find(dataset, name), _normalize(name, text)
+            if prompts.setdefault(key, prompt) != prompt:
+                raise UsageError(f"{name} has two prompts: {prompts[key]!r} and {prompt!r}. Keep one of them.")
+        changed = [
+            replace(triple, text=prompt, tokens=count(prompt), prompt=PERSON, problems=())
+            for triple, prompt in zip(dataset.get(list(prompts)), prompts.values(), strict=True)
+        ]
+        dataset.commit(changed)
+        dataset.fold_if_small()
+    return [triple.within(dataset.folder) for triple in changed]
 
 
-def _keys_by_name(triples: Iterable[Triple]) -> dict[str, set[str]]:
-    keys: dict[str, set[str]] = {}
-    for triple in triples:
-        for name in (triple.key, triple.source, triple.file_name):
-            keys.setdefault(name, set()).add(triple.key)
-    return keys
+def not_named(dataset: Dataset, changed: Iterable[Triple]) -> list[str]:
+    """Return the sources of all triples but those that were changed."""
+    keys = {triple.key for triple in changed}
+    return [triple.source for triple in dataset.triples() if triple.key not in keys]
 
 
-def not_named(dataset: Dataset, texts: Iterable[tuple[str, str]]) -> list[str]:
-    """Return the sources of the triples that a table of prompts leaves out.
-
-    Args:
-        dataset: the dataset.
-        texts: the table, whose names `set_prompts` found.
-    """
-    by_key = {triple.key: triple for triple in dataset.triples()}
-    keys_by_name = _keys_by_name(by_key.values())
-    named = {_find(by_key, keys_by_name, name) for name, _ in texts}
-    return [triple.source for key, triple in by_key.items() if key not in named]
-
-
-def too_long(dataset: Dataset) -> int:
+def too_long(triples: Iterable[Triple]) -> int:
     """Return the number of prompts written by a person that exceed CLIP's 77 tokens."""
-    return sum(triple.by_person and triple.tokens > BUDGET for triple in dataset.triples())
+    return sum(triple.by_person and triple.tokens > BUDGET for triple in triples)
 
 
 def read_csv(path: Path) -> list[tuple[str, str]]:
@@ -123,9 +111,13 @@ def _column(columns: list[str], names: tuple[str, ...]) -> int | None:
     return columns.index(name) if name and columns.count(name) == 1 else None
 
 
-def _find(keys: Iterable[str], keys_by_name: dict[str, set[str]], name: str) -> str:
-    """Return the key of the triple that a name or the beginning of a key refers to."""
-    matches = keys_by_name.get(name) or {key for key in keys if len(name) >= 4 and key.startswith(name)}
+def find(dataset: Dataset, name: str) -> str:
+    """Return the key of the triple that a name or the beginning of a key refers to.
+
+    Raises:
+        UsageError: no triple, or several.
+    """
+    matches = dataset.named(name)
     if len(matches) == 1:
         return next(iter(matches))
     if matches:

@@ -9,8 +9,11 @@ from segkit.errors import DatasetError, StorageError
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[bool]:
     """Hold a dataset's lock. If no dataset was created meanwhile, the folder is removed again.
+
+    Yields:
+        Whether the previous holder was killed; see storage.locked.
 
     Raises:
         LockedError: another process holds it.
@@ -20,9 +23,9 @@ def locked(folder: Path) -> Iterator[None]:
     if not (hidden / "dataset.toml").exists():
         refuse_other_folder(folder)
     storage.make_folder(hidden)
-    with storage.locked(hidden / "lock"):
+    with storage.locked(hidden / "lock") as was_killed:
         try:
-            yield
+            yield was_killed
         finally:
             if not (hidden / "dataset.toml").exists():
                 with suppress(OSError):

@@ -10,7 +10,9 @@ from typing import Any
 from PIL import Image
 
 from segkit import storage
+from segkit.dataset import repair_record
 from segkit.dataset.formats import layouts
+from segkit.dataset.repair_record import Record
 from segkit.errors import DatasetError, MapError, UsageError
 from segkit.maps import codec, label_ids, snap
 from segkit.maps import files as map_files
@@ -32,17 +34,22 @@ class SnapResult:
         file: path of the map relative to the folder.
         output: path of the repaired map; None if it could not be repaired.
         reason: why not, or "".
-        result: diagnosis and changes; None if the map could not be repaired. Its labels are emptied to save memory.
+        result: diagnosis and changes; None if the map could not be repaired or is kept. Its labels are emptied to save
+            memory.
+        kept: whether the output is from an earlier run and was left as it is.
     """
 
     file: str
     output: Path | None
     reason: str = ""
     result: Snapped | None = None
+    kept: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the outcome as JSON values."""
-        outcome: dict[str, Any] = {"file": self.file, "output": str(self.output or ""), "reason": self.reason}
+        outcome: dict[str, Any] = {
+            "file": self.file, "output": str(self.output or ""), "reason": self.reason, "kept": self.kept
+        }  # fmt: skip
         if not self.result:
             return outcome
         return outcome | {
@@ -58,7 +65,7 @@ class SnapResult:
 
 
 def snap_files(target: Path, output: Path | None, rules: SnapSettings, progress: Progress = silent) -> list[SnapResult]:
-    """Repair a map or a folder of maps.
+    """Repair a map or a folder of maps. Maps that an output folder already holds from the same originals are kept.
 
     Args:
         target: a map, a folder of maps, or a folder in another tool's layout, of which only the maps are repaired.
@@ -81,13 +88,17 @@ def snap_files(target: Path, output: Path | None, rules: SnapSettings, progress:
     first_id = cache(lambda: rules.first_id if rules.first_id is not None else _first_id(files, rules.cause, palette))
     repair = partial(_repaired, palette=palette, target=target_palette, rules=rules, first_id=first_id)
     results = []
-    _outputs(folder, files, output)  # a refusal leaves no folder
+    settings = repair_record.settings_of(rules, palette, target_palette)
+    _outputs(folder, files, output, settings)  # a refusal leaves no folder
     with _locked(output, folder):
-        outputs = _outputs(folder, files, output)
+        outputs, record = _outputs(folder, files, output, settings)
         for number, (file, path) in enumerate(outputs.items(), 1):
             name = file.relative_to(folder).as_posix()
             try:
-                results.append(_snap_file(file, name, path, backup, repair))
+                if record is not None and path.exists():
+                    results.append(_kept(file, name, path, record))
+                else:
+                    results.append(_snap_file(file, name, path, backup, record, repair))
             except MapError as error:
                 results.append(SnapResult(name, None, str(error)))
             progress("maps", number, len(outputs))
@@ -121,15 +132,20 @@ def backup_of(target: Path) -> Path:
     return path.with_name(f"{path.name}.before-snap")
 
 
-def _outputs(folder: Path, files: Sequence[Path], output: Path | None) -> dict[Path, Path]:
-    """Return the output path of each map; none may exist, except for a map repaired in place.
+def _outputs(
+    folder: Path, files: Sequence[Path], output: Path | None, settings: str
+) -> tuple[dict[Path, Path], Record | None]:
+    """Return the output path of each map, and the record of an output folder.
 
-    All of them are checked before the first map is written.
+    No path may exist, except for a map repaired in place, and one that the record knows under the same settings. All of
+    them are checked before the first map is written.
     """
+    record = None
     if output is not None and output.suffix.lower() == ".png" and len(files) == 1:
         outputs = {files[0]: output}
     else:
         outputs = {file: ((output or folder) / file.relative_to(folder)).with_suffix(".png") for file in files}
+        record = Record.open(output, settings) if output is not None else None
     taken: dict[str, Path] = {}
     for file, path in outputs.items():
         other = taken.setdefault(str(path).casefold(), file)  # some file systems ignore case
@@ -137,16 +153,38 @@ def _outputs(folder: Path, files: Sequence[Path], output: Path | None) -> dict[P
             raise UsageError(f"{other.name} and {file.name} would both become {path}. Rename one of them.")
         if path in outputs and path != file:
             raise UsageError(f"{file.name} would become {path}, which is another of the maps. Rename one of them.")
-        if path.exists() and (output is not None or path != file):
+        if record is not None and path.exists() and path in record:
+            record.require_same_settings(path)
+        elif path.exists() and (output is not None or path != file):
             raise UsageError(f"{path} already exists. Choose another output folder.")
-    return outputs
+    return outputs, record
+
+
+def _kept(file: Path, name: str, path: Path, record: Record) -> SnapResult:
+    """Return the outcome for a map that the output folder already holds.
+
+    Raises:
+        MapError: it was repaired from another original.
+    """
+    if not record.is_of(file.read_bytes(), path):
+        raise MapError(
+            f"is not the map that {path} was repaired from, which is kept. Remove that file to repair this map"
+        )
+    return SnapResult(name, path, kept=True)
 
 
 def _snap_file(
-    file: Path, name: str, path: Path, backup: Path | None, repair: Callable[[Image.Image], Snapped]
+    file: Path,
+    name: str,
+    path: Path,
+    backup: Path | None,
+    record: Record | None,
+    repair: Callable[[Image.Image], Snapped],
 ) -> SnapResult:
     result = repair(map_files.read(file))
     data = codec.encode(result.labels, result.palette)
+    if record is not None:
+        record.add(file.read_bytes(), path)
     if backup is None:
         storage.write(path, data)
     elif (original := file.read_bytes()) != data:
@@ -191,13 +229,13 @@ def _first_id(files: Sequence[Path], cause: str, palette: Palette) -> int | None
 
 @contextmanager
 def _locked(output: Path | None, folder: Path) -> Iterator[None]:
-    """Hold a lock on the folder that maps are written to; nothing of it remains.
+    """Hold a lock on the folder that maps are written to; nothing of the lock remains.
 
     Raises:
         LockedError: another process holds it.
     """
     place = folder if output is None else output.parent if output.suffix.lower() == ".png" else output
-    hidden = place / ".segkit-snap"
+    hidden = place / repair_record.HIDDEN
     created = not place.exists()
     storage.make_folder(hidden)
     with storage.locked(hidden / "lock"):
@@ -206,7 +244,7 @@ def _locked(output: Path | None, folder: Path) -> Iterator[None]:
         finally:
             with suppress(OSError):
                 (hidden / "lock").unlink()
-                hidden.rmdir()
+                hidden.rmdir()  # unless it holds a record
                 if created:
                     place.rmdir()  # unless maps were written
 

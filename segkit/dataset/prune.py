@@ -38,20 +38,23 @@ def prune(dataset: Dataset, gone: Collection[str], force: bool) -> Pruned:
     Raises:
         UsageError: at least half of the dataset would be removed, which looks like the wrong folder of photos.
     """
-    triples = list(dataset.triples())
     recorded = splits.shares(dataset.info.settings.get("split", ""))
-    missing = [triple for triple in triples if triple.sha256 in gone]
-    if missing and 2 * len(missing) >= len(triples) and not force:
+    total, missing = 0, []
+    for triple in dataset.triples():
+        total += 1
+        if triple.sha256 in gone:
+            missing.append(triple)
+    if missing and 2 * len(missing) >= total and not force:
         raise UsageError(
-            f"{len(missing):,} of {len(triples):,} triples of {dataset.folder} have no photo in this folder, such as "
+            f"{len(missing):,} of {total:,} triples of {dataset.folder} have no photo in this folder, such as "
             f"{missing[0].source}; nothing was removed. If it is the right folder, pass force=True with prune=True, "
             "which also removes triples that a person worked on."
         )
     kept = [] if force else [triple for triple in missing if _is_worked_on(dataset, splits.with_draw(triple, recorded))]
     keys = {triple.key for triple in missing} - {triple.key for triple in kept}
     if keys:
-        storage.write(dataset.hidden / "pruning.json", json.dumps(sorted(keys)).encode())
-        dataset.replace_all(triple for triple in triples if triple.key not in keys)
+        note(dataset, keys)
+        dataset.replace_all(triple for triple in dataset.triples() if triple.key not in keys)
         # a copy or near-duplicate of a removed photo is welcome from now on
         dataset.keep_rejections(lambda rejection: not any(key in rejection.message for key in keys))
         resume(dataset)
@@ -59,14 +62,21 @@ def prune(dataset: Dataset, gone: Collection[str], force: bool) -> Pruned:
     return Pruned(removed, tuple(triple.source for triple in kept))
 
 
+def note(dataset: Dataset, keys: Collection[str]) -> None:
+    """Note the triples whose files are to be deleted once they are removed or rejected; `resume` does it."""
+    storage.write(dataset.hidden / "pruning.json", json.dumps(sorted(keys)).encode())
+
+
 def resume(dataset: Dataset) -> None:
-    """Delete the files that a killed `prune` left behind. The caller must hold the dataset's lock."""
+    """Delete the noted files, also those that a killed process left behind. The caller must hold the dataset's lock."""
     path = dataset.hidden / "pruning.json"
     if not path.exists():
         return
-    present = {triple.key for triple in dataset.triples()}
-    for key in set(json.loads(path.read_bytes())) - present:
-        _delete_files(dataset, key)
+    keys = json.loads(path.read_bytes())
+    present = {key for key, triple in dataset.known(keys).items() if triple.review != "rejected"}
+    for key in keys:
+        if key not in present:
+            _delete_files(dataset, key)
     storage.remove([path], dataset.hidden)
 
 
@@ -80,10 +90,11 @@ def _delete_files(dataset: Dataset, key: str) -> None:
 def _is_worked_on(dataset: Dataset, triple: Triple) -> bool:
     """Return whether a triple holds anything of a person: a prompt, a decision, a column, or an edited picture."""
     decided = triple.review != "open" or splits.is_by_hand(triple)
-    return triple.by_person or decided or bool(triple.extra) or _is_edited(dataset, triple)
+    return triple.by_person or decided or bool(triple.extra) or is_edited(dataset, triple)
 
 
-def _is_edited(dataset: Dataset, triple: Triple) -> bool:
+def is_edited(dataset: Dataset, triple: Triple) -> bool:
+    """Return whether the photo or the map was changed after it was stored, as by a person's brush."""
     stored = ((triple.file_name, triple.photo_sha256), (triple.conditioning_image_file_name, triple.map_sha256))
     paths = [(dataset.folder / name, digest) for name, digest in stored]
     return any(storage.sha256(path.read_bytes()) != digest for path, digest in paths if digest and path.is_file())

@@ -33,7 +33,7 @@ _LATER = frozenset(("drawn", "caption"))
 """Keys that lines of earlier versions lack."""
 
 
-class Prompt(Struct, frozen=True, forbid_unknown_fields=True):
+class Prompt(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """Who wrote a triple's text.
 
     Attributes:

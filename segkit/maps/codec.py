@@ -19,7 +19,7 @@ _ROWS = 512
 """Rows that are looked up at once; the look-up takes 16 bytes a pixel."""
 
 
-class ClassShare(Struct, frozen=True, forbid_unknown_fields=True):
+class ClassShare(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """One class of a label map.
 
     Attributes:

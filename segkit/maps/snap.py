@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from segkit.errors import MapError, PaletteError
-from segkit.maps import borders, codec, diagnose, label_ids, pixels, schemes, synthesis
+from segkit.maps import borders, codec, diagnose, label_ids, matching, pixels, schemes, synthesis
 from segkit.maps.codec import Labels
 from segkit.maps.diagnose import Diagnosis
 from segkit.maps.pixels import Packed
@@ -96,7 +96,9 @@ def snap(
         before, doubtful = labels, np.zeros(labels.shape, bool)
     else:
         labels, doubtful = _restore_borders(packed, scheme, diagnosis.damage)
-        before = _classes(scheme)[borders.seeds(packed, _repairable_colors(scheme), borders.SOFT)]
+        before = labels
+        if diagnosis.damage != "noisy":
+            before = _classes(scheme)[borders.seeds(packed, _repairable_colors(scheme), borders.SOFT)]
     if (share := float(doubtful.mean())) > _DOUBTFUL:
         raise MapError(
             f"cannot be repaired: {share:.0%} of its pixels fit no class with certainty, so it is not, or not only, "
@@ -109,6 +111,7 @@ def snap(
     return _finished(image, snapped, target_palette)
 
 
+_TRY = "To give its pixels the nearest classes, as far as those are clear: cause=exact"
 _IDS = "If its values are class indices: cause=label-ids."
 _FOREIGN = (
     "If it is painted with another palette, pass that: palette=FILE. Otherwise paint the area in the colour of its "
@@ -145,6 +148,8 @@ def _diagnosed(image: Image.Image, palette: Palette, cause: str) -> Diagnosis:
         raise MapError(f"cannot be repaired with certainty: {diagnosis.evidence}. Say which is right: {choices}")
     if diagnosis.scheme is None and diagnosis.cause != "label-ids":
         advice = f". {_IDS[:-1]}" if "label-ids" in diagnosis.possible else ""
+        if not advice and (cure := _TRY if diagnosis.possible else diagnose.cure(diagnosis.cause)):
+            advice = f". {cure}"
         raise MapError(f"cannot be repaired: {diagnose.CAUSES[diagnosis.cause]} ({diagnosis.evidence}){advice}")
     return diagnosis
 
@@ -203,6 +208,9 @@ def _from_ids(
 
 def _restore_borders(packed: Packed, scheme: Scheme, damage: str) -> tuple[Labels, NDArray[np.bool_]]:
     """Return the classes of a damaged map, and where they are doubtful."""
+    if damage == "noisy":
+        labels, certain = matching.nearest(packed, scheme)
+        return _filled(labels, ~certain), ~certain
     if damage == "stray":
         stray = ~np.isin(packed, pixels.pack(np.array([*scheme.colors, BLACK], np.uint8)))
         return _filled(_look_up(packed, scheme), stray), stray

@@ -1,5 +1,6 @@
 """Count prompt tokens with CLIP's tokenizer where it is available, otherwise by an estimate."""
 
+import os
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -31,12 +32,13 @@ class Counter:
     count: Count
 
 
-def counter(folder: str = "") -> Counter:
+def counter(folder: str = "", download: bool = True) -> Counter:
     """Return an exact counter where CLIP's tokenizer can be found, otherwise an estimate.
 
     Args:
         folder: a folder with the tokenizer's files or a tokenizer/ subfolder, such as a Stable Diffusion folder.
             "" searches the Hugging Face cache and the hub.
+        download: whether the hub is asked for a tokenizer that is not in the cache.
 
     Raises:
         ModelError: the folder does not hold a CLIP tokenizer.
@@ -44,11 +46,11 @@ def counter(folder: str = "") -> Counter:
     if folder:
         tokenizer = load(folder)
         return Counter(_tokenizer_folder(folder).resolve().name, partial(_count, tokenizer))
-    tokenizer = find()
+    tokenizer = find(download=download)
     return Counter("estimate", prompts.estimate) if tokenizer is None else Counter(CLIP, partial(_count, tokenizer))
 
 
-def find(folder: str = "") -> Any:
+def find(folder: str = "", download: bool = True) -> Any:
     """Return CLIP's tokenizer from a folder, or with "" from the Hugging Face cache or the hub; None if unavailable.
 
     Raises:
@@ -56,7 +58,7 @@ def find(folder: str = "") -> Any:
     """
     if folder:
         return load(folder)
-    for search in (_cached, _downloaded):
+    for search in (_cached, _downloaded) if download else (_cached,):
         if path := search():
             with suppress(ModelError):  # an incomplete download
                 return _load(path)
@@ -102,6 +104,8 @@ def _load(folder: Path) -> Any:
 
 
 def _cached() -> Path | None:
+    if not _hub_cache().is_dir():  # spares an edit of one prompt the import
+        return None
     from huggingface_hub import try_to_load_from_cache
 
     for name in ("tokenizer.json", "merges.txt"):
@@ -109,6 +113,12 @@ def _cached() -> Path | None:
         if isinstance(path, str):
             return Path(path).parent
     return None
+
+
+def _hub_cache() -> Path:
+    """Return where huggingface_hub keeps its files; see its documentation on environment variables."""
+    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
+    return Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub").expanduser()
 
 
 def _downloaded() -> Path | None:

@@ -121,7 +121,7 @@ def check(
         pairs += between(classes, palette, min_distance)
     problems = counterparts.problems(swatches, name, protocol) if protocol else []
     problems += [pair.problem(name, min_distance) for pair in pairs]
-    problems += _repeated_names(swatches, name) + _ambiguous(swatches, name)
+    problems += _repeated_names(swatches, name) + _ambiguous(swatches, name) + _other_forms(swatches, name)
     bases = [*palettes, *(Palette.load(base) for base in SHIPPED)]
     if not any(counterparts.contains(swatches, base) for base in bases):
         for palette in palettes:
@@ -181,6 +181,23 @@ def _ambiguous(swatches: Sequence[Swatch], name: str) -> list[Problem]:
         cure = "" if severity == "known" else "Keep the word for one of them and remove it from the others."
         message = f"{word} means {classes}."
         problems.append(Problem("ambiguous-name", severity, f"{name}: {candidates[-1].name}", message, cure))
+    return problems
+
+
+def _other_forms(swatches: Sequence[Swatch], name: str) -> list[Problem]:
+    """Report new classes whose name is another form of one that the table also has, such as its plural."""
+    problems = []
+    by_spelling: dict[str, Swatch] = {}
+    for swatch in swatches:
+        for word in names_of(swatch):
+            by_spelling.setdefault(counterparts.spelling(word), swatch)
+    for swatch in swatches:
+        other = by_spelling[counterparts.spelling(swatch.name)]
+        if other is swatch or simplify(swatch.name) in names_of(other) or counterparts.is_shipped(swatch):
+            continue
+        message = f"{swatch.name} ({swatch.index}) is another form of the name of {other.name} ({other.index})."
+        cure = "Remove it if both mean the same; otherwise use a name that says how it differs."
+        problems.append(Problem("ambiguous-name", "warning", f"{name}: {swatch.name}", message, cure))
     return problems
 
 

@@ -33,6 +33,35 @@ def words(swatch: Swatch) -> frozenset[str]:
     )
 
 
+def spelling(name: str) -> str:
+    """Return what all spellings of a class name have in common: its words in the singular, in lower case, joined."""
+    return "".join(_singular(word) for word in simplify(name).split())
+
+
+def resembling(name: str, palette: Palette) -> Swatch | None:
+    """Return the class of a palette that a name stands for in another form; None if there is none.
+
+    Other forms are plurals and spellings such as "arm chair", and names that a shipped palette has for the class. A
+    name itself takes precedence over synonyms, as in `Palette.find`.
+    """
+    meant = _by_spelling(palette).get(spelling(name))
+    if meant is not None:
+        return meant
+    for known in (_by_spelling(Palette.load(shipped)).get(spelling(name)) for shipped in SHIPPED):
+        if known is not None:
+            return next((swatch for swatch in palette if not words(swatch).isdisjoint(words(known))), None)
+    return None
+
+
+@lru_cache(maxsize=8)
+def _by_spelling(palette: Palette) -> dict[str, Swatch]:
+    by_spelling: dict[str, Swatch] = {spelling(swatch.name): swatch for swatch in palette}
+    for swatch in palette:
+        for synonym in swatch.synonyms:
+            by_spelling.setdefault(spelling(synonym), swatch)
+    return by_spelling
+
+
 def are_same(one: Swatch, other: Swatch) -> bool:
     """Report whether two classes have the same colour, and a name or synonym in common."""
     return one.rgb == other.rgb and not words(one).isdisjoint(words(other))

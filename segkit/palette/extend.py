@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 
 from segkit.errors import PaletteError
-from segkit.palette import tables
+from segkit.palette import counterparts, tables
 from segkit.palette.color import BLACK, RGB, WHITE
 from segkit.palette.free_colors import FreeColor, farthest
 from segkit.palette.palette import SHIPPED, UNLABELLED, Palette
@@ -37,9 +37,10 @@ def extended(palette: Palette, names: Sequence[str], name: str) -> Palette:
         name: name of the new palette.
 
     Raises:
-        PaletteError: a name is empty, repeated, known or looks like a formula, or the palette would exceed 255 classes.
+        PaletteError: a name is empty, repeated, looks like a formula, or is another form of a known one, such as its
+            plural; or the palette would exceed 255 classes.
     """
-    if len(set(names)) < len(names):
+    if len(set(map(counterparts.spelling, names))) < len(names):
         raise PaletteError(f"A new class is named twice in {', '.join(names)}; use each name once.")
     if len(palette) + len(names) > UNLABELLED:
         room = UNLABELLED - len(palette)
@@ -63,13 +64,16 @@ def _check_name(name: str, palette: Palette) -> None:
         raise PaletteError(
             f"{name!r} is not a valid class name: spreadsheets take it for a formula. Begin it with a letter."
         )
-    try:
-        existing = palette.find(name)
-    except PaletteError as error:
-        if "means several classes" in str(error):
-            raise
-        return
-    raise PaletteError(f"{name!r} is already class {existing.index} of {palette.name} ({existing.name}). Leave it out.")
+    if palette.candidates(name):
+        existing = palette.find(name)  # raises if it means several classes
+        raise PaletteError(
+            f"{name!r} is already class {existing.index} of {palette.name} ({existing.name}). Leave it out."
+        )
+    if similar := counterparts.resembling(name, palette):
+        raise PaletteError(
+            f"{name!r} is another form of class {similar.index} of {palette.name} ({similar.name}). Leave it out, or "
+            "use a name that says how it differs."
+        )
 
 
 def encode(palette: Palette) -> bytes:

@@ -7,7 +7,7 @@ from PIL import Image
 from PIL.Image import Resampling
 
 
-class Geometry(Struct, frozen=True, forbid_unknown_fields=True):
+class Geometry(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """The transform from the source to the stored pixels, shared by photo and control map.
 
     Attributes:

@@ -285,23 +285,25 @@ def write_extended(report: PaletteReport, path: Path, names: Sequence[str]) -> P
     return replace(report, added=list(extended)[len(palette) :])
 
 
-def write_swatches(report: PaletteReport, path: Path) -> None:
-    """Write the examined palette, with its new classes if it was extended, as swatches for an image editor.
+def write_swatches(report: PaletteReport, paths: Sequence[Path]) -> None:
+    """Write the examined palette, with its new classes if it was extended, as swatches for image editors.
 
     Args:
         report: the report of the palette.
-        path: the new file, .gpl, .aco or .png.
+        paths: the new files, each .gpl, .aco or .png.
 
     Raises:
-        UsageError: the report is about maps, or the path ends differently or exists.
+        UsageError: the report is about maps, or a path ends differently or exists; then nothing is written.
         PaletteError: the table has errors.
     """
     from segkit import storage
     from segkit.palette import swatches
 
-    require_new_file(path, *swatches.FORMATS)
+    for path in paths:
+        require_new_file(path, *swatches.FORMATS)
     palette = Palette(report.palette, (*_require_table(report), *report.added))
-    storage.write(path, swatches.encode(palette, path))
+    for path in paths:
+        storage.write(path, swatches.encode(palette, path))
 
 
 def _require_table(report: PaletteReport) -> list[Swatch]:

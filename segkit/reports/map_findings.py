@@ -29,6 +29,7 @@ class MapReport:
         off_pixels: number of these pixels.
         classes: class name to share of all pixels, counting exact colours only, largest first.
         cure: the command that repairs the map; "" for an exact map.
+        hint: why an exact map may be shifted all the same, and the command for that; "" for no reason.
         source: where the map is stored; not part of the JSON.
     """
 
@@ -40,6 +41,7 @@ class MapReport:
     off_pixels: int
     classes: dict[str, float]
     cure: str
+    hint: str
     source: Source
 
     def to_json(self) -> dict[str, Any]:
@@ -104,12 +106,9 @@ def _read_map(source: Source, palette: Palette, alone: bool) -> MapReport | Prob
         cure=_ids_cure(source, image, palette)
         if diagnosis.cause == "label-ids" and alone
         else _cure(source, diagnosis),
+        hint=f"{diagnosis.hint}. If so: {source.cure(('--from', 'shifted'))}" if diagnosis.hint else "",
         source=source,
     )
-
-
-_LOST = ("unknown", "greyscale", "mask", "edges", "depth", "blank", "full-ade", "panoptic-ids")
-"""Causes after which the classes cannot be recovered from the pixels."""
 
 
 def _ids_cure(source: Source, image: Image.Image, palette: Palette) -> str:
@@ -132,8 +131,8 @@ def _cure(source: Source, diagnosis: Diagnosis) -> str:
         return source.folder_cure()  # whether classes count from 0 or 1 shows in the folder, not in each map
     if cause == "unsure":
         return " ; ".join(f"If it is {name}: {source.cure(('--from', name))}" for name in diagnosis.possible)
+    if cause == "unknown" and "exact" in diagnosis.possible:
+        return f"To give its pixels the nearest classes: {source.cure(('--from', 'exact'))}"
     if cause == "foreign":
         return f"If it is painted with another palette: {source.cure(('--palette', 'PALETTE.csv'))} ; else repaint it"
-    if cause in _LOST:
-        return "Create the map again from the photo: segkit build-dataset PHOTOS"
-    return source.cure(("--to", "ade20k") if cause == "coco" else ())
+    return diagnose.cure(cause) or source.cure(("--to", "ade20k") if cause == "coco" else ())

@@ -101,6 +101,18 @@ def test_classes_of_one_colour_are_not_merged_in_silence(solar: Dataset, tmp_pat
     assert repainted.adopt(solar).adopted == []
 
 
+def test_several_classes_without_a_pixel_are_named(tmp_path: Path) -> None:
+    """In the plural."""
+    mine = extend.extended(Palette.load("ade20k"), ["solar panel", "pergola"], "mine")
+    (tmp_path / "mine.csv").write_bytes(extend.encode(mine))
+    render(tmp_path / "photos", 1)
+
+    [note] = [note for note in build(tmp_path).notes if note.startswith("No pixel")]
+
+    assert note.startswith("No pixel of these classes yet: solar panel (150, ")
+    assert "Paint them into" in note
+
+
 def test_a_class_without_a_pixel_is_named(solar: Dataset, tmp_path: Path) -> None:
     """With its index, its colour and where to paint it; a palette without classes of one's own needs no note."""
     [note] = list(repainted.unseen_classes(solar))

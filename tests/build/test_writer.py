@@ -56,8 +56,9 @@ def test_pictures_and_hashes_are_recorded(dataset: Dataset) -> None:
 
 
 def test_each_unit_is_one_part_in_order(dataset: Dataset) -> None:
-    """Parts are numbered in the order of the calls; an empty unit leaves none."""
+    """Parts are numbered in the order of the calls; an empty unit leaves none. The first is in the manifest at once."""
     units = [[one] for one in finished(3)]
+    dataset._cost = 1.0  # so that no later unit is folded in before the end
 
     with dataset.writing(), Writer(dataset) as writer:
         for unit in (*units, []):
@@ -65,7 +66,8 @@ def test_each_unit_is_one_part_in_order(dataset: Dataset) -> None:
         writer.write([], [])
 
     records = [json.loads(part.read_text()) for part in dataset.parts()]
-    assert [record["triple"]["source"] for record in records] == ["0.jpg", "1.jpg", "2.jpg"]
+    assert [record["triple"]["source"] for record in records] == ["1.jpg", "2.jpg"]
+    assert [triple.source for triple in dataset] == ["0.jpg", "1.jpg", "2.jpg"]
 
 
 def test_a_failure_is_raised_and_nothing_later_recorded(dataset: Dataset) -> None:

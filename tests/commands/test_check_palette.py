@@ -405,16 +405,17 @@ def test_swatches_are_written_by_the_ending(segkit: Segkit, tmp_path: Path) -> N
     mine = tmp_path / "mine.csv"
 
     extended = segkit("check-palette", "--extend", mine, "--add", "solar panel", "--swatches", tmp_path / "mine.gpl")
-    for name in ("mine.aco", "mine.png"):
-        assert segkit("check-palette", mine, "--swatches", tmp_path / name).code == 0
-    other = segkit("check-palette", mine, "--swatches", tmp_path / "mine.ase")
+    both = segkit("check-palette", mine, "--swatches", tmp_path / "mine.aco", "--swatches", tmp_path / "mine.png")
+    other = segkit("check-palette", mine, "--swatches", tmp_path / "new.gpl", "--swatches", tmp_path / "mine.ase")
     again = segkit("check-palette", mine, "--swatches", tmp_path / "mine.png")
 
     assert f"Written: {tmp_path / 'mine.gpl'}" in extended.out
+    assert both.out.splitlines()[-2:] == [f"Written: {tmp_path / name}" for name in ("mine.aco", "mine.png")]
     assert Palette.load(tmp_path / "mine.gpl")[150].name == "solar panel"
     assert (tmp_path / "mine.aco").read_bytes()[:4] == bytes((0, 1, 0, 151))
     assert (tmp_path / "mine.png").read_bytes().startswith(b"\x89PNG")
     assert (other.code, again.code) == (2, 2)
+    assert not (tmp_path / "new.gpl").exists()
     assert "expected a name that ends in .gpl or .aco or .png" in other.err
     assert "already exists" in again.err
 

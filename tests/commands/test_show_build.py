@@ -73,19 +73,26 @@ def test_a_plan_estimates_the_time(capsys: Capture, seconds: float | None, text:
             (Drafted(), 0, 0, []),
             "rooms: 0 prompts drafted. Every triple already has one; --redo-drafts redrafts them.\n",
         ),
-        ((Drafted(), 1, 0, []), "rooms: 1 hand-written prompt set.\n"),
+        ((None, 1, 0, []), "rooms: 1 hand-written prompt set.\n"),
         (
-            (Drafted(), 1, 0, ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]),
+            (None, 1, 0, ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]),
             "Photos without a row in the table, whose prompts stay: 4 (a.jpg, b.jpg, c.jpg and 1 more).\n",
         ),
-        ((Drafted(), 1, 3, []), "Hand-written prompts over CLIP's 77 tokens: 3. See: segkit check rooms\n"),
+        ((None, 1, 3, []), "Hand-written prompts over CLIP's 77 tokens: 3. See: segkit check rooms\n"),
     ],
 )
-def test_prompts_are_counted(capsys: Capture, counts: tuple[Drafted, int, int, list[str]], text: str) -> None:
+def test_prompts_are_counted(capsys: Capture, counts: tuple[Drafted | None, int, int, list[str]], text: str) -> None:
     """Drafted and hand-written prompts are told apart, and long ones reported."""
     show_build.captions(*counts, Path("rooms"), False)
 
     assert text in capsys.readouterr().out
+
+
+def test_no_drafts_are_not_counted_after_restyled_ones(capsys: Capture) -> None:
+    """A new style needs no captioner, so the number of new drafts would be 0."""
+    show_build.captions(Drafted(0, 3, 0), 0, 0, [], Path("rooms"), False)
+
+    assert capsys.readouterr().out == "Prompts composed again in the new style, without a captioner: 3.\n"
 
 
 def test_an_unchanged_build_takes_three_lines(capsys: Capture) -> None:

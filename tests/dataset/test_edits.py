@@ -54,7 +54,7 @@ def test_prompts_are_set_all_or_none(dataset: Dataset) -> None:
         edits.set_prompts(dataset, [*prompts, (first.file_name, "a lamp")], len)
     assert contents(dataset.folder) == before
 
-    assert edits.set_prompts(dataset, prompts, len) == 2
+    assert len(edits.set_prompts(dataset, prompts, len)) == 2
     assert [(triple.text, triple.tokens) for triple in triples(dataset)][:2] == [("a bed", 5), ("a chair", 7)]
 
 

@@ -74,3 +74,19 @@ def test_the_lists_name_classes_of_ade() -> None:
         assert listed <= names
     assert not plausibility.INDOORS & plausibility.OUTDOORS
     assert not plausibility.ABOVE & plausibility.BELOW
+
+
+def bands(*names: str) -> np.ndarray:
+    """Return a map of equal bands from top to bottom; "" is unlabelled."""
+    indices = [ADE.find(name).index if name else 255 for name in names]
+    return np.repeat(np.array(indices, np.uint8), 20)[:, None].repeat(40, 1)
+
+
+def test_a_shifted_map_of_few_classes_is_hinted_at() -> None:
+    """Two or three classes prove nothing, so the map counts as exact, with the reason why it may not be."""
+    shifted = diagnose.identify(damage.by("shifted", bands("ceiling", "wall", "floor")), ADE)
+    partial = diagnose.identify(damage.painted(bands("sky", "", "road")), ADE)
+
+    assert shifted.cause == partial.cause == "exact"
+    assert shifted.hint.startswith("33% of its pixels are black, and its classes make more sense if black is the first")
+    assert partial.hint == ""

@@ -137,6 +137,17 @@ def test_ambiguous_words_are_reported() -> None:
     assert "ground means earth (13) and land (94)." in known
 
 
+def test_a_new_class_under_the_plural_of_another_is_reported() -> None:
+    """Also in another spelling; a different name is none of these."""
+    rows = [Swatch(150, "Arm chairs", (), (168, 119, 255)), Swatch(151, "chair lift", (), (118, 254, 71))]
+
+    problems = [problem for problem in within([*ADE, *rows], "mine") if problem.severity == "warning"]
+
+    assert [problem.message for problem in problems] == [
+        "Arm chairs (150) is another form of the name of armchair (30)."
+    ]
+
+
 def test_classes_that_another_palette_has_in_another_colour_are_reported() -> None:
     """Both names and synonyms are compared; an extension of a palette may reuse names of other palettes."""
     swatches = [

@@ -130,3 +130,29 @@ def test_colours_and_names_decide_the_protocol(choose: Callable[[], list[Swatch]
     palette = counterparts.protocol(choose())
 
     assert (palette and palette.name) == protocol
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("sofas", "sofa"),
+        ("couches", "sofa"),
+        ("arm chair", "armchair"),
+        ("chests of drawers", "chest of drawers"),
+        ("leather sofa", None),
+        ("cell phone", None),
+    ],
+)
+def test_other_forms_of_a_name_are_recognised(name: str, meant: str | None) -> None:
+    """Plurals and spellings of names and synonyms stand for the class; other words do not."""
+    swatch = counterparts.resembling(name, ADE)
+
+    assert (swatch.name if swatch else None) == meant
+
+
+def test_synonyms_of_a_shipped_palette_count_for_a_table_without_synonyms() -> None:
+    """A primary name takes precedence: counter is not buffet, although ADE20K lists it as a synonym."""
+    mine = Palette("mine", (Swatch(0, "sofa", (), (1, 2, 3)), Swatch(1, "buffet", (), (9, 2, 3))))
+
+    assert counterparts.resembling("couch", mine) == mine[0]
+    assert counterparts.resembling("counter", mine) is None

@@ -4,19 +4,23 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segkit.errors import PaletteError
-from segkit.palette import Palette, extend, tables
+from segkit.palette import Palette, counterparts, extend, tables
 from segkit.palette.tables import Swatch
 
 ADE = Palette.load("ade20k")
 NAMES = st.lists(
-    st.from_regex(r"new [a-z]{1,9}( [a-z|;,\"]{1,5}x)?", fullmatch=True), min_size=1, max_size=4, unique=True
+    st.from_regex(r"new [a-z]{1,9}( [a-z|;,\"]{1,5}x)?", fullmatch=True),
+    min_size=1,
+    max_size=4,
+    unique_by=counterparts.spelling,
 )
 
 
+@settings(max_examples=25)
 @given(NAMES)
 def test_an_extended_palette_reads_back(names: list[str]) -> None:
     """Its table restores it exactly: ADE20K's classes first, the new ones from 150 on."""
@@ -45,7 +49,10 @@ def test_suggestions_avoid_the_given_classes() -> None:
         (["tv"], "already class 89 of ade20k"),
         (["Wall"], "already class 0 of ade20k"),
         (["ground"], "means several classes"),
+        (["sofas"], "another form of class 23 of ade20k .sofa."),
+        (["Arm-chairs"], "another form of class 30 of ade20k .armchair."),
         (["pergola", "pergola"], "named twice"),
+        (["pergola", "pergolas"], "named twice"),
         ([""], "not a valid class name"),
         (["two\nlines"], "not a valid class name"),
         (["=cmd()"], "formula"),
@@ -59,11 +66,15 @@ def test_unusable_names_are_refused(names: list[str], message: str) -> None:
 
 
 def test_all_indices_can_be_filled() -> None:
-    """105 new classes fill 150 to 254, each in a distinct colour."""
-    palette = extend.extended(ADE, [f"new {number}" for number in range(105)], "mine")
+    """The last new class may have index 254, each in a distinct colour; one more is refused."""
+    many = Palette("many", tuple(Swatch(index, f"class {index}", (), (index, 255 - index, 7)) for index in range(250)))
 
-    assert palette[254].name == "new 104"
-    assert len({swatch.rgb for swatch in palette}) == 254  # road and skyscraper share one
+    palette = extend.extended(many, [f"new {number}" for number in range(5)], "mine")
+
+    assert palette[254].name == "new 4"
+    assert len({swatch.rgb for swatch in palette}) == 255
+    with pytest.raises(PaletteError, match="leaves room for 0"):
+        extend.extended(palette, ["another"], "mine")
 
 
 @given(st.text(st.sampled_from("=+-@'a |"), min_size=1, max_size=6))

@@ -268,7 +268,7 @@ IRREGULAR = {
     "no rows": ("name,hex", "", "no rows"),
     "nothing": ("", "", "no rows"),
     "too many rows": ("name,hex", "\n".join(["a,A877FF"] * 256), "256 rows"),
-    "151 rows": ("name,hex", "\n".join(["black,000000"] + ["a,A877FF"] * 150), "151 rows with black first"),
+    "151 rows": ("name,hex", "black,000000" + "".join(f"\n{n},{n:02X}77FF" for n in range(150)), "151 rows with black"),
     "a control character": ("name,hex", "a\x07,A877FF", "invisible characters"),
 }  # fmt: skip
 

@@ -15,14 +15,15 @@ from segkit.photos import Limits
 from segkit.toy import world
 
 LIMITS = Limits(min_size=8)
+PHOTO = world.scene(1, (128, 96)).photo
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 def encode(picture_format: str, **options: Any) -> bytes:
-    """Return a scene as the bytes of a file."""
+    """Return a photo as the bytes of a file."""
     pillow_heif.register_heif_opener()
     buffer = BytesIO()
-    world.scene(1, (128, 96)).photo.save(buffer, picture_format, **options)
+    PHOTO.save(buffer, picture_format, **options)
     return buffer.getvalue()
 
 

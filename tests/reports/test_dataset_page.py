@@ -2,21 +2,32 @@
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
+from segkit.build import pipeline
+from segkit.build.settings import BuildSettings
 from segkit.dataset import Dataset
 from segkit.reports import dataset_page
 from tests.conftest import Segkit
 
 
+@pytest.fixture(scope="module")
+def built(six_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of six triples with its page. Read-only for tests."""
+    folder = tmp_path_factory.mktemp("page") / "out"
+    pipeline.build_dataset(six_photos, folder, BuildSettings(segmenter="toy", captioner="toy"))
+    dataset_page.write(Dataset.open(folder))
+    return folder
+
+
 @pytest.fixture
-def dataset(segkit: Segkit, six_photos: Path, build_options: list[str], tmp_path: Path) -> Path:
-    """A dataset of six triples."""
-    assert segkit("build-dataset", six_photos, "-o", tmp_path / "out", *build_options).code == 0
-    return tmp_path / "out"
+def dataset(built: Path, tmp_path: Path) -> Path:
+    """A copy of the dataset."""
+    return shutil.copytree(built, tmp_path / "out")
 
 
 class Tags(HTMLParser):

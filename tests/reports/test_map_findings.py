@@ -13,6 +13,7 @@ from segkit.palette import UNLABELLED, Palette
 from segkit.progress import silent
 from segkit.reports import findings, map_findings
 from segkit.toy.world import damage
+from tests.conftest import Segkit
 from tests.reports.test_findings import write_map
 
 ADE = Palette.load("ade20k")
@@ -116,3 +117,16 @@ def test_json_has_no_source(tmp_path: Path) -> None:
     assert "source" not in shown
     assert (shown["file"], shown["off_pixels"], shown["off_palette"]) == ("a.png", 1, 0.01)
     assert shown["classes"] == {"sky": 0.5, "wall": 0.49}
+
+
+def test_a_map_that_may_be_shifted_is_named_without_a_finding(segkit: Segkit, tmp_path: Path) -> None:
+    """check-palette and snap say why, and how to read it so."""
+    labels = np.repeat(np.array([ADE.find(name).index for name in ("ceiling", "wall", "floor")], np.uint8), 20)
+    damage.by("shifted", labels[:, None].repeat(40, 1)).save(tmp_path / "a.png")
+
+    checked, snapped = segkit("check-palette", tmp_path / "a.png"), segkit("snap", tmp_path, "-o", tmp_path / "out")
+
+    assert checked.code == 0
+    assert "a.png: 33% of its pixels are black" in checked.out
+    assert "--from shifted" in checked.out
+    assert "If so, use --from shifted." in " ".join(snapped.out.split())

@@ -38,7 +38,7 @@ def find_networks(base: str, controlnet: str, instead: str) -> Weights | None:
     try:
         weights = None if controlnet == FRESH else find_controlnet(controlnet)
     except ModelError as error:
-        raise ModelError(f"{error} ; or use {instead}" if controlnet == SEG else str(error)) from None
+        raise ModelError(f"{error} ; otherwise use {instead}" if controlnet == SEG else str(error)) from None
     find_base(base)
     return weights
 
@@ -87,14 +87,13 @@ def find_controlnet(name: str) -> Weights:
 def _base_from_hub(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
-    advice = f"Use a diffusers folder or a .safetensors file, or on a machine with network access: hf download {name}"
     if name.startswith((".", "~", "/")) or name.count("/") != 1:
         raise ModelError(f"base={name}: no such file or folder. Expected one, or a hub id such as OWNER/NAME.")
     try:
         patterns = [*_HUB_FILES, *_weights_patterns(_files_on_hub(name), "*/*")]
         return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=not hub.hub_answers()))
     except Exception as error:  # errors of the hub, the network and the disk share no base class
-        raise ModelError(f"base={name}: is neither cached nor available ({hub.unavailable(error)}). {advice}") from None
+        raise ModelError(_unavailable(f"base={name}", error, "a diffusers folder or a .safetensors file")) from None
 
 
 def _controlnet_from_hub(name: str) -> Path:
@@ -106,10 +105,14 @@ def _controlnet_from_hub(name: str) -> Path:
         patterns = ["config.json", *_weights_patterns(_files_on_hub(name), "diffusion_pytorch_model*")]
         return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=not hub.hub_answers()))
     except Exception as error:  # errors of the hub, the network and the disk share no base class
-        raise ModelError(
-            f"controlnet={name}: is neither cached nor available ({hub.unavailable(error)}). Use a file or folder, or "
-            f"on a machine with network access: hf download {name}"
-        ) from None
+        raise ModelError(_unavailable(f"controlnet={name}", error, "a file or folder")) from None
+
+
+def _unavailable(setting: str, error: Exception, alternative: str) -> str:
+    return (
+        f"{setting} is not in the cache and cannot be downloaded ({hub.unavailable(error)}). Use {alternative}, or "
+        f"download it on a machine with network access: hf download {setting.partition('=')[2]}"
+    )
 
 
 def _files_on_hub(name: str) -> list[str]:

@@ -134,7 +134,7 @@ def test_a_tokenizer_of_another_vocabulary_is_refused(tmp_path: Path, models: Mo
         ("xl.safetensors", "SDXL.*Expected a Stable Diffusion 1 or 2"),
         ("half.safetensors", "it lacks first_stage_model"),
         ("nothing.safetensors", "no such file or folder"),
-        ("owner/name", "is neither cached nor available"),
+        ("owner/name", "is not in the cache and cannot be downloaded"),
     ],
 )
 def test_other_files_are_not_accepted_as_base(tmp_path: Path, base: Path, name: str, message: str) -> None:
