@@ -16,7 +16,7 @@ NONE = 255
 _SMALLEST = 4
 """Pixels of the smallest area that is reconsidered."""
 
-_NEW = 90_000.0
+_NEW = 20_000.0
 """Cost of a class that has fewer than _KNOWN pixels elsewhere, in squared coefficients, times the mean step of luma:
 the coarser the steps, the less evidence even a right class leaves."""
 
