@@ -4,6 +4,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path, PurePath
 
 from segkit import photos
@@ -102,13 +103,18 @@ def _masks(folder: Path, paths: Sequence[Path]) -> dict[Path, Path]:
     A folder named like one of masks holds them if at least MATCHING of its pictures are named like photos in the
     folders beside it.
     """
+
+    @cache  # for each folder, not for each of a million photos
+    def root_of(inner: Path) -> Path | None:
+        parents = [parent for parent in (inner, *inner.parents) if parent != folder and parent.is_relative_to(folder)]
+        return next((parent for parent in reversed(parents) if _is_map_name(parent.name)), None)
+
     roots: dict[Path, list[Path]] = {}
     for path in paths:
-        parents = [parent for parent in path.parents if parent != folder and parent.is_relative_to(folder)]
-        if root := next((parent for parent in reversed(parents) if _is_map_name(parent.name)), None):
+        if root := root_of(path.parent):
             roots.setdefault(root, []).append(path)
     beside: dict[Path, list[Path]] = {root.parent: [] for root in roots}
-    for path in paths:
+    for path in paths if beside else ():
         for parent in beside.keys() & set(path.parents):
             beside[parent].append(path)
     masks: dict[Path, Path] = {}

@@ -7,7 +7,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from segkit import maps, storage
-from segkit.dataset import Dataset
+from segkit.dataset import Dataset, checked
 from segkit.dataset.triple import Triple
 from segkit.errors import MapError
 from segkit.maps import codec
@@ -29,18 +29,20 @@ class Repainted:
     refused: list[str] = field(default_factory=list)
 
 
-def adopt(dataset: Dataset) -> Repainted:
+def adopt(dataset: Dataset, rehash: bool = False) -> Repainted:
     """Take over control maps that were changed by hand: their classes are recorded, and they become indexed PNGs again.
 
     Only a map of the same size whose every pixel has exactly the colour of a class, or black, is taken over; any other
     stays as it is. The caller must hold the dataset's lock.
+
+    Args:
+        dataset: the dataset.
+        rehash: read all maps; otherwise those are not read whose size and time are what they were when last read.
     """
     result = Repainted()
     changed = []
-    for triple in dataset.triples():
+    for triple in checked.changed_maps(dataset, rehash):
         path = dataset.folder / triple.conditioning_image_file_name
-        if not triple.map_sha256 or not path.is_file() or storage.sha256(path.read_bytes()) == triple.map_sha256:
-            continue
         try:
             labels = _labels(dataset, triple)
         except MapError as error:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from segkit.build.history import History, Loaded, source_name
 from segkit.build.intake import load_all
+from segkit.dataset.stamps import Stamps
 from segkit.dataset.triple import key_of
 from segkit.photos import Limits, Photo
 from segkit.photos.near_duplicates import HAMMING
@@ -61,6 +62,7 @@ def survey(
     limits: Limits,
     history: History,
     report: Callable[[int], None],
+    known: Stamps | None = None,
 ) -> deque[Loaded | None]:
     """Read all photos, and reject each that looks like a better one.
 
@@ -75,6 +77,7 @@ def survey(
         limits: size limits of photos, and the size to fit them to.
         history: decisions of earlier runs.
         report: called with the number of photos read so far.
+        known: stamps of the photos; see `intake.load_all`.
 
     Returns:
         For each path its outcome, or None for a new photo that is to be decoded again.
@@ -84,7 +87,7 @@ def survey(
     seen: set[str] = set()
     held = 0
     with quiet_pillow():
-        for position, loaded in enumerate(load_all(folder, paths, limits, history)):
+        for position, loaded in enumerate(load_all(folder, paths, limits, history, known=known)):
             if not isinstance(loaded.outcome, Photo) or history.is_lost(loaded.sha256):
                 entries.append(loaded)
             elif loaded.sha256 in seen:

@@ -20,6 +20,8 @@ from segkit.settings import CheckSettings
 def command(context: click.Context, /, dataset: Path, as_json: bool, **values: Any) -> None:
     """Check a dataset against every rule: files, sizes, classes, colours, prompts, duplicates, splits, stray files.
 
+    Nothing is locked: a build or a training may use the dataset meanwhile.
+
     Exit code 0: no errors (warnings do not count); 1: errors found; 2: not a readable dataset.
     """
     from segkit import console
@@ -35,6 +37,6 @@ def command(context: click.Context, /, dataset: Path, as_json: bool, **values: A
         count_tokens = tokens.counter(settings.tokenizer).count
     palette = Palette.load(settings.palette) if settings.palette else None
     with console.progress() as progress:
-        result = checks.check(Dataset.open(dataset), count_tokens, progress, palette)
+        result = checks.check(Dataset.open(dataset), count_tokens, progress, palette, settings.check)
     show.check_report(result, dataset, as_json)
     context.exit(int(result.failed))

@@ -3,14 +3,15 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from itertools import chain
 from pathlib import Path
 
 from PIL import Image
 
-from segkit import storage, threads
-from segkit.dataset import prompts
+from segkit import storage
+from segkit.dataset import checked, prompts
 from segkit.dataset.dataset import Dataset
 from segkit.dataset.triple import SPLITS, Triple
 from segkit.maps import codec
@@ -18,6 +19,7 @@ from segkit.palette import PROTOCOLS, UNLABELLED, Palette, protocol
 from segkit.photos import near_duplicates
 from segkit.problem import Problem
 from segkit.progress import Progress, silent
+from segkit.settings import Check
 from segkit.words import are, quote
 
 COVERAGE = 0.5
@@ -83,6 +85,8 @@ def check(
     count: prompts.Count | None = None,
     progress: Progress = silent,
     palette: Palette | None = None,
+    files: Check = "full",
+    strays: bool = True,
 ) -> CheckReport:
     """Apply every rule to a dataset, without changing it.
 
@@ -93,21 +97,21 @@ def check(
         count: counts the tokens of a prompt; None trusts the recorded counts.
         progress: see `segkit.progress`.
         palette: the required palette; None accepts any palette that the dataset's protocol allows.
+        files: which photos and maps are read; see checked.problems.
+        strays: look for files that belong to no triple.
     """
     problems: list[Problem] = []
     triples = _read(dataset, problems)
-    # Threads suffice: hashing and decoding release the GIL. map() keeps the order, so the report is deterministic.
-    with threads.pool() as pool:
-        for done, of_triple in enumerate(pool.map(lambda triple: list(_files(dataset, triple)), triples), 1):
-            problems += of_triple
-            progress("triples", done, len(triples))
+    orphans = list(_orphans(dataset, triples)) if strays else []
+    examine = partial(_files, dataset)
+    problems += checked.problems(dataset, triples, len(triples), examine, files, progress)
     problems += chain(
         _prompts(dataset, triples, count),
         _repeated(dataset, triples),
         _splits(dataset, triples),
         _lookalikes(triples),
         _palette(dataset, palette),
-        _orphans(dataset, triples),
+        checked.settled(dataset, orphans),
     )
     return CheckReport(len(triples), sorted(problems, key=lambda problem: problem.severity))
 

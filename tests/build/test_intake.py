@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import unicodedata
@@ -13,10 +14,11 @@ from PIL import ImageOps
 
 from segkit import photos
 from segkit.build import intake
-from segkit.build.history import Arrival, Candidate, History, Loaded
-from segkit.dataset import Rejection
+from segkit.build.history import Arrival, Candidate, History, Kept, Loaded
+from segkit.dataset import Rejection, stamps
 from segkit.photos import Limits
 from segkit.toy import world
+from tests.dataset.test_dataset import build, render
 
 LIMITS = Limits(min_size=64, size=64)
 
@@ -133,6 +135,55 @@ def test_awkward_names_are_accepted(tmp_path: Path, same: bool) -> None:
     assert len(arrivals) == len(NAMES)
     assert sum(isinstance(arrival, Candidate) for arrival in arrivals) == (1 if same else len(NAMES))
     assert all(arrival.source.encode() for arrival in arrivals)
+
+
+def test_photos_that_were_decided_about_are_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only those that are new, or have another time or identity, are read; with reread all are."""
+    sources = render(tmp_path / "photos", 4)
+    paths = sorted(sources.iterdir())
+    for path in paths:
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+    dataset = build(sources, tmp_path / "out")
+    read: list[str] = []
+    original = photos.read
+
+    def read_noted(path: Path, size: int) -> bytes:
+        read.append(path.name)
+        return original(path, size)
+
+    monkeypatch.setattr(photos, "read", read_noted)
+
+    def decide(reread: bool = False) -> list[str]:
+        """Return the names of the photos that are read; all must count as kept."""
+        read.clear()
+        with stamps.of_sources(dataset.hidden, reread) as known:
+            arrivals = list(intake.arrivals(sources, paths, LIMITS, History(dataset), known=known))
+        assert arrivals == [Kept(path.name) for path in paths]
+        return sorted(read)
+
+    first = decide()
+    os.utime(paths[0], (1_700_000_001, 1_700_000_001))
+    copy = paths[1].with_name("copy")
+    shutil.copy2(paths[1], copy)
+    copy.replace(paths[1])
+
+    assert [first, decide(), decide(), decide(reread=True)] == [
+        [],
+        [paths[0].name, paths[1].name],
+        [],
+        [path.name for path in paths],
+    ]
+
+
+def test_a_photo_with_a_stamp_that_no_run_has_decided_about_is_read(tmp_path: Path) -> None:
+    """A stamp saves nothing if the dataset was begun again: the photo is new, and decoded."""
+    sources = render(tmp_path / "photos", 1)
+    [path] = sources.iterdir()
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+    for _ in range(2):
+        with stamps.of_sources(tmp_path) as known:
+            [arrival] = intake.arrivals(sources, [path], LIMITS, History(None), known=known)
+        assert isinstance(arrival, Candidate)
 
 
 def test_sources_are_never_changed(copies: Path) -> None:
