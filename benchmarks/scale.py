@@ -50,7 +50,8 @@ OPERATIONS = {
     "report": "from segkit.dataset import Dataset; from segkit.reports import dataset_page as p\n"
     "p.write(Dataset.open(folder))",
     "rules": "from segkit.dataset import Dataset, checks; checks.check(Dataset.open(folder), files='none')",
-    "remove": "import sys; sys.argv[1:] = ['remove', folder, key]\nimport segkit.cli as c; c.main()",
+    "remove": "from segkit.dataset import Dataset, remove as r; d = Dataset.open(folder)\n"
+    "r.remove(d, [key], None); r.restore(d, [key], None); len(d)",
     "start": "from pathlib import Path; from trainer.data import examples; examples.find(Path(folder), check='fast')",
     "split": "from segkit.dataset import Dataset, splits; import random; d = Dataset.open(folder)\n"
     "with d.writing(): d.fold(); splits.apply(d, f'val={random.random() / 4:.4f}')",

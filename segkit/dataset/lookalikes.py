@@ -58,10 +58,13 @@ def _suspects(triples: Iterable[Triple]) -> Iterator[tuple[int, list[int]]]:
     if len(names) < 2:
         return
     ((largest, _),) = Counter(splits).most_common(1)  # of two splits one is not the largest: only that is searched for
-    index = HashIndex(np.asarray(hashes, np.uint64))
-    for place in (place for place, split in enumerate(splits) if split != largest):
-        numbers = {*index.near(hashes[place]), *index.near(near_duplicates.mirrored(hashes[place]))}
-        others = sorted(other for number in numbers for other in index.photos(number))
+    known = np.asarray(hashes, np.uint64)
+    index = HashIndex(known)
+    searched = [place for place, split in enumerate(splits) if split != largest]
+    mirror_images = np.array([near_duplicates.mirrored(hashes[place]) for place in searched], np.uint64)
+    matches = zip(searched, index.near(known[searched]), index.near(mirror_images), strict=True)
+    for place, plain, mirrored in matches:
+        others = sorted(other for number in {*plain, *mirrored} for other in index.photos(number))
         suspects = [other for other in others if splits[other] != splits[place] and groups[other] != groups[place]]
         if suspects:
             yield place, suspects

@@ -188,8 +188,9 @@ def orphans(dataset: Dataset, screening: Screening) -> Iterator[Problem]:
     for parent, folders, names in os.walk(dataset.folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))  # dataset readers ignore hidden ones
         relative = Path(parent).relative_to(dataset.folder)
+        prefix = f"{relative.as_posix()}/" if relative.parts else ""
         for file in sorted(names):
-            name = (relative / file).as_posix()
+            name = prefix + file
             if file.startswith(".") or name == "metadata.jsonl" or screening.has(name):
                 continue
             message = f"{name} does not belong to a triple; stray files can change what HF datasets reads."

@@ -49,8 +49,7 @@ def test_groups_in_several_splits_are_found_in_any_order() -> None:
     alone = replace(triple("4" * 16), split="val")
 
     for order in ((head, same, other, alone), (other, same, head, alone), (same, other)):
-        (problem,) = record_rules.leaks(order, screened(*order))
-        assert problem.rule == "split-leak"
+        assert {problem.rule for problem in record_rules.leaks(order, screened(*order))} == {"split-leak"}
     assert list(record_rules.leaks((head, same, alone), screened(head, same, alone))) == []
 
 
