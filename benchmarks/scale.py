@@ -89,7 +89,7 @@ def triple(number: int, shared: Pictures, hashes: tuple[str, str]) -> Triple:
     author = Prompt("model", "Salesforce/blip-image-captioning-base", sha[:40], False, digest(text), text)
     return Triple(
         photo_name(key, ".jpg"), map_name(key), text, key, f"{number // 1000:04}/photo {number:07}.jpg", sha,
-        sha[16:32], SIDE, SIDE, Geometry(2048, 2048, 1, (), SIDE, SIDE, 0, 0), shared.classes, 14, author,
+        sha[16:32], SIDE, SIDE, Geometry(2048, 2048, 1, (), SIDE, SIDE, 0, 0), shared.classes, 24, author,
         "train", key, "open", (), *hashes, "train",
     )  # fmt: skip
 
