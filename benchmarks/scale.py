@@ -52,6 +52,8 @@ OPERATIONS = {
     "rules": "from segkit.dataset import Dataset, checks; checks.check(Dataset.open(folder), files='none')",
     "remove": "from segkit.dataset import Dataset, remove as r; d = Dataset.open(folder)\n"
     "r.remove(d, [key], None); r.restore(d, [key], None); len(d)",
+    "first start": "from pathlib import Path; from trainer.data import examples; folder = Path(folder)\n"
+    "(folder / '.segkit/cache/pictures.stamps').unlink(missing_ok=True); examples.find(folder, check='fast')",
     "start": "from pathlib import Path; from trainer.data import examples; examples.find(Path(folder), check='fast')",
     "split": "from segkit.dataset import Dataset, splits; import random; d = Dataset.open(folder)\n"
     "with d.writing(): d.fold(); splits.apply(d, f'val={random.random() / 4:.4f}')",
@@ -154,7 +156,7 @@ def main() -> None:
             for name in options.only.split(","):
                 results = [measure(OPERATIONS[name], folder, key) for _ in range(options.runs)]
                 seconds, megabytes = (max(column) for column in zip(*results, strict=True))
-                print(f"  {name:10} {seconds:8.2f} s {megabytes:8.0f} MB", flush=True)
+                print(f"  {name:12} {seconds:8.2f} s {megabytes:8.0f} MB", flush=True)
 
 
 if __name__ == "__main__":
