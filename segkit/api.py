@@ -189,7 +189,7 @@ def caption(dataset: "PathOrStr | Dataset", *, redo: bool = False, progress: Pro
 
 def remove(
     dataset: "PathOrStr | Dataset",
-    names: Sequence[str] = (),
+    names: str | Sequence[str] = (),
     *,
     where: str = "",
     undo: bool = False,
@@ -199,7 +199,7 @@ def remove(
 
     Args:
         dataset: the dataset or its folder.
-        names: keys, beginnings of keys, sources or file names.
+        names: keys, beginnings of keys, sources or file names; without them, `where` chooses.
         where: conditions, such as "class:person share>0.3"; see segkit.dataset.where.
         undo: put triples back that were left out.
         delete_files: also delete photos and maps, except those that a person changed.
@@ -215,8 +215,9 @@ def remove(
     from segkit.dataset import where as conditions
 
     opened = _open(dataset)
-    if not names and not where:
-        raise UsageError("nothing to remove: pass names or where.")
+    names = [names] if isinstance(names, str) else list(names)
+    if wrong := next((name for name in names if not isinstance(name, str)), None):
+        raise UsageError(f"names holds a {type(wrong).__name__}; expected keys, such as [triple.key].")
     condition = conditions.parse(where, opened.info.palette) if where else None
     if undo:
         return removal.restore(opened, names, condition)

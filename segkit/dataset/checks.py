@@ -101,6 +101,8 @@ def check(
         of_records += record_rules.of_prompt(dataset, triple, count)
         of_records += record_rules.of_split(triple)
     orphans = list(record_rules.orphans(dataset, screening)) if strays else []
+    if intact.damage:  # pictures of the damaged lines belong to no triple, until the lines are corrected
+        orphans = [problem for problem in orphans if not problem.place.startswith(("images/", "maps/"))]
     problems = chain(
         record_rules.no_manifest(dataset),
         intact.damage,

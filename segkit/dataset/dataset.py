@@ -15,11 +15,11 @@ from segkit.dataset import info as common
 from segkit.dataset import lines
 from segkit.dataset.collection import Triples
 from segkit.dataset.info import Info
-from segkit.dataset.locking import locked
+from segkit.dataset.locking import locked, writer
 from segkit.dataset.prompts import Count
 from segkit.dataset.records import Records
 from segkit.dataset.triple import Triple
-from segkit.errors import DatasetError
+from segkit.errors import DatasetError, LockedError
 from segkit.problem import Problem
 from segkit.progress import Progress, silent
 from segkit.words import count
@@ -132,6 +132,7 @@ class Dataset(Records, Triples):
 
         Raises:
             DatasetError: the folder is not a dataset, is damaged, or was written by a newer segkit.
+            LockedError: a build is just creating it.
         """
         folder = Path(folder)
         try:
@@ -139,6 +140,10 @@ class Dataset(Records, Triples):
         except (FileNotFoundError, NotADirectoryError):
             reason = "it contains no .segkit/dataset.toml" if folder.is_dir() else "it is a file"
             reason = reason if folder.exists() else "no such folder"
+            if process := writer(folder):
+                raise LockedError(
+                    f"{folder} is being created by {process}. Wait until its first photos are done."
+                ) from None
             cure = "Create one with: segkit build-dataset PHOTOS"
             raise DatasetError(f"{folder} is not a segkit dataset: {reason}. {cure}") from None
 

@@ -38,16 +38,31 @@ def test_what_is_left_out_stays_out_and_comes_back_whole(dataset: Dataset) -> No
 
 
 def test_triples_are_chosen_by_conditions(dataset: Dataset) -> None:
-    """A condition chooses among all triples, or among those named; a name that fits none changes nothing."""
+    """A condition chooses among all triples; a name or column that fits none changes nothing."""
     condition = where.parse("by:person", dataset.info.palette)
     with pytest.raises(UsageError, match="'nothing' is not a key"):
         remove.remove(dataset, [dataset[0].key, "nothing"], None)
 
-    named = remove.remove(dataset, [dataset[0].key], condition)
+    with pytest.raises(UsageError, match="either keys or conditions"):
+        remove.remove(dataset, [dataset[0].key], condition)
+    with pytest.raises(UsageError, match="No triple has the column 'licnce'"):
+        remove.remove(dataset, [], where.parse("-licnce:cc0", dataset.info.palette))
+
     chosen = remove.remove(dataset, [], condition)
 
-    assert (named.sources, chosen.sources) == ((), ("002.png",))
+    assert chosen.sources == ("002.png",)
     assert len(dataset) == 4
+
+
+def test_a_dataset_of_which_all_is_left_out_keeps_every_decision(dataset: Dataset) -> None:
+    """With an empty manifest, a build makes nothing again: splits, reviews and prompts stay as they were."""
+    remove.remove(dataset, [], where.parse("width>0", dataset.info.palette))
+    before = contents(dataset.folder)
+
+    rebuilt = build(dataset.folder.parent / "photos", dataset.folder)
+
+    assert len(rebuilt) == 0
+    assert contents(dataset.folder) == before
 
 
 def test_pictures_are_deleted_on_demand_but_never_painted_ones(dataset: Dataset) -> None:

@@ -57,6 +57,11 @@ def test_other_folders_are_refused(dataset: Dataset, tmp_path: Path) -> None:
 
     with pytest.raises(UsageError, match="is the dataset itself"):
         subset.subset(dataset, dataset.folder, None)
+    with pytest.raises(UsageError, match="one lies in the other"):
+        subset.subset(dataset, dataset.folder / "inner", None)
+    with pytest.raises(UsageError, match="No triple meets the conditions"):
+        subset.subset(dataset, tmp_path / "none", where.parse("text:zebra", dataset.info.palette))
+    assert not (tmp_path / "none").exists()
     for folder in (other.folder, tmp_path / "photos"):
         with pytest.raises(DatasetError, match=r"another palette, segmenter or size|not a segkit dataset"):
             subset.subset(dataset, folder, None)
