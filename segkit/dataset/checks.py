@@ -10,7 +10,8 @@ from pathlib import Path
 from PIL import Image
 
 from segkit import storage, threads
-from segkit.dataset import prompts
+from segkit.dataset import history, prompts
+from segkit.dataset.classes import built_with
 from segkit.dataset.dataset import Dataset
 from segkit.dataset.triple import SPLITS, Triple
 from segkit.maps import codec
@@ -148,6 +149,10 @@ def _files(dataset: Dataset, triple: Triple) -> Iterator[Problem]:
             continue
         try:
             data = path.read_bytes()
+            if name != triple.file_name:
+                # the process that saved this map was killed before its record; the next writer completes that
+                triple = history.finished(triple, data, dataset.info.palette) or triple
+                sha256 = triple.map_sha256
             if storage.sha256(data) != sha256:
                 cure = _restore(triple) if name == triple.file_name else _restore_map(triple)
                 yield _error("file-changed", triple, f"{name} was changed after it was stored", cure)
@@ -185,7 +190,7 @@ def _pictures(triple: Triple, photo: Image.Image, control_map: Image.Image, pale
         names = ", ".join(sorted({name for name, _ in present ^ recorded})) or "classes recorded twice"
         yield _error("classes-differ", triple, f"map and record disagree on: {names}", _restore_map(triple))
     labelled = float((labels != UNLABELLED).mean())
-    if labelled < COVERAGE and triple.review != "rejected":
+    if labelled < COVERAGE and triple.review == "open":
         message = f"{triple.key} ({triple.source}): only {labelled:.0%} of the map is labelled."
         cure = (
             f"Build into another folder with a lower min_confidence, or do not train on it: {_line(review='rejected')}"
@@ -257,7 +262,9 @@ def _lookalikes(triples: Iterable[Triple]) -> Iterator[Problem]:
 
 
 def _palette(dataset: Dataset, required: Palette | None) -> Iterator[Problem]:
-    name, palette = dataset.info.settings.get("protocol"), dataset.info.palette
+    name, palette = dataset.info.settings.get("protocol"), built_with(dataset.info)
+    if required and required.hash == dataset.info.palette.hash:
+        return
     base = Palette.load(PROTOCOLS[name]) if name in PROTOCOLS else palette
     # Only a dataset that was built with a palette of the user's may differ from its protocol.
     extended = bool(dataset.info.settings.get("palette")) and protocol.extends(palette, base)
@@ -288,7 +295,9 @@ def _restore(triple: Triple) -> str:
 
 
 def _restore_map(triple: Triple) -> str:
-    return f"If you painted the map, {_BUILD}: it is taken over. Otherwise, to have it made again: {_restore(triple)}"
+    path = triple.folder / triple.conditioning_image_file_name
+    take_over = f"segkit relabel {quote(triple.folder)} {triple.key} {quote(path)}"
+    return f"If you painted the map, take it over: {take_over} . Otherwise, to have it made again: {_restore(triple)}"
 
 
 def _edit(dataset: Dataset, triple: Triple, text: str = "") -> str:

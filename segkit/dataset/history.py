@@ -207,6 +207,25 @@ def finished(triple: Triple, data: bytes, palette: Palette) -> Triple | None:
     return recorded(triple, history, history.classes(*history.replay(palette), palette), data)
 
 
+def restored(triple: Triple, lost: Triple, labels: Labels, palette: Palette) -> tuple[Triple, Labels]:
+    """Return a triple that was built again, and its map, with the map that a person made if there was one.
+
+    Args:
+        triple: the triple as it was built again.
+        lost: the triple whose photo or map was missing.
+        labels: the segmenter's map.
+        palette: the classes of the segmenter's map; a person may have used others.
+    """
+    if not lost.map_by_person:
+        return triple, labels
+    file, history = lost.folder / lost.conditioning_image_file_name, read(lost)
+    if file.exists() and storage.sha256(file.read_bytes()) == lost.map_sha256:
+        return msgspec.structs.replace(triple, classes=lost.classes), lost.labels
+    if history:
+        return msgspec.structs.replace(triple, classes=lost.classes), history.replay(palette)[0]
+    return msgspec.structs.replace(triple, edits=msgspec.structs.replace(lost.edits, map_by="", segmenter="")), labels
+
+
 def recorded(triple: Triple, history: History, classes: tuple[ClassShare, ...], data: bytes) -> Triple:
     """Return the record of a triple whose map shows a history.
 
