@@ -1,8 +1,8 @@
 """build_dataset(): turn a folder of photos into triples. The order of the steps is defined here only."""
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import cache, partial
 from itertools import chain
 from pathlib import Path
@@ -11,13 +11,13 @@ from msgspec.structs import replace
 
 from segkit import dataset, photos
 from segkit.build import captions, intake, repainted, tools
-from segkit.build.annotate import Finished, finish, record_models
+from segkit.build.annotate import Finished, finish
 from segkit.build.find import find_photos
 from segkit.build.history import Arrival, Candidate, History
 from segkit.build.outcome import Outcome, draft_note, gone_notes, size_note
 from segkit.build.settings import BuildSettings
 from segkit.build.survey import survey
-from segkit.build.target import open_or_create, require_same_segmenter
+from segkit.build.target import open_or_create, record, require_same_segmenter
 from segkit.build.tools import Networks
 from segkit.build.writer import Writer
 from segkit.dataset import Dataset, Rejection, prompts, splits
@@ -35,12 +35,12 @@ MAX_REFUSED = 5
 """Changed maps that are listed if they cannot be taken over."""
 
 
-@dataclass
+@dataclasses.dataclass
 class Unit:
     """New photos and rejections that are recorded together."""
 
-    candidates: list[Candidate] = field(default_factory=list)
-    rejections: list[Rejection] = field(default_factory=list)
+    candidates: list[Candidate] = dataclasses.field(default_factory=list)
+    rejections: list[Rejection] = dataclasses.field(default_factory=list)
 
 
 def build_dataset(
@@ -83,6 +83,7 @@ def build_dataset(
         passed_over = history.pass_over(folder, passed)
         arrivals = chain(passed_over, examine(folder, paths, settings, history, progress))
         _write(target, units(arrivals, history, outcome, progress), tools, settings, outcome, progress)
+        record(target, settings)
         target.fold()
         try:
             _follow(target, history, settings, outcome)
@@ -112,10 +113,11 @@ def _write(
             finished: list[Finished] = []
             if unit.candidates:
                 require_same_segmenter(target, tools())
-                if drafting := tools().drafting:
-                    record_models(target, drafting.identities)
+                record(target, settings, tools().identities)
                 outcome.measure(unit.candidates)
-                for batch in finish(unit.candidates, tools(), settings, style):
+                # a person may have added classes to the dataset's palette
+                networks = dataclasses.replace(tools(), palette=target.info.palette)
+                for batch in finish(unit.candidates, networks, settings, style):
                     finished += batch
                     outcome.made += len(batch)
                     outcome.report(progress)

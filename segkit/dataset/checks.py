@@ -10,8 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from segkit import storage, threads
-from segkit.dataset import history, prompts
-from segkit.dataset.classes import built_with
+from segkit.dataset import prompts, saving
 from segkit.dataset.dataset import Dataset
 from segkit.dataset.triple import SPLITS, Triple
 from segkit.maps import codec
@@ -132,7 +131,10 @@ def _read(dataset: Dataset, problems: list[Problem]) -> list[Triple]:
     newer = {triple.key: triple for triple in triples(dataset.parts())}
     lists = triples([dataset.manifest, dataset.lists.left_out])
     triples([dataset.hidden / "rejected.jsonl"])  # holds no triples; read to report its damaged lines
-    return [*(triple for triple in lists if triple.key not in newer), *newer.values()]
+    known = {triple.key: triple for triple in [*lists, *newer.values()]}
+    completed = saving.unfinished(dataset, known)  # the next writer completes them
+    found = [*(triple for triple in lists if triple.key not in newer), *newer.values()]
+    return [completed.get(triple.key, triple) for triple in found]
 
 
 def _files(dataset: Dataset, triple: Triple) -> Iterator[Problem]:
@@ -149,10 +151,6 @@ def _files(dataset: Dataset, triple: Triple) -> Iterator[Problem]:
             continue
         try:
             data = path.read_bytes()
-            if name != triple.file_name:
-                # the process that saved this map was killed before its record; the next writer completes that
-                triple = history.finished(triple, data, dataset.info.palette) or triple
-                sha256 = triple.map_sha256
             if storage.sha256(data) != sha256:
                 cure = _restore(triple) if name == triple.file_name else _restore_map(triple)
                 yield _error("file-changed", triple, f"{name} was changed after it was stored", cure)
@@ -262,7 +260,7 @@ def _lookalikes(triples: Iterable[Triple]) -> Iterator[Problem]:
 
 
 def _palette(dataset: Dataset, required: Palette | None) -> Iterator[Problem]:
-    name, palette = dataset.info.settings.get("protocol"), built_with(dataset.info)
+    name, palette = dataset.info.settings.get("protocol"), dataset.info.built_with
     if required and required.hash == dataset.info.palette.hash:
         return
     base = Palette.load(PROTOCOLS[name]) if name in PROTOCOLS else palette

@@ -5,11 +5,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from segkit.dataset.dataset import Dataset
-from segkit.dataset.info import Info
-from segkit.palette import Palette, Swatch, extend
-
-ADDED = "added_classes"
-"""Setting of dataset.toml with the names of the classes that were added after the dataset was created."""
+from segkit.palette import Swatch, extend
 
 
 def add_classes(dataset: Dataset, names: Sequence[str]) -> tuple[Swatch, ...]:
@@ -30,14 +26,7 @@ def add_classes(dataset: Dataset, names: Sequence[str]) -> tuple[Swatch, ...]:
     """
     with dataset.writing():
         info = dataset.info
-        added = list(info.settings.get(ADDED, ()))
-        name = info.palette.name if added else f"{info.palette.name}-extended"
+        name = info.palette.name if info.added else f"{info.palette.name}-extended"
         palette = extend.extended(info.palette, names, name)
-        dataset.save_info(replace(info, palette=palette, settings={**info.settings, ADDED: [*added, *names]}))
+        dataset.save_info(replace(info, palette=palette, added=info.added + len(names)))
     return palette.swatches[len(info.palette) :]
-
-
-def built_with(info: Info) -> Palette:
-    """Return the palette of a dataset without the classes that were added later."""
-    added = len(info.settings.get(ADDED, ()))
-    return Palette(info.palette.name, info.palette.swatches[: len(info.palette) - added]) if added else info.palette

@@ -5,6 +5,7 @@ and one line for each edit, undo and redo. Both are written before the map, and 
 number that the record names (Edits.map_edit).
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -249,6 +250,19 @@ def all_keys(folder: Path) -> Iterator[str]:
     """Yield the keys of all triples with a history."""
     for file in sorted((folder / ".segkit" / "edits").glob("*/*.jsonl")):
         yield file.stem
+
+
+def last_number(folder: Path, key: str) -> int:
+    """Return the number of the last entry of a history, without reading the others; 0 if it is damaged."""
+    with path(folder, key).open("rb") as file:
+        size, block = file.seek(0, 2), 1 << 12
+        tail = b""
+        while tail.count(b"\n") < 2 and len(tail) < size:
+            block *= 2
+            file.seek(max(size - block, 0))
+            tail = file.read()
+    match = re.search(rb'\n{"number":(\d+),[^\n]*\n?\Z', tail)
+    return int(match[1]) if match else 0
 
 
 def labels_of(data: bytes, palette: Palette) -> Labels:

@@ -1,9 +1,9 @@
 """What all triples of a dataset share: .segkit/dataset.toml."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from segkit import schema, toml
 from segkit.errors import DatasetError, PaletteError
@@ -15,18 +15,33 @@ FORMAT = 1
 """Version of the layout. A higher one was written by a newer segkit."""
 
 
+FIXED = ("protocol", "size", "min_confidence", "photo_format")
+"""Settings that must be the same for all triples of a dataset."""
+
+
 class Info(Struct, frozen=True):
     """The contents of .segkit/dataset.toml.
 
     Attributes:
         palette: the classes; stored whole, with its hash.
-        models: name and revision by role ("segmenter", "captioner", "tokenizer").
-        settings: the settings that shaped the triples; later builds must agree with them.
+        models: by role ("segmenter", "captioner", "tokenizer") the name and, of networks, the revision, the hash of the
+            weights and the precision; datasets of earlier versions have only name and revision.
+        settings: the settings of the last build; later builds must agree with some of them.
+        versions: of segkit and the libraries that the last photos were processed with; empty in datasets of earlier
+            versions.
+        added: number of classes at the end of the palette that a person added to the dataset.
     """
 
     palette: Palette
     models: dict[str, dict[str, str]]
     settings: dict[str, Any]
+    versions: dict[str, str] = {}
+    added: int = 0
+
+    @property
+    def built_with(self) -> Palette:
+        """The palette without the classes that a person added to the dataset."""
+        return Palette(self.palette.name, self.palette.swatches[: len(self.palette) - self.added])
 
 
 class _Class(Struct):
@@ -39,6 +54,7 @@ class _Palette(Struct):
     name: str
     hash: str
     classes: list[_Class]
+    added: Annotated[int, Meta(ge=0)] = 0
 
 
 class _File(Struct):
@@ -46,6 +62,7 @@ class _File(Struct):
     settings: dict[str, Any]
     models: dict[str, dict[str, str]]
     palette: _Palette
+    versions: dict[str, str] = {}
 
 
 def read(path: Path) -> Info:
@@ -80,8 +97,9 @@ def to_toml(info: Info) -> bytes:
         "format": FORMAT,
         "segkit": __version__,
         "settings": info.settings,
+        "versions": info.versions,
         "models": info.models,
-        "palette": {"name": info.palette.name, "hash": info.palette.hash, "classes": classes},
+        "palette": {"name": info.palette.name, "hash": info.palette.hash, "added": info.added, "classes": classes},
     }
     return tomli_w.dumps(content).encode()
 
@@ -95,4 +113,4 @@ def _info(file: _File) -> Info:
     palette = Palette(file.palette.name, tuple(swatches))
     if palette.hash != file.palette.hash:
         raise ValueError("the palette was edited: its hash does not match")
-    return Info(palette, file.models, file.settings)
+    return Info(palette, file.models, file.settings, file.versions, file.palette.added)

@@ -7,7 +7,9 @@ from itertools import islice
 from pathlib import Path
 
 from segkit import storage
+from segkit.dataset import history
 from segkit.dataset.dataset import Dataset
+from segkit.dataset.info import FIXED, Info
 from segkit.dataset.locking import locked
 from segkit.dataset.triple import Triple
 from segkit.dataset.where import Condition
@@ -79,11 +81,17 @@ def _open_or_create(dataset: Dataset, output: Path) -> Dataset:
     if not (output / ".segkit" / "dataset.toml").exists():
         return Dataset.create(output, dataset.info)
     target = Dataset.open(output)
-    if target.info.palette.hash != dataset.info.palette.hash or target.info.settings != dataset.info.settings:
+    if _identity(target.info) != _identity(dataset.info):
         raise DatasetError(
-            f"{output} is a dataset with another palette or other settings than {dataset.folder}. Choose a new folder."
+            f"{output} is a dataset with another palette, segmenter or size than {dataset.folder}. Choose a new folder."
         )
     return target
+
+
+def _identity(info: Info) -> object:
+    """Return what all triples of one dataset share."""
+    settings = [info.settings.get(name) for name in FIXED]
+    return info.palette.hash, info.models["segmenter"]["revision"], settings
 
 
 def _units(triples: Iterator[Triple]) -> Iterator[list[Triple]]:
@@ -92,13 +100,16 @@ def _units(triples: Iterator[Triple]) -> Iterator[list[Triple]]:
 
 
 def _place(triple: Triple, output: Path, copy: bool) -> bool:
-    """Link or copy the pictures of a triple; return whether both are links.
+    """Link or copy the pictures of a triple, and the history of its map; return whether all are links.
 
     Raises:
         DatasetError: a picture is missing.
     """
     linked = True
-    for name in (triple.file_name, triple.conditioning_image_file_name):
+    pictures = (triple.file_name, triple.conditioning_image_file_name)
+    edited = (history.original_path(triple.folder, triple.key), history.path(triple.folder, triple.key))
+    kept = [file.relative_to(triple.folder).as_posix() for file in edited if file.is_file()]
+    for name in (*kept, *pictures):
         source, target = triple.folder / name, output / name
         if not source.is_file():
             raise DatasetError(f"{source} is missing. Run: segkit check {quote(triple.folder)}")
