@@ -131,14 +131,13 @@ def _read(dataset: Dataset, problems: list[Problem]) -> list[Triple]:
     newer = {triple.key: triple for triple in triples(dataset.parts())}
     lists = triples([dataset.manifest, dataset.lists.left_out])
     triples([dataset.hidden / "rejected.jsonl"])  # holds no triples; read to report its damaged lines
-    known = {triple.key: triple for triple in [*lists, *newer.values()]}
-    completed = saving.unfinished(dataset, known)  # the next writer completes them
-    found = [*(triple for triple in lists if triple.key not in newer), *newer.values()]
-    return [completed.get(triple.key, triple) for triple in found]
+    current = [*(triple for triple in lists if triple.key not in newer), *newer.values()]
+    completed = saving.unfinished(dataset, {triple.key: triple for triple in current})  # by the next writer
+    return [completed.get(triple.key, triple).within(dataset.folder) for triple in current]
 
 
 def _files(dataset: Dataset, triple: Triple) -> Iterator[Problem]:
-    if triple.review == "rejected" and not triple.within(dataset.folder).has_files:  # segkit remove --delete-files
+    if triple.review == "rejected" and not triple.has_files:  # segkit remove --delete-files
         return
     pictures: list[Image.Image] = []
     for name, sha256 in (
