@@ -62,8 +62,9 @@ def command(
     if key:
         step = relabel.undo if undo else relabel.redo
         return show_relabel.stepped(step(opened, edits.find(opened, key)), key, "undone" if undo else "redone", as_json)
-    assert folder is not None
     with console.progress() as progress:
-        results = painted.take_folder(opened, folder, progress)
+        results = painted.take_folder(opened, folder or Path(), progress)
     show_relabel.taken(results, dataset, as_json)
-    context.exit(int(any(result.reason for result in results)))
+    if any(result.reason for result in results):
+        context.exit(1)
+    return None

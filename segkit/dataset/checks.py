@@ -10,8 +10,9 @@ from pathlib import Path
 from PIL import Image
 
 from segkit import storage, threads
-from segkit.dataset import prompts, saving
+from segkit.dataset import doubt, prompts, saving
 from segkit.dataset.dataset import Dataset
+from segkit.dataset.doubt import Doubtful
 from segkit.dataset.triple import SPLITS, Triple
 from segkit.maps import codec
 from segkit.palette import PROTOCOLS, UNLABELLED, Palette, protocol
@@ -22,6 +23,9 @@ from segkit.words import are, quote
 
 COVERAGE = 0.5
 """Labelled share of a map, 0 to 1, below which "coverage-low" warns: such maps teach the network little."""
+
+DOUBTFUL = 10
+"""Triples that a check names as the most doubtful."""
 
 _BUILD = "run segkit build-dataset again with the same photos, output and settings"
 _STAY = "photo and map are restored; prompt, split and review stay."
@@ -63,10 +67,12 @@ class CheckReport:
     Attributes:
         triples: number of triples checked.
         problems: all problems, errors first.
+        doubtful: the most doubtful triples that nobody has decided about, the worst first.
     """
 
     triples: int
     problems: list[Problem]
+    doubtful: tuple[Doubtful, ...] = ()
 
     @property
     def failed(self) -> bool:
@@ -109,7 +115,9 @@ def check(
         _palette(dataset, palette),
         _orphans(dataset, triples),
     )
-    return CheckReport(len(triples), sorted(problems, key=lambda problem: problem.severity))
+    by_key = {triple.key: triple for triple in triples}
+    worst = doubt.worst(triples, dataset.info.palette, DOUBTFUL, lambda keys: [by_key[key] for key in keys])
+    return CheckReport(len(triples), sorted(problems, key=lambda problem: problem.severity), tuple(worst))
 
 
 def _read(dataset: Dataset, problems: list[Problem]) -> list[Triple]:
