@@ -7,8 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec import structs
 from PIL import Image
 
+from segkit.dataset import Dataset
+from segkit.dataset.triple import UNDRAWN
 from segkit.errors import DatasetError, MapError
 from segkit.maps import codec
 from segkit.palette import Palette
@@ -263,3 +266,18 @@ def test_the_repair_that_is_advised_works(base: Path, tmp_path: Path, segkit: Se
     assert segkit(*shlex.split(command)).code == 0
 
     assert segkit(*words(folder, base, tmp_path / "run", steps=1, batch_size=1)).code == 0
+
+
+def test_triples_that_may_yet_be_held_out_are_left_alone(rooms: Path, tmp_path: Path) -> None:
+    """While a build is running, its new triples have no split; they are counted, and trained on once it is drawn."""
+    copy = shutil.copytree(rooms, tmp_path / "copy")
+    dataset = Dataset.open(copy)
+    triples = [triple for triple in dataset.triples() if triple.split == "train"]
+    before = examples.find(copy)
+    dataset.save_info(structs.replace(dataset.info, settings={**dataset.info.settings, "split": "val=0.1"}))
+    dataset.commit([structs.replace(triples[0], drawn=UNDRAWN)])
+    during = examples.find(copy)
+
+    assert before.notes == ()
+    assert during.notes == ("Triples that may yet be held out by a build that has not finished, left alone: 1.",)
+    assert len(during.train) == len(before.train) - 1
