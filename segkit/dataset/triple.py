@@ -31,7 +31,7 @@ _HEX = {"key": re.compile("[0-9a-f]{16}"), "sha256": re.compile("[0-9a-f]{64}"),
 """How the fields with hexadecimal digits look."""
 
 _TIME = "%Y%m%dT%H%M%SZ"
-"""The basic form of ISO 8601: readers that guess types take the other one for a time, and "" in another line for none."""
+"""The basic form of ISO 8601: readers that guess types would take the other one for a time, and fail at ""."""
 
 _LATER = frozenset(("drawn", "caption", "edits"))
 """Keys that lines of earlier versions lack."""
