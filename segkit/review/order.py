@@ -1,0 +1,68 @@
+"""Queues that stay in their order while a person works through them, with counts that follow the decisions."""
+
+import threading
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from segkit.dataset import Dataset
+from segkit.review import queue
+from segkit.review.queue import Item
+
+Order = Literal["doubt", "source"]
+
+KEPT = 3
+"""Queues that are kept: one for each of a few tabs."""
+
+
+@dataclass(frozen=True)
+class Queue:
+    """A ranking.
+
+    Attributes:
+        items: in their order.
+        counts: number of triples by review.
+    """
+
+    items: list[Item]
+    counts: dict[str, int]
+
+    @cached_property
+    def keys(self) -> frozenset[str]:
+        """The keys of the items."""
+        return frozenset(item.key for item in self.items)
+
+
+class Orders:
+    """The queues of a dataset, ranked when they are first asked for."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+        self._queues: dict[tuple[str, str], Queue] = {}
+        self._lock = threading.Lock()
+
+    def get(self, where: str, order: Order, fresh: bool = False) -> Queue:
+        """Return a queue; a fresh one is ranked again.
+
+        Raises:
+            UsageError, PaletteError: a condition is malformed.
+        """
+        with self._lock:  # two tabs that ask at once wait for one ranking
+            ranked = self._queues.pop((where, order), None)
+            if ranked is None or fresh:
+                ranking = queue.rank(self._dataset, where=where, order=order)
+                ranked = Queue(list(ranking.items), dict(ranking.counts))
+            self._queues[where, order] = ranked
+            while len(self._queues) > KEPT:
+                del self._queues[next(iter(self._queues))]
+            return ranked
+
+    def note(self, key: str, before: str, after: str) -> None:
+        """Count a decision in every queue that has the triple."""
+        if before == after:
+            return
+        with self._lock:
+            for ranked in self._queues.values():
+                if key in ranked.keys:
+                    ranked.counts[before] = ranked.counts.get(before, 0) - 1
+                    ranked.counts[after] = ranked.counts.get(after, 0) + 1
