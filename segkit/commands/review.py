@@ -1,10 +1,14 @@
 """segkit review."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from segkit.commands.options import Command
+
+if TYPE_CHECKING:
+    from segkit.review.queue import Order
 
 
 @click.command(
@@ -24,7 +28,7 @@ from segkit.commands.options import Command
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
 @click.option("--tokenizer", default="", metavar="FOLDER", help="Folder of CLIP's tokenizer, which counts prompts.")
 def command(
-    dataset: Path, where: str, order: str, port: int, host: str, no_browser: bool, tokenizer: str
+    dataset: Path, where: str, order: "Order", port: int, host: str, no_browser: bool, tokenizer: str
 ) -> None:
     """Open a local web page in which a person corrects maps, edits prompts and decides on triples, worst first.
 

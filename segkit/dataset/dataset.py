@@ -4,11 +4,11 @@ Pictures are written first, then the record of the unit (a part). Parts are fold
 runs, at its end, or when the dataset is next opened for writing.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 from segkit import storage
 from segkit.dataset import info as common
@@ -23,6 +23,10 @@ from segkit.errors import DatasetError
 from segkit.problem import Problem
 from segkit.progress import Progress, silent
 from segkit.words import count
+
+if TYPE_CHECKING:
+    from segkit.dataset.relabel import State
+    from segkit.maps.strokes import Stroke
 
 
 class Dataset(Records, Triples):
@@ -108,6 +112,25 @@ class Dataset(Records, Triples):
 
         return len(edits.set_prompts(self, texts.items(), count or estimate))
 
+    def set_prompt(self, key: str, text: str, *, revision: int | None = None, count: Count | None = None) -> "State":
+        """Set one prompt; see dataset.decisions.set_prompt. Without `count`, its tokens are estimated."""
+        from segkit.dataset import decisions  # imports this module
+        from segkit.dataset.prompts import estimate
+
+        return decisions.set_prompt(self, key, text, revision=revision, count=count or estimate)
+
+    def relabel(self, key: str, strokes: "Sequence[Stroke]", *, revision: int | None = None, what: str = "") -> "State":
+        """Set the classes of some pixels of a map, as one edit that can be undone; see dataset.relabel."""
+        from segkit.dataset import relabel  # imports this module
+
+        return relabel.relabel(self, key, strokes, revision=revision, what=what)
+
+    def decide(self, key: str, review: str, *, revision: int | None = None) -> "State":
+        """Accept a triple, reject it, or take either back; see dataset.decisions.decide."""
+        from segkit.dataset import decisions  # imports this module
+
+        return decisions.decide(self, key, review, revision=revision)
+
     def check(self, progress: Progress = silent) -> list[Problem]:
         """Run every rule over the dataset; see dataset.checks.
 
@@ -164,12 +187,17 @@ class Dataset(Records, Triples):
             yield
 
     def recover(self, was_killed: bool) -> None:
-        """Delete a killed run's temporary files and fold in what it finished. The caller holds the lock.
+        """Delete a killed run's temporary files, record maps that it wrote, and fold in what it finished.
+
+        The caller holds the lock.
 
         Args:
             was_killed: whether the last holder of the lock was; looking for its files takes long in a large dataset.
         """
         if was_killed:
+            from segkit.dataset import saving  # imports this module
+
             storage.remove_unfinished(self.folder)
+            saving.complete(self)
         if self.parts():
             self.fold_if_small()

@@ -133,6 +133,13 @@ class Records:
             matches = index.keys_of_prefix(name) | {key for key in newer if key.startswith(name)}
         return matches
 
+    def group(self, name: str) -> list[Triple]:
+        """Return the triples of a group of near-duplicates; every line is searched, but few are read."""
+        newer = self.pending()[0]
+        keys = dict.fromkeys(key for key, triple in newer.items() if triple.group == name)
+        keys |= dict.fromkeys(lines.decode(line).key for line in self.lists.containing(f'"{name}"'))
+        return [triple for triple in self.known(keys).values() if triple.group == name]
+
     def rejections(self) -> Iterator[Rejection]:
         """Yield every photo that was rejected; those of parts not folded in yet come last.
 

@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from msgspec import structs
-
 from segkit.dataset import edits, prune
 from segkit.dataset.dataset import Dataset
 from segkit.dataset.triple import Triple
@@ -87,7 +85,7 @@ def _decide(dataset: Dataset, triples: Iterable[Triple], review: str) -> tuple[R
     for triple in triples:
         (already if (triple.review == "rejected") == (review == "rejected") else changed).append(triple)
     for start in range(0, len(changed), _BATCH):
-        dataset.commit(structs.replace(triple, review=review) for triple in changed[start : start + _BATCH])
+        dataset.commit(triple.edited(review=review) for triple in changed[start : start + _BATCH])
     dataset.fold_if_small()
     lost = [triple.source for triple in changed if review != "rejected" and not triple.has_files]
     removed = Removed(tuple(triple.source for triple in changed), len(already), tuple(lost))

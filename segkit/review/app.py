@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 
 from segkit.errors import ConflictError, LockedError, PaletteError, SegkitError, StorageError, UsageError
 from segkit.review import messages, pictures
-from segkit.review.order import Order
+from segkit.review.queue import Order
 from segkit.review.security import MAX_BODY, Access, Guard, TooLargeError, refused
 from segkit.review.session import Session
 

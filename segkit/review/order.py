@@ -3,13 +3,10 @@
 import threading
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 from segkit.dataset import Dataset
 from segkit.review import queue
-from segkit.review.queue import Item
-
-Order = Literal["doubt", "source"]
+from segkit.review.queue import Order, Ranking
 
 KEPT = 3
 """Queues that are kept: one for each of a few tabs."""
@@ -17,20 +14,20 @@ KEPT = 3
 
 @dataclass(frozen=True)
 class Queue:
-    """A ranking.
+    """A ranking, with counts that change.
 
     Attributes:
-        items: in their order.
+        ranking: the triples in their order.
         counts: number of triples by review.
     """
 
-    items: list[Item]
+    ranking: Ranking
     counts: dict[str, int]
 
     @cached_property
     def keys(self) -> frozenset[str]:
-        """The keys of the items."""
-        return frozenset(item.key for item in self.items)
+        """The keys of the triples."""
+        return frozenset(self.ranking.keys())
 
 
 class Orders:
@@ -51,7 +48,7 @@ class Orders:
             ranked = self._queues.pop((where, order), None)
             if ranked is None or fresh:
                 ranking = queue.rank(self._dataset, where=where, order=order)
-                ranked = Queue(list(ranking.items), dict(ranking.counts))
+                ranked = Queue(ranking, dict(ranking.counts))
             self._queues[where, order] = ranked
             while len(self._queues) > KEPT:
                 del self._queues[next(iter(self._queues))]

@@ -15,7 +15,8 @@ from segkit.errors import ConflictError
 from segkit.palette import UNLABELLED
 from segkit.palette.color import to_hex
 from segkit.review import messages
-from segkit.review.order import Order, Orders
+from segkit.review.order import Orders
+from segkit.review.queue import Order
 
 MAX_ITEMS = 500
 """Triples of one page of the queue."""
@@ -34,7 +35,7 @@ class Session:
     """
 
     def __init__(
-        self, dataset: Dataset, count: Count = estimate, counter: str = "estimate", where: str = "", order: str = "doubt"
+        self, dataset: Dataset, count: Count = estimate, counter: str = "estimate", where: str = "", order: Order = "doubt"
     ) -> None:
         self.dataset, self.count, self._counter = dataset, count, counter
         self._start = {"where": where, "order": order}
@@ -61,14 +62,15 @@ class Session:
             UsageError, PaletteError: a condition is malformed.
         """
         queue = self._orders.get(where, order, fresh)
-        chosen = queue.items[max(0, start) : max(0, start) + min(max(0, limit), MAX_ITEMS)]
+        start = max(0, start)
+        chosen = queue.ranking[start : start + min(max(0, limit), MAX_ITEMS)]
         triples = self.dataset.known([item.key for item in chosen])
         rows = [
             {**self._row(triples[item.key]), "doubt": item.doubt, "reasons": item.reasons}
             for item in chosen
             if item.key in triples
         ]
-        return {"total": len(queue.items), "start": start, "counts": queue.counts, "items": rows}
+        return {"total": len(queue.ranking), "start": start, "counts": queue.counts, "items": rows}
 
     def triple(self, key: str) -> Triple:
         """Return a triple by the text of an address.
@@ -85,7 +87,7 @@ class Session:
         Raises:
             KeyError: there is none.
         """
-        return relabel.state(self.dataset, messages.key(key)).revision
+        return self.triple(key).edits.revision
 
     def details(self, key: str) -> Json:
         """Return everything about one triple but its pictures.
@@ -96,7 +98,7 @@ class Session:
         return self._details(self.triple(key))
 
     def _details(self, triple: Triple) -> Json:
-        palette, state = self.dataset.info.palette, relabel.state(self.dataset, triple.key)
+        palette, state = self.dataset.info.palette, relabel.state_of(triple)
         classes = [[palette.find(share.name).index, share.share, share.confidence] for share in triple.classes]
         more = {"classes": classes, "undoable": state.undoable, "redoable": state.redoable}
         return {**self._row(triple), **more, "tokens": triple.tokens, "in_group": triple.group != triple.key}
@@ -104,7 +106,7 @@ class Session:
     def _row(self, triple: Triple) -> Json:
         return {
             "id": triple.key,
-            "rev": relabel.state(self.dataset, triple.key).revision,
+            "rev": triple.edits.revision,
             "source": triple.source,
             "text": triple.text,
             "split": triple.split,
@@ -184,13 +186,13 @@ class Session:
         """Replace one class by another in several triples; one undo takes all of it back."""
         with self._writing:
             bulk = relabel.relabel_many(self.dataset, list(change.ids), change.old, change.new)
-        return {"changed": list(bulk.changed), "token": bulk.token}
+        return {"changed": bulk.keys, "token": bulk.token}
 
     def undo_bulk(self, change: messages.BulkUndo) -> Json:
-        """Take a bulk change back."""
+        """Take a bulk change back, except in maps that were edited since."""
         with self._writing:
-            relabel.undo_bulk(self.dataset, change.token)
-        return {"undone": True}
+            bulk = relabel.undo_bulk(self.dataset, change.token)
+        return {"changed": bulk.keys, "kept": bulk.kept}
 
     def decide_many(self, change: messages.BulkDecide) -> Json:
         """Decide on several triples; those that have changed since the page showed them are not touched."""

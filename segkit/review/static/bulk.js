@@ -81,7 +81,7 @@ export class Bulk {
       const items = [...this.queue.items.values()].filter((item) => ids.includes(item.id));
       for (const review of new Set(before.values())) await send(items.filter((item) => before.get(item.id) === review), review);
       await this.queue.reload();
-      message(T.undone);
+      message(T.undone(0));
     });
   }
 
@@ -113,9 +113,9 @@ export class Bulk {
   /** @param {string} token */
   async _undo(token) {
     await attempt(async () => {
-      await api.post("/api/bulk/undo", { token });
+      const { kept } = await api.post("/api/bulk/undo", { token });
       await this.queue.reload();
-      message(T.undone);
+      message(T.undone(kept.length));
     });
   }
 

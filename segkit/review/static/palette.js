@@ -48,6 +48,7 @@ export class Palette {
    */
   search(text) {
     const wanted = simplify(text);
+    if (!wanted) return this.names.map((by, label) => ({ label, by }));
     const matches = [];
     for (let label = 0; label < this.names.length; label++) {
       let best = { score: Infinity, by: "" };

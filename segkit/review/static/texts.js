@@ -52,7 +52,8 @@ export const TEXTS = {
     decided: (done, conflicts) =>
       `${number(done)} decided.` + (conflicts ? ` ${number(conflicts)} changed meanwhile and stay as they are.` : ""),
     undo: "Undo",
-    undone: "Undone.",
+    /** @param {number} kept */
+    undone: (kept) => (kept ? `Undone, except in ${number(kept)} that were edited since.` : "Undone."),
   },
   bulk: {
     title: "Change a class in the selection",
