@@ -27,9 +27,7 @@ if TYPE_CHECKING:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
 @click.option("--tokenizer", default="", metavar="FOLDER", help="Folder of CLIP's tokenizer, which counts prompts.")
-def command(
-    dataset: Path, where: str, order: "Order", port: int, host: str, no_browser: bool, tokenizer: str
-) -> None:
+def command(dataset: Path, where: str, order: "Order", port: int, host: str, no_browser: bool, tokenizer: str) -> None:
     """Open a local web page in which a person corrects maps, edits prompts and decides on triples, worst first.
 
     Every change is stored before the page says so. Ctrl-C ends the server.

@@ -79,7 +79,8 @@ def areas(image: Image.Image, size: int = 16) -> NDArray[np.uint16]:
         for column in columns:
             top, left = max(0, row - reach), max(0, column - reach)
             cell = gradient[top : row + reach + 1, left : column + reach + 1]
-            place = np.unravel_index(int(cell.argmin()), cell.shape)
+            down, right = divmod(int(cell.argmin()), cell.shape[1])
             number += 1
-            seeds[top + place[0], left + place[1]] = number
-    return ndimage.watershed_ift(gradient, seeds).astype(np.uint16)
+            seeds[top + down, left + right] = number
+    numbers: NDArray[np.int32] = ndimage.watershed_ift(gradient, seeds)
+    return numbers.astype(np.uint16)

@@ -36,7 +36,9 @@ class _Server(uvicorn.Server):
         self._ready()
 
 
-def serve(session: Session, host: str = "127.0.0.1", port: int = 0, ready: Callable[[str], None] = lambda _: None) -> None:
+def serve(
+    session: Session, host: str = "127.0.0.1", port: int = 0, ready: Callable[[str], None] = lambda _: None
+) -> None:
     """Serve a review until Ctrl-C or SIGTERM.
 
     Args:

@@ -35,7 +35,12 @@ class Session:
     """
 
     def __init__(
-        self, dataset: Dataset, count: Count = estimate, counter: str = "estimate", where: str = "", order: Order = "doubt"
+        self,
+        dataset: Dataset,
+        count: Count = estimate,
+        counter: str = "estimate",
+        where: str = "",
+        order: Order = "doubt",
     ) -> None:
         self.dataset, self.count, self._counter = dataset, count, counter
         self._start = {"where": where, "order": order}
