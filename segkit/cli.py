@@ -1,12 +1,13 @@
 """Command-line entry point: lists the commands in workflow order and turns every error into one line."""
 
 import sys
+import time
 from importlib import import_module
 
 import click
 
 from segkit import __version__, interrupts
-from segkit.errors import SegkitError, UsageError
+from segkit.errors import UsageError
 
 COMMANDS = {
     "build-dataset": ("build_dataset", "Build a dataset of checked triples from photos."),
@@ -42,22 +43,18 @@ class _Lazy(click.Group):
         try:
             command: click.Command = import_module(f"segkit.commands.{COMMANDS[cmd_name][0]}").command
         except ModuleNotFoundError as error:
-            if not _is_shadowed(error):
+            from segkit import failures
+
+            if not failures.is_shadowed(error):
                 raise
             return click.Command(cmd_name, callback=_report_shadowed, short_help="Not available in this environment.")
         return command
 
 
-SHADOWED = "Another installed package named 'trainer' shadows segkit's. Install segkit in a separate environment."
-
-
-def _is_shadowed(error: ModuleNotFoundError) -> bool:
-    """Return whether an import failed because another distribution's `trainer` comes first on sys.path."""
-    return (error.name or "").split(".")[0] == "trainer"
-
-
 def _report_shadowed() -> None:
-    raise UsageError(SHADOWED)
+    from segkit import failures
+
+    raise UsageError(failures.SHADOWED)
 
 
 @click.group(
@@ -82,36 +79,15 @@ def commands() -> dict[str, click.Command]:
 
 def main() -> None:
     """Run the command line. Exit codes: 0 success, 1 problems found, 2 usage or runtime error, 130 interrupted."""
+    from segkit.failures import Channels
+
+    channels, began = Channels.of(sys.argv[1:]), time.monotonic()
     try:
-        with interrupts.acknowledged():
+        with interrupts.acknowledged(channels.format_line):
             code = group.main(standalone_mode=False)
-    except (click.exceptions.Abort, KeyboardInterrupt) as error:
-        click.echo(str(error) or "Interrupted.", err=True)
-        code = interrupts.EXIT_CODE
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except SegkitError as error:
-        code = _report(error, str(error), error.exit_code)
     except BrokenPipeError:
         code = 0
-    except OSError as error:
-        code = _report(error, f"Cannot continue: {error}. Fix the cause and run the same command again.", 2)
-    except ModuleNotFoundError as error:
-        text = SHADOWED if _is_shadowed(error) else f"{error}. Install segkit again; see README.md"
-        code = _report(error, text, 2)
-    except Exception as error:
-        reason = str(error).strip().partition("\n")[0]
-        code = _report(error, f"segkit failed: {type(error).__name__}: {reason}. Add -v to see the traceback.", 2)
+    except (Exception, KeyboardInterrupt) as error:
+        code = channels.report(error)
+    channels.end(code or 0, time.monotonic() - began)
     sys.exit(code)
-
-
-def _report(error: Exception, text: str, code: int) -> int:
-    from segkit import console
-
-    if {"-v", "--verbose"} & set(sys.argv[1:]):
-        import traceback
-
-        traceback.print_exception(error)
-    console.line(text, error=True)
-    return code

@@ -1,12 +1,15 @@
-"""Terminal output: tables, progress bars, single lines. The only module that imports rich."""
+"""Terminal output: tables, progress, single lines, JSON. The only module that imports rich."""
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from segkit import log_lines
+from segkit.log_lines import LogLines
 from segkit.problem import Problem
 from segkit.progress import NOTICE, STOPPING, Progress
 from segkit.words import count as count  # commands print their numbers with console.count
@@ -22,6 +25,12 @@ MAX_PROBLEMS = 20
 
 ALL_IN_JSON = "--json lists all of them"
 
+SCHEMA = 1
+"""Version of what --json prints: raised when a key is removed or changes its meaning, not when one is added."""
+
+_LOG = "segkit.log"
+"""Key of click's context under which the format of progress is kept."""
+
 
 class Color(NamedTuple):
     """A table cell: a swatch of a colour ("#RRGGBB") followed by a label."""
@@ -36,10 +45,10 @@ def line(text: str, *, error: bool = False) -> None:
 
 
 def json_object(value: dict[str, Any]) -> None:
-    """Print an object as indented JSON."""
+    """Print an object as indented JSON, its first key the version of its schema."""
     import json
 
-    click.echo(json.dumps(value, indent=2))
+    click.echo(json.dumps({"schema": SCHEMA, **value}, indent=2))
 
 
 def clean(text: str) -> str:
@@ -105,21 +114,60 @@ def more(number: int, where: str = ALL_IN_JSON, *, error: bool = False) -> None:
         line(f"... and {number:,} more{f' ({where})' if where else ''}", error=error)
 
 
-def _report_stop(stage: str, done: int, total: int, note: str = "") -> None:
-    if stage == STOPPING:
-        line(note, error=True)
+def set_log_format(context: click.Context, chosen: log_lines.Format) -> None:
+    """Set how the running command shows progress and says what goes wrong; see log_lines.Format."""
+    context.meta[_LOG] = chosen
+
+
+def logs_json() -> bool:
+    """Return whether the running command writes JSON Lines to stderr."""
+    return _log_format() == "json"
+
+
+def _log_format() -> str:
+    context = click.get_current_context(silent=True)
+    return str(context.meta.get(_LOG, "auto")) if context else "auto"
+
+
+def warning(text: str) -> None:
+    """Print a warning to stderr: a line, or an event if the command writes JSON Lines."""
+    text = clean(text)
+    click.echo(log_lines.event("warning", message=text) if logs_json() else text, err=True)
 
 
 @contextmanager
-def progress() -> Iterator[Progress]:
-    """Show progress bars with rate and remaining time on stderr if it is a terminal; otherwise nothing but `STOPPING`.
+def progress(log_format: log_lines.Format | None = None) -> Iterator[Progress]:
+    """Show progress on stderr: bars if it is a terminal, otherwise lines.
+
+    Args:
+        log_format: see log_lines.Format; None is the --log of the running command.
 
     Yields:
         The callback (see segkit.progress). A new stage replaces the bar of the previous one.
     """
-    if not sys.stderr.isatty():
-        yield _report_stop
+    chosen = log_format or _log_format()
+    if chosen == "auto" and sys.stderr is not None and sys.stderr.isatty():
+        with _bars() as report:
+            yield report
         return
+    lines, ended = LogLines(lambda text: line(text, error=True), as_json=chosen == "json"), Event()
+
+    def beat() -> None:
+        while not ended.wait(log_lines.INTERVAL):
+            lines.beat()
+
+    beats = Thread(target=beat, name="progress", daemon=True)
+    beats.start()
+    try:
+        yield lines
+    finally:  # a stop too ends with how far the work came
+        ended.set()
+        beats.join()
+        lines.close()
+
+
+@contextmanager
+def _bars() -> Iterator[Progress]:
     from rich import progress as bars
     from rich.console import Console
 

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,11 +22,14 @@ _CLEAR_LINE = "\r\x1b[2K"
 
 
 @contextmanager
-def acknowledged() -> Iterator[None]:
+def acknowledged(format_line: Callable[[str], str] = str) -> Iterator[None]:
     """Turn the first Ctrl-C or SIGTERM into a KeyboardInterrupt, after a line that acknowledges it.
 
     A Ctrl-C after that ends the process. A SIGTERM after that changes nothing, because torchrun sends one to processes
     that have received the terminal's Ctrl-C already.
+
+    Args:
+        format_line: returns a message in the form of the other lines on stderr, such as JSON.
     """
     if threading.current_thread() is not threading.main_thread():  # signals belong to the main thread
         yield
@@ -36,10 +39,10 @@ def acknowledged() -> Iterator[None]:
     def receive(number: int, frame: Any) -> None:
         received.append(number)
         if len(received) == 1:
-            _write(STOPPING)
+            _write(format_line(STOPPING))
             raise KeyboardInterrupt
         if number == signal.SIGINT:
-            _write("Ended.")
+            _write(format_line("Ended."))
             os._exit(EXIT_CODE)
 
     previous = {number: signal.signal(number, receive) for number in _SIGNALS}

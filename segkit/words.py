@@ -1,8 +1,12 @@
-"""Numbers, lists and commands as they appear in messages."""
+"""Numbers, lists, times and commands as they appear in messages and records."""
 
 import shlex
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from os import PathLike
+
+_UNITS = ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
+"""Seconds and names of units of time, each with the next smaller one."""
 
 
 def count(number: int, noun: str) -> str:
@@ -20,6 +24,21 @@ def listed(names: Sequence[str], most: int = 3) -> str:
     if len(names) <= most:
         return ", ".join(names)
     return f"{', '.join(names[:most])} and {len(names) - most:,} more"
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in its two largest units: "under 1 s", "45 s", "1 min 57 s", "2 h 5 min" or "3 d 4 h"."""
+    whole = round(seconds)
+    for size, name, smaller, part in _UNITS:
+        if whole >= size:
+            return f"{whole // size:,} {name} {whole % size // smaller} {part}"
+    return f"{whole} s" if whole else "under 1 s"
+
+
+def timestamp(moment: datetime | None = None) -> str:
+    """Return a moment, by default now, in ISO 8601: UTC, with milliseconds, such as "2026-05-04T12:03:10.250Z"."""
+    moment = moment or datetime.now(UTC)
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def quote(path: str | PathLike[str]) -> str:

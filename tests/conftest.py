@@ -1,6 +1,7 @@
 """Shared fixtures: photos and networks of the toy world, and the command line in this process."""
 
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable
@@ -88,11 +89,19 @@ class Models:
 
 @dataclass(frozen=True)
 class Result:
-    """Exit code and output of a command."""
+    """Exit code and output of a command.
+
+    Attributes:
+        code: the exit code.
+        out: stdout.
+        err: stderr without lines of progress and notices, which begin with the time of day.
+        progress: those lines, without the time.
+    """
 
     code: int
     out: str
     err: str
+    progress: tuple[str, ...] = ()
 
 
 Segkit = Callable[..., Result]
@@ -131,7 +140,9 @@ def segkit(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
         with pytest.raises(SystemExit) as exit_info:
             cli.main()
         out, err = capfd.readouterr()
-        return Result(int(exit_info.value.code or 0), out, err)
+        progress = tuple(re.findall(r"^\d\d:\d\d:\d\d (.*)\n", err, re.MULTILINE))
+        err = re.sub(r"^\d\d:\d\d:\d\d .*\n", "", err, flags=re.MULTILINE)
+        return Result(int(exit_info.value.code or 0), out, err, progress)
 
     return run
 

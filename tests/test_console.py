@@ -1,15 +1,18 @@
 """Terminal output: tables, single lines, problems and progress bars."""
 
 import json
+import re
 import sys
+import threading
 
+import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segkit import console
+from segkit import console, log_lines
 from segkit.problem import Problem
-from segkit.progress import NOTICE, STOPPING
+from segkit.progress import NOTICE
 
 
 def test_swatches_are_shown_in_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -101,17 +104,65 @@ def test_json_is_printed_alone(capsys: pytest.CaptureFixture[str]) -> None:
 
     console.json_object(value)
 
-    assert json.loads(capsys.readouterr().out) == value
+    assert list(json.loads(capsys.readouterr().out).items()) == [("schema", console.SCHEMA), *value.items()]
 
 
-def test_bars_are_shown_in_a_terminal_only(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a terminal only a stop is reported; in one, a new stage replaces the bar before it."""
+def test_lines_are_written_off_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each begins with the time; an interrupted block ends with a line that says how far it came."""
+
+    def interrupted() -> None:
+        with console.progress() as report:
+            report("photos", 1, 9)
+            report(NOTICE, 0, 0, "a\nguess")
+            report("photos", 2, 9)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+
+    out, err = capsys.readouterr()
+    first, notice, last = (line.split(" ", 1)[1] for line in err.splitlines())
+    assert (out, first, notice, last[:13]) == ("", "photos 1 of 9", r"a\nguess", "photos 2 of 9")
+    assert re.fullmatch(r"(\d\d:\d\d:\d\d .+\n){3}", err)
+
+
+def test_a_line_a_minute_needs_no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the work is busy with one photo, a thread writes the line; it ends with the block."""
+    lines: list[str] = []
+    second = threading.Event()
+
+    def write(text: str, *, error: bool = False) -> None:
+        lines.append(text)
+        if len(lines) == 2:
+            second.set()
+
+    monkeypatch.setattr(log_lines, "INTERVAL", 0.001)
+    monkeypatch.setattr(console, "line", write)
     with console.progress() as report:
-        report("photos", 1, 2)
-        report(NOTICE, 0, 0, "a guess")
-        report(STOPPING, 0, 0, "stopping")
-    assert capsys.readouterr().err == "stopping\n"
+        report("photos", 1, 9)
+        assert second.wait(60)
 
+    assert {line.partition(" ")[2] for line in lines} == {"photos 1 of 9"}
+    assert "progress" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_the_format_of_the_log_holds_for_one_command(capsys: pytest.CaptureFixture[str]) -> None:
+    """With json, progress and warnings are events; without a command, or with another, they are text."""
+    command = click.Command("any")
+    with click.Context(command) as context:
+        console.set_log_format(context, "json")
+        console.warning("a\nguess")
+        with console.progress() as report:
+            report("photos", 1, 2)
+    console.warning("a\nguess")
+
+    *events, text = capsys.readouterr().err.splitlines()
+    assert [json.loads(line)["event"] for line in events] == ["warning", "progress"]
+    assert text == r"a\nguess"
+
+
+def test_bars_are_shown_in_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new stage replaces the bar before it, and notices stay."""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm-256color")
     with console.progress() as report:

@@ -131,6 +131,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     mine = extend.extended(Palette.load("ade20k"), ["solar panel"], "mine")
     (folder / "mine.csv").write_bytes(extend.encode(mine))
     (folder / "house.csv").write_text("index,name,r,g,b\n0,porch,1,2,3\n1,attic,250,90,3\n")
+    (folder / "build.toml").write_text(next(fence.text for fence in FENCES if fence.info == "build"))
     (folder / "prompts.csv").write_text('source,text\nstreet.jpg,"a quiet street"\n')
     return folder
 
@@ -242,7 +243,8 @@ def test_fences_have_known_languages() -> None:
 
 
 def test_toml_examples_are_configurations(tmp_path: Path) -> None:
-    """A run.toml in a guide names options that exist, with values of their types."""
+    """A run.toml or build.toml in a guide names options that exist, with values of their types."""
+    from segkit.build import settings as build_settings
     from trainer import settings
 
     examples = [fence for fence in FENCES if fence.language == "toml"]
@@ -250,7 +252,7 @@ def test_toml_examples_are_configurations(tmp_path: Path) -> None:
     assert examples
     for fence in examples:
         (tmp_path / "run.toml").write_text(fence.text)
-        assert settings.read(tmp_path / "run.toml")
+        assert (build_settings if fence.info == "build" else settings).read(tmp_path / "run.toml")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -263,7 +265,7 @@ def test_every_option_is_documented(name: str) -> None:
     docs = "\n".join(text for page, text in TEXT.items() if page.startswith("docs/"))
 
     assert re.search(rf"^segkit {name}\b", shown, re.MULTILINE)
-    common = {"--json", "--verbose", "--help"}
+    common = {"--json", "--verbose", "--help", "--log", "--threads"}
     assert [option for option in names if not _names(guide if option not in common else docs, option)] == []
 
 

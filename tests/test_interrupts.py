@@ -26,6 +26,14 @@ def test_the_first_signal_is_acknowledged(number: signal.Signals, capfd: pytest.
     assert signal.getsignal(number) == before
 
 
+def test_the_acknowledgement_has_the_form_of_the_log(capfd: pytest.CaptureFixture[str]) -> None:
+    """A caller whose stderr is read by a machine formats the line."""
+    with pytest.raises(KeyboardInterrupt), interrupts.acknowledged(str.upper):
+        signal.raise_signal(signal.SIGTERM)
+
+    assert capfd.readouterr().err == f"{interrupts.STOPPING.upper()}\n"
+
+
 def test_a_second_sigterm_is_ignored(capfd: pytest.CaptureFixture[str]) -> None:
     """Launchers send one to processes that have received Ctrl-C."""
     with interrupts.acknowledged():

@@ -1,6 +1,7 @@
 """Numbers, lists and commands in messages."""
 
 import shlex
+from datetime import UTC, datetime, timedelta, timezone
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +21,22 @@ def test_long_lists_say_how_many_more() -> None:
 
     assert words.listed(names[:3], 3) == "0, 1, 2"
     assert words.listed(names, 3) == "0, 1, 2 and 12 more"
+
+
+def test_durations_have_two_units() -> None:
+    """Seconds alone below a minute; above, the largest unit and the next smaller one."""
+    seconds = (0.4, 59.4, 60, 117, 3600, 7500, 90_000, 1e8)
+    texts = ["under 1 s", "59 s", "1 min 0 s", "1 min 57 s", "1 h 0 min", "2 h 5 min", "1 d 1 h", "1,157 d 9 h"]
+    assert [words.duration(number) for number in seconds] == texts
+
+
+def test_timestamps_are_in_utc() -> None:
+    """ISO 8601 with milliseconds, whatever the time zone; Python reads it back."""
+    moment = datetime(2026, 5, 4, 14, 3, 10, 250_000, timezone(timedelta(hours=2)))
+
+    assert words.timestamp(moment) == "2026-05-04T12:03:10.250Z"
+    assert datetime.fromisoformat(words.timestamp(moment)) == moment
+    assert datetime.fromisoformat(words.timestamp()).tzinfo == UTC
 
 
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1))

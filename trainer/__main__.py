@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ HELP = """\
 Usage: torchrun --nproc-per-node 2 -m trainer run.toml
        accelerate launch -m trainer run.toml
        python -m trainer run.toml
+       ... -m trainer run.toml --log json
 
 Train as one of several processes, or as the only one. run.toml sets the dataset, the run folder (output) and any
 option of segkit train, with underscores instead of hyphens:
@@ -18,7 +20,8 @@ option of segkit train, with underscores instead of hyphens:
     base = "deliberate.safetensors"
     batch_size = 2
 
-segkit train --help lists the options; docs/train.md explains them. If interrupted, run the same command again: the run
+segkit train --help lists the options; docs/train.md explains them. --log json writes progress, warnings and errors to
+stderr as JSON Lines; see docs/automation.md. If interrupted, run the same command again: the run
 resumes. Exit code 0: trained; 2: error; 130: interrupted.
 """
 
@@ -32,36 +35,50 @@ def main() -> None:
         sys.stdout.write(HELP)
         return
     os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")  # before torch is imported: see trainer.step.cpu.reproducible
-    from segkit import console, interrupts
+    import click
+
+    from segkit import failures, interrupts
     from segkit.errors import SegkitError
 
     main_process = os.environ.get("RANK", "0") == "0"
+    channels, began = failures.Channels.of(sys.argv[1:]), time.monotonic()
     try:
-        with interrupts.acknowledged():
-            sys.exit(_train(sys.argv[1:], main_process))
+        with interrupts.acknowledged(channels.format_line):
+            code = _train(sys.argv[1:], channels.logs_json, main_process)
     except KeyboardInterrupt:
+        code = interrupts.EXIT_CODE
         if main_process:
-            console.line("Interrupted. Run the same command again.", error=True)
-        sys.exit(interrupts.EXIT_CODE)
+            channels.report(click.exceptions.Abort("Interrupted. Run the same command again."))
     except SegkitError as error:
+        code = error.exit_code
         if main_process:
-            console.line(str(error), error=True)
-        sys.exit(error.exit_code)
+            channels.report(error)
+    if main_process:
+        channels.end(code, time.monotonic() - began)
+    sys.exit(code)
 
 
-def _train(arguments: list[str], main_process: bool) -> int:
+def _train(arguments: list[str], logs_json: bool, main_process: bool) -> int:
     """Train, print the outcome in the main process, and return the exit code."""
     from segkit import console, interrupts
     from trainer import loop, settings
 
-    options = _options(arguments)
+    options = _options(_without_log(arguments))
     dataset, output = Path(options.pop("dataset")), Path(options.pop("output"))
-    with console.progress() as progress:
+    with console.progress("json" if logs_json else "auto") as progress:
         outcome = loop.train(dataset, output, settings.TrainSettings(**options), progress)
     if main_process:
         for line in outcome.lines():
             console.line(line)
     return 0 if outcome.file or not main_process else interrupts.EXIT_CODE
+
+
+def _without_log(arguments: list[str]) -> list[str]:
+    """Return the arguments without --log json."""
+    for place in range(len(arguments) - 1):
+        if arguments[place : place + 2] == ["--log", "json"]:
+            return arguments[:place] + arguments[place + 2 :]
+    return [word for word in arguments if word != "--log=json"]
 
 
 def _options(arguments: list[str]) -> dict[str, Any]:

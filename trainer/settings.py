@@ -4,9 +4,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from segkit import toml
-from segkit.errors import SettingError, UsageError
-from segkit.schema import Settings, check_field, option
+from segkit import config
+from segkit.errors import SettingError
+from segkit.schema import Settings, option
 
 SEG = "lllyasviel/control_v11p_sd15_seg"
 SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
@@ -185,22 +185,7 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         UsageError: the file cannot be read, is not valid TOML, or sets an option that is unknown or of another type.
     """
-    try:
-        document = toml.read(path)
-        document.require_paths(_PATHS)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror}). Check the path and its permissions.") from None
-    except toml.TomlError as error:
-        raise UsageError(f"{path}: not valid TOML: {error}.") from None
-    for name, value in document.values.items():
-        try:
-            check_field(_Locations if name in ("dataset", "output") else TrainSettings, name, value)
-        except SettingError as error:
-            reason = f"{name} = {value!r}: expected {error.expected}."  # as the file has it, not as an option
-            raise UsageError(f"{path}, line {document.line(name)}: {reason}") from None
-        except UsageError as error:
-            raise UsageError(f"{path}, line {document.line(name)}: {error}") from None
-    return document.values
+    return config.read(path, (_Locations, TrainSettings), _PATHS)
 
 
 def to_toml(settings: TrainSettings, dataset: Path, output: Path) -> bytes:

@@ -9,6 +9,7 @@ from PIL import Image
 
 from segkit.build.annotate import record_models, with_draft
 from segkit.build.settings import CaptionSettings
+from segkit.build.target import record
 from segkit.build.tools import Drafter
 from segkit.dataset import Dataset, prompts
 from segkit.dataset.prompts import Count, Style
@@ -71,7 +72,7 @@ def draft(
         restyled = restyle(dataset, style, settings.tokenizer)
         if not drafting:
             return restyled
-        record_models(dataset, drafting.identities)
+        record(dataset, settings, drafting.identities)
         broken: list[str] = []
         done = 0
         for unit in _units((triple for triple in dataset.triples() if _is_pending(triple, redo)), UNIT):

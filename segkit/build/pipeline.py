@@ -11,13 +11,13 @@ from msgspec.structs import replace
 
 from segkit import dataset, photos
 from segkit.build import captions, intake, repainted, tools
-from segkit.build.annotate import Finished, finish, record_models
+from segkit.build.annotate import Finished, finish
 from segkit.build.find import find_photos
 from segkit.build.history import Arrival, Candidate, History
 from segkit.build.outcome import Outcome, draft_note, gone_notes, size_note
 from segkit.build.settings import BuildSettings
 from segkit.build.survey import survey
-from segkit.build.target import open_or_create, require_same_segmenter
+from segkit.build.target import open_or_create, record, require_same_segmenter
 from segkit.build.tools import Networks
 from segkit.build.writer import Writer
 from segkit.dataset import Dataset, Rejection, prompts, splits
@@ -83,6 +83,7 @@ def build_dataset(
         passed_over = history.pass_over(folder, passed)
         arrivals = chain(passed_over, examine(folder, paths, settings, history, progress))
         _write(target, units(arrivals, history, outcome, progress), tools, settings, outcome, progress)
+        record(target, settings)
         target.fold()
         try:
             _follow(target, history, settings, outcome)
@@ -112,8 +113,7 @@ def _write(
             finished: list[Finished] = []
             if unit.candidates:
                 require_same_segmenter(target, tools())
-                if drafting := tools().drafting:
-                    record_models(target, drafting.identities)
+                record(target, settings, tools().identities)
                 outcome.measure(unit.candidates)
                 for batch in finish(unit.candidates, tools(), settings, style):
                     finished += batch

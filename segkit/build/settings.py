@@ -1,13 +1,19 @@
 """The settings of build-dataset and caption, declared once: a field is option, type, range, default and help."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from segkit import config
 from segkit.errors import SettingError
 from segkit.schema import Settings, option
 
 if TYPE_CHECKING:
     from segkit.dataset.prompts import Style
+
+_REMEMBERED = ("prefix", "suffix", "template", "palette", "split")
+_NOT_RECORDED = ("device", "precision", "batch_size", "limit", "retry_rejected", "prune", "force")
+"""Settings that say what to do now, and where; the precision that was used is recorded with each network."""
 
 MODEL_HELP = "a folder, a hub id or a short name"
 
@@ -67,6 +73,13 @@ class CaptionSettings(ModelSettings):
         prefix, suffix = (self.prefix or kept.prefix).strip(), (self.suffix or kept.suffix).strip()
         return Style(prefix, suffix, self.template or kept.template)
 
+    def recorded(self) -> dict[str, Any]:
+        """Return the settings that shape triples as dataset.toml records them, without those that it remembers.
+
+        Remembered are prefix, suffix, template, palette and split: left empty, they keep what was set before.
+        """
+        return {name: value for name, value in asdict(self).items() if name not in (*_REMEMBERED, *_NOT_RECORDED)}
+
 
 @dataclass(frozen=True, kw_only=True)
 class BuildSettings(CaptionSettings):
@@ -110,3 +123,26 @@ class BuildSettings(CaptionSettings):
             raise SettingError("force", self.force, "prune=True with it, the only thing that it changes")
         if self.prune and self.limit:
             raise SettingError("limit", self.limit, "0 with prune=True: photos beyond the limit would count as gone")
+
+
+@dataclass(frozen=True)
+class _Locations:
+    """What a build.toml may contain in addition to the settings."""
+
+    photos: Annotated[str, option("Folder of the photos.", min_length=1)]
+    output: Annotated[str, option("Dataset folder.", min_length=1)]
+
+
+_PATHS = ("photos", "output", "segmenter", "captioner", "tokenizer", "palette")
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read the options of a build.toml, which may include "photos" and "output".
+
+    Returns:
+        Option values by field name; only those that the file sets.
+
+    Raises:
+        UsageError: the file cannot be read, is not valid TOML, or sets an option that is unknown or of another type.
+    """
+    return config.read(path, (_Locations, BuildSettings), _PATHS)

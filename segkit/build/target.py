@@ -1,20 +1,20 @@
 """The dataset of a build: opened or created, and never mixed from two segmenters, palettes or sizes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from segkit import dataset
-from segkit.build.settings import BuildSettings
+from segkit.build.settings import BuildSettings, CaptionSettings
 from segkit.build.tools import Networks
 from segkit.dataset import Dataset
-from segkit.dataset.info import Info
+from segkit.dataset.info import FIXED, Info
 from segkit.errors import DatasetError, UsageError
 from segkit.palette import protocol
 from segkit.words import quote
-
-FIXED = ("protocol", "size", "min_confidence", "photo_format")
-"""Settings that must be the same for all triples of a dataset."""
 
 
 def open_or_create(output: Path, settings: BuildSettings, tools: Callable[[], Networks]) -> Dataset:
@@ -22,9 +22,38 @@ def open_or_create(output: Path, settings: BuildSettings, tools: Callable[[], Ne
     target = open_existing(output, settings)
     if target is not None:
         return target
-    recorded = {name: getattr(settings, name) for name in (*FIXED, "palette", "split")}
+    recorded = settings.recorded() | {"palette": settings.palette, "split": settings.split}
     recorded |= asdict(settings.style(None))
-    return Dataset.create(output, Info(tools().palette, tools().identities, recorded))
+    return Dataset.create(output, Info(tools().palette, tools().identities, recorded, versions()))
+
+
+def record(target: Dataset, settings: CaptionSettings, networks: Mapping[str, dict[str, str]] | None = None) -> None:
+    """Record the settings of a build, or of drafting, in dataset.toml. The caller must hold the dataset's lock.
+
+    Args:
+        target: the dataset.
+        settings: replace those that were recorded before.
+        networks: those that worked, in the form of Info.models; the versions of the libraries are recorded with them.
+    """
+    before = target.info
+    info = replace(before, settings={**before.settings, **settings.recorded()})
+    if networks:
+        info = replace(info, models={**before.models, **networks}, versions=versions())
+    if info != before:
+        target.save_info(info)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of segkit and of the libraries that a triple depends on."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    from segkit import __version__
+
+    installed = {"segkit": __version__}
+    for name in ("torch", "transformers", "pillow", "numpy"):
+        with suppress(PackageNotFoundError):  # installed without metadata
+            installed[name] = version(name)
+    return installed
 
 
 def open_existing(output: Path, settings: BuildSettings) -> Dataset | None:

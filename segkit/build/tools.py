@@ -21,6 +21,8 @@ class Drafter:
         count: returns the number of tokens of a prompt.
         model: the captioner's name.
         revision: the captioner's revision; see models.hub.Source.
+        weights: hash of the captioner's weights; see models.hub.Source.
+        precision: the captioner's arithmetic, such as "fp32".
         tokenizer: the name of the tokenizer behind `count`; "estimate" if CLIP's tokenizer is unavailable.
         batch: photos per call of the captioner.
     """
@@ -31,12 +33,14 @@ class Drafter:
     revision: str = ""
     tokenizer: str = "estimate"
     batch: int = 1
+    weights: str = ""
+    precision: str = ""
 
     @property
     def identities(self) -> dict[str, dict[str, str]]:
         """The captioner and the tokenizer, in the form of Info.models."""
         return {
-            "captioner": {"name": self.model, "revision": self.revision},
+            "captioner": _identity(self),
             "tokenizer": {"name": self.tokenizer},
         }
 
@@ -57,6 +61,8 @@ class Networks:
         drafting: drafts prompts; None if the build leaves them empty.
         model: the segmenter's name.
         revision: the segmenter's revision; see models.hub.Source.
+        weights: hash of the segmenter's weights; see models.hub.Source.
+        precision: the segmenter's arithmetic, such as "fp32".
         batch: photos per call of the segmenter.
     """
 
@@ -66,18 +72,26 @@ class Networks:
     model: str = ""
     revision: str = ""
     batch: int = 1
+    weights: str = ""
+    precision: str = ""
 
     @property
     def identities(self) -> dict[str, dict[str, str]]:
         """The networks, in the form of Info.models."""
         drafting = self.drafting.identities if self.drafting else {}
-        return {"segmenter": {"name": self.model, "revision": self.revision}, **drafting}
+        return {"segmenter": _identity(self), **drafting}
 
     def __call__(self, photos: Sequence[Image.Image]) -> list[Segmentation]:
         """Segment RGB photos of one size, in batches that fit into memory."""
         from segkit.models import batches
 
         return batches.run(self.segment, photos, self.batch)
+
+
+def _identity(network: Drafter | Networks) -> dict[str, str]:
+    """Return what identifies a network in dataset.toml; what is unknown is left out."""
+    known = {"weights": network.weights, "precision": network.precision}
+    return {"name": network.model, "revision": network.revision} | {name: text for name, text in known.items() if text}
 
 
 def load(settings: BuildSettings) -> Networks:
@@ -97,7 +111,10 @@ def load(settings: BuildSettings) -> Networks:
     resolved = device.resolve(settings.device, settings.precision)
     segmenter = NeuralSegmenter(settings.segmenter, palette, resolved)
     batch = batches.size(settings.batch_size, resolved.name, segmenter.parameters)
-    return Networks(palette, segmenter, drafting, segmenter.source.name, segmenter.source.revision, batch)
+    source = segmenter.source
+    return Networks(
+        palette, segmenter, drafting, source.name, source.revision, batch, source.weights, resolved.precision
+    )
 
 
 def load_drafting(settings: CaptionSettings) -> Drafter:
@@ -117,4 +134,7 @@ def load_drafting(settings: CaptionSettings) -> Drafter:
         settings.captioner, resolved, settings.caption_tokens, settings.beams, settings.caption_task
     )
     batch = batches.size(settings.batch_size, resolved.name, captioner.parameters)
-    return Drafter(captioner, counter.count, captioner.source.name, captioner.source.revision, counter.name, batch)
+    source = captioner.source
+    return Drafter(
+        captioner, counter.count, source.name, source.revision, counter.name, batch, source.weights, resolved.precision
+    )

@@ -6,7 +6,7 @@ from types import TracebackType
 
 from msgspec.structs import replace
 
-from segkit import storage
+from segkit import storage, threads
 from segkit.build.annotate import Finished
 from segkit.dataset import Dataset, Rejection
 from segkit.dataset.triple import Triple
@@ -24,7 +24,7 @@ class Writer:
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
-        self._encoders = ThreadPoolExecutor(2, "encode")
+        self._encoders = ThreadPoolExecutor(threads.at_most(2), "encode")
         # A pool of its own: a unit waits for its encoders, which would deadlock in a shared pool.
         self._recorder = ThreadPoolExecutor(1, "record")
         self._pending: Future[None] | None = None

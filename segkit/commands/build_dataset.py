@@ -6,7 +6,17 @@ from typing import Any
 import click
 
 from segkit.build.settings import BuildSettings
-from segkit.commands.options import Command, json_option, settings_options, take, with_flags, with_removals
+from segkit.commands.options import (
+    Command,
+    json_option,
+    settings_options,
+    take,
+    threads_option,
+    with_file,
+    with_flags,
+    with_removals,
+)
+from segkit.errors import UsageError
 
 
 @click.command(
@@ -16,14 +26,25 @@ from segkit.commands.options import Command, json_option, settings_options, take
     example="segkit build-dataset photos/ -o rooms --split val=0.1",
     after_interrupt="Run the same command again: triples that are finished are not built again.",
 )
-@click.argument("photos", type=click.Path(path_type=Path))
+@click.argument("photos", type=click.Path(path_type=Path), required=False)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Dataset folder.  [default: PHOTOS-dataset]")
+@click.option(
+    "--config", type=click.Path(path_type=Path), help="A build.toml with any of these options; flags take precedence."
+)
 @settings_options(BuildSettings)
 @click.option("--dry-run", is_flag=True, help="Report photo counts, sizes, time and disk space; write nothing.")
+@threads_option
 @json_option
 @click.pass_context
 def command(
-    context: click.Context, /, photos: Path, output: Path | None, dry_run: bool, as_json: bool, **values: Any
+    context: click.Context,
+    /,
+    photos: Path | None,
+    output: Path | None,
+    config: Path | None,
+    dry_run: bool,
+    as_json: bool,
+    **values: Any,
 ) -> None:
     """Build a dataset of triples (photo, control map, prompt) from a folder of photos.
 
@@ -33,18 +54,22 @@ def command(
     """
     from segkit import console
     from segkit.build import dry_run as rehearsal
-    from segkit.build import pipeline
+    from segkit.build import pipeline, settings
     from segkit.commands import show_build
     from segkit.dataset import Dataset, stats
     from segkit.reports import dataset_page
 
-    settings = take(BuildSettings, with_removals(context, values))
-    output = output or photos.resolve().with_name(photos.resolve().name + "-dataset")
+    file = settings.read(config) if config else {}
+    photos = photos or (Path(file["photos"]) if "photos" in file else None)
+    if photos is None:
+        raise UsageError("No photos given. Run segkit build-dataset PHOTOS, or set photos in the --config file.")
+    build_settings = take(BuildSettings, with_removals(context, with_file(context, values, file), file))
+    output = output or Path(file.get("output") or photos.resolve().with_name(photos.resolve().name + "-dataset"))
     with console.progress() as progress:
         if dry_run:
-            plan = rehearsal.plan(photos, output, settings, progress)
+            plan = rehearsal.plan(photos, output, build_settings, progress)
         else:
-            outcome = pipeline.build_dataset(photos, output, settings, progress)
+            outcome = pipeline.build_dataset(photos, output, build_settings, progress)
     if dry_run:
         show_build.build_plan(plan, [with_flags(context, note) for note in plan.notes], as_json)
         return

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segkit.build.settings import CaptionSettings
-from segkit.commands.options import Command, json_option, settings_options, take, with_removals
+from segkit.commands.options import Command, json_option, settings_options, take, threads_option, with_removals
 
 if TYPE_CHECKING:
     from segkit.dataset import Dataset
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     help="Set hand-written prompts from a CSV with columns key (or source) and text (or prompt, caption).",
 )  # fmt: skip
 @settings_options(CaptionSettings)
+@threads_option
 @json_option
 @click.pass_context
 def command(

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from segkit.commands.options import Command, json_option, settings_options, take
+from segkit.commands.options import Command, json_option, settings_options, take, threads_option
 from segkit.settings import CheckSettings
 
 
@@ -14,6 +14,7 @@ from segkit.settings import CheckSettings
 )
 @click.argument("dataset", type=click.Path(path_type=Path))
 @settings_options(CheckSettings)
+@threads_option
 @json_option
 @click.pass_context
 def command(context: click.Context, /, dataset: Path, as_json: bool, **values: Any) -> None:

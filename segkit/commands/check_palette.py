@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from segkit.commands.options import Command, json_option
+from segkit.commands.options import Command, json_option, threads_option
 from segkit.settings import PaletteSettings
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Write an .html report: swatches and close pairs, or the worst maps.",
 )
+@threads_option
 @json_option
 @click.pass_context
 def command(

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from segkit.commands.options import Command, json_option, settings_options, take
+from segkit.commands.options import Command, json_option, settings_options, take, threads_option
 from segkit.settings import DrawSettings
 from trainer.settings import GenerateSettings
 
@@ -36,6 +36,7 @@ from trainer.settings import GenerateSettings
 )
 @settings_options(GenerateSettings)
 @click.option("--overwrite", is_flag=True, help="Replace existing files of the same names.")
+@threads_option
 @json_option
 def command(source: Path, prompt: str, output: Path, overwrite: bool, as_json: bool, **values: Any) -> None:
     """Generate pictures from control maps with a base model and a ControlNet.
@@ -54,7 +55,7 @@ def command(source: Path, prompt: str, output: Path, overwrite: bool, as_json: b
     DrawSettings(prompt=prompt, overwrite=overwrite)  # checks them
     scenes = requests.find(source, prompt)
     if note := generate.palette_note(settings):
-        console.line(note, error=True)
+        console.warning(note)
     with console.progress() as progress:
         pictures = generate.generate(scenes, output, settings, progress, overwrite)
     show_training.generated(pictures, output, as_json)

@@ -4,24 +4,21 @@ import dataclasses
 import inspect
 import re
 import typing
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Collection
+from typing import Any, TypeVar, get_args
 
 import click
 from click.core import ParameterSource
 
-from segkit import console
-from segkit.errors import DatasetError, SegkitError
+from segkit import console, log_lines, threads
+from segkit.errors import SegkitError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Settings = TypeVar("Settings")
 
-MAX_PROBLEMS = 100
-"""How many problems are listed before an error's message."""
-
 
 class Command(click.Command):
-    """A command with -v, and an example at the end of its help.
+    """A command with -v and --log, and an example at the end of its help.
 
     Args:
         example: shown at the end of the help.
@@ -32,9 +29,13 @@ class Command(click.Command):
         super().__init__(*args, **kwargs)
         self._after_interrupt = after_interrupt
         self.epilog = f"Example: {example}"
-        self.params.append(
-            click.Option(["-v", "--verbose"], is_flag=True, expose_value=False, help="Show the traceback of an error.")
-        )
+        self.params += [
+            click.Option(
+                ["--log"], type=click.Choice(get_args(log_lines.Format)), default="auto", expose_value=False,
+                callback=_set_log_format, help="Progress: bars on a terminal, else lines; json: JSON Lines on stderr.",
+            ),
+            click.Option(["-v", "--verbose"], is_flag=True, expose_value=False, help="Show the traceback of an error."),
+        ]  # fmt: skip
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse arguments; a file or folder that is passed twice is refused, of which click would use the last."""
@@ -46,12 +47,10 @@ class Command(click.Command):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; errors name settings as options, and all problems that led to one are listed before it."""
+        """Run the command; errors name settings as options."""
         try:
             return super().invoke(ctx)
         except SegkitError as error:
-            if isinstance(error, DatasetError) and len(error.problems) > 1:
-                console.problems(error.problems, MAX_PROBLEMS, error=True)
             error.args = (self.with_flags(str(error)),)
             raise
         except KeyboardInterrupt:
@@ -71,12 +70,29 @@ class Command(click.Command):
         return re.sub(rf"(?<![\w./=-])(?P<name>{'|'.join(map(str, options))})=(?P<value>True\b|False\b|)", flag, text)
 
 
+def _set_log_format(context: click.Context, option: click.Parameter, value: log_lines.Format) -> None:
+    console.set_log_format(context, value)
+
+
+def _limit_threads(context: click.Context, option: click.Parameter, value: int | None) -> None:
+    if value:
+        context.with_resource(threads.limited(value))
+
+
 def with_flags(context: click.Context, text: str) -> str:
     """Return a sentence of the library with its settings as options of the running command; see Command.with_flags."""
     return context.command.with_flags(text) if isinstance(context.command, Command) else text
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+
+threads_option = click.option(
+    "--threads",
+    type=click.IntRange(1),
+    expose_value=False,
+    callback=_limit_threads,
+    help="Most threads of each kind: for pictures, and PyTorch's on a CPU.  [default: by the number of cores]",
+)
 
 
 def settings_options(kind: type) -> Callable[[Function], Function]:
@@ -99,15 +115,33 @@ def take(kind: type[Settings], values: dict[str, Any]) -> Settings:
     return kind(**{field.name: values.pop(field.name) for field in _fields(kind)})
 
 
-def with_removals(context: click.Context, values: dict[str, Any]) -> dict[str, Any]:
-    """Return a command's arguments where an empty text that was typed removes what the dataset remembers.
+def with_file(context: click.Context, values: dict[str, Any], file: dict[str, Any]) -> dict[str, Any]:
+    """Return a command's arguments with those of its --config file; what was typed takes precedence.
+
+    Args:
+        context: of the running command.
+        values: the arguments by name.
+        file: the options that the file sets, and others.
+    """
+    typed = {name for name in values if context.get_parameter_source(name) is not ParameterSource.DEFAULT}
+    return values | {name: file[name] for name in values if name in file and name not in typed}
+
+
+def with_removals(context: click.Context, values: dict[str, Any], file: Collection[str] = ()) -> dict[str, Any]:
+    """Return a command's arguments where an empty text that a person wrote removes what the dataset remembers.
 
     Settings left at their default, which is "" too, keep it.
+
+    Args:
+        context: of the running command.
+        values: the arguments by name.
+        file: names of the options that the --config file sets.
     """
     typed = {name for name in values if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
     nothing = {"prefix": " ", "suffix": " ", "template": "{caption}"}
     return {
-        name: nothing.get(name, value) if value == "" and name in typed else value for name, value in values.items()
+        name: nothing.get(name, value) if value == "" and (name in typed or name in file) else value
+        for name, value in values.items()
     }
 
 
@@ -118,13 +152,13 @@ def _fields(kind: type) -> list["dataclasses.Field[Any]"]:
 
 
 def _option(kind: type, field: "dataclasses.Field[Any]") -> Callable[[Function], Function]:
-    plain, meta = typing.get_args(typing.get_type_hints(kind, include_extras=True)[field.name])
+    plain, meta = get_args(typing.get_type_hints(kind, include_extras=True)[field.name])
     text = meta.description
     name = "--" + field.name.replace("_", "-")
     if plain is bool:
         flags = f"{name}/--no-{name[2:]}" if field.default else name
         return click.option(flags, field.name, is_flag=True, default=field.default, help=text)
-    choices = typing.get_args(plain)
+    choices = get_args(plain)
     option_type = click.Choice(choices) if choices else plain
     show = field.default not in ("", 0)
     return click.option(name, field.name, type=option_type, default=field.default, show_default=show, help=text)

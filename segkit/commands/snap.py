@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import click
 
-from segkit.commands.options import Command, json_option
+from segkit.commands.options import Command, json_option, threads_option
 from segkit.settings import Cause, SnapSettings, Unsure
 
 
@@ -46,6 +46,7 @@ from segkit.settings import Cause, SnapSettings, Unsure
     default=None,
     help="Value of the first class in maps of class indices, if the maps do not tell.",
 )
+@threads_option
 @json_option
 @click.pass_context
 def command(

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
-from segkit.commands.options import Command, json_option, settings_options, take
+from segkit.commands.options import Command, json_option, settings_options, take, threads_option, with_file
 from segkit.errors import UsageError
 from trainer.settings import TrainSettings
 
@@ -27,6 +26,7 @@ from trainer.settings import TrainSettings
 @settings_options(TrainSettings)
 @click.option("--accept-changes", is_flag=True, help="Resume even if photos, maps or prompts have changed.")
 @click.option("--dry-run", is_flag=True, help="Check everything, time three steps and show the plan; train nothing.")
+@threads_option
 @json_option
 @click.pass_context
 def command(
@@ -55,13 +55,11 @@ def command(
     from trainer.run import dry_run as rehearsal
 
     file = settings.read(config) if config else {}
-    typed = {name for name in values if context.get_parameter_source(name) is not ParameterSource.DEFAULT}
-    resolved = values | {name: file[name] for name in values if name in file and name not in typed}
     dataset = dataset or (Path(file["dataset"]) if "dataset" in file else None)
     if dataset is None:
         raise UsageError("No dataset given. Run segkit train DATASET, or set dataset in the --config file.")
     output = output or Path(file.get("output") or f"{dataset.resolve().name}-run")
-    train_settings = take(TrainSettings, resolved)
+    train_settings = take(TrainSettings, with_file(context, values, file))
     if dry_run:
         with console.progress() as progress:
             plan = rehearsal.plan(dataset, output, train_settings, progress, accept_changes)

@@ -15,18 +15,26 @@ FORMAT = 1
 """Version of the layout. A higher one was written by a newer segkit."""
 
 
+FIXED = ("protocol", "size", "min_confidence", "photo_format")
+"""Settings that must be the same for all triples of a dataset."""
+
+
 class Info(Struct, frozen=True):
     """The contents of .segkit/dataset.toml.
 
     Attributes:
         palette: the classes; stored whole, with its hash.
-        models: name and revision by role ("segmenter", "captioner", "tokenizer").
-        settings: the settings that shaped the triples; later builds must agree with them.
+        models: by role ("segmenter", "captioner", "tokenizer") the name and, of networks, the revision, the hash of the
+            weights and the precision; datasets of earlier versions have only name and revision.
+        settings: the settings of the last build; later builds must agree with some of them.
+        versions: of segkit and the libraries that the last photos were processed with; empty in datasets of earlier
+            versions.
     """
 
     palette: Palette
     models: dict[str, dict[str, str]]
     settings: dict[str, Any]
+    versions: dict[str, str] = {}
 
 
 class _Class(Struct):
@@ -46,6 +54,7 @@ class _File(Struct):
     settings: dict[str, Any]
     models: dict[str, dict[str, str]]
     palette: _Palette
+    versions: dict[str, str] = {}
 
 
 def read(path: Path) -> Info:
@@ -80,6 +89,7 @@ def to_toml(info: Info) -> bytes:
         "format": FORMAT,
         "segkit": __version__,
         "settings": info.settings,
+        "versions": info.versions,
         "models": info.models,
         "palette": {"name": info.palette.name, "hash": info.palette.hash, "classes": classes},
     }
@@ -95,4 +105,4 @@ def _info(file: _File) -> Info:
     palette = Palette(file.palette.name, tuple(swatches))
     if palette.hash != file.palette.hash:
         raise ValueError("the palette was edited: its hash does not match")
-    return Info(palette, file.models, file.settings)
+    return Info(palette, file.models, file.settings, file.versions)

@@ -1,11 +1,15 @@
 """Train, val and test splits, drawn by group so that near-duplicates never end up in different splits."""
 
 import hashlib
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Self
 
-from msgspec import Struct
+import numpy as np
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from segkit.dataset.dataset import Dataset
 from segkit.dataset.triple import SPLITS, UNDRAWN, Triple
@@ -14,6 +18,9 @@ from segkit.errors import SettingError
 WINDOW = 1000
 """The last photos of a split, whose groups are chosen jointly to meet the share; groups before are taken in order, so
 that the time is linear."""
+
+_UNKNOWN = -2
+"""In place of a place in SPLITS."""
 
 CHOICES = 2000
 """Groups among which the last ones are chosen."""
@@ -65,99 +72,106 @@ def with_draw(triple: Triple, recorded: dict[str, float]) -> Triple:
     return replace(triple, drawn=drawn)
 
 
-class _Member(Struct, frozen=True, gc=False):
-    """What the draw needs to know of a triple; see Triple."""
-
-    group: str
-    split: str
-    drawn: str
-
-
-def is_by_hand(triple: Triple | _Member) -> bool:
+def is_by_hand(triple: Triple) -> bool:
     """Return whether a person changed a triple's split in the manifest; for triples of `with_draw`."""
     return triple.drawn != UNDRAWN and triple.split != triple.drawn
 
 
-class _Group(Struct, frozen=True, gc=False):
-    """Photos that stay together.
+@dataclass(frozen=True)
+class Members:
+    """What the draw needs to know of triples: 10 bytes each, so that a million fit.
 
     Attributes:
-        name: key of the first of them.
-        size: how many they are.
-        split: the split that they keep; "" if it is to be drawn.
-        former: the split that they were in before; "" if it was not drawn yet.
+        groups: (N,) uint64, the key of each triple's group.
+        splits, drawn: (N,) int8, places in SPLITS of the recorded and of the drawn split; -1 for one that is not drawn
+            yet, or unknown.
     """
 
-    name: str
-    size: int
-    split: str
-    former: str
+    groups: NDArray[np.uint64]
+    splits: NDArray[np.int8]
+    drawn: NDArray[np.int8]
+
+    @classmethod
+    def of(cls, triples: Iterable[Triple]) -> Self:
+        """Read triples, from `with_draw`."""
+        groups, splits, drawn = array("Q"), array("b"), array("b")
+        places = {name: place for place, name in enumerate(SPLITS)}
+        for triple in triples:
+            groups.append(_number(triple.group))
+            splits.append(places.get(triple.split, _UNKNOWN))
+            drawn.append(places.get(triple.drawn, _UNKNOWN) if triple.drawn != UNDRAWN else -1)
+        return cls(np.asarray(groups, np.uint64), np.asarray(splits, np.int8), np.asarray(drawn, np.int8))
 
 
-def draw(triples: Sequence[Triple | _Member], held_out: dict[str, float], redraw: bool) -> list[str]:
-    """Return the split of each triple.
+def _number(group: str) -> int:
+    """Return the number that a key of 16 hex digits writes; for any other text that somebody typed, a hash."""
+    with suppress(ValueError):
+        if len(group) == 16:
+            return int(group, 16)
+    return int.from_bytes(hashlib.sha256(group.encode()).digest()[:8])
+
+
+def draw(members: Members, held_out: dict[str, float], redraw: bool) -> NDArray[np.int8]:
+    """Return the split of each triple, as a place in SPLITS; -2 leaves it as it is.
 
     Each held-out split gets the number of photos that is nearest to its share of all photos and that whole groups
     allow. Groups are chosen in the order of a hash of their names, and one group always remains to train on.
 
     Args:
-        triples: all triples of a dataset, from `with_draw`.
+        members: all triples of a dataset.
         held_out: share of each held-out split, 0 to 1.
         redraw: draw all groups again, those in a split first, so that a larger share only adds to it. Otherwise only
             groups without a split are drawn: all others keep theirs. Splits set by hand are kept in both cases.
     """
-    groups = _groups(triples, redraw)
-    chosen = {group.name: group.split for group in groups if group.split}
-    for name in SPLITS[1:]:
-        present = sum(group.size for group in groups if chosen.get(group.name) == name)
-        free = sorted(
-            (group for group in groups if group.name not in chosen),
-            key=lambda group: (group.former != name, position(group.name)),
-        )
-        most = sum(group.size for group in free) - (SPLITS[0] not in chosen.values())
-        target = held_out.get(name, 0.0) * len(triples) - present
-        chosen.update((group.name, name) for group in _nearest(free, target, most))
-
-    def split(triple: Triple | _Member) -> str:
-        keeps = is_by_hand(triple) or (triple.drawn != UNDRAWN and not redraw)
-        return triple.split if keeps else chosen.get(triple.group, SPLITS[0])
-
-    return list(map(split, triples))
-
-
-def _groups(triples: Sequence[Triple | _Member], redraw: bool) -> list[_Group]:
-    sizes = Counter(triple.group for triple in triples)
-    by_hand = {triple.group: triple.split for triple in triples if is_by_hand(triple)}
-    former = {triple.group: triple.split for triple in triples if triple.drawn != UNDRAWN} | by_hand
-    kept = by_hand if redraw else former
-    return [_Group(name, size, kept.get(name, ""), former.get(name, "")) for name, size in sizes.items()]
+    names, groups, sizes = np.unique(members.groups, return_inverse=True, return_counts=True)
+    is_drawn = members.drawn != -1
+    by_hand = is_drawn & (members.splits != members.drawn)
+    former, chosen = np.full(len(names), -1, np.int8), np.full(len(names), -1, np.int8)
+    for mask in (is_drawn, by_hand):  # of a group with several, that of the last photo, by hand before drawn
+        former[groups[mask]] = members.splits[mask]
+    kept = by_hand if redraw else is_drawn
+    chosen[groups[kept]] = former[groups[kept]]
+    positions = np.fromiter((position(f"{name:016x}") for name in names.tolist()), np.float64, len(names))
+    for code, name in enumerate(SPLITS[1:], 1):
+        present = int(sizes[chosen == code].sum())
+        free = np.flatnonzero(chosen == -1)
+        free = free[np.lexsort((positions[free], former[free] != code))]
+        most = int(sizes[free].sum()) - (not (chosen == 0).any())
+        target = held_out.get(name, 0.0) * len(members.groups) - present
+        chosen[free[_nearest(sizes[free].tolist(), target, most)]] = code
+    chosen[chosen == -1] = 0
+    return np.where(by_hand | (is_drawn & (not redraw)), np.int8(_UNKNOWN), chosen[groups])
 
 
-def _nearest(groups: Sequence[_Group], target: float, most: int) -> list[_Group]:
+def _nearest(sizes: Sequence[int], target: float, most: int) -> list[int]:
     """Choose groups whose photos add up to the number nearest to a target, early ones first; of equals the larger.
 
     Args:
-        groups: what to choose from.
+        sizes: numbers of photos of the groups to choose from.
         target: the number aimed at; below 0 nothing is chosen.
         most: the highest number allowed.
+
+    Returns:
+        The places of the chosen groups.
     """
-    taken: list[_Group] = []
+    taken: list[int] = []
     total = 0
-    while len(taken) < len(groups) and total + groups[len(taken)].size <= min(target, most) - WINDOW:
-        total += groups[len(taken)].size
-        taken.append(groups[len(taken)])
-    choices = groups[len(taken) : len(taken) + CHOICES]
+    while len(taken) < len(sizes) and total + sizes[len(taken)] <= min(target, most) - WINDOW:
+        total += sizes[len(taken)]
+        taken.append(len(taken))
+    start = len(taken)
+    choices = sizes[start : start + CHOICES]
     rest, highest = max(target - total, 0), max(most - total, 0)
     mask = (1 << min(int(2 * rest), highest) + 1) - 1  # above twice the rest, none at all would be nearer
     reachable = [1]  # bit n of entry k is set if some of the first k groups add up to n photos
-    for group in choices:
-        reachable.append((reachable[-1] | reachable[-1] << group.size) & mask)
+    for size in choices:
+        reachable.append((reachable[-1] | reachable[-1] << size) & mask)
     sums = [number for number in range(mask.bit_length()) if reachable[-1] >> number & 1]
     best = min(sums, key=lambda number: (abs(number - rest), -number))
     for place in reversed(range(len(choices))):
         if not reachable[place] >> best & 1:
-            taken.append(choices[place])
-            best -= choices[place].size
+            taken.append(start + place)
+            best -= choices[place]
     return taken
 
 
@@ -177,18 +191,22 @@ def apply(dataset: Dataset, text: str) -> bool:
     before = dataset.info.settings.get("split", "")
     text = text or before
     redraw, recorded = text != before, shares(before)
-    members = [_Member(drawn.group, drawn.split, drawn.drawn) for drawn in _drawn(dataset, recorded)]
-    pending = any(member.drawn == UNDRAWN for member in members)
+    members = Members.of(_drawn(dataset, recorded))
+    pending = bool((members.drawn == -1).any())
     if redraw or pending:
-        chosen = zip(_drawn(dataset, recorded), draw(members, shares(text), redraw), strict=True)
-        dataset.replace_all(
-            # a split set by hand is recognised by its difference from the drawn one, which therefore stays
-            triple if is_by_hand(triple) else replace(triple, split=split, drawn=split)
-            for triple, split in chosen
-        )
+        chosen = zip(_drawn(dataset, recorded), draw(members, shares(text), redraw).tolist(), strict=True)
+        dataset.replace_all(placed(triple, code) for triple, code in chosen)
     if redraw:
         dataset.save_info(replace(dataset.info, settings={**dataset.info.settings, "split": text}))
     return redraw or pending
+
+
+def placed(triple: Triple, code: int) -> Triple:
+    """Return a triple with its new split, a value of `draw`."""
+    if code != _UNKNOWN:
+        return replace(triple, split=SPLITS[code], drawn=SPLITS[code])
+    # a split set by hand is recognised by its difference from the drawn one, which therefore stays
+    return triple if is_by_hand(triple) else replace(triple, drawn=triple.split)
 
 
 def _drawn(dataset: Dataset, recorded: dict[str, float]) -> Iterator[Triple]:

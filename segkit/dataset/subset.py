@@ -8,6 +8,7 @@ from pathlib import Path
 
 from segkit import storage
 from segkit.dataset.dataset import Dataset
+from segkit.dataset.info import FIXED, Info
 from segkit.dataset.locking import locked
 from segkit.dataset.triple import Triple
 from segkit.dataset.where import Condition
@@ -79,11 +80,17 @@ def _open_or_create(dataset: Dataset, output: Path) -> Dataset:
     if not (output / ".segkit" / "dataset.toml").exists():
         return Dataset.create(output, dataset.info)
     target = Dataset.open(output)
-    if target.info.palette.hash != dataset.info.palette.hash or target.info.settings != dataset.info.settings:
+    if _identity(target.info) != _identity(dataset.info):
         raise DatasetError(
-            f"{output} is a dataset with another palette or other settings than {dataset.folder}. Choose a new folder."
+            f"{output} is a dataset with another palette, segmenter or size than {dataset.folder}. Choose a new folder."
         )
     return target
+
+
+def _identity(info: Info) -> object:
+    """Return what all triples of one dataset share."""
+    settings = [info.settings.get(name) for name in FIXED]
+    return info.palette.hash, info.models["segmenter"]["revision"], settings
 
 
 def _units(triples: Iterator[Triple]) -> Iterator[list[Triple]]:

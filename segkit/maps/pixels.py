@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from segkit import threads
+
 Packed = NDArray[np.uint32]
 """Colours as red + green * 2^8 + blue * 2^16, or NO_COLOR."""
 
@@ -77,6 +79,6 @@ def look_up(packed: Packed, values: NDArray[Value]) -> NDArray[Value]:
         for start in starts:
             look_up_chunk(start)
     else:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(threads.at_most(os.cpu_count())) as pool:
             list(pool.map(look_up_chunk, starts))
     return result.reshape(packed.shape)

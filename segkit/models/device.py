@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
+from segkit import threads
 from segkit.errors import UsageError
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -64,6 +65,8 @@ class Device:
 def resolve(name: str = "auto", precision: Precision = "auto") -> Device:
     """Resolve "auto" and check that the device exists and supports the precision.
 
+    PyTorch's threads on the CPU are limited to `threads.limit()`, if that is set.
+
     Args:
         name: a torch device, or "auto": the first CUDA GPU, else MPS, else the CPU.
         precision: "fp32", "bf16", "fp16", or "auto": see the table in the module's docstring.
@@ -73,6 +76,7 @@ def resolve(name: str = "auto", precision: Precision = "auto") -> Device:
     """
     import torch
 
+    threads.apply_to_library(torch.get_num_threads, torch.set_num_threads)
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:

@@ -5,10 +5,12 @@ loader.
 """
 
 import hashlib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -43,6 +45,9 @@ SHORT_NAMES = {
 TOY = "toy"
 """Short name of the networks shipped with segkit, which know the toy world only."""
 
+_HASHED = (".json", ".safetensors", ".bin", ".txt", ".model")
+"""Files that decide what a network computes."""
+
 _SMALL_FILES = ["*.json", "*.txt", "*.model", "*.jinja"]
 """Everything but the weights. Without *.py: code is not even downloaded."""
 
@@ -55,18 +60,23 @@ class Source:
         name: its name in records: the hub id, or the folder's name.
         folder: the folder with its files.
         revision: the hub's commit; for a plain folder "sha256:" and 16 hex digits over its files.
+        weights: SHA-256 of the file of weights; of several files, of their digests in the order of their names;
+            "" if there are none.
     """
 
     name: str
     folder: Path
     revision: str
+    weights: str = ""
 
 
 def locate(name: str, role: str) -> Source:
     """Find a model and identify its exact version. See `find` for arguments and errors."""
     name, folder = find(name, role)
+    digests = {path.name: _file_hash(path) for path in sorted(folder.iterdir()) if path.suffix in _HASHED}
     # Only hub ids contain a slash; the cache names their snapshot folders after the commit.
-    return Source(name, folder, folder.name if "/" in name else _folder_hash(folder))
+    revision = folder.name if "/" in name else "sha256:" + sha256(b"".join(digests.values())).hexdigest()[:16]
+    return Source(name, folder, revision, _weights_hash(digests))
 
 
 def find(name: str, role: str) -> tuple[str, Path]:
@@ -217,13 +227,26 @@ def _require_files(folder: Path, role: str) -> None:
         raise ModelError(f"{role} {folder}: weights are missing. Expected model.safetensors or pytorch_model.bin.")
 
 
-def _folder_hash(folder: Path) -> str:
-    digest = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.suffix in (".json", ".safetensors", ".bin", ".txt", ".model"):
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-    return "sha256:" + digest.hexdigest()[:16]
+def _file_hash(path: Path) -> bytes:
+    """Return the SHA-256 of a file.
+
+    The hub's cache stores large files under their SHA-256, and a snapshot links to them, so that gigabytes need not be
+    read again.
+    """
+    name = path.readlink().name if path.is_symlink() else ""
+    if re.fullmatch(r"[0-9a-f]{64}", name) and path.resolve().parent.name == "blobs":
+        return bytes.fromhex(name)
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def _weights_hash(digests: dict[str, bytes]) -> str:
+    """Return one SHA-256 for the files of weights that transformers loads, which prefers safetensors."""
+    for suffix in (".safetensors", ".bin"):
+        weights = [digest for name, digest in digests.items() if name.endswith(suffix)]
+        if weights:
+            return (weights[0] if len(weights) == 1 else sha256(b"".join(weights)).digest()).hex()
+    return ""
 
 
 def _cached(hub_id: str) -> Path | None:

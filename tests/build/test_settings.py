@@ -1,10 +1,11 @@
 """build.settings: values out of range are refused."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from segkit.build.settings import BuildSettings
+from segkit.build.settings import BuildSettings, CaptionSettings, read
 from segkit.errors import SettingError, UsageError
 
 
@@ -54,3 +55,26 @@ def test_the_message_says_what_was_found_and_expected(wrong: dict[str, Any], mes
         BuildSettings(**wrong)
 
     assert str(error.value) == message
+
+
+def test_a_build_toml_has_the_options_of_the_command(tmp_path: Path) -> None:
+    """Folders and settings are read; an unknown one is refused with the most similar."""
+    path = tmp_path / "build.toml"
+    path.write_text('photos = "p"\noutput = "o"\nsize = 256\nkeep_duplicates = true\n')
+    assert read(path) == {"photos": "p", "output": "o", "size": 256, "keep_duplicates": True}
+
+    path.write_text("kep_duplicates = true")
+    with pytest.raises(UsageError, match=r"line 1: unknown setting 'kep_duplicates'\. Did you mean keep_duplicates\?"):
+        read(path)
+
+
+def test_every_setting_is_recorded_remembered_or_says_what_to_do_now() -> None:
+    """A new setting that shapes triples is recorded unless it is listed as one of the others."""
+    recorded = BuildSettings().recorded().keys()
+
+    assert recorded == {
+        "segmenter", "protocol", "size", "min_size", "max_megapixels", "min_confidence", "photo_format",
+        "keep_duplicates", "follow_links", "caption", "captioner", "caption_task", "tokenizer", "caption_tokens",
+        "beams",
+    }  # fmt: skip
+    assert CaptionSettings().recorded().keys() < recorded

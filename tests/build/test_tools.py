@@ -41,7 +41,10 @@ def test_identities_are_listed_by_role() -> None:
     alone = Networks(ADE, brightness, None, "oneformer", "1").identities
     both = Networks(ADE, brightness, drafting, "oneformer", "1").identities
 
+    exact = Networks(ADE, brightness, None, "oneformer", "1", weights="ab", precision="fp32").identities
+
     assert alone == {"segmenter": {"name": "oneformer", "revision": "1"}}
+    assert exact["segmenter"] == alone["segmenter"] | {"weights": "ab", "precision": "fp32"}
     assert both == alone | {"captioner": {"name": "blip", "revision": "2"}, "tokenizer": {"name": "clip"}}
 
 

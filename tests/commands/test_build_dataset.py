@@ -2,20 +2,23 @@
 
 import json
 import shutil
+import signal
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
 from PIL import Image
 
+from segkit import interrupts
 from segkit.dataset import Dataset
 from segkit.palette import Palette, shipped_folder
 from tests.conftest import Models, Segkit
 
 
 def hashes(folder: Path) -> dict[str, bytes]:
-    """Return the contents of every file of a dataset except the lock."""
+    """Return the contents of every file of a dataset except the lock and what is derived from the others."""
     files = (path for path in folder.rglob("*") if path.is_file() and path.name != "lock")
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files if path.parent.name != "cache"}
 
 
 def test_photos_become_checked_triples(
@@ -46,6 +49,48 @@ def test_running_again_changes_nothing(
 
     assert json.loads(again.out)["kept"] == 6
     assert hashes(out) == before
+
+
+def test_a_build_toml_sets_options(segkit: Segkit, six_photos: Path, build_options: list[str], tmp_path: Path) -> None:
+    """The file names folders and options, what was typed takes precedence, and a mistake builds nothing."""
+    config = tmp_path / "build.toml"
+    config.write_text(f"photos = '{six_photos}'\noutput = '{tmp_path / 'out'}'\nlimit = 3\nmin_size = 64\n")
+
+    planned = segkit("build-dataset", "--config", config, *build_options, "--limit", 2, "--dry-run", "--json")
+    built = segkit("build-dataset", "--config", config, *build_options, "--limit", 2, "--json")
+    config.write_text("segmentor = 'toy'")
+    refused = segkit("build-dataset", six_photos, "--config", config, "-o", tmp_path / "other")
+
+    assert (json.loads(planned.out)["made"], json.loads(built.out)["made"]) == (2, 2)
+    assert json.loads(built.out)["dataset"] == str(tmp_path / "out")
+    assert Dataset.open(tmp_path / "out").info.settings["min_size"] == 64
+    assert (refused.code, "unknown setting 'segmentor'. Did you mean segmenter?" in refused.err) == (2, True)
+    assert not (tmp_path / "other").exists()
+
+
+def test_sigterm_keeps_what_is_finished(
+    segkit: Segkit, six_photos: Path, build_options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last line says how far the build came, and the next run builds the rest only."""
+    from segkit.build import annotate, pipeline
+
+    finish = annotate.finish
+
+    def interrupted(candidates: Any, *arguments: Any) -> Any:
+        if any(candidate.source == "4.jpg" for candidate in candidates):
+            signal.raise_signal(signal.SIGTERM)
+        return finish(candidates, *arguments)
+
+    monkeypatch.setattr(pipeline, "UNIT", 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "finish", interrupted)
+        stopped = segkit("build-dataset", six_photos, "-o", tmp_path / "out", *build_options)
+    again = build(segkit, six_photos, tmp_path / "out", *build_options)
+
+    assert stopped.code == interrupts.EXIT_CODE
+    assert stopped.progress[-1].startswith("photos 4 of 6")
+    assert stopped.err.startswith(f"{interrupts.STOPPING}\nInterrupted. Run the same command again")
+    assert (again["made"], again["kept"]) in ((2, 4), (4, 2))  # the unit being written may be lost
 
 
 def build(segkit: Segkit, photos: Path, out: Path, *options: object) -> dict[str, Any]:

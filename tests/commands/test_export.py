@@ -25,7 +25,7 @@ def test_the_written_path_is_printed(segkit: Segkit, folder: Path, tmp_path: Pat
 
     assert (shown.code, shown.err) == (0, "")
     assert shown.out == f"Written: {folder / 'net-export.safetensors'}\n"
-    assert json.loads(as_json.out) == {"written": str(tmp_path / "net.pth")}
+    assert json.loads(as_json.out) == {"schema": 1, "written": str(tmp_path / "net.pth")}
     assert (tmp_path / "net.pth").stat().st_size > 1000
 
 

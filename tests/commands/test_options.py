@@ -9,7 +9,16 @@ import pytest
 from click.testing import CliRunner
 from msgspec import Meta
 
-from segkit.commands.options import Command, json_option, settings_options, take
+from segkit import threads
+from segkit.commands.options import (
+    Command,
+    json_option,
+    settings_options,
+    take,
+    threads_option,
+    with_file,
+    with_removals,
+)
 from segkit.errors import SettingError, UsageError
 from tests.conftest import Segkit
 
@@ -97,7 +106,7 @@ def test_errors_name_settings_as_options(message: str, shown: str) -> None:
     assert isinstance(show, Command)
     assert show.with_flags(message) == shown
 
-    @click.command(cls=Command, params=show.params[:-1])
+    @click.command(cls=Command, params=[param for param in show.params if param.name not in ("log", "verbose")])
     def failing(**values: Any) -> None:
         raise UsageError(message)
 
@@ -117,3 +126,34 @@ def test_the_command_line_names_the_option(segkit: Segkit, tmp_path: Path) -> No
     ended = segkit("build-dataset", tmp_path, "--size", "500", "--min-confidence", "0.5")
 
     assert (ended.code, ended.err) == (2, "--size 500: expected a multiple of 8, at least 64.\n")
+
+
+def test_threads_are_limited_while_the_command_runs() -> None:
+    """--threads holds for the command only, and is no argument of it."""
+    limits: list[int | None] = []
+
+    @click.command(cls=Command)
+    @threads_option
+    def count() -> None:
+        limits.append(threads.limit())
+
+    runner = CliRunner()
+    results = [runner.invoke(count, arguments).exit_code for arguments in (["--threads", "2"], [], ["--threads", "0"])]
+
+    assert (results, limits, threads.limit()) == ([0, 0, 2], [2, None], None)
+
+
+@pytest.mark.parametrize(
+    ("typed", "file", "expected"),
+    [((), {}, ""), (("--prefix", ""), {}, " "), ((), {"prefix": ""}, " "), (("--prefix", "a"), {"prefix": ""}, "a")],
+)
+def test_an_empty_text_that_was_written_removes(typed: tuple[str, ...], file: dict[str, str], expected: str) -> None:
+    """On the command line or in a file; the default keeps what the dataset remembers."""
+
+    @click.command(cls=Command)
+    @click.option("--prefix", default="")
+    @click.pass_context
+    def write(context: click.Context, /, **values: Any) -> None:
+        click.echo(with_removals(context, with_file(context, values, file), file)["prefix"], nl=False)
+
+    assert CliRunner().invoke(write, typed).output == expected

@@ -45,6 +45,7 @@ def test_a_finished_training_names_its_files(capsys: Capture) -> None:
     show_training.trained(outcome, True)
 
     assert json.loads(capsys.readouterr().out) == {
+        "schema": 1,
         "run": "run", "steps": 3000, "resumed": 1000, "loss": 0.125, "cut_prompts": 2, "best_step": 2500,
         "says": "the network uses the map", "file": "run/run.safetensors", "triples": 40, "empty_prompts": 3,
         "notes": ["A note."],
@@ -103,7 +104,7 @@ def test_json_of_a_plan_has_every_attribute(capsys: Capture) -> None:
     show_training.plan(PLAN, Path("rooms"), Path("run"), True)
 
     record = json.loads(capsys.readouterr().out)
-    assert record == PLAN.to_json()
+    assert record == {"schema": 1, **PLAN.to_json()}
     assert record["picture"] == "run-first-batch.png"
 
 

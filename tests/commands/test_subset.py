@@ -20,7 +20,7 @@ def test_a_subset_is_made_and_checked(segkit: Segkit, tmp_path: Path) -> None:
     assert "2 triples copied (hard links)." in made.out
     assert f"segkit train {tmp_path / 'few'}" in made.out
     assert json.loads(again.out) == {
-        "dataset": str(tmp_path / "few"), "copied": 1, "present": 2, "linked": True
+        "schema": 1, "dataset": str(tmp_path / "few"), "copied": 1, "present": 2, "linked": True
     }  # fmt: skip
     assert checked.code == 0
     assert len(Dataset.open(tmp_path / "few")) == 3

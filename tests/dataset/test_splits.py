@@ -34,8 +34,8 @@ def group(place: int, size: int, split: str = "train", drawn: str = UNDRAWN) -> 
 
 def drawn(triples: list[Triple], text: str, redraw: bool = False) -> list[Triple]:
     """Return the triples after a draw."""
-    names = splits.draw(triples, splits.shares(text), redraw)
-    return [replace(one, split=name, drawn=name) for one, name in zip(triples, names, strict=True)]
+    codes = splits.draw(splits.Members.of(triples), splits.shares(text), redraw).tolist()
+    return [splits.placed(one, code) for one, code in zip(triples, codes, strict=True)]
 
 
 SIZES = st.lists(st.integers(1, 6), min_size=1, max_size=9)
@@ -116,7 +116,9 @@ def test_a_split_set_by_hand_is_never_changed(number: int, percent: int, name: s
     by_hand = [*group(0, 1, split=name, drawn=other), *group(0, 2, split=other, drawn=other)]
     new = [one for place in range(1, number) for one in group(place, 1)]
 
-    names = splits.draw([*by_hand, *new], {"val": percent / 100}, redraw)
+    triples = [*by_hand, *new]
+    codes = splits.draw(splits.Members.of(triples), {"val": percent / 100}, redraw).tolist()
+    names = [splits.placed(one, code).split for one, code in zip(triples, codes, strict=True)]
 
     assert names[:3] == [name, *[name if redraw else other] * 2]
 

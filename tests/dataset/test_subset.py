@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from segkit.dataset import Dataset, remove, subset, where
 from segkit.errors import DatasetError, UsageError
@@ -50,12 +51,13 @@ def test_copies_are_independent(dataset: Dataset, tmp_path: Path, monkeypatch: p
 
 def test_other_folders_are_refused(dataset: Dataset, tmp_path: Path) -> None:
     """The dataset itself, another dataset, and a folder with other files are left alone."""
-    other = build(render(tmp_path / "more", 1), tmp_path / "other", split="val=0.5")
+    other = build(render(tmp_path / "more", 1), tmp_path / "other")
+    other.save_info(replace(other.info, settings={**other.info.settings, "size": 512}))
     before = contents(other.folder)
 
     with pytest.raises(UsageError, match="is the dataset itself"):
         subset.subset(dataset, dataset.folder, None)
     for folder in (other.folder, tmp_path / "photos"):
-        with pytest.raises(DatasetError, match=r"another palette or other settings|not a segkit dataset"):
+        with pytest.raises(DatasetError, match=r"another palette, segmenter or size|not a segkit dataset"):
             subset.subset(dataset, folder, None)
     assert contents(other.folder) == before

@@ -5,6 +5,7 @@ from contextlib import nullcontext
 import pytest
 import torch
 
+from segkit import threads
 from segkit.errors import UsageError
 from segkit.models import device
 from segkit.models.device import Device
@@ -14,6 +15,17 @@ def test_a_cpu_computes_in_fp32_by_default() -> None:
     """On a CPU, auto is fp32, and bf16 is available on request."""
     assert device.resolve("cpu") == Device("cpu", "fp32")
     assert device.resolve("cpu", "bf16") == Device("cpu", "bf16")
+
+
+def test_a_limit_of_threads_reaches_torch() -> None:
+    """Within the limit PyTorch computes with so many threads, afterwards with as many as before."""
+    before = torch.get_num_threads()
+    with threads.limited(before + 1):
+        device.resolve("cpu")
+        device.resolve("cpu")
+        assert torch.get_num_threads() == before + 1
+
+    assert torch.get_num_threads() == before
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """models.hub: models are found, and damaged or missing ones are reported in one line."""
 
+import hashlib
 import json
 import os
 import pickle
@@ -103,6 +104,36 @@ def remote_code(folder: Path) -> None:
     """Turn it into a model that consists of code of its own."""
     config = {"model_type": "segmenter9000", "auto_map": {"AutoConfig": "config.Config"}}
     (folder / "config.json").write_text(json.dumps(config))
+
+
+def test_the_hash_of_the_weights_is_that_of_their_file(intact: Path, tmp_path: Path) -> None:
+    """It stays if a configuration changes; of several files it is the hash of their hashes."""
+    folder = shutil.copytree(intact, tmp_path / "model")
+    digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).digest()
+    one = hub.locate(str(folder), "segmenter")
+    (folder / "other.json").write_text("{}")
+    (folder / "pytorch_model.bin").write_bytes(b"not loaded beside safetensors")
+    changed = hub.locate(str(folder), "segmenter")
+    shutil.copy(folder / "model.safetensors", folder / "model-2.safetensors")
+    two = hub.locate(str(folder), "segmenter")
+
+    assert one.weights == changed.weights == digest.hex()
+    assert one.revision != changed.revision
+    assert two.weights == hashlib.sha256(digest * 2).hexdigest()
+
+
+def test_the_hub_names_its_blobs_by_their_hash(tmp_path: Path) -> None:
+    """Gigabytes are not read again where a snapshot links to a blob; any other link is followed."""
+    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "0" / "x"
+    blobs.mkdir()
+    snapshot.mkdir(parents=True)
+    (blobs / ("ab" * 32)).write_bytes(b"weights")
+    (tmp_path / ("cd" * 32)).write_bytes(b"weights")
+    (snapshot / "blob.safetensors").symlink_to(blobs / ("ab" * 32))
+    (snapshot / "link.safetensors").symlink_to(tmp_path / ("cd" * 32))
+
+    assert hub._file_hash(snapshot / "blob.safetensors").hex() == "ab" * 32
+    assert hub._file_hash(snapshot / "link.safetensors") == hashlib.sha256(b"weights").digest()
 
 
 @pytest.mark.parametrize(

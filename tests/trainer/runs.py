@@ -42,9 +42,9 @@ def toml(rooms: Path, base: Path, run: Path, **changed: Any) -> dict[str, Any]:
 
 
 def log(run: Path) -> list[dict[str, float]]:
-    """Return the metrics of a run's steps from its log, without timings."""
+    """Return the metrics of a run's steps from its log, without times."""
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    ignored = ("photos_per_second", "says")
+    ignored = ("time", "photos_per_second", "says")
     return [{key: value for key, value in line.items() if key not in ignored} for line in lines if line["step"]]
 
 

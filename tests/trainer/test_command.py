@@ -1,5 +1,6 @@
 """python -m trainer: it helps, and a wrong argument ends in one line that says where the help is."""
 
+import json
 import os
 import subprocess
 import sys
@@ -70,6 +71,22 @@ def test_a_wrong_argument_is_refused(
     assert (ended.value.code, err.count("\n")) == (2, 1)
     assert message in err
     assert err.endswith(" Help: python -m trainer --help\n")
+
+
+@pytest.mark.parametrize("arguments", [["--log", "json", "no.toml"], ["no.toml", "--log=json"], ["--log", "json"]])
+def test_a_log_for_machines(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """With --log json, which may come first or last, stderr has the error and the end as events."""
+    monkeypatch.setattr(sys, "argv", ["trainer", *arguments])
+
+    with pytest.raises(SystemExit) as ended:
+        command.main()
+
+    error, end = map(json.loads, capfd.readouterr().err.splitlines())
+    expected = "no.toml: cannot be read" if "no.toml" in arguments else "Expected the path of one run.toml"
+    assert (ended.value.code, error["kind"], end["code"]) == (2, "UsageError", 2)
+    assert error["message"].startswith(expected)
 
 
 def test_the_module_runs_as_a_command() -> None:

@@ -7,17 +7,18 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-from accelerate import tracking, utils
+from accelerate import tracking
 from PIL import Image
 
 from segkit import rows, storage
-from segkit.errors import UsageError
+from segkit.words import timestamp
+from trainer.step import trackers
 
 _NAME = "log.jsonl"
 
 
 class RunLog:
-    """Writes log.jsonl, one flushed line per step, and forwards to the trackers.
+    """Writes log.jsonl, one flushed line per step with the time in UTC, and forwards to the trackers.
 
     Args:
         run: the run folder.
@@ -34,7 +35,7 @@ class RunLog:
     """
 
     def __init__(self, run: Path, step: int, tracker: str, settings: Mapping[str, Any]) -> None:
-        self._trackers = _start_trackers(tracker, run, settings)  # may refuse, so before the log is rewritten
+        self._trackers = trackers.start(tracker, run, step, settings)  # may refuse, so before the log is rewritten
         path = run / _NAME
         self.earlier = [line for line in read(run) if step and line["step"] <= step]
         storage.write_lines(path, self.earlier)
@@ -52,7 +53,8 @@ class RunLog:
 
     def write(self, step: int, metrics: Mapping[str, float], remark: str = "") -> None:
         """Log a step's metrics, and an optional remark under "says"."""
-        self._file.write(json.dumps({"step": step, **metrics} | ({"says": remark} if remark else {})) + "\n")
+        line = {"step": step, "time": timestamp(), **metrics} | ({"says": remark} if remark else {})
+        self._file.write(json.dumps(line) + "\n")
         self._file.flush()
         for tracker in self._trackers:
             tracker.log(dict(metrics), step)
@@ -75,18 +77,3 @@ def read(run: Path) -> list[dict[str, Any]]:
 
 def _ignore(line: int, reason: str) -> None:
     """Skip a damaged line: only a kill leaves one, and its step is repeated."""
-
-
-def _start_trackers(name: str, run: Path, settings: Mapping[str, Any]) -> list[Any]:
-    installed = {"tensorboard": utils.is_tensorboard_available(), "wandb": utils.is_wandb_available()}
-    if name and not installed[name]:
-        raise UsageError(f"tracker={name}: not installed. Run: pip install {name}, or leave the option out.")
-    trackers: list[Any] = []
-    if installed["tensorboard"]:
-        trackers.append(tracking.TensorBoardTracker("tensorboard", run))
-    if name == "wandb":
-        trackers.append(tracking.WandBTracker("segkit", name=run.name, dir=str(run), resume="allow"))
-    for tracker in trackers:
-        tracker.start()
-        tracker.store_init_configuration(dict(settings))
-    return trackers

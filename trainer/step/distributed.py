@@ -17,7 +17,7 @@ from segkit.errors import SegkitError, UsageError
 from segkit.models import device
 from segkit.models.device import Device
 from trainer.settings import TrainSettings
-from trainer.step import cpu
+from trainer.step import cpu, trackers
 
 Result = TypeVar("Result")
 
@@ -31,8 +31,10 @@ def launched(settings: TrainSettings) -> Iterator[Accelerator]:
     """Join the processes that accelerate launch or torchrun started; without a launcher, run as a single process.
 
     Raises:
-        UsageError: the number of processes is not the required one, or the device or its precision is unavailable.
+        UsageError: the number of processes is not the required one, or the device, its precision or the tracker is
+            unavailable.
     """
+    trackers.require_installed(settings.tracker)
     resolved = _resolve(settings)
     on_cpu = torch.device(resolved.name).type == "cpu"
     with _explicit_device(settings.device):

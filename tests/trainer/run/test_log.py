@@ -7,8 +7,10 @@ import pytest
 from accelerate import tracking, utils
 from PIL import Image
 
-from segkit.errors import UsageError
+from trainer.run import log as run_log
 from trainer.run.log import RunLog, read
+
+NOON = "2026-05-04T12:00:00.000Z"
 
 
 @pytest.fixture(autouse=True)
@@ -18,14 +20,20 @@ def no_trackers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(utils, "is_wandb_available", lambda: False)
 
 
+@pytest.fixture(autouse=True)
+def noon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time stands still."""
+    monkeypatch.setattr(run_log, "timestamp", lambda: NOON)
+
+
 def test_each_step_is_on_disk_at_once(tmp_path: Path) -> None:
-    """A line is readable before the log is closed; a remark is under "says"."""
+    """A line is readable before the log is closed; it has its time, and a remark under "says"."""
     with RunLog(tmp_path, 0, "", {}) as log:
         log.write(1, {"loss": 0.25})
         log.write(2, {"loss": 0.125, "control_gap": 0.5}, "grün")
         assert read(tmp_path) == [
-            {"step": 1, "loss": 0.25},
-            {"step": 2, "loss": 0.125, "control_gap": 0.5, "says": "grün"},
+            {"step": 1, "time": NOON, "loss": 0.25},
+            {"step": 2, "time": NOON, "loss": 0.125, "control_gap": 0.5, "says": "grün"},
         ]
 
 
@@ -48,7 +56,8 @@ def test_a_line_cut_by_a_kill_is_ignored(tmp_path: Path) -> None:
 
     with RunLog(tmp_path, 1, "", {}) as log:
         log.write(2, {"loss": 0.25})
-    assert (tmp_path / "log.jsonl").read_text() == '{"step": 1, "loss": 0.5}\n{"step": 2, "loss": 0.25}\n'
+    lines = f'{{"step": 1, "loss": 0.5}}\n{{"step": 2, "time": "{NOON}", "loss": 0.25}}\n'
+    assert (tmp_path / "log.jsonl").read_text() == lines
 
 
 def test_a_folder_without_a_log_has_no_lines(tmp_path: Path) -> None:
@@ -56,21 +65,12 @@ def test_a_folder_without_a_log_has_no_lines(tmp_path: Path) -> None:
     assert read(tmp_path) == []
 
 
-@pytest.mark.parametrize("name", ["tensorboard", "wandb"])
-def test_a_missing_tracker_is_refused(tmp_path: Path, name: str) -> None:
-    """The message has the command that installs it, and the log is left as it is."""
-    (tmp_path / "log.jsonl").write_text('{"step": 1}\n')
-    with pytest.raises(UsageError, match=f"tracker={name}: not installed. Run: pip install {name}"):
-        RunLog(tmp_path, 0, name, {})
-    assert read(tmp_path) == [{"step": 1}]
-
-
 class Tracker:
     """A tracker that records the calls of its methods."""
 
     calls: list[tuple[Any, ...]]
 
-    def __init__(self, *arguments: Any) -> None:
+    def __init__(self, *arguments: Any, **options: Any) -> None:
         Tracker.calls = [("created", *arguments)]
 
     def __getattr__(self, name: str) -> Any:

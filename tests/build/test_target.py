@@ -1,0 +1,88 @@
+"""dataset.toml of a build: what a rebuild needs is recorded, and kept up to date."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+import tomli_w
+
+from segkit.build import pipeline, target
+from segkit.build.settings import BuildSettings
+from segkit.build.tools import Networks
+from segkit.dataset import Dataset
+from segkit.dataset.info import FIXED
+from segkit.errors import DatasetError
+from segkit.palette import Palette
+from tests.dataset.test_dataset import brightness, render
+
+ADE = Palette.load("ade20k")
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of two photos."""
+    return render(tmp_path / "photos", 2)
+
+
+def build(photos: Path, revision: str = "1", **changed: object) -> Dataset:
+    """Build a dataset beside the photos, or build it again."""
+    values = {"size": 96, "min_size": 80, "caption": False, "prefix": "a photo:", "split": "val=0.5"}
+    settings = BuildSettings(**values | changed)  # type: ignore[arg-type]
+    networks = Networks(ADE, brightness, None, "b", revision, weights="abc", precision="bf16")
+    pipeline.build_dataset(photos, photos.parent / "out", settings, load=lambda _: networks)
+    return Dataset.open(photos.parent / "out")
+
+
+def test_everything_that_a_rebuild_needs_is_recorded(photos: Path) -> None:
+    """The recorded settings give equal ones, models have hash and precision, and libraries their version."""
+    info = build(photos, min_confidence=0.25, keep_duplicates=True, limit=2, batch_size="3").info
+
+    again = BuildSettings(**info.settings)
+    assert (again.size, again.min_confidence, again.keep_duplicates, again.prefix, again.split) == (
+        96, 0.25, True, "a photo:", "val=0.5",
+    )  # fmt: skip
+    assert {"limit", "batch_size", "device", "retry_rejected", "prune", "force"}.isdisjoint(info.settings)
+    assert info.models == {"segmenter": {"name": "b", "revision": "1", "weights": "abc", "precision": "bf16"}}
+    assert info.versions.keys() == {"segkit", "torch", "transformers", "pillow", "numpy"}
+
+
+def test_a_rerun_records_its_settings(photos: Path) -> None:
+    """Settings that may differ between builds are those of the last; what the dataset remembers stays."""
+    before = build(photos, min_size=64).info
+
+    after = build(photos, captioner="toy", prefix="", split="").info
+
+    assert after.settings == before.settings | {"captioner": "toy", "min_size": 80}
+    assert (after.settings["prefix"], after.settings["split"]) == ("a photo:", "val=0.5")
+
+
+def test_a_dataset_of_an_earlier_version_opens_and_is_completed(photos: Path) -> None:
+    """Without versions, hashes and most settings it is read, and a build that adds a photo records them."""
+    dataset = build(photos)
+    path = dataset.hidden / "dataset.toml"
+    content = tomllib.loads(path.read_text())
+    del content["versions"]
+    content["settings"] = {name: content["settings"][name] for name in (*FIXED, "palette", "split", "prefix")}
+    content["models"] = {"segmenter": {"name": "b", "revision": "1"}}
+    path.write_text(tomli_w.dumps(content))
+
+    old = Dataset.open(dataset.folder).info
+    render(photos, 3)
+    new = build(photos).info
+
+    assert (old.versions, old.models["segmenter"]) == ({}, {"name": "b", "revision": "1"})
+    assert new.versions == target.versions()
+    assert new.models["segmenter"]["weights"] == "abc"
+    assert new.settings["min_size"] == 80
+
+
+def test_a_build_that_is_refused_records_nothing(photos: Path) -> None:
+    """Another segmenter's settings do not replace those of the dataset."""
+    dataset = build(photos)
+    before = (dataset.hidden / "dataset.toml").read_bytes()
+    render(photos, 3)
+
+    with pytest.raises(DatasetError, match="was segmented by b"):
+        build(photos, revision="2", segmenter="other")
+
+    assert (dataset.hidden / "dataset.toml").read_bytes() == before
