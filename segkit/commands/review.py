@@ -57,4 +57,4 @@ def command(dataset: Path, where: str, order: "Order", port: int, host: str, no_
         if not no_browser:
             browser.open_page(url)
 
-    server.serve(session, host, port, ready)
+    server.Server(session, host, port, ready).run()

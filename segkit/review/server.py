@@ -1,4 +1,4 @@
-"""Run the web server of a review until it is stopped."""
+"""The web server of a review."""
 
 import socket
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from segkit.review.session import Session
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-class _Server(uvicorn.Server):
+class _Uvicorn(uvicorn.Server):
     """A server that Ctrl-C and SIGTERM end in order: that is how a review ends, not an interruption.
 
     Args:
@@ -36,30 +36,40 @@ class _Server(uvicorn.Server):
         self._ready()
 
 
-def serve(
-    session: Session, host: str = "127.0.0.1", port: int = 0, ready: Callable[[str], None] = lambda _: None
-) -> None:
-    """Serve a review until Ctrl-C or SIGTERM.
+class Server:
+    """Serves a review until it is stopped. It listens from the beginning; `run` answers.
 
     Args:
         session: what is reviewed.
         host: the address to listen on.
         port: 0 for any that is free.
-        ready: called with the URL, token included, once the server accepts connections.
+        ready: called with the URL, token included, once requests are answered.
+
+    Attributes:
+        url: of the page, with the token of this start.
 
     Raises:
         UsageError: the host has no address, or the port is taken.
     """
-    listening = _listen(host, port)
-    with listening:
-        access = Access(listening.getsockname()[1], is_open=host not in LOOPBACK)
-        name = _name(host)
-        url = f"http://{name}:{access.port}/?token={access.token}"
+
+    def __init__(self, session: Session, host: str, port: int, ready: Callable[[str], None]) -> None:
+        self._socket = _listen(host, port)
+        access = Access(self._socket.getsockname()[1], is_open=host not in LOOPBACK)
+        self.url = f"http://{_name(host)}:{access.port}/?token={access.token}"
         config = uvicorn.Config(
             app.build(session, access), http="h11", ws="none", loop="asyncio", lifespan="off", log_level="warning",
             access_log=False, server_header=False, timeout_graceful_shutdown=3, proxy_headers=False,
         )  # fmt: skip
-        _Server(config, lambda: ready(url)).run([listening])
+        self._server = _Uvicorn(config, lambda: ready(self.url))
+
+    def run(self) -> None:
+        """Answer until Ctrl-C, SIGTERM or `stop`; changes that are being stored are finished."""
+        with self._socket:
+            self._server.run([self._socket])
+
+    def stop(self) -> None:
+        """End the server, from another thread."""
+        self._server.should_exit = True
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -71,6 +71,7 @@ export class Single {
     this.tool("region");
     this.resize(24);
     this.opacity(0.5);
+    this.wait();
   }
 
   /** Show the triple at a position of the queue. @param {number} position */
@@ -81,10 +82,11 @@ export class Single {
     this.position = position;
     this.unselect();
     this.tools.cancel();
-    this.tools.editor = null;
+    this.wait(); // keys pressed meanwhile must not reach the triple that is left
     const editor = await this.load(item.id);
     if (this.position !== position) return;
     this.editor = this.tools.editor = editor;
+    this.prompt.text.readOnly = false;
     this.viewer.map = editor.map;
     this.viewer.photo = editor.photo;
     this.relook();
@@ -92,6 +94,13 @@ export class Single {
     if (this.tools.snaps) void this.tools.areas.load(editor.details);
     this.host.moved(position);
     this.ahead(position + 1);
+  }
+
+  /** No triple can be changed until the next one is loaded. */
+  wait() {
+    this.editor = this.tools.editor = null;
+    this.prompt.text.readOnly = true;
+    this.toolbar.showState(null);
   }
 
   /** @param {string} id */
@@ -113,9 +122,9 @@ export class Single {
   async ahead(position) {
     const next = await this.queue.at(position);
     for (const [id, loading] of this.editors) {
-      if (id === next?.id || id === this.editor?.details.id) continue;
       const editor = await loading.catch(() => null);
-      if (!editor?.isBusy && id !== this.editor?.details.id) this.editors.delete(id);
+      if (editor?.isBusy || id === next?.id || editor === this.editor) continue;
+      this.editors.delete(id);
     }
     if (next) await this.load(next.id).catch(() => undefined);
   }

@@ -54,12 +54,12 @@ export class Toolbar {
     for (const [name, button] of this.tools) button.setAttribute("aria-pressed", String(name === tool));
   }
 
-  /** @param {import("./editor.js").Editor} editor */
+  /** @param {import("./editor.js").Editor | null} editor */
   showState(editor) {
-    this.undo.disabled = editor.isBusy || !editor.details.undoable;
-    this.redo.disabled = editor.isBusy || !editor.details.redoable;
-    this.status.textContent = TEXTS.status[editor.status];
-    this.status.dataset.status = editor.status;
+    this.undo.disabled = !editor || editor.isBusy || !editor.details.undoable;
+    this.redo.disabled = !editor || editor.isBusy || !editor.details.redoable;
+    this.status.textContent = editor ? TEXTS.status[editor.status] : "";
+    this.status.dataset.status = editor?.status ?? "";
   }
 }
 
