@@ -25,6 +25,7 @@ MAX_MAPS = 20
 MAX_HINTS = 3
 MAX_ROWS = 12
 MAX_CAPTIONS = 3
+MAX_DOUBTFUL = 5
 _LAYOUTS = {
     "fill50k": "a folder in fill50k's layout",
     "imagefolder": "an imagefolder",
@@ -216,12 +217,16 @@ def check_report(report: "CheckReport", folder: Path, as_json: bool) -> None:
                 "triples": report.triples,
                 "counts": report.counts(),
                 "problems": [problem.to_json() for problem in report.problems],
+                "doubtful": [doubtful.to_json() for doubtful in report.doubtful],
             }
         )
     if report.problems:
         rows = [(RULES[rule], number, rule) for rule, number in report.counts().items()]
         console.table("problems", ("what is wrong", "count", "rule"), rows)
         console.problems(report.problems)
+    if report.doubtful:
+        worst = [(item.triple.source, f"{item.doubt:.2f}", item.why) for item in report.doubtful[:MAX_DOUBTFUL]]
+        console.table("most doubtful triples", ("photo", "doubt", "why"), worst)
     errors = sum(problem.severity == "error" for problem in report.problems)
     counts = f"{console.count(errors, 'error')}, {console.count(len(report.problems) - errors, 'warning')}"
     verdict = counts if report.problems else "no problems"

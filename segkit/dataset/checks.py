@@ -10,8 +10,9 @@ from pathlib import Path
 from PIL import Image
 
 from segkit import storage, threads
-from segkit.dataset import prompts
+from segkit.dataset import doubt, prompts, saving
 from segkit.dataset.dataset import Dataset
+from segkit.dataset.doubt import Doubtful
 from segkit.dataset.triple import SPLITS, Triple
 from segkit.maps import codec
 from segkit.palette import PROTOCOLS, UNLABELLED, Palette, protocol
@@ -22,6 +23,9 @@ from segkit.words import are, quote
 
 COVERAGE = 0.5
 """Labelled share of a map, 0 to 1, below which "coverage-low" warns: such maps teach the network little."""
+
+DOUBTFUL = 10
+"""Triples that a check names as the most doubtful."""
 
 _BUILD = "run segkit build-dataset again with the same photos, output and settings"
 _STAY = "photo and map are restored; prompt, split and review stay."
@@ -63,10 +67,12 @@ class CheckReport:
     Attributes:
         triples: number of triples checked.
         problems: all problems, errors first.
+        doubtful: the most doubtful triples that nobody has decided about, the worst first.
     """
 
     triples: int
     problems: list[Problem]
+    doubtful: tuple[Doubtful, ...] = ()
 
     @property
     def failed(self) -> bool:
@@ -109,7 +115,9 @@ def check(
         _palette(dataset, palette),
         _orphans(dataset, triples),
     )
-    return CheckReport(len(triples), sorted(problems, key=lambda problem: problem.severity))
+    by_key = {triple.key: triple for triple in triples}
+    worst = doubt.worst(triples, dataset.info.palette, DOUBTFUL, lambda keys: [by_key[key] for key in keys])
+    return CheckReport(len(triples), sorted(problems, key=lambda problem: problem.severity), tuple(worst))
 
 
 def _read(dataset: Dataset, problems: list[Problem]) -> list[Triple]:
@@ -131,11 +139,13 @@ def _read(dataset: Dataset, problems: list[Problem]) -> list[Triple]:
     newer = {triple.key: triple for triple in triples(dataset.parts())}
     lists = triples([dataset.manifest, dataset.lists.left_out])
     triples([dataset.hidden / "rejected.jsonl"])  # holds no triples; read to report its damaged lines
-    return [*(triple for triple in lists if triple.key not in newer), *newer.values()]
+    current = [*(triple for triple in lists if triple.key not in newer), *newer.values()]
+    completed = saving.unfinished(dataset, {triple.key: triple for triple in current})  # by the next writer
+    return [completed.get(triple.key, triple).within(dataset.folder) for triple in current]
 
 
 def _files(dataset: Dataset, triple: Triple) -> Iterator[Problem]:
-    if triple.review == "rejected" and not triple.within(dataset.folder).has_files:  # segkit remove --delete-files
+    if triple.review == "rejected" and not triple.has_files:  # segkit remove --delete-files
         return
     pictures: list[Image.Image] = []
     for name, sha256 in (
@@ -185,7 +195,7 @@ def _pictures(triple: Triple, photo: Image.Image, control_map: Image.Image, pale
         names = ", ".join(sorted({name for name, _ in present ^ recorded})) or "classes recorded twice"
         yield _error("classes-differ", triple, f"map and record disagree on: {names}", _restore_map(triple))
     labelled = float((labels != UNLABELLED).mean())
-    if labelled < COVERAGE and triple.review != "rejected":
+    if labelled < COVERAGE and triple.review == "open":
         message = f"{triple.key} ({triple.source}): only {labelled:.0%} of the map is labelled."
         cure = (
             f"Build into another folder with a lower min_confidence, or do not train on it: {_line(review='rejected')}"
@@ -257,7 +267,9 @@ def _lookalikes(triples: Iterable[Triple]) -> Iterator[Problem]:
 
 
 def _palette(dataset: Dataset, required: Palette | None) -> Iterator[Problem]:
-    name, palette = dataset.info.settings.get("protocol"), dataset.info.palette
+    name, palette = dataset.info.settings.get("protocol"), dataset.info.built_with
+    if required and required.hash == dataset.info.palette.hash:
+        return
     base = Palette.load(PROTOCOLS[name]) if name in PROTOCOLS else palette
     # Only a dataset that was built with a palette of the user's may differ from its protocol.
     extended = bool(dataset.info.settings.get("palette")) and protocol.extends(palette, base)
@@ -288,7 +300,9 @@ def _restore(triple: Triple) -> str:
 
 
 def _restore_map(triple: Triple) -> str:
-    return f"If you painted the map, {_BUILD}: it is taken over. Otherwise, to have it made again: {_restore(triple)}"
+    path = triple.folder / triple.conditioning_image_file_name
+    take_over = f"segkit relabel {quote(triple.folder)} {triple.key} {quote(path)}"
+    return f"If you painted the map, take it over: {take_over} . Otherwise, to have it made again: {_restore(triple)}"
 
 
 def _edit(dataset: Dataset, triple: Triple, text: str = "") -> str:

@@ -3,9 +3,8 @@
 import re
 from array import array
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from math import sqrt
 from typing import Protocol
 
@@ -19,6 +18,9 @@ from segkit.problem import Problem
 
 FEW = 100
 """Triples of a dataset below which no class counts as rare."""
+
+LITTLE = 0.1
+"""Doubt, 0 to 1, below which nobody is asked to look."""
 
 _TINY = 0.005
 """Share of a map, 0 to 1, below which a class may be a mistake rather than a thing."""
@@ -81,6 +83,11 @@ class Doubtful:
     triple: Triple
     doubt: float
     reasons: tuple[str, ...]
+
+    @property
+    def why(self) -> str:
+        """The two weightiest reasons."""
+        return "; ".join(self.reasons[:2])
 
     def to_json(self) -> dict[str, object]:
         """Return key, source, doubt and reasons."""
@@ -231,17 +238,19 @@ def by_key(problems: Iterable[Problem]) -> dict[str, list[Problem]]:
     return result
 
 
-def worst(triples: Collection[Triple], palette: Palette, number: int) -> list[Doubtful]:
+def worst(
+    triples: Iterable[Triple], palette: Palette, number: int, get: Callable[[list[str]], Iterable[Triple]]
+) -> list[Doubtful]:
     """Return the most doubtful triples that no person has decided about, the worst first.
 
     Args:
-        triples: all triples of a dataset.
+        triples: all triples of a dataset, read once and not kept.
         palette: the classes.
         number: how many are returned at most.
+        get: returns the triples with some keys, in their order.
     """
     scorer = Scorer(palette)
-    _, doubts = scores(triples, scorer)
-    pairs = [(-doubt, place) for place, doubt in enumerate(doubts.tolist())]
-    chosen = list(triples)
-    ranked = (chosen[place] for _, place in sorted(pairs))
-    return [scorer.doubtful(triple) for triple in islice((one for one in ranked if one.review == "open"), number)]
+    keys, doubts = scores((triple for triple in triples if triple.review == "open"), scorer)
+    places = np.argsort(-doubts, kind="stable")[:number].tolist()
+    ranked = [scorer.doubtful(triple) for triple in get([f"{keys[place]:016x}" for place in places])]
+    return [doubtful for doubtful in ranked if doubtful.doubt >= LITTLE]

@@ -5,6 +5,7 @@ and one line for each edit, undo and redo. Both are written before the map, and 
 number that the record names (Edits.map_edit).
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -207,6 +208,25 @@ def finished(triple: Triple, data: bytes, palette: Palette) -> Triple | None:
     return recorded(triple, history, history.classes(*history.replay(palette), palette), data)
 
 
+def restored(triple: Triple, lost: Triple, labels: Labels, palette: Palette) -> tuple[Triple, Labels]:
+    """Return a triple that was built again, and its map, with the map that a person made if there was one.
+
+    Args:
+        triple: the triple as it was built again.
+        lost: the triple whose photo or map was missing.
+        labels: the segmenter's map.
+        palette: the classes of the segmenter's map; a person may have used others.
+    """
+    if not lost.map_by_person:
+        return triple, labels
+    file, history = lost.folder / lost.conditioning_image_file_name, read(lost)
+    if file.exists() and storage.sha256(file.read_bytes()) == lost.map_sha256:
+        return msgspec.structs.replace(triple, classes=lost.classes), lost.labels
+    if history:
+        return msgspec.structs.replace(triple, classes=lost.classes), history.replay(palette)[0]
+    return msgspec.structs.replace(triple, edits=msgspec.structs.replace(lost.edits, map_by="", segmenter="")), labels
+
+
 def recorded(triple: Triple, history: History, classes: tuple[ClassShare, ...], data: bytes) -> Triple:
     """Return the record of a triple whose map shows a history.
 
@@ -230,6 +250,19 @@ def all_keys(folder: Path) -> Iterator[str]:
     """Yield the keys of all triples with a history."""
     for file in sorted((folder / ".segkit" / "edits").glob("*/*.jsonl")):
         yield file.stem
+
+
+def last_number(folder: Path, key: str) -> int:
+    """Return the number of the last entry of a history, without reading the others; 0 if it is damaged."""
+    with path(folder, key).open("rb") as file:
+        size, block = file.seek(0, 2), 1 << 12
+        tail = b""
+        while tail.count(b"\n") < 2 and len(tail) < size:
+            block *= 2
+            file.seek(max(size - block, 0))
+            tail = file.read()
+    match = re.search(rb'\n{"number":(\d+),[^\n]*\n?\Z', tail)
+    return int(match[1]) if match else 0
 
 
 def labels_of(data: bytes, palette: Palette) -> Labels:

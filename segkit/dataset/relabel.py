@@ -126,7 +126,7 @@ def relabel(
 
 
 def replace_labels(dataset: Dataset, key: str, labels: Labels, *, what: str = "", revision: int | None = None) -> State:
-    """Replace a whole map by one that a person painted, as one edit. Also a map that was painted over in place.
+    """Replace a whole map by one that a person painted, as one edit.
 
     Args:
         dataset: the dataset to change.
@@ -148,13 +148,24 @@ def replace_labels(dataset: Dataset, key: str, labels: Labels, *, what: str = ""
         wrong = labels[(labels >= len(dataset.info.palette)) & (labels != UNLABELLED)]
         if wrong.size:
             raise UsageError(f"label {wrong[0]} is not a class of {dataset.info.palette.name}.")
-        if (labels == UNLABELLED).all():
-            raise MapError("shows no class at all")
-        if saving.is_painted_over(triple):
-            return _commit(dataset, saving.taken_over(dataset, triple, labels))
         history = saving.opened(dataset, triple)
         before, _ = history.replay(dataset.info.palette)
         return _edit(dataset, triple, history, pixels.difference(before, labels), what)
+
+
+def take_over(dataset: Dataset, key: str, labels: Labels) -> State:
+    """Record what a person painted over a map in place.
+
+    Args:
+        dataset: the dataset to change.
+        key: of the triple.
+        labels: (H, W) uint8, what was painted, of the map's size.
+
+    Raises:
+        LockedError: another process is writing the dataset.
+    """
+    with dataset.writing():
+        return _commit(dataset, saving.taken_over(dataset, _get(dataset, key, None), labels))
 
 
 def undo(dataset: Dataset, key: str, *, revision: int | None = None) -> State:

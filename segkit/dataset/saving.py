@@ -3,7 +3,7 @@
 Killed between any two of them, a dataset shows the old state or the new one, and `check` finds nothing wrong with it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -105,10 +105,28 @@ def is_painted_over(triple: Triple) -> bool:
     file = triple.folder / triple.conditioning_image_file_name
     if not triple.map_sha256 or not file.exists():
         return False
-    digest, history = storage.sha256(file.read_bytes()), histories.read(triple)
-    return digest != triple.map_sha256 and not (
-        history and history.unfinished and history.unfinished.map_sha256 == digest
-    )
+    digest = storage.sha256(file.read_bytes())
+    if digest == triple.map_sha256:
+        return False
+    history = histories.read(triple)  # of a failed save, the map may be written, but not its record
+    return not (history and history.unfinished and history.unfinished.map_sha256 == digest)
+
+
+def present(dataset: Dataset, triple: Triple, painted_over: bool) -> Labels | None:
+    """Return the classes of a triple's map, (H, W) uint8, as last saved; None if they are unknown.
+
+    Args:
+        dataset: the dataset.
+        triple: the triple.
+        painted_over: do not read the map's file.
+    """
+    palette = dataset.info.palette
+    if history := histories.read(triple):
+        return history.replay(palette)[0]
+    file = triple.folder / triple.conditioning_image_file_name
+    if painted_over and is_painted_over(triple):
+        return None
+    return histories.labels_of(file.read_bytes(), palette) if file.exists() else None
 
 
 def taken_over(dataset: Dataset, triple: Triple, labels: Labels, what: str = "painted outside segkit") -> Triple:
@@ -140,14 +158,28 @@ def complete(dataset: Dataset) -> int:
     Returns:
         The number of triples completed.
     """
-    triples = dataset.known(histories.all_keys(dataset.folder)).values()
-    done = []
-    for triple in triples:
-        file = triple.folder / triple.conditioning_image_file_name
-        if file.exists() and (record := histories.finished(triple, file.read_bytes(), dataset.info.palette)):
-            done.append(record)
-    dataset.commit(done)
+    done = unfinished(dataset, dataset.known(histories.all_keys(dataset.folder)))
+    dataset.commit(done.values())
     return len(done)
+
+
+def unfinished(dataset: Dataset, triples: Mapping[str, Triple]) -> dict[str, Triple]:
+    """Return the records of edits whose maps were written, but not their records, because the process was killed.
+
+    Args:
+        dataset: the dataset.
+        triples: its triples by key, at least those with a history.
+    """
+    done = {}
+    for key in histories.all_keys(dataset.folder):
+        triple = triples.get(key)
+        if triple is None or histories.last_number(dataset.folder, key) <= triple.edits.map_edit:
+            continue
+        file = dataset.folder / triple.conditioning_image_file_name
+        triple = triple.within(dataset.folder)
+        if file.exists() and (record := histories.finished(triple, file.read_bytes(), dataset.info.palette)):
+            done[key] = record
+    return done
 
 
 def forget(folder: Path, keys: Sequence[str]) -> None:

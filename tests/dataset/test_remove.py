@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from segkit import storage
 from segkit.dataset import Dataset, remove, where
+from segkit.dataset.triple import UNEDITED
 from segkit.errors import UsageError
 from tests.dataset.test_dataset import build, contents, render, written
 
@@ -34,6 +35,9 @@ def test_what_is_left_out_stays_out_and_comes_back_whole(dataset: Dataset) -> No
     assert (again.sources, again.already) == ((), 1)
     assert left == ["000.png", "001.png", "003.png", "004.png"]
     assert (restored.sources, restored.without_files) == ((third.source,), ())
+    assert dataset[2].edits.revision == 2
+    with dataset.writing():
+        dataset.replace_all(replace(triple, edits=UNEDITED) for triple in dataset.triples())
     assert contents(dataset.folder) == before
 
 

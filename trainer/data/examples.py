@@ -10,7 +10,7 @@ from segkit import dataset
 from segkit.dataset import Dataset, checks
 from segkit.dataset.formats import layouts
 from segkit.dataset.formats.listing import Entry
-from segkit.errors import DatasetError
+from segkit.errors import DatasetError, UsageError
 from segkit.palette import Palette
 from segkit.problem import Problem
 from segkit.progress import Progress, silent
@@ -72,7 +72,9 @@ class Examples:
         return sum(not example.text.strip() for example in self.train)
 
 
-def find(folder: Path, palette: str = "", any_control: bool = False, progress: Progress = silent) -> Examples:
+def find(
+    folder: Path, palette: str = "", any_control: bool = False, progress: Progress = silent, reviewed: bool = False
+) -> Examples:
     """Read the examples of a folder: a dataset, or the layout of fill50k, HF's imagefolder or kohya's scripts.
 
     Every photo and map is opened: those of a dataset are compared with their recorded hashes, others are decoded.
@@ -82,6 +84,7 @@ def find(folder: Path, palette: str = "", any_control: bool = False, progress: P
         palette: name or file of the control maps' palette; "" for the dataset's own, or ADE20K for other layouts.
         any_control: accept control pictures that are not segmentation maps (other layouts only).
         progress: called with ("photos and maps", done, total), or as dataset.checks does.
+        reviewed: use only the triples of a dataset that a person accepted.
 
     Raises:
         DatasetError: the folder is not a dataset, is being written, has errors, or contains nothing to train on; its
@@ -89,7 +92,9 @@ def find(folder: Path, palette: str = "", any_control: bool = False, progress: P
         PaletteError: the palette is not valid.
     """
     if (folder / ".segkit").is_dir():
-        return _from_dataset(folder, palette, progress)
+        return _from_dataset(folder, palette, progress, reviewed)
+    if reviewed:
+        raise UsageError(f"{folder} is not a segkit dataset, so nobody has accepted its triples. {_NOT_REVIEWED}")
     listing = layouts.read(folder)
     map_palette = None if any_control else Palette.load(palette or "ade20k")
     entries = [entry for entry in listing.entries if entry.split != "test"]
@@ -140,7 +145,7 @@ def load(folder: Path, settings: TrainSettings, progress: Progress = silent) -> 
         DatasetError: as `find`, or every prompt is empty: a network trained like that ignores prompts.
         PaletteError: the palette is not valid.
     """
-    examples = find(folder, settings.palette, settings.allow_any_control, progress)
+    examples = find(folder, settings.palette, settings.allow_any_control, progress, settings.require_reviewed)
     if examples.empty_prompts == len(examples.train) and not settings.allow_empty_prompts:
         draft = f"segkit caption {quote(folder)}" if examples.layout == "segkit" else _WHERE_PROMPTS[examples.layout]
         raise DatasetError(
@@ -161,7 +166,10 @@ def _example(entry: Entry, size: verify.Measured) -> Example:
     return Example(entry.photo, entry.control_map, entry.text, size.width, size.height, size.photo_hash, size.map_hash)
 
 
-def _from_dataset(folder: Path, palette: str, progress: Progress) -> Examples:
+_NOT_REVIEWED = "To train on it as it is: require_reviewed=False"
+
+
+def _from_dataset(folder: Path, palette: str, progress: Progress, reviewed: bool) -> Examples:
     with dataset.reading(folder):  # refuses a dataset that is being written
         opened = Dataset.open(folder)
         report = checks.check(opened, progress=progress, palette=Palette.load(palette) if palette else None)
@@ -170,10 +178,15 @@ def _from_dataset(folder: Path, palette: str, progress: Progress) -> Examples:
     _refuse(folder, errors, f"See all: segkit check {quote(folder)}")
     splits: dict[str, list[Example]] = {"train": [], "val": [], "test": []}
     for triple in triples:
-        if triple.review != "rejected":
+        if triple.review == "accepted" or (triple.review == "open" and not reviewed):
             photo, control_map = folder / triple.file_name, folder / triple.conditioning_image_file_name
             hashes = triple.photo_sha256, triple.map_sha256
             splits[triple.split].append(Example(photo, control_map, triple.text, triple.width, triple.height, *hashes))
+    if reviewed and not splits["train"]:
+        raise DatasetError(
+            f"{folder}: no triple of the split train is accepted, of {len(triples):,} triples. Accept some with: "
+            f"segkit review {quote(folder)} . {_NOT_REVIEWED}"
+        )
     if not splits["train"]:
         raise DatasetError(f"{folder}: no triple to train on. Add photos with segkit build-dataset, or change split.")
     return Examples("segkit", splits["train"], splits["val"], opened.info.palette)
