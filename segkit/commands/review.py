@@ -8,53 +8,91 @@ import click
 from segkit.commands.options import Command
 
 if TYPE_CHECKING:
+    from segkit.dataset import Dataset
     from segkit.review.queue import Order
 
 
 @click.command(
-    "review",
-    cls=Command,
-    short_help="Correct maps and prompts in a web page.",
+    "review", cls=Command, short_help="Correct maps and prompts in a web page.",
     example='segkit review rooms --where "review:open class:person"',
-)
+    after_interrupt="Everything that the page showed as saved is stored.",
+)  # fmt: skip
 @click.argument("dataset", type=click.Path(path_type=Path))
-@click.option("--where", default="", metavar="TEXT", help="Conditions of the queue, as in segkit remove.")
+@click.option("--where", default="", metavar="TEXT", help="Conditions on the triples to show, as in segkit remove.")
 @click.option(
     "--order", type=click.Choice(["doubt", "source"]), default="doubt", show_default=True,
     help="Most doubtful first, or by the name of the photo.",
 )  # fmt: skip
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on; 0 for any that is free.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on.  [default: any free one]")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--no-browser", is_flag=True, help="Only print the address.")
-@click.option("--tokenizer", default="", metavar="FOLDER", help="Folder of CLIP's tokenizer, which counts prompts.")
-def command(dataset: Path, where: str, order: "Order", port: int, host: str, no_browser: bool, tokenizer: str) -> None:
-    """Open a local web page in which a person corrects maps, edits prompts and decides on triples, worst first.
+@click.option("--no-browser", is_flag=True, help="Print the address, and open no browser.")
+@click.option("--tokenizer", default="", metavar="FOLDER", help="Folder with CLIP's tokenizer, to count prompts.")
+@click.option(
+    "--export-corrections", "exported", type=click.Path(path_type=Path), metavar="FILE",
+    help="Write what persons changed to a file, and end.",
+)  # fmt: skip
+@click.option(
+    "--import-corrections", "imported", type=click.Path(path_type=Path), metavar="FILE",
+    help="Take over the changes of another copy of the dataset, and end.",
+)  # fmt: skip
+@click.option("--forget-originals", is_flag=True, help="Delete the maps before correction, and end: no undo is left.")
+def command(
+    dataset: Path,
+    where: str,
+    order: "Order",
+    port: int,
+    host: str,
+    no_browser: bool,
+    tokenizer: str,
+    exported: Path | None,
+    imported: Path | None,
+    forget_originals: bool,
+) -> None:
+    """Correct maps and prompts, and accept triples or leave them out, in a web page on this machine.
 
-    Every change is stored before the page says so. Ctrl-C ends the server.
+    The most doubtful triples come first. Every change is stored before the page says so, and can be undone later. The
+    page works for one that has the address with its token; Ctrl-C ends it.
     """
-    from segkit import console
     from segkit.dataset import Dataset
+    from segkit.errors import UsageError
+
+    if sum([bool(exported), bool(imported), forget_originals]) > 1:
+        raise UsageError("--export-corrections, --import-corrections and --forget-originals exclude each other.")
+    opened = Dataset.open(dataset)
+    if exported or imported or forget_originals:
+        return _maintain(opened, exported, imported)
+    return _serve(opened, where, order, (host, port), tokenizer, not no_browser)
+
+
+def _maintain(dataset: "Dataset", exported: Path | None, imported: Path | None) -> None:
+    from segkit.commands import show_review
+    from segkit.dataset import corrections, relabel
+
+    if exported:
+        return show_review.exported(corrections.export_corrections(dataset, exported), exported)
+    if imported:
+        return show_review.imported(corrections.import_corrections(dataset, imported))
+    return show_review.forgotten(relabel.forget_originals(dataset))
+
+
+def _serve(
+    dataset: "Dataset", where: str, order: "Order", address: tuple[str, int], tokenizer: str, in_browser: bool
+) -> None:
+    from segkit.commands import show_review
     from segkit.dataset import where as conditions
     from segkit.models import tokens
     from segkit.review import browser, server
     from segkit.review.session import Session
 
-    opened = Dataset.open(dataset)
     if where.strip():
-        conditions.parse(where, opened.info.palette)
+        conditions.parse(where, dataset.info.palette)
     counter = tokens.counter(tokenizer, download=False)
-    session = Session(opened, counter.count, counter.name, where, order)
-    if host not in server.LOOPBACK:
-        console.line(
-            f"Warning: --host {host} lets everybody on the network who has the address below change the dataset, and "
-            "read it: the connection is not encrypted.",
-            error=True,
-        )
+    if address[0] not in server.LOOPBACK:
+        show_review.warn_of_host(address[0])
 
     def ready(url: str) -> None:
-        click.echo(f"Review of {dataset}: {url}")
-        click.echo("Keep this address to yourself: it grants access. Ctrl-C ends the review; every change is stored.")
-        if not no_browser:
+        show_review.address(url, dataset.folder)
+        if in_browser:
             browser.open_page(url)
 
-    server.Server(session, host, port, ready).run()
+    server.Server(Session(dataset, counter.count, counter.name, where, order), *address, ready).run()

@@ -1,0 +1,86 @@
+"""segkit review."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from segkit.dataset import Dataset, decisions, relabel
+from segkit.dataset.relabel import Stroke
+from segkit.review import server
+from tests.conftest import Segkit
+from tests.review import rooms as data
+
+
+@pytest.fixture
+def rooms(tmp_path: Path) -> Dataset:
+    """A dataset of three triples."""
+    return data.dataset(tmp_path / "rooms", 3)
+
+
+def test_the_address_is_printed(rooms: Dataset, segkit: Segkit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first line has the URL with the token; other hosts get a warning."""
+
+    def run(starting: server.Server) -> None:
+        with starting._socket:
+            starting._server._ready()
+
+    monkeypatch.setattr(server.Server, "run", run)
+
+    result = segkit("review", rooms.folder, "--no-browser")
+    opened = segkit("review", rooms.folder, "--no-browser", "--host", "0.0.0.0")
+
+    assert (result.code, result.err) == (0, "")
+    assert "http://127.0.0.1:" in result.out.splitlines()[0]
+    assert "?token=" in result.out.splitlines()[0]
+    assert "Warning" in opened.err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--where", "nonsense"], "nonsense"),
+        (["--where", "class:nonsense"], "nonsense"),
+        (["--forget-originals", "--export-corrections", "x"], "exclude"),
+        (["--tokenizer", "nowhere"], "nowhere"),
+    ],
+)
+def test_mistakes_are_named_before_the_page_opens(
+    rooms: Dataset, segkit: Segkit, options: list[str], message: str
+) -> None:
+    """A malformed condition, a missing tokenizer and options that exclude each other end with one line."""
+    result = segkit("review", rooms.folder, "--no-browser", *options)
+
+    assert result.code == 2
+    assert message in result.err
+
+
+def test_corrections_are_carried_to_another_copy(rooms: Dataset, tmp_path: Path, segkit: Segkit) -> None:
+    """Two persons share the work by a file; what both decided differently is listed and not replaced."""
+    other = data.dataset(tmp_path / "other", 3)
+    keys = [triple.key for triple in rooms]
+    relabel.relabel(rooms, keys[0], [Stroke(15, ((0, 50),))])
+    decisions.decide(rooms, keys[1], "accepted")
+    decisions.decide(other, keys[1], "rejected")
+    file = tmp_path / "corrections.jsonl"
+
+    exported = segkit("review", rooms.folder, "--export-corrections", file)
+    imported = segkit("review", other.folder, "--import-corrections", file)
+
+    assert (exported.code, imported.code) == (0, 0)
+    assert len([json.loads(line) for line in file.read_text().splitlines()]) >= 2
+    assert (Dataset.open(other.folder).get([keys[0]])[0].labels == rooms.get([keys[0]])[0].labels).all()
+    assert "1 map, " in imported.out
+    assert "1 not taken over" in imported.out
+
+
+def test_originals_are_forgotten(rooms: Dataset, segkit: Segkit) -> None:
+    """The corrected map stays, and cannot be undone."""
+    key = rooms[0].key
+    relabel.relabel(rooms, key, [Stroke(15, ((0, 50),))])
+
+    result = segkit("review", rooms.folder, "--forget-originals")
+
+    assert "1 map" in result.out
+    assert relabel.state(rooms, key).undoable == 0
+    assert (rooms.get([key])[0].labels.ravel()[:50] == 15).all()
