@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from segkit.errors import ConflictError, LockedError, PaletteError, SegkitError, StorageError, UsageError
+from segkit.errors import ConflictError, LockedError, MapError, PaletteError, SegkitError, StorageError, UsageError
 from segkit.review import messages, pictures
 from segkit.review.queue import Order
 from segkit.review.security import MAX_BODY, Access, Guard, TooLargeError, refused
@@ -30,7 +30,8 @@ _TYPES = {
 }
 
 _STATUS: dict[type[Exception], int] = {
-    UsageError: 400, PaletteError: 400, ConflictError: 409, LockedError: 423, StorageError: 507, SegkitError: 500,
+    UsageError: 400, PaletteError: 400, ConflictError: 409, MapError: 422, LockedError: 423, StorageError: 507,
+    SegkitError: 500,
 }  # fmt: skip
 
 _KEEP = {"Cache-Control": "private, max-age=31536000, immutable"}

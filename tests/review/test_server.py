@@ -49,10 +49,9 @@ def test_a_signal_ends_it_in_order(rooms: Dataset, number: signal.Signals) -> No
     with serving.command(rooms.folder) as (process, url):
         assert _ask(url, "/api/items")["status"] == 200
         process.send_signal(number)
-        output, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=30)
 
     assert (process.returncode, errors) == (0, "")
-    assert "Ctrl-C ends" in output
     with rooms.writing():
         pass
 

@@ -10,7 +10,7 @@ import { decode } from "./png.js";
 
 /** @typedef {import("./api.js").Details} Details */
 /** @typedef {import("./api.js").Stroke} Stroke */
-/** @typedef {{path: string, body: Record<string, any>, done?: () => void}} Change */
+/** @typedef {{path: string, body: Record<string, any>, done?: () => void | Promise<void>}} Change */
 /** @typedef {"saved" | "saving" | "failed"} Status */
 
 export class Editor extends EventTarget {
@@ -65,17 +65,28 @@ export class Editor extends EventTarget {
     this.change("/api/relabel", { strokes: some, what });
   }
 
+  /** Report whether an edit can be taken back or repeated, once all changes are sent. @param {"undo" | "redo"} kind */
+  can(kind) {
+    let { undoable, redoable } = this.details;
+    for (const { path } of this.queue) {
+      if (path === "/api/relabel") [undoable, redoable] = [undoable + 1, 0];
+      if (path === "/api/undo") [undoable, redoable] = [undoable - 1, redoable + 1];
+      if (path === "/api/redo") [undoable, redoable] = [undoable + 1, redoable - 1];
+    }
+    return (kind === "undo" ? undoable : redoable) > 0;
+  }
+
   /** Take the last edit back, or repeat it. @param {"undo" | "redo"} kind */
   step(kind) {
-    if (this.isBusy || !this.details[kind === "undo" ? "undoable" : "redoable"]) return;
-    this.change(`/api/${kind}`, {}, () => void this.reload());
+    if (!this.can(kind)) return;
+    this.change(`/api/${kind}`, {}, () => this.reload());
   }
 
   /**
    * Send a change.
    * @param {string} path
    * @param {Record<string, any>} body
-   * @param {() => void} [done]
+   * @param {() => void | Promise<void>} [done]
    */
   change(path, body, done) {
     this.queue.push({ path, body, done });
@@ -92,27 +103,42 @@ export class Editor extends EventTarget {
         const after = await api.post(change.path, { id: before.id, rev: before.rev, ...change.body });
         this.details = after;
         this.queue.shift();
-        change.done?.();
+        await change.done?.();
       } catch (error) {
-        if (!(error instanceof api.ConflictError)) {
-          this.reason = error instanceof Error ? error.message : String(error);
-          return this._report("failed");
-        }
-        if ((await this._resolve(this, change)) === "theirs") this.queue = [];
-        await this.reload();
+        if (!(await this._recover(change, error))) return;
       }
     }
     this._report("saved");
   }
 
+  /**
+   * Deal with a change that was refused; report whether to go on.
+   * @param {Change} change
+   * @param {unknown} error
+   */
+  async _recover(change, error) {
+    this.reason = error instanceof Error ? error.message : String(error);
+    if (error instanceof api.ConflictError) {
+      if ((await this._resolve(this, change)) === "theirs") this.queue = [];
+    } else if (error instanceof api.ApiError && [400, 422].includes(error.status)) {
+      this.queue = []; // it will never be accepted, and the others were made on top of it
+      this.dispatchEvent(new Event("refused"));
+    } else {
+      this._report("failed");
+      return false;
+    }
+    await this.reload();
+    return true;
+  }
+
   /** Read the triple again; changes in the queue are drawn on top. */
   async reload() {
     const [details, map] = await read(this.details.id);
+    this.dispatchEvent(new Event("reload")); // before: a stroke that is being drawn belongs to the old labels
     this.details = details;
     this.map.labels = map.labels;
     const strokes = this.queue.flatMap((change) => change.body.strokes ?? []);
     this.map.apply(strokes);
-    this.dispatchEvent(new Event("reload"));
     this._report(this.status);
   }
 

@@ -30,14 +30,19 @@ export class Grid {
     /** @type {Map<number, {cell: HTMLElement, item: api.Item | undefined}>} */
     this.cells = new Map();
     this.space = el("div", { class: "space" });
-    this.empty = el("p", { class: "empty" }, TEXTS.grid.empty);
+    this.empty = el("p", { class: "empty" }, TEXTS.grid.ranking);
     this.scroller = el("div", { class: "scroller", tabIndex: 0, role: "listbox", "aria-multiselectable": "true" }, this.space, this.empty);
     this.bulk = new Bulk(palette, queue, this);
     root.append(this.bulk.root, this.scroller);
     this.scroller.addEventListener("scroll", () => this.draw());
     new ResizeObserver(() => this.draw()).observe(this.scroller);
     queue.addEventListener("items", () => this.draw());
-    queue.addEventListener("open", () => { this.clear(); this.cursor = 0; this.scroller.scrollTop = 0; });
+    queue.addEventListener("open", () => {
+      this.empty.textContent = TEXTS.grid.empty;
+      this.cursor = 0;
+      this.scroller.scrollTop = 0;
+      this.clear();
+    });
   }
 
   get columns() {
@@ -159,6 +164,12 @@ export class Grid {
     const below = top + this.height + GAP - this.scroller.clientHeight;
     this.scroller.scrollTop = Math.max(below, Math.min(this.scroller.scrollTop, top));
     this.draw();
+  }
+
+  /** Decide on the selection, or on the triple at the cursor. @param {string} review */
+  async decide(review) {
+    const item = await this.queue.at(this.cursor);
+    await this.bulk.decide(this.selected.size ? await this.items() : item ? [item] : [], review);
   }
 
   /** Show photos, maps or both. @param {string} view */

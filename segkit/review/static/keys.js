@@ -6,8 +6,8 @@ import { TEXTS } from "./texts.js";
 
 /**
  * @typedef {{keys: string[], group: keyof typeof TEXTS.keys.groups, text: string,
- *   run?: (event: KeyboardEvent) => void, up?: () => void}} Binding
- *   keys: as `name` returns them; without `run`, the binding is only shown
+ *   shown?: string[], run?: (event: KeyboardEvent) => void, up?: () => void}} Binding
+ *   keys: as `name` returns them; shown: in their place in the help, [] for none
  */
 
 /** Return the name of a key, such as "ctrl+z" or "A". @param {KeyboardEvent} event */
@@ -24,6 +24,7 @@ export class Keys {
     this.bindings = [];
     document.addEventListener("keydown", (event) => this._down(event));
     document.addEventListener("keyup", (event) => this._up(event));
+    window.addEventListener("blur", () => { for (const binding of this.bindings) binding.up?.(); });
   }
 
   /** @param {KeyboardEvent} event */
@@ -51,11 +52,11 @@ export class Keys {
   async help() {
     const columns = el("div", { class: "keys" });
     for (const [group, title] of Object.entries(TEXTS.keys.groups)) {
-      const bindings = this.bindings.filter((binding) => binding.group === group);
+      const bindings = this.bindings.filter((binding) => binding.group === group && binding.shown?.length !== 0);
       if (!bindings.length) continue;
       const list = el("dl", {});
-      for (const { keys, text } of bindings) {
-        const shown = keys.flatMap((key, i) => [i ? " " : "", el("kbd", {}, printed(key))]);
+      for (const { keys, text, shown: instead } of bindings) {
+        const shown = (instead ?? keys).flatMap((key, i) => [i ? " " : "", el("kbd", {}, printed(key))]);
         list.append(el("div", {}, el("dt", {}, ...shown), el("dd", {}, text)));
       }
       columns.append(el("section", {}, el("h3", {}, title), list));

@@ -53,8 +53,13 @@ async function main() {
     single.prompt.store();
     if (single.editor?.isBusy) event.preventDefault();
   });
+  document.addEventListener("click", (event) => {
+    // After a click, Space and Enter are keys of the page again; who goes by keyboard keeps the focus.
+    if (event.detail && event.target instanceof Element) event.target.closest("button")?.blur();
+  });
   window.addEventListener("unhandledrejection", (event) => failed(event.reason));
   const linked = location.hash.slice(1);
+  byId("grid").hidden = false;
   await queue.open(header.where, dataset.order);
   const place = [...queue.items].find(([, item]) => item.id === linked);
   if (place) await show(place[0]);

@@ -18,10 +18,13 @@ const K = TEXTS.keys;
 export function gridKeys(grid, show, help, filter) {
   const move = (/** @type {number} */ x, /** @type {number} */ y) => (/** @type {KeyboardEvent} */ event) => grid.move(x, y, event.shiftKey);
   return [
-    { keys: ["ArrowLeft", "shift+ArrowLeft"], group: "grid", text: K.move, run: move(-1, 0) },
-    { keys: ["ArrowRight", "shift+ArrowRight"], group: "grid", text: K.move, run: move(1, 0) },
-    { keys: ["ArrowUp", "shift+ArrowUp"], group: "grid", text: K.move, run: move(0, -1) },
-    { keys: ["ArrowDown", "shift+ArrowDown"], group: "grid", text: K.move, run: move(0, 1) },
+    { keys: ["ArrowLeft", "shift+ArrowLeft"], shown: [], group: "grid", text: K.move, run: move(-1, 0) },
+    { keys: ["ArrowRight", "shift+ArrowRight"], shown: ["←↑→↓", "Shift"], group: "grid", text: K.move, run: move(1, 0) },
+    { keys: ["ArrowUp", "shift+ArrowUp"], shown: [], group: "grid", text: K.move, run: move(0, -1) },
+    { keys: ["ArrowDown", "shift+ArrowDown"], shown: [], group: "grid", text: K.move, run: move(0, 1) },
+    { keys: ["a"], group: "decide", text: K.acceptThese, run: () => void grid.decide("accepted") },
+    { keys: ["x"], group: "decide", text: K.rejectThese, run: () => void grid.decide("rejected") },
+    { keys: ["o"], group: "decide", text: K.reopen, run: () => void grid.decide("open") },
     { keys: ["Enter", "g"], group: "go", text: K.open, run: () => show(grid.cursor) },
     { keys: ["Space"], group: "grid", text: K.select, run: () => grid.toggle(grid.cursor) },
     { keys: ["ctrl+a"], group: "grid", text: K.selectAll, run: () => grid.all() },
@@ -68,7 +71,7 @@ export function singleKeys(single, show, help) {
     },
     { keys: ["0"], group: "show", text: K.fit, run: () => viewer.fit() },
     {
-      keys: ["shift+ArrowLeft", "shift+ArrowRight", "shift+ArrowUp", "shift+ArrowDown"], group: "show", text: K.pan,
+      keys: ["shift+ArrowLeft", "shift+ArrowRight", "shift+ArrowUp", "shift+ArrowDown"], shown: ["shift+←↑→↓"], group: "show", text: K.pan,
       run: (event) => viewer.panBy(...pan(event.key)),
     },
     { keys: ["n"], group: "show", text: K.names, run: () => single.names() },
@@ -78,7 +81,7 @@ export function singleKeys(single, show, help) {
     { keys: ["c"], group: "edit", text: K.choose, run: () => single.chooser.focus() },
     { keys: ["m"], group: "edit", text: K.same, run: () => single.same() },
     {
-      keys: "123456789".split(""), group: "edit", text: K.recent,
+      keys: "123456789".split(""), shown: ["1", "…", "9"], group: "edit", text: K.recent,
       run: (event) => single.chooseRecent(Number(event.key) - 1),
     },
     { keys: ["u"], group: "edit", text: K.unlabelled, run: () => { if (viewer.selection) single.choose(single.palette.unlabelled); } },

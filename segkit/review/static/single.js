@@ -109,7 +109,12 @@ export class Single {
     if (!loading) {
       loading = Editor.load(id, this.palette, { ...this.look, confidence: null }, resolve).then((editor) => {
         editor.addEventListener("change", () => this.changed(editor));
-        editor.addEventListener("reload", () => { if (editor === this.editor) this.unselect(); });
+        editor.addEventListener("refused", () => message(editor.reason, { error: true }));
+        editor.addEventListener("reload", () => {
+          if (editor !== this.editor) return;
+          this.tools.cancel();
+          this.unselect();
+        });
         return editor;
       });
       this.editors.set(id, loading);

@@ -39,6 +39,7 @@ export const TEXTS = {
   view: { photo: "photo", overlay: "both", map: "map" },
   grid: {
     empty: "No triple meets these conditions.",
+    ranking: "Ranking the triples…",
     hint: "Double-click or Enter opens a triple. Ctrl-click, Shift-click or Space selects.",
     /** @param {number} n */
     selected: (n) => `${number(n)} selected`,
@@ -186,7 +187,7 @@ export const TEXTS = {
     regions: "next, previous region",
     same: "all of the same class",
     choose: "choose a class",
-    recent: "class used last: selection, or current class",
+    recent: "a class used last",
     unlabelled: "selection becomes unlabelled",
     undo: "undo",
     redo: "redo",
@@ -194,7 +195,9 @@ export const TEXTS = {
     finish: "close the polygon",
     prompt: "edit the prompt; Enter saves, Escape leaves",
     select: "select or unselect",
-    move: "move",
+    move: "move; with Shift, select",
+    acceptThese: "accept the selected ones, or the one at the cursor",
+    rejectThese: "leave them out",
     selectAll: "select all",
   },
 };

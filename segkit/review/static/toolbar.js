@@ -56,8 +56,8 @@ export class Toolbar {
 
   /** @param {import("./editor.js").Editor | null} editor */
   showState(editor) {
-    this.undo.disabled = !editor || editor.isBusy || !editor.details.undoable;
-    this.redo.disabled = !editor || editor.isBusy || !editor.details.redoable;
+    this.undo.disabled = !editor?.can("undo");
+    this.redo.disabled = !editor?.can("redo");
     this.status.textContent = editor ? TEXTS.status[editor.status] : "";
     this.status.dataset.status = editor?.status ?? "";
   }
