@@ -1,12 +1,12 @@
 """How doubtful each triple is, from its record alone: what a person should look at first, and why."""
 
+import itertools
 import re
 from array import array
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,9 +37,13 @@ _SIZEABLE = 0.05
 _BIG = 0.4
 """Share of a map, 0 to 1, from which on a class should be named in the prompt."""
 
-_KINDS = 8
-UNCERTAIN, WEAKEST, UNLABELLED, ABSENT, UNNAMED, FLAGGED, DUPLICATE, PROBLEM = range(_KINDS)
-"""Places in the measures of a triple."""
+_RARE_DOUBT = 0.15
+
+UNCERTAIN, WEAKEST, UNLABELLED, RARE, ABSENT, UNNAMED, FLAGGED, DUPLICATE, PROBLEM = range(9)
+"""Columns of the measures of triples: how much each kind of doubt applies, 0 to 1."""
+
+_WORTH = 0.03
+"""Measure, 0 to 1, from which on a reason is named."""
 
 _WORDS = re.compile(r"[^\W_]+")
 
@@ -120,70 +124,86 @@ class Scorer:
     def named(self, text: str) -> list[frozenset[str]]:
         """Return, for each class that a text names, the classes that the word may mean."""
         words = _WORDS.findall(text.lower())
-        result, place = [], 0
-        while place < len(words):
-            length = 1
-            for phrase, names in self._phrases.get(words[place], ()):
+        if self._phrases.keys().isdisjoint(words):
+            return []
+        result, beyond = [], 0
+        for place in [place for place, word in enumerate(words) if word in self._phrases]:
+            for phrase, names in self._phrases[words[place]] if place >= beyond else ():
                 if len(phrase) == 1 or tuple(words[place : place + len(phrase)]) == phrase:
                     result.append(names)
-                    length = len(phrase)
+                    beyond = place + len(phrase)
                     break
-            place += length
         return result
 
-    def measures(self, row: Row) -> list[float]:
-        """Return how much each kind of doubt applies to a triple: 0 to 1, in the order of the constants above."""
-        uncertain = weakest = labelled = 0.0
-        for share in row.classes:
-            labelled += share.share
-            loss = 1 - share.confidence
-            uncertain += share.share * loss
-            if share.share >= _WEAK:
-                loss *= sqrt(min(share.share / _SIZEABLE, 1))
-                weakest = max(weakest, loss)
-        result = [uncertain, weakest / 2, max(1 - labelled, 0) / 2, 0.0, 0.0, 0.0, 0.0, 0.0]
+    def measures(self, rows: Iterable[Row], *, learn: bool = False) -> tuple["array[int]", NDArray[np.float32]]:
+        """Measure each kind of doubt.
+
+        Args:
+            rows: triples.
+            learn: note which classes are rare among them.
+
+        Returns:
+            The keys as numbers, and (triples, kinds) measures, 0 to 1, in the order of the rows.
+        """
+        keys, starts, ids = array("Q"), array("q"), array("i")
+        shares, confidences, others = array("f"), array("f"), array("f")
+        index: dict[str, int] = defaultdict(itertools.count(1).__next__)
+        index[""] = 0
+        for row in rows:
+            classes = row.classes
+            names = [share.name for share in classes]
+            keys.append(int(row.key, 16))
+            starts.append(len(ids))
+            ids.append(0)  # so that a map without a class has an entry, too
+            ids.extend(map(index.__getitem__, names))
+            shares.append(0.0)
+            shares.extend([share.share for share in classes])
+            confidences.append(1.0)
+            confidences.extend([share.confidence for share in classes])
+            others.extend(self._others(row, names))
+        if not keys:
+            return keys, np.empty((0, 9), np.float32)
+        if learn:
+            self._learn(index, np.frombuffer(ids, np.int32), len(keys))
+        is_rare = np.array([name in self.rare for name in index])[np.frombuffer(ids, np.int32)]
+        share, confidence = np.frombuffer(shares, np.float32), np.frombuffer(confidences, np.float32)
+        of_maps = _of_maps(share, confidence, is_rare, np.frombuffer(starts, np.int64))
+        return keys, np.hstack([of_maps, np.frombuffer(others, np.float32).reshape(-1, 5)])
+
+    def _learn(self, index: dict[str, int], ids: NDArray[np.int32], total: int) -> None:
+        counts = np.bincount(ids, minlength=len(index)).tolist()
+        least = _RARE * total if total >= FEW else 0
+        self.rare = frozenset(name for name, place in index.items() if counts[place] < least)
+
+    def _others(self, row: Row, names: list[str]) -> tuple[float, float, float, float, float]:
+        """Return the measures that do not depend on the map alone, from ABSENT on."""
+        absent = unnamed = problem = 0.0
         if row.text:
-            self._compare(row, result)
-        if row.problems:
-            result[FLAGGED] = 0.15
-        if row.group != row.key:
-            result[DUPLICATE] = 0.05
-        if row.key in self._findings:
-            result[PROBLEM] = 0.5 if any(found.severity == "error" for found in self._findings[row.key]) else 0.1
-        return result
-
-    def _compare(self, row: Row, result: list[float]) -> None:
-        named, present = self.named(row.text), {share.name for share in row.classes}
-        absent = sum(names.isdisjoint(present) for names in named)
-        result[ABSENT] = min(0.2 * absent, 0.4)
-        if row.classes and row.classes[0].share >= _BIG and not any(row.classes[0].name in names for names in named):
-            result[UNNAMED] = 0.03
-
-    def doubt(self, row: Row) -> float:
-        """Return the doubt of a triple, 0 to 1."""
-        tiny = any(share.share < _TINY and share.name in self.rare for share in row.classes)
-        return 1 - _certainty(self.measures(row)) * (1 - _RARE_DOUBT * tiny)
+            named = self.named(row.text)
+            if named:
+                absent = min(0.2 * sum(meant.isdisjoint(names) for meant in named), 0.4)
+            if names and row.classes[0].share >= _BIG and not any(names[0] in meant for meant in named):
+                unnamed = 0.03
+        if self._findings and row.key in self._findings:
+            problem = 0.5 if any(problem.severity == "error" for problem in self._findings[row.key]) else 0.1
+        return absent, unnamed, 0.15 if row.problems else 0.0, 0.05 if row.group != row.key else 0.0, problem
 
     def doubtful(self, triple: Triple) -> Doubtful:
         """Return a triple with its doubt and the reasons."""
-        measures = self.measures(triple)
-        reasons = [(measure, self._reason(kind, triple)) for kind, measure in enumerate(measures) if measure >= 0.03]
-        rare = [share.name for share in triple.classes if share.share < _TINY and share.name in self.rare]
-        reasons += [(_RARE_DOUBT, f"{', '.join(rare)}: tiny, and rare in the dataset")] if rare else []
-        reasons.sort(key=lambda pair: -pair[0])
-        return Doubtful(triple, round(self.doubt(triple), 4), tuple(reason for _, reason in reasons if reason))
+        measures = self.measures([triple])[1][0]
+        kinds = [kind for kind in np.argsort(-measures, kind="stable").tolist() if measures[kind] >= _WORTH]
+        reasons = tuple(self._reason(kind, triple, float(measures[kind])) for kind in kinds)
+        return Doubtful(triple, round(float(_combined(measures)), 4), reasons)
 
-    def _reason(self, kind: int, triple: Triple) -> str:
+    def _reason(self, kind: int, triple: Triple, measure: float) -> str:
         if kind == UNCERTAIN:
-            return f"{self.measures(triple)[UNCERTAIN]:.0%} of the map expected to be wrong"
+            return f"{measure:.0%} of the map expected to be wrong"
         if kind == WEAKEST:
-            loss = {
-                share: (1 - share.confidence) * sqrt(min(share.share / _SIZEABLE, 1))
-                for share in triple.classes
-                if share.share >= _WEAK
-            }
-            weakest = max(loss, key=lambda share: loss[share])
+            weakest = max(triple.classes, key=lambda share: _loss(share.share, share.confidence))
             return f"{weakest.name}: confidence {weakest.confidence:.2f} on {weakest.share:.1%} of the map"
+        if kind == RARE:
+            names = [share.name for share in triple.classes if share.share < _TINY and share.name in self.rare]
+            return f"{', '.join(names)}: tiny, and rare in the dataset"
         if kind == ABSENT:
             present = {share.name for share in triple.classes}
             absent = [sorted(names)[0] for names in self.named(triple.text) if names.isdisjoint(present)]
@@ -193,41 +213,48 @@ class Scorer:
             UNNAMED: f"{triple.classes[0].name if triple.classes else ''}: large, but not in the prompt",
             FLAGGED: "; ".join(prompts.FLAGS.get(flag, flag) for flag in triple.problems),
             DUPLICATE: "a near-duplicate of another photo",
-            PROBLEM: ", ".join(dict.fromkeys(found.rule for found in self._findings.get(triple.key, ()))),
+            PROBLEM: ", ".join(dict.fromkeys(problem.rule for problem in self._findings.get(triple.key, ()))),
         }[kind]
 
 
-_RARE_DOUBT = 0.15
+def _loss(share: Any, confidence: Any) -> Any:
+    """Return how much a class counts by its own confidence, 0 to 1; for numbers and arrays."""
+    return (share >= _WEAK) * (1 - confidence) * np.sqrt(np.minimum(share / _SIZEABLE, 1))
 
 
-def _certainty(measures: Iterable[float]) -> float:
-    certainty = 1.0
-    for measure in measures:
-        certainty *= 1 - measure
-    return certainty
+def _of_maps(
+    share: NDArray[np.float32], confidence: NDArray[np.float32], is_rare: NDArray[np.bool_], starts: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Return the measures that depend on the map alone, (triples, 4).
+
+    Args:
+        share: of each class of each triple, (entries,).
+        confidence: likewise.
+        is_rare: likewise, whether the class is rare in the dataset.
+        starts: the first entry of each triple, (triples,).
+    """
+    columns = [
+        np.add.reduceat(share * (1 - confidence), starts),
+        np.maximum.reduceat(_loss(share, confidence), starts) / 2,
+        np.maximum(1 - np.add.reduceat(share, starts), 0) / 2,
+        np.logical_or.reduceat(is_rare & (share < _TINY), starts) * _RARE_DOUBT,
+    ]
+    return np.asarray(np.clip(np.stack(columns, 1), 0, 1), np.float32)
+
+
+def _combined(measures: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the doubt of triples, from their measures in the last axis, as of independent chances."""
+    return np.asarray(1 - np.prod(1 - measures, axis=-1), np.float32)
 
 
 def scores(rows: Iterable[Row], scorer: Scorer) -> tuple["array[int]", NDArray[np.float32]]:
     """Measure many triples, and note which classes are rare among them in `scorer.rare`.
 
     Returns:
-        The keys as numbers and the doubt of each, 0 to 1, in the order of the rows: 12 bytes a triple.
+        The keys as numbers and the doubt of each, 0 to 1, in the order of the rows.
     """
-    keys, certainties = array("Q"), array("f")
-    counts: Counter[str] = Counter()
-    tiny: list[tuple[str, ...]] = []
-    for row in rows:
-        keys.append(int(row.key, 16))
-        certainties.append(_certainty(scorer.measures(row)))
-        counts.update([share.name for share in row.classes])
-        small = [share.name for share in row.classes if share.share < _TINY]
-        tiny.append(tuple(small) if small else ())
-    least = _RARE * len(keys) if len(keys) >= FEW else 0
-    scorer.rare = frozenset(name for name, number in counts.items() if number < least)
-    result = 1 - np.frombuffer(certainties, np.float32) if keys else np.empty(0, np.float32)
-    rare = np.fromiter((not scorer.rare.isdisjoint(names) for names in tiny), bool, len(tiny))
-    result = np.where(rare, 1 - (1 - result) * np.float32(1 - _RARE_DOUBT), result).astype(np.float32)
-    return keys, result
+    keys, measures = scorer.measures(rows, learn=True)
+    return keys, _combined(measures)
 
 
 def by_key(problems: Iterable[Problem]) -> dict[str, list[Problem]]:

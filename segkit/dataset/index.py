@@ -68,8 +68,12 @@ class Index:
 
     def is_current(self) -> bool:
         """Return whether the lists are as they were when the index was built."""
-        states = zip(self._lists, self._states, strict=True)
-        return all(_state(path, hashed=bool(state[2])) == state for path, state in states)
+        now, states = time.time_ns(), zip(self._lists, self._states, strict=True)
+        if not all(_state(path, hashed=bool(state[2])) == state for path, state in states):
+            return False
+        # any later change has another time stamp, so that the files need not be hashed again
+        self._states = [state if now - state[1] < _TICK else (*state[:2], 0) for state in self._states]
+        return True
 
     def of_key(self, key: str) -> list[int]:
         """Return the places of the records with a key."""

@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from io import BytesIO
+from pathlib import Path
 from typing import Literal, overload
 
 import msgspec
 import numpy as np
 from msgspec import Struct
 
-from segkit import rows
 from segkit.dataset import Dataset, lines
 from segkit.dataset import where as conditions
 from segkit.dataset.doubt import Scorer, by_key, scores
@@ -101,6 +102,9 @@ class _Row(Struct, gc=False):
     classes: list[_Share]
 
 
+_CHUNK = 1 << 20
+"""Bytes that are decoded at once."""
+
 _ROWS = msgspec.json.Decoder(_Row)
 
 
@@ -159,14 +163,23 @@ def _all(dataset: Dataset) -> Iterator[_Row]:
     dataset.lists.index()  # validates lines that were changed by hand
     seen = set(newer)
     for path in (dataset.lists.left_out, dataset.manifest):
-        for _, _, line in rows.numbered(path):
-            row = _row(line)
+        for row in _rows(path):
             if row.key not in seen:
                 yield row
             if path == dataset.lists.left_out:
                 seen.add(row.key)
     for triple in newer.values():
         yield _row(lines.encode(triple))
+
+
+def _rows(path: Path) -> Iterator[_Row]:
+    """Yield the rows of a list, which is known to be sound, many at a time."""
+    with path.open("rb") if path.exists() else BytesIO() as file:
+        while chunk := file.read(_CHUNK) + file.readline():
+            try:
+                yield from _ROWS.decode_lines(chunk)
+            except msgspec.DecodeError:  # blank lines and byte-order marks of an editor
+                yield from (_row(line) for line in chunk.splitlines() if line.strip())
 
 
 def _row(line: bytes) -> _Row:
