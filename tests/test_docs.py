@@ -29,6 +29,7 @@ COMMANDS = cli.commands()
 GUIDES = {
     "build-dataset": "docs/build.md",
     "check": "docs/build.md",
+    "review": "docs/review.md",
     "remove": "docs/build.md",
     "subset": "docs/build.md",
     "caption": "docs/prompts.md",
