@@ -9,7 +9,9 @@ from segkit.commands.options import Command
 
 if TYPE_CHECKING:
     from segkit.dataset import Dataset
+    from segkit.review.assist import Assist
     from segkit.review.queue import Order
+    from segkit.review.session import Session
 
 
 @click.command(
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on.  [default: any free one]")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--assist", default="", metavar="MODEL",
+    help="SAM or SAM 2 for clicks: sam2, sam2-tiny, sam2-large, sam, sam-large, sam-huge, a folder or a hub id.",
+)  # fmt: skip
 @click.option("--no-browser", is_flag=True, help="Print the address, and open no browser.")
 @click.option("--tokenizer", default="", metavar="FOLDER", help="Folder with CLIP's tokenizer, to count prompts.")
 @click.option(
@@ -42,6 +48,7 @@ def command(
     order: "Order",
     port: int,
     host: str,
+    assist: str,
     no_browser: bool,
     tokenizer: str,
     exported: Path | None,
@@ -54,14 +61,20 @@ def command(
     page works for one that has the address with its token; Ctrl-C ends it.
     """
     from segkit.dataset import Dataset
+    from segkit.dataset import where as conditions
     from segkit.errors import UsageError
+    from segkit.models import tokens
+    from segkit.review.session import Session
 
     if sum([bool(exported), bool(imported), forget_originals]) > 1:
         raise UsageError("--export-corrections, --import-corrections and --forget-originals exclude each other.")
     opened = Dataset.open(dataset)
     if exported or imported or forget_originals:
         return _maintain(opened, exported, imported)
-    return _serve(opened, where, order, (host, port), tokenizer, not no_browser)
+    if where.strip():
+        conditions.parse(where, opened.info.palette)
+    session = Session(opened, tokens.counter(tokenizer, download=False), where, order, _assist(assist))
+    return _serve(session, host, port, not no_browser)
 
 
 def _maintain(dataset: "Dataset", exported: Path | None, imported: Path | None) -> None:
@@ -75,24 +88,25 @@ def _maintain(dataset: "Dataset", exported: Path | None, imported: Path | None) 
     return show_review.forgotten(relabel.forget_originals(dataset))
 
 
-def _serve(
-    dataset: "Dataset", where: str, order: "Order", address: tuple[str, int], tokenizer: str, in_browser: bool
-) -> None:
-    from segkit.commands import show_review
-    from segkit.dataset import where as conditions
-    from segkit.models import tokens
-    from segkit.review import browser, server
-    from segkit.review.session import Session
+def _assist(name: str) -> "Assist | None":
+    if not name:
+        return None
+    from segkit.models import assist, device
+    from segkit.review.assist import Assist
 
-    if where.strip():
-        conditions.parse(where, dataset.info.palette)
-    counter = tokens.counter(tokenizer, download=False)
-    if address[0] not in server.LOOPBACK:
-        show_review.warn_of_host(address[0])
+    return Assist(assist.Assistant(name, device.resolve()))
+
+
+def _serve(session: "Session", host: str, port: int, in_browser: bool) -> None:
+    from segkit.commands import show_review
+    from segkit.review import browser, server
+
+    if host not in server.LOOPBACK:
+        show_review.warn_of_host(host)
 
     def ready(url: str) -> None:
-        show_review.address(url, dataset.folder)
+        show_review.address(url, session.dataset.folder)
         if in_browser:
             browser.open_page(url)
 
-    server.Server(Session(dataset, counter.count, counter.name, where, order), *address, ready).run()
+    server.Server(session, host, port, ready).run()

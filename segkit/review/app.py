@@ -53,6 +53,8 @@ def build(session: Session, access: Access) -> ASGIApp:
         Route("/thumbnails/photo/{key}", partial(_photo_thumbnail, session)),
         Route("/thumbnails/map/{key}", partial(_map_thumbnail, session)),
         Route("/areas/{key}", partial(_areas, session)),
+        _post("/api/prepare", messages.Prepare, session.prepare),
+        _post("/api/assist", messages.Click, session.assist),
         _post("/api/relabel", messages.Relabel, session.relabel),
         _post("/api/undo", messages.OfTriple, session.undo),
         _post("/api/redo", messages.OfTriple, session.redo),

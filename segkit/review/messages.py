@@ -80,6 +80,19 @@ class Move(OfTriple, frozen=True, forbid_unknown_fields=True):
     split: Annotated[str, Meta(pattern="^(train|val|test)$")]
 
 
+class Prepare(Struct, frozen=True, forbid_unknown_fields=True):
+    """A triple that will be opened."""
+
+    id: Key
+
+
+class Click(Struct, frozen=True, forbid_unknown_fields=True):
+    """Points inside and outside of a thing: x, y, and whether inside."""
+
+    id: Key
+    points: Annotated[tuple[tuple[float, float, bool], ...], Meta(min_length=1, max_length=64)]
+
+
 class BulkRelabel(Struct, frozen=True, forbid_unknown_fields=True):
     """One class replaced by another in several triples."""
 

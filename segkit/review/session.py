@@ -8,18 +8,23 @@ from collections.abc import Callable
 from typing import Any
 
 from segkit.dataset import Dataset, decisions, relabel
-from segkit.dataset.prompts import BUDGET, FLAGS, Count, estimate
+from segkit.dataset.prompts import BUDGET, FLAGS, estimate
 from segkit.dataset.relabel import State
 from segkit.dataset.triple import SPLITS, Triple
-from segkit.errors import ConflictError
+from segkit.errors import ConflictError, UsageError
+from segkit.models.tokens import Counter
 from segkit.palette import UNLABELLED
 from segkit.palette.color import to_hex
 from segkit.review import messages
+from segkit.review.assist import Assist
 from segkit.review.order import Orders
 from segkit.review.queue import Order
 
 MAX_ITEMS = 500
 """Triples of one page of the queue."""
+
+ESTIMATE = Counter("estimate", estimate)
+"""The counter where CLIP's tokenizer is unavailable."""
 
 Json = dict[str, Any]
 
@@ -29,20 +34,20 @@ class Session:
 
     Args:
         dataset: that is reviewed.
-        count: returns the CLIP tokens of a prompt.
-        counter: name of the tokenizer that counts, for the page.
+        counter: counts the CLIP tokens of prompts.
         where, order: of the queue that the page opens with.
+        assist: computes masks from clicks, if that is wanted.
     """
 
     def __init__(
         self,
         dataset: Dataset,
-        count: Count = estimate,
-        counter: str = "estimate",
+        counter: Counter = ESTIMATE,
         where: str = "",
         order: Order = "doubt",
+        assist: Assist | None = None,
     ) -> None:
-        self.dataset, self.count, self._counter = dataset, count, counter
+        self.dataset, self._counter, self._assist = dataset, counter, assist
         self._start = {"where": where, "order": order}
         self._writing = threading.Lock()
         self._orders = Orders(dataset)
@@ -55,8 +60,9 @@ class Session:
             "splits": SPLITS,
             "flags": FLAGS,
             "budget": BUDGET,
-            "counter": self._counter,
+            "counter": self._counter.name,
             "unlabelled": UNLABELLED,
+            "assist": self._assist.name if self._assist else "",
             **self._start,
         }
 
@@ -148,7 +154,9 @@ class Session:
         """Set a prompt that a person wrote."""
         return self._changed(
             change.id,
-            lambda: decisions.set_prompt(self.dataset, change.id, change.text, revision=change.rev, count=self.count),
+            lambda: decisions.set_prompt(
+                self.dataset, change.id, change.text, revision=change.rev, count=self._counter.count
+            ),
         )
 
     def decide(self, change: messages.Decide) -> Json:
@@ -210,6 +218,22 @@ class Session:
                 conflicts.append(item.id)
         return {"changed": changed, "conflicts": conflicts}
 
+    def prepare(self, coming: messages.Prepare) -> Json:
+        """Get a triple ready for clicks, if there is a network for them."""
+        if self._assist:
+            self._assist.prepare(self.triple(coming.id))
+        return {}
+
+    def assist(self, click: messages.Click) -> Json:
+        """Return the pixels of the thing that points describe, as runs.
+
+        Raises:
+            UsageError: there is no network for that.
+        """
+        if not self._assist:
+            raise UsageError("Clicks need a network: run segkit review with --assist sam2.")
+        return {"runs": self._assist.runs(self.triple(click.id), click.points)}
+
     def tokens(self, text: str) -> Json:
         """Return the length of a prompt in CLIP tokens."""
-        return {"tokens": self.count(text)}
+        return {"tokens": self._counter.count(text)}

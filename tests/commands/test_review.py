@@ -8,7 +8,10 @@ import pytest
 from segkit.dataset import Dataset, decisions, relabel
 from segkit.dataset.relabel import Stroke
 from segkit.review import server
+from segkit.review.messages import Click
+from segkit.review.session import Session
 from tests.conftest import Segkit
+from tests.models.test_assist import write_sam2
 from tests.review import rooms as data
 
 
@@ -53,6 +56,33 @@ def test_mistakes_are_named_before_the_page_opens(
 
     assert result.code == 2
     assert message in result.err
+
+
+def test_a_network_for_clicks_is_loaded(
+    rooms: Dataset, segkit: Segkit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """--assist takes a folder with SAM 2, whose masks the session returns."""
+    sessions: list[Session] = []
+
+    def start(session: Session, *_: object) -> Idle:
+        sessions.append(session)
+        return Idle()
+
+    monkeypatch.setattr(server, "Server", start)
+
+    result = segkit("review", rooms.folder, "--no-browser", "--assist", write_sam2(tmp_path / "sam2"))
+
+    assert result.code == 0
+    runs = sessions[0].assist(Click(rooms[0].key, ((30.0, 30.0, True),)))["runs"]
+    assert len(runs) % 2 == 0
+    assert sum(runs[1::2]) <= rooms[0].width * rooms[0].height
+
+
+class Idle:
+    """A server that ends at once."""
+
+    def run(self) -> None:
+        """Do nothing."""
 
 
 def test_corrections_are_carried_to_another_copy(rooms: Dataset, tmp_path: Path, segkit: Segkit) -> None:

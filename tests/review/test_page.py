@@ -13,10 +13,12 @@ import pytest
 from scipy import ndimage
 
 from segkit.dataset import Dataset
+from segkit.review.assist import Assist
 from tests.conftest import NO_BROWSER, find_browser
 from tests.review import rooms as data
 from tests.review import serving
 from tests.review.rooms import PALETTE
+from tests.review.test_assist import Discs
 
 Open = Callable[..., Any]
 
@@ -381,6 +383,26 @@ def test_undo_follows_a_stroke_at_once(rooms: Dataset, open_page: Open) -> None:
     page.wait_for_selector(".status[data-status=saved]")
 
     assert np.array_equal(rooms.get([key])[0].labels, before)
+
+
+def test_clicks_outline_a_thing(rooms: Dataset, open_page: Open) -> None:
+    """Clicks inside and right-clicks outside reach the network as pixels of the photo; its mask gets the class."""
+    page_assist = Assist(Discs())
+    with serving.served(rooms, page_assist) as url:
+        page = open_page(url)
+        key = _open_first(page)
+        before = rooms.get([key])[0].labels
+        place = _screen(page, rooms, key)
+        page.keyboard.press("q")
+        page.mouse.click(*place(60.5, 50.5))
+        page.wait_for_selector(".selected:has-text('Outlined')")
+        page.mouse.click(*place(70.5, 50.5), button="right")
+        _choose(page, "fountain")
+        _wait_until_saved(page)
+
+    inside = Discs().mask(None, (160, 120), [(60.5, 50.5, True), (70.5, 50.5, False)])
+    expected = np.where(inside, PALETTE.find("fountain").index, before)
+    assert np.array_equal(rooms.get([key])[0].labels, expected)
 
 
 def test_touch_and_pen_paint(rooms: Dataset, open_page: Open) -> None:

@@ -40,7 +40,7 @@ def test_thumbnails_are_small_and_have_no_new_class(rooms: Dataset) -> None:
 
     with Image.open(BytesIO(pictures.map_thumbnail(triple, rooms.info.palette))) as image:
         assert max(image.size) <= pictures.THUMBNAIL
-        assert set(np.unique(image)) <= set(np.unique(labels))
+        assert set(np.unique(np.asarray(image))) <= set(np.unique(labels))
     with Image.open(BytesIO(pictures.photo_thumbnail(triple))) as image:
         assert (image.format, max(image.size) <= pictures.THUMBNAIL) == ("JPEG", True)
 

@@ -50,15 +50,16 @@ export class Chooser {
   /**
    * Show the current class and what is selected.
    * @param {number} current
-   * @param {number | null} selected class of the selection
+   * @param {number | null} selected class of the selection; -1 for any
    */
   show(current, selected) {
     this.title.classList.toggle("waiting", selected !== null);
     this.title.replaceChildren(
       swatch(this.palette, selected ?? current),
-      selected === null ? `${T.current}: ${this.palette.name(current)}` : T.selection(this.palette.name(selected)),
+      selected === null ? `${T.current}: ${this.palette.name(current)}` : selected < 0 ? T.outlined : T.selection(this.palette.name(selected)),
     );
-    this.same.disabled = this.clear.disabled = selected === null;
+    this.same.disabled = selected === null || selected < 0;
+    this.clear.disabled = selected === null;
     this.recent.replaceChildren(
       ...this.palette.recent.map((label, i) =>
         el(

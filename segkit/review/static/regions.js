@@ -168,7 +168,7 @@ export class Regions {
       count += length;
     }
     const box = boxOf(runs, this.width);
-    return { label: this.labels[members[0]], runs, count, box, spot: this._spot(runs, box) };
+    return { label: this.labels[members[0]] ?? -1, runs, count, box, spot: this._spot(runs, box) };
   }
 
   /**

@@ -86,7 +86,7 @@ export function singleKeys(single, show, help) {
     },
     { keys: ["u"], group: "edit", text: K.unlabelled, run: () => { if (viewer.selection) single.choose(single.palette.unlabelled); } },
     tool("r", "region"), tool("f", "fill"), tool("b", "brush"), tool("e", "eraser"), tool("p", "polygon"),
-    tool("l", "lasso"), tool("i", "pick"), tool("v", "hand"),
+    ...(single.dataset.assist ? [tool("q", "assist")] : []), tool("l", "lasso"), tool("i", "pick"), tool("v", "hand"),
     { keys: ["s"], group: "edit", text: K.snap, run: () => single.snap() },
     {
       keys: ["[", "]"], group: "edit", text: K.size,

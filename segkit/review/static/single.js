@@ -1,6 +1,7 @@
 // @ts-check
 /** The single view: one triple, its map to correct, its prompt, and the decision. */
 
+import * as api from "./api.js";
 import { Chooser } from "./chooser.js";
 import { resolve } from "./conflict.js";
 import { el, message } from "./dom.js";
@@ -46,10 +47,10 @@ export class Single {
       tool: (tool) => this.tool(tool), size: (value) => this.resize(value), opacity: (value) => this.opacity(value),
       snap: () => this.snap(), names: () => this.names(), patterns: () => this.patterns(),
       confidence: () => this.confidence(), step: (kind) => this.editor?.step(kind), back: () => host.back(),
-    });
+    }, dataset.assist !== "");
     this.tools = new Tools(this.viewer, {
       select: (pixel, additive) => this.select(pixel, additive), fill: (pixel) => this.fill(pixel),
-      pick: (pixel) => this.pick(pixel), hover: (pixel) => this.hover(pixel), label: () => this.current,
+      pick: (pixel) => this.pick(pixel), point: (place, isInside) => void this.point(place, isInside), hover: (pixel) => this.hover(pixel), label: () => this.current,
       describe: (label, tool) => `${TEXTS.painted[tool]}: ${palette.name(label)}`,
     });
     this.source = el("span", { class: "source" });
@@ -93,7 +94,7 @@ export class Single {
     this.refresh(true);
     if (this.tools.snaps) void this.tools.areas.load(editor.details);
     this.host.moved(position);
-    this.ahead(position + 1);
+    void this.ahead(position + 1);
   }
 
   /** No triple can be changed until the next one is loaded. */
@@ -132,6 +133,8 @@ export class Single {
       this.editors.delete(id);
     }
     if (next) await this.load(next.id).catch(() => undefined);
+    if (!this.dataset.assist) return;
+    for (const id of [this.editor?.details.id, next?.id]) if (id) await api.post("/api/prepare", { id }).catch(() => undefined);
   }
 
   /** Changes that the server has not acknowledged exist. */
@@ -211,8 +214,27 @@ export class Single {
     this.viewer.draw();
   }
 
+  /**
+   * Outline the thing that the clicks so far describe.
+   * @param {[number, number]} place
+   * @param {boolean} isInside
+   */
+  async point(place, isInside) {
+    const editor = this.editor;
+    if (!editor || this.viewer.pixel(place) < 0) return;
+    const points = [...this.viewer.points, /** @type {[number, number, boolean]} */ ([...place, isInside])];
+    this.viewer.points = points;
+    this.viewer.draw();
+    const { runs } = await api.post("/api/assist", { id: editor.details.id, points });
+    if (this.viewer.points !== points || this.editor !== editor) return; // another click or triple has come
+    this.viewer.selection = { ...editor.map.regions.ofLabel(-1), runs };
+    this.chooser.show(this.current, -1);
+    this.viewer.draw();
+  }
+
   unselect() {
     this.viewer.selection = null;
+    this.viewer.points = [];
     this.chooser.show(this.current, null);
     this.viewer.draw();
   }
@@ -220,7 +242,7 @@ export class Single {
   /** Extend the selection to everything of its class. */
   same() {
     const [selection, map] = [this.viewer.selection, this.editor?.map];
-    if (selection && map) this.mark(map.regions.ofLabel(selection.label));
+    if (selection && selection.label >= 0 && map) this.mark(map.regions.ofLabel(selection.label));
   }
 
   /** Select the next region, largest first. @param {number} step */
@@ -244,8 +266,10 @@ export class Single {
       if (label !== this.palette.unlabelled) this.current = label;
       else this.tool("eraser");
     } else if (label !== selection.label) {
-      const what = TEXTS.edit(this.palette.name(selection.label), this.palette.name(label));
+      const from = selection.label < 0 ? TEXTS.painted.assist : this.palette.name(selection.label);
+      const what = TEXTS.edit(from, this.palette.name(label));
       this.viewer.selection = null;
+      this.viewer.points = [];
       editor.relabel([{ label, runs: selection.runs }], what);
     }
     this.chooser.show(this.current, this.viewer.selection?.label ?? null);

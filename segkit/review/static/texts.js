@@ -78,6 +78,7 @@ export const TEXTS = {
     polygon: ["Polygon", "Click corners; double-click or Enter closes"],
     lasso: ["Lasso", "Draw around an area: it becomes the current class"],
     pick: ["Pick", "Take the class under the cursor"],
+    assist: ["Assist", "Click a thing: a network outlines it; right-click what is not part of it"],
     hand: ["Hand", "Move the picture"],
   },
   snap: ["Snap", "The brush fills areas that follow the photo's edges"],
@@ -100,6 +101,7 @@ export const TEXTS = {
     recent: "Used last",
     /** @param {string} name */
     selection: (name) => `Selected: ${name}. Choose its class.`,
+    outlined: "Outlined. Choose its class.",
     same: "All of this class",
     unlabelled: "Unlabelled",
     clear: "Unselect",
@@ -148,7 +150,7 @@ export const TEXTS = {
   },
   /** @param {string} from @param {string} to */
   edit: (from, to) => `${from} -> ${to}`,
-  painted: { brush: "brush", eraser: "eraser", polygon: "polygon", lasso: "lasso", region: "", fill: "", pick: "", hand: "" },
+  painted: { brush: "brush", eraser: "eraser", polygon: "polygon", lasso: "lasso", region: "", fill: "", pick: "", assist: "assist", hand: "" },
   keys: {
     title: "Keys",
     close: "Close",
@@ -181,6 +183,7 @@ export const TEXTS = {
     polygon: "polygon",
     lasso: "lasso",
     pick: "take the class under the cursor (or Alt-click)",
+    assist: "outline a thing by clicks; right button or Shift: what is not part of it",
     hand: "move the picture (or the right button)",
     snap: "snap the brush to edges",
     size: "brush smaller, larger",

@@ -12,17 +12,21 @@ import { TEXTS } from "./texts.js";
 
 export const MAX_SIZE = 400;
 
-const ICONS = { region: "◱", fill: "◧", brush: "●", eraser: "○", polygon: "⬠", lasso: "ᔕ", pick: "⊹", hand: "✥" };
+const ICONS = { region: "◱", fill: "◧", brush: "●", eraser: "○", polygon: "⬠", lasso: "ᔕ", pick: "⊹", assist: "✦", hand: "✥" };
 
 export class Toolbar {
-  /** @param {Actions} actions */
-  constructor(actions) {
+  /**
+   * @param {Actions} actions
+   * @param {boolean} hasAssist
+   */
+  constructor(actions, hasAssist) {
     /** @type {Map<string, HTMLButtonElement>} */
     this.tools = new Map();
     const tools = el("div", { class: "tools", role: "toolbar" });
     for (const [name, [text, title]] of Object.entries(TEXTS.tools)) {
       const icon = el("span", { class: "icon", "aria-hidden": "true" }, ICONS[/** @type {"region"} */ (name)]);
       const button = el("button", { type: "button", title, "data-tool": name, onclick: () => actions.tool(/** @type {Tool} */ (name)) }, icon, text);
+      button.hidden = name === "assist" && !hasAssist;
       this.tools.set(name, button);
       tools.append(button);
     }

@@ -8,8 +8,9 @@ import { Areas } from "./areas.js";
 /** @typedef {import("./viewer.js").Viewer} Viewer */
 /** @typedef {import("./editor.js").Editor} Editor */
 /** @typedef {import("./regions.js").Box} Box */
-/** @typedef {"region" | "brush" | "eraser" | "polygon" | "lasso" | "fill" | "pick" | "hand"} Tool */
+/** @typedef {"region" | "brush" | "eraser" | "polygon" | "lasso" | "fill" | "pick" | "assist" | "hand"} Tool */
 /** @typedef {{select(pixel: number, additive: boolean): void, fill(pixel: number): void, pick(pixel: number): void,
+ *   point(place: [number, number], isInside: boolean): void,
  *   hover(pixel: number): void, label(): number, describe(label: number, tool: Tool): string}} Host */
 
 export class Tools {
@@ -88,6 +89,9 @@ export class Tools {
     this.viewer.canvas.setPointerCapture(event.pointerId);
     if (!this.editor) return;
     if (this._pointers.size > 1) return this.cancel(); // two fingers zoom and pan
+    if (this.tool === "assist" && event.button !== 1) {
+      return this.host.point(this.viewer.place(event), event.button === 0 && !event.shiftKey);
+    }
     if (event.button !== 0 || this.tool === "hand") {
       this._pan = event;
       return;

@@ -25,6 +25,8 @@ export class Viewer {
     this.selection = null;
     /** @type {{points: [number, number][], cursor: [number, number] | null} | null} an outline being drawn */
     this.outline = null;
+    /** @type {[number, number, boolean][]} clicks inside and outside of a thing */
+    this.points = [];
     /** @type {{x: number, y: number, size: number} | null} the brush in map pixels */
     this.brush = null;
     this._queued = false;
@@ -123,6 +125,7 @@ export class Viewer {
     drawing.drawImage(map.canvas, 0, 0);
     drawing.globalAlpha = 1;
     if (this.selection) this._drawSelection(drawing, this.selection);
+    for (const point of this.points) this._drawPoint(drawing, point);
     if (this.outline) this._drawOutline(drawing);
     if (this.brush) this._drawBrush(drawing, this.brush);
     if (this.names && !this.mapHidden) this._drawNames(drawing, map);
@@ -140,6 +143,21 @@ export class Viewer {
       drawing.lineWidth = Number(thickness) / this.scale;
       drawing.stroke(path);
     }
+  }
+
+  /**
+   * @param {CanvasRenderingContext2D} drawing
+   * @param {[number, number, boolean]} point
+   */
+  _drawPoint(drawing, [x, y, isInside]) {
+    drawing.font = `700 ${20 / this.scale}px system-ui, sans-serif`;
+    drawing.textAlign = "center";
+    drawing.textBaseline = "middle";
+    drawing.lineWidth = 4 / this.scale;
+    drawing.strokeStyle = "#000";
+    drawing.fillStyle = "#fff";
+    drawing.strokeText(isInside ? "+" : "−", x, y);
+    drawing.fillText(isInside ? "+" : "−", x, y);
   }
 
   /** @param {CanvasRenderingContext2D} drawing */
