@@ -42,6 +42,9 @@ _RARE_DOUBT = 0.15
 UNCERTAIN, WEAKEST, UNLABELLED, RARE, ABSENT, UNNAMED, FLAGGED, DUPLICATE, PROBLEM = range(9)
 """Columns of the measures of triples: how much each kind of doubt applies, 0 to 1."""
 
+_CHUNK = 20_000
+"""Triples that are measured at once."""
+
 _WORTH = 0.03
 """Measure, 0 to 1, from which on a reason is named."""
 
@@ -100,6 +103,25 @@ class Doubtful:
         }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Measured:
+    """The measures of some triples.
+
+    Attributes:
+        keys: of the triples, as numbers.
+        measures: (triples, kinds), 0 to 1; RARE is 0.
+        tiny_rows: places of triples with tiny classes, one for each such class.
+        tiny_ids: the classes, in the order of tiny_rows.
+        counts: number of triples by class.
+    """
+
+    keys: "array[int]"
+    measures: NDArray[np.float32]
+    tiny_rows: NDArray[np.intp]
+    tiny_ids: NDArray[np.int32]
+    counts: NDArray[np.intp]
+
+
 class Scorer:
     """Measures doubt.
 
@@ -111,6 +133,8 @@ class Scorer:
     def __init__(self, palette: Palette, findings: Mapping[str, Sequence[Problem]] | None = None) -> None:
         self._findings = findings or {}
         self.rare: frozenset[str] = frozenset()
+        self._ids: dict[str, int] = defaultdict(itertools.count(1).__next__)
+        self._ids[""] = 0
         self._phrases: dict[str, list[tuple[tuple[str, ...], frozenset[str]]]] = {}
         meanings: dict[tuple[str, ...], set[str]] = {}
         for swatch in palette:
@@ -135,45 +159,44 @@ class Scorer:
                     break
         return result
 
-    def measures(self, rows: Iterable[Row], *, learn: bool = False) -> tuple["array[int]", NDArray[np.float32]]:
-        """Measure each kind of doubt.
-
-        Args:
-            rows: triples.
-            learn: note which classes are rare among them.
-
-        Returns:
-            The keys as numbers, and (triples, kinds) measures, 0 to 1, in the order of the rows.
-        """
+    def measure(self, rows: Iterable[Row]) -> "Measured":
+        """Measure each kind of doubt, for triples that fit into memory; RARE is left at 0."""
         keys, starts, ids = array("Q"), array("q"), array("i")
         shares, confidences, others = array("f"), array("f"), array("f")
-        index: dict[str, int] = defaultdict(itertools.count(1).__next__)
-        index[""] = 0
         for row in rows:
             classes = row.classes
             names = [share.name for share in classes]
             keys.append(int(row.key, 16))
             starts.append(len(ids))
             ids.append(0)  # so that a map without a class has an entry, too
-            ids.extend(map(index.__getitem__, names))
-            shares.append(0.0)
+            ids.extend(map(self._ids.__getitem__, names))
+            shares.append(1.0)
             shares.extend([share.share for share in classes])
             confidences.append(1.0)
             confidences.extend([share.confidence for share in classes])
             others.extend(self._others(row, names))
-        if not keys:
-            return keys, np.empty((0, 9), np.float32)
-        if learn:
-            self._learn(index, np.frombuffer(ids, np.int32), len(keys))
-        is_rare = np.array([name in self.rare for name in index])[np.frombuffer(ids, np.int32)]
         share, confidence = np.frombuffer(shares, np.float32), np.frombuffer(confidences, np.float32)
-        of_maps = _of_maps(share, confidence, is_rare, np.frombuffer(starts, np.int64))
-        return keys, np.hstack([of_maps, np.frombuffer(others, np.float32).reshape(-1, 5)])
+        first, classes_of = np.frombuffer(starts, np.int64), np.frombuffer(ids, np.int32)
+        tiny = np.flatnonzero(share < _TINY)
+        of_maps = _of_maps(share, confidence, first)
+        measures = np.hstack([of_maps, np.frombuffer(others, np.float32).reshape(-1, 5)])
+        rows_of = np.searchsorted(first, tiny, side="right") - 1
+        return Measured(keys, measures, rows_of, classes_of[tiny], np.bincount(classes_of, minlength=len(self._ids)))
 
-    def _learn(self, index: dict[str, int], ids: NDArray[np.int32], total: int) -> None:
-        counts = np.bincount(ids, minlength=len(index)).tolist()
+    def learn(self, counts: NDArray[np.intp], total: int) -> None:
+        """Note which classes are rare.
+
+        Args:
+            counts: number of triples by class, from Measured.
+            total: number of triples.
+        """
         least = _RARE * total if total >= FEW else 0
-        self.rare = frozenset(name for name, place in index.items() if counts[place] < least)
+        known = zip(self._ids.items(), counts.tolist(), strict=False)
+        self.rare = frozenset(name for (name, _), number in known if number < least)
+
+    def is_rare(self, ids: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Return which of some classes, from Measured, are rare."""
+        return np.array([name in self.rare for name in self._ids], bool)[ids]
 
     def _others(self, row: Row, names: list[str]) -> tuple[float, float, float, float, float]:
         """Return the measures that do not depend on the map alone, from ABSENT on."""
@@ -190,7 +213,9 @@ class Scorer:
 
     def doubtful(self, triple: Triple) -> Doubtful:
         """Return a triple with its doubt and the reasons."""
-        measures = self.measures([triple])[1][0]
+        measured = self.measure([triple])
+        measures = measured.measures[0]
+        measures[RARE] = _RARE_DOUBT * self.is_rare(measured.tiny_ids).any()
         kinds = [kind for kind in np.argsort(-measures, kind="stable").tolist() if measures[kind] >= _WORTH]
         reasons = tuple(self._reason(kind, triple, float(measures[kind])) for kind in kinds)
         return Doubtful(triple, round(float(_combined(measures)), 4), reasons)
@@ -223,21 +248,20 @@ def _loss(share: Any, confidence: Any) -> Any:
 
 
 def _of_maps(
-    share: NDArray[np.float32], confidence: NDArray[np.float32], is_rare: NDArray[np.bool_], starts: NDArray[np.int64]
+    share: NDArray[np.float32], confidence: NDArray[np.float32], starts: NDArray[np.int64]
 ) -> NDArray[np.float32]:
     """Return the measures that depend on the map alone, (triples, 4).
 
     Args:
-        share: of each class of each triple, (entries,).
+        share: 1 in front of each triple's classes, and then the share of each, (entries,).
         confidence: likewise.
-        is_rare: likewise, whether the class is rare in the dataset.
         starts: the first entry of each triple, (triples,).
     """
     columns = [
         np.add.reduceat(share * (1 - confidence), starts),
         np.maximum.reduceat(_loss(share, confidence), starts) / 2,
-        np.maximum(1 - np.add.reduceat(share, starts), 0) / 2,
-        np.logical_or.reduceat(is_rare & (share < _TINY), starts) * _RARE_DOUBT,
+        np.maximum(2 - np.add.reduceat(share, starts), 0) / 2,
+        np.zeros(len(starts), np.float32),
     ]
     return np.asarray(np.clip(np.stack(columns, 1), 0, 1), np.float32)
 
@@ -253,8 +277,20 @@ def scores(rows: Iterable[Row], scorer: Scorer) -> tuple["array[int]", NDArray[n
     Returns:
         The keys as numbers and the doubt of each, 0 to 1, in the order of the rows.
     """
-    keys, measures = scorer.measures(rows, learn=True)
-    return keys, _combined(measures)
+    remaining, keys = iter(rows), array("Q")
+    doubts, tiny_rows, tiny_ids = [np.empty(0, np.float32)], [np.empty(0, np.intp)], [np.empty(0, np.int32)]
+    counts = np.zeros(0, np.intp)
+    while (measured := scorer.measure(itertools.islice(remaining, _CHUNK))).keys:
+        doubts.append(_combined(measured.measures))
+        tiny_rows.append(measured.tiny_rows + len(keys))
+        tiny_ids.append(measured.tiny_ids)
+        counts = measured.counts + np.pad(counts, (0, len(measured.counts) - len(counts)))
+        keys.extend(measured.keys)
+    scorer.learn(counts, len(keys))
+    doubt = np.concatenate(doubts)
+    rare = np.unique(np.concatenate(tiny_rows)[scorer.is_rare(np.concatenate(tiny_ids))])
+    doubt[rare] = 1 - (1 - doubt[rare]) * np.float32(1 - _RARE_DOUBT)
+    return keys, doubt
 
 
 def by_key(problems: Iterable[Problem]) -> dict[str, list[Problem]]:
