@@ -10,8 +10,9 @@ from segkit.commands.options import Command
 if TYPE_CHECKING:
     from segkit.dataset import Dataset
     from segkit.review.assist import Assist
+    from segkit.review.drafting import Drafting
     from segkit.review.queue import Order
-    from segkit.review.session import Session
+    from segkit.review.session import Networks, Session
 
 
 @click.command(
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     "--assist", default="", metavar="MODEL",
     help="SAM or SAM 2 for clicks: sam2, sam2-tiny, sam2-large, sam, sam-large, sam-huge, a folder or a hub id.",
 )  # fmt: skip
+@click.option("--captioner", default="", metavar="MODEL", help="Captioner for drafts on request, as in segkit caption.")
 @click.option("--no-browser", is_flag=True, help="Print the address, and open no browser.")
 @click.option("--tokenizer", default="", metavar="FOLDER", help="Folder with CLIP's tokenizer, to count prompts.")
 @click.option(
@@ -49,6 +51,7 @@ def command(
     port: int,
     host: str,
     assist: str,
+    captioner: str,
     no_browser: bool,
     tokenizer: str,
     exported: Path | None,
@@ -73,7 +76,9 @@ def command(
         return _maintain(opened, exported, imported)
     if where.strip():
         conditions.parse(where, opened.info.palette)
-    session = Session(opened, tokens.counter(tokenizer, download=False), where, order, _assist(assist))
+    session = Session(
+        opened, tokens.counter(tokenizer, download=False), where, order, _networks(opened, assist, captioner)
+    )
     return _serve(session, host, port, not no_browser)
 
 
@@ -88,13 +93,30 @@ def _maintain(dataset: "Dataset", exported: Path | None, imported: Path | None) 
     return show_review.forgotten(relabel.forget_originals(dataset))
 
 
-def _assist(name: str) -> "Assist | None":
-    if not name:
-        return None
+def _networks(dataset: "Dataset", assist: str, captioner: str) -> "Networks":
+    from segkit.review.session import Networks
+
+    return Networks(_assist(assist) if assist else None, _drafting(dataset, captioner) if captioner else None)
+
+
+def _assist(name: str) -> "Assist":
     from segkit.models import assist, device
     from segkit.review.assist import Assist
 
     return Assist(assist.Assistant(name, device.resolve()))
+
+
+def _drafting(dataset: "Dataset", name: str) -> "Drafting":
+    from segkit.build import tools
+    from segkit.build.settings import CaptionSettings
+    from segkit.dataset import prompts
+    from segkit.models import caption, hub
+    from segkit.review.drafting import Drafting
+
+    settings = CaptionSettings(captioner=name)
+    hub.find(name, caption.ROLE)  # a missing one is named at once; it is loaded with the first draft
+    style = settings.style(prompts.recorded_style(dataset.info.settings))
+    return Drafting(lambda: tools.load_drafting(settings), style)
 
 
 def _serve(session: "Session", host: str, port: int, in_browser: bool) -> None:

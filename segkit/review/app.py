@@ -54,6 +54,7 @@ def build(session: Session, access: Access) -> ASGIApp:
         Route("/thumbnails/map/{key}", partial(_map_thumbnail, session)),
         Route("/areas/{key}", partial(_areas, session)),
         _post("/api/prepare", messages.Prepare, session.prepare),
+        _post("/api/draft", messages.Prepare, session.draft),
         _post("/api/assist", messages.Click, session.assist),
         _post("/api/relabel", messages.Relabel, session.relabel),
         _post("/api/undo", messages.OfTriple, session.undo),

@@ -81,7 +81,7 @@ class Move(OfTriple, frozen=True, forbid_unknown_fields=True):
 
 
 class Prepare(Struct, frozen=True, forbid_unknown_fields=True):
-    """A triple that will be opened."""
+    """A triple for which a network is to work."""
 
     id: Key
 

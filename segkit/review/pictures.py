@@ -7,14 +7,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from segkit import storage
 from segkit.dataset.triple import Triple
 from segkit.maps import codec
 from segkit.palette import Palette
 
 THUMBNAIL = 224
 """Longer side of a thumbnail in pixels."""
-
-_INDEXED = b"\x08\x03\x00\x00\x00"  # of a PNG's header: 8 bits, palette, deflate, filter method 0, not interlaced
 
 
 def photo(triple: Triple) -> tuple[bytes, str]:
@@ -26,13 +25,11 @@ def photo(triple: Triple) -> tuple[bytes, str]:
 def control_map(triple: Triple, palette: Palette) -> bytes:
     """Return the map as an indexed PNG of 8 bits whose pixel values are the class indices.
 
-    That is the stored file, unless a person has replaced it with another kind of PNG.
+    That is the stored file, unless somebody has changed it: then it may be another kind of PNG.
     """
     data = (triple.folder / triple.conditioning_image_file_name).read_bytes()
-    if data[24:29] == _INDEXED:
-        with Image.open(BytesIO(data)) as image:
-            if codec.is_exact(image, palette):
-                return data
+    if storage.sha256(data) == triple.map_sha256:
+        return data
     return codec.encode(codec.read(triple.control_map, palette)[0], palette)
 
 

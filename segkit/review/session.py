@@ -5,6 +5,7 @@ Every method may be called from several threads. Writers wait for each other, si
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from segkit.dataset import Dataset, decisions, relabel
@@ -17,6 +18,7 @@ from segkit.palette import UNLABELLED
 from segkit.palette.color import to_hex
 from segkit.review import messages
 from segkit.review.assist import Assist
+from segkit.review.drafting import Drafting
 from segkit.review.order import Orders
 from segkit.review.queue import Order
 
@@ -29,6 +31,22 @@ ESTIMATE = Counter("estimate", estimate)
 Json = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Networks:
+    """What helps a person.
+
+    Attributes:
+        assist: computes masks from clicks.
+        drafting: suggests prompts.
+    """
+
+    assist: Assist | None = None
+    drafting: Drafting | None = None
+
+
+NO_NETWORKS = Networks()
+
+
 class Session:
     """A dataset under review.
 
@@ -36,7 +54,7 @@ class Session:
         dataset: that is reviewed.
         counter: counts the CLIP tokens of prompts.
         where, order: of the queue that the page opens with.
-        assist: computes masks from clicks, if that is wanted.
+        networks: for clicks and drafts, if they are wanted.
     """
 
     def __init__(
@@ -45,9 +63,9 @@ class Session:
         counter: Counter = ESTIMATE,
         where: str = "",
         order: Order = "doubt",
-        assist: Assist | None = None,
+        networks: Networks = NO_NETWORKS,
     ) -> None:
-        self.dataset, self._counter, self._assist = dataset, counter, assist
+        self.dataset, self._counter, self._networks = dataset, counter, networks
         self._start = {"where": where, "order": order}
         self._writing = threading.Lock()
         self._orders = Orders(dataset)
@@ -62,7 +80,8 @@ class Session:
             "budget": BUDGET,
             "counter": self._counter.name,
             "unlabelled": UNLABELLED,
-            "assist": self._assist.name if self._assist else "",
+            "assist": self._networks.assist.name if self._networks.assist else "",
+            "drafts": self._networks.drafting is not None,
             **self._start,
         }
 
@@ -220,8 +239,8 @@ class Session:
 
     def prepare(self, coming: messages.Prepare) -> Json:
         """Get a triple ready for clicks, if there is a network for them."""
-        if self._assist:
-            self._assist.prepare(self.triple(coming.id))
+        if self._networks.assist:
+            self._networks.assist.prepare(self.triple(coming.id))
         return {}
 
     def assist(self, click: messages.Click) -> Json:
@@ -230,9 +249,19 @@ class Session:
         Raises:
             UsageError: there is no network for that.
         """
-        if not self._assist:
+        if not self._networks.assist:
             raise UsageError("Clicks need a network: run segkit review with --assist sam2.")
-        return {"runs": self._assist.runs(self.triple(click.id), click.points)}
+        return {"runs": self._networks.assist.runs(self.triple(click.id), click.points)}
+
+    def draft(self, wanted: messages.Prepare) -> Json:
+        """Return a suggestion for a triple's prompt; nothing is stored.
+
+        Raises:
+            UsageError: there is no captioner.
+        """
+        if not self._networks.drafting:
+            raise UsageError("Drafts need a captioner: run segkit review with --captioner blip-base.")
+        return {"text": self._networks.drafting.draft(self.triple(wanted.id))}
 
     def tokens(self, text: str) -> Json:
         """Return the length of a prompt in CLIP tokens."""

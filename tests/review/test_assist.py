@@ -12,7 +12,7 @@ from segkit.dataset import Dataset
 from segkit.errors import UsageError
 from segkit.review.assist import KEPT, Assist, Point
 from segkit.review.messages import Click, Prepare
-from segkit.review.session import Session
+from segkit.review.session import Networks, Session
 
 
 class Discs:
@@ -40,7 +40,7 @@ class Discs:
 def test_a_photo_is_embedded_once(rooms: Dataset) -> None:
     """Preparing and any number of clicks cost one embedding; few are kept."""
     network = Discs()
-    session = Session(rooms, assist=Assist(network))
+    session = Session(rooms, networks=Networks(Assist(network)))
     keys = [triple.key for triple in rooms]
     session.prepare(Prepare(keys[0]))
     for _ in range(2):
@@ -57,7 +57,7 @@ def test_a_photo_is_embedded_once(rooms: Dataset) -> None:
 def test_runs_are_the_pixels_of_the_mask(rooms: Dataset) -> None:
     """The page gets starts and lengths in row-major order."""
     triple, points = rooms[0], ((50.0, 50.0, True), (60.0, 50.0, False))
-    session = Session(rooms, assist=Assist(Discs()))
+    session = Session(rooms, networks=Networks(Assist(Discs())))
 
     runs = session.assist(Click(triple.key, points))["runs"]
 

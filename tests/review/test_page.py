@@ -14,6 +14,7 @@ from scipy import ndimage
 
 from segkit.dataset import Dataset
 from segkit.review.assist import Assist
+from segkit.review.session import Networks
 from tests.conftest import NO_BROWSER, find_browser
 from tests.review import rooms as data
 from tests.review import serving
@@ -387,8 +388,7 @@ def test_undo_follows_a_stroke_at_once(rooms: Dataset, open_page: Open) -> None:
 
 def test_clicks_outline_a_thing(rooms: Dataset, open_page: Open) -> None:
     """Clicks inside and right-clicks outside reach the network as pixels of the photo; its mask gets the class."""
-    page_assist = Assist(Discs())
-    with serving.served(rooms, page_assist) as url:
+    with serving.served(rooms, Networks(Assist(Discs()))) as url:
         page = open_page(url)
         key = _open_first(page)
         before = rooms.get([key])[0].labels

@@ -7,7 +7,7 @@
  *   moved?: string[]}} Details
  * @typedef {{label: number, runs: number[]}} Stroke
  * @typedef {{name: string, classes: [string, string[], string][], splits: string[], flags: Record<string, string>,
- *   budget: number, counter: string, unlabelled: number, assist: string, where: string, order: string}} Dataset
+ *   budget: number, counter: string, unlabelled: number, assist: string, drafts: boolean, where: string, order: string}} Dataset
  */
 
 export class ApiError extends Error {

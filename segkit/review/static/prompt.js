@@ -9,7 +9,7 @@ const T = TEXTS.prompt;
 
 export class Prompt {
   /**
-   * @param {{budget: number, counter: string, flags: Record<string, string>}} dataset
+   * @param {{budget: number, counter: string, flags: Record<string, string>, drafts: boolean}} dataset
    * @param {(text: string) => void} save
    */
   constructor(dataset, save) {
@@ -22,11 +22,13 @@ export class Prompt {
     this.text = el("textarea", { rows: 3, "aria-label": T.title });
     this.save = el("button", { type: "button", class: "main", onclick: () => this.store() }, T.save);
     this.revert = el("button", { type: "button", onclick: () => { this.text.value = this.stored; this._changed(); } }, T.revert);
+    this.draft = el("button", { type: "button", hidden: !dataset.drafts, onclick: () => this.suggest() }, T.draft);
+    this.id = "";
     this.names = el("div", { class: "names" });
     this.root = el(
       "section", { class: "prompt" },
       el("div", { class: "row" }, el("h2", {}, T.title), this.writer, this.count), this.text, this.flags,
-      el("div", { class: "row" }, this.save, this.revert), this.names,
+      el("div", { class: "row" }, this.save, this.revert, this.draft), this.names,
     );
     this.text.addEventListener("input", () => this._changed());
     this.text.addEventListener("keydown", (event) => {
@@ -45,6 +47,7 @@ export class Prompt {
   show(details, isNew) {
     const keep = !isNew && this.isChanged && details.text !== normalized(this.text.value);
     this.stored = details.text;
+    this.id = details.id;
     if (!keep) this.text.value = details.text;
     this.writer.textContent = TEXTS.writers[/** @type {"person"} */ (details.by)] ?? details.by;
     this.flags.replaceChildren(...details.flags.map((flag) => el("p", {}, this.dataset.flags[flag] ?? flag)));
@@ -63,6 +66,23 @@ export class Prompt {
   focus() {
     this.text.focus();
     this.text.setSelectionRange(this.text.value.length, this.text.value.length);
+  }
+
+  /** Put a draft into the field; it is stored when the person stores it. */
+  async suggest() {
+    const id = this.id;
+    this.draft.disabled = true;
+    this.draft.textContent = T.drafting;
+    try {
+      const { text } = await api.post("/api/draft", { id });
+      if (id !== this.id) return;
+      this.text.value = text;
+      this._changed();
+      this.focus();
+    } finally {
+      this.draft.disabled = false;
+      this.draft.textContent = T.draft;
+    }
   }
 
   /** Store what was typed. */

@@ -121,6 +121,8 @@ export const TEXTS = {
     long: "what exceeds the limit is ignored",
     save: "Save",
     revert: "Revert",
+    draft: "Draft again",
+    drafting: "Drafting…",
     insert: "Add to the prompt:",
     empty: "A prompt cannot be empty.",
   },
