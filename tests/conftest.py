@@ -35,7 +35,7 @@ LONG = (
     "trainer/test_options.py", "trainer/run/test_callbacks.py", "trainer/run/test_dry_run.py",
     "trainer/sample/test_sampler.py", "trainer/run/test_validation.py", "trainer/evaluate/test_fidelity.py",
     "commands/test_train.py", "trainer/run/test_stopping.py", "build/test_dry_run.py",
-    "trainer/checkpoints/test_ldm.py", "commands/test_caption.py", "toy/world/test_scenes.py",
+    "trainer/checkpoints/test_ldm.py", "dataset/test_saving.py", "commands/test_caption.py", "toy/world/test_scenes.py",
     "trainer/checkpoints/test_single_file.py",
     "build/test_survey.py", "trainer/checkpoints/test_components.py", "build/test_captions.py",
     "commands/test_sources.py", "trainer/checkpoints/test_runs.py", "build/test_pipeline.py", "maps/test_synthesis.py",
