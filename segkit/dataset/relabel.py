@@ -265,7 +265,8 @@ def forget_originals(dataset: Dataset) -> int:
         keys = list(histories.all_keys(dataset.folder))
         saving.forget(dataset.folder, keys)
         bulk = list((dataset.hidden / "edits").glob("*.json"))
-        storage.remove(bulk, dataset.hidden / "edits")
+        if bulk:
+            storage.remove(bulk, dataset.hidden / "edits")
     return len(keys)
 
 

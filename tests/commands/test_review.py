@@ -114,3 +114,10 @@ def test_originals_are_forgotten(rooms: Dataset, segkit: Segkit) -> None:
     assert "1 map" in result.out
     assert relabel.state(rooms, key).undoable == 0
     assert (rooms.get([key])[0].labels.ravel()[:50] == 15).all()
+
+
+def test_forgetting_nothing_is_no_error(rooms: Dataset, segkit: Segkit) -> None:
+    """A dataset without any edit has no originals."""
+    result = segkit("review", rooms.folder, "--forget-originals")
+
+    assert (result.code, "0 maps" in result.out) == (0, True)
