@@ -17,7 +17,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from segkit.errors import ConflictError, LockedError, MapError, PaletteError, SegkitError, StorageError, UsageError
-from segkit.review import messages, pictures
+from segkit.review import areas, messages, pictures
 from segkit.review.queue import Order
 from segkit.review.security import MAX_BODY, Access, Guard, TooLargeError, refused
 from segkit.review.session import Session
@@ -146,5 +146,5 @@ def _map_thumbnail(session: Session, request: Request) -> Response:
 
 def _areas(session: Session, request: Request) -> Response:
     """Return the number of each pixel's area, as 16-bit little-endian numbers."""
-    numbers = pictures.areas(session.triple(request.path_params["key"]).photo)
+    numbers = areas.find(session.triple(request.path_params["key"]).photo)
     return Response(numbers.astype(np.dtype("<u2")).tobytes(), media_type="application/octet-stream", headers=_KEEP)

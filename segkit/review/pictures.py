@@ -3,9 +3,7 @@
 from io import BytesIO
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
 
 from segkit import storage
 from segkit.dataset.triple import Triple
@@ -49,35 +47,3 @@ def map_thumbnail(triple: Triple, palette: Palette) -> bytes:
     labels = codec.read(triple.control_map, palette)[0]
     step = max(1, -(-max(labels.shape) // THUMBNAIL))
     return codec.encode(np.ascontiguousarray(labels[step // 2 :: step, step // 2 :: step]), palette)
-
-
-def areas(image: Image.Image, size: int = 16) -> NDArray[np.uint16]:
-    """Divide a photo into small areas whose borders follow its edges, for a brush that snaps to them.
-
-    A watershed of the gradient from seeds on a grid, as in "waterpixels" (Machairas et al. 2015): seeds lie where the
-    gradient is lowest near the points of the grid.
-
-    Args:
-        image: the photo, RGB.
-        size: distance of the grid's points in pixels; larger for photos with more areas than 16 bits can count.
-
-    Returns:
-        (H, W) uint16 numbers of areas, counted from 1.
-    """
-    size = max(size, int(np.ceil(np.sqrt(image.width * image.height / 60_000))))
-    gray = np.asarray(image.convert("L"), np.float32)
-    gradient = ndimage.gaussian_gradient_magnitude(gray, 1.0)
-    gradient = np.minimum(gradient * 8, 65_000).astype(np.uint16)
-    rows, columns = (np.arange(size // 2, length, size) for length in gray.shape)
-    reach = size // 3
-    seeds = np.zeros(gray.shape, np.int32)
-    number = 0
-    for row in rows:
-        for column in columns:
-            top, left = max(0, row - reach), max(0, column - reach)
-            cell = gradient[top : row + reach + 1, left : column + reach + 1]
-            down, right = divmod(int(cell.argmin()), cell.shape[1])
-            number += 1
-            seeds[top + down, left + right] = number
-    numbers: NDArray[np.int32] = ndimage.watershed_ift(gradient, seeds)
-    return numbers.astype(np.uint16)

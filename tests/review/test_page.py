@@ -13,6 +13,7 @@ import pytest
 from scipy import ndimage
 
 from segkit.dataset import Dataset
+from segkit.review import areas
 from segkit.review.assist import Assist
 from segkit.review.session import Networks
 from tests.conftest import NO_BROWSER, find_browser
@@ -312,7 +313,7 @@ def test_two_thousand_triples_scroll(tmp_path: Path, open_page: Open) -> None:
             page, "document.querySelectorAll('.cell .pictures').length > 5 && !document.querySelector('.cell.loading')"
         )
         assert page.locator(".cell").count() < 60
-    page.locator(".cell").last.click()
+    page.keyboard.press("End")
     page.keyboard.press("Enter")
     page.wait_for_selector(".source:has-text('2000 / 2000')")
 
@@ -384,6 +385,29 @@ def test_undo_follows_a_stroke_at_once(rooms: Dataset, open_page: Open) -> None:
     page.wait_for_selector(".status[data-status=saved]")
 
     assert np.array_equal(rooms.get([key])[0].labels, before)
+
+
+def test_a_snapping_brush_fills_areas_of_the_photo(rooms: Dataset, open_page: Open) -> None:
+    """A dab fills the area under it and those that it mostly covers, completely, and nothing else."""
+    page = open_page(rooms)
+    key = _open_first(page)
+    triple = rooms.get([key])[0]
+    before, numbers = triple.labels, areas.find(triple.photo)
+    place = _screen(page, rooms, key)
+    _choose(page, "fountain")
+    page.keyboard.press("b")
+    with page.expect_response("**/areas/*"):
+        page.keyboard.press("s")
+    page.wait_for_timeout(200)
+    page.mouse.click(*place(60.5, 50.5))
+    _wait_until_saved(page)
+
+    rows, columns = np.mgrid[: before.shape[0], : before.shape[1]] + 0.5
+    covered = np.hypot(columns - 60.5, rows - 50.5) <= 12
+    sizes, parts = np.bincount(numbers.ravel()), np.bincount(numbers[covered])
+    filled = {number for number, part in enumerate(parts) if part and part >= sizes[number] / 2} | {numbers[50, 60]}
+    expected = np.where(np.isin(numbers, list(filled)), PALETTE.find("fountain").index, before)
+    assert (rooms.get([key])[0].labels != expected).mean() < 0.002
 
 
 def test_clicks_outline_a_thing(rooms: Dataset, open_page: Open) -> None:

@@ -1,4 +1,4 @@
-"""Pictures for the page: exact maps, small thumbnails, areas that follow edges."""
+"""Pictures for the page: exact maps and small thumbnails."""
 
 from io import BytesIO
 
@@ -43,25 +43,3 @@ def test_thumbnails_are_small_and_have_no_new_class(rooms: Dataset) -> None:
         assert set(np.unique(np.asarray(image))) <= set(np.unique(labels))
     with Image.open(BytesIO(pictures.photo_thumbnail(triple))) as image:
         assert (image.format, max(image.size) <= pictures.THUMBNAIL) == ("JPEG", True)
-
-
-def test_areas_follow_edges() -> None:
-    """No area crosses a strong edge, and every pixel belongs to one."""
-    picture = np.full((90, 120, 3), 40, np.uint8)
-    picture[20:70, 33:85] = 220
-    inside = picture[..., 0] == 220
-
-    areas = pictures.areas(Image.fromarray(picture))
-
-    assert areas.min() > 0
-    mixed = set(np.unique(areas[inside])) & set(np.unique(areas[~inside]))
-    wrong = sum(min((inside & (areas == area)).sum(), (~inside & (areas == area)).sum()) for area in mixed)
-    assert wrong < 0.02 * inside.size
-
-
-def test_areas_of_large_photos_fit_into_16_bits() -> None:
-    """The grid widens with the photo."""
-    areas = pictures.areas(Image.new("RGB", (1200, 900)), size=3)
-
-    assert areas.dtype == np.uint16
-    assert 10_000 < areas.max() <= 65_535

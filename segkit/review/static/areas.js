@@ -10,8 +10,10 @@ export class Areas {
   constructor() {
     /** @type {Uint16Array | null} number of the area of each pixel, from 1 */
     this.numbers = null;
-    /** @type {Box[]} */
+    /** @type {(Box | undefined)[]} not all numbers occur */
     this.boxes = [];
+    /** @type {Uint32Array} number of pixels of each area */
+    this.sizes = new Uint32Array();
     this.id = "";
   }
 
@@ -27,6 +29,8 @@ export class Areas {
     const numbers = new Uint16Array(await response.arrayBuffer());
     if (this.id !== item.id) return;
     this.boxes = boxesOf(numbers, item.width);
+    this.sizes = new Uint32Array(this.boxes.length);
+    for (const number of numbers) this.sizes[number]++;
     this.numbers = numbers;
   }
 
@@ -36,7 +40,7 @@ export class Areas {
   }
 
   /**
-   * Fill the areas under a brush: those whose middle part it covers, and the one at its centre.
+   * Fill the areas under a brush: those of which it covers the larger part, and the one at its centre.
    * @param {LabelMap} map
    * @param {[number, number]} place
    * @param {number} size
@@ -49,9 +53,8 @@ export class Areas {
     const radius = size / 2;
     const centre = numbers[clamp(y, map.height) * map.width + clamp(x, map.width)];
     for (const [number, box] of this.boxes.entries()) {
-      if (!number || box.right < x - radius || box.left > x + radius || box.bottom < y - radius || box.top > y + radius) continue;
-      const middle = Math.hypot((box.left + box.right) / 2 - x, (box.top + box.bottom) / 2 - y);
-      if (number !== centre && middle > radius) continue;
+      if (!box || box.right < x - radius || box.left > x + radius || box.bottom < y - radius || box.top > y + radius) continue;
+      if (number !== centre && this._covered(map, number, box, [x, y, radius]) < this.sizes[number] / 2) continue;
       for (let row = box.top; row < box.bottom; row++) {
         for (let at = row * map.width + box.left; at < row * map.width + box.right; at++) {
           if (numbers[at] === number) map.labels[at] = label;
@@ -63,6 +66,24 @@ export class Areas {
       changed.bottom = Math.max(changed.bottom, box.bottom);
     }
     return changed;
+  }
+
+  /**
+   * Return how many pixels of an area a disc covers.
+   * @param {LabelMap} map
+   * @param {number} number
+   * @param {Box} box of the area
+   * @param {[number, number, number]} disc x, y and radius
+   */
+  _covered(map, number, { left, top, right, bottom }, [x, y, radius]) {
+    const numbers = this.numbers ?? new Uint16Array();
+    let covered = 0;
+    for (let row = top; row < bottom; row++) {
+      for (let column = left; column < right; column++) {
+        if (numbers[row * map.width + column] === number && Math.hypot(column + 0.5 - x, row + 0.5 - y) <= radius) covered++;
+      }
+    }
+    return covered;
   }
 }
 
@@ -79,7 +100,7 @@ function clamp(value, length) {
  * @param {number} width
  */
 function boxesOf(numbers, width) {
-  /** @type {Box[]} */
+  /** @type {(Box | undefined)[]} */
   const boxes = [];
   for (let at = 0; at < numbers.length; at++) {
     const [x, y] = [at % width, Math.floor(at / width)];
@@ -92,6 +113,5 @@ function boxesOf(numbers, width) {
     if (x >= box.right) box.right = x + 1;
     box.bottom = y + 1;
   }
-  boxes[0] = { left: Infinity, top: Infinity, right: -1, bottom: -1 };
   return boxes;
 }

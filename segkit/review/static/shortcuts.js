@@ -22,6 +22,8 @@ export function gridKeys(grid, show, help, filter) {
     { keys: ["ArrowRight", "shift+ArrowRight"], shown: ["←↑→↓", "Shift"], group: "grid", text: K.move, run: move(1, 0) },
     { keys: ["ArrowUp", "shift+ArrowUp"], shown: [], group: "grid", text: K.move, run: move(0, -1) },
     { keys: ["ArrowDown", "shift+ArrowDown"], shown: [], group: "grid", text: K.move, run: move(0, 1) },
+    { keys: ["Home"], group: "grid", text: K.first, run: () => grid.go(0) },
+    { keys: ["End"], group: "grid", text: K.last, run: () => grid.go(grid.queue.total - 1) },
     { keys: ["a"], group: "decide", text: K.acceptThese, run: () => void grid.decide("accepted") },
     { keys: ["x"], group: "decide", text: K.rejectThese, run: () => void grid.decide("rejected") },
     { keys: ["o"], group: "decide", text: K.reopen, run: () => void grid.decide("open") },

@@ -201,6 +201,8 @@ export const TEXTS = {
     prompt: "edit the prompt; Enter saves, Escape leaves",
     select: "select or unselect",
     move: "move; with Shift, select",
+    first: "first triple",
+    last: "last triple",
     acceptThese: "accept the selected ones, or the one at the cursor",
     rejectThese: "leave them out",
     selectAll: "select all",
