@@ -15,6 +15,7 @@ from segkit.progress import Progress, silent
 from segkit.schema import check_field
 from segkit.settings import (
     Cause,
+    Check,
     CheckSettings,
     DraftSettings,
     DrawSettings,
@@ -306,7 +307,12 @@ def subset(
 
 
 def check(
-    dataset: "PathOrStr | Dataset", *, tokenizer: PathOrStr = "", palette: PathOrStr = "", progress: Progress = silent
+    dataset: "PathOrStr | Dataset",
+    *,
+    tokenizer: PathOrStr = "",
+    palette: PathOrStr = "",
+    check: Check = "full",
+    progress: Progress = silent,
 ) -> "CheckReport":
     """Run every rule over a dataset: files, sizes, classes, colours, prompts, duplicates, splits, stray files.
 
@@ -314,6 +320,8 @@ def check(
         dataset: the dataset or its folder.
         tokenizer: folder of CLIP's tokenizer, to count prompts again; "" uses the recorded lengths.
         palette: a table that the dataset must be painted with; "" accepts any that its protocol allows.
+        check: which photos and maps are read: "full" all, "fast" those that are new or have another size or time than
+            when they were checked last, "none" none.
         progress: see segkit.progress.
 
     Returns:
@@ -326,13 +334,14 @@ def check(
     from segkit.dataset import checks
     from segkit.palette import Palette
 
-    chosen = _settings(CheckSettings, {"tokenizer": tokenizer, "palette": palette})
+    chosen = _settings(CheckSettings, {"tokenizer": tokenizer, "palette": palette, "check": check})
     count = None
     if chosen.tokenizer:
         from segkit.models import tokens
 
         count = tokens.counter(chosen.tokenizer).count
-    return checks.check(_open(dataset), count, progress, Palette.load(chosen.palette) if chosen.palette else None)
+    table = Palette.load(chosen.palette) if chosen.palette else None
+    return checks.check(_open(dataset), count, progress, table, chosen.check)
 
 
 def train(

@@ -10,6 +10,7 @@ from segkit.schema import Settings, option
 
 Cause = Literal["", "exact", "shifted", "bgr", "coco", "golden-angle", "outlined", "jpeg", "resized", "label-ids"]
 Layout = Literal["ldm", "diffusers", "pth"]
+Check = Literal["full", "fast", "none"]
 Unsure = Literal["nearest", "unlabelled"]
 
 
@@ -43,6 +44,10 @@ class CheckSettings(Settings):
 
     tokenizer: Annotated[str, option("Folder of CLIP's tokenizer, to recount prompt lengths.")] = ""
     palette: Annotated[str, option("Palette table that the dataset was built with, if it is a custom one.")] = ""
+    check: Annotated[
+        Check,
+        option("Photos and maps to read: all; those that are new or have changed since they were checked; none."),
+    ] = "full"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Durable, atomic file writes (temporary name, fsync, rename, fsync of the folder), JSON Lines, and the dataset lock.
+"""Durable, atomic file writes (temporary name, fsync, rename, fsync of the folder), and JSON Lines.
 
 All files of segkit are written here. After `kill -9` at any moment, a final name refers either to the complete old file
 or to the complete new one.
@@ -10,19 +10,21 @@ import json
 import os
 import re
 import secrets
-import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from segkit.errors import LockedError, StorageError
+from segkit.errors import StorageError
 
 TEMPORARY = ".part-"
 """Prefix of unfinished files. They do not contain the final name, which may already have the maximum of 255 bytes."""
 
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 """Errors of a write to a read-only disk, or without permission."""
+
+NOT_SUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
+"""Errors of a call that a file system does not know."""
 
 _UNFINISHED = re.compile(re.escape(TEMPORARY) + "[0-9a-f]{12}")
 
@@ -73,12 +75,15 @@ def make_folder(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush a folder's directory entries to disk (a no-op on Windows, which cannot open folders)."""
+    """Flush a folder's directory entries to disk, where the system can: Windows and some network drives cannot."""
     if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in NOT_SUPPORTED:
+            raise
     finally:
         os.close(descriptor)
 
@@ -136,25 +141,43 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise _storage_error(path, error) from error
 
 
-def is_read_only(error: StorageError) -> bool:
-    """Return whether a write failed because the disk is read-only or this user may not write there."""
-    cause = error.__cause__
-    return isinstance(cause, OSError) and cause.errno in _READ_ONLY
-
-
 def is_writable(folder: Path) -> bool:
-    """Return whether files can be created in a folder, or in the nearest parent of one that does not exist.
+    """Return whether files can be written in a folder, or in the nearest parent of one that does not exist.
 
-    A file is created and deleted: permissions alone do not tell, for example on network drives.
+    A file is created, renamed and deleted: permissions alone do not tell, for example on network drives.
     """
     existing = next((path for path in (folder, *folder.absolute().parents) if path.is_dir()), folder)
-    probe = existing / (TEMPORARY + secrets.token_hex(6))
     try:
-        probe.touch(exist_ok=False)
-        probe.unlink()
-    except OSError:
+        require_rename(existing)
+    except StorageError:
         return False
     return True
+
+
+def require_rename(folder: Path) -> None:
+    """Refuse a file system that cannot rename files, before any work is lost. Object storage often cannot.
+
+    Raises:
+        StorageError: a file cannot be created, renamed or deleted in this folder.
+    """
+    probe, renamed = (folder / (TEMPORARY + secrets.token_hex(6)) for _ in range(2))
+    try:
+        probe.touch(exist_ok=False)
+        try:
+            probe.replace(renamed)
+        except OSError:
+            with suppress(OSError):
+                probe.unlink()
+            raise
+        renamed.unlink(missing_ok=True)  # a writer that starts now removes all unfinished files
+    except OSError as error:
+        if error.errno not in (*NOT_SUPPORTED, errno.EPERM) or not error.filename2:  # of a rename only
+            raise _storage_error(folder, error) from error
+        raise StorageError(
+            f"Cannot write {folder}: its file system cannot rename files ({os.strerror(error.errno)}), as with mounted "
+            "object storage, so nothing could be written safely. Write to another disk and copy the result there; "
+            "datasets are read from it."
+        ) from error
 
 
 def _storage_error(path: Path, error: OSError) -> StorageError:
@@ -205,67 +228,3 @@ def writing(path: Path) -> Iterator[BinaryIO]:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[bool]:
-    """Hold an OS lock on a file that names this host and process. The kernel releases it however the process ends.
-
-    Yields:
-        Whether the previous holder was killed: only then can it have left temporary files behind.
-
-    Raises:
-        LockedError: another process holds the lock; the message names it.
-    """
-    from filelock import FileLock, Timeout
-
-    was_killed = False
-
-    def sign(descriptor: int) -> None:
-        nonlocal was_killed
-        was_killed = os.fstat(descriptor).st_size > 0  # an orderly end leaves it empty
-        name = f"process {os.getpid()} on {socket.gethostname()}".encode()
-        os.lseek(descriptor, 0, os.SEEK_SET)  # Windows has no os.pwrite
-        os.write(descriptor, name)  # never empty on the way: killed here, the next holder must still notice
-        os.ftruncate(descriptor, len(name))
-
-    lock = FileLock(path, timeout=0, on_acquired=sign)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise _locked_error(path) from None
-    except OSError as error:
-        raise _storage_error(path, error) from error
-    try:
-        yield was_killed
-    finally:
-        with suppress(OSError):
-            os.truncate(path, 0)
-        lock.release()
-
-
-def require_unlocked(path: Path) -> None:
-    """Refuse a file that another process holds with `locked`, where the file cannot be written.
-
-    Raises:
-        LockedError: another process holds the lock; the message names it.
-    """
-    try:
-        import fcntl
-    except ModuleNotFoundError:  # Windows can only ask by taking the lock, which needs to write
-        return
-    try:
-        with path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise _locked_error(path) from None
-    except OSError:  # no lock was ever taken, or the file system has none
-        return
-
-
-def _locked_error(path: Path) -> LockedError:
-    holder = "another process"
-    with suppress(OSError):
-        holder = path.read_text(errors="replace") or holder
-    folder = path.parent.parent if path.parent.name.startswith(".") else path.parent  # a run's lock lies in the run
-    return LockedError(f"{folder} is being written by {holder}. Wait until it finishes, or stop it.")

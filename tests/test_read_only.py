@@ -1,20 +1,21 @@
 """A dataset on a disk that cannot be written is opened, checked, trained on, drawn from and exported."""
 
-import errno
 import json
 import os
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 import segkit as package
-from segkit import storage
-from segkit.dataset import locked, reading
-from segkit.errors import LockedError, StorageError
+from segkit.dataset import Dataset, checks, locked
+from segkit.errors import LockedError
 from tests.conftest import Segkit
 from tests.dataset.test_dataset import build, contents, render, written
 from tests.read_only import read_only
+from tests.test_locks import held
+
+SMALL = ["--base", "toy", "--controlnet", "fresh", "--resolution", 64, "--steps", 1, "--preview-every", 0]
+"""Options of a training of a second."""
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs Unix permissions")
 
@@ -78,12 +79,10 @@ def test_changing_a_read_only_dataset_is_refused_first(segkit: Segkit, rooms: Pa
 
 def test_the_cache_is_shared_where_it_can_be_written(segkit: Segkit, rooms: Path, tmp_path: Path) -> None:
     """The run of a dataset that can be written has no cache of its own; one folder of another user's is enough."""
-    small = ["--base", "toy", "--controlnet", "fresh", "--resolution", 64, "--steps", 1, "--preview-every", 0]
-
-    shared = segkit("train", rooms, "-o", tmp_path / "first", *small)
-    foreign = next((rooms / ".segkit" / "cache").iterdir())
+    shared = segkit("train", rooms, "-o", tmp_path / "first", *SMALL)
+    foreign = next((rooms / ".segkit" / "cache").glob("latents-*"))
     with read_only(foreign):
-        own = segkit("train", rooms, "-o", tmp_path / "second", *small)
+        own = segkit("train", rooms, "-o", tmp_path / "second", *SMALL)
 
     assert (shared.code, own.code) == (0, 0), own.err
     assert not (tmp_path / "first" / "cache").exists()
@@ -91,32 +90,28 @@ def test_the_cache_is_shared_where_it_can_be_written(segkit: Segkit, rooms: Path
     assert losses(tmp_path / "first") == losses(tmp_path / "second")
 
 
-def test_a_writer_is_noticed_without_writing(rooms: Path) -> None:
-    """A reader that cannot take the lock still sees that another process holds it."""
-    refused = pytest.raises(LockedError, match="is being written by process")
-    with locked(rooms), read_only(rooms), refused, reading(rooms):
-        pass
-    with read_only(rooms), reading(rooms), pytest.raises(StorageError, match="Permission denied"):
-        storage.write(rooms / "x", b"")
+def test_readers_and_a_writer_do_not_disturb_each_other(segkit: Segkit, rooms: Path, tmp_path: Path) -> None:
+    """While another process holds the lock, a check, a training and a read-only one go through, and the lock holds."""
+    with held(rooms) as writer:
+        checked = segkit("check", rooms)
+        trained = segkit("train", rooms, "-o", tmp_path / "first", *SMALL)
+        with read_only(rooms):
+            also = segkit("train", rooms, "-o", tmp_path / "second", *SMALL)
+        with pytest.raises(LockedError, match=f"is being written by process {writer.pid}"), locked(rooms):
+            pass
+
+    assert [(one.code, one.err) for one in (checked, trained, also)] == [(0, "")] * 3
+    assert losses(tmp_path / "first") == losses(tmp_path / "second")
 
 
-@pytest.mark.parametrize(
-    ("number", "is_read"), [(errno.ENOSPC, False), (errno.EIO, False), (errno.EROFS, True), (errno.EPERM, True)]
-)
-def test_a_full_disk_is_not_a_read_only_one(
-    rooms: Path, monkeypatch: pytest.MonkeyPatch, number: int, is_read: bool
-) -> None:
-    """Only a lack of permission lets a dataset be read without its lock."""
-    original = os.open
+def test_what_cannot_be_remembered_is_said_once(segkit: Segkit, rooms: Path) -> None:
+    """A read-only dataset is checked without stamps, and the next check of the same reads everything again."""
+    for path in (*rooms.glob("images/*/*"), *rooms.glob("maps/*/*")):
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+    notes = []
 
-    def fail(path: str, flags: int, *mode: int, **options: int) -> int:
-        if flags & (os.O_RDWR | os.O_WRONLY):
-            raise OSError(number, os.strerror(number))
-        return original(path, flags, *mode, **options)
+    with read_only(rooms):
+        checks.check(Dataset.open(rooms), progress=lambda stage, done, total, note="": notes.append(note))
 
-    with monkeypatch.context() as patched, ExitStack() as stack:
-        patched.setattr(os, "open", fail)
-        if not is_read:
-            stack.enter_context(pytest.raises(StorageError, match=os.strerror(number)))
-        with reading(rooms):
-            assert is_read
+    [note] = filter(None, notes)
+    assert note.startswith("Checked files cannot be remembered, so the next check reads them again. Cannot write")

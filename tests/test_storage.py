@@ -1,20 +1,14 @@
-"""Atomic writes, JSON Lines and the dataset lock."""
+"""Atomic writes, JSON Lines and what a file system must be able to do."""
 
+import errno
 import os
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import stat
 from pathlib import Path
 
 import pytest
 
-from segkit import dataset as datasets
 from segkit import rows, storage
-from segkit.dataset import Dataset
-from segkit.errors import DatasetError, LockedError, StorageError
-from tests.conftest import Segkit
-from tests.dataset.test_dataset import build, render
+from segkit.errors import DatasetError, StorageError
 
 
 def fail(error: BaseException) -> object:
@@ -24,28 +18,6 @@ def fail(error: BaseException) -> object:
         raise error
 
     return failing
-
-
-@contextmanager
-def held(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Let another process hold the lock of a dataset."""
-    script = "import pathlib, sys; from segkit import dataset\n"
-    script += "with dataset.locked(pathlib.Path(sys.argv[1])):\n    print('held', flush=True); sys.stdin.read()"
-    with subprocess.Popen(
-        [sys.executable, "-c", script, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdout
-        assert process.stdout.readline() == b"held\n"
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-@pytest.fixture
-def dataset(tmp_path: Path) -> Dataset:
-    """A dataset of two triples."""
-    return build(render(tmp_path / "photos", 2), tmp_path / "out")
 
 
 def undamaged(number: int, reason: str) -> None:
@@ -153,54 +125,42 @@ def test_an_unreadable_file_is_an_error(tmp_path: Path) -> None:
         list(rows.json_lines(tmp_path, undamaged))
 
 
-def test_a_second_build_names_the_lock_holder(segkit: Segkit, dataset: Dataset, tmp_path: Path) -> None:
-    """A second build of the same dataset ends with one line that names process and host of the first."""
-    import socket
+def renaming(error: OSError) -> object:
+    """Return what stands in for a rename on a file system that has none."""
 
-    with held(dataset.folder) as other:
-        second = segkit("build-dataset", tmp_path / "photos", "-o", dataset.folder)
+    def failing(path: Path, target: Path) -> None:
+        raise OSError(error.errno, error.strerror, str(path), None, str(target))
 
-    assert second.code == 2
-    assert second.err.count("\n") == 1
-    assert f"process {other.pid} on {socket.gethostname()}" in second.err
+    return failing
 
 
-def test_a_lock_without_a_signature_holds(dataset: Dataset) -> None:
-    """A lock holder that has not written its name yet is reported as "another process"."""
-    with held(dataset.folder):
-        (dataset.hidden / "lock").write_bytes(b"")
-        with pytest.raises(LockedError, match="being written by another process"), dataset.writing():
-            pass
+def test_a_file_system_without_renames_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The line says what cannot be done there and what can; nothing is left, and other faults keep their message."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", renaming(OSError(errno.ENOSYS, "Function not implemented")))
+        with pytest.raises(StorageError, match=r"its file system cannot rename files \(Function not implemented\)"):
+            storage.require_rename(tmp_path)
+        assert not storage.is_writable(tmp_path)
+        patch.setattr(Path, "replace", renaming(OSError(errno.ENOSPC, "No space left on device")))
+        with pytest.raises(StorageError, match=r"No space left on device\. Free some space"):
+            storage.require_rename(tmp_path)
 
-
-def test_the_lock_of_a_killed_process_is_taken_over(dataset: Dataset) -> None:
-    """A stale lock file that still names a process does not block a build."""
-    with held(dataset.folder) as other:
-        other.kill()
-        other.wait()
-        stale = (dataset.hidden / "lock").read_text()
-        with dataset.writing():
-            fresh = (dataset.hidden / "lock").read_text()
-
-    assert str(other.pid) in stale
-    assert str(other.pid) not in fresh
-
-
-def test_a_blocked_build_keeps_the_lock_file(tmp_path: Path) -> None:
-    """While the first build loads its networks there is no dataset yet; a second build must not delete its lock."""
-    out = tmp_path / "out"
-
-    with held(out):
-        for _ in range(2):
-            with pytest.raises(LockedError), datasets.locked(out):
-                pass
-
-        assert (out / ".segkit" / "lock").exists()
-
-
-def test_a_build_that_fails_early_leaves_nothing(tmp_path: Path) -> None:
-    """The folder is removed if no dataset was created in it."""
-    with pytest.raises(ZeroDivisionError), datasets.locked(tmp_path / "out"):
-        raise ZeroDivisionError
-
+    storage.require_rename(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_folders_that_cannot_be_flushed_are_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Some network drives flush files only; a disk that fails is still an error."""
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        number = errno.EINVAL
+        storage.write(tmp_path / "file", b"new")
+        number = errno.EIO
+        with pytest.raises(StorageError, match="Input/output error"):
+            storage.write(tmp_path / "file", b"newer")
+    assert (tmp_path / "file").read_bytes() == b"newer"

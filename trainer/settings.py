@@ -39,6 +39,13 @@ class TrainSettings(Settings):
     ] = False
     require_reviewed: Annotated[bool, option("Use only triples that a person accepted in a review.")] = False
     allow_empty_prompts: Annotated[bool, option("Train even if all prompts are empty.")] = False
+    check: Annotated[
+        Literal["full", "fast", "none"],
+        option(
+            "Photos and maps of a dataset to read before the first step: all; those that are new or have changed since "
+            "they were checked; none."
+        ),
+    ] = "fast"
     name: Annotated[str, option("Name of the exported ControlNet.  [default: the run folder's name]")] = ""
     resolution: Annotated[
         int,

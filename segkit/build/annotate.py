@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 
 from msgspec.structs import replace
 from PIL import Image
 
-from segkit.build.history import Candidate
+from segkit.build.arrival import Candidate
 from segkit.build.settings import BuildSettings
 from segkit.build.tools import Drafter, Networks
 from segkit.dataset import Dataset, history, prompts
@@ -16,6 +15,7 @@ from segkit.dataset.triple import NOBODY, SPLITS, UNDRAWN, Prompt, Triple, diges
 from segkit.maps import codec
 from segkit.maps.codec import ClassShare, Labels
 from segkit.palette import Palette
+from segkit.photos.stored import encode_photo
 
 
 @dataclass(frozen=True)
@@ -41,16 +41,6 @@ class Finished:
     def map_bytes(self) -> bytes:
         """Encode the control map as an indexed PNG."""
         return codec.encode(self.labels, self.palette)
-
-
-def encode_photo(photo: Image.Image, photo_format: str) -> bytes:
-    """Encode a photo as "jpg" (quality 95, 4:4:4) or "png", without EXIF or ICC profile."""
-    buffer = BytesIO()
-    if photo_format == "jpg":
-        photo.save(buffer, "JPEG", quality=95, subsampling=0)
-    else:
-        photo.save(buffer, "PNG", compress_level=4)
-    return buffer.getvalue()
 
 
 def finish(

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from segkit.build import tools
-from segkit.build.annotate import encode_photo, finish
+from segkit.build.annotate import finish
+from segkit.build.arrival import Candidate, source_name
 from segkit.build.find import find_photos
-from segkit.build.history import Candidate, History, source_name
+from segkit.build.history import History
 from segkit.build.outcome import Outcome, gone_notes, size_note
 from segkit.build.pipeline import examine
 from segkit.build.settings import BuildSettings
@@ -21,6 +22,7 @@ from segkit.dataset import Dataset
 from segkit.dataset.prompts import recorded_style
 from segkit.dataset.prune import Pruned
 from segkit.errors import ModelError
+from segkit.photos.stored import encode_photo
 from segkit.progress import Progress, silent
 
 TRIAL = 3

@@ -4,10 +4,12 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path, PurePath
 
 from segkit import photos
-from segkit.build.history import source_name
+from segkit.build.arrival import source_name
+from segkit.build.compact import Paths
 from segkit.build.outcome import Outcome
 from segkit.build.settings import BuildSettings
 from segkit.dataset.formats import layouts
@@ -22,7 +24,7 @@ MATCHING = 0.5
 _MAP_ENDING = re.compile(rf"[-_. ](?:{'|'.join(sorted(MAP_WORDS))})$", re.IGNORECASE)
 
 
-def find_photos(folder: Path, output: Path, settings: BuildSettings) -> tuple[list[Path], list[PassedOver], Outcome]:
+def find_photos(folder: Path, output: Path, settings: BuildSettings) -> tuple[Paths, list[PassedOver], Outcome]:
     """Find the photos to examine.
 
     Returns:
@@ -56,7 +58,7 @@ def find_photos(folder: Path, output: Path, settings: BuildSettings) -> tuple[li
     if settings.limit and len(paths) > settings.limit:
         outcome.skipped["limit"] = len(paths) - settings.limit
         paths = paths[: settings.limit]
-    return paths, passed, outcome
+    return Paths(folder, paths), passed, outcome
 
 
 def _require_folder(folder: Path) -> None:
@@ -102,13 +104,18 @@ def _masks(folder: Path, paths: Sequence[Path]) -> dict[Path, Path]:
     A folder named like one of masks holds them if at least MATCHING of its pictures are named like photos in the
     folders beside it.
     """
+
+    @cache  # for each folder, not for each of a million photos
+    def root_of(inner: Path) -> Path | None:
+        parents = [parent for parent in (inner, *inner.parents) if parent != folder and parent.is_relative_to(folder)]
+        return next((parent for parent in reversed(parents) if _is_map_name(parent.name)), None)
+
     roots: dict[Path, list[Path]] = {}
     for path in paths:
-        parents = [parent for parent in path.parents if parent != folder and parent.is_relative_to(folder)]
-        if root := next((parent for parent in reversed(parents) if _is_map_name(parent.name)), None):
+        if root := root_of(path.parent):
             roots.setdefault(root, []).append(path)
     beside: dict[Path, list[Path]] = {root.parent: [] for root in roots}
-    for path in paths:
+    for path in paths if beside else ():
         for parent in beside.keys() & set(path.parents):
             beside[parent].append(path)
     masks: dict[Path, Path] = {}

@@ -1,76 +1,28 @@
 """What becomes of a photo, judged by what is known of those before it, in this run and in earlier ones."""
 
-import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
 
+from segkit.build.arrival import Arrival, Candidate, Kept, Likeness, Loaded, printable, source_name
+from segkit.build.compact import NameSet
+from segkit.build.contents import Contents
+from segkit.build.lookalikes import Lookalikes, Pictures
 from segkit.dataset import Dataset, Rejection
 from segkit.dataset.triple import Triple, key_of
-from segkit.photos import PassedOver, Photo, near_duplicates
+from segkit.photos import Limits, PassedOver, Photo
+from segkit.photos.near_duplicates import Grey
 
 RECONSIDERED = frozenset({"unreadable", "too-small", "too-large", "identical"})
 """Reasons that other settings, restored permissions or a deleted original can lift. Every run checks such photos again,
 which costs little."""
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A new photo, to be segmented.
-
-    Attributes:
-        source: its path relative to the photo folder.
-        sha256: hash of the file's bytes, in hex.
-        photo: its pixels, upright sRGB, fitted to the stored size.
-        phash: 64-bit perceptual hash.
-        group: key of the first photo it resembles, or its own key. A group is never divided between splits.
-        lost: the triple whose photo or map is missing in the dataset and is built again; None for a new photo.
-    """
-
-    source: str
-    sha256: str
-    photo: Photo
-    phash: int
-    group: str
-    lost: Triple | None = None
-
-    @property
-    def key(self) -> str:
-        """The triple's key."""
-        return key_of(self.sha256)
-
-
-@dataclass(frozen=True)
-class Kept:
-    """A photo that the dataset already has a triple for."""
-
-    source: str
-
-
-Arrival = Candidate | Kept | Rejection
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """The result of a worker thread, not yet compared with other photos.
-
-    Attributes:
-        source: the photo's path relative to the photo folder.
-        sha256: hash of the file's bytes, in hex; "" if it could not be read.
-        outcome: the decoded photo, its rejection, or None if the dataset already has its triple.
-        hashes: perceptual hashes of the photo and of its mirror image.
-    """
-
-    source: str
-    sha256: str
-    outcome: Photo | Rejection | None
-    hashes: tuple[int, int] = (0, 0)
-
-
 class History:
     """Decides about photos from what is known of those seen before, in this run and in earlier ones.
 
-    Worker threads call only `verdict`, which reads state that is fixed at construction. All other methods belong to the
+    Worker threads call only `verdict`, which reads what does not change while they run. All other methods belong to the
     thread that consumes the photos.
 
     Args:
@@ -80,76 +32,130 @@ class History:
 
     Attributes:
         rejections: earlier rejections by source and SHA-256.
+        contents: what is known of files by their content, as numbered rows.
+        pictures: reads photos again to compare them.
+        lookalikes: the rows of accepted photos, searchable by likeness.
     """
 
     def __init__(self, dataset: Dataset | None, keep_duplicates: bool = False, retry: bool = False) -> None:
-        self._duplicates = near_duplicates.DuplicateIndex()
-        self._groups: dict[str, str] = {}  # key to group, where they differ
-        self._digests: dict[str, str] = {}  # SHA-256 to the source of its triple
-        self._originals: dict[str, str] = {}  # SHA-256 to the source that counts as the original among identical files
-        self._judged: set[str] = set()  # SHA-256 of this run's originals
-        self._present: dict[str, str] = {}  # SHA-256 to the first source with it in this run
-        self._sizes: dict[str, tuple[int, int]] = {}  # key to the size of the source, of the dataset's triples
+        self.contents = Contents()
+        self._is_expected = bytearray()  # of each of the dataset's rows: whether a photo of this run has its name
+        self._groups: dict[int, str] = {}  # row to group, where that is not the photo's key
+        self._lost: dict[int, Triple] = {}  # row to a triple without its files
         self._keep_duplicates = keep_duplicates
-        self._seen: dict[str, Rejection | None] = {}  # source to this run's rejection; None: not rejected
-        self.rejections: dict[tuple[str, str], Rejection] = {}
-        self._lost: dict[str, Triple] = {}  # SHA-256 to a triple without its files
+        self._retry = retry
+        self._folder, self._names = Path(), NameSet()  # of this run; see expect
+        self._paths: Sequence[Path] = ()
+        self._folders: set[str] = set()  # in which this run saw photos
+        self._rejected: dict[str, Rejection] = {}  # source to this run's rejection
+        self.pictures = Pictures(dataset)
+        phashes = array("Q")
         for triple in dataset.triples() if dataset else ():
-            self._digests[triple.sha256] = triple.source
-            self._sizes[triple.key] = triple.geometry.source_width, triple.geometry.source_height
+            row = self.contents.record(triple)
             if not triple.has_files and triple.review != "rejected":  # whose files `segkit remove` may have deleted
-                self._lost[triple.sha256] = triple
-            self._remember(triple.key, int(triple.phash, 16), triple.group)
-        reconsidered = RECONSIDERED | ({"near-duplicate"} if keep_duplicates else set())
+                self._lost[row] = triple
+            if row == len(phashes):
+                phashes.append(int(triple.phash, 16))
+            if triple.group != triple.key:
+                self._groups[row] = triple.group
+        self.lookalikes = Lookalikes(self._picture, phashes)
+        self.rejections: dict[tuple[str, str], Rejection] = {}
         for rejection in dataset.rejections() if dataset else ():
             self.rejections[rejection.source, rejection.sha256] = rejection
-        self._settled = {} if retry else {k: r for k, r in self.rejections.items() if r.reason not in reconsidered}
+        self._reconsidered = RECONSIDERED | ({"near-duplicate"} if keep_duplicates else set())
 
-    def expect(self, sources: Collection[str]) -> None:
-        """Announce all sources of this run, so that a triple's source counts as the original of its copies.
+    def expect(self, folder: Path, paths: Sequence[Path], limits: Limits) -> None:
+        """Announce all photos of this run, so that a triple's source counts as the original of its copies.
 
         Otherwise a copy that sorts before it would be taken for the original.
+
+        Args:
+            folder: the photo folder.
+            paths: the photos in it.
+            limits: how they are opened if they must be compared again.
         """
-        self._originals = {digest: source for digest, source in self._digests.items() if source in sources}
+        if self._paths is paths:
+            return
+        self._folder, self._paths, self.pictures.limits = folder, paths, limits
+        self._names = NameSet(source_name(path, folder) for path in paths)
+        self._is_expected = bytearray(source in self._names for source in self.contents.sources)
+        for source in map(self.source, range(len(paths))):
+            self._folders.update(_parents(source))
+
+    def source(self, position: int) -> str:
+        """Return the name of a photo of this run."""
+        return source_name(self._paths[position], self._folder)
+
+    def read_again(self, position: int) -> Grey | None:
+        """Return the grey copy of a new photo of this run; None if its file is gone by now."""
+        return self.pictures.new(self._paths[position])
 
     def verdict(self, source: str, sha256: str) -> Kept | Rejection | None:
         """Return what an earlier run decided about a photo; None for a new one. Thread-safe."""
-        if sha256 in self._lost:
+        row = self.contents.find(sha256)
+        if row in self._lost:
             return None
-        return Kept(source) if sha256 in self._digests else self._settled.get((source, sha256))
+        if self.contents.is_recorded(row):
+            return Kept(source)
+        rejection = None if self._retry else self.rejections.get((source, sha256))
+        return rejection if rejection and rejection.reason not in self._reconsidered else None
 
-    def is_lost(self, sha256: str) -> bool:
+    def meet(self, loaded: Loaded) -> int:
+        """Note where a content was first met in this run, and return its row."""
+        row = self.contents.row(loaded.sha256)
+        if self.contents.positions[row] < 0:
+            self.contents.positions[row] = loaded.position
+        return row
+
+    def is_first(self, row: int, position: int) -> bool:
+        """Return whether a content was first met at this position."""
+        return self.contents.positions[row] == position
+
+    def is_lost(self, row: int) -> bool:
         """Return whether a photo's triple has lost its files, so that they are written again."""
-        return sha256 in self._lost
+        return row in self._lost
 
-    def judge(self, loaded: Loaded) -> Arrival:
-        """Decide about the next photo in order: copies and near-duplicates of earlier photos are rejected."""
-        arrival = self._judge(loaded)
-        self._seen[loaded.source] = arrival if isinstance(arrival, Rejection) else None
+    def judge(self, loaded: Loaded, compared: bool = False) -> Arrival:
+        """Decide about the next photo in order: copies and near-duplicates of earlier photos are rejected.
+
+        Args:
+            loaded: the photo.
+            compared: whether a survey has compared all photos already.
+        """
+        arrival = self._judge(loaded, compared)
+        if isinstance(arrival, Rejection):
+            self._rejected[loaded.source] = arrival
+        else:
+            self._rejected.pop(loaded.source, None)  # of another file that maps to the same source
         return arrival
 
     def pass_over(self, folder: Path, passed: Iterable[PassedOver]) -> Iterator[Rejection]:
         """Yield the rejection of each file that the search passed over."""
         for item in passed:
             rejection = Rejection(source_name(item.path, folder), "", item.reason, printable(item.message))
-            self._seen[rejection.source] = rejection
+            self._rejected[rejection.source] = rejection
+            self._folders.update(_parents(rejection.source))
             yield rejection
 
     def still_rejected(self, rejection: Rejection) -> bool:
         """Return whether an earlier rejection is still valid: this run confirmed it, or did not see the photo."""
         # An unreadable folder is recorded as one rejection, which is void once this run saw a photo inside it.
-        if rejection.reason == "unreadable" and any(source.startswith(rejection.source + "/") for source in self._seen):
+        if rejection.reason == "unreadable" and rejection.source in self._folders:
             return False
-        return self._seen.get(rejection.source, rejection) == rejection
+        if rejection.source in self._rejected:
+            return self._rejected[rejection.source] == rejection
+        return rejection.source not in self._names
 
     def renamed(self) -> dict[str, str]:
         """Return the new source of each triple whose photo this run found under another name only, by SHA-256."""
         renamed = {}
-        for digest in self._digests.keys() & self._present.keys():
-            old, new = self._digests[digest], self._present[digest]
-            is_moved = digest not in self._judged  # its old name now belongs to another photo
-            if old != new and (is_moved or old not in self._seen):
-                renamed[digest] = new
+        for row, old in enumerate(self.contents.sources):
+            if self.contents.positions[row] < 0:
+                continue
+            new = self.source(self.contents.positions[row])
+            is_moved = not self.contents.is_judged[row]  # its old name now belongs to another photo
+            if old != new and (is_moved or not (self._is_expected[row] or old in self._rejected)):
+                renamed[self.contents.sha256(row)] = new
         return renamed
 
     def admit(self, renamed: Iterable[str]) -> int:
@@ -161,60 +167,52 @@ class History:
         Returns:
             How many photos were rejected as identical to a file that is no longer the same.
         """
-        mistaken = [digest for digest in renamed if digest not in self._judged]
-        self._seen.update(dict.fromkeys(self._present[digest] for digest in mistaken))
+        rows = [self.contents.find(digest) for digest in renamed]
+        mistaken = [row for row in rows if not self.contents.is_judged[row]]
+        for row in mistaken:
+            self._rejected.pop(self.source(self.contents.positions[row]), None)
         return len(mistaken)
 
     def gone(self) -> set[str]:
         """Return the SHA-256 of each triple whose photo is gone: not found, and its file neither unread nor skipped."""
-        unread = {source for source, rejection in self._seen.items() if rejection and not rejection.sha256}
+        unread = {source for source, rejection in self._rejected.items() if not rejection.sha256}
+        missing = (
+            (row, source) for row, source in enumerate(self.contents.sources) if self.contents.positions[row] < 0
+        )
+        return {
+            self.contents.sha256(row) for row, source in missing if unread.isdisjoint((source, ".", *_parents(source)))
+        }
 
-        def is_unread(source: str) -> bool:
-            return not unread.isdisjoint((source, *(str(folder) for folder in PurePosixPath(source).parents)))
+    def similar(self, grey: Grey, numbers: Iterable[int]) -> list[Likeness]:
+        """Return one photo of each group that shows the same picture as a new photo: of several the largest.
 
-        missing = self._digests.keys() - self._present.keys()
-        return {digest for digest in missing if not is_unread(self._digests[digest])}
+        Args:
+            grey: copy of the new photo.
+            numbers: the hashes that resemble its own; see Lookalikes.search.
+        """
+        groups: dict[str, list[tuple[int, int, int]]] = {}
+        for number in numbers:
+            for row in self.lookalikes.photos(number):
+                width, height = self.contents.size(row) or (0, 0)
+                groups.setdefault(self._group(row), []).append((-width * height, row, number))
+        similar = []
+        for group, members in groups.items():
+            same = (row for _, row, number in sorted(members) if self.lookalikes.is_same(row, number, grey))
+            similar += [Likeness(group, self.contents.size(row)) for row in islice(same, 1)]
+        return similar
 
-    def _judge(self, loaded: Loaded) -> Arrival:
-        source, digest = loaded.source, loaded.sha256
-        if digest:
-            self._present.setdefault(digest, source)
-            original = self._originals.setdefault(digest, source)
-            if original != source or digest in self._judged:  # two file names can map to one source: see source_name
-                return Rejection(source, digest, "identical", f"the same bytes as {original}")
-            self._judged.add(digest)
-        if loaded.outcome is None:
-            return Kept(source)
-        if isinstance(loaded.outcome, Rejection):
-            return loaded.outcome
-        if lost := self._lost.get(digest):
-            return Candidate(source, digest, loaded.outcome, loaded.hashes[0], lost.group, lost)
-        key = key_of(digest)
-        similar = self.similar(loaded.hashes)
-        groups = self._groups_of(similar)
-        # A photo that resembles two groups is always rejected: it would merge them, although their splits may differ.
-        if len(groups) > 1 or (groups and not self._keep_duplicates):
-            geometry = loaded.outcome.geometry
-            return self.near_duplicate(source, digest, similar, (geometry.source_width, geometry.source_height))
-        group = groups[0] if groups else key
-        self._remember(key, loaded.hashes[0], group)
-        return Candidate(source, digest, loaded.outcome, loaded.hashes[0], group)
-
-    def similar(self, hashes: tuple[int, int]) -> list[str]:
-        """Return the keys of the accepted photos that a photo with these hashes looks like."""
-        return self._duplicates.find(*hashes)
-
-    def near_duplicate(self, source: str, digest: str, keys: Sequence[str], size: tuple[int, int]) -> Rejection:
+    def near_duplicate(self, source: str, digest: str, similar: Iterable[Likeness], size: tuple[int, int]) -> Rejection:
         """Return the rejection of a photo that looks like others.
 
         Args:
             source: the photo's path relative to the photo folder.
             digest: SHA-256 of its bytes, in hex.
-            keys: the photos that it looks like.
+            similar: the photos that it looks like.
             size: its width and height in pixels.
         """
-        message = f"looks like the photo with key {' and '.join(sorted(self._groups_of(keys)))}"
-        sizes = [self._sizes.get(key, size) for key in keys]
+        similar = list(similar)
+        message = f"looks like the photo with key {' and '.join(sorted({likeness.group for likeness in similar}))}"
+        sizes = [likeness.size or size for likeness in similar]
         if not self._keep_duplicates and all(width * height < size[0] * size[1] for width, height in sizes):
             width, height = max(sizes, key=lambda stored: stored[0] * stored[1])
             # a triple may carry a person's prompt or decisions, so a build never replaces it
@@ -222,23 +220,57 @@ class History:
             message += "keep_duplicates=True adds this one beside it"
         return Rejection(source, digest, "near-duplicate", message)
 
-    def _groups_of(self, keys: Iterable[str]) -> list[str]:
-        return list(dict.fromkeys(self._groups.get(key, key) for key in keys))
+    def _judge(self, loaded: Loaded, compared: bool) -> Arrival:
+        source, digest = loaded.source, loaded.sha256
+        row = self.meet(loaded) if digest else -1
+        if digest:
+            original = self._original(row)
+            if (
+                original != source or self.contents.is_judged[row]
+            ):  # two file names can map to one source: see source_name
+                return Rejection(source, digest, "identical", f"the same bytes as {original}")
+            self.contents.is_judged[row] = True
+        if loaded.outcome is None:
+            return Kept(source)
+        if isinstance(loaded.outcome, Rejection):
+            return loaded.outcome
+        if lost := self._lost.get(row):
+            return Candidate(source, digest, loaded.outcome, loaded.phash, lost.group, lost)
+        return self._new(row, loaded, loaded.outcome, compared)
 
-    def _remember(self, key: str, phash: int, group: str) -> None:
-        self._duplicates.add(key, phash)
+    def _new(self, row: int, loaded: Loaded, photo: Photo, compared: bool) -> Candidate | Rejection:
+        key = key_of(loaded.sha256)
+        similar = []
+        if not compared and loaded.grey is not None:
+            similar = self.similar(loaded.grey, self.lookalikes.search(loaded.grey, loaded.phash))
+        # A photo that resembles two groups is always rejected: it would merge them, although their splits may differ.
+        if len(similar) > 1 or (similar and not self._keep_duplicates):
+            size = photo.geometry.source_width, photo.geometry.source_height
+            return self.near_duplicate(loaded.source, loaded.sha256, similar, size)
+        group = similar[0].group if similar else key
+        if not compared:
+            self.lookalikes.add(loaded.phash, row)
         if group != key:
-            self._groups[key] = group
+            self._groups[row] = group
+        return Candidate(loaded.source, loaded.sha256, photo, loaded.phash, group)
+
+    def _group(self, row: int) -> str:
+        return self._groups.get(row) or self.contents.key(row)
+
+    def _original(self, row: int) -> str:
+        """Return which of several identical files counts as the original: that of the triple, else the first."""
+        is_of_triple = self.contents.is_recorded(row) and self._is_expected[row]
+        return self.contents.sources[row] if is_of_triple else self.source(self.contents.positions[row])
+
+    def _picture(self, row: int) -> Grey | None:
+        """Return the grey copy of a photo that is stored, or will be."""
+        grey = self.pictures.stored(self.contents.key(row))
+        if grey is None and (position := self.contents.positions[row]) >= 0:
+            grey = self.pictures.to_be_stored(self._paths[position])
+        return grey
 
 
-def source_name(path: Path, folder: Path) -> str:
-    r"""Return a photo's path relative to the photo folder, with "/" as separator.
-
-    Bytes that are not UTF-8 become escapes such as "\xe9". Two file names can therefore yield the same source.
-    """
-    return printable(path.relative_to(folder).as_posix())
-
-
-def printable(name: str) -> str:
-    """Return a text that may hold file names, with bytes that are not UTF-8 as escapes."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+def _parents(source: str) -> Iterator[str]:
+    """Yield the folders that a photo lies in, as names relative to the photo folder."""
+    while source := source.rpartition("/")[0]:
+        yield source

@@ -1,13 +1,18 @@
 """Read and decode photos in threads, and have them judged one by one in a stable order."""
 
+import os
+import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
-from segkit import photos, storage
-from segkit.build.history import Arrival, History, Kept, Loaded, source_name
-from segkit.dataset import Rejection
+from segkit import photos, storage, threads
+from segkit.build.arrival import Arrival, Kept, Loaded, source_name
+from segkit.build.history import History
+from segkit.dataset import Rejection, stamps
+from segkit.dataset.stamps import Stamps
 from segkit.errors import PhotoError
 from segkit.photos import Limits, near_duplicates
 from segkit.photos.quiet import quiet_pillow
@@ -19,7 +24,12 @@ WORKERS = 4
 
 
 def arrivals(
-    folder: Path, paths: Sequence[Path], limits: Limits, history: History, surveyed: deque[Loaded | None] | None = None
+    folder: Path,
+    paths: Sequence[Path],
+    limits: Limits,
+    history: History,
+    surveyed: Iterator[Loaded | None] | None = None,
+    known: Stamps | None = None,
 ) -> Iterator[Arrival]:
     """Yield the decision about each photo, in the order of the paths, while threads decode the following ones.
 
@@ -28,43 +38,49 @@ def arrivals(
         paths: the photos in it.
         limits: size limits of photos, and the size to fit them to.
         history: earlier decisions; updated with those about these photos.
-        surveyed: for each path what is known already, or None; emptied on the way. Without a survey, the first of
-            near-duplicates is accepted.
+        surveyed: for each path what is known already, or None. Without a survey, the first of near-duplicates is
+            accepted.
+        known: stamps of the photos; see `load_all`.
     """
-    history.expect({source_name(path, folder) for path in paths})
+    history.expect(folder, paths, limits)
     with quiet_pillow():
-        for loaded in load_all(folder, paths, limits, history, surveyed):
-            yield history.judge(loaded)
+        for loaded in load_all(folder, paths, limits, history, surveyed, known):
+            yield history.judge(loaded, compared=surveyed is not None)
 
 
 def load_all(
-    folder: Path, paths: Sequence[Path], limits: Limits, history: History, known: deque[Loaded | None] | None = None
+    folder: Path,
+    paths: Sequence[Path],
+    limits: Limits,
+    history: History,
+    surveyed: Iterator[Loaded | None] | None = None,
+    known: Stamps | None = None,
 ) -> Iterator[Loaded]:
-    """Read and decode photos in threads, except those that are known; see `arrivals` for the arguments."""
+    """Read and decode photos in threads, except those that are surveyed; see `arrivals` for the arguments.
 
-    def load(path: Path) -> Loaded:
-        return _load(path, source_name(path, folder), limits, history)
-
-    yield from _prefetch(load, paths, known)
+    A photo whose stamp is known and that an earlier run has decided about is not read. All others are read, and their
+    stamps remembered.
+    """
+    reader = _Reader(folder, limits, history, known)
+    with threads.pool(WORKERS) as pool:
+        for position, loaded in enumerate(_prefetch(reader, reader.decided(paths, surveyed, pool), pool)):
+            yield replace(loaded, position=position)
 
 
 def _prefetch(
-    load: Callable[[Path], Loaded], paths: Sequence[Path], known: deque[Loaded | None] | None
+    reader: "_Reader", decided: Iterable[tuple[Path, Loaded | None]], pool: ThreadPoolExecutor
 ) -> Iterator[Loaded]:
-    """Load paths in threads, and yield the results in the order of the paths, at most PREFETCH ahead."""
-    with ThreadPoolExecutor(WORKERS, "intake") as pool:
-        pending: deque[Future[Loaded]] = deque()
-        try:
-            for path in paths:
-                result = known.popleft() if known else None
-                pending.append(_done(result) if result else pool.submit(load, path))
-                if len(pending) > PREFETCH:
-                    yield pending.popleft().result()
-            while pending:
+    """Load what is not decided in threads, and yield all results in order, at most PREFETCH ahead."""
+    pending: deque[Future[Loaded]] = deque()
+    try:
+        for path, result in decided:
+            pending.append(_done(result) if result else pool.submit(reader.load, path))
+            if len(pending) > PREFETCH:
                 yield pending.popleft().result()
-        finally:  # the consumer stopped early: do not decode the remaining photos
-            for future in pending:
-                future.cancel()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        reader.remember()
 
 
 def _done(result: Loaded) -> Future[Loaded]:
@@ -73,15 +89,54 @@ def _done(result: Loaded) -> Future[Loaded]:
     return future
 
 
-def _load(path: Path, source: str, limits: Limits, history: History) -> Loaded:
-    digest = ""
-    try:
-        data = photos.read(path, limits.max_bytes)
-        digest = storage.sha256(data)
-        verdict = history.verdict(source, digest)
-        if verdict:
-            return Loaded(source, digest, None if isinstance(verdict, Kept) else verdict)
-        photo = photos.open_photo(data, limits)
-        return Loaded(source, digest, photo, near_duplicates.hashes(photo.image))
-    except PhotoError as error:
-        return Loaded(source, digest, Rejection(source, digest, error.reason, str(error)))
+class _Reader:
+    """Reads photos, unless their stamps say that an earlier run has decided about the same bytes."""
+
+    def __init__(self, folder: Path, limits: Limits, history: History, known: Stamps | None) -> None:
+        self._folder, self._limits, self._history, self._known = folder, limits, history, known
+        self._prefix = os.path.join(folder, "")  # noqa: PTH118 - with the separator at its end
+        self._read: deque[tuple[bytes, os.stat_result, str, int]] = deque()  # filled by threads
+
+    def decided(
+        self, paths: Sequence[Path], surveyed: Iterator[Loaded | None] | None, pool: ThreadPoolExecutor
+    ) -> Iterator[tuple[Path, Loaded | None]]:
+        """Yield each path with the decision about it, None for a photo that must be read."""
+        if surveyed is not None or self._known is None:
+            for path in paths:
+                yield path, next(surveyed) if surveyed else None
+            return
+        for chunk in stamps.chunks(paths):
+            self.remember()
+            digests = self._known.digests([*map(self._name, chunk)], stamps.statuses([*map(str, chunk)], pool))
+            for path, digest in zip(chunk, digests, strict=True):
+                yield path, self._decision(source_name(path, self._folder), digest) if digest else None
+
+    def load(self, path: Path) -> Loaded:
+        """Read a photo, and decode it if no earlier run has decided about it."""
+        source, digest = source_name(path, self._folder), ""
+        began, status = time.time_ns(), stamps.status(str(path)) if self._known else None
+        try:
+            data = photos.read(path, self._limits.max_bytes)
+            digest = storage.sha256(data)
+            if status:
+                self._read.append((self._name(path), status, digest, began))
+            if decision := self._decision(source, digest):
+                return decision
+            photo = photos.open_photo(data, self._limits)
+            phash, grey = near_duplicates.perceptual_hash(photo.image), near_duplicates.grey_copy(photo.image)
+            return Loaded(source, digest, photo, phash, grey)
+        except PhotoError as error:
+            return Loaded(source, digest, Rejection(source, digest, error.reason, str(error)))
+
+    def remember(self) -> None:
+        """Remember the stamps of the photos that were read."""
+        while self._known and self._read:
+            self._known.remember(*self._read.popleft())
+
+    def _decision(self, source: str, digest: str) -> Loaded | None:
+        verdict = self._history.verdict(source, digest)
+        return Loaded(source, digest, None if isinstance(verdict, Kept) else verdict) if verdict else None
+
+    def _name(self, path: Path) -> bytes:
+        """Return a name that no two photos share, unlike their source: the path within the folder, which may move."""
+        return os.fsencode(str(path).removeprefix(self._prefix))

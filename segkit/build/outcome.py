@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from segkit import photos
+from segkit.build.arrival import Arrival, Candidate, Kept
 from segkit.build.captions import Drafted
-from segkit.build.history import Arrival, Candidate, Kept
 from segkit.dataset.prune import Pruned
 from segkit.progress import Progress
 from segkit.words import listed

@@ -12,16 +12,18 @@ from msgspec.structs import replace
 from segkit import dataset, photos
 from segkit.build import captions, intake, repainted, tools
 from segkit.build.annotate import Finished, finish
+from segkit.build.arrival import Arrival, Candidate
 from segkit.build.find import find_photos
-from segkit.build.history import Arrival, Candidate, History
+from segkit.build.history import History
 from segkit.build.outcome import Outcome, draft_note, gone_notes, size_note
 from segkit.build.settings import BuildSettings
 from segkit.build.survey import survey
 from segkit.build.target import open_or_create, record, require_same_segmenter
 from segkit.build.tools import Networks
 from segkit.build.writer import Writer
-from segkit.dataset import Dataset, Rejection, prompts, splits
+from segkit.dataset import Dataset, Rejection, prompts, splits, stamps
 from segkit.dataset.prune import Pruned, prune, resume
+from segkit.dataset.stamps import Stamps
 from segkit.dataset.triple import key_of
 from segkit.palette import Palette
 from segkit.palette.tables import renumbered
@@ -72,16 +74,21 @@ def build_dataset(
     started = time.monotonic()
     paths, passed, outcome = find_photos(folder, output, settings)
     tools = cache(lambda: load(settings))
-    with dataset.locked(output) as was_killed:
+    with dataset.locked(output) as was_killed, stamps.of_sources(output / ".segkit", settings.rehash) as known:
         target = open_or_create(output, settings, tools)
         target.recover(was_killed)
         target.fold()
         resume(target)
         style = settings.style(prompts.recorded_style(target.info.settings))
-        _take_over(target, captions.restyle(target, style, settings.tokenizer), repainted.adopt(target), outcome)
+        _take_over(
+            target,
+            captions.restyle(target, style, settings.tokenizer),
+            repainted.adopt(target, settings.rehash),
+            outcome,
+        )
         history = History(target, settings.keep_duplicates, settings.retry_rejected)
         passed_over = history.pass_over(folder, passed)
-        arrivals = chain(passed_over, examine(folder, paths, settings, history, progress))
+        arrivals = chain(passed_over, examine(folder, paths, settings, history, progress, known))
         _write(target, units(arrivals, history, outcome, progress), tools, settings, outcome, progress)
         record(target, settings)
         target.fold()
@@ -162,17 +169,23 @@ def _follow(target: Dataset, history: History, settings: BuildSettings, outcome:
 
 
 def examine(
-    folder: Path, paths: Sequence[Path], settings: BuildSettings, history: History, progress: Progress
+    folder: Path,
+    paths: Sequence[Path],
+    settings: BuildSettings,
+    history: History,
+    progress: Progress,
+    known: Stamps | None = None,
 ) -> Iterator[Arrival]:
     """Yield the decision about each photo, in the order of the paths; of near-duplicates the best is accepted.
 
-    With keep_duplicates there is nothing to choose, so photos are decided about as they come.
+    With keep_duplicates there is nothing to choose, so photos are decided about as they come. Photos whose stamps are
+    known are not read again; see `intake.load_all`.
     """
     surveyed = None
     if not settings.keep_duplicates:
         report = partial(progress, "comparing photos", total=len(paths))
-        surveyed = survey(folder, paths, limits(settings), history, report)
-    yield from intake.arrivals(folder, paths, limits(settings), history, surveyed)
+        surveyed = survey(folder, paths, limits(settings), history, report, known)
+    yield from intake.arrivals(folder, paths, limits(settings), history, surveyed, known)
 
 
 def limits(settings: BuildSettings) -> photos.Limits:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from segkit import maps
-from segkit.dataset import Dataset, painted, saving
+from segkit.dataset import Dataset, checked, painted, saving
 from segkit.errors import MapError
 from segkit.palette import PROTOCOLS, Palette
 from segkit.words import listed
@@ -23,16 +23,20 @@ class Repainted:
     refused: list[str] = field(default_factory=list)
 
 
-def adopt(dataset: Dataset) -> Repainted:
+def adopt(dataset: Dataset, rehash: bool = False) -> Repainted:
     """Take over control maps that were changed by hand: their classes are recorded, and they become indexed PNGs again.
 
     Only a map of the same size whose every pixel has exactly the colour of a class, or black, is taken over; any other
     stays as it is. The caller must hold the dataset's lock.
+
+    Args:
+        dataset: the dataset.
+        rehash: read all maps; otherwise those are not read whose size and time are what they were when last read.
     """
     result = Repainted()
     changed = []
-    for triple in dataset.triples():
-        if not saving.is_painted_over(triple):
+    for triple in checked.changed_maps(dataset, rehash):
+        if not saving.is_painted_over(triple):  # an interrupted save of segkit's own
             continue
         try:
             image = maps.read(dataset.folder / triple.conditioning_image_file_name)

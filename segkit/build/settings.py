@@ -111,6 +111,9 @@ class BuildSettings(CaptionSettings):
     ] = ""
     limit: Annotated[int, option("Process only the first N photos; 0 is all.", ge=0)] = 0
     retry_rejected: Annotated[bool, option("Try photos again that were rejected before.")] = False
+    rehash: Annotated[
+        bool, option("Read all photos and maps, also those with the size and time that they had in the last build.")
+    ] = False
     prune: Annotated[bool, option("Remove the triples whose photos are gone, unless a person worked on them.")] = False
     force: Annotated[bool, option("With --prune: also those that a person worked on, and most of a dataset.")] = False
 

@@ -1,58 +1,107 @@
 """A first pass over the photos of a build: of near-duplicates the best is kept, whatever their names."""
 
-from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from segkit.build.history import History, Loaded, source_name
+from segkit.build.arrival import Likeness, Loaded
+from segkit.build.history import History
 from segkit.build.intake import load_all
-from segkit.dataset.triple import key_of
+from segkit.dataset.stamps import Stamps
 from segkit.photos import Limits, Photo
-from segkit.photos.near_duplicates import HAMMING
+from segkit.photos.near_duplicates import Grey
 from segkit.photos.quiet import quiet_pillow
 
 HELD = 128_000_000
 """Bytes of decoded pixels kept for the second pass. Photos beyond are decoded twice."""
 
+COPIES = 16_384
+"""Grey copies kept of photos that may be near-duplicates, of 4 KB each. Photos beyond are read again."""
 
-@dataclass
+AGAIN = -1
+"""Stands for the row of a photo that is to be decoded again."""
+
+
+class Surveyed(Iterator[Loaded | None]):
+    """What the first pass found out about each path, in their order: its outcome, or None to decode it again."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self._rows = array("i")  # of photos that need no decoding; AGAIN for the others
+        self._loaded: dict[int, Loaded] = {}  # rejections, and photos whose pixels are held
+        self._next = 0
+
+    def add(self, loaded: Loaded, row: int = AGAIN) -> None:
+        """Add the next path: with its row if there is nothing else to know about it."""
+        if row == AGAIN and loaded.outcome is not None:
+            self._loaded[len(self._rows)] = loaded
+        self._rows.append(row)
+
+    def add_again(self) -> None:
+        """Add the next path as one to be decoded again."""
+        self._rows.append(AGAIN)
+
+    def replace(self, position: int, loaded: Loaded) -> None:
+        """Set the outcome of a path."""
+        self._loaded[position] = loaded
+
+    def __next__(self) -> Loaded | None:
+        position, self._next = self._next, self._next + 1
+        if position >= len(self._rows):
+            raise StopIteration
+        if loaded := self._loaded.pop(position, None):
+            return loaded
+        row = self._rows[position]
+        if row == AGAIN:
+            return None
+        return Loaded(self._history.source(position), self._history.contents.sha256(row), None, position=position)
+
+
 class NewPhotos:
     """What is remembered of new photos until all have been seen: one entry each, in the order of the paths.
 
     Attributes:
         positions: places among all paths.
-        digests: SHA-256 of the files, in hex.
-        hashes: perceptual hashes of each photo and of its mirror image.
-        sizes: width and height of the sources in pixels.
+        rows: their contents in the history.
+        numbers: of their hashes; see Lookalikes.
+        widths, heights: of the sources in pixels.
         coarseness: see quality.coarseness.
+        hits: of the photos that resemble an earlier one: the numbers of the hashes of those.
+        copies: grey copies of some of the photos with hits.
     """
 
-    positions: list[int] = field(default_factory=list)
-    digests: list[str] = field(default_factory=list)
-    hashes: list[tuple[int, int]] = field(default_factory=list)
-    sizes: list[tuple[int, int]] = field(default_factory=list)
-    coarseness: list[float] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.positions, self.rows, self.numbers = array("i"), array("i"), array("i")
+        self.widths, self.heights = array("i"), array("i")
+        self.coarseness = array("d")
+        self.hits: dict[int, array[int]] = {}
+        self.copies: dict[int, Grey] = {}
 
-    def add(self, position: int, loaded: Loaded, photo: Photo) -> None:
+    def add(self, loaded: Loaded, photo: Photo, row: int, number: int, hits: "array[int]") -> None:
         """Remember a photo, but not its pixels."""
-        self.positions.append(position)
-        self.digests.append(loaded.sha256)
-        self.hashes.append(loaded.hashes)
-        self.sizes.append((photo.geometry.source_width, photo.geometry.source_height))
+        if hits:
+            index = len(self.positions)
+            self.hits[index] = hits
+            if loaded.grey is not None and len(self.copies) < COPIES:
+                self.copies[index] = loaded.grey
+        self.positions.append(loaded.position)
+        self.rows.append(row)
+        self.numbers.append(number)
+        self.widths.append(photo.geometry.source_width)
+        self.heights.append(photo.geometry.source_height)
         self.coarseness.append(photo.coarseness)
 
-    def best_first(self) -> list[int]:
+    def size(self, index: int) -> tuple[int, int]:
+        """Return width and height of a source in pixels."""
+        return self.widths[index], self.heights[index]
+
+    def best_first(self) -> "np.ndarray[tuple[int], np.dtype[np.intp]]":
         """Return the indices by pixels, then by compression, then in the order of the paths."""
-
-        def rank(index: int) -> tuple[int, float, int]:
-            width, height = self.sizes[index]
-            return -width * height, self.coarseness[index], index
-
-        return sorted(range(len(self.positions)), key=rank)
+        pixels = np.multiply(self.widths, self.heights, dtype=np.int64)
+        return np.lexsort((np.array(self.coarseness), -pixels))
 
 
 def survey(
@@ -61,7 +110,8 @@ def survey(
     limits: Limits,
     history: History,
     report: Callable[[int], None],
-) -> deque[Loaded | None]:
+    known: Stamps | None = None,
+) -> Iterator[Loaded | None]:
     """Read all photos, and reject each that looks like a better one.
 
     Photos are accepted best first: one with more pixels precedes one with fewer, and at the same size one that is less
@@ -75,79 +125,116 @@ def survey(
         limits: size limits of photos, and the size to fit them to.
         history: decisions of earlier runs.
         report: called with the number of photos read so far.
+        known: stamps of the photos; see `intake.load_all`.
 
     Returns:
         For each path its outcome, or None for a new photo that is to be decoded again.
     """
-    entries: list[Loaded | None] = []
-    new = NewPhotos()
-    seen: set[str] = set()
-    held = 0
+    history.expect(folder, paths, limits)
+    surveyed, new, held = Surveyed(history), NewPhotos(), 0
     with quiet_pillow():
-        for position, loaded in enumerate(load_all(folder, paths, limits, history)):
-            if not isinstance(loaded.outcome, Photo) or history.is_lost(loaded.sha256):
-                entries.append(loaded)
-            elif loaded.sha256 in seen:
-                entries.append(Loaded(loaded.source, loaded.sha256, None))  # rejected as identical later
+        for loaded in load_all(folder, paths, limits, history, known=known):
+            row = history.meet(loaded) if loaded.sha256 else AGAIN
+            if not isinstance(loaded.outcome, Photo):
+                surveyed.add(loaded, row if loaded.outcome is None else AGAIN)
+            elif history.is_lost(row):
+                surveyed.add_again()
+            elif not history.is_first(row, loaded.position):
+                surveyed.add(loaded, row)  # rejected as identical later
             else:
-                seen.add(loaded.sha256)
-                new.add(position, loaded, loaded.outcome)
+                remember(new, history, loaded, row)
                 held += loaded.outcome.image.width * loaded.outcome.image.height * 3
-                entries.append(loaded if held <= HELD else None)
-            report(position + 1)
-    for index, keys in outdone(new, history).items():
+                surveyed.add(loaded) if held <= HELD else surveyed.add_again()
+            report(loaded.position + 1)
+    for index, similar in outdone(new, history).items():
         position = new.positions[index]
-        source, digest = source_name(paths[position], folder), new.digests[index]
-        rejection = history.near_duplicate(source, digest, keys, new.sizes[index])
-        entries[position] = Loaded(source, digest, rejection)
-    return deque(entries)
+        source, digest = history.source(position), history.contents.sha256(new.rows[index])
+        rejection = history.near_duplicate(source, digest, similar, new.size(index))
+        surveyed.replace(position, Loaded(source, digest, rejection, position=position))
+    return surveyed
 
 
-def outdone(new: NewPhotos, history: History) -> dict[int, list[str]]:
-    """Return the index of each new photo that is not accepted, with the keys of the photos that it looks like.
+def remember(new: NewPhotos, history: History, loaded: Loaded, row: int) -> None:
+    """Compare a new photo's hash with those of all earlier ones, and remember it."""
+    assert isinstance(loaded.outcome, Photo)
+    assert loaded.grey is not None
+    hits = history.lookalikes.search(loaded.grey, loaded.phash)
+    new.add(loaded, loaded.outcome, row, history.lookalikes.add(loaded.phash), hits)
+
+
+def outdone(new: NewPhotos, history: History) -> dict[int, list[Likeness]]:
+    """Return the index of each new photo that is not accepted, with the photos that it looks like.
 
     Args:
         new: the photos.
-        history: finds those of the dataset that they look like.
+        history: knows those of the dataset.
     """
-    accepted = Accepted(new)
-    outdone: dict[int, list[str]] = {}
-    for index in new.best_first():
-        known = history.similar(new.hashes[index])
-        if known or accepted.near(index).size:
-            outdone[index] = known
+    contest = Contest(new, history)
+    losers = []
+    for index in new.best_first().tolist():
+        if contest.rivals(index):
+            losers.append(index)
         else:
-            accepted.add(index)
-    for index, keys in outdone.items():  # all accepted photos are known only now: the message must name all of them
-        keys += [key_of(new.digests[other]) for other in accepted.near(index)]
-    return outdone
+            contest.accept(index)
+    # all accepted photos are known only now: the message must name all of them
+    return {index: contest.rivals(index) for index in losers}
 
 
-class Accepted:
+class Contest:
     """The accepted ones among new photos, searchable by likeness.
 
-    Of two photos the later one in the order of the paths is compared with both its hashes, that of the mirror image
-    included. A resumed build compares the same way, because its dataset then holds the earlier one.
+    Of two photos the later one in the order of the paths is the new one, which is compared in all views with the
+    earlier one as it is stored. A resumed build compares the same way, because its dataset then holds the earlier one.
     """
 
-    def __init__(self, new: NewPhotos) -> None:
+    def __init__(self, new: NewPhotos, history: History) -> None:
         self._new = new
-        self._hashes = np.empty((2, len(new.hashes)), np.uint64)  # plain and mirrored, in the order of acceptance
-        self._indices = np.empty(len(new.hashes), np.int64)
-        self._count = 0
+        self._history = history
+        self._accepted: dict[int, list[int]] = {}  # hash number to accepted photos, where another photo hits it
+        self._later: dict[int, list[int]] = {}  # photo to later accepted ones that may look like it
+        self._by_number = np.argsort(new.numbers, kind="stable")
+        self._numbers = np.array(new.numbers)[self._by_number]
+        self._is_hit = {number for hits in new.hits.values() for number in hits}
+        self._same: dict[tuple[int, int], bool] = {}  # of pairs that were compared
+        self._known: dict[int, list[Likeness]] = {}  # photo to those of the dataset that it looks like
+        self._grey = lru_cache(COPIES)(self._read)
 
-    def add(self, index: int) -> None:
-        """Accept the photo with this index."""
-        self._hashes[:, self._count] = self._new.hashes[index]
-        self._indices[self._count] = index
-        self._count += 1
+    def rivals(self, index: int) -> list[Likeness]:
+        """Return the accepted photos, and those of the dataset, that a photo looks like."""
+        hits = self._new.hits.get(index, ())
+        earlier = [other for number in hits for other in self._accepted.get(number, ()) if other < index]
+        same = [other for other in earlier if self._is_same(other, index)]
+        same += [other for other in self._later.get(index, ()) if self._is_same(index, other)]
+        accepted = [Likeness(self._history.contents.key(self._new.rows[other])) for other in same]
+        return self._of_dataset(index) + accepted
 
-    def near(self, index: int) -> NDArray[np.int64]:
-        """Return the indices of the accepted photos that the photo with this index looks like."""
-        plain, mirrored = self._hashes[:, : self._count]
-        others = self._indices[: self._count]
-        own_plain, own_mirrored = map(np.uint64, self._new.hashes[index])
-        flipped = np.where(others < index, plain ^ own_mirrored, mirrored ^ own_plain)
-        hits = (np.bitwise_count(plain ^ own_plain) <= HAMMING) | (np.bitwise_count(flipped) <= HAMMING)
-        near: NDArray[np.int64] = np.sort(others[hits])
-        return near
+    def accept(self, index: int) -> None:
+        """Accept a photo."""
+        if (number := self._new.numbers[index]) in self._is_hit:
+            self._accepted.setdefault(number, []).append(index)
+        for hit in self._new.hits.get(index, ()):
+            first, last = np.searchsorted(self._numbers, [hit, hit + 1])
+            for other in self._by_number[first:last].tolist():
+                if other < index:
+                    self._later.setdefault(other, []).append(index)
+
+    def _of_dataset(self, index: int) -> list[Likeness]:
+        if index not in self._new.hits:
+            return []
+        if index not in self._known:
+            grey = self._grey(index)
+            self._known[index] = [] if grey is None else self._history.similar(grey, self._new.hits[index])
+        return self._known[index]
+
+    def _is_same(self, earlier: int, later: int) -> bool:
+        pair = earlier, later
+        if pair not in self._same:
+            grey = self._grey(later)
+            row, number = self._new.rows[earlier], self._new.numbers[earlier]
+            self._same[pair] = grey is not None and self._history.lookalikes.is_same(row, number, grey)
+        return self._same[pair]
+
+    def _read(self, index: int) -> Grey | None:
+        """Return the grey copy of a new photo; None if its file is gone by now."""
+        position = self._new.positions[index]
+        return self._new.copies.get(index) if index in self._new.copies else self._history.read_again(position)

@@ -8,7 +8,7 @@ from segkit.commands.options import Command, json_option
 
 
 @click.command(
-    "relabel", cls=Command, short_help="Take over maps that were corrected in an image editor.",
+    "relabel", cls=Command, short_help="Take over maps corrected in an image editor.",
     example="segkit relabel rooms kitchen.jpg kitchen.png",
     after_interrupt="Maps that were taken over stay. Run the same command again for the rest.",
 )  # fmt: skip

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit.dataset import prompts
+from segkit.dataset.dataset import Dataset
 from segkit.dataset.triple import Triple
 from segkit.palette import Palette, simplify
 from segkit.problem import Problem
@@ -299,6 +300,15 @@ def by_key(problems: Iterable[Problem]) -> dict[str, list[Problem]]:
     for problem in problems:
         result.setdefault(problem.place, []).append(problem)
     return result
+
+
+def of_dataset(dataset: Dataset, number: int) -> list[Doubtful]:
+    """Return the most doubtful triples of a dataset; see `worst`.
+
+    Raises:
+        DatasetError: a line of the manifest is damaged.
+    """
+    return worst(dataset.triples(), dataset.info.palette, number, dataset.get)
 
 
 def worst(

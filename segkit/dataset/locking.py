@@ -1,11 +1,11 @@
 """One writer at a time: a dataset's lock, and folders that cannot become a dataset."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from segkit import storage
-from segkit.errors import DatasetError, StorageError
+from segkit import locks, storage
+from segkit.errors import DatasetError
 
 
 @contextmanager
@@ -13,17 +13,18 @@ def locked(folder: Path) -> Iterator[bool]:
     """Hold a dataset's lock. If no dataset was created meanwhile, the folder is removed again.
 
     Yields:
-        Whether the previous holder was killed; see storage.locked.
+        Whether the previous holder was killed; see locks.locked.
 
     Raises:
         LockedError: another process holds it.
+        StorageError: the disk is read-only, or its file system cannot rename files.
         DatasetError: the folder contains something other than a dataset.
     """
     hidden = folder / ".segkit"
     if not (hidden / "dataset.toml").exists():
         refuse_other_folder(folder)
     storage.make_folder(hidden)
-    with storage.locked(hidden / "lock") as was_killed:
+    with locks.locked(hidden / "lock") as was_killed:
         try:
             yield was_killed
         finally:
@@ -34,22 +35,13 @@ def locked(folder: Path) -> Iterator[bool]:
                     folder.rmdir()
 
 
-@contextmanager
-def reading(folder: Path) -> Iterator[None]:
-    """Keep other processes from writing a dataset while it is read. A read-only dataset is read without a lock.
+def writer(folder: Path) -> str:
+    """Return the process that is writing a dataset, in words; "" if there is none.
 
-    Raises:
-        LockedError: another process is writing it.
-        DatasetError: the folder contains something other than a dataset.
+    The lock itself is not touched: asking for it, even for a moment, could make a writer give up. Readers never need
+    it, since pictures are stored before the records that name them, and records are replaced as a whole.
     """
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(locked(folder))
-        except StorageError as error:
-            if not storage.is_read_only(error):
-                raise
-            storage.require_unlocked(folder / ".segkit" / "lock")
-        yield
+    return locks.holder(folder / ".segkit" / "lock")
 
 
 def refuse_other_folder(folder: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from segkit import storage
+from segkit import locks, storage
 from segkit.dataset import repair_record
 from segkit.dataset.formats import layouts
 from segkit.dataset.repair_record import Record
@@ -238,7 +238,7 @@ def _locked(output: Path | None, folder: Path) -> Iterator[None]:
     hidden = place / repair_record.HIDDEN
     created = not place.exists()
     storage.make_folder(hidden)
-    with storage.locked(hidden / "lock"):
+    with locks.locked(hidden / "lock"):
         try:
             yield
         finally:

@@ -3,7 +3,8 @@
 Killed between any two of them, a dataset shows the old state or the new one, and `check` finds nothing wrong with it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -158,28 +159,38 @@ def complete(dataset: Dataset) -> int:
     Returns:
         The number of triples completed.
     """
-    done = unfinished(dataset, dataset.known(histories.all_keys(dataset.folder)))
-    dataset.commit(done.values())
+    edited = dataset.known(histories.all_keys(dataset.folder)).values()
+    done = [record for triple in edited if (record := as_saved(dataset, triple)) is not triple]
+    dataset.commit(done)
     return len(done)
 
 
-def unfinished(dataset: Dataset, triples: Mapping[str, Triple]) -> dict[str, Triple]:
-    """Return the records of edits whose maps were written, but not their records, because the process was killed.
+def as_saved(dataset: Dataset, triple: Triple) -> Triple:
+    """Return the record that a save would have written if its process had not been killed after it wrote the map.
 
     Args:
         dataset: the dataset.
-        triples: its triples by key, at least those with a history.
+        triple: a triple with a history.
+
+    Returns:
+        The triple itself if no save is unfinished.
     """
-    done = {}
-    for key in histories.all_keys(dataset.folder):
-        triple = triples.get(key)
-        if triple is None or histories.last_number(dataset.folder, key) <= triple.edits.map_edit:
-            continue
-        file = dataset.folder / triple.conditioning_image_file_name
-        triple = triple.within(dataset.folder)
-        if file.exists() and (record := histories.finished(triple, file.read_bytes(), dataset.info.palette)):
-            done[key] = record
-    return done
+    if histories.last_number(dataset.folder, triple.key) <= triple.edits.map_edit:
+        return triple
+    file = dataset.folder / triple.conditioning_image_file_name
+    with suppress(DatasetError, FileNotFoundError):  # a damaged history, or no map: check and the next edit say so
+        return histories.finished(triple, file.read_bytes(), dataset.info.palette) or triple
+    return triple
+
+
+def triples(dataset: Dataset) -> Iterator[Triple]:
+    """Yield all triples as their files are; see `as_saved`.
+
+    Raises:
+        DatasetError: a line of the manifest is damaged.
+    """
+    edited = frozenset(histories.all_keys(dataset.folder))
+    return (as_saved(dataset, triple) if triple.key in edited else triple for triple in dataset.triples())
 
 
 def forget(folder: Path, keys: Sequence[str]) -> None:

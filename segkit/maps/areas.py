@@ -1,4 +1,4 @@
-"""Connected areas of one label: another class for a whole area, where it explains the observed map better."""
+"""Areas of pixels that get another class together, where that explains the observed coefficients better."""
 
 from dataclasses import dataclass
 
@@ -7,180 +7,310 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from segkit.maps.scene import Floats, Indices, Positions, Residual, Scene, to_ycc
+from segkit.maps.scene import Floats, Indices, Positions, Scene, to_ycc
+from segkit.maps.spectrum import WAVES, Spectrum, square_excess
+
+NONE = 255
+"""Marks a pixel without a proposal."""
 
 _SMALLEST = 4
 """Pixels of the smallest area that is reconsidered."""
 
-_OFF = 1.0
-"""Mean residual of an area above which another class may suit it better."""
-
-_NEW = 3000.0
-"""Cost of a class that has fewer than _KNOWN pixels elsewhere, in squared colour distance summed over pixels."""
+_NEW = 20_000.0
+"""Cost of a class that has fewer than _KNOWN pixels elsewhere, in squared coefficients, times the mean step of luma:
+the coarser the steps, the less evidence even a right class leaves."""
 
 _KNOWN = 50
+"""Pixels elsewhere that make a class known."""
 
-_GAIN = 100.0
+_SMOOTH = 20.0
+"""Cost of each pair of neighbours with different labels along the border of an area, in squared coefficients."""
+
+_GAIN = 50.0
 """By how much another class must explain an area better, in the same unit."""
 
-_SIMILAR = 12.0
-"""Distance of classes, in luma and chroma, of which one is easily taken for the other on a part of a thin shape."""
+_TRIALS = 16
+"""Number of classes that are evaluated for an area: those that suit it best as far as the cost is quadratic."""
 
-_CONFUSION = 0.25
-"""Share of the expected misfit that is tolerated for the commoner of two similar classes."""
+_WORST = 1e9
+"""Cost of an area without any class, in squared coefficients."""
 
-_TRIALS = 4
+_COMPRESSIONS = 4
 """Number of classes whose compressed pictures are compared."""
 
 
 @dataclass(frozen=True)
 class Areas:
-    """Areas of the pixels in question.
+    """Sets of pixels in the units of a spectrum.
 
     Attributes:
-        places: (N,) positions of the pixels on the flattened board.
-        owners: (N,) area of each pixel.
-        labels: (areas,) the class of each.
+        owners: (N, 256) area of each pixel of each unit, -1 for none.
         sizes: (areas,) pixels of each.
-        costs: (areas, classes) by how much each class would change the squared residual of an area, as far as that is
-            linear: before quantization and clipping. inf for changes that are out of the question.
+        labels: (areas,) the class of each, None if its pixels may have several.
     """
 
-    places: Positions
     owners: NDArray[np.int32]
-    labels: Indices
     sizes: NDArray[np.intp]
-    costs: Floats
+    labels: Indices | None
 
 
-def find_areas(scene: Scene, residual: Residual, *, connected: bool = True) -> Areas | None:
-    """Collect the areas in the blocks of a residual, without fixed pixels; None if there are none.
+@dataclass(frozen=True)
+class _Part:
+    """The share of areas in the blocks that they touch, of luma or of one of the chroma channels.
+
+    Attributes:
+        areas: (parts,) the area of each part.
+        units: (parts,) its unit in the spectrum.
+        blocks: (parts,) its block in the unit.
+        covered: (parts, 64) coefficients of the area, as a mask.
+        rest: (parts, channels, 64) errors of the block's coefficients if the area were black.
+        before: (parts,) squared excess of the block.
+        channels: which of luma and chroma are concerned.
+        limits: (64,) half the steps.
+    """
+
+    areas: Positions
+    units: Positions
+    blocks: Positions
+    covered: Floats
+    rest: Floats
+    before: Floats
+    channels: slice
+    limits: Floats
+
+    def quadratic(self, colors: Floats, number: int) -> Floats:
+        """Return the squared errors of coefficients for each area and class, but for a constant: (areas, classes)."""
+        squares = np.bincount(self.areas, (self.covered**2).sum(1), number)
+        color = colors[:, self.channels]
+        products = (self.rest * self.covered[:, None]).sum(2)
+        sums = np.stack([np.bincount(self.areas, product, number) for product in products.T], 1)
+        return np.asarray(squares[:, None] * (color**2).sum(1) + 2 * sums @ color.T, np.float32)
+
+    def change(self, colors: Floats, number: int) -> Floats:
+        """Return by how much the squared excess would change if each area had a colour, (areas, 3): (areas,)."""
+        color = colors[self.areas][:, self.channels]
+        errors = self.rest + color[:, :, None] * self.covered[:, None]
+        after = square_excess(errors, self.limits).sum(1)
+        return np.bincount(self.areas, after - self.before, number).astype(np.float32)
+
+
+def same_label(scene: Scene, spectrum: Spectrum) -> Areas | None:
+    """Return connected areas of one label without fixed pixels, None if there are none."""
+    labels = scene.board.ravel()[spectrum.places]
+    owners, sizes = _connect(scene, spectrum.places, labels)
+    fixed = np.pad(scene.fixed, 1).ravel()[spectrum.places]
+    kept = (sizes >= _SMALLEST) & (np.bincount(owners.ravel(), fixed.ravel(), len(sizes)) == 0)
+    return _kept(owners, sizes, kept, labels)
+
+
+def same_proposal(scene: Scene, spectrum: Spectrum, proposed: Indices) -> Areas | None:
+    """Return connected areas of one proposed label, None if there are none.
 
     Args:
         scene: the map.
-        residual: what its labels leave unexplained.
-        connected: False to take all pixels of a class as one area.
+        spectrum: the units that are not explained.
+        proposed: (N, 256) a label for pixels of its units, NONE for no proposal.
     """
-    fixed = np.pad(scene.fixed, 1).ravel()
-    free = ~fixed[residual.places]
-    places = residual.places[free]
-    if not len(places):
-        return None
-    labels = scene.board.ravel()[places]
-    number, owners = _connect(scene, places, labels) if connected else (len(scene.colors), labels.astype(np.int32))
-    sizes = np.bincount(owners, minlength=number)
-    firsts = np.arange(number).astype(np.uint8)
-    firsts[owners] = labels
-
-    cells = scene.board.ravel()[residual.places].reshape(-1, 4, 2, 4, 2)
-    pixel = cells.transpose(0, 1, 3, 2, 4).reshape(-1, 4)
-    mates = (pixel[:, :, None] == pixel[:, None]).sum(2).reshape(-1, 4, 4, 2, 2).transpose(0, 1, 3, 2, 4)
-    covered = np.bincount(owners, mates.reshape(free.shape)[free] / 4, number)
-    luma = np.bincount(owners, residual.luma[free], number)
-    chroma = np.repeat(np.repeat(residual.chroma, 2, 1), 2, 2)[free]
-    sums = np.stack([np.bincount(owners, chroma[:, channel], number) for channel in (0, 1)], 1)
-
-    change = scene.ycc - scene.ycc[firsts][:, None]  # (areas, classes, 3)
-    costs = sizes[:, None] * change[..., 0] ** 2 - 2 * change[..., 0] * luma[:, None]
-    costs += covered[:, None] * (change[..., 1:] ** 2).sum(2) - 2 * (change[..., 1:] * sums[:, None]).sum(2)
-    off = np.abs(luma) / np.maximum(sizes, 1) + np.abs(sums).sum(1) / np.maximum(covered, 1)
-    settled = (sizes < _SMALLEST) | (off < _OFF)
-    for offset in (1, -1, scene.stride, -scene.stride):  # the fringe of a larger area is no area by itself
-        beside = places + offset
-        settled[owners[fixed[beside] & (scene.board.ravel()[beside] == labels)]] = True
-    costs[settled] = np.inf
-    costs[settled, firsts[settled]] = 0
-    return Areas(places, owners, firsts, sizes, costs.astype(np.float32))
+    fixed = np.pad(scene.fixed, 1).ravel()[spectrum.places]
+    proposed = np.where(fixed | (proposed == scene.board.ravel()[spectrum.places]), np.uint8(NONE), proposed)
+    owners, sizes = _connect(scene, spectrum.places, proposed)
+    kept = sizes >= _SMALLEST
+    kept[owners[proposed == NONE]] = False
+    return _kept(owners, sizes, kept, None)
 
 
-def _connect(scene: Scene, places: Positions, labels: Indices) -> tuple[int, NDArray[np.int32]]:
-    """Return the number of areas, and the area of each pixel; pixels connect to the four beside them."""
+def _connect(scene: Scene, places: Positions, values: Indices) -> tuple[NDArray[np.int32], NDArray[np.intp]]:
+    """Return the area of each pixel, and the sizes; pixels connect to those of the same value on their four sides."""
+    flat, value = places.ravel(), values.ravel()
     numbers = np.full(scene.board.size, -1, np.int32)
-    numbers[places] = np.arange(len(places))
+    numbers[flat] = np.arange(len(flat))
     edges = []
     for offset in (1, scene.stride):
-        other = numbers[places + offset]
-        connected = np.flatnonzero((other >= 0) & (labels[other] == labels))
+        other = numbers[flat + offset]
+        connected = np.flatnonzero((other >= 0) & (value[other] == value))
         edges.append((connected, other[connected]))
     start, end = (np.concatenate(ends) for ends in zip(*edges, strict=True))
-    graph = coo_matrix((np.ones(len(start), bool), (start, end)), shape=(len(places), len(places)))
+    graph = coo_matrix((np.ones(len(start), bool), (start, end)), shape=(len(flat), len(flat)))
     number, owners = connected_components(graph, directed=False)
-    return int(number), owners
+    return owners.reshape(places.shape), np.bincount(owners, minlength=number)
 
 
-def relabel(scene: Scene, residual: Residual, allowed: NDArray[np.bool_]) -> int:
-    """Give each area the class that costs least, among those allowed; return the number of areas that changed."""
-    areas = find_areas(scene, residual)
-    if areas is None:
-        return 0
-    costs = areas.costs + _novelty(scene, areas)
-    costs[:, ~allowed] = np.inf
-    every = np.arange(len(areas.labels))
-    best = costs.argmin(1)
-    better = costs[every, areas.labels] - costs[every, best] > _GAIN
-    return _assign(scene, areas, np.where(better, best, areas.labels))
+def _kept(
+    owners: NDArray[np.int32], sizes: NDArray[np.intp], kept: NDArray[np.bool_], labels: Indices | None
+) -> Areas | None:
+    if not kept.any():
+        return None
+    renumbered = np.where(kept, np.cumsum(kept) - 1, -1).astype(np.int32)[owners]
+    label = None
+    if labels is not None:
+        label = np.zeros(int(kept.sum()), np.uint8)
+        label[renumbered[renumbered >= 0]] = labels[renumbered >= 0]
+    return Areas(renumbered, sizes[kept], label)
 
 
-def try_alternatives(scene: Scene, residual: Residual, allowed: NDArray[np.bool_], *, connected: bool = True) -> int:
-    """Compress the map with the best alternatives of each area, and keep what reproduces the observed map best.
+def relabel(scene: Scene, spectrum: Spectrum, areas: Areas | None, *, compressing: bool = False) -> int:
+    """Give areas the classes that explain the map best with as few new classes as possible.
 
-    Unlike `relabel`, this accounts for quantization, and for clipping at 0 and 255, which hides a part of the damage of
-    saturated colours. All areas change at once: they hardly influence the residual inside others. See `find_areas` for
-    the arguments; allowed are the classes that areas may get.
+    Areas in the same unit influence each other, so only the one that gains most changes.
+
+    Args:
+        scene: the map.
+        spectrum: the errors of its labels.
+        areas: sets of pixels in the units of the spectrum.
+        compressing: compare compressed pictures, as colours clipped at 0 and 255 require, instead of coefficients.
 
     Returns:
         The number of areas that changed.
     """
-    areas = find_areas(scene, residual, connected=connected)
-    if areas is None or np.isfinite(areas.costs).sum() == len(areas.labels):
+    if areas is None:
         return 0
-    novelty = _novelty(scene, areas)
-    costs = areas.costs + novelty
-    costs[:, ~allowed] = np.inf
-    every = np.arange(len(areas.labels))
-    costs[every, areas.labels] = np.inf
-    questioned = np.flatnonzero(np.isfinite(costs).any(1)[areas.owners])
-    best = areas.labels.astype(np.intp)
-    lowest = _misfit(scene, areas, best, questioned) + novelty[every, best] - _GAIN
-    for trial in np.argsort(costs, 1)[:, :_TRIALS].T:
-        trial = np.where(np.isfinite(costs[every, trial]), trial, areas.labels)
-        misfit = _misfit(scene, areas, trial, questioned) + novelty[every, trial]
-        if not connected:
-            misfit -= _tolerance(scene, areas, trial)
-        better = misfit < lowest
-        lowest[better], best[better] = misfit[better], trial[better]
-    return _assign(scene, areas, best)
+    parts = _parts(scene, spectrum, areas)
+    costs = _costs(scene, parts, areas)
+    if compressing:
+        costs = _compressed_costs(scene, spectrum, areas, costs)
+    costs += _border_costs(scene, spectrum, areas)
+    allowed = _allowed(scene, areas, costs, _NEW / float(spectrum.layout.luma_steps.mean()))
+    best = np.where(allowed, costs, np.inf).argmin(1)
+    every = np.arange(len(best))
+    gains = -costs[every, best]
+    leaving = np.zeros(len(best), bool)
+    if areas.labels is not None:
+        leaving = ~allowed[areas.labels]
+        gains[leaving] = np.maximum(gains[leaving], 2 * _GAIN)  # their class is given up, whatever it costs
+        gains[best == areas.labels] = 0
+    gains[~(allowed & np.isfinite(costs)).any(1)] = 0
+    changed = _independent(parts[-1], gains, leaving)
+    pixels = (areas.owners >= 0) & changed[areas.owners]
+    scene.board.ravel()[spectrum.places[pixels]] = best.astype(np.uint8)[areas.owners[pixels]]
+    scene.repeat_edges()
+    return int(changed.sum())
 
 
-def _tolerance(scene: Scene, areas: Areas, chosen: Positions) -> Floats:
-    """Return the misfit that is tolerated for a class with more pixels in place of a similar one."""
-    squares = ((scene.ycc[chosen] - scene.ycc[areas.labels]) ** 2).sum(1)
+def _independent(part: _Part, gains: NDArray[np.floating], leaving: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the areas that change: the best first, and none that touches a unit of another, unless it must."""
+    order = np.argsort(part.areas, kind="stable")
+    units = np.split(part.units[order], np.searchsorted(part.areas[order], np.arange(1, len(gains))))
+    used: set[int] = set()
+    changed = np.zeros(len(gains), bool)
+    for area in np.argsort(-gains, kind="stable").tolist():
+        if gains[area] <= _GAIN:
+            break
+        touched = units[area].tolist()
+        if leaving[area] or used.isdisjoint(touched):
+            used.update(touched)
+            changed[area] = True
+    return changed
+
+
+def _allowed(scene: Scene, areas: Areas, costs: Floats, novelty: float) -> NDArray[np.bool_]:
+    """Return the classes that areas may get: known ones, and those whose gain over all areas is worth a new class."""
     counts = scene.counts()
-    similar = (squares < _SIMILAR**2) & (counts[chosen] > counts[areas.labels])
-    return np.where(similar, _CONFUSION * squares * areas.sizes, 0).astype(np.float32)
+    if areas.labels is not None:
+        counts = counts - np.bincount(areas.labels, areas.sizes, len(counts)).astype(np.intp)
+    allowed: NDArray[np.bool_] = scene.proven | (counts >= _KNOWN)
+    lowest = costs[:, allowed].min(1, initial=np.inf)
+    if areas.labels is None:
+        lowest = np.minimum(lowest, 0)  # their pixels may keep their labels
+    while not allowed.all():
+        gains = np.maximum(np.minimum(lowest, _WORST)[:, None] - costs, 0).sum(0) - novelty
+        gains[allowed] = -np.inf
+        best = int(gains.argmax())
+        if gains[best] <= 0:
+            break
+        allowed[best] = True
+        lowest = np.minimum(lowest, costs[:, best])
+    return allowed
 
 
-def _novelty(scene: Scene, areas: Areas) -> Floats:
-    """Return the cost of a class that is little known outside an area: (areas, classes)."""
-    elsewhere = np.tile(scene.counts(), (len(areas.labels), 1))
-    elsewhere[np.arange(len(areas.labels)), areas.labels] -= areas.sizes
-    return np.where((elsewhere < _KNOWN) & ~scene.proven, np.float32(_NEW), np.float32(0))
+def _costs(scene: Scene, parts: list[_Part], areas: Areas) -> Floats:
+    """Return by how much each class would change the squared excess of an area: (areas, classes).
+
+    inf for classes that are not evaluated.
+    """
+    number, colors = len(areas.sizes), scene.ycc
+    estimate = sum((part.quadratic(colors, number) for part in parts), np.zeros((number, len(colors)), np.float32))
+    costs = np.full(estimate.shape, np.inf, np.float32)
+    every = np.arange(number)
+    for trial in np.argsort(estimate, 1)[:, :_TRIALS].T:
+        costs[every, trial] = sum(part.change(colors[trial], number) for part in parts)
+    if areas.labels is not None:
+        costs[every, areas.labels] = 0
+    return costs
 
 
-def _misfit(scene: Scene, areas: Areas, chosen: Positions, pixels: Positions) -> Floats:
-    """Return the squared residual inside each area if the areas had the chosen classes, over some of the pixels."""
-    places, owners = areas.places[pixels], areas.owners[pixels]
+def _compressed_costs(scene: Scene, spectrum: Spectrum, areas: Areas, costs: Floats) -> Floats:
+    """Return by how much each of the best classes would change the squared error inside an area: (areas, classes)."""
+    result = np.full(costs.shape, np.inf, np.float32)
+    every, current = np.arange(len(costs)), _misfit(scene, spectrum, areas, None)
+    for trial in np.argsort(costs, 1)[:, :_COMPRESSIONS].T:
+        result[every, trial] = _misfit(scene, spectrum, areas, trial) - current
+    result[~np.isfinite(costs)] = np.inf
+    if areas.labels is not None:
+        result[every, areas.labels] = 0
+    return result
+
+
+def _border_costs(scene: Scene, spectrum: Spectrum, areas: Areas) -> Floats:
+    """Return the change of the cost of borders if areas had another class: (areas, classes)."""
+    flat = scene.board.ravel()
+    numbers = np.full(scene.board.size, -1, np.int32)
+    numbers[spectrum.places.ravel()] = areas.owners.ravel()
+    inside = areas.owners >= 0
+    places, owners = spectrum.places[inside], areas.owners[inside]
+    shape = (len(areas.sizes), len(scene.colors))
+    equal = np.zeros(shape[0] * shape[1], np.intp)
+    before = np.zeros(shape[0], np.intp)
+    for offset in scene.neighbors:
+        outside = numbers[places + offset] != owners
+        beside, owner = flat[places + offset][outside], owners[outside]
+        equal += np.bincount(owner.astype(np.intp) * shape[1] + beside, minlength=len(equal))
+        before += np.bincount(owner, beside == flat[places][outside], shape[0]).astype(np.intp)
+    return (_SMOOTH * (before[:, None] - equal.reshape(shape))).astype(np.float32)
+
+
+def _misfit(scene: Scene, spectrum: Spectrum, areas: Areas, chosen: Positions | None) -> Floats:
+    """Return the squared error inside each area if all areas had the chosen classes: (areas,)."""
+    inside = areas.owners >= 0
+    places, owners = spectrum.places[inside], areas.owners[inside]
     board = scene.board.copy()
-    board.ravel()[places] = chosen.astype(np.uint8)[owners]
+    if chosen is not None:
+        board.ravel()[places] = chosen.astype(np.uint8)[owners]
     compressed = scene.compressed(board[1:-1, 1:-1])
     rows, columns = np.divmod(places, scene.stride)
-    inside = (rows - 1) * (scene.stride - 2) + columns - 1
-    difference = scene.observed.reshape(-1, 3)[inside].astype(np.float32) - compressed.reshape(-1, 3)[inside]
-    squares = (to_ycc(difference) ** 2).sum(1)
-    return np.bincount(owners, squares, len(areas.labels)).astype(np.float32)
+    positions = (rows - 1) * (scene.stride - 2) + columns - 1
+    pair = [picture.reshape(-1, 3)[positions].astype(np.int16) for picture in (scene.observed, compressed)]
+    squares = (to_ycc(pair[0] - pair[1]) ** 2).sum(1)
+    return np.bincount(owners, squares, len(areas.sizes)).astype(np.float32)
 
 
-def _assign(scene: Scene, areas: Areas, chosen: NDArray[np.integer]) -> int:
-    scene.board.ravel()[areas.places] = chosen.astype(np.uint8)[areas.owners]
-    scene.repeat_edges()
-    return int((chosen != areas.labels).sum())
+def _parts(scene: Scene, spectrum: Spectrum, areas: Areas) -> list[_Part]:
+    """Return the parts of areas in luma blocks, and those in chroma blocks."""
+    shape = spectrum.layout
+    units, pixels = np.nonzero(areas.owners >= 0)
+    owners = areas.owners[units, pixels].astype(np.intp)
+    colors = scene.ycc[scene.board.ravel()[spectrum.places[units, pixels]]]
+    parts = []
+    for errors, blocks, samples, scale, channels, limits in (
+        (spectrum.luma[:, :, None], shape.luma_blocks, shape.luma_pixels, 1, slice(0, 1), shape.luma_limits),
+        (spectrum.chroma, shape.chroma_blocks, shape.chroma_pixels, shape.scale, slice(1, 3), shape.chroma_limits),
+    ):
+        count = errors.shape[1]
+        keys, part = np.unique((owners * len(errors) + units) * count + blocks[pixels], return_inverse=True)
+        bins = part * 64 + samples[pixels]
+
+        def transformed(
+            weights: Floats | None, bins: Positions = bins, size: int = len(keys) * 64, scale: int = scale
+        ) -> Floats:
+            summed = np.bincount(bins, weights, size).reshape(-1, 64).astype(np.float32)
+            return np.asarray(summed @ WAVES / np.float32(scale**2))
+
+        unit, block = keys // count % len(errors), keys % count
+        error = errors[unit, block]
+        painted = np.stack([transformed(colors[:, channel]) for channel in range(channels.start, channels.stop)], 1)
+        before = square_excess(error, limits).sum(1)
+        parts.append(
+            _Part(
+                keys // count // len(errors), unit, block, transformed(None), error - painted, before, channels, limits
+            )
+        )
+    return parts

@@ -42,6 +42,9 @@ _DISTANCE_COST = 10.0
 _DOUBT = 0.75
 """A pixel is doubtful if the distance to its colour exceeds this share of the distance to the second best colour."""
 
+_ALIEN = 15.0
+"""Distance to the only label around that makes a pixel doubtful."""
+
 SOLID = 9
 """Side in pixels of the solid square that proves a class in a JPEG map. At quality 50 blends form false squares of 7
 in 4 of 100 maps, and of 9 in none."""
@@ -308,9 +311,12 @@ def _nearest(packed: Packed, colors: tuple[RGB, ...], seeded: Indices) -> Indice
 
 
 def _is_doubtful(costs: Floats) -> NDArray[np.bool_]:
-    """Compare the two lowest costs of each pixel, by selection: a full sort of (candidates, N) would be slower."""
+    """Compare the two lowest costs of each pixel, by selection: a full sort of (candidates, N) would be slower.
+
+    A pixel with a single candidate is doubtful if it is far from its colour: it belonged to something that vanished.
+    """
     first, second = np.minimum(costs[0], costs[1]), np.maximum(costs[0], costs[1])
     for cost in costs[2:]:
         second = np.minimum(second, np.maximum(first, cost))
         first = np.minimum(first, cost)
-    return np.asarray(first > _DOUBT**2 * second)  # costs are squared distances
+    return np.asarray(first > np.minimum(_DOUBT**2 * second, np.where(np.isinf(second), _ALIEN**2, np.inf)))

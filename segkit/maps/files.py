@@ -1,11 +1,13 @@
 """Finding control maps, and opening them safely."""
 
+import os
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
 from PIL import Image
 
-from segkit import photos
+from segkit import photos, storage
 from segkit.errors import MapError
 from segkit.photos.quiet import quiet_pillow
 
@@ -37,15 +39,28 @@ def find(target: Path, expected: str = "a control map such as map.png, or a fold
     return target.parent, [target]
 
 
-def read(path: Path) -> Image.Image:
+def read(path: Path, sha256: str = "") -> Image.Image:
     """Open a map and load its pixels, upright.
 
+    Args:
+        path: the map.
+        sha256: hash that its bytes must have, in hex; "" accepts any.
+
     Raises:
-        MapError: the path is not a file, or cannot be decoded; the message begins with a verb, to follow a file name.
+        MapError: the path is not a file, has another hash, or cannot be decoded; the message begins with a verb, to
+            follow a file name.
     """
     if not path.is_file():  # opening a named pipe would block
         raise MapError("is not a file" if path.exists() else "does not exist")
-    return decode(path)
+    if not sha256:
+        return decode(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise MapError(f"cannot be read ({os.strerror(error.errno or 0)})") from None
+    if storage.sha256(data) != sha256:
+        raise MapError("was changed after it was checked")
+    return decode(BytesIO(data))
 
 
 def decode(source: Path | BinaryIO) -> Image.Image:

@@ -81,7 +81,7 @@ def _class_rows(dataset: Dataset, summary: Summary) -> Iterator[_ClassRow]:
 
 def _samples(dataset: Dataset, total: int) -> Iterator[_Sample]:
     """Yield the most doubtful triples, and then others."""
-    doubtful = doubt.worst(dataset.triples(), dataset.info.palette, DOUBTFUL, dataset.get)
+    doubtful = doubt.of_dataset(dataset, DOUBTFUL)
     for item in doubtful:
         yield replace(_sample(dataset, item.triple), why=item.why)
     shown = {item.triple.key for item in doubtful}

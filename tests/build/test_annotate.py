@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from segkit.build import annotate
-from segkit.build.history import Candidate
+from segkit.build.arrival import Candidate
 from segkit.build.settings import BuildSettings
 from segkit.build.tools import Drafter, Networks
 from segkit.dataset import Dataset

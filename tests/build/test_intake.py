@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import unicodedata
@@ -13,10 +14,12 @@ from PIL import ImageOps
 
 from segkit import photos
 from segkit.build import intake
-from segkit.build.history import Arrival, Candidate, History, Loaded
-from segkit.dataset import Rejection
+from segkit.build.arrival import Arrival, Candidate, Kept
+from segkit.build.history import History
+from segkit.dataset import Rejection, stamps
 from segkit.photos import Limits
 from segkit.toy import world
+from tests.dataset.test_dataset import build, render
 
 LIMITS = Limits(min_size=64, size=64)
 
@@ -73,20 +76,15 @@ def test_kept_near_duplicates_share_the_group_of_the_first(copies: Path) -> None
     assert {groups[name] for name in ("b.png", "d.jpg", "e.png", "f.png")} == {groups["b.png"]}
 
 
-def test_a_photo_between_two_groups_is_rejected() -> None:
+def test_a_photo_between_two_groups_is_rejected(tmp_path: Path) -> None:
     """A photo that resembles two groups would merge them, so it is rejected even with keep_duplicates."""
-    history = History(None, keep_duplicates=True)
-    photo = photos.fit(world.scene(0, (400, 300)).photo, 64)
-    loads = [
-        Loaded(name, name * 64, photo, (bits, bits)) for name, bits in (("a", 0), ("b", 2**20 - 1), ("c", 2**10 - 1))
-    ]
+    scene = world.scene(0, (480, 360)).photo
+    for name, left in (("a", 0), ("b", 40), ("c", 20)):  # a tenth apart, the first two are different pictures
+        scene.crop((left, 0, left + 440, 360)).save(tmp_path / f"{name}.png")
 
-    first, second, between = [history.judge(loaded) for loaded in loads]
+    arrivals = judge(tmp_path, keep_duplicates=True)
 
-    assert isinstance(first, Candidate)
-    assert isinstance(second, Candidate)
-    assert isinstance(between, Rejection)
-    assert between.reason == "near-duplicate"
+    assert list(reasons(arrivals).values()) == ["new", "new", "near-duplicate"]
 
 
 def test_the_order_of_the_paths_decides_and_not_that_of_the_threads(tmp_path: Path) -> None:
@@ -133,6 +131,55 @@ def test_awkward_names_are_accepted(tmp_path: Path, same: bool) -> None:
     assert len(arrivals) == len(NAMES)
     assert sum(isinstance(arrival, Candidate) for arrival in arrivals) == (1 if same else len(NAMES))
     assert all(arrival.source.encode() for arrival in arrivals)
+
+
+def test_photos_that_were_decided_about_are_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only those that are new, or have another time or identity, are read; with reread all are."""
+    sources = render(tmp_path / "photos", 4)
+    paths = sorted(sources.iterdir())
+    for path in paths:
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+    dataset = build(sources, tmp_path / "out")
+    read: list[str] = []
+    original = photos.read
+
+    def read_noted(path: Path, size: int) -> bytes:
+        read.append(path.name)
+        return original(path, size)
+
+    monkeypatch.setattr(photos, "read", read_noted)
+
+    def decide(reread: bool = False) -> list[str]:
+        """Return the names of the photos that are read; all must count as kept."""
+        read.clear()
+        with stamps.of_sources(dataset.hidden, reread) as known:
+            arrivals = list(intake.arrivals(sources, paths, LIMITS, History(dataset), known=known))
+        assert arrivals == [Kept(path.name) for path in paths]
+        return sorted(read)
+
+    first = decide()
+    os.utime(paths[0], (1_700_000_001, 1_700_000_001))
+    copy = paths[1].with_name("copy")
+    shutil.copy2(paths[1], copy)
+    copy.replace(paths[1])
+
+    assert [first, decide(), decide(), decide(reread=True)] == [
+        [],
+        [paths[0].name, paths[1].name],
+        [],
+        [path.name for path in paths],
+    ]
+
+
+def test_a_photo_with_a_stamp_that_no_run_has_decided_about_is_read(tmp_path: Path) -> None:
+    """A stamp saves nothing if the dataset was begun again: the photo is new, and decoded."""
+    sources = render(tmp_path / "photos", 1)
+    [path] = sources.iterdir()
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+    for _ in range(2):
+        with stamps.of_sources(tmp_path) as known:
+            [arrival] = intake.arrivals(sources, [path], LIMITS, History(None), known=known)
+        assert isinstance(arrival, Candidate)
 
 
 def test_sources_are_never_changed(copies: Path) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from segkit.build import pipeline, target
-from segkit.build.history import Arrival, Candidate, History, Kept
+from segkit.build.arrival import Arrival, Candidate, Kept
+from segkit.build.history import History
 from segkit.build.outcome import Outcome
 from segkit.build.settings import BuildSettings
 from segkit.dataset import Rejection

@@ -1,19 +1,24 @@
 """Of near-duplicates the best is kept, whatever the names, the threads and the moment of a kill."""
 
 import json
+from functools import cache
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from segkit import photos, storage
 from segkit.build import intake, survey
-from segkit.build.history import Candidate, History
+from segkit.build.arrival import Candidate, Loaded
+from segkit.build.history import History
+from segkit.build.lookalikes import Pictures
 from segkit.build.survey import NewPhotos
 from segkit.dataset import Dataset, Rejection
-from segkit.photos import Limits
+from segkit.dataset.triple import key_of
+from segkit.photos import Geometry, Limits, Photo, near_duplicates
+from segkit.photos.near_duplicates import Grey
 from segkit.toy import world
 from tests.conftest import Segkit
 from tests.dataset.test_dataset import build, contents, render, written
@@ -72,32 +77,66 @@ def test_photos_whose_pixels_are_not_held_are_decoded_again(tmp_path: Path, monk
     assert kept(tmp_path) == held == ["2.png", "3.png", "4.png", "5.png"]
 
 
-@given(
-    st.lists(st.tuples(st.integers(0, 3), st.sampled_from([0, 0x3F, 0x3FFF, 0x3FFFFF])), min_size=1, max_size=12),
-    st.integers(0, 12),
-)
-@example([(0, 0), (1, 0x3FFF)], 1)  # alike only if the second is mirrored
+@cache
+def drawings() -> list[tuple[int, Grey]]:
+    """Return hash and grey copy of photos of which some resemble several others that do not resemble each other."""
+    wide = world.scene(3, (640, 480)).photo
+    windows = [wide.crop((left, 0, left + 560, 480)) for left in (0, 26, 52, 78)]
+    pictures = [*windows, ImageOps.mirror(windows[1]), world.scene(4, (640, 480)).photo]
+    return [(near_duplicates.perceptual_hash(picture), near_duplicates.grey_copy(picture)) for picture in pictures]
+
+
+class Shelf(Pictures):
+    """Grey copies by key and position instead of files."""
+
+    def __init__(self, drawn: list[int], stored: set[int]) -> None:
+        super().__init__(None)
+        self.drawn, self.keys = drawn, {key_of(digest(position)): position for position in stored}
+
+    def stored(self, key: str) -> Grey | None:
+        """Return that of a photo in the dataset."""
+        return drawings()[self.drawn[self.keys[key]]][1] if key in self.keys else None
+
+    def to_be_stored(self, path: Path) -> Grey | None:
+        """Return that of a source."""
+        return drawings()[self.drawn[int(path.name)]][1]
+
+    new = to_be_stored
+
+
+def digest(position: int) -> str:
+    """Return the SHA-256 of the photo at a position."""
+    return storage.sha256(str(position).encode())
+
+
+def accepted(drawn: list[tuple[int, int]], stored: set[int], start: int = 0) -> set[int]:
+    """Return which of the photos from a position on a survey accepts; each has a size and a drawing."""
+    history, new = History(None), NewPhotos()
+    history.pictures = Shelf([drawing for _, drawing in drawn], stored)
+    history.expect(Path("/photos"), [Path(f"/photos/{position}") for position in range(len(drawn))], LIMITS)
+    for position in sorted(stored):
+        history.lookalikes.add(drawings()[drawn[position][1]][0], history.contents.row(digest(position)))
+    for position in range(start, len(drawn)):
+        size, drawing = drawn[position]
+        phash, grey = drawings()[drawing]
+        photo = Photo(Image.new("RGB", (8, 8)), Geometry(size + 1, 1, 1, (), 8, 8, 0, 0))
+        loaded = Loaded(str(position), digest(position), photo, phash, grey, position)
+        survey.remember(new, history, loaded, history.meet(loaded))
+    losers = survey.outdone(new, history)
+    return {new.positions[index] for index in range(len(new.positions)) if index not in losers}
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 5)), min_size=1, max_size=8), st.integers(0, 8))
+@example([(0, 0), (1, 1), (0, 2), (1, 3)], 2)
+@example([(1, 1), (0, 4), (0, 0)], 1)
 def test_an_interrupted_survey_accepts_the_same_photos(drawn: list[tuple[int, int]], stop: int) -> None:
     """With the accepted photos before any position already stored, the rest is decided in the same way."""
-    new = NewPhotos()
-    for position, (size, phash) in enumerate(drawn):
-        new.positions.append(position)
-        new.digests.append(f"{position:064x}")
-        new.hashes.append((phash, phash >> 4))  # not symmetrical: comparing a with b may differ from b with a
-        new.sizes.append((size, 1))
-        new.coarseness.append(0.0)
-    history = History(None)
-    accepted = [index for index in range(len(drawn)) if index not in survey.outdone(new, History(None))]
-    for index in accepted:
-        if index < stop:
-            history._remember(f"stored {index}", new.hashes[index][0], f"stored {index}")
-    rest = NewPhotos(*(values[stop:] for values in vars(new).values()))
+    whole = accepted(drawn, set())
 
-    outdone = survey.outdone(rest, history)
+    resumed = accepted(drawn, {position for position in whole if position < stop}, stop)
 
-    assert [index for index in range(stop, len(drawn)) if index - stop not in outdone] == [
-        index for index in accepted if index >= stop
-    ]
+    assert resumed == {position for position in whole if position >= stop}
 
 
 @pytest.fixture
@@ -107,15 +146,20 @@ def copies(tmp_path: Path) -> Path:
     for seed, name, factor in ((0, "zz", 2), (1, "000a", 2), (5, "zy", 0.9), (7, "0", 0.9), (7, "z", 3)):
         with Image.open(folder / f"{seed:03}.png") as image:
             image.resize((round(image.width * factor), round(image.height * factor))).save(folder / f"{name}.png")
+    for seed, name in ((2, "00c"), (8, "zc")):
+        with Image.open(folder / f"{seed:03}.png") as image:
+            ImageOps.mirror(image.crop((image.width // 20, 0, image.width, image.height))).save(folder / f"{name}.png")
     return folder
 
 
-@pytest.mark.parametrize("last", [2, 6, 9, 12, 15, 20, 24])
+@pytest.mark.parametrize(
+    ("last", "keep"), [*((last, False) for last in (2, 6, 9, 12, 15, 20, 24)), (9, True), (21, True)]
+)
 def test_a_killed_build_keeps_the_same_copies(
-    copies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: int
+    copies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: int, keep: bool
 ) -> None:
     """Stopped before any write and started again, a build gives the bytes of an uninterrupted one."""
-    whole = contents(build(copies, tmp_path / "whole").folder)
+    whole = contents(build(copies, tmp_path / "whole", keep_duplicates=keep).folder)
     count, write = iter(range(1, 1000)), storage.write
 
     def stopping(path: Path, data: bytes) -> None:
@@ -125,14 +169,16 @@ def test_a_killed_build_keeps_the_same_copies(
 
     monkeypatch.setattr(storage, "write", stopping)
     with pytest.raises(KeyboardInterrupt):
-        build(copies, tmp_path / "out")
+        build(copies, tmp_path / "out", keep_duplicates=keep)
     monkeypatch.setattr(storage, "write", write)
-    resumed = build(copies, tmp_path / "out")
+    resumed = build(copies, tmp_path / "out", keep_duplicates=keep)
 
     assert contents(resumed.folder) == whole
-    assert {triple.source for triple in resumed} == {
+    best = {
         "000a.png", "002.png", "003.png", "004.png", "005.png", "006.png", "008.png", "009.png", "z.png", "zz.png"
     }  # fmt: skip
+    assert len({triple.group for triple in resumed}) == len(best)
+    assert keep or {triple.source for triple in resumed} == best
 
 
 def test_a_better_copy_that_comes_later_replaces_nothing(tmp_path: Path) -> None:

@@ -12,11 +12,13 @@ import pytest
 from msgspec import structs
 from PIL import Image, ImageOps
 
+from segkit import storage
 from segkit.dataset import Dataset, checks
 from segkit.dataset.triple import PERSON
 from segkit.maps import codec
 from segkit.maps.codec import ClassShare
 from segkit.palette import Palette
+from segkit.photos import near_duplicates
 from tests.dataset.test_dataset import build, drafted, render, written
 
 Line = dict[str, Any]
@@ -91,6 +93,16 @@ def turned_by_exif(folder: Path, lines: list[Line]) -> None:
         photo.save(path, exif=exif, quality=95, subsampling=0)
 
 
+def copied_into_val(folder: Path, lines: list[Line]) -> None:
+    """Replace the photo of a triple in val by a mirrored copy of another one of its size in train."""
+    with Image.open(folder / lines[0]["file_name"]) as photo:
+        ImageOps.mirror(photo).save(folder / lines[3]["file_name"], quality=90)
+    data = (folder / lines[3]["file_name"]).read_bytes()
+    phash = f"{near_duplicates.mirrored(int(lines[0]['phash'], 16)):016x}"
+    lines[0].update(split="train")
+    lines[3].update(split="val", photo_sha256=storage.sha256(data), phash=phash)
+
+
 def flagged(name: str) -> Break:
     """Return a change that flags the first prompt, recorded as a model's."""
     model = {"by": "model", "model": "m", "revision": "1", "human": False, "digest": ""}
@@ -151,9 +163,7 @@ BROKEN: dict[str, list[Break]] = {
     "split-leak": [
         lambda folder, lines: [lines[0].update(split="val"), lines[1].update(split="test", group=lines[0]["group"])]
     ],
-    "split-near": [
-        lambda folder, lines: [lines[0].update(split="val"), lines[1].update(split="test", phash=lines[0]["phash"])]
-    ],
+    "split-near": [copied_into_val],
     "orphan": [
         lambda folder, lines: (folder / "notes.txt").write_text("mine"),
         lambda folder, lines: (folder / "images" / "ab.txt").write_text("mine"),

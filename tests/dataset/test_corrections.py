@@ -58,13 +58,8 @@ def test_corrections_arrive_whole_and_once(mine: Dataset, yours: Dataset, tmp_pa
     assert (report.maps, report.prompts, report.decisions, report.splits, report.conflicts) == (1, 1, 2, 1, [])
     for left, right in zip(mine.triples(), yours.triples(), strict=True):
         assert np.array_equal(left.labels, right.labels)
-        assert (left.text, left.tokens, left.review, left.split) == (
-            right.text,
-            right.tokens,
-            right.review,
-            right.split,
-        )
-        assert left.classes == right.classes
+        for name in ("text", "tokens", "review", "split", "classes"):
+            assert getattr(left, name) == getattr(right, name)
         assert right.edits.map_by == left.edits.map_by
     assert (again.maps, again.prompts, again.decisions, again.splits, again.unchanged) == (0, 0, 0, 0, 3)
     assert files == {file: file.read_bytes() for file in files}

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from segkit.dataset import Dataset, decisions, splits
+from segkit.dataset.triple import Triple
 from segkit.errors import ConflictError, UsageError
 from tests.dataset.test_dataset import build, render
 
@@ -18,9 +20,7 @@ def dataset(tmp_path: Path) -> Dataset:
     return made
 
 
-def _grouped(dataset: Dataset, group: str, keys: set[str]) -> list:
-    from msgspec.structs import replace
-
+def _grouped(dataset: Dataset, group: str, keys: set[str]) -> list[Triple]:
     return [replace(triple, group=group) if triple.key in keys else triple for triple in dataset.triples()]
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segkit import storage
+from segkit import locks
 from segkit.dataset import map_repair
 from segkit.errors import LockedError, MapError, PaletteError, UsageError
 from segkit.maps import codec
@@ -290,7 +290,7 @@ def test_one_process_writes_a_folder(maps: Path, tmp_path: Path) -> None:
     hidden = tmp_path / "out" / ".segkit-snap"
     hidden.mkdir(parents=True)
 
-    with storage.locked(hidden / "lock"), pytest.raises(LockedError, match=r"out is being written by process"):
+    with locks.locked(hidden / "lock"), pytest.raises(LockedError, match=r"out is being written by process"):
         map_repair.snap_files(maps, tmp_path / "out", SnapSettings())
     map_repair.snap_files(maps, tmp_path / "out", SnapSettings())
 

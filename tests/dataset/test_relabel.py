@@ -37,7 +37,7 @@ def errors(dataset: Dataset) -> list[str]:
 
 
 def test_an_edit_sets_exactly_its_pixels_and_is_recorded(dataset: Dataset) -> None:
-    """The record names who, when, and whose map it was; confidence is 1 where a person decided; check finds no error."""
+    """The record names who, when, and whose map it was; confidence is 1 where a person decided; check is content."""
     triple = dataset[0]
     before = triple.labels
 
@@ -90,11 +90,12 @@ def test_two_people_on_one_triple_get_a_choice(dataset: Dataset) -> None:
     dataset.set_prompts({key: "a room"})
     before = dataset[0].labels
 
-    for change in (
+    changes: list[Callable[[], object]] = [
         lambda: relabel.relabel(dataset, key, [Stroke(BUFFET, ((0, 9),))], revision=1),
         lambda: relabel.undo(dataset, key, revision=1),
         lambda: relabel.replace_labels(dataset, key, before, revision=1),
-    ):
+    ]
+    for change in changes:
         with pytest.raises(ConflictError, match="changed meanwhile: revision 2, not 1") as caught:
             change()
         assert caught.value.revision == 2

@@ -6,9 +6,10 @@ import pytest
 from msgspec.structs import replace
 
 from segkit import storage
-from segkit.dataset import Dataset, remove, where
+from segkit.dataset import Dataset, prune, relabel, remove, where
 from segkit.dataset.triple import UNEDITED
 from segkit.errors import UsageError
+from segkit.maps.strokes import Stroke
 from tests.dataset.test_dataset import build, contents, render, written
 
 
@@ -85,3 +86,19 @@ def test_a_killed_deletion_is_completed(dataset: Dataset) -> None:
     build(dataset.folder.parent / "photos", dataset.folder)
 
     assert [triple.has_files for triple in dataset.triples()][:2] == [False, True]
+
+
+def test_a_corrected_map_is_not_deleted(dataset: Dataset) -> None:
+    """It is a person's work, as a prompt is; forced pruning deletes it with its history."""
+    first = dataset[0]
+    relabel.relabel(dataset, first.key, [Stroke(36, ((0, 90),))])
+
+    removed = remove.remove(dataset, [first.key], None, delete_files=True)
+    kept = (dataset.folder / first.conditioning_image_file_name).exists()
+    with dataset.writing():
+        prune.prune(dataset, {first.sha256}, force=True)
+
+    assert (removed.kept_files, kept) == ((first.source,), True)
+    assert not (dataset.folder / first.conditioning_image_file_name).exists()
+    assert not list((dataset.hidden / "edits").rglob("*.jsonl"))
+    assert not list((dataset.hidden / "originals").rglob("*.png"))

@@ -78,30 +78,38 @@ def test_a_kill_at_any_flush_loses_nothing_that_was_acknowledged(built: Path, tm
         else:
             relabel.undo(Dataset.open(folder), key)
 
-    shown = []
-    for flush in range(1, 100):
-        folder = tmp_path / str(flush)
+    shown: list[int] = []
+    was_killed = True
+    while was_killed:
+        folder = tmp_path / str(len(shown))
         shutil.copytree(prepared, folder)
-        was_killed = killed_at(flush, partial(work, folder))
-        killed = Dataset.open(folder)
-        assert [problem.rule for problem in killed.check() if problem.severity == "error"] == []
-        with killed.writing():
-            pass
-        number = next(place for place, labels in enumerate(states) if np.array_equal(labels, killed[0].labels))
-        assert number in (before, after)
-        assert killed[0].edits.revision == before + (number == after)
-        assert storage.sha256((folder / killed[0].conditioning_image_file_name).read_bytes()) == killed[0].map_sha256
-        for _ in range(number):
-            relabel.undo(killed, key)
-        assert np.array_equal(killed[0].labels, states[0])
-        shutil.rmtree(folder)
-        shown.append(number)
-        if not was_killed:
-            break
+        was_killed = killed_at(len(shown) + 1, partial(work, folder))
+        shown.append(state_after_kill(folder, states))
+        assert Dataset.open(folder)[0].edits.revision == before + (shown[-1] == after)
+        restored(folder, shown[-1], states[0])
 
-    assert shown[0] == before
-    assert shown[-1] == after
+    assert (shown[0], shown[-1]) == (before, after)
     assert shown == sorted(shown, reverse=after < before)
+
+
+def state_after_kill(folder: Path, states: list[Labels]) -> int:
+    """Check a dataset before and after its next writer, and return which of some states its first map is in."""
+    dataset = Dataset.open(folder)
+    assert [problem.rule for problem in dataset.check() if problem.severity == "error"] == []
+    with dataset.writing():
+        pass
+    data = (folder / dataset[0].conditioning_image_file_name).read_bytes()
+    assert storage.sha256(data) == dataset[0].map_sha256
+    return next(place for place, labels in enumerate(states) if np.array_equal(labels, dataset[0].labels))
+
+
+def restored(folder: Path, edits: int, original: Labels) -> None:
+    """Undo edits, and demand the original map."""
+    dataset = Dataset.open(folder)
+    for _ in range(edits):
+        relabel.undo(dataset, dataset[0].key)
+    assert np.array_equal(dataset[0].labels, original)
+    shutil.rmtree(folder)
 
 
 def test_a_failed_save_can_be_repeated(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

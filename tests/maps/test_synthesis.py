@@ -68,6 +68,27 @@ def test_no_class_is_lost_or_invented_among_solid_regions(seed: int, quality: in
     assert set(classes[counts >= 200]) <= set(np.unique(labels)) <= set(classes)
 
 
+@pytest.mark.parametrize("rest", [0, 2])
+def test_a_dissolved_line_is_doubtful(rest: int) -> None:
+    """A line of one pixel is too thin to keep its class, but it does not vanish silently, in whatever map."""
+    truth = np.zeros((160, 160), np.uint8)
+    truth[120:] = rest
+    truth[70, 20:140] = 4
+
+    result = synthesis.repair(pixels.pack_image(damage.jpeg(damage.painted(truth), 90)), COLORS)
+
+    assert not (result.indices == 4).any()
+    assert result.doubtful[68:73, 20:140].any(0).mean() > 0.6
+    assert not result.doubtful[:50].any()
+
+
+def test_chroma_at_full_resolution_is_repaired() -> None:
+    """A map saved with 4:4:4 is repaired like one saved with 4:2:0."""
+    truth = damage.thin(3, 10, 320)
+
+    assert 100 * (repaired(damage.jpeg(damage.painted(truth), 75, 0)) != truth).mean() <= 0.3
+
+
 def test_sides_need_not_be_whole_units() -> None:
     """A map whose sides no block divides is repaired to its edges."""
     truth = damage.regions(4, 5, 200)[:171, :93]

@@ -1,6 +1,5 @@
 """Errors of segkit train: one line with the remedy, and nothing is lost."""
 
-import os
 import resource
 import shutil
 import subprocess
@@ -9,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from segkit import dataset
 from tests.conftest import Segkit
 from tests.trainer.runs import log, same, weights_of, words
 
@@ -55,14 +53,6 @@ def test_a_dataset_with_errors_is_refused(rooms: Path, base: Path, tmp_path: Pat
     assert "2 errors, so nothing was trained." in done.err.splitlines()[-1]
     assert f"See all: segkit check {broken}" in done.err
     assert not (tmp_path / "run").exists()
-
-
-def test_a_locked_dataset_is_refused(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
-    """The message names the process that holds the lock."""
-    busy = shutil.copytree(rooms, tmp_path / "busy")
-    with dataset.locked(busy):
-        done = segkit(*words(busy, base, tmp_path / "run"))
-    assert (done.code, f"is being written by process {os.getpid()}" in done.err) == (2, True)
 
 
 @pytest.mark.parametrize("name", ["missing", "empty", "file"])

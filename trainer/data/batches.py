@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from segkit import threads
 from segkit.errors import DatasetError
 from segkit.palette import Palette
 from segkit.words import are, count
@@ -137,7 +138,7 @@ class Batches:
         AHEAD batches are read by threads while the caller works on the current one. The order of reading does not
         affect the content, since every batch has its own random streams.
         """
-        with ThreadPoolExecutor(AHEAD) as pool:
+        with ThreadPoolExecutor(threads.at_most(AHEAD)) as pool:
             pending: list[Future[Batch]] = []
             try:
                 while True:

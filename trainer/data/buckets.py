@@ -1,6 +1,7 @@
 """Aspect-ratio buckets: the size that a photo and its map are cropped to, and which photos form a batch."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ def sizes(resolution: int) -> list[Size]:
     return buckets or [(resolution, resolution)]
 
 
+@lru_cache(maxsize=16_384)  # photos have few sizes, and there may be a million of them
 def fit(width: int, height: int, resolution: int) -> Size:
     """Return the bucket whose aspect ratio is nearest to a photo's on a log scale; of two, the one with more pixels."""
     aspect = np.log(width / height)

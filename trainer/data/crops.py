@@ -1,7 +1,6 @@
 """Crop, resize and mirror a photo and its control map identically; the map is read as class indices."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.Image import Resampling
 
-from segkit import maps, photos
+from segkit import maps, photos, storage
 from segkit.errors import DatasetError, MapError, PhotoError
 from segkit.maps import codec
 from segkit.palette import Palette
@@ -52,7 +51,7 @@ def photo(example: Example, view: View) -> "Tensor":
     """Return a photo, (3, H, W) float32, -1 to 1.
 
     Raises:
-        DatasetError: the photo cannot be read, or its size has changed.
+        DatasetError: the photo cannot be read, or is not the one that was recorded.
     """
     import torch
 
@@ -61,17 +60,20 @@ def photo(example: Example, view: View) -> "Tensor":
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
-def open_map(path: Path) -> Image.Image:
-    """Open a control map.
+def open_map(example: Example) -> Image.Image:
+    """Open the control map of an example, byte for byte the one that was recorded or checked.
+
+    The hash costs far less than decoding, and is what a fast check at the start leaves out.
 
     Raises:
-        MapError: it is missing or cannot be decoded, although it could be when the training began.
+        MapError: it is missing, cannot be decoded, or is not the one that was recorded.
     """
     try:
-        return maps.read(path)
+        return maps.read(example.control_map, example.map_hash)
     except MapError as error:
         raise MapError(
-            f"{path} {error}. Was the dataset changed during the training? Run the same command again."
+            f"{example.control_map} {error}. Was the dataset changed during the training? Run the same command again, "
+            "with check=full."
         ) from None
 
 
@@ -83,7 +85,7 @@ def control_map(example: Example, view: View, palette: Palette | None) -> NDArra
     Raises:
         MapError: the map cannot be read, or a pixel is off the palette.
     """
-    image = open_map(example.control_map)
+    image = open_map(example)
     x_scale, y_scale = image.width / example.width, image.height / example.height  # the map may have another size
     box = (view.box[0] * x_scale, view.box[1] * y_scale, view.box[2] * x_scale, view.box[3] * y_scale)
     if palette is None:
@@ -103,7 +105,12 @@ def _mirrored(pixels: NDArray[Any], view: View) -> NDArray[Any]:
 
 def _opened(example: Example) -> Image.Image:
     try:
-        image = photos.open_upright(photos.read(example.photo))
+        data = photos.read(example.photo)
+        if example.photo_hash and storage.sha256(data) != example.photo_hash:
+            raise DatasetError(
+                f"{example.photo}: was changed after it was checked. Run the same command again, with check=full."
+            )
+        image = photos.open_upright(data)
     except PhotoError as error:
         raise DatasetError(
             f"{example.photo}: cannot be read ({error}). Replace it, and resume with accept_changes=True."

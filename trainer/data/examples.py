@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from segkit import dataset
-from segkit.dataset import Dataset, checks
+from segkit.dataset import Dataset, checks, saving, splits
 from segkit.dataset.formats import layouts
 from segkit.dataset.formats.listing import Entry
+from segkit.dataset.triple import SPLITS, UNDRAWN, Triple
 from segkit.errors import DatasetError, UsageError
 from segkit.palette import Palette
 from segkit.problem import Problem
 from segkit.progress import Progress, silent
+from segkit.settings import Check
 from segkit.words import count, quote
 from trainer.data import verify
 from trainer.settings import TrainSettings
@@ -73,26 +74,34 @@ class Examples:
 
 
 def find(
-    folder: Path, palette: str = "", any_control: bool = False, progress: Progress = silent, reviewed: bool = False
+    folder: Path,
+    palette: str = "",
+    any_control: bool = False,
+    progress: Progress = silent,
+    check: Check = "full",
+    reviewed: bool = False,
 ) -> Examples:
     """Read the examples of a folder: a dataset, or the layout of fill50k, HF's imagefolder or kohya's scripts.
 
-    Every photo and map is opened: those of a dataset are compared with their recorded hashes, others are decoded.
+    A dataset is read as it is now, also while a build is adding to it; what was recorded about its photos and maps is
+    compared with the files. Those of other layouts are all opened, since nothing is recorded about them.
 
     Args:
         folder: the dataset.
         palette: name or file of the control maps' palette; "" for the dataset's own, or ADE20K for other layouts.
         any_control: accept control pictures that are not segmentation maps (other layouts only).
         progress: called with ("photos and maps", done, total), or as dataset.checks does.
+        check: which files of a dataset are read; see dataset.checked. Those that are not are compared with their
+            recorded hashes when they are first used; see crops.
         reviewed: use only the triples of a dataset that a person accepted.
 
     Raises:
-        DatasetError: the folder is not a dataset, is being written, has errors, or contains nothing to train on; its
-            `problems` list all errors.
+        DatasetError: the folder is not a dataset, has errors, or contains nothing to train on; its `problems` list all
+            errors.
         PaletteError: the palette is not valid.
     """
     if (folder / ".segkit").is_dir():
-        return _from_dataset(folder, palette, progress, reviewed)
+        return _from_dataset(folder, palette, progress, check, reviewed)
     if reviewed:
         raise UsageError(f"{folder} is not a segkit dataset, so nobody has accepted its triples. {_NOT_REVIEWED}")
     listing = layouts.read(folder)
@@ -101,16 +110,16 @@ def find(
     measured, problems = verify.measure(entries, map_palette, progress)
     problems, advice = _with_repair(problems, listing.layout, folder)
     _refuse(folder, problems, advice)
-    splits: dict[str, list[Example]] = {"train": [], "val": []}
+    by_split: dict[str, list[Example]] = {"train": [], "val": []}
     for entry, size in zip(entries, measured, strict=True):
-        splits[entry.split].append(_example(entry, size))
-    if not splits["train"]:
+        by_split[entry.split].append(_example(entry, size))
+    if not by_split["train"]:
         raise DatasetError(f"{folder}: no triple to train on; held out: all {len(listing.entries):,}.")
-    _require_apart(splits["train"], splits["val"])
+    _require_apart(by_split["train"], by_split["val"])
     notes = list(listing.notes)
     if tested := len(listing.entries) - len(entries):
         notes.append(f"Triples of the test split, left alone: {tested:,}.")
-    return Examples(listing.layout, splits["train"], splits["val"], map_palette, tuple(notes))
+    return Examples(listing.layout, by_split["train"], by_split["val"], map_palette, tuple(notes))
 
 
 def _with_repair(problems: list[Problem], layout: str, folder: Path) -> tuple[list[Problem], str]:
@@ -145,7 +154,9 @@ def load(folder: Path, settings: TrainSettings, progress: Progress = silent) -> 
         DatasetError: as `find`, or every prompt is empty: a network trained like that ignores prompts.
         PaletteError: the palette is not valid.
     """
-    examples = find(folder, settings.palette, settings.allow_any_control, progress, settings.require_reviewed)
+    examples = find(
+        folder, settings.palette, settings.allow_any_control, progress, settings.check, settings.require_reviewed
+    )
     if examples.empty_prompts == len(examples.train) and not settings.allow_empty_prompts:
         draft = f"segkit caption {quote(folder)}" if examples.layout == "segkit" else _WHERE_PROMPTS[examples.layout]
         raise DatasetError(
@@ -169,27 +180,46 @@ def _example(entry: Entry, size: verify.Measured) -> Example:
 _NOT_REVIEWED = "To train on it as it is: require_reviewed=False"
 
 
-def _from_dataset(folder: Path, palette: str, progress: Progress, reviewed: bool) -> Examples:
-    with dataset.reading(folder):  # refuses a dataset that is being written
-        opened = Dataset.open(folder)
-        report = checks.check(opened, progress=progress, palette=Palette.load(palette) if palette else None)
-        triples = list(opened.triples())
+def _from_dataset(folder: Path, palette: str, progress: Progress, check: Check, reviewed: bool) -> Examples:
+    opened = Dataset.open(folder)
+    by_split: dict[str, list[Example]] = {split: [] for split in (*SPLITS, UNDRAWN)}
+    held_out = any(splits.shares(opened.info.settings.get("split", "")).values())
+    reviews, damage = ("accepted",) if reviewed else ("accepted", "open"), None
+    # Read before the check, so that all examples are checked although a build may be adding triples.
+    try:
+        for triple in saving.triples(opened):
+            if triple.review in reviews and triple.split in SPLITS:
+                split = UNDRAWN if held_out and triple.drawn == UNDRAWN else triple.split
+                by_split[split].append(_of_triple(folder, triple))
+    except DatasetError as error:
+        damage = error  # the check reports all damaged lines
+    required = Palette.load(palette) if palette else None
+    report = checks.check(opened, progress=progress, palette=required, files=check, strays=False)
     errors = [problem for problem in report.problems if problem.severity == "error"]
     _refuse(folder, errors, f"See all: segkit check {quote(folder)}")
-    splits: dict[str, list[Example]] = {"train": [], "val": [], "test": []}
-    for triple in triples:
-        if triple.review == "accepted" or (triple.review == "open" and not reviewed):
-            photo, control_map = folder / triple.file_name, folder / triple.conditioning_image_file_name
-            hashes = triple.photo_sha256, triple.map_sha256
-            splits[triple.split].append(Example(photo, control_map, triple.text, triple.width, triple.height, *hashes))
-    if reviewed and not splits["train"]:
+    if damage:
+        raise damage
+    undrawn = (
+        f"Triples that may yet be held out by a build that has not finished, left alone: {len(by_split[UNDRAWN]):,}."
+    )
+    if reviewed and not by_split["train"]:
         raise DatasetError(
-            f"{folder}: no triple of the split train is accepted, of {len(triples):,} triples. Accept some with: "
-            f"segkit review {quote(folder)} . {_NOT_REVIEWED}"
+            f"{folder}: no triple of the split train is accepted. Accept some with: segkit review {quote(folder)} . "
+            f"{_NOT_REVIEWED}"
         )
-    if not splits["train"]:
-        raise DatasetError(f"{folder}: no triple to train on. Add photos with segkit build-dataset, or change split.")
-    return Examples("segkit", splits["train"], splits["val"], opened.info.palette)
+    if not by_split["train"]:
+        more = f" {undrawn}" if by_split[UNDRAWN] else ""
+        raise DatasetError(
+            f"{folder}: no triple to train on. Add photos with segkit build-dataset, or change split.{more}"
+        )
+    notes = (undrawn,) if by_split[UNDRAWN] else ()
+    return Examples("segkit", by_split["train"], by_split["val"], opened.info.palette, notes)
+
+
+def _of_triple(folder: Path, triple: Triple) -> Example:
+    photo, control_map = folder / triple.file_name, folder / triple.conditioning_image_file_name
+    hashes = triple.photo_sha256, triple.map_sha256
+    return Example(photo, control_map, triple.text, triple.width, triple.height, *hashes)
 
 
 def _refuse(folder: Path, problems: Sequence[Problem], advice: str) -> None:

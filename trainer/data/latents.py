@@ -238,7 +238,7 @@ def folder_for(examples: Examples, dataset: Path, run: Path) -> Path:
     It is in the run for other layouts, and for a dataset that cannot be written, such as one on a read-only disk.
     """
     shared = dataset / ".segkit" / "cache"
-    folders = [shared, *(shared.iterdir() if shared.is_dir() else ())]
+    folders = [shared, *(path for path in (shared.iterdir() if shared.is_dir() else ()) if path.is_dir())]
     return shared if examples.layout == "segkit" and all(map(storage.is_writable, folders)) else run / "cache"
 
 

@@ -31,7 +31,7 @@ def weights(examples: Sequence[Example], palette: Palette | None) -> NDArray[np.
         raise UsageError("balance=True needs segmentation maps; do not combine it with allow_any_control=True.")
     present = np.zeros((len(examples), len(palette)), bool)
     for row, example in zip(present, examples, strict=True):
-        labels, _ = codec.read(crops.open_map(example.control_map), palette)
+        labels, _ = codec.read(crops.open_map(example), palette)
         row[:] = np.bincount(labels.ravel(), minlength=256)[: len(palette)] > SPECK * labels.size
     shares = np.maximum(present.mean(0), 1 / len(examples))  # an absent class would divide by zero
     factors = np.maximum(1, np.sqrt(COMMON / shares))

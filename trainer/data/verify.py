@@ -5,11 +5,13 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from PIL import Image
 
 from segkit import maps, photos, threads
+from segkit.dataset import stamps
 from segkit.dataset.formats.listing import Entry
 from segkit.dataset.map_sources import Source
 from segkit.errors import MapError, PhotoError
@@ -55,7 +57,9 @@ def measure(
     problems: list[Problem] = []
     off_palette: list[Path] = []
     with quiet_pillow(), threads.pool(os.cpu_count()) as pool:
-        for done, result in enumerate(pool.map(lambda entry: _measure(entry, palette), entries), 1):
+        # in parts, since a pool keeps the results of everything that it was asked for
+        results = (pool.map(lambda entry: _measure(entry, palette), chunk) for chunk in stamps.chunks(entries))
+        for done, result in enumerate(chain.from_iterable(results), 1):
             if isinstance(result, Problem):
                 problems.append(result)
             elif isinstance(result, Path):

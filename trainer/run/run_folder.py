@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from segkit import storage
+from segkit import locks, storage
 from segkit.errors import TrainingError, UsageError
 from segkit.palette import extend
 from segkit.words import count
@@ -24,7 +24,7 @@ _DIGESTS = "examples.json"
 
 MAY_CHANGE = frozenset(
     "steps checkpoint_every keep best_by evaluate_every preview_every preview_guidance tracker name processes "
-    "gradient_checkpointing cache device allow_empty_prompts".split()
+    "gradient_checkpointing cache device allow_empty_prompts check".split()
 )
 """Options that a resumed run may change: none of them alters what a step computes."""
 
@@ -55,13 +55,14 @@ def claimed(run: Path) -> Iterator[None]:
     Raises:
         UsageError: the path is a file, or a folder of something else.
         LockedError: another process trains there.
+        StorageError: the disk is read-only, or its file system cannot rename files.
     """
     if run.exists() and not run.is_dir():
         raise UsageError(f"{run} is a file. Choose a new folder.")
     if run.is_dir() and not (run / "run.toml").is_file() and not all(map(_is_of_unstarted_run, run.iterdir())):
         raise UsageError(f"{run} contains files that are not a run's. Choose a new folder.")
     storage.make_folder(run)
-    with storage.locked(run / _LOCK):
+    with locks.locked(run / _LOCK):
         storage.remove_unfinished(run)
         try:
             yield

@@ -138,7 +138,7 @@ def fill_cache(
 
     photos, prompts = distributed.on_main(accelerator, missing)
     rank, world_size = accelerator.process_index, accelerator.num_processes
-    cache.fill(photos[rank::world_size], prompts[rank::world_size], encoder, progress)
-    accelerator.wait_for_everyone()
+    with distributed.together(accelerator):  # hours, of which some processes need more than others
+        cache.fill(photos[rank::world_size], prompts[rank::world_size], encoder, progress)
     cache.refresh()  # picks up what the other processes wrote
     return cache

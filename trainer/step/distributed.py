@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import torch
@@ -17,7 +17,7 @@ from segkit.errors import SegkitError, UsageError
 from segkit.models import device
 from segkit.models.device import Device
 from trainer.settings import TrainSettings
-from trainer.step import cpu, trackers
+from trainer.step import cpu, meeting, trackers
 
 Result = TypeVar("Result")
 
@@ -96,18 +96,27 @@ def is_sharded(accelerator: Accelerator) -> bool:
     return accelerator.distributed_type in _SHARDED
 
 
+def together(accelerator: Accelerator) -> AbstractContextManager[None]:
+    """Return a context that all processes enter to work, for hours if need be, and leave together; see meeting."""
+    return meeting.meeting(accelerator.process_index, accelerator.num_processes)
+
+
 def on_main(accelerator: Accelerator, work: Callable[[], Result]) -> Result:
     """Run a function in the main process only, and return its result in every process; all processes must call this.
 
+    The function may take hours: the others do not wait in a collective.
+
     Raises:
         SegkitError: raised by the function; every process raises it, so none waits for one that has exited.
+        TrainingError: the main process failed otherwise.
     """
     outcome: list[Any] = [None, None]  # result, error
-    if accelerator.is_main_process:
-        try:
-            outcome[0] = work()
-        except SegkitError as error:
-            outcome[1] = error
+    with together(accelerator):
+        if accelerator.is_main_process:
+            try:
+                outcome[0] = work()
+            except SegkitError as error:
+                outcome[1] = error
     outcome = broadcast_object_list(outcome)
     if outcome[1] is not None:
         raise outcome[1]

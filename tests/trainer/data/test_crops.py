@@ -1,5 +1,6 @@
 """Photo and map are cropped, scaled and mirrored identically, and maps stay exact."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from segkit import storage
 from segkit.errors import DatasetError, MapError
 from segkit.palette import Palette
 from tests.trainer.data.test_batches import example, pictures
@@ -129,6 +131,25 @@ def test_photos_that_change_during_training_are_refused(tmp_path: Path) -> None:
     single.photo.write_bytes(b"rubbish")
     with pytest.raises(DatasetError, match="cannot be read"):
         batches.batch(0)
+
+
+@pytest.mark.parametrize("name", ["control_map", "photo"])
+def test_each_byte_that_is_used_is_the_recorded_one(tmp_path: Path, name: str) -> None:
+    """A fast check does not read the files; a change that kept size and time is found when they are used."""
+    single = example(tmp_path, 1, (64, 64))
+    hashes = [storage.sha256(path.read_bytes()) for path in (single.photo, single.control_map)]
+    single = replace(single, photo_hash=hashes[0], map_hash=hashes[1])
+    options = TrainSettings(batch_size=1, resolution=64)
+    Batches([single], ADE, options).batch(0)
+    path: Path = getattr(single, name)
+    before = path.stat()
+    data = bytearray(path.read_bytes())
+    data[-20] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    with pytest.raises((DatasetError, MapError), match=r"was changed after it was checked.* with check=full"):
+        Batches([single], ADE, options).batch(0)
 
 
 def test_a_map_that_vanished_is_named(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from segkit import storage
 from segkit.errors import UsageError
 from segkit.progress import silent
 from tests.trainer.learners import prepared, two_photos
@@ -35,7 +36,7 @@ def test_a_filled_cache_replaces_the_encoders(base: Path, tmp_path: Path) -> Non
     settings = replace(SETTINGS, base=str(base), evaluate_every=1, preview_every=1)
     data = two_photos(tmp_path)
     data.train[0] = replace(data.train[0], text="x " * 80)
-    data.train[:] = [replace(example, photo_hash=example.text) for example in data.train]
+    data.train[:] = [replace(one, photo_hash=storage.sha256(one.photo.read_bytes())) for one in data.train]
     calls: list[tuple[str, int, int]] = []
 
     with launched(settings) as accelerator:

@@ -1,0 +1,93 @@
+"""A photo on its way into a dataset: loaded, and then a new one, one that is kept, or a rejection."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from segkit.dataset import Rejection
+from segkit.dataset.triple import Triple, key_of
+from segkit.photos import Photo
+from segkit.photos.near_duplicates import Grey
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A new photo, to be segmented.
+
+    Attributes:
+        source: its path relative to the photo folder.
+        sha256: hash of the file's bytes, in hex.
+        photo: its pixels, upright sRGB, fitted to the stored size.
+        phash: 64-bit perceptual hash.
+        group: key of the first photo it resembles, or its own key. A group is never divided between splits.
+        lost: the triple whose photo or map is missing in the dataset and is built again; None for a new photo.
+    """
+
+    source: str
+    sha256: str
+    photo: Photo
+    phash: int
+    group: str
+    lost: Triple | None = None
+
+    @property
+    def key(self) -> str:
+        """The triple's key."""
+        return key_of(self.sha256)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A photo that the dataset already has a triple for."""
+
+    source: str
+
+
+Arrival = Candidate | Kept | Rejection
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The result of a worker thread, not yet compared with other photos.
+
+    Attributes:
+        source: the photo's path relative to the photo folder.
+        sha256: hash of the file's bytes, in hex; "" if it could not be read.
+        outcome: the decoded photo, its rejection, or None if the dataset already has its triple.
+        phash: perceptual hash of the photo.
+        grey: grey copy of the photo; None if it was not decoded.
+        position: place among the paths of the run.
+    """
+
+    source: str
+    sha256: str
+    outcome: Photo | Rejection | None
+    phash: int = 0
+    grey: Grey | None = None
+    position: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """A known photo that shows the same picture as a new one.
+
+    Attributes:
+        group: its group.
+        size: width and height of its source in pixels; None if this run added it.
+    """
+
+    group: str
+    size: tuple[int, int] | None = None
+
+
+def source_name(path: Path, folder: Path) -> str:
+    r"""Return a photo's path relative to the photo folder, with "/" as separator.
+
+    Bytes that are not UTF-8 become escapes such as "\xe9". Two file names can therefore yield the same source.
+    """
+    return printable(path.relative_to(folder).as_posix())
+
+
+def printable(name: str) -> str:
+    """Return a text that may hold file names, with bytes that are not UTF-8 as escapes."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")

@@ -1,0 +1,154 @@
+"""Processes that wait for each other's slow work outside of collectives.
+
+A collective that one process enters late kills all of them: NCCL gives up after 10 minutes, gloo after 30. Work that
+may take longer, such as a dataset's check or filling a cache, is therefore followed by a meeting: every process says in
+the store of torch.distributed that it is done, and looks there until all others are. Meanwhile a working process shows
+every few seconds that it is alive.
+"""
+
+import itertools
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from datetime import timedelta
+from typing import Any
+
+from torch import distributed
+
+from segkit.errors import SegkitError, TrainingError
+
+BEAT = 10.0
+"""Seconds between two signs of life."""
+
+PATIENCE = 300.0
+"""Seconds without a sign of life after which a process counts as lost: a paused machine may recover."""
+
+LONGEST_NAP = 0.5
+"""Seconds between two looks at the store, after the first few."""
+
+_ABSENT = 1800.0
+"""Seconds to wait for the first sign of life of a process, which may be loading networks without giving any."""
+
+_numbers = itertools.count()
+"""Numbers of the meetings of this process. All processes hold the same meetings in the same order."""
+
+
+@contextmanager
+def meeting(rank: int, world_size: int) -> Iterator[None]:
+    """Work, then wait until all processes have ended theirs; every process must enter.
+
+    Args:
+        rank: of this process.
+        world_size: number of processes.
+
+    Raises:
+        TrainingError: another process failed or was lost.
+    """
+    number = next(_numbers)
+    store = _store(number) if world_size > 1 else None
+    with nullcontext() if store is None else meet(store, rank, world_size):
+        yield
+
+
+@contextmanager
+def meet(store: Any, rank: int, world_size: int) -> Iterator[None]:
+    """Hold one meeting; see `meeting`.
+
+    Args:
+        store: a store of torch.distributed that no other meeting uses.
+        rank: of this process.
+        world_size: number of processes.
+    """
+    board = _Board(store, rank, world_size)
+    try:
+        with _signs_of_life(board):
+            yield
+    except BaseException as error:
+        with suppress(RuntimeError):
+            board.say("failed", str(error) if isinstance(error, SegkitError) else repr(error))
+        raise
+    try:
+        board.say("done")
+        board.wait()
+    except RuntimeError as error:  # of the store; errors of segkit are no RuntimeErrors
+        raise TrainingError(f"The connection to the other processes was lost ({error}): one has ended.") from None
+
+
+def _store(number: int) -> Any | None:
+    """Return a meeting's part of the store that the launcher or the first process offers; None if there is none."""
+    if not {"MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys():
+        return None  # another way to find each other, such as a shared file
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    patience = timedelta(seconds=60)
+    # both classes are public, but defined where mypy does not look
+    store = distributed.TCPStore(host, port, timeout=patience, wait_for_workers=False)  # type: ignore[attr-defined]
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")  # torchrun's store outlives what it starts again
+    return distributed.PrefixStore(f"segkit/{attempt}/{number}", store)  # type: ignore[attr-defined]
+
+
+@contextmanager
+def _signs_of_life(board: "_Board") -> Iterator[None]:
+    """Let a thread show that this process is alive."""
+    over = threading.Event()
+
+    def beat() -> None:
+        for number in itertools.count():
+            with suppress(RuntimeError):  # the main thread will notice that the store is gone
+                board.say("alive", str(number))
+            if over.wait(BEAT):
+                return
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+class _Board:
+    """What the processes of one meeting have said in the store."""
+
+    def __init__(self, store: Any, rank: int, world_size: int) -> None:
+        self._store, self._rank = store, rank
+        self._missing = set(range(world_size)) - {rank}
+        now = time.monotonic()
+        self._heard = dict.fromkeys(self._missing, ("", now))  # rank to the last sign of life and when it came
+
+    def say(self, what: str, text: str = "") -> None:
+        """Tell the others that this process is "alive", "done" or has "failed"."""
+        self._store.set(f"{what}/{self._rank}", text)
+
+    def wait(self) -> None:
+        """Return once all others have said that they are done.
+
+        Raises:
+            TrainingError: one of them failed, or none has heard of it for long.
+        """
+        nap, looked = 0.001, time.monotonic()
+        while True:
+            self._missing = {rank for rank in self._missing if not self._store.check([f"done/{rank}"])}
+            if not self._missing:
+                return
+            if time.monotonic() - looked > BEAT or nap < LONGEST_NAP:
+                self._require_alive()
+                looked = time.monotonic()
+            time.sleep(nap)
+            nap = min(2 * nap, LONGEST_NAP)
+
+    def _require_alive(self) -> None:
+        for rank in self._missing:
+            if self._store.check([f"failed/{rank}"]):
+                raise TrainingError(f"Process {rank} failed: {self._store.get(f'failed/{rank}').decode()}")
+            sign = self._store.get(f"alive/{rank}").decode() if self._store.check([f"alive/{rank}"]) else ""
+            before, when = self._heard[rank]
+            if sign != before:
+                self._heard[rank] = sign, time.monotonic()
+            elif time.monotonic() - when > (PATIENCE if sign else _ABSENT):
+                raise TrainingError(
+                    f"Process {rank} has given no sign of life for {time.monotonic() - when:.0f} seconds. Look at its "
+                    "log and machine, and run the same command again."
+                )
