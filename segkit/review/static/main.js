@@ -36,7 +36,7 @@ async function main() {
   async function show(position) {
     if (position !== null && !(await queue.at(position))) return;
     const isGrid = position === null;
-    if (isGrid) single.prompt.store();
+    if (isGrid) single.leave();
     byId("grid").hidden = !isGrid;
     byId("single").hidden = isGrid;
     const showsHelp = () => keys.help();
@@ -51,7 +51,7 @@ async function main() {
   queue.addEventListener("open", () => void show(null));
   window.addEventListener("beforeunload", (event) => {
     single.prompt.store();
-    if (single.editor?.isBusy) event.preventDefault();
+    if (single.busy.size) event.preventDefault();
   });
   document.addEventListener("click", (event) => {
     // After a click, Space and Enter are keys of the page again; who goes by keyboard keeps the focus.

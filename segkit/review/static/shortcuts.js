@@ -46,7 +46,7 @@ export function singleKeys(single, show, help) {
   const tool = (/** @type {string} */ key, /** @type {Tool} */ name) =>
     /** @type {Binding} */ ({ keys: [key], group: "edit", text: K[/** @type {"brush"} */ (name)], run: () => single.tool(name) });
   const split = (/** @type {string} */ key, /** @type {"train" | "val" | "test"} */ name) =>
-    /** @type {Binding} */ ({ keys: [key], group: "decide", text: K[name], run: () => { single.move(name); void single.step(1); } });
+    /** @type {Binding} */ ({ keys: [key], group: "decide", text: K[name], run: () => single.move(name, true) });
   const { viewer } = single;
   return [
     { keys: ["ArrowRight"], group: "go", text: K.next, run: () => void single.step(1) },
