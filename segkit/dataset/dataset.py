@@ -182,8 +182,11 @@ class Dataset(Records, Triples):
         storage.write(self.hidden / "dataset.toml", common.to_toml(info))
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
+    def writing(self, *, edit: bool = False) -> Iterator[None]:
         """Hold the lock, after recovering from a killed run.
+
+        Args:
+            edit: do not fold in earlier edits, which takes long in a large dataset; see fold_after_edit.
 
         Raises:
             LockedError: another process is writing the dataset.
@@ -191,21 +194,22 @@ class Dataset(Records, Triples):
         """
         with locked(self.folder) as was_killed:
             self.info = common.read(self.hidden / "dataset.toml")  # another process may have replaced it
-            self.recover(was_killed)
+            self.recover(was_killed, fold=not edit)
             yield
 
-    def recover(self, was_killed: bool) -> None:
+    def recover(self, was_killed: bool, *, fold: bool = True) -> None:
         """Delete a killed run's temporary files, record maps that it wrote, and fold in what it finished.
 
         The caller holds the lock.
 
         Args:
             was_killed: whether the last holder of the lock was; looking for its files takes long in a large dataset.
+            fold: fold in parts.
         """
         if was_killed:
             from segkit.dataset import saving  # imports this module
 
             storage.remove_unfinished(self.folder)
             saving.complete(self)
-        if self.parts():
+        if self.parts() and (fold or was_killed):
             self.fold_if_small()

@@ -24,7 +24,7 @@ def set_prompt(dataset: Dataset, key: str, text: str, *, revision: int | None = 
         ConflictError: the triple was changed since that revision; nothing is changed.
         LockedError: another process is writing the dataset.
     """
-    with dataset.writing():
+    with dataset.writing(edit=True):
         triple = dataset.get([key])[0]
         require_revision(triple, revision)
         prompt = edits.normalized(key, text)
@@ -50,7 +50,7 @@ def decide(dataset: Dataset, key: str, review: str, *, revision: int | None = No
     """
     if review not in REVIEWS:
         raise UsageError(f"review={review!r}: expected {', '.join(REVIEWS)}.")
-    with dataset.writing():
+    with dataset.writing(edit=True):
         triple = dataset.get([key])[0]
         require_revision(triple, revision)
         return state_of(triple) if triple.review == review else _record(dataset, triple.edited(review=review))
@@ -76,16 +76,16 @@ def move(dataset: Dataset, key: str, split: str, *, revision: int | None = None)
     """
     if split not in SPLITS:
         raise UsageError(f"split={split!r}: expected {', '.join(SPLITS)}.")
-    with dataset.writing():
+    with dataset.writing(edit=True):
         triple = dataset.get([key])[0]
         require_revision(triple, revision)
         moved = [member.edited(split=split) for member in dataset.group(triple.group) if member.split != split]
         dataset.commit(moved)
-        dataset.fold_if_small()
+        dataset.fold_after_edit()
     return [member.key for member in moved]
 
 
 def _record(dataset: Dataset, triple: Triple) -> State:
     dataset.commit([triple])
-    dataset.fold_if_small()
+    dataset.fold_after_edit()
     return state_of(triple.within(dataset.folder))

@@ -63,9 +63,12 @@ def take(dataset: Dataset, name: str, control_map: Path | Image.Image) -> Taken:
     file = "the map" if isinstance(control_map, Image.Image) else str(control_map)
     try:
         image = control_map if isinstance(control_map, Image.Image) else maps.read(control_map)
-        return _taken(dataset, triple, control_map, image, file)
+        taken = _taken(dataset, triple, control_map, image, file)
     except MapError as error:  # its text begins with a verb
         raise MapError(f"{file} {error}") from None
+    with dataset.writing():  # the manifest shows it
+        dataset.fold_if_small()
+    return taken
 
 
 def take_folder(dataset: Dataset, folder: Path, progress: Progress = silent) -> list[Taken]:
@@ -93,6 +96,8 @@ def take_folder(dataset: Dataset, folder: Path, progress: Progress = silent) -> 
         else:
             results.append(Taken(str(file), reason=reason))
         progress("maps", done, len(files))
+    with dataset.writing():  # the manifest shows all of them
+        dataset.fold_if_small()
     return results
 
 

@@ -35,6 +35,12 @@ PARTS = 1000
 SHARE = 20
 """While records are written, folding takes at most one part in so many of the time."""
 
+QUICK = 1_000_000
+"""Bytes of a manifest that is replaced after each edit of a review."""
+
+EDITS = 100
+"""Edits of a review after which a larger manifest is replaced."""
+
 SMALL = 64_000_000
 """Bytes of a manifest that is replaced at once after an edit; a larger one shows it with the next fold."""
 
@@ -154,11 +160,14 @@ class Records:
 
     def pending(self) -> tuple[dict[str, Triple], Rejections]:
         """Return what parts hold: triples by key, and rejections; later parts update earlier ones."""
-        state = self.parts_state()
+        state, paths = self.parts_state(), self.parts()
         if self._pending is None or self._pending[0] != state:
             triples: dict[str, Triple] = {}
             rejections: Rejections = {}
-            for path in self.parts():
+            if self._pending and state[: len(self._pending[0])] == self._pending[0]:  # parts were only added
+                triples, rejections = dict(self._pending[1]), dict(self._pending[2])
+                paths = paths[len(self._pending[0]) :]
+            for path in paths:
                 for record in self.read(path, self._refuse):
                     if isinstance(record, Triple):
                         triples[record.key] = _newer(triples.get(record.key, record), record)
@@ -244,6 +253,12 @@ class Records:
         size = self.manifest.stat().st_size if self.manifest.exists() else 0
         if size <= SMALL or self._unfolded >= PENDING or len(self.parts()) >= PARTS:
             self.fold()
+
+    def fold_after_edit(self) -> None:
+        """Fold if that takes no longer than an edit may, or after many edits; every reader overlays them until then."""
+        size = self.manifest.stat().st_size if self.manifest.exists() else 0
+        if size <= QUICK or len(self.parts()) >= EDITS:
+            self.fold_if_small()
 
     def fold(self) -> None:
         """Merge the parts into the lists. Killed at any point, it can be repeated.

@@ -119,7 +119,7 @@ def relabel(
         DatasetError: the map was changed outside segkit.
         LockedError: another process is writing the dataset.
     """
-    with dataset.writing():
+    with dataset.writing(edit=True):
         triple = _get(dataset, key, revision)
         pixels.require_valid(strokes, triple.width * triple.height, dataset.info.palette)
         return _edit(dataset, triple, saving.opened(dataset, triple), tuple(strokes), what)
@@ -140,7 +140,7 @@ def replace_labels(dataset: Dataset, key: str, labels: Labels, *, what: str = ""
         UsageError: a label is no class.
         Others: see `relabel`.
     """
-    with dataset.writing():
+    with dataset.writing(edit=True):
         triple = _get(dataset, key, revision)
         if labels.shape != (triple.height, triple.width):
             height, width = labels.shape
@@ -164,7 +164,7 @@ def take_over(dataset: Dataset, key: str, labels: Labels) -> State:
     Raises:
         LockedError: another process is writing the dataset.
     """
-    with dataset.writing():
+    with dataset.writing(edit=True):
         return _commit(dataset, saving.taken_over(dataset, _get(dataset, key, None), labels))
 
 
@@ -215,7 +215,7 @@ def relabel_many(dataset: Dataset, keys: Sequence[str], old_label: int, new_labe
             saving.saved(dataset, triple, history, saving.new_entry(history, strokes, what, token)) if strokes else None
         )
 
-    with dataset.writing():
+    with dataset.writing(edit=True):
         triples = dataset.get(keys)
         storage.write(_bulk_file(dataset, token), json.dumps([triple.key for triple in triples]).encode())
         return Bulk(_change_many(dataset, triples, change), token)
@@ -246,7 +246,7 @@ def undo_bulk(dataset: Dataset, token: str) -> Bulk:
             kept.append(triple.key)
         return None
 
-    with dataset.writing():
+    with dataset.writing(edit=True):
         triples = list(dataset.known(json.loads(file.read_bytes())).values())
         return Bulk(_change_many(dataset, triples, change), token, tuple(kept))
 
@@ -264,8 +264,7 @@ def forget_originals(dataset: Dataset) -> int:
     with dataset.writing():
         keys = list(histories.all_keys(dataset.folder))
         saving.forget(dataset.folder, keys)
-        bulk = list((dataset.hidden / "edits").glob("*.json"))
-        if bulk:
+        if bulk := list((dataset.hidden / "edits").glob("*.json")):
             storage.remove(bulk, dataset.hidden / "edits")
     return len(keys)
 
@@ -290,7 +289,7 @@ def _edit(dataset: Dataset, triple: Triple, history: History, strokes: tuple[Str
 
 
 def _step(dataset: Dataset, key: str, revision: int | None, kind: Literal["undo", "redo"]) -> State:
-    with dataset.writing():
+    with dataset.writing(edit=True):
         triple = _get(dataset, key, revision)
         history = saving.opened(dataset, triple)
         if not (history.applied if kind == "undo" else history.undone):
@@ -301,7 +300,7 @@ def _step(dataset: Dataset, key: str, revision: int | None, kind: Literal["undo"
 
 def _commit(dataset: Dataset, record: Triple) -> State:
     dataset.commit([record])
-    dataset.fold_if_small()
+    dataset.fold_after_edit()
     return state_of(record.within(dataset.folder))
 
 
@@ -313,5 +312,5 @@ def _change_many(
         records = [saving.store(dataset, save) for triple in triples[start : start + _UNIT] if (save := change(triple))]
         dataset.commit(records)
         changed += [record.key for record in records]
-    dataset.fold_if_small()
+    dataset.fold_after_edit()
     return tuple(changed)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from segkit import storage
-from segkit.dataset import Dataset, history, relabel, saving
+from segkit.dataset import Dataset, history, records, relabel, saving
 from segkit.errors import StorageError
 from segkit.maps.codec import Labels
 from segkit.maps.strokes import Stroke
@@ -60,8 +60,12 @@ def maps(original: Labels, *edits: list[Stroke]) -> list[Labels]:
 
 
 @pytest.mark.parametrize("step", ["edit", "undo"])
-def test_a_kill_at_any_flush_loses_nothing_that_was_acknowledged(built: Path, tmp_path: Path, step: str) -> None:
+def test_a_kill_at_any_flush_loses_nothing_that_was_acknowledged(
+    built: Path, tmp_path: Path, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Check finds nothing wrong even before the next writer; that one shows a whole edit, which can be undone."""
+    if step == "undo":
+        monkeypatch.setattr(records, "QUICK", 0)  # as in a large dataset, whose edits stay in parts
     before = 0 if step == "edit" else 2
     prepared = tmp_path / "prepared"
     shutil.copytree(built, prepared)
