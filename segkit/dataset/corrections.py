@@ -208,6 +208,7 @@ def _require_valid(correction: Correction) -> None:
 
 def _taken_over(dataset: Dataset, triple: Triple, new: Correction, report: Imported) -> list[Triple]:
     """Return the records that a correction changes; the map is written."""
+    before = len(report.conflicts)
 
     def conflict(what: str, reason: str) -> None:
         report.conflicts.append(Conflict(triple.key, triple.source, what, reason))
@@ -231,7 +232,7 @@ def _taken_over(dataset: Dataset, triple: Triple, new: Correction, report: Impor
         record = structs.replace(record, **changes) if record is not triple else triple.edited(**changes)
     if moved:
         record = structs.replace(record, split=new.split) if record is not triple else triple.edited(split=new.split)
-    report.unchanged += record is triple
+    report.unchanged += record is triple and len(report.conflicts) == before
     return [*moved, record] if record is not triple else moved
 
 

@@ -30,6 +30,9 @@ UNDRAWN = "later"
 _HEX = {"key": re.compile("[0-9a-f]{16}"), "sha256": re.compile("[0-9a-f]{64}"), "phash": re.compile("[0-9a-f]{16}")}
 """How the fields with hexadecimal digits look."""
 
+_TIME = "%Y%m%dT%H%M%SZ"
+"""The basic form of ISO 8601: readers that guess types would take the other one for a time, and fail at ""."""
+
 _LATER = frozenset(("drawn", "caption", "edits"))
 """Keys that lines of earlier versions lack."""
 
@@ -59,7 +62,7 @@ class Edits(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
 
     Attributes:
         revision: how often a person changed map, prompt, split or decision; two writers notice each other by it.
-        time: of the last of these changes, ISO 8601 in UTC.
+        time: of the last of these changes, ISO 8601 in UTC, such as "20261130T063949Z"; "" if there is none.
         map_by: "person" if somebody changed the map; "" for the segmenter's map.
         segmenter: "NAME@REVISION" of the model whose map a person changed; "" if nobody did.
         map_edit: number of the last entry of the map's history that the map shows; see dataset.history.
@@ -193,7 +196,7 @@ class Triple(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
             changes: fields of Triple; those of `edits` are passed as an Edits, whose revision and time do not count.
         """
         edits = changes.pop("edits", self.edits)
-        now = datetime.now(UTC).isoformat(timespec="seconds")
+        now = datetime.now(UTC).strftime(_TIME)
         edits = msgspec.structs.replace(edits, revision=self.edits.revision + 1, time=now)
         new = msgspec.structs.replace(self, edits=edits, **changes)
         return new.within(self.folder) if "folder" in self.__dict__ else new

@@ -153,6 +153,6 @@ def test_masks_that_do_not_fit_are_conflicts(mine: Dataset, yours: Dataset, tmp_
     report = corrections.import_corrections(yours, path)
 
     assert [conflict.what for conflict in report.conflicts] == ["triple", "map", "map"]
-    assert report.maps == 0
+    assert (report.maps, report.unchanged) == (0, 0)
     with pytest.raises(UsageError, match="already exists"):
         corrections.export_corrections(mine, path)
