@@ -29,6 +29,7 @@ COMMANDS = cli.commands()
 GUIDES = {
     "build-dataset": "docs/build.md",
     "check": "docs/build.md",
+    "review": "docs/review.md",
     "relabel": "docs/relabel.md",
     "remove": "docs/build.md",
     "subset": "docs/build.md",
