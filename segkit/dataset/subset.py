@@ -63,9 +63,7 @@ def subset(
     if condition:
         condition.require_columns()
     if not total:
-        raise UsageError(
-            "No triple meets the conditions, so nothing was copied. Try them with: segkit remove --dry-run"
-        )
+        raise UsageError("No triple meets the conditions, so nothing was copied.")
     matches = (triple for triple in dataset if condition is None or condition(triple))
     done = copied = 0
     linked = not copy
