@@ -52,6 +52,9 @@ in 4 of 100 maps, and of 9 in none."""
 SOFT = 3
 """The same for an outlined or scaled map, whose areas are undamaged."""
 
+_FEW = 1 << 17
+"""Isolated pixels below which no table of nearest colours is built: each map has its own colours, so its own table."""
+
 NO_LABEL = 255
 """Marks a pixel without a label."""
 
@@ -307,7 +310,9 @@ def _nearest(packed: Packed, colors: tuple[RGB, ...], seeded: Indices) -> Indice
     present = np.flatnonzero(np.bincount(seeded, minlength=256)[: len(colors)])
     if not len(present):
         present = np.arange(len(colors))
-    return present.astype(np.uint8)[nearest.nearest(packed, tuple(colors[index] for index in present))]
+    chosen = tuple(colors[index] for index in present)
+    look_up = nearest.nearest_of_few if len(packed) < _FEW else nearest.nearest
+    return present.astype(np.uint8)[look_up(packed, chosen)]
 
 
 def _is_doubtful(costs: Floats) -> NDArray[np.bool_]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from segkit.maps.recompress import MCU
 from segkit.maps.scene import Floats, Indices, Positions, Scene
 from segkit.maps.spectrum import EXPLAINED, WAVES, Spectrum, excess, square_excess
 
@@ -18,6 +19,9 @@ _TRIALS = 6
 
 _GAIN = 1.0
 """Least gain of a flip, in squared coefficients."""
+
+
+_AROUND = [(down, across) for down in range(3) for across in range(3) if (down, across) != (1, 1)]
 
 
 @dataclass(frozen=True)
@@ -55,70 +59,94 @@ class Flips:
 def move_pixels(scene: Scene, spectrum: Spectrum) -> None:
     """Flip pixels along borders, the best one of each block at a time, until no flip reduces the cost.
 
-    The blocks of a unit share their chroma, so they take turns. The spectrum is updated along with the labels.
+    The blocks of a unit share their chroma: where flips in several of them reduce the cost less than the best of them
+    alone, only that one is made. The spectrum is updated along with the labels.
     """
-    blocks = [np.flatnonzero(spectrum.layout.luma_blocks == block) for block in range(spectrum.luma.shape[1])]
     active = np.flatnonzero(spectrum.excess() > EXPLAINED)
     for _ in range(_SWEEPS):
-        flipped = [_flip(scene, spectrum, active, block) for block in blocks]
-        active = np.unique(np.concatenate(flipped))
+        active = _flip(scene, spectrum, active)
         if not len(active):
             break
 
 
-def _flip(scene: Scene, spectrum: Spectrum, active: Positions, block: Positions) -> Positions:
-    """Flip the best pixel of a block in each of the active units; return the units that changed."""
-    flips = _promising(scene, spectrum, active, block)
+def _flip(scene: Scene, spectrum: Spectrum, active: Positions) -> Positions:
+    """Flip the best pixel of each block in each of the active units; return the units that changed."""
+    flips, shape = _promising(scene, spectrum, active), spectrum.layout
     luma, chroma, gains = _evaluate(scene, spectrum, flips)
     order = np.argsort(-gains, kind="stable")
     order = order[gains[order] > _GAIN]
-    chosen = order[np.unique(flips.units[order], return_index=True)[1]]
-    best, shape = flips.at(chosen), spectrum.layout
+    blocks = flips.units[order] * len(shape.luma_blocks) + shape.luma_blocks[flips.pixels[order]]
+    chosen = order[np.unique(blocks, return_index=True)[1]]
+    if shape.scale > 1 and len(chosen):
+        chosen = _compatible(spectrum, flips.at(chosen), chroma[chosen], gains, chosen)
+    best = flips.at(chosen)
     spectrum.luma[best.units, shape.luma_blocks[best.pixels]] = luma[chosen]
-    spectrum.chroma[best.units, shape.chroma_blocks[best.pixels]] = chroma[chosen]
+    before = spectrum.chroma[best.units, shape.chroma_blocks[best.pixels]]
+    np.add.at(spectrum.chroma, (best.units, shape.chroma_blocks[best.pixels]), chroma[chosen] - before)
     scene.board.ravel()[spectrum.places[best.units, best.pixels]] = best.wanted
     scene.repeat_edges()
-    return best.units
+    return np.unique(best.units)
 
 
-def _promising(scene: Scene, spectrum: Spectrum, active: Positions, block: Positions) -> Flips:
-    """Return the flips in a block that gain most as far as the cost is linear, at most _TRIALS in each unit."""
+def _compatible(spectrum: Spectrum, best: Flips, chroma: Floats, gains: Floats, chosen: Positions) -> Positions:
+    """Return those of the chosen flips, sorted by unit, that are made: all of a unit, or the best alone."""
+    units, start, counts = np.unique(best.units, return_index=True, return_counts=True)
+    before, limits = spectrum.chroma[units, 0], spectrum.layout.chroma_limits
+    change = chroma - np.repeat(before, counts, 0)
+    alone = np.repeat(square_excess(before, limits).sum(1), counts) - square_excess(chroma, limits).sum(1)
+    together = square_excess(before, limits) - square_excess(before + np.add.reduceat(change, start), limits)
+    gain = np.add.reduceat(gains[chosen] - alone, start) + together.sum(1)
+    most = np.maximum.reduceat(gains[chosen], start)
+    kept = np.repeat(gain >= most, counts) | (gains[chosen] == np.repeat(most, counts))
+    return chosen[kept]
+
+
+def _promising(scene: Scene, spectrum: Spectrum, active: Positions) -> Flips:
+    """Return the flips that gain most as far as the cost is linear, at most _TRIALS in each block."""
     flat, shape = scene.board.ravel(), spectrum.layout
-    places = spectrum.places[np.ix_(active, block)]
-    label = flat[places]
-    mixed = np.zeros(places.shape, bool)
-    for offset in scene.neighbors:
-        mixed |= flat[places + offset] != label
-    rows, columns = np.nonzero(mixed)
-    places, current, pixels = places[rows, columns], label[rows, columns], block[columns]
+    corners = spectrum.places[active, 0] - scene.stride - 1
+    side = np.arange(MCU + 2)
+    around = flat[corners[:, None, None] + (side[:, None] * scene.stride + side)]
+    inner = around[:, 1:-1, 1:-1]
+    mixed = np.zeros(inner.shape, bool)
+    for down, across in _AROUND:
+        mixed |= around[:, down : down + MCU, across : across + MCU] != inner
+    rows, pixels = np.nonzero(mixed.reshape(-1, MCU**2))
+    places = spectrum.places[active[rows], pixels]
+    current = flat[places]
     neighbors = np.stack([flat[places + offset] for offset in scene.neighbors])
-    luma, chroma = _slopes(spectrum, active, block)
-    luma_slope = luma[rows, shape.luma_pixels[pixels]]
+    luma, chroma = _slopes(spectrum, active)
+    luma_slope = luma[rows, shape.luma_blocks[pixels], shape.luma_pixels[pixels]]
     chroma_slope = chroma[rows, shape.chroma_blocks[pixels], :, shape.chroma_pixels[pixels]] / shape.scale**2
+    slopes = np.concatenate([luma_slope[:, None], chroma_slope], 1)
+    own = (scene.ycc[current] * slopes).sum(1)
     agreeing = (neighbors == current).sum(0, np.float32)
     wanted, gains = current.copy(), np.zeros(len(current), np.float32)
     smoother = np.zeros(len(current), np.float32)
     for candidate in neighbors:
-        change = scene.ycc[candidate] - scene.ycc[current]
-        calmer = (neighbors == candidate).sum(0, np.float32) - agreeing
-        gain = _SMOOTH * calmer - 2 * (change[:, 0] * luma_slope + (change[:, 1:] * chroma_slope).sum(1))
-        better = (gain > gains) & (candidate != current)
-        gains[better], wanted[better], smoother[better] = gain[better], candidate[better], calmer[better]
+        differing = np.flatnonzero(candidate != current)
+        label = candidate[differing]
+        calmer = (neighbors[:, differing] == label).sum(0, np.float32) - agreeing[differing]
+        gain = _SMOOTH * calmer - 2 * ((scene.ycc[label] * slopes[differing]).sum(1) - own[differing])
+        better = gain > gains[differing]
+        places_, label = differing[better], label[better]
+        gains[places_], wanted[places_], smoother[places_] = gain[better], label, calmer[better]
     flips = Flips(active[rows], pixels, current, wanted, smoother, gains)
-    order = np.lexsort((-gains, rows))
-    order = order[gains[order] > 0]
-    ranks = np.arange(len(order)) - np.searchsorted(rows[order], rows[order])
+    keys = rows * len(shape.luma_blocks) + shape.luma_blocks[pixels]
+    order = np.flatnonzero(gains > 0)
+    order = order[np.lexsort((-gains[order], keys[order]))]
+    ranks = np.arange(len(order)) - np.searchsorted(keys[order], keys[order])
     return flips.at(order[ranks < _TRIALS])
 
 
-def _slopes(spectrum: Spectrum, active: Positions, block: Positions) -> tuple[Floats, Floats]:
-    """Return half the change of the cost with the luma of each pixel of a block, and with each chroma sample.
+def _slopes(spectrum: Spectrum, active: Positions) -> tuple[Floats, Floats]:
+    """Return half the change of the cost with the luma of each pixel, and with each chroma sample.
 
     Returns:
-        (N, 64) for luma and (N, blocks, 2, 64) for chroma.
+        (N, blocks, 64) for luma and (N, blocks, 2, 64) for chroma.
     """
     shape = spectrum.layout
-    luma = excess(spectrum.luma[active, shape.luma_blocks[block[0]]], shape.luma_limits)
+    luma = excess(spectrum.luma[active], shape.luma_limits)
     chroma = excess(spectrum.chroma[active], shape.chroma_limits)
     return luma @ WAVES.T, chroma @ WAVES.T
 

@@ -14,7 +14,7 @@ Indices = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 Positions = NDArray[np.intp]
 
-_YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32)
+YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32)
 """RGB to luma and chroma (JFIF)."""
 
 _RARE = 400.0
@@ -98,4 +98,4 @@ class Scene:
 
 def to_ycc(rgb: NDArray[np.uint8] | NDArray[np.int16]) -> Floats:
     """Convert (..., 3) colours, or differences of colours, to luma and chroma without offset."""
-    return np.asarray(rgb.astype(np.float32) @ _YCC.T)
+    return np.asarray(rgb.astype(np.float32) @ YCC.T)

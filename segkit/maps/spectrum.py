@@ -17,7 +17,7 @@ from scipy import ndimage
 from scipy.fft import dct
 
 from segkit.maps.recompress import MCU, Compression
-from segkit.maps.scene import Floats, Positions, Scene, to_ycc
+from segkit.maps.scene import YCC, Floats, Indices, Positions, Scene
 
 BLOCK = 8
 """Side in pixels of the blocks that JPEG transforms."""
@@ -33,6 +33,12 @@ _VISIBLE = 2
 
 _REACH = 3
 """Chroma samples beside a unit that its decoded pixels are blended with, as far as that matters."""
+
+_TILED = 16
+"""If fewer than one unit in this many is compared, only these are compressed, each with the eight around it."""
+
+_LANE = 32
+"""Units at most of a column of the picture in which they are compressed."""
 
 _COSINES = dct(np.eye(BLOCK), axis=0, norm="ortho").astype(np.float32)
 WAVES: Floats = np.einsum("ux,vy->xyuv", _COSINES, _COSINES).reshape(BLOCK**2, BLOCK**2).astype(np.float32)
@@ -132,11 +138,28 @@ class Spectrum:
 
 
 def badly_explained(scene: Scene, spectrum: Spectrum, least: float) -> NDArray[np.bool_]:
-    """Return the units whose squared excess exceeds the least, and those around them: (H / 16, W / 16)."""
+    """Return the units whose squared excess exceeds the least: (H / 16, W / 16)."""
     focus = np.zeros([side // MCU for side in scene.labels.shape], bool)
     loud = spectrum.excess() > least
     focus[spectrum.rows[loud], spectrum.columns[loud]] = True
-    return np.asarray(ndimage.binary_dilation(focus, np.ones((3, 3), bool)))
+    return focus
+
+
+def changed(scene: Scene, labels: Indices) -> NDArray[np.bool_]:
+    """Return the units in which or beside which the labels differ from the (H, W) given ones: (H / 16, W / 16)."""
+    height, width = (side // MCU for side in labels.shape)
+    different = (scene.labels != labels).reshape(height, MCU, width, MCU).any((1, 3))
+    return np.asarray(ndimage.binary_dilation(different, np.ones((3, 3), bool)))
+
+
+def refresh(scene: Scene, spectrum: Spectrum, labels: Indices) -> None:
+    """Compare the units of a spectrum again whose labels, or those beside them, differ from the (H, W) given ones."""
+    stale = np.flatnonzero(changed(scene, labels)[spectrum.rows, spectrum.columns])
+    focus = np.zeros([side // MCU for side in labels.shape], bool)
+    focus[spectrum.rows[stale], spectrum.columns[stale]] = True
+    measured = measure(scene, focus)  # in the order of the spectrum: both are sorted
+    spectrum.luma[stale], spectrum.luma_residual[stale] = measured.luma, measured.luma_residual
+    spectrum.chroma[stale], spectrum.chroma_residual[stale] = measured.chroma, measured.chroma_residual
 
 
 def excess(errors: Floats, limits: Floats) -> Floats:
@@ -163,22 +186,53 @@ def measure(scene: Scene, focus: NDArray[np.bool_] | None = None) -> Spectrum:
         focus: (H / 16, W / 16) the units to compare; None for those with a visible difference.
     """
     shape = layout(scene.compression)
-    observed, compressed = scene.observed, scene.compressed(scene.labels)
-    rows, columns = np.nonzero(_visible(observed, compressed) if focus is None else focus)
     margin = _REACH * shape.scale if shape.scale > 1 else 0
-    ycc = to_ycc(_patches(np.subtract(observed, compressed, dtype=np.int16), rows, columns, margin))
+    if focus is None or _TILED * focus.sum() > focus.size:
+        observed, compressed = scene.observed, scene.compressed(scene.labels)
+        rows, columns = np.nonzero(_visible(observed, compressed) if focus is None else focus)
+        difference = _patches(np.subtract(observed, compressed, dtype=np.int16), rows, columns, margin)
+    else:
+        rows, columns = np.nonzero(focus)
+        difference = _tiled_difference(scene, rows, columns, margin)
     inner = slice(margin, margin + MCU)
-    luma_residual = np.ascontiguousarray(ycc[:, inner, inner, 0])
-    chroma_residual = _samples(ycc[..., 1:], shape.scale)
+    luma_residual = difference[:, inner, inner].astype(np.float32) @ YCC[0]
+    chroma_residual = _samples(difference, shape.scale)
     first = (rows * MCU + 1) * scene.stride + columns * MCU + 1
     places = first[:, None] + (np.arange(MCU)[:, None] * scene.stride + np.arange(MCU)).ravel()
-    painted = scene.ycc[scene.board.ravel()[places]].reshape(-1, MCU, MCU, 3)
-    painted_chroma = halved(painted[..., 1:]) if shape.scale > 1 else painted[..., 1:]
-    luma = _errors(painted[..., 0], luma_residual, shape.luma_steps)
-    chroma = [
-        _errors(painted_chroma[..., channel], chroma_residual[..., channel], shape.chroma_steps) for channel in (0, 1)
-    ]
+    labels = scene.board.ravel()[places].reshape(-1, MCU, MCU)
+    luma = _errors(scene.ycc[:, 0].take(labels), luma_residual, shape.luma_steps)
+    chroma = []
+    for channel in (0, 1):
+        painted = scene.ycc[:, channel + 1].take(labels)[..., None]
+        painted = halved(painted) if shape.scale > 1 else painted
+        chroma.append(_errors(painted[..., 0], chroma_residual[..., channel], shape.chroma_steps))
     return Spectrum(shape, rows, columns, places, luma, np.stack(chroma, 2), luma_residual, chroma_residual)
+
+
+def _tiled_difference(scene: Scene, rows: Positions, columns: Positions, margin: int) -> NDArray[np.int16]:
+    """Return the observed map minus the compressed labels in units with a margin, compressing these alone.
+
+    Each unit is compressed with the eight around it, as the decoder blends chroma with theirs. Units at the edge of
+    the map are mirrored: a mirrored unit has the chroma samples that the decoder repeats there.
+
+    Returns:
+        (N, 16 + 2 margin, 16 + 2 margin, 3).
+    """
+    height, width = scene.labels.shape
+    reach = np.arange(-MCU, 2 * MCU)
+    down, across = rows[:, None] * MCU + reach, columns[:, None] * MCU + reach
+    down = np.minimum(np.maximum(down, -1 - down), 2 * height - 1 - down)[:, :, None]
+    across = np.minimum(np.maximum(across, -1 - across), 2 * width - 1 - across)[:, None]
+    tiles = scene.labels[down, across]
+    side = tiles.shape[1]
+    lanes = max(-(-len(tiles) // _LANE), 1)
+    lane = max(-(-len(tiles) // lanes), 1)
+    tiles = np.resize(tiles, (lanes, lane * side, side)).swapaxes(0, 1).reshape(lane * side, lanes * side)
+    compressed = scene.compressed(tiles).reshape(lane, side, lanes, side, 3)
+    cut = slice(MCU - margin, 2 * MCU + margin)
+    windows = compressed[:, cut, :, cut].transpose(2, 0, 1, 3, 4).reshape(-1, *[MCU + 2 * margin] * 2, 3)
+    observed = scene.observed[down[:, cut], across[:, :, cut]]
+    return np.subtract(observed, windows[: len(rows)], dtype=np.int16)
 
 
 def _visible(observed: NDArray[np.uint8], compressed: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -204,12 +258,14 @@ def halved(samples: Floats) -> Floats:
     return np.asarray((down[..., ::2, :] + down[..., 1::2, :]) / np.float32(4))
 
 
-def _samples(chroma: Floats, scale: int) -> Floats:
-    """Return the chroma samples of (N, side, side, 2) decoded pixels with margins, or of differences of such pixels."""
+def _samples(difference: NDArray[np.int16], scale: int) -> Floats:
+    """Return the chroma samples of (N, side, side, 3) differences of decoded pixels with margins."""
     if scale == 1:
-        return np.ascontiguousarray(chroma)
-    means = np.moveaxis(halved(chroma), 3, 1)
-    return np.ascontiguousarray(np.moveaxis(_SHARPENING @ means @ _SHARPENING.T, 1, 3))
+        return np.asarray(difference.astype(np.float32) @ YCC[1:].T)
+    sums = difference[:, ::2] + difference[:, 1::2]  # in integers before the conversion to chroma: the order is free
+    sums = sums[:, :, ::2] + sums[:, :, 1::2]
+    means = sums.astype(np.float32) @ (YCC[1:].T / np.float32(4))
+    return np.ascontiguousarray(np.moveaxis(_SHARPENING @ np.moveaxis(means, 3, 1) @ _SHARPENING.T, 1, 3))
 
 
 def _errors(painted: Floats, residual: Floats, steps: Floats) -> Floats:

@@ -8,8 +8,10 @@ and the comparison is repeated. A class stays if it explains enough.
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from segkit.maps import areas, borders, flips, pixels, proposals, recompress, spectrum
+from segkit.maps.areas import Areas
 from segkit.maps.borders import Repaired
 from segkit.maps.pixels import Packed
 from segkit.maps.scene import Scene
@@ -88,28 +90,38 @@ def _search(scene: Scene) -> NDArray[np.bool_]:
     flips.move_pixels(scene, measured)
     compressing = False
     for _ in range(_ROUNDS):
+        # The nearer the labels are to the truth, the better the stored coefficients are known: most units that still
+        # seemed badly explained turn out to be explained when they are compared again.
+        measured = spectrum.measure(scene, spectrum.badly_explained(scene, measured, _BAD))
         if _is_explained(scene, measured):
             break
-        focus = spectrum.badly_explained(scene, measured, _BAD)
-        measured = spectrum.measure(scene, focus)
+        beside = ndimage.binary_dilation(spectrum.badly_explained(scene, measured, _BAD), np.ones((3, 3), bool))
+        measured = spectrum.measure(scene, beside)
         proposed = proposals.propose(scene, measured)
-        moved = areas.relabel(scene, measured, areas.same_proposal(scene, measured, proposed))
-        measured = spectrum.measure(scene, focus)
-        flips.move_pixels(scene, measured)
-        moved += areas.relabel(scene, measured, areas.same_label(scene, measured), compressing=compressing)
-        measured = spectrum.measure(scene, focus)
-        flips.move_pixels(scene, measured)
+        moved = _relabel(scene, measured, areas.same_proposal(scene, measured, proposed))
+        moved += _relabel(scene, measured, areas.same_label(scene, measured), compressing=compressing)
         if not moved and compressing:
             break
         compressing = moved < _RARELY
+    labels = scene.labels.copy()
     doubtful = _dissolve(scene)
-    measured = spectrum.measure(scene)
+    focus = spectrum.badly_explained(scene, measured, _BAD) | spectrum.changed(scene, labels)
+    measured = spectrum.measure(scene, focus)
     flips.move_pixels(scene, measured)
     unexplained = np.abs(measured.luma_residual.reshape(measured.places.shape)) > _VISIBLE
     unexplained &= (measured.excess() > _LOUD)[:, None]
     rows, columns = np.divmod(measured.places[unexplained], scene.stride)
     doubtful[rows - 1, columns - 1] = True
     return doubtful
+
+
+def _relabel(scene: Scene, measured: Spectrum, candidates: Areas | None, *, compressing: bool = False) -> int:
+    """Give areas other classes, then move pixels; return the number of areas that changed."""
+    labels = scene.labels.copy()
+    moved = areas.relabel(scene, measured, candidates, compressing=compressing)
+    spectrum.refresh(scene, measured, labels)
+    flips.move_pixels(scene, measured)
+    return moved
 
 
 def _is_explained(scene: Scene, measured: Spectrum) -> bool:
