@@ -123,7 +123,8 @@ def _connect(scene: Scene, places: Positions, values: Indices) -> tuple[NDArray[
     """Return the area of each pixel, and the sizes; pixels connect to those of the same value on their four sides."""
     flat, value = places.ravel(), values.ravel()
     numbers = np.full(scene.board.size, -1, np.int32)
-    numbers[flat] = np.arange(len(flat))
+    nodes = np.flatnonzero(value != NONE)
+    numbers[flat[nodes]] = nodes
     edges = []
     for offset in (1, scene.stride):
         other = numbers[flat + offset]

@@ -229,9 +229,10 @@ def find_candidates(seeded: Indices, unlabelled: NDArray[np.intp]) -> Border:
         for label, reached in zip(labels, distances, strict=True):
             pending &= sample != label
             free = pending & (label == NO_LABEL)
-            np.copyto(label, sample, where=free)
-            np.copyto(reached, distance, where=free)
-            pending ^= free
+            if free.any():  # rarely so: near samples fill the first rows
+                np.copyto(label, sample, where=free)
+                np.copyto(reached, distance, where=free)
+                pending ^= free
             if not pending.any():
                 break
     return Border(flat, stride, positions, labels, distances)
@@ -246,8 +247,18 @@ def _offsets(stride: int) -> list[tuple[float, int]]:
 
 def _color_costs(observed: Floats, colors: Floats, border: Border) -> Floats:
     """Return the squared distance of (N, 3) pixels to the colours of their candidates: (candidates, N), else inf."""
-    opponent, palette = observed @ _OPPONENT.T, colors @ _OPPONENT.T
-    return _costs(border, lambda rows, label, _: _square(opponent[rows] - palette[label]))
+    opponent = np.ascontiguousarray((observed @ _OPPONENT.T).T)
+    palette = np.ascontiguousarray((colors @ _OPPONENT.T).T)
+
+    def cost(rows: NDArray[np.intp], label: Indices, _: Floats) -> Floats:
+        total = np.zeros(len(rows), np.float32)
+        for channel, table in zip(opponent, palette, strict=True):
+            difference = channel[rows] - table.take(label)
+            difference *= difference
+            total += difference
+        return total
+
+    return _costs(border, cost)
 
 
 def _outline_costs(observed: Floats, colors: Floats, border: Border) -> Floats:
@@ -298,7 +309,10 @@ def _choose(border: Border, costs: Floats) -> Indices:
         neighbors = np.stack([board[places + offset] for offset in offsets])
         lowest = np.full(len(active), np.inf, np.float32)
         for label, cost in zip(border.labels[:, active], costs[:, active], strict=True):
-            total = cost + _SMOOTH * (neighbors != label).sum(0, np.float32)
+            disagreeing = np.zeros(len(active), np.uint8)
+            for neighbor in neighbors:  # sum() over bools takes several times as long
+                disagreeing += neighbor != label
+            total = cost + np.float32(_SMOOTH) * disagreeing
             better = total < lowest
             lowest[better], current[better] = total[better], label[better]
         board[places] = current

@@ -46,16 +46,16 @@ WAVES: Floats = np.einsum("ux,vy->xyuv", _COSINES, _COSINES).reshape(BLOCK**2, B
 
 
 def _sharpening() -> Floats:
-    """Return the inverse of the decoder's interpolation of chroma along an axis: (8, 8 + 2 * _REACH).
+    """Return the inverse of the decoder's interpolation of chroma: ((8 + 2 * _REACH)^2, 64).
 
-    Each decoded pixel is 3/4 of its chroma sample and 1/4 of the sample beside it, so the mean of two pixels is the
+    Along an axis each decoded pixel is 3/4 of its chroma sample and 1/4 of the sample beside it, so the mean of two pixels is the
     samples filtered with (1/8, 3/4, 1/8), whose inverse is a constant times powers of sqrt(8) - 3.
     """
     taps = 2**0.5 * (8**0.5 - 3) ** np.abs(np.arange(-_REACH, _REACH + 1))
     matrix = np.zeros((BLOCK, BLOCK + 2 * _REACH))
     for row in range(BLOCK):
         matrix[row, row : row + len(taps)] = taps / taps.sum()
-    return matrix.astype(np.float32)
+    return np.kron(matrix, matrix).T.astype(np.float32)
 
 
 _SHARPENING = _sharpening()
@@ -139,27 +139,37 @@ class Spectrum:
 
 def badly_explained(scene: Scene, spectrum: Spectrum, least: float) -> NDArray[np.bool_]:
     """Return the units whose squared excess exceeds the least: (H / 16, W / 16)."""
-    focus = np.zeros([side // MCU for side in scene.labels.shape], bool)
-    loud = spectrum.excess() > least
-    focus[spectrum.rows[loud], spectrum.columns[loud]] = True
-    return focus
-
-
-def changed(scene: Scene, labels: Indices) -> NDArray[np.bool_]:
-    """Return the units in which or beside which the labels differ from the (H, W) given ones: (H / 16, W / 16)."""
-    height, width = (side // MCU for side in labels.shape)
-    different = (scene.labels != labels).reshape(height, MCU, width, MCU).any((1, 3))
-    return np.asarray(ndimage.binary_dilation(different, np.ones((3, 3), bool)))
+    return _grid(scene, spectrum, spectrum.excess() > least)
 
 
 def refresh(scene: Scene, spectrum: Spectrum, labels: Indices) -> None:
-    """Compare the units of a spectrum again whose labels, or those beside them, differ from the (H, W) given ones."""
-    stale = np.flatnonzero(changed(scene, labels)[spectrum.rows, spectrum.columns])
-    focus = np.zeros([side // MCU for side in labels.shape], bool)
-    focus[spectrum.rows[stale], spectrum.columns[stale]] = True
-    measured = measure(scene, focus)  # in the order of the spectrum: both are sorted
+    """Compare the units of a spectrum again whose labels changed, and those beside them.
+
+    Args:
+        scene: the map.
+        spectrum: updated in place.
+        labels: (N, 256) the labels in the units of the spectrum before the change.
+    """
+    different = (scene.board.ravel()[spectrum.places] != labels).any(1)
+    if not different.any():
+        return
+    focus = around(_grid(scene, spectrum, different))
+    stale = focus[spectrum.rows, spectrum.columns]
+    measured = measure(scene, _grid(scene, spectrum, stale))  # in the order of the spectrum: both are sorted
     spectrum.luma[stale], spectrum.luma_residual[stale] = measured.luma, measured.luma_residual
     spectrum.chroma[stale], spectrum.chroma_residual[stale] = measured.chroma, measured.chroma_residual
+
+
+def around(focus: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the units of an (H / 16, W / 16) mask and the eight around each."""
+    return np.asarray(ndimage.binary_dilation(focus, np.ones((3, 3), bool)))
+
+
+def _grid(scene: Scene, spectrum: Spectrum, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return a mask of units, (H / 16, W / 16), of (N,) units chosen from a spectrum."""
+    focus = np.zeros([side // MCU for side in scene.labels.shape], bool)
+    focus[spectrum.rows[chosen], spectrum.columns[chosen]] = True
+    return focus
 
 
 def excess(errors: Floats, limits: Floats) -> Floats:
@@ -218,21 +228,30 @@ def _tiled_difference(scene: Scene, rows: Positions, columns: Positions, margin:
     Returns:
         (N, 16 + 2 margin, 16 + 2 margin, 3).
     """
-    height, width = scene.labels.shape
-    reach = np.arange(-MCU, 2 * MCU)
-    down, across = rows[:, None] * MCU + reach, columns[:, None] * MCU + reach
-    down = np.minimum(np.maximum(down, -1 - down), 2 * height - 1 - down)[:, :, None]
-    across = np.minimum(np.maximum(across, -1 - across), 2 * width - 1 - across)[:, None]
-    tiles = scene.labels[down, across]
+    tiles = _tiles(scene.labels, rows, columns)
     side = tiles.shape[1]
     lanes = max(-(-len(tiles) // _LANE), 1)
     lane = max(-(-len(tiles) // lanes), 1)
-    tiles = np.resize(tiles, (lanes, lane * side, side)).swapaxes(0, 1).reshape(lane * side, lanes * side)
-    compressed = scene.compressed(tiles).reshape(lane, side, lanes, side, 3)
+    mosaic = np.resize(tiles, (lanes, lane * side, side)).swapaxes(0, 1).reshape(lane * side, lanes * side)
+    compressed = scene.compressed(mosaic).reshape(lane, side, lanes, side, 3)
     cut = slice(MCU - margin, 2 * MCU + margin)
     windows = compressed[:, cut, :, cut].transpose(2, 0, 1, 3, 4).reshape(-1, *[MCU + 2 * margin] * 2, 3)
-    observed = scene.observed[down[:, cut], across[:, :, cut]]
+    observed = _tiles(scene.observed, rows, columns)[:, cut, cut]
     return np.subtract(observed, windows[: len(rows)], dtype=np.int16)
+
+
+def _tiles(picture: NDArray[np.uint8], rows: Positions, columns: Positions) -> NDArray[np.uint8]:
+    """Return each unit of a picture, (H, W) or (H, W, 3), with the eight around it: (N, 48, 48) or (N, 48, 48, 3)."""
+    height, width = (side // MCU for side in picture.shape[:2])
+    units = picture.reshape(height, MCU, width, MCU, -1).swapaxes(1, 2)
+    beside = np.arange(-1, 2)
+    down, across = np.clip(rows[:, None] + beside, 0, height - 1), np.clip(columns[:, None] + beside, 0, width - 1)
+    tiles = units[down[:, :, None], across[:, None]]  # (N, 3, 3, 16, 16, channels)
+    for edge, place in ((0, 0), (height - 1, 2)):
+        tiles[rows == edge, place] = tiles[rows == edge, place, :, ::-1]
+    for edge, place in ((0, 0), (width - 1, 2)):
+        tiles[columns == edge, :, place] = tiles[columns == edge, :, place, :, ::-1]
+    return tiles.swapaxes(2, 3).reshape(-1, 3 * MCU, 3 * MCU, *picture.shape[2:])
 
 
 def _visible(observed: NDArray[np.uint8], compressed: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -263,9 +282,9 @@ def _samples(difference: NDArray[np.int16], scale: int) -> Floats:
     if scale == 1:
         return np.asarray(difference.astype(np.float32) @ YCC[1:].T)
     sums = difference[:, ::2] + difference[:, 1::2]  # in integers before the conversion to chroma: the order is free
-    sums = sums[:, :, ::2] + sums[:, :, 1::2]
-    means = sums.astype(np.float32) @ (YCC[1:].T / np.float32(4))
-    return np.ascontiguousarray(np.moveaxis(_SHARPENING @ np.moveaxis(means, 3, 1) @ _SHARPENING.T, 1, 3))
+    sums = (sums[:, :, ::2] + sums[:, :, 1::2]).astype(np.float32)
+    channels = [(sums @ (YCC[channel] / np.float32(4))).reshape(len(sums), -1) @ _SHARPENING for channel in (1, 2)]
+    return np.stack(channels, 2).reshape(-1, BLOCK, BLOCK, 2)
 
 
 def _errors(painted: Floats, residual: Floats, steps: Floats) -> Floats:

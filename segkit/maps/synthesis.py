@@ -8,7 +8,6 @@ and the comparison is repeated. A class stays if it explains enough.
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from segkit.maps import areas, borders, flips, pixels, proposals, recompress, spectrum
 from segkit.maps.areas import Areas
@@ -41,7 +40,7 @@ _VISIBLE = 8.0
 """Difference of luma that makes a pixel of a badly explained unit doubtful."""
 
 _RARELY = 3
-"""Number of areas: if fewer change in a round, the next one compares compressed pictures."""
+"""Number of areas: if fewer change in a round, compressed pictures are compared too."""
 
 _BAD = 10.0
 """Squared excess above which a unit is badly explained."""
@@ -88,24 +87,24 @@ def _search(scene: Scene) -> NDArray[np.bool_]:
     """
     measured = spectrum.measure(scene)
     flips.move_pixels(scene, measured)
-    compressing = False
     for _ in range(_ROUNDS):
         # The nearer the labels are to the truth, the better the stored coefficients are known: most units that still
         # seemed badly explained turn out to be explained when they are compared again.
         measured = spectrum.measure(scene, spectrum.badly_explained(scene, measured, _BAD))
         if _is_explained(scene, measured):
             break
-        beside = ndimage.binary_dilation(spectrum.badly_explained(scene, measured, _BAD), np.ones((3, 3), bool))
-        measured = spectrum.measure(scene, beside)
+        measured = spectrum.measure(scene, spectrum.around(spectrum.badly_explained(scene, measured, _BAD)))
         proposed = proposals.propose(scene, measured)
         moved = _relabel(scene, measured, areas.same_proposal(scene, measured, proposed))
-        moved += _relabel(scene, measured, areas.same_label(scene, measured), compressing=compressing)
-        if not moved and compressing:
+        moved += _relabel(scene, measured, areas.same_label(scene, measured))
+        if moved < _RARELY:
+            moved += _relabel(scene, measured, areas.same_label(scene, measured), compressing=True)
+        if not moved:
             break
-        compressing = moved < _RARELY
-    labels = scene.labels.copy()
+    focus = spectrum.badly_explained(scene, measured, _BAD)
     doubtful = _dissolve(scene)
-    focus = spectrum.badly_explained(scene, measured, _BAD) | spectrum.changed(scene, labels)
+    dissolved = doubtful.reshape(len(focus), recompress.MCU, -1, recompress.MCU).any((1, 3))
+    focus |= spectrum.around(dissolved)
     measured = spectrum.measure(scene, focus)
     flips.move_pixels(scene, measured)
     unexplained = np.abs(measured.luma_residual.reshape(measured.places.shape)) > _VISIBLE
@@ -117,7 +116,7 @@ def _search(scene: Scene) -> NDArray[np.bool_]:
 
 def _relabel(scene: Scene, measured: Spectrum, candidates: Areas | None, *, compressing: bool = False) -> int:
     """Give areas other classes, then move pixels; return the number of areas that changed."""
-    labels = scene.labels.copy()
+    labels = scene.board.ravel()[measured.places]
     moved = areas.relabel(scene, measured, candidates, compressing=compressing)
     spectrum.refresh(scene, measured, labels)
     flips.move_pixels(scene, measured)
