@@ -13,7 +13,7 @@ from segkit.maps import areas, borders, flips, pixels, proposals, recompress, sp
 from segkit.maps.areas import Areas
 from segkit.maps.borders import Repaired
 from segkit.maps.pixels import Packed
-from segkit.maps.scene import Scene
+from segkit.maps.scene import Floats, Scene
 from segkit.maps.spectrum import Spectrum
 from segkit.palette.color import RGB
 
@@ -26,6 +26,12 @@ _COARSE = 65
 
 _ROUNDS = 12
 """Rounds of the search at most."""
+
+_PROGRESS = 0.99
+"""Share of the least excess so far that a round must reach; what exceeds _LOUDEST in a unit does not count."""
+
+_PATIENCE = 2
+"""Rounds without progress that end the search."""
 
 _LOUD = 500.0
 """Squared excess of a unit that a missing class may leave."""
@@ -87,11 +93,16 @@ def _search(scene: Scene) -> NDArray[np.bool_]:
     """
     measured = spectrum.measure(scene)
     flips.move_pixels(scene, measured)
+    least, stalled = np.inf, 0
     for _ in range(_ROUNDS):
         # The nearer the labels are to the truth, the better the stored coefficients are known: most units that still
         # seemed badly explained turn out to be explained when they are compared again.
         measured = spectrum.measure(scene, spectrum.badly_explained(scene, measured, _BAD))
-        if _is_explained(scene, measured):
+        excess = measured.excess()
+        left = float(np.minimum(excess, _LOUDEST).sum())
+        stalled = 0 if left < _PROGRESS * least else stalled + 1
+        least = min(least, left)
+        if stalled == _PATIENCE or _is_explained(scene, excess):
             break
         measured = spectrum.measure(scene, spectrum.around(spectrum.badly_explained(scene, measured, _BAD)))
         proposed = proposals.propose(scene, measured)
@@ -123,9 +134,8 @@ def _relabel(scene: Scene, measured: Spectrum, candidates: Areas | None, *, comp
     return moved
 
 
-def _is_explained(scene: Scene, measured: Spectrum) -> bool:
+def _is_explained(scene: Scene, excess: Floats) -> bool:
     """Return whether hardly any unit has an excess that a missing class may leave, and none that it must leave."""
-    excess = measured.excess()
     units = scene.labels.size / recompress.MCU**2
     return bool((excess > _LOUD).sum() <= _FEW * units and excess.max(initial=0) < _LOUDEST)
 
