@@ -4,17 +4,25 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from segkit.maps.recompress import MCU
 from segkit.maps.scene import Floats, Indices, Positions, Scene, to_ycc
-from segkit.maps.spectrum import WAVES, Spectrum, square_excess
+from segkit.maps.spectrum import WAVES, Spectrum, residual, square_excess
 
 NONE = 255
 """Marks a pixel without a proposal."""
 
 _SMALLEST = 4
 """Pixels of the smallest area that is reconsidered."""
+
+_VISIBLE = 2.0
+"""Length of a residual, in luma and chroma, that right labels do not leave."""
+
+_LARGE = 30
+"""Pixels of the smallest area that is reconsidered because its residual is visible."""
 
 _NEW = 20_000.0
 """Cost of a class that has fewer than _KNOWN pixels elsewhere, in squared coefficients, times the mean step of luma:
@@ -117,6 +125,23 @@ def same_proposal(scene: Scene, spectrum: Spectrum, proposed: Indices) -> Areas 
     kept = sizes >= _SMALLEST
     kept[owners[proposed == NONE]] = False
     return _kept(owners, sizes, kept, None)
+
+
+def same_residual(scene: Scene, spectrum: Spectrum) -> Areas | None:
+    """Return connected areas of one label in which the compressed labels differ visibly from the map, None if none.
+
+    Colours clipped at 0 and 255 hide the difference between two classes from the coefficients, not from the pixels.
+    """
+    chroma = spectrum.chroma_residual
+    scale = MCU // chroma.shape[1]
+    square = spectrum.luma_residual**2 + np.repeat(np.repeat((chroma**2).sum(3), scale, 1), scale, 2)
+    near = ndimage.maximum_filter(square, (1, 3, 3)).reshape(spectrum.places.shape)
+    hidden = (near <= _VISIBLE**2) | np.pad(scene.fixed, 1).ravel()[spectrum.places]
+    labels = np.where(hidden, np.uint8(NONE), scene.board.ravel()[spectrum.places])
+    owners, sizes = _connect(scene, spectrum.places, labels)
+    kept = sizes >= _LARGE
+    kept[owners[hidden]] = False
+    return _kept(owners, sizes, kept, labels)
 
 
 def _connect(scene: Scene, places: Positions, values: Indices) -> tuple[NDArray[np.int32], NDArray[np.intp]]:
@@ -271,16 +296,16 @@ def _border_costs(scene: Scene, spectrum: Spectrum, areas: Areas) -> Floats:
 
 def _misfit(scene: Scene, spectrum: Spectrum, areas: Areas, chosen: Positions | None) -> Floats:
     """Return the squared error inside each area if all areas had the chosen classes: (areas,)."""
-    inside = areas.owners >= 0
-    places, owners = spectrum.places[inside], areas.owners[inside]
-    board = scene.board.copy()
+    units = np.flatnonzero((areas.owners >= 0).any(1))
+    inside = areas.owners[units] >= 0
+    places, owners = spectrum.places[units][inside], areas.owners[units][inside]
+    flat = scene.board.ravel()
+    labels = flat[places]
     if chosen is not None:
-        board.ravel()[places] = chosen.astype(np.uint8)[owners]
-    compressed = scene.compressed(board[1:-1, 1:-1])
-    rows, columns = np.divmod(places, scene.stride)
-    positions = (rows - 1) * (scene.stride - 2) + columns - 1
-    pair = [picture.reshape(-1, 3)[positions].astype(np.int16) for picture in (scene.observed, compressed)]
-    squares = (to_ycc(pair[0] - pair[1]) ** 2).sum(1)
+        flat[places] = chosen.astype(np.uint8)[owners]
+    difference = residual(scene, spectrum.rows[units], spectrum.columns[units], 0)
+    flat[places] = labels
+    squares = (to_ycc(difference.reshape(*inside.shape, 3)[inside]) ** 2).sum(1)
     return np.bincount(owners, squares, len(areas.sizes)).astype(np.float32)
 
 

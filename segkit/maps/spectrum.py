@@ -197,13 +197,10 @@ def measure(scene: Scene, focus: NDArray[np.bool_] | None = None) -> Spectrum:
     """
     shape = layout(scene.compression)
     margin = _REACH * shape.scale if shape.scale > 1 else 0
-    if focus is None or _TILED * focus.sum() > focus.size:
-        observed, compressed = scene.observed, scene.compressed(scene.labels)
-        rows, columns = np.nonzero(_visible(observed, compressed) if focus is None else focus)
-        difference = _patches(np.subtract(observed, compressed, dtype=np.int16), rows, columns, margin)
-    else:
-        rows, columns = np.nonzero(focus)
-        difference = _tiled_difference(scene, rows, columns, margin)
+    if focus is None:
+        focus = _visible(scene.observed, scene.compressed(scene.labels))
+    rows, columns = np.nonzero(focus)
+    difference = residual(scene, rows, columns, margin)
     inner = slice(margin, margin + MCU)
     luma_residual = difference[:, inner, inner].astype(np.float32) @ YCC[0]
     chroma_residual = _samples(difference, shape.scale)
@@ -219,15 +216,18 @@ def measure(scene: Scene, focus: NDArray[np.bool_] | None = None) -> Spectrum:
     return Spectrum(shape, rows, columns, places, luma, np.stack(chroma, 2), luma_residual, chroma_residual)
 
 
-def _tiled_difference(scene: Scene, rows: Positions, columns: Positions, margin: int) -> NDArray[np.int16]:
-    """Return the observed map minus the compressed labels in units with a margin, compressing these alone.
+def residual(scene: Scene, rows: Positions, columns: Positions, margin: int) -> NDArray[np.int16]:
+    """Return the observed map minus the compressed labels in units with a margin around each.
 
-    Each unit is compressed with the eight around it, as the decoder blends chroma with theirs. Units at the edge of
-    the map are mirrored: a mirrored unit has the chroma samples that the decoder repeats there.
+    Few units are compressed alone, each with the eight around it, as the decoder blends chroma with theirs. Units at
+    the edge of the map are mirrored: a mirrored unit has the chroma samples that the decoder repeats there.
 
     Returns:
         (N, 16 + 2 margin, 16 + 2 margin, 3).
     """
+    if _TILED * len(rows) * MCU**2 > scene.labels.size:
+        difference = np.subtract(scene.observed, scene.compressed(scene.labels), dtype=np.int16)
+        return _patches(difference, rows, columns, margin)
     tiles = _tiles(scene.labels, rows, columns)
     side = tiles.shape[1]
     lanes = max(-(-len(tiles) // _LANE), 1)

@@ -33,6 +33,9 @@ _PROGRESS = 0.99
 _PATIENCE = 2
 """Rounds without progress that end the search."""
 
+_SETTLING = 4
+"""Rounds at most in which compressed pictures decide alone."""
+
 _LOUD = 500.0
 """Squared excess of a unit that a missing class may leave."""
 
@@ -112,6 +115,7 @@ def _search(scene: Scene) -> NDArray[np.bool_]:
             moved += _relabel(scene, measured, areas.same_label(scene, measured), compressing=True)
         if not moved:
             break
+    measured = _settle(scene, measured)
     focus = spectrum.badly_explained(scene, measured, _BAD)
     doubtful = _dissolve(scene)
     dissolved = doubtful.reshape(len(focus), recompress.MCU, -1, recompress.MCU).any((1, 3))
@@ -123,6 +127,15 @@ def _search(scene: Scene) -> NDArray[np.bool_]:
     rows, columns = np.divmod(measured.places[unexplained], scene.stride)
     doubtful[rows - 1, columns - 1] = True
     return doubtful
+
+
+def _settle(scene: Scene, measured: Spectrum) -> Spectrum:
+    """Compare compressed pictures where a difference is visible, until no area changes; return the last spectrum."""
+    for _ in range(_SETTLING):
+        measured = spectrum.measure(scene, spectrum.around(spectrum.badly_explained(scene, measured, _BAD)))
+        if not _relabel(scene, measured, areas.same_residual(scene, measured), compressing=True):
+            break
+    return measured
 
 
 def _relabel(scene: Scene, measured: Spectrum, candidates: Areas | None, *, compressing: bool = False) -> int:
