@@ -93,7 +93,7 @@ def _compatible(spectrum: Spectrum, best: Flips, chroma: Floats, gains: Floats, 
     gain = np.add.reduceat(gains[chosen] - alone, start) + together.sum(1)
     most = np.maximum.reduceat(gains[chosen], start)
     kept = np.repeat(gain >= most, counts) | (gains[chosen] == np.repeat(most, counts))
-    return chosen[kept]
+    return np.asarray(chosen[kept])
 
 
 def _promising(scene: Scene, spectrum: Spectrum, active: Positions) -> Flips:

@@ -48,8 +48,8 @@ WAVES: Floats = np.einsum("ux,vy->xyuv", _COSINES, _COSINES).reshape(BLOCK**2, B
 def _sharpening() -> Floats:
     """Return the inverse of the decoder's interpolation of chroma: ((8 + 2 * _REACH)^2, 64).
 
-    Along an axis each decoded pixel is 3/4 of its chroma sample and 1/4 of the sample beside it, so the mean of two pixels is the
-    samples filtered with (1/8, 3/4, 1/8), whose inverse is a constant times powers of sqrt(8) - 3.
+    Along an axis each decoded pixel is 3/4 of its chroma sample and 1/4 of the sample beside it, so the mean of two
+    pixels is the samples filtered with (1/8, 3/4, 1/8), whose inverse is a constant times powers of sqrt(8) - 3.
     """
     taps = 2**0.5 * (8**0.5 - 3) ** np.abs(np.arange(-_REACH, _REACH + 1))
     matrix = np.zeros((BLOCK, BLOCK + 2 * _REACH))
@@ -160,6 +160,12 @@ def refresh(scene: Scene, spectrum: Spectrum, labels: Indices) -> None:
     spectrum.chroma[stale], spectrum.chroma_residual[stale] = measured.chroma, measured.chroma_residual
 
 
+def units(scene: Scene, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the units that contain pixels of an (H, W) mask: (H / 16, W / 16)."""
+    height, width = (side // MCU for side in scene.labels.shape)
+    return np.asarray(mask.reshape(height, MCU, width, MCU).any((1, 3)))
+
+
 def around(focus: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return the units of an (H / 16, W / 16) mask and the eight around each."""
     return np.asarray(ndimage.binary_dilation(focus, np.ones((3, 3), bool)))
@@ -251,7 +257,7 @@ def _tiles(picture: NDArray[np.uint8], rows: Positions, columns: Positions) -> N
         tiles[rows == edge, place] = tiles[rows == edge, place, :, ::-1]
     for edge, place in ((0, 0), (width - 1, 2)):
         tiles[columns == edge, :, place] = tiles[columns == edge, :, place, :, ::-1]
-    return tiles.swapaxes(2, 3).reshape(-1, 3 * MCU, 3 * MCU, *picture.shape[2:])
+    return np.asarray(tiles.swapaxes(2, 3).reshape(-1, 3 * MCU, 3 * MCU, *picture.shape[2:]))
 
 
 def _visible(observed: NDArray[np.uint8], compressed: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -283,7 +289,9 @@ def _samples(difference: NDArray[np.int16], scale: int) -> Floats:
         return np.asarray(difference.astype(np.float32) @ YCC[1:].T)
     sums = difference[:, ::2] + difference[:, 1::2]  # in integers before the conversion to chroma: the order is free
     sums = (sums[:, :, ::2] + sums[:, :, 1::2]).astype(np.float32)
-    channels = [(sums @ (YCC[channel] / np.float32(4))).reshape(len(sums), -1) @ _SHARPENING for channel in (1, 2)]
+    channels = [
+        (sums @ (YCC[channel] / np.float32(4))).reshape(-1, len(_SHARPENING)) @ _SHARPENING for channel in (1, 2)
+    ]
     return np.stack(channels, 2).reshape(-1, BLOCK, BLOCK, 2)
 
 

@@ -9,7 +9,7 @@ and the comparison is repeated. A class stays if it explains enough.
 import numpy as np
 from numpy.typing import NDArray
 
-from segkit.maps import areas, borders, flips, pixels, proposals, recompress, spectrum
+from segkit.maps import areas, borders, flips, pixels, proposals, recompress, rivals, spectrum
 from segkit.maps.areas import Areas
 from segkit.maps.borders import Repaired
 from segkit.maps.pixels import Packed
@@ -115,11 +115,11 @@ def _search(scene: Scene) -> NDArray[np.bool_]:
             moved += _relabel(scene, measured, areas.same_label(scene, measured), compressing=True)
         if not moved:
             break
-    measured = _settle(scene, measured)
+    if not _is_explained(scene, measured.excess()):
+        measured = _settle(scene, measured)
     focus = spectrum.badly_explained(scene, measured, _BAD)
     doubtful = _dissolve(scene)
-    dissolved = doubtful.reshape(len(focus), recompress.MCU, -1, recompress.MCU).any((1, 3))
-    focus |= spectrum.around(dissolved)
+    focus |= spectrum.around(spectrum.units(scene, doubtful))
     measured = spectrum.measure(scene, focus)
     flips.move_pixels(scene, measured)
     unexplained = np.abs(measured.luma_residual.reshape(measured.places.shape)) > _VISIBLE
@@ -130,10 +130,11 @@ def _search(scene: Scene) -> NDArray[np.bool_]:
 
 
 def _settle(scene: Scene, measured: Spectrum) -> Spectrum:
-    """Compare compressed pictures where a difference is visible, until no area changes; return the last spectrum."""
+    """Compare compressed pictures where a difference is visible, until nothing changes; return the last spectrum."""
     for _ in range(_SETTLING):
         measured = spectrum.measure(scene, spectrum.around(spectrum.badly_explained(scene, measured, _BAD)))
-        if not _relabel(scene, measured, areas.same_residual(scene, measured), compressing=True):
+        moved = _relabel(scene, measured, areas.same_residual(scene, measured), compressing=True)
+        if not moved and not rivals.replace(scene, measured, _BAD):
             break
     return measured
 
