@@ -9,7 +9,7 @@ and the comparison is repeated. A class stays if it explains enough.
 import numpy as np
 from numpy.typing import NDArray
 
-from segkit.maps import areas, borders, flips, pixels, proposals, recompress, rivals, spectrum
+from segkit.maps import areas, borders, flips, pixels, proposals, recompress, relabel, rivals, spectrum
 from segkit.maps.areas import Areas
 from segkit.maps.borders import Repaired
 from segkit.maps.pixels import Packed
@@ -142,7 +142,7 @@ def _settle(scene: Scene, measured: Spectrum) -> Spectrum:
 def _relabel(scene: Scene, measured: Spectrum, candidates: Areas | None, *, compressing: bool = False) -> int:
     """Give areas other classes, then move pixels; return the number of areas that changed."""
     labels = scene.board.ravel()[measured.places]
-    moved = areas.relabel(scene, measured, candidates, compressing=compressing)
+    moved = relabel.relabel(scene, measured, candidates, compressing=compressing)
     spectrum.refresh(scene, measured, labels)
     flips.move_pixels(scene, measured)
     return moved
