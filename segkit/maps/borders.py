@@ -221,20 +221,26 @@ def find_candidates(seeded: Indices, unlabelled: NDArray[np.intp]) -> Border:
     flat, first = board.ravel(), int(positions[0])
     relative = positions - first
     labels = np.full((_CANDIDATES, len(positions)), NO_LABEL, np.uint8)
-    distances = np.full((_CANDIDATES, len(positions)), np.inf, np.float32)
-    for distance, offset in _offsets(stride):
+    samples = np.full(labels.shape, NO_LABEL, np.uint8)  # number of the sample that each label came from
+    offsets = _offsets(stride)
+    for number, (_, offset) in enumerate(offsets):
         sample = flat[first + offset :].take(relative, mode="clip")  # nothing is clipped; the mode skips bounds checks
         pending = sample != NO_LABEL
         # Insert each sample into the first free row, unless an earlier row has the same label.
-        for label, reached in zip(labels, distances, strict=True):
+        for label, reached in zip(labels, samples, strict=True):
             pending &= sample != label
             free = pending & (label == NO_LABEL)
             if free.any():  # rarely so: near samples fill the first rows
-                np.copyto(label, sample, where=free)
-                np.copyto(reached, distance, where=free)
+                # What is free is 255, all bits set, so "and" writes to it; copyto() with a mask takes ten times as long.
+                occupied = free.view(np.uint8) - np.uint8(1)
+                label &= sample | occupied
+                reached &= np.uint8(number) | occupied
                 pending ^= free
             if not pending.any():
                 break
+    reach = np.full(256, np.inf, np.float32)
+    reach[: len(offsets)] = [distance for distance, _ in offsets]
+    distances = reach.take(samples)
     return Border(flat, stride, positions, labels, distances)
 
 

@@ -42,7 +42,7 @@ class Scene:
     def __post_init__(self) -> None:
         self.ycc = np.round(to_ycc(self.colors))  # as libjpeg does
         self.packed: Packed = np.resize(pixels.pack(self.colors), 256)
-        self.proven = np.bincount(self.labels[self.fixed], minlength=len(self.colors)) > 0
+        self.proven = self._histogram(self.fixed) > 0
         self.neighbors = [
             down + across for down in (-self.stride, 0, self.stride) for across in (-1, 0, 1) if down or across
         ]
@@ -59,9 +59,12 @@ class Scene:
 
     def counts(self) -> NDArray[np.intp]:
         """Return the number of pixels of each class."""
-        return np.array(
-            Image.fromarray(self.labels).histogram()[: len(self.colors)]
-        )  # bincount takes ten times as long
+        return self._histogram(None)
+
+    def _histogram(self, mask: NDArray[np.bool_] | None) -> NDArray[np.intp]:
+        """Return the number of pixels of each class, in a mask if there is one; bincount takes ten times as long."""
+        chosen = None if mask is None else Image.fromarray(mask.view(np.uint8))
+        return np.array(Image.fromarray(self.labels).histogram(chosen)[: len(self.colors)])
 
     def repeat_edges(self) -> None:
         """Copy the outermost labels to the margin."""

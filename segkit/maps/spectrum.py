@@ -204,9 +204,12 @@ def measure(scene: Scene, focus: NDArray[np.bool_] | None = None) -> Spectrum:
     shape = layout(scene.compression)
     margin = _REACH * shape.scale if shape.scale > 1 else 0
     if focus is None:
-        focus = _visible(scene.observed, scene.compressed(scene.labels))
-    rows, columns = np.nonzero(focus)
-    difference = residual(scene, rows, columns, margin)
+        compressed = scene.compressed(scene.labels)
+        rows, columns = np.nonzero(_visible(scene.observed, compressed))
+        difference = _patches(np.subtract(scene.observed, compressed, dtype=np.int16), rows, columns, margin)
+    else:
+        rows, columns = np.nonzero(focus)
+        difference = residual(scene, rows, columns, margin)
     inner = slice(margin, margin + MCU)
     luma_residual = difference[:, inner, inner].astype(np.float32) @ YCC[0]
     chroma_residual = _samples(difference, shape.scale)
