@@ -49,6 +49,12 @@ OPERATIONS = {
     ),
     "report": "from segkit.dataset import Dataset; from segkit.reports import dataset_page as p\n"
     "p.write(Dataset.open(folder))",
+    "rules": "from segkit.dataset import Dataset, checks; checks.check(Dataset.open(folder), files='none')",
+    "remove": "from segkit.dataset import Dataset, remove as r; d = Dataset.open(folder)\n"
+    "r.remove(d, [key], None); r.restore(d, [key], None); len(d)",
+    "first start": "from pathlib import Path; from trainer.data import examples; folder = Path(folder)\n"
+    "(folder / '.segkit/cache/pictures.stamps').unlink(missing_ok=True); examples.find(folder, check='fast')",
+    "start": "from pathlib import Path; from trainer.data import examples; examples.find(Path(folder), check='fast')",
     "split": "from segkit.dataset import Dataset, splits; import random; d = Dataset.open(folder)\n"
     "with d.writing(): d.fold(); splits.apply(d, f'val={random.random() / 4:.4f}')",
 }
@@ -85,7 +91,7 @@ def triple(number: int, shared: Pictures, hashes: tuple[str, str]) -> Triple:
     author = Prompt("model", "Salesforce/blip-image-captioning-base", sha[:40], False, digest(text), text)
     return Triple(
         photo_name(key, ".jpg"), map_name(key), text, key, f"{number // 1000:04}/photo {number:07}.jpg", sha,
-        sha[16:32], SIDE, SIDE, Geometry(2048, 2048, 1, (), SIDE, SIDE, 0, 0), shared.classes, 14, author,
+        sha[16:32], SIDE, SIDE, Geometry(2048, 2048, 1, (), SIDE, SIDE, 0, 0), shared.classes, 24, author,
         "train", key, "open", (), *hashes, "train",
     )  # fmt: skip
 
@@ -150,7 +156,7 @@ def main() -> None:
             for name in options.only.split(","):
                 results = [measure(OPERATIONS[name], folder, key) for _ in range(options.runs)]
                 seconds, megabytes = (max(column) for column in zip(*results, strict=True))
-                print(f"  {name:10} {seconds:8.2f} s {megabytes:8.0f} MB", flush=True)
+                print(f"  {name:12} {seconds:8.2f} s {megabytes:8.0f} MB", flush=True)
 
 
 if __name__ == "__main__":

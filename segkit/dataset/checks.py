@@ -1,35 +1,30 @@
 """The rules of a dataset: each one inspects the triples and yields problems."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from itertools import chain
-from pathlib import Path
 
 from PIL import Image
 
 from segkit import storage
-from segkit.dataset import checked, lookalikes, prompts
+from segkit.dataset import checked, prompts, record_rules
 from segkit.dataset.dataset import Dataset
+from segkit.dataset.record_rules import BUILD, Intact, Screening, fault, line_with
 from segkit.dataset.triple import SPLITS, Triple
 from segkit.maps import codec
 from segkit.palette import PROTOCOLS, UNLABELLED, Palette, protocol
 from segkit.problem import Problem
 from segkit.progress import Progress, silent
 from segkit.settings import Check
-from segkit.words import are, quote
+from segkit.words import are
 
 COVERAGE = 0.5
 """Labelled share of a map, 0 to 1, below which "coverage-low" warns: such maps teach the network little."""
 
-_BUILD = "run segkit build-dataset again with the same photos, output and settings"
 _STAY = "photo and map are restored; prompt, split and review stay."
-_CORRECT = (
-    "Correct that line. If that is impossible, move it out of the file, since it may hold a prompt of yours, "
-    f"{_BUILD}, and set the prompt again with segkit caption --edit."
-)
 
 RULES = {
     "manifest-damaged": "a line of the manifest is damaged, or its files are not those of its key",
@@ -99,42 +94,25 @@ def check(
         files: which photos and maps are read; see checked.problems.
         strays: look for files that belong to no triple.
     """
-    problems: list[Problem] = []
-    triples = _read(dataset, problems)
-    orphans = list(_orphans(dataset, triples)) if strays else []
-    examine = partial(_files, dataset)
-    problems += checked.problems(dataset, triples, len(triples), examine, files, progress)
-    problems += chain(
-        _prompts(dataset, triples, count),
-        _repeated(dataset, triples),
-        _splits(dataset, triples),
-        _lookalikes(dataset, triples),
+    intact, screening = Intact(dataset), Screening()
+    of_records: list[Problem] = []
+    for triple in intact:
+        screening.add(triple)
+        of_records += record_rules.of_prompt(dataset, triple, count)
+        of_records += record_rules.of_split(triple)
+    orphans = list(record_rules.orphans(dataset, screening)) if strays else []
+    problems = chain(
+        record_rules.no_manifest(dataset),
+        intact.damage,
+        checked.problems(dataset, intact, screening.total, partial(_files, dataset), files, progress),
+        of_records,
+        record_rules.repeated(dataset, intact, screening),
+        record_rules.leaks(intact, screening),
+        record_rules.alike(dataset, intact),
         _palette(dataset, palette),
         checked.settled(dataset, orphans),
     )
-    return CheckReport(len(triples), sorted(problems, key=lambda problem: problem.severity))
-
-
-def _read(dataset: Dataset, problems: list[Problem]) -> list[Triple]:
-    """Read every intact line. Triples of unfolded parts replace those of the manifest with the same key."""
-
-    def damaged(path: Path, number: int, reason: str) -> None:
-        place = f"{path.relative_to(dataset.folder).as_posix()}, line {number}"
-        cure = f"Remove that line from {path}." if path.name == "rejected.jsonl" else _CORRECT
-        problems.append(Problem("manifest-damaged", "error", place, f"{place} is damaged: {reason}.", cure))
-
-    def triples(paths: Iterable[Path]) -> list[Triple]:
-        return [record for path in paths for record in dataset.read(path, damaged) if isinstance(record, Triple)]
-
-    if not dataset.manifest.exists():
-        table = dataset.folder / "metadata.csv"
-        cure = f"Restore it from a copy{f' (is it {table}?)' if table.is_file() else ''}: it holds all prompts. "
-        cure += f"Without one, {_BUILD}: prompts are drafted, and those that you wrote are lost."
-        problems.append(Problem("manifest-damaged", "error", "metadata.jsonl", "metadata.jsonl is missing.", cure))
-    newer = {triple.key: triple for triple in triples(dataset.parts())}
-    lists = triples([dataset.manifest, dataset.lists.left_out])
-    triples([dataset.hidden / "rejected.jsonl"])  # holds no triples; read to report its damaged lines
-    return [*(triple for triple in lists if triple.key not in newer), *newer.values()]
+    return CheckReport(screening.total, sorted(problems, key=lambda problem: problem.severity))
 
 
 def _files(dataset: Dataset, triple: Triple) -> Iterator[Problem]:
@@ -147,17 +125,17 @@ def _files(dataset: Dataset, triple: Triple) -> Iterator[Problem]:
     ):
         path = dataset.folder / name
         if not path.is_file():
-            yield _error("file-missing", triple, f"{name} is missing", f"{_BUILD.capitalize()}: {_STAY}")
+            yield fault("file-missing", triple, f"{name} is missing", f"{BUILD.capitalize()}: {_STAY}")
             continue
         try:
             data = path.read_bytes()
             if storage.sha256(data) != sha256:
                 cure = _restore(triple) if name == triple.file_name else _restore_map(triple)
-                yield _error("file-changed", triple, f"{name} was changed after it was stored", cure)
+                yield fault("file-changed", triple, f"{name} was changed after it was stored", cure)
             pictures.append(_open(data))
         except Exception as error:  # Pillow raises exceptions of any type on damaged files
             reason = f"{type(error).__name__}: {error}"
-            yield _error("file-damaged", triple, f"{name} cannot be opened ({reason})", _restore(triple))
+            yield fault("file-damaged", triple, f"{name} cannot be opened ({reason})", _restore(triple))
     if len(pictures) == 2:
         yield from _pictures(triple, pictures[0], pictures[1], dataset.info.palette)
 
@@ -172,82 +150,27 @@ def _pictures(triple: Triple, photo: Image.Image, control_map: Image.Image, pale
     size = (triple.width, triple.height)
     if photo.size != size or control_map.size != size or triple.width % 8 or triple.height % 8:
         sizes = f"photo {photo.width}x{photo.height}, map {control_map.width}x{control_map.height}"
-        yield _error("size-differs", triple, f"{sizes}, recorded {triple.width}x{triple.height}", _restore(triple))
+        yield fault("size-differs", triple, f"{sizes}, recorded {triple.width}x{triple.height}", _restore(triple))
     if not codec.is_exact(control_map, palette):
         actual = f"mode {control_map.mode}" if control_map.mode != "P" else "a different palette"
         expected = f"mode P with the palette {palette.name}"
-        yield _error("map-not-indexed", triple, f"the map has {actual}, expected {expected}", _restore_map(triple))
+        yield fault("map-not-indexed", triple, f"the map has {actual}, expected {expected}", _restore_map(triple))
     labels, off = codec.read(control_map, palette)
     if off:
         message = f"{are(off, 'pixel')} not of a class of {palette.name}"
-        yield _error("label-invalid", triple, message, _restore(triple))
+        yield fault("label-invalid", triple, message, _restore(triple))
     pixels = zip(palette, codec.count(labels), strict=False)
     present = {(swatch.name, round(number / labels.size, 4)) for swatch, number in pixels if number}
     recorded = {(share.name, share.share) for share in triple.classes}
     if not off and (present != recorded or len(recorded) != len(triple.classes)):
         names = ", ".join(sorted({name for name, _ in present ^ recorded})) or "classes recorded twice"
-        yield _error("classes-differ", triple, f"map and record disagree on: {names}", _restore_map(triple))
+        yield fault("classes-differ", triple, f"map and record disagree on: {names}", _restore_map(triple))
     labelled = float((labels != UNLABELLED).mean())
     if labelled < COVERAGE and triple.review != "rejected":
         message = f"{triple.key} ({triple.source}): only {labelled:.0%} of the map is labelled."
-        cure = (
-            f"Build into another folder with a lower min_confidence, or do not train on it: {_line(review='rejected')}"
-        )
+        left_out = line_with(review="rejected")
+        cure = f"Build into another folder with a lower min_confidence, or do not train on it: {left_out}"
         yield Problem("coverage-low", "warning", triple.key, message, cure)
-
-
-def _prompts(dataset: Dataset, triples: Iterable[Triple], count: prompts.Count | None) -> Iterator[Problem]:
-    for triple in triples:
-        edit = _edit(dataset, triple)
-        place = f"{triple.key} ({triple.source})"
-        if not triple.text.strip():
-            cure = f"Draft it with segkit caption, or write one with: {edit}"
-            yield Problem("prompt-missing", "warning", triple.key, f"{place}: no prompt.", cure)
-            continue
-        tokens = count(triple.text) if count else triple.tokens
-        if tokens < len(triple.text.split()) + 2:  # at least one token per word, plus the start and end tokens
-            message = f"{place}: the token count of {tokens} is too low for {triple.text[:60]!r}."
-            cure = f"Count them again with: {_edit(dataset, triple, triple.text)}"
-            yield Problem("tokens-differ", "error", triple.key, message, cure)
-        if tokens > prompts.BUDGET:
-            message = f"{place}: {tokens} tokens, but CLIP reads only {prompts.BUDGET} and ignores the rest."
-            yield Problem("prompt-too-long", "error", triple.key, message, f"Write a shorter one with: {edit}")
-        for flag in () if triple.by_person else triple.problems:
-            if flag in prompts.FLAGS:
-                message = f"{place}: {prompts.FLAGS[flag]}: {triple.text!r}."
-                yield Problem(flag, "warning", triple.key, message, f"Write another with: {edit}")
-
-
-def _repeated(dataset: Dataset, triples: Iterable[Triple]) -> Iterator[Problem]:
-    seen: dict[str, Triple] = {}
-    for triple in triples:
-        first = seen.setdefault(triple.key, triple)
-        if first is not triple:
-            texts = " and ".join(repr(text) for text in dict.fromkeys((first.text, triple.text)))
-            message = f"the key appears twice, for {first.source} and {triple.source}, with the prompt {texts}"
-            text = max(first, triple, key=lambda either: (either.by_person, bool(either.text))).text
-            cure = f"Merge both lines, with the right prompt: {_edit(dataset, triple, text)}"
-            yield _error("key-repeated", triple, message, cure)
-
-
-def _splits(dataset: Dataset, triples: Iterable[Triple]) -> Iterator[Problem]:
-    groups: dict[str, Triple] = {}
-    for triple in triples:
-        if triple.split not in SPLITS:
-            cure = f"{_line(split='train')} Or val, or test."
-            yield _error("split-unknown", triple, f"the split is {triple.split!r}", cure)
-        first = groups.setdefault(triple.group, triple)
-        if first.split != triple.split:
-            message = f"this photo is in {triple.split}, its near-duplicate {first.key} in {first.split}"
-            yield _error("split-leak", triple, message, _line(split=first.split))
-
-
-def _lookalikes(dataset: Dataset, triples: Sequence[Triple]) -> Iterator[Problem]:
-    for triple, other in lookalikes.across_splits(dataset.folder, triples):
-        message = f"{triple.key} ({triple.source}) resembles {other.key} ({other.source}), "
-        message += f"but one is in {triple.split}, the other in {other.split}."
-        cure = f"Compare them; if they show the same scene, use one split: {_line(split=other.split)}"
-        yield Problem("split-near", "warning", triple.key, message, cure)
 
 
 def _palette(dataset: Dataset, required: Palette | None) -> Iterator[Problem]:
@@ -262,40 +185,10 @@ def _palette(dataset: Dataset, required: Palette | None) -> Iterator[Problem]:
         yield Problem("palette-differs", "error", "dataset.toml", message, cure)
 
 
-def _orphans(dataset: Dataset, triples: Iterable[Triple]) -> Iterator[Problem]:
-    named = {name for triple in triples for name in (triple.file_name, triple.conditioning_image_file_name)}
-    named.add("metadata.jsonl")
-    for path in sorted(dataset.folder.rglob("[!.]*")):
-        name = path.relative_to(dataset.folder).as_posix()
-        if path.is_dir() or name in named or any(part.startswith(".") for part in name.split("/")):
-            continue  # dataset readers ignore hidden files
-        message = f"{name} does not belong to a triple; stray files can change what HF datasets reads."
-        cure = "Move it out of the dataset. Prompts are set with segkit caption --edit or --from-csv."
-        if path.parent.parent.name in ("images", "maps"):  # of a triple that was lost
-            cure = f"Move it out of the dataset, or {_BUILD}."
-        yield Problem("orphan", "error", name, message, cure)
-
-
 def _restore(triple: Triple) -> str:
     names = f"{triple.file_name} and {triple.conditioning_image_file_name}"
-    return f"Move {names} out of the dataset and {_BUILD}: {_STAY}"
+    return f"Move {names} out of the dataset and {BUILD}: {_STAY}"
 
 
 def _restore_map(triple: Triple) -> str:
-    return f"If you painted the map, {_BUILD}: it is taken over. Otherwise, to have it made again: {_restore(triple)}"
-
-
-def _edit(dataset: Dataset, triple: Triple, text: str = "") -> str:
-    """Return the command that sets a triple's prompt; without a text, one to fill in."""
-    words = quote(text) if text else '"TEXT"'
-    return f"segkit caption {quote(dataset.folder)} --edit {triple.key} {words}"
-
-
-def _line(**values: str) -> str:
-    """Return what to write into the line of the triple that a problem is about."""
-    pairs = ", ".join(f'"{name}": "{value}"' for name, value in values.items())
-    return f"Write {pairs} into its line of metadata.jsonl."
-
-
-def _error(rule: str, triple: Triple, message: str, cure: str) -> Problem:
-    return Problem(rule, "error", triple.key, f"{triple.key} ({triple.source}): {message}.", cure)
+    return f"If you painted the map, {BUILD}: it is taken over. Otherwise, to have it made again: {_restore(triple)}"

@@ -36,6 +36,7 @@ class Dataset(Records, Triples):
         Records.__init__(self, folder)
         Triples.__init__(self, [])
         self.info = info
+        self._keys: list[str] = []
         self._state: object = None
 
     def __repr__(self) -> str:
@@ -45,7 +46,11 @@ class Dataset(Records, Triples):
         return (triple for triple in self.triples() if triple.review != "rejected")
 
     def __len__(self) -> int:
-        return self.lists.index().counts[0] if self._is_listed() else len(self._load())
+        index, newer = self.lists.index(), self.pending()[0]
+        if not index.is_tidy:
+            return len(self._order())
+        before = sum(any(not index.is_left_out(place) for place in index.of_key(key)) for key in newer)
+        return index.counts[0] - before + sum(triple.review != "rejected" for triple in newer.values())
 
     def __contains__(self, item: object) -> bool:
         """Return whether a triple, or a triple with this key, is listed."""
@@ -65,11 +70,14 @@ class Dataset(Records, Triples):
             if not self._has(place):
                 raise KeyError(f"no triple has the key {place!r}; keys have 16 hex digits, see metadata.jsonl")
             return self.get([place])[0]
-        if not self._is_listed():
-            return Triples(self._load())[place]
         places = range(len(self))[place]
-        data = self.lists.at(self.lists.index(), places if isinstance(places, range) else [places])
-        triples = self.get([lines.place(line).key for line in data])
+        chosen = places if isinstance(places, range) else [places]
+        if self._is_listed():
+            data = self.lists.at(self.lists.index(), chosen)
+            triples = self.get([lines.place(line).key for line in data])
+        else:
+            order = self._order()
+            triples = self.get([order[number] for number in chosen])
         return Triples(triples) if isinstance(place, slice) else triples[0]
 
     def _is_listed(self) -> bool:
@@ -81,12 +89,12 @@ class Dataset(Records, Triples):
             for triple in newer.values()
         )
 
-    def _load(self) -> list[Triple]:
-        """Return all triples; they are read again when the files have changed."""
+    def _order(self) -> list[str]:
+        """Return the keys in order; they are read again when the files have changed."""
         state = (self.lists.state(), self.parts_state())
         if self._state != state:
-            self._triples, self._places, self._state = list(iter(self)), None, state
-        return self._triples
+            self._keys, self._state = [triple.key for triple in self], state
+        return self._keys
 
     def set_prompts(self, texts: Mapping[str, str], count: Count | None = None) -> int:
         """Set prompts written by a person, which no model replaces: all of them, or none if one is invalid.

@@ -1,10 +1,14 @@
 """Find photos that show the same picture in different splits of a dataset."""
 
+from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+
+from segkit.dataset.splits import group_number
 from segkit.dataset.triple import Triple
 from segkit.photos import near_duplicates
 from segkit.photos.hash_index import HashIndex
@@ -16,7 +20,7 @@ CACHED = 4096
 """Grey copies of stored photos that are kept for the next comparison, of 4 KB each."""
 
 
-def across_splits(folder: Path, triples: Sequence[Triple]) -> Iterator[tuple[Triple, Triple]]:
+def across_splits(folder: Path, triples: Iterable[Triple]) -> Iterator[tuple[Triple, Triple]]:
     """Yield each photo that shows the same picture as one of another group in another split, and the first such one.
 
     Candidates are found by the recorded hashes and compared on the stored photos; missing files match nothing. Scaled,
@@ -25,33 +29,42 @@ def across_splits(folder: Path, triples: Sequence[Triple]) -> Iterator[tuple[Tri
 
     Args:
         folder: the dataset.
-        triples: all its triples.
+        triples: all its triples, which are read twice.
     """
 
     @lru_cache(CACHED)
     def picture(name: str) -> Grey | None:
         return read_grey(folder / name)
 
-    for triple, suspects in _suspects(triples):
-        for other in suspects:
-            known, new = picture(other.file_name), picture(triple.file_name)
+    pairs = list(_suspects(triples))
+    places = {place for pair in pairs for place in (pair[0], *pair[1])}
+    suspected = {place: triple for place, triple in enumerate(triples) if place in places} if pairs else {}
+    for place, suspects in pairs:
+        for other in map(suspected.__getitem__, suspects):
+            known, new = picture(other.file_name), picture(suspected[place].file_name)
             if known is not None and new is not None and is_same(known, new):
-                yield triple, other
+                yield suspected[place], other
                 break
 
 
-def _suspects(triples: Sequence[Triple]) -> Iterator[tuple[Triple, list[Triple]]]:
-    """Yield photos, with those of other groups and splits whose hashes, or those of their mirror images, are near."""
-    ((largest, _),) = Counter(triple.split for triple in triples).most_common(1) or [("", 0)]
-    searching = [place for place, triple in enumerate(triples) if triple.split != largest]
-    if not searching:  # of two splits one is not the largest, so only its photos need to be searched for
+def _suspects(triples: Iterable[Triple]) -> Iterator[tuple[int, list[int]]]:
+    """Yield the places of photos, with those of other groups and splits whose hashes or mirrored hashes are near."""
+    hashes, groups, splits = array("Q"), array("Q"), array("B")
+    names: dict[str, int] = {}
+    for triple in triples:
+        hashes.append(int(triple.phash, 16))
+        groups.append(group_number(triple.group))
+        splits.append(min(names.setdefault(triple.split, len(names)), 255))
+    if len(names) < 2:
         return
-    hashes = [int(triple.phash, 16) for triple in triples]
-    index = HashIndex(hashes)
-    for place in searching:
-        triple = triples[place]
-        numbers = {*index.near(hashes[place]), *index.near(near_duplicates.mirrored(hashes[place]))}
-        others = [triples[other] for other in sorted(other for number in numbers for other in index.photos(number))]
-        suspects = [other for other in others if other.split != triple.split and other.group != triple.group]
+    ((largest, _),) = Counter(splits).most_common(1)  # of two splits one is not the largest: only that is searched for
+    known = np.asarray(hashes, np.uint64)
+    index = HashIndex(known)
+    searched = [place for place, split in enumerate(splits) if split != largest]
+    mirror_images = np.array([near_duplicates.mirrored(hashes[place]) for place in searched], np.uint64)
+    matches = zip(searched, index.near(known[searched]), index.near(mirror_images), strict=True)
+    for place, plain, mirrored in matches:
+        others = sorted(other for number in {*plain, *mirrored} for other in index.photos(number))
+        suspects = [other for other in others if splits[other] != splits[place] and groups[other] != groups[place]]
         if suspects:
-            yield triple, suspects
+            yield place, suspects

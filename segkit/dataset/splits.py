@@ -97,13 +97,13 @@ class Members:
         groups, splits, drawn = array("Q"), array("b"), array("b")
         places = {name: place for place, name in enumerate(SPLITS)}
         for triple in triples:
-            groups.append(_number(triple.group))
+            groups.append(group_number(triple.group))
             splits.append(places.get(triple.split, _UNKNOWN))
             drawn.append(places.get(triple.drawn, _UNKNOWN) if triple.drawn != UNDRAWN else -1)
         return cls(np.asarray(groups, np.uint64), np.asarray(splits, np.int8), np.asarray(drawn, np.int8))
 
 
-def _number(group: str) -> int:
+def group_number(group: str) -> int:
     """Return the number that a key of 16 hex digits writes; for any other text that somebody typed, a hash."""
     with suppress(ValueError):
         if len(group) == 16:

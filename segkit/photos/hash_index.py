@@ -1,7 +1,7 @@
 """An index of perceptual hashes that finds the near ones among millions without comparing with all of them."""
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations, product
@@ -32,6 +32,9 @@ in 6 at most, their mirror images in about as many from the mirrored hash."""
 
 CHUNK = 16_384
 """Hashes whose bits are spread out at a time, to 200 bytes a hash."""
+
+_SEARCHED = 256
+"""Values that are looked up together."""
 
 _LARGEST = 4.0
 _BITS = 16
@@ -151,17 +154,29 @@ class HashIndex:
         """Return in how many bits a hash differs from the nearest view's."""
         return int(np.bitwise_count(_values(coefficients > 0) ^ self._values[number]).min())
 
-    def near(self, value: int) -> list[int]:
-        """Return the numbers of all hashes that differ from one in at most NEAR bits, ascending."""
-        hashed = np.array([value], np.uint64)
-        bits = _bits(hashed)
-        numbers = [np.arange(self._merged, self._count, dtype=np.int32)]
+    def near(self, values: NDArray[np.uint64]) -> Iterator[list[int]]:
+        """Yield, for each value, the numbers of all hashes that differ from it in at most NEAR bits, ascending."""
+        for start in range(0, len(values), _SEARCHED):
+            searched = values[start : start + _SEARCHED]
+            rows, numbers = self._near(searched)
+            ends = np.searchsorted(rows, np.arange(1, len(searched) + 1)).tolist()
+            for begin, end in zip([0, *ends], ends, strict=False):
+                yield numbers[begin:end].tolist()
+
+    def _near(self, values: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the pairs of a value's place and the number of a hash that is near it, sorted and each once."""
+        bits = _bits(values)
+        tail = np.bitwise_count(values[:, None] ^ self._values[self._merged : self._count]) <= NEAR
+        rows, numbers = np.nonzero(tail)
+        pairs = [rows * len(self._values) + numbers + self._merged]
         for table, band in zip(self._tables, BANDS, strict=False):
             # one of the three bands has at most a third of the bits that differ
-            numbers.append(table.look_up(_keys(bits, band) ^ _flips(_width(band), NEAR // len(BANDS)))[0])
-        candidates = np.unique(np.concatenate(numbers))
-        near: list[int] = candidates[np.bitwise_count(self._values[candidates] ^ hashed) <= NEAR].tolist()
-        return near
+            flips = _flips(_width(band), NEAR // len(BANDS))
+            hits, places = table.look_up((_keys(bits, band)[:, None] ^ flips).ravel())
+            rows = places // len(flips)
+            near = np.bitwise_count(self._values[hits] ^ values[rows]) <= NEAR
+            pairs.append(rows[near] * len(self._values) + hits[near])
+        return np.divmod(np.unique(np.concatenate(pairs)), len(self._values))
 
     def _append(self, value: int) -> int:
         if self._count == len(self._values):

@@ -37,7 +37,7 @@ def test_near_hashes_are_all_found(bulk: bool) -> None:
         for photo, value in enumerate(values.tolist()):
             index.add(value, photo)
 
-    photos = [photo for number in index.near(target) for photo in index.photos(number)]
+    photos = [photo for number in next(index.near(np.array([target], np.uint64))) for photo in index.photos(number)]
 
     assert sorted(photos) == [7, 100, TAIL + 300]
 
