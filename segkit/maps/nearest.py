@@ -28,7 +28,7 @@ def nearest(packed: Packed, colors: tuple[RGB, ...]) -> NDArray[np.uint8]:
 
 
 def nearest_of_few(packed: Packed, colors: tuple[RGB, ...]) -> NDArray[np.uint8]:
-    """Return what `nearest` does without its table, which takes as long to build as 10^5 pixels take here."""
+    """Return what `nearest` does, without a table: faster for up to some 10^5 pixels unless the table exists."""
     shades, inverse = np.unique(packed, return_inverse=True)
     table = np.array(colors, np.float32)
     squares = (table**2).sum(1)
