@@ -54,6 +54,7 @@ check: $(INSTALLED)
 	@echo "Checking types: up to a minute the first time."
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@if command -v tsc >/dev/null; then tsc -p .ci/tsconfig.json; fi
 
 fix: $(INSTALLED)
 	$(BIN)/ruff check --fix

@@ -11,8 +11,8 @@ __version__ = "0.1.0"
 _EXPORTS = {
     **dict.fromkeys(
         (
-            "build_dataset", "caption", "check", "check_palette", "export", "generate", "inspect", "remove", "snap",
-            "subset", "train",
+            "build_dataset", "caption", "check", "check_palette", "export", "generate", "inspect", "relabel", "remove",
+            "snap", "subset", "train",
         ),
         "segkit.api",
     ),
@@ -22,8 +22,8 @@ _EXPORTS = {
     "Triple": "segkit.dataset.triple",
     **dict.fromkeys(
         (
-            "DatasetError", "LockedError", "MapError", "ModelError", "PaletteError", "PhotoError", "SegkitError",
-            "SettingError", "SheetError", "StorageError", "TrainingError", "UsageError",
+            "ConflictError", "DatasetError", "LockedError", "MapError", "ModelError", "PaletteError", "PhotoError",
+            "SegkitError", "SettingError", "SheetError", "StorageError", "TrainingError", "UsageError",
         ),
         "segkit.errors",
     ),
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         export,
         generate,
         inspect,
+        relabel,
         remove,
         snap,
         subset,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from segkit.dataset.dataset import Dataset
     from segkit.dataset.triple import Triple
     from segkit.errors import (
+        ConflictError,
         DatasetError,
         LockedError,
         MapError,
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
     from segkit.problem import Problem
 
 __all__ = [
+    "ConflictError",
     "Dataset",
     "DatasetError",
     "LockedError",
@@ -86,6 +89,7 @@ __all__ = [
     "export",
     "generate",
     "inspect",
+    "relabel",
     "remove",
     "snap",
     "subset",

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from segkit.dataset import Dataset
     from segkit.dataset.checks import CheckReport
     from segkit.dataset.collection import Triples
+    from segkit.dataset.painted import Taken
     from segkit.dataset.remove import Removed
     from segkit.maps.snap import Snapped
     from segkit.reports.findings import PaletteReport
@@ -189,7 +190,7 @@ def caption(dataset: "PathOrStr | Dataset", *, redo: bool = False, progress: Pro
 
 def remove(
     dataset: "PathOrStr | Dataset",
-    names: Sequence[str] = (),
+    names: str | Sequence[str] = (),
     *,
     where: str = "",
     undo: bool = False,
@@ -199,7 +200,7 @@ def remove(
 
     Args:
         dataset: the dataset or its folder.
-        names: keys, beginnings of keys, sources or file names.
+        names: keys, beginnings of keys, sources or file names; without them, `where` chooses.
         where: conditions, such as "class:person share>0.3"; see segkit.dataset.where.
         undo: put triples back that were left out.
         delete_files: also delete photos and maps, except those that a person changed.
@@ -215,12 +216,60 @@ def remove(
     from segkit.dataset import where as conditions
 
     opened = _open(dataset)
-    if not names and not where:
-        raise UsageError("nothing to remove: pass names or where.")
+    names = [names] if isinstance(names, str) else list(names)
+    if wrong := next((name for name in names if not isinstance(name, str)), None):
+        raise UsageError(f"names holds a {type(wrong).__name__}; expected keys, such as [triple.key].")
     condition = conditions.parse(where, opened.info.palette) if where else None
     if undo:
         return removal.restore(opened, names, condition)
     return removal.remove(opened, names, condition, delete_files=delete_files)
+
+
+def relabel(
+    dataset: "PathOrStr | Dataset",
+    key: str = "",
+    control_map: "PathOrStr | Image.Image | None" = None,
+    *,
+    folder: PathOrStr | None = None,
+    add_class: Sequence[str] = (),
+    progress: Progress = silent,
+) -> "list[Taken]":
+    """Take over control maps that a person corrected. Each becomes one edit, which `Dataset.relabel`'s undo covers too.
+
+    Args:
+        dataset: the dataset or its folder.
+        key: key, beginning of a key, source or file name of a triple.
+        control_map: its map, painted by a person: a file or a picture. It is read exactly, or repaired if every pixel
+            is clear enough.
+        folder: maps named after keys or photos, in place of key and control_map.
+        add_class: names of classes that are added to the dataset's palette first.
+        progress: see segkit.progress.
+
+    Returns:
+        What became of each map. A map of a folder that cannot be taken has a `reason`.
+
+    Raises:
+        UsageError: neither a map nor a folder nor a class, or a key that matches no triple or several.
+        MapError: the map cannot be taken.
+        PaletteError: a class exists already, or its name is not usable.
+        LockedError: another process is writing the dataset.
+    """
+    from PIL import Image
+
+    from segkit.dataset import classes, painted
+
+    opened, names = _open(dataset), (add_class,) if isinstance(add_class, str) else tuple(add_class)
+    is_single = bool(key) and control_map is not None
+    if (bool(key) or control_map is not None) != is_single or not (is_single or folder or names) or (key and folder):
+        raise UsageError("nothing to relabel: pass key and control_map, or folder, or add_class.")
+    if names:
+        classes.add_classes(opened, names)
+    if folder:
+        return painted.take_folder(opened, _path(folder, "folder"), progress)
+    if not is_single:
+        return []
+    picture = control_map if isinstance(control_map, Image.Image) else _path(control_map, "control_map")
+    return [painted.take(opened, key, picture)]
 
 
 def subset(
@@ -468,6 +517,6 @@ def _named(value: Any, name: str) -> PathOrStr:
 
 
 __all__ = [
-    "build_dataset", "caption", "check", "check_palette", "export", "generate", "inspect", "remove", "snap", "subset",
-    "train",
+    "build_dataset", "caption", "check", "check_palette", "export", "generate", "inspect", "relabel", "remove", "snap",
+    "subset", "train",
 ]  # fmt: skip

@@ -15,6 +15,8 @@ COMMANDS = {
     "snap": ("snap", "Repair control maps made by other tools."),
     "caption": ("caption", "Draft prompts, or set hand-written ones."),
     "check": ("check", "Check a dataset against every rule."),
+    "review": ("review", "Correct maps and prompts in a web page."),
+    "relabel": ("relabel", "Take over maps corrected in an image editor."),
     "remove": ("remove", "Leave triples out of a dataset, or put them back."),
     "subset": ("subset", "Copy some triples into a new dataset, by hard links."),
     "train": ("train", "Finetune a segmentation ControlNet on a dataset."),

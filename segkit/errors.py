@@ -8,7 +8,8 @@ SegkitError                 base class; one line: what was found, what was expec
 ├── MapError                a control map cannot be read or repaired
 ├── PhotoError              a photo cannot be used; carries a reason from photos.REASONS
 ├── DatasetError            not a dataset, or a damaged one
-│   └── LockedError         another process is writing to the dataset
+│   ├── LockedError         another process is writing to the dataset
+│   └── ConflictError       a triple was changed meanwhile; carries its present revision
 ├── TrainingError           training cannot continue; existing checkpoints are kept
 ├── ModelError              weights are missing, do not load or do not fit the palette
 └── StorageError            the disk is full or a write failed; no partial file remains
@@ -94,6 +95,22 @@ class DatasetError(SegkitError):
 
 class LockedError(DatasetError):
     """Another process is writing to the dataset."""
+
+
+class ConflictError(DatasetError):
+    """A triple was changed meanwhile.
+
+    Args:
+        message: what was found.
+        revision: the triple's present revision; see segkit.dataset.triple.Edits.
+    """
+
+    def __init__(self, message: str, revision: int) -> None:
+        super().__init__(message)
+        self.revision = revision
+
+    def __reduce__(self) -> tuple[object, ...]:  # pickle would pass the message alone to __init__
+        return type(self), (str(self), self.revision)
 
 
 class ModelError(SegkitError):

@@ -186,7 +186,7 @@ def _storage_error(path: Path, error: OSError) -> StorageError:
     cure = cures.get(error.errno or 0, "Fix the cause")
     return StorageError(
         f"Cannot write {path}: {os.strerror(error.errno or 0)}. "
-        f"{cure} and run the same command again; finished work is saved."
+        f"{cure} and run the same command again{'' if error.errno in _READ_ONLY else '; finished work is saved'}."
     )
 
 

@@ -2,11 +2,13 @@
 
 import os
 import re
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -26,14 +28,15 @@ settings.load_profile("segkit")  # no deadlines: results must not depend on the 
 
 LONG = (
     "trainer/test_train.py", "trainer/step/test_distributed.py", "test_notebooks.py", "test_gpu_script.py",
-    "toy/test_shipped.py", "trainer/data/test_latents.py", "commands/test_demo.py", "trainer/run/test_previews.py",
+    "toy/test_shipped.py", "review/test_labelling.py", "review/test_page.py", "trainer/data/test_latents.py",
+    "commands/test_demo.py", "trainer/run/test_previews.py",
     "trainer/sample/test_generate.py", "test_docs.py", "models/test_segment.py", "trainer/checkpoints/test_load.py",
     "test_read_only.py", "test_kills.py", "test_api.py", "trainer/data/test_examples.py", "trainer/test_refusals.py",
     "trainer/run/test_run_folder.py", "commands/test_build_dataset.py", "trainer/checkpoints/test_prediction.py",
     "trainer/test_options.py", "trainer/run/test_callbacks.py", "trainer/run/test_dry_run.py",
     "trainer/sample/test_sampler.py", "trainer/run/test_validation.py", "trainer/evaluate/test_fidelity.py",
     "commands/test_train.py", "trainer/run/test_stopping.py", "build/test_dry_run.py",
-    "trainer/checkpoints/test_ldm.py", "commands/test_caption.py", "toy/world/test_scenes.py",
+    "trainer/checkpoints/test_ldm.py", "dataset/test_saving.py", "commands/test_caption.py", "toy/world/test_scenes.py",
     "trainer/checkpoints/test_single_file.py",
     "build/test_survey.py", "trainer/checkpoints/test_components.py", "build/test_captions.py",
     "commands/test_sources.py", "trainer/checkpoints/test_runs.py", "build/test_pipeline.py", "maps/test_synthesis.py",
@@ -76,6 +79,31 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.as_posix().endswith(tuple(f"/tests/{name}" for name in NUMBERS)):
             item.add_marker("numbers")
     items.sort(key=place)
+
+
+NO_BROWSER = "no Chromium or Chrome on PATH"
+"""Why the tests of the review's page are left out; see find_browser."""
+
+
+def find_browser() -> str | None:
+    """Return the browser for the tests of the review's page: SEGKIT_BROWSER, or the first on PATH; None without one.
+
+    Raises:
+        FileNotFoundError: SEGKIT_BROWSER is no program.
+    """
+    if named := os.environ.get("SEGKIT_BROWSER"):
+        if shutil.which(named):
+            return named
+        raise FileNotFoundError(f"SEGKIT_BROWSER is {named}, which is no program")
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    return next((path for path in map(shutil.which, names) if path), None)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say in one line that the tests of the page were left out."""
+    skipped = [report for report in terminalreporter.stats.get("skipped", []) if NO_BROWSER in str(report.longrepr)]
+    if skipped:
+        terminalreporter.write_line(f"{len(skipped)} tests of the review's page were left out: {NO_BROWSER}.")
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,8 @@ def test_commands_are_listed_in_workflow_order(segkit: Segkit) -> None:
         "snap",
         "caption",
         "check",
+        "review",
+        "relabel",
         "remove",
         "subset",
         "train",

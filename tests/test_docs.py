@@ -29,6 +29,8 @@ COMMANDS = cli.commands()
 GUIDES = {
     "build-dataset": "docs/build.md",
     "check": "docs/build.md",
+    "review": "docs/review.md",
+    "relabel": "docs/relabel.md",
     "remove": "docs/build.md",
     "subset": "docs/build.md",
     "caption": "docs/prompts.md",
@@ -175,6 +177,11 @@ def workspace(inputs: Path, released: None, tmp_path_factory: pytest.TempPathFac
         triple.control_map.save(folder / "maps" / f"{name}.png")
         (folder / "maps" / f"{name}.txt").write_text(triple.text)
     shutil.copy(folder / "maps" / "one.png", folder / "map.png")
+    kitchen = next(triple for triple in rooms if triple.source == "kitchen.jpg").control_map.convert("RGB")
+    kitchen.paste(rooms.info.palette.find("chair").rgb, (40, 40, 90, 120))
+    (folder / "painted").mkdir()
+    for path in (folder / "kitchen.png", folder / "painted" / "kitchen.png"):
+        kitchen.save(path)
     with tarfile.open(folder / "000000.tar", "w") as shard:
         shard.add(folder / "map.png", "one.hint.png")
     with hub.quiet():

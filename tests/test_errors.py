@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from segkit import errors
-from segkit.errors import PhotoError, SegkitError, SettingError, UsageError
+from segkit.errors import ConflictError, PhotoError, SegkitError, SettingError, UsageError
 from segkit.rows import CsvError
 from segkit.schema import InvalidValueError
 
 CLASSES: dict[str, Any] = {name: kind for name, kind in vars(errors).items() if inspect.isclass(kind)}
-PLAIN = [kind for kind in CLASSES.values() if kind not in (SettingError, PhotoError)]
+PLAIN = [kind for kind in CLASSES.values() if kind not in (SettingError, PhotoError, ConflictError)]
 """Errors that hold nothing but their message."""
 
 
@@ -61,6 +61,7 @@ def test_a_photo_error_carries_its_reason() -> None:
         SettingError("min_size", 4, "at least 8"),
         SettingError("base", "caf\udce9", "UTF-8 text"),
         PhotoError("too-small", "40 x 30 pixels"),
+        ConflictError("changed meanwhile", 3),
         CsvError(3, "a quote is left open"),
         InvalidValueError("width", "expected int, found str"),
         InvalidValueError("", "parts is missing"),

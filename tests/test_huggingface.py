@@ -11,7 +11,7 @@ from PIL import Image
 
 from segkit import storage
 from segkit.dataset import Dataset, remove
-from segkit.dataset.triple import NOBODY, PERSON, Triple, map_name, photo_name
+from segkit.dataset.triple import NOBODY, PERSON, Edits, Triple, map_name, photo_name
 from segkit.maps.codec import ClassShare
 from segkit.palette import Palette
 from tests.dataset.test_dataset import build, render
@@ -36,6 +36,7 @@ def dataset(tmp_path: Path) -> Dataset:
 def fill(triple: Triple) -> Triple:
     """Return the triple with all lists and texts filled."""
     geometry = replace(triple.geometry, conversions=("alpha-over-white",))
+    triple = triple.edited(edits=Edits(map_by="person", segmenter="oneformer@1", map_edit=3))
     return replace(triple, text="a bed", prompt=PERSON, problems=("prompt-cut", "prompt-repeats"), geometry=geometry)
 
 
@@ -72,6 +73,7 @@ def test_triples_load_completely_and_in_exact_colours(dataset: Dataset, tmp_path
         assert row["image"].size == row["conditioning_image"].size == (triple.width, triple.height)
         assert (row["text"], row["key"], row["problems"]) == (triple.text, triple.key, " ".join(triple.problems))
         assert [ClassShare(**share) for share in row["classes"]] == list(triple.classes)
+        assert Edits(**row["edits"]) == triple.edits
 
 
 def test_what_is_done_loads_while_a_build_runs_after_a_kill_and_after_a_removal(

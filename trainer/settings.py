@@ -37,6 +37,7 @@ class TrainSettings(Settings):
     allow_any_control: Annotated[
         bool, option("Accept control images that are not segmentation maps, such as fill50k's.")
     ] = False
+    require_reviewed: Annotated[bool, option("Use only triples that a person accepted in a review.")] = False
     allow_empty_prompts: Annotated[bool, option("Train even if all prompts are empty.")] = False
     check: Annotated[
         Literal["full", "fast", "none"],

@@ -9,7 +9,7 @@ from PIL import Image
 from segkit.build.arrival import Candidate
 from segkit.build.settings import BuildSettings
 from segkit.build.tools import Drafter, Networks
-from segkit.dataset import Dataset, prompts
+from segkit.dataset import Dataset, history, prompts
 from segkit.dataset.prompts import Style
 from segkit.dataset.triple import NOBODY, SPLITS, UNDRAWN, Prompt, Triple, digest, map_name, photo_name
 from segkit.maps import codec
@@ -75,6 +75,7 @@ def finish(
                 triple = with_draft(triple, caption, drafting, style)
             if candidate.lost:
                 triple = candidate.lost.rebuilt(triple)
+                triple, labels = history.restored(triple, candidate.lost, labels, palette)
             finished.append(Finished(triple, candidate.photo.image, labels, palette))
         yield finished
 

@@ -131,7 +131,7 @@ def plan(
             outcome.measure([arrival])
             survey.add(arrival, outcome.done)
         progress("photos", outcome.done, len(sample))
-    if existing and len(sample) == len(paths) and not settings.limit:
+    if existing is not None and len(sample) == len(paths) and not settings.limit:
         gone = history.gone()
         left = [triple.source for triple in existing.triples() if triple.sha256 in gone]
         outcome.notes += gone_notes(Pruned((), ()), left)
@@ -162,7 +162,7 @@ def _sample(folder: Path, paths: Sequence[Path], existing: Dataset | None) -> tu
     """Return the photos to open, and how many others the dataset has a triple of, as their names tell."""
     if len(paths) <= SAMPLE:
         return list(paths), 0
-    sources = {triple.source for triple in existing.triples()} if existing else set()
+    sources = {triple.source for triple in existing.triples()} if existing is not None else set()
     new = [path for path in paths if source_name(path, folder) not in sources]
     step = max(1, len(new) / SAMPLE)
     return [new[int(number * step)] for number in range(min(SAMPLE, len(new)))], len(paths) - len(new)
@@ -184,7 +184,7 @@ def _measure(
     """Return seconds per photo, bytes of all maps, and why the networks are unavailable; then the seconds are None."""
     if not survey.trial:
         return 0.0, 0.0, ""
-    style = settings.style(recorded_style(existing.info.settings) if existing else None)
+    style = settings.style(recorded_style(existing.info.settings) if existing is not None else None)
     try:
         networks = load(settings)
     except ModelError as error:

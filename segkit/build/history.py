@@ -50,7 +50,7 @@ class History:
         self._rejected: dict[str, Rejection] = {}  # source to this run's rejection
         self.pictures = Pictures(dataset)
         phashes = array("Q")
-        for triple in dataset.triples() if dataset else ():
+        for triple in dataset.triples() if dataset is not None else ():
             row = self.contents.record(triple)
             if not triple.has_files and triple.review != "rejected":  # whose files `segkit remove` may have deleted
                 self._lost[row] = triple
@@ -60,7 +60,7 @@ class History:
                 self._groups[row] = triple.group
         self.lookalikes = Lookalikes(self._picture, phashes)
         self.rejections: dict[tuple[str, str], Rejection] = {}
-        for rejection in dataset.rejections() if dataset else ():
+        for rejection in dataset.rejections() if dataset is not None else ():
             self.rejections[rejection.source, rejection.sha256] = rejection
         self._reconsidered = RECONSIDERED | ({"near-duplicate"} if keep_duplicates else set())
 

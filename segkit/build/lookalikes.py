@@ -80,8 +80,8 @@ class Pictures:
     """
 
     def __init__(self, dataset: Dataset | None) -> None:
-        self._folder = dataset.folder if dataset else None
-        self._format = str(dataset.info.settings.get("photo_format", "jpg")) if dataset else "jpg"
+        self._folder = dataset.folder if dataset is not None else None
+        self._format = str(dataset.info.settings.get("photo_format", "jpg")) if dataset is not None else "jpg"
         self.limits = Limits()
 
     def stored(self, key: str) -> Grey | None:

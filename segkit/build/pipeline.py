@@ -1,8 +1,8 @@
 """build_dataset(): turn a folder of photos into triples. The order of the steps is defined here only."""
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import cache, partial
 from itertools import chain
 from pathlib import Path
@@ -37,12 +37,12 @@ MAX_REFUSED = 5
 """Changed maps that are listed if they cannot be taken over."""
 
 
-@dataclass
+@dataclasses.dataclass
 class Unit:
     """New photos and rejections that are recorded together."""
 
-    candidates: list[Candidate] = field(default_factory=list)
-    rejections: list[Rejection] = field(default_factory=list)
+    candidates: list[Candidate] = dataclasses.field(default_factory=list)
+    rejections: list[Rejection] = dataclasses.field(default_factory=list)
 
 
 def build_dataset(
@@ -122,7 +122,9 @@ def _write(
                 require_same_segmenter(target, tools())
                 record(target, settings, tools().identities)
                 outcome.measure(unit.candidates)
-                for batch in finish(unit.candidates, tools(), settings, style):
+                # a person may have added classes to the dataset's palette
+                networks = dataclasses.replace(tools(), palette=target.info.palette)
+                for batch in finish(unit.candidates, networks, settings, style):
                     finished += batch
                     outcome.made += len(batch)
                     outcome.report(progress)

@@ -3,16 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import numpy as np
-from msgspec.structs import replace
-
-from segkit import maps, storage
-from segkit.dataset import Dataset, checked
-from segkit.dataset.triple import Triple
+from segkit import maps
+from segkit.dataset import Dataset, checked, painted, saving
 from segkit.errors import MapError
-from segkit.maps import codec
-from segkit.maps.codec import Labels
-from segkit.palette import PROTOCOLS, UNLABELLED, Palette
+from segkit.palette import PROTOCOLS, Palette
 from segkit.words import listed
 
 
@@ -42,57 +36,22 @@ def adopt(dataset: Dataset, rehash: bool = False) -> Repainted:
     result = Repainted()
     changed = []
     for triple in checked.changed_maps(dataset, rehash):
-        path = dataset.folder / triple.conditioning_image_file_name
+        if not saving.is_painted_over(triple):  # an interrupted save of segkit's own
+            continue
         try:
-            labels = _labels(dataset, triple)
+            image = maps.read(dataset.folder / triple.conditioning_image_file_name)
+            labels = painted.exact(
+                image, triple, dataset.info.palette, saving.present(dataset, triple, painted_over=True)
+            )
         except MapError as error:
             result.refused.append(f"{triple.conditioning_image_file_name} was changed, and {error}.")
             continue
-        data = codec.encode(labels, dataset.info.palette)
-        storage.write(path, data)  # before the record: after a kill, the map still counts as changed
-        _, classes = codec.summarize(labels, np.ones(labels.shape, np.float32), dataset.info.palette)
-        changed.append(replace(triple, classes=classes, map_sha256=storage.sha256(data)))
+        changed.append(saving.taken_over(dataset, triple, labels))
         result.adopted.append(triple.conditioning_image_file_name)
     if changed:
         dataset.commit(changed)
         dataset.fold()
     return result
-
-
-def _labels(dataset: Dataset, triple: Triple) -> Labels:
-    """Return the classes of a changed map.
-
-    Raises:
-        MapError: it cannot be taken over. The message begins with a verb.
-    """
-    image, palette = maps.read(dataset.folder / triple.conditioning_image_file_name), dataset.info.palette
-    if image.size != (triple.width, triple.height):
-        width, height = image.size
-        raise MapError(f"is {width}x{height} now, not {triple.width}x{triple.height}: paint it at its own size")
-    labels, off = codec.read(image, palette)
-    if off:
-        raise MapError(
-            f"has {off:,} pixels in colours of no class: paint without smoothing, in the exact colours "
-            "(segkit check-palette PALETTE --swatches FILE.gpl writes them for an editor)"
-        )
-    if (labels == UNLABELLED).all():
-        raise MapError("shows no class at all: it is black")
-    if lost := _merged(triple, labels, palette):
-        raise MapError(
-            f"was saved without its indices, so {lost} can no longer be told from the class of the same colour: "
-            "save it as an indexed PNG"
-        )
-    return labels
-
-
-def _merged(triple: Triple, labels: Labels, palette: Palette) -> str:
-    """Return a class that the map had and that its colours no longer tell from another (ADE20K: skyscraper, road)."""
-    present = set(np.unique(labels).tolist())
-    for share in triple.classes:
-        swatch = palette.find(share.name)
-        if swatch.index not in present and palette.by_color[swatch.rgb] in present:
-            return swatch.name
-    return ""
 
 
 def unseen_classes(dataset: Dataset) -> Iterator[str]:
@@ -108,5 +67,5 @@ def unseen_classes(dataset: Dataset) -> Iterator[str]:
         )
         yield (
             f"No pixel of {this} yet: {classes}. Paint {it} into {dataset.folder / 'maps'} in exactly {color}, and run "
-            "the same command again."
+            "the same command again, or paint a copy of a map and pass it to segkit relabel."
         )

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from segkit.dataset.prompts import Style
 
 _REMEMBERED = ("prefix", "suffix", "template", "palette", "split")
-_NOT_RECORDED = ("device", "precision", "batch_size", "limit", "retry_rejected", "prune", "force")
+_NOT_RECORDED = ("device", "precision", "batch_size", "limit", "retry_rejected", "rehash", "prune", "force")
 """Settings that say what to do now, and where; the precision that was used is recorded with each network."""
 
 MODEL_HELP = "a folder, a hub id or a short name"

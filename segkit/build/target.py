@@ -13,7 +13,7 @@ from segkit.build.tools import Networks
 from segkit.dataset import Dataset
 from segkit.dataset.info import FIXED, Info
 from segkit.errors import DatasetError, UsageError
-from segkit.palette import protocol
+from segkit.palette import Palette, protocol
 from segkit.words import quote
 
 
@@ -75,7 +75,7 @@ def open_existing(output: Path, settings: BuildSettings) -> Dataset | None:
             )
     palette = protocol.load(settings.protocol, settings.palette)
     # Without a palette file on either side, the dataset's own palette was edited: require_same_segmenter reports that.
-    if target.info.palette.hash != palette.hash and (settings.palette or target.info.settings.get("palette")):
+    if _differs(target, palette) and (settings.palette or target.info.settings.get("palette")):
         before = target.info.settings.get("palette") or target.info.palette.name
         raise UsageError(
             f"{output} was built with the palette {before}, not {settings.palette or palette.name}. "
@@ -84,13 +84,18 @@ def open_existing(output: Path, settings: BuildSettings) -> Dataset | None:
     return target
 
 
+def _differs(target: Dataset, palette: Palette) -> bool:
+    """Return whether a palette is neither the dataset's nor that without the classes that a person added to it."""
+    return palette.hash not in (target.info.palette.hash, target.info.built_with.hash)
+
+
 def require_same_segmenter(target: Dataset, tools: Networks) -> None:
     """Refuse to mix maps of two segmenters or two palettes in one dataset.
 
     Raises:
         DatasetError: the dataset was segmented by another model or revision, or has another palette.
     """
-    if target.info.palette.hash != tools.palette.hash:
+    if _differs(target, tools.palette):
         raise DatasetError(
             f"The palette of {target.folder} differs from {tools.palette.name}, so one colour could mean two classes. "
             f"Run: segkit check {quote(target.folder)}"

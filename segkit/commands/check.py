@@ -26,7 +26,7 @@ def command(context: click.Context, /, dataset: Path, as_json: bool, **values: A
     """
     from segkit import console
     from segkit.commands import show
-    from segkit.dataset import Dataset, checks
+    from segkit.dataset import Dataset, checks, doubt
     from segkit.palette import Palette
 
     settings = take(CheckSettings, values)
@@ -36,7 +36,9 @@ def command(context: click.Context, /, dataset: Path, as_json: bool, **values: A
 
         count_tokens = tokens.counter(settings.tokenizer).count
     palette = Palette.load(settings.palette) if settings.palette else None
+    opened = Dataset.open(dataset)
     with console.progress() as progress:
-        result = checks.check(Dataset.open(dataset), count_tokens, progress, palette, settings.check)
-    show.check_report(result, dataset, as_json)
+        result = checks.check(opened, count_tokens, progress, palette, settings.check)
+    doubtful = doubt.of_dataset(opened, show.MAX_DOUBTFUL) if result.is_readable else []
+    show.check_report(result, dataset, as_json, doubtful)
     context.exit(int(result.failed))

@@ -47,8 +47,8 @@ def command(
     from segkit.dataset import where as conditions
     from segkit.errors import UsageError
 
-    if not names and where is None:
-        raise UsageError("Nothing to remove. Pass keys or --where.")
+    if bool(names) == (where is not None):
+        raise UsageError(f"Nothing to {'put back' if undo else 'remove'}. Pass either keys or --where.")
     if undo and delete_files:
         raise UsageError("--undo and --delete-files exclude each other. Pass one of them.")
     opened = Dataset.open(dataset)

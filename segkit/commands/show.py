@@ -12,6 +12,7 @@ from segkit.words import listed, quote
 if TYPE_CHECKING:  # check-palette must start without the imports that other commands need
     from segkit.build.outcome import Outcome
     from segkit.dataset.checks import CheckReport
+    from segkit.dataset.doubt import Doubtful
     from segkit.dataset.map_repair import SnapResult
     from segkit.dataset.stats import Summary
     from segkit.maps.diagnose import Diagnosis
@@ -25,6 +26,7 @@ MAX_MAPS = 20
 MAX_HINTS = 3
 MAX_ROWS = 12
 MAX_CAPTIONS = 3
+MAX_DOUBTFUL = 5
 _LAYOUTS = {
     "fill50k": "a folder in fill50k's layout",
     "imagefolder": "an imagefolder",
@@ -205,8 +207,8 @@ def _snapped(result: "Snapped") -> tuple[str, float, float, str, str]:
     return result.diagnosis.cause, result.changed, result.doubtful, appeared, vanished
 
 
-def check_report(report: "CheckReport", folder: Path, as_json: bool) -> None:
-    """Show what the dataset check found."""
+def check_report(report: "CheckReport", folder: Path, as_json: bool, doubtful: "Sequence[Doubtful]" = ()) -> None:
+    """Show what the dataset check found, and the most doubtful triples."""
     from segkit.dataset.checks import RULES
 
     if as_json:
@@ -216,12 +218,16 @@ def check_report(report: "CheckReport", folder: Path, as_json: bool) -> None:
                 "triples": report.triples,
                 "counts": report.counts(),
                 "problems": [problem.to_json() for problem in report.problems],
+                "doubtful": [item.to_json() for item in doubtful],
             }
         )
     if report.problems:
         rows = [(RULES[rule], number, rule) for rule, number in report.counts().items()]
         console.table("problems", ("what is wrong", "count", "rule"), rows)
         console.problems(report.problems)
+    if doubtful:
+        worst = [(item.triple.source, f"{item.doubt:.2f}", item.why) for item in doubtful]
+        console.table("most doubtful triples", ("photo", "doubt", "why"), worst)
     errors = sum(problem.severity == "error" for problem in report.problems)
     counts = f"{console.count(errors, 'error')}, {console.count(len(report.problems) - errors, 'warning')}"
     verdict = counts if report.problems else "no problems"

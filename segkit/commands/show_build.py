@@ -34,6 +34,8 @@ def build_outcome(outcome: "Outcome", summary: "Summary", folder: Path, page: Pa
         console.line(f"{folder}: {console.count(summary.triples, 'triple')}{unchanged}. {_found(outcome)}: {counts}.")
     if outcome.changed and (sentence := splits.sentence(summary.splits, summary.requested)):
         console.line(sentence)
+    if summary.left_out:
+        console.line(f"Left out by a person, beside these: {summary.left_out:,}.")
     for note in outcome.notes:
         console.line(note)
     rejections = folder / ".segkit" / "rejected.jsonl"

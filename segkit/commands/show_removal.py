@@ -43,6 +43,8 @@ def removed(result: "Removed", left: int, folder: Path, as_json: bool) -> None:
     console.line(f"{folder}: {console.count(len(result.sources), 'triple')} left out{names}; {left:,} remain.")
     if result.already:
         console.line(f"Left out before: {result.already:,}.")
+    if result.deleted:
+        console.line(f"Pictures deleted: of {console.count(result.deleted, 'triple')}.")
     if result.kept_files:
         console.line(f"Pictures kept, because somebody changed them: {listed(result.kept_files)}.")
     return console.line(f"To put them back: segkit remove {quote(folder)} --undo KEY, or with the same --where.")
@@ -67,6 +69,6 @@ def copied(result: "Copied", folder: Path, as_json: bool) -> None:
     if as_json:
         return console.json_object({"dataset": str(folder), **asdict(result)})
     how = "hard links" if result.linked else "copies"
-    before = f", {result.present:,} were there already" if result.present else ""
-    console.line(f"{folder}: {console.count(result.copied, 'triple')} copied ({how}){before}.")
+    before = f", {result.present:,} of them were there already" if result.present else ""
+    console.line(f"{folder}: {console.count(result.copied, 'triple')} copied ({how}){before}; {result.total:,} in all.")
     return console.line(f"Next: segkit check {quote(folder)}, segkit train {quote(folder)}")

@@ -98,7 +98,7 @@ class _Files:
 def _facts(triple: Triple, palette: str) -> int:
     classes = [(share.name, share.share) for share in triple.classes]
     # whether a map with few labels is warned of depends on the review
-    facts = (_RULES, triple.width, triple.height, classes, triple.review == "rejected", palette)
+    facts = (_RULES, triple.width, triple.height, classes, triple.review == "open", palette)
     return stamps.hash64(json.encode(facts))
 
 

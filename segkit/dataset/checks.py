@@ -19,7 +19,7 @@ from segkit.palette import PROTOCOLS, UNLABELLED, Palette, protocol
 from segkit.problem import Problem
 from segkit.progress import Progress, silent
 from segkit.settings import Check
-from segkit.words import are
+from segkit.words import are, quote
 
 COVERAGE = 0.5
 """Labelled share of a map, 0 to 1, below which "coverage-low" warns: such maps teach the network little."""
@@ -69,6 +69,11 @@ class CheckReport:
         """Whether any problem is an error."""
         return any(problem.severity == "error" for problem in self.problems)
 
+    @property
+    def is_readable(self) -> bool:
+        """Whether every line of the manifest could be read."""
+        return not any(problem.rule == "manifest-damaged" for problem in self.problems)
+
     def counts(self) -> dict[str, int]:
         """Return the number of problems per rule, most frequent first."""
         return dict(Counter(problem.rule for problem in self.problems).most_common())
@@ -101,6 +106,8 @@ def check(
         of_records += record_rules.of_prompt(dataset, triple, count)
         of_records += record_rules.of_split(triple)
     orphans = list(record_rules.orphans(dataset, screening)) if strays else []
+    if intact.damage:  # pictures of the damaged lines belong to no triple, until the lines are corrected
+        orphans = [problem for problem in orphans if not problem.place.startswith(("images/", "maps/"))]
     problems = chain(
         record_rules.no_manifest(dataset),
         intact.damage,
@@ -166,7 +173,7 @@ def _pictures(triple: Triple, photo: Image.Image, control_map: Image.Image, pale
         names = ", ".join(sorted({name for name, _ in present ^ recorded})) or "classes recorded twice"
         yield fault("classes-differ", triple, f"map and record disagree on: {names}", _restore_map(triple))
     labelled = float((labels != UNLABELLED).mean())
-    if labelled < COVERAGE and triple.review != "rejected":
+    if labelled < COVERAGE and triple.review == "open":
         message = f"{triple.key} ({triple.source}): only {labelled:.0%} of the map is labelled."
         left_out = line_with(review="rejected")
         cure = f"Build into another folder with a lower min_confidence, or do not train on it: {left_out}"
@@ -174,7 +181,9 @@ def _pictures(triple: Triple, photo: Image.Image, control_map: Image.Image, pale
 
 
 def _palette(dataset: Dataset, required: Palette | None) -> Iterator[Problem]:
-    name, palette = dataset.info.settings.get("protocol"), dataset.info.palette
+    name, palette = dataset.info.settings.get("protocol"), dataset.info.built_with
+    if required and required.hash == dataset.info.palette.hash:
+        return
     base = Palette.load(PROTOCOLS[name]) if name in PROTOCOLS else palette
     # Only a dataset that was built with a palette of the user's may differ from its protocol.
     extended = bool(dataset.info.settings.get("palette")) and protocol.extends(palette, base)
@@ -191,4 +200,6 @@ def _restore(triple: Triple) -> str:
 
 
 def _restore_map(triple: Triple) -> str:
-    return f"If you painted the map, {BUILD}: it is taken over. Otherwise, to have it made again: {_restore(triple)}"
+    path = triple.folder / triple.conditioning_image_file_name
+    take_over = f"segkit relabel {quote(triple.folder)} {triple.key} {quote(path)}"
+    return f"If you painted the map, take it over: {take_over} . Otherwise, to have it made again: {_restore(triple)}"

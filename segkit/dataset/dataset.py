@@ -4,25 +4,29 @@ Pictures are written first, then the record of the unit (a part). Parts are fold
 runs, at its end, or when the dataset is next opened for writing.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 from segkit import storage
 from segkit.dataset import info as common
 from segkit.dataset import lines
 from segkit.dataset.collection import Triples
 from segkit.dataset.info import Info
-from segkit.dataset.locking import locked
+from segkit.dataset.locking import locked, writer
 from segkit.dataset.prompts import Count
 from segkit.dataset.records import Records
 from segkit.dataset.triple import Triple
-from segkit.errors import DatasetError
+from segkit.errors import DatasetError, LockedError
 from segkit.problem import Problem
 from segkit.progress import Progress, silent
 from segkit.words import count
+
+if TYPE_CHECKING:
+    from segkit.dataset.relabel import State
+    from segkit.maps.strokes import Stroke
 
 
 class Dataset(Records, Triples):
@@ -116,6 +120,25 @@ class Dataset(Records, Triples):
 
         return len(edits.set_prompts(self, texts.items(), count or estimate))
 
+    def set_prompt(self, key: str, text: str, *, revision: int | None = None, count: Count | None = None) -> "State":
+        """Set one prompt; see dataset.decisions.set_prompt. Without `count`, its tokens are estimated."""
+        from segkit.dataset import decisions  # imports this module
+        from segkit.dataset.prompts import estimate
+
+        return decisions.set_prompt(self, key, text, revision=revision, count=count or estimate)
+
+    def relabel(self, key: str, strokes: "Sequence[Stroke]", *, revision: int | None = None, what: str = "") -> "State":
+        """Set the classes of some pixels of a map, as one edit that can be undone; see dataset.relabel."""
+        from segkit.dataset import relabel  # imports this module
+
+        return relabel.relabel(self, key, strokes, revision=revision, what=what)
+
+    def decide(self, key: str, review: str, *, revision: int | None = None) -> "State":
+        """Accept a triple, reject it, or take either back; see dataset.decisions.decide."""
+        from segkit.dataset import decisions  # imports this module
+
+        return decisions.decide(self, key, review, revision=revision)
+
     def check(self, progress: Progress = silent) -> list[Problem]:
         """Run every rule over the dataset; see dataset.checks.
 
@@ -132,6 +155,7 @@ class Dataset(Records, Triples):
 
         Raises:
             DatasetError: the folder is not a dataset, is damaged, or was written by a newer segkit.
+            LockedError: a build is just creating it.
         """
         folder = Path(folder)
         try:
@@ -139,6 +163,10 @@ class Dataset(Records, Triples):
         except (FileNotFoundError, NotADirectoryError):
             reason = "it contains no .segkit/dataset.toml" if folder.is_dir() else "it is a file"
             reason = reason if folder.exists() else "no such folder"
+            if process := writer(folder):
+                raise LockedError(
+                    f"{folder} is being created by {process}. Wait until its first photos are done."
+                ) from None
             cure = "Create one with: segkit build-dataset PHOTOS"
             raise DatasetError(f"{folder} is not a segkit dataset: {reason}. {cure}") from None
 
@@ -159,8 +187,11 @@ class Dataset(Records, Triples):
         storage.write(self.hidden / "dataset.toml", common.to_toml(info))
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
+    def writing(self, *, edit: bool = False) -> Iterator[None]:
         """Hold the lock, after recovering from a killed run.
+
+        Args:
+            edit: do not fold in earlier edits, which takes long in a large dataset; see fold_after_edit.
 
         Raises:
             LockedError: another process is writing the dataset.
@@ -168,16 +199,22 @@ class Dataset(Records, Triples):
         """
         with locked(self.folder) as was_killed:
             self.info = common.read(self.hidden / "dataset.toml")  # another process may have replaced it
-            self.recover(was_killed)
+            self.recover(was_killed, fold=not edit)
             yield
 
-    def recover(self, was_killed: bool) -> None:
-        """Delete a killed run's temporary files and fold in what it finished. The caller holds the lock.
+    def recover(self, was_killed: bool, *, fold: bool = True) -> None:
+        """Delete a killed run's temporary files, record maps that it wrote, and fold in what it finished.
+
+        The caller holds the lock.
 
         Args:
             was_killed: whether the last holder of the lock was; looking for its files takes long in a large dataset.
+            fold: fold in parts.
         """
         if was_killed:
+            from segkit.dataset import saving  # imports this module
+
             storage.remove_unfinished(self.folder)
-        if self.parts():
+            saving.complete(self)
+        if self.parts() and (fold or was_killed):
             self.fold_if_small()

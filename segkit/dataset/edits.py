@@ -3,8 +3,6 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from msgspec.structs import replace
-
 from segkit import rows
 from segkit.dataset.dataset import Dataset
 from segkit.dataset.prompts import BUDGET, Count
@@ -38,11 +36,11 @@ def set_prompts(dataset: Dataset, texts: Iterable[tuple[str, str]], count: Count
     with dataset.writing():
         prompts: dict[str, str] = {}
         for name, text in texts:
-            key, prompt = find(dataset, name), _normalize(name, text)
+            key, prompt = find(dataset, name), normalized(name, text)
             if prompts.setdefault(key, prompt) != prompt:
                 raise UsageError(f"{name} has two prompts: {prompts[key]!r} and {prompt!r}. Keep one of them.")
         changed = [
-            replace(triple, text=prompt, tokens=count(prompt), prompt=PERSON, problems=())
+            triple.edited(text=prompt, tokens=count(prompt), prompt=PERSON, problems=())
             for triple, prompt in zip(dataset.get(list(prompts)), prompts.values(), strict=True)
         ]
         dataset.commit(changed)
@@ -124,13 +122,24 @@ def find(dataset: Dataset, name: str) -> str:
         raise UsageError(
             f"{name} matches {len(matches)} triples: {', '.join(sorted(matches)[:3])}. Pass the complete key."
         )
+    if len(name) < 4:
+        raise UsageError(f"{name!r}: expected at least 4 digits of a key, a source or a file name.")
     raise UsageError(
         f"{name!r} is not a key, source or file name in the dataset. Keys are listed in metadata.jsonl and "
         ".segkit/report.html."
     )
 
 
-def _normalize(name: str, text: str) -> str:
+def normalized(name: str, text: str) -> str:
+    """Return a prompt with single spaces.
+
+    Args:
+        name: of its triple, for messages.
+        text: the prompt.
+
+    Raises:
+        UsageError: it is empty, or not UTF-8 text.
+    """
     if not isinstance(text, str):
         raise UsageError(f"The prompt for {name} is a {type(text).__name__}; expected text.")
     prompt = " ".join(text.split())

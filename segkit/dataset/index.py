@@ -23,6 +23,9 @@ _MAGIC = 0x3158444947455331  # of another value on a machine with the other byte
 _HEADER = 10  # numbers of 8 bytes: _MAGIC, tidy, and of each list size, time, checksum and number of records
 _COLUMNS = 5
 
+_LARGE = 8_000_000
+"""Bytes of a list from which on waiting for _TICK once is cheaper than hashing it."""
+
 _TICK = 50_000_000
 """Nanoseconds. Two changes within a shorter time may have the same time stamp, so the file is hashed instead."""
 
@@ -68,8 +71,12 @@ class Index:
 
     def is_current(self) -> bool:
         """Return whether the lists are as they were when the index was built."""
-        states = zip(self._lists, self._states, strict=True)
-        return all(_state(path, hashed=bool(state[2])) == state for path, state in states)
+        now, states = time.time_ns(), zip(self._lists, self._states, strict=True)
+        if not all(_state(path, hashed=bool(state[2])) == state for path, state in states):
+            return False
+        # any later change has another time stamp, so that the files need not be hashed again
+        self._states = [state if now - state[1] < _TICK else (*state[:2], 0) for state in self._states]
+        return True
 
     def of_key(self, key: str) -> list[int]:
         """Return the places of the records with a key."""
@@ -139,6 +146,9 @@ def states(lists: Lists) -> list[State]:
     result = []
     for path in lists:
         state = _state(path, hashed=False)
+        if state[0] > _LARGE and time.time_ns() - state[1] < _TICK:
+            time.sleep(_TICK / 1e9)  # once, rather than hashing it whenever it is opened
+            state = _state(path, hashed=False)
         result.append(_state(path, hashed=True) if time.time_ns() - state[1] < _TICK else state)
     return result
 

@@ -1,9 +1,9 @@
 """What all triples of a dataset share: .segkit/dataset.toml."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from segkit import schema, toml
 from segkit.errors import DatasetError, PaletteError
@@ -29,12 +29,19 @@ class Info(Struct, frozen=True):
         settings: the settings of the last build; later builds must agree with some of them.
         versions: of segkit and the libraries that the last photos were processed with; empty in datasets of earlier
             versions.
+        added: number of classes at the end of the palette that a person added to the dataset.
     """
 
     palette: Palette
     models: dict[str, dict[str, str]]
     settings: dict[str, Any]
     versions: dict[str, str] = {}
+    added: int = 0
+
+    @property
+    def built_with(self) -> Palette:
+        """The palette without the classes that a person added to the dataset."""
+        return Palette(self.palette.name, self.palette.swatches[: len(self.palette) - self.added])
 
 
 class _Class(Struct):
@@ -47,6 +54,7 @@ class _Palette(Struct):
     name: str
     hash: str
     classes: list[_Class]
+    added: Annotated[int, Meta(ge=0)] = 0
 
 
 class _File(Struct):
@@ -91,7 +99,7 @@ def to_toml(info: Info) -> bytes:
         "settings": info.settings,
         "versions": info.versions,
         "models": info.models,
-        "palette": {"name": info.palette.name, "hash": info.palette.hash, "classes": classes},
+        "palette": {"name": info.palette.name, "hash": info.palette.hash, "added": info.added, "classes": classes},
     }
     return tomli_w.dumps(content).encode()
 
@@ -105,4 +113,4 @@ def _info(file: _File) -> Info:
     palette = Palette(file.palette.name, tuple(swatches))
     if palette.hash != file.palette.hash:
         raise ValueError("the palette was edited: its hash does not match")
-    return Info(palette, file.models, file.settings, file.versions)
+    return Info(palette, file.models, file.settings, file.versions, file.palette.added)

@@ -12,12 +12,12 @@ from msgspec import Struct, defstruct
 from msgspec.structs import astuple
 
 from segkit import rows, storage
-from segkit.dataset.triple import REVIEWS, Prompt, Triple, key_of, map_name, photo_name
+from segkit.dataset.triple import REVIEWS, UNEDITED, Prompt, Triple, key_of, map_name, photo_name
 from segkit.errors import DatasetError
 from segkit.photos.geometry import Geometry
 
 
-def _line_of(kind: type[Struct], types: dict[str, Any], optional: tuple[str, ...] = ()) -> Any:
+def _line_of(kind: type[Struct], types: dict[str, Any], optional: dict[str, Any] | None = None) -> Any:
     """Return the struct of a line, or of an object in it: the fields of a kind, some of another type.
 
     Without the garbage collector's bookkeeping, which such values cannot need, decoding is four times as fast.
@@ -27,13 +27,17 @@ def _line_of(kind: type[Struct], types: dict[str, Any], optional: tuple[str, ...
     for name in kind.__struct_fields__:
         if name != "extra":
             field = (name, types.get(name, hints[name]))
-            fields.append((*field, "") if name in optional else field)
+            fields.append((*field, optional[name]) if optional and name in optional else field)
     return defstruct(f"{kind.__name__}Line", fields, frozen=True, forbid_unknown_fields=True, gc=False)
 
 
 _Geometry = _line_of(Geometry, {"conversions": str})
-_Prompt = _line_of(Prompt, {}, optional=("caption",))
-_Line = _line_of(Triple, {"geometry": _Geometry, "prompt": _Prompt, "problems": str}, optional=("drawn",))
+_Prompt = _line_of(Prompt, {}, optional={"caption": ""})
+_Line = _line_of(
+    Triple,
+    {"geometry": _Geometry, "prompt": _Prompt, "problems": str},
+    optional={"drawn": "", "edits": UNEDITED},
+)
 
 _DECODER = msgspec.json.Decoder(_Line)
 _ENCODER = msgspec.json.Encoder()

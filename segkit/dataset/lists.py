@@ -111,6 +111,12 @@ class Lists:
             if data is not None:  # otherwise a fold has just replaced the lists
                 return dict(zip(places, data, strict=True))
 
+    def containing(self, text: str) -> Iterator[bytes]:
+        """Yield the lines that contain a text somewhere."""
+        needle = text.encode()
+        for path in self._paths:
+            yield from (data for _, _, data in rows.numbered(path) if needle in data)
+
     def at(self, index: Index, places: Iterable[int]) -> list[bytes]:
         """Return the lines at places of the index.
 

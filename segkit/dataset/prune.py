@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from segkit import storage
-from segkit.dataset import splits
+from segkit.dataset import saving, splits
 from segkit.dataset.dataset import Dataset
 from segkit.dataset.triple import Triple
 from segkit.errors import UsageError
@@ -81,6 +81,7 @@ def resume(dataset: Dataset) -> None:
 
 
 def _delete_files(dataset: Dataset, key: str) -> None:
+    saving.forget(dataset.folder, [key])
     for name in ("images", "maps"):
         folder = dataset.folder / name / key[:2]
         if files := list(folder.glob(f"{key}.*")):
@@ -94,7 +95,9 @@ def _is_worked_on(dataset: Dataset, triple: Triple) -> bool:
 
 
 def is_edited(dataset: Dataset, triple: Triple) -> bool:
-    """Return whether the photo or the map was changed after it was stored, as by a person's brush."""
+    """Return whether a person changed the map, or the photo or map was changed after it was stored."""
+    if triple.map_by_person:
+        return True
     stored = ((triple.file_name, triple.photo_sha256), (triple.conditioning_image_file_name, triple.map_sha256))
     paths = [(dataset.folder / name, digest) for name, digest in stored]
     return any(storage.sha256(path.read_bytes()) != digest for path, digest in paths if digest and path.is_file())

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from segkit.dataset import lookalikes, prompts, splits
+from segkit.dataset import history, lookalikes, prompts, saving, splits
 from segkit.dataset.dataset import Dataset
 from segkit.dataset.triple import SPLITS, Triple
 from segkit.problem import Problem
@@ -31,6 +31,7 @@ class Intact:
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
+        self._edited = frozenset(history.all_keys(dataset.folder))
         self._damaged: dict[str, Problem] = {}
 
     @property
@@ -43,9 +44,14 @@ class Intact:
         newer = {triple.key: triple for triple in self._read(self._dataset.parts())}
         for triple in self._read([lists.manifest, lists.left_out]):
             if triple.key not in newer:
-                yield triple
-        yield from newer.values()
+                yield self._as_saved(triple)
+        yield from map(self._as_saved, newer.values())
         list(self._read([self._dataset.hidden / "rejected.jsonl"]))  # holds no triples; read for its damaged lines
+
+    def _as_saved(self, triple: Triple) -> Triple:
+        """Return the record that belongs to the map's file, also while it is being written or after a kill."""
+        triple = triple.within(self._dataset.folder)
+        return saving.as_saved(self._dataset, triple) if triple.key in self._edited else triple
 
     def _read(self, paths: Iterable[Path]) -> Iterator[Triple]:
         for path in paths:

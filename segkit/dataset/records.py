@@ -35,6 +35,12 @@ PARTS = 1000
 SHARE = 20
 """While records are written, folding takes at most one part in so many of the time."""
 
+QUICK = 1_000_000
+"""Bytes of a manifest that is replaced after each edit of a review."""
+
+EDITS = 100
+"""Edits of a review after which a larger manifest is replaced."""
+
 SMALL = 64_000_000
 """Bytes of a manifest that is replaced at once after an edit; a larger one shows it with the next fold."""
 
@@ -133,6 +139,13 @@ class Records:
             matches = index.keys_of_prefix(name) | {key for key in newer if key.startswith(name)}
         return matches
 
+    def group(self, name: str) -> list[Triple]:
+        """Return the triples of a group of near-duplicates; every line is searched, but few are read."""
+        newer = self.pending()[0]
+        keys = dict.fromkeys(key for key, triple in newer.items() if triple.group == name)
+        keys |= dict.fromkeys(lines.decode(line).key for line in self.lists.containing(f'"{name}"'))
+        return [triple for triple in self.known(keys).values() if triple.group == name]
+
     def rejections(self) -> Iterator[Rejection]:
         """Yield every photo that was rejected; those of parts not folded in yet come last.
 
@@ -147,11 +160,14 @@ class Records:
 
     def pending(self) -> tuple[dict[str, Triple], Rejections]:
         """Return what parts hold: triples by key, and rejections; later parts update earlier ones."""
-        state = self.parts_state()
+        state, paths = self.parts_state(), self.parts()
         if self._pending is None or self._pending[0] != state:
             triples: dict[str, Triple] = {}
             rejections: Rejections = {}
-            for path in self.parts():
+            if self._pending and state[: len(self._pending[0])] == self._pending[0]:  # parts were only added
+                triples, rejections = dict(self._pending[1]), dict(self._pending[2])
+                paths = paths[len(self._pending[0]) :]
+            for path in paths:
                 for record in self.read(path, self._refuse):
                     if isinstance(record, Triple):
                         triples[record.key] = _newer(triples.get(record.key, record), record)
@@ -237,6 +253,12 @@ class Records:
         size = self.manifest.stat().st_size if self.manifest.exists() else 0
         if size <= SMALL or self._unfolded >= PENDING or len(self.parts()) >= PARTS:
             self.fold()
+
+    def fold_after_edit(self) -> None:
+        """Fold if that takes no longer than an edit may, or after many edits; every reader overlays them until then."""
+        size = self.manifest.stat().st_size if self.manifest.exists() else 0
+        if size <= QUICK or len(self.parts()) >= EDITS:
+            self.fold_if_small()
 
     def fold(self) -> None:
         """Merge the parts into the lists. Killed at any point, it can be repeated.

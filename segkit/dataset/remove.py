@@ -3,12 +3,11 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from msgspec import structs
-
 from segkit.dataset import edits, prune
 from segkit.dataset.dataset import Dataset
 from segkit.dataset.triple import Triple
-from segkit.dataset.where import Condition
+from segkit.dataset.where import Conditions
+from segkit.errors import UsageError
 
 _BATCH = 1000
 """Decisions that are recorded together."""
@@ -22,34 +21,39 @@ class Removed:
         sources: of the triples whose decision changed.
         already: number of matching triples that were left out, or in the dataset, already.
         without_files: of those put back, sources whose pictures were deleted; a build makes them again.
+        deleted: number of triples whose pictures were deleted.
         kept_files: sources of triples whose pictures were not deleted because a person changed them.
     """
 
     sources: tuple[str, ...]
     already: int
     without_files: tuple[str, ...] = ()
+    deleted: int = 0
     kept_files: tuple[str, ...] = ()
 
 
-def matching(dataset: Dataset, names: Sequence[str], condition: Condition | None) -> Iterable[Triple]:
-    """Return the triples with these names that meet a condition.
+def matching(dataset: Dataset, names: Sequence[str], condition: Conditions | None) -> list[Triple]:
+    """Return the triples with these names, or those that meet a condition.
 
     Args:
         dataset: the dataset.
-        names: keys, beginnings of keys, sources or file names; empty for all triples.
-        condition: see where.parse; None for all.
+        names: keys, beginnings of keys, sources or file names; empty with a condition.
+        condition: see where.parse; None with names.
 
     Raises:
-        UsageError: a name matches no triple or several.
+        UsageError: both or none are passed, a name matches no triple or several, or no triple has a column.
     """
-    triples: Iterable[Triple] = dataset.triples()
-    if names:
-        triples = dataset.get(list(dict.fromkeys(edits.find(dataset, name) for name in names)))
-    return (triple for triple in triples if condition is None or condition(triple))
+    if bool(names) == bool(condition):
+        raise UsageError("Pass either keys or conditions.")
+    if not condition:
+        return dataset.get(list(dict.fromkeys(edits.find(dataset, name) for name in names)))
+    matches = [triple for triple in dataset.triples() if condition(triple)]
+    condition.require_columns()
+    return matches
 
 
 def remove(
-    dataset: Dataset, names: Sequence[str], condition: Condition | None, *, delete_files: bool = False
+    dataset: Dataset, names: Sequence[str], condition: Conditions | None, *, delete_files: bool = False
 ) -> Removed:
     """Leave triples out: review becomes "rejected", which training and every reader of the manifest respects.
 
@@ -69,11 +73,11 @@ def remove(
             kept = tuple(triple.source for triple in matches if prune.is_edited(dataset, triple))
             prune.note(dataset, [triple.key for triple in matches if triple.source not in kept])
             prune.resume(dataset)
-            removed = replace(removed, kept_files=kept)
+            removed = replace(removed, deleted=len(matches) - len(kept), kept_files=kept)
     return removed
 
 
-def restore(dataset: Dataset, names: Sequence[str], condition: Condition | None) -> Removed:
+def restore(dataset: Dataset, names: Sequence[str], condition: Conditions | None) -> Removed:
     """Put triples back that were left out; see `remove`."""
     with dataset.writing():
         restored, _ = _decide(dataset, matching(dataset, names, condition), "open")
@@ -87,7 +91,7 @@ def _decide(dataset: Dataset, triples: Iterable[Triple], review: str) -> tuple[R
     for triple in triples:
         (already if (triple.review == "rejected") == (review == "rejected") else changed).append(triple)
     for start in range(0, len(changed), _BATCH):
-        dataset.commit(structs.replace(triple, review=review) for triple in changed[start : start + _BATCH])
+        dataset.commit(triple.edited(review=review) for triple in changed[start : start + _BATCH])
     dataset.fold_if_small()
     lost = [triple.source for triple in changed if review != "rejected" and not triple.has_files]
     removed = Removed(tuple(triple.source for triple in changed), len(already), tuple(lost))

@@ -18,7 +18,8 @@ class Summary:
     """Statistics of a dataset.
 
     Attributes:
-        triples: number of triples.
+        triples: number of triples, without those that a person left out.
+        left_out: number of those.
         classes: class name to share of all pixels, 0 to 1, largest first; the remainder is unlabelled.
         lengths: number of prompts per bin of `LENGTHS`, empty bins left out.
         splits: number of triples per split.
@@ -36,6 +37,7 @@ class Summary:
     rejected: dict[str, int]
     tokens_estimated: bool
     requested: dict[str, float] = field(default_factory=dict)
+    left_out: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the statistics as JSON-compatible values."""
@@ -53,7 +55,11 @@ def summarize(dataset: Dataset) -> Summary:
     by_split: Counter[str] = Counter()
     flags: Counter[str] = Counter()
     total = area = 0
+    left_out = 0
     for triple in dataset.triples():
+        if triple.review == "rejected":
+            left_out += 1
+            continue
         total += 1
         size = triple.width * triple.height
         area += size
@@ -64,6 +70,7 @@ def summarize(dataset: Dataset) -> Summary:
         flags.update(triple.problems)
     return Summary(
         triples=total,
+        left_out=left_out,
         classes={name: round(count / max(area, 1), 4) for name, count in pixels.most_common()},
         lengths={name: lengths[name] for name in LENGTHS if lengths[name]},
         splits=dict(by_split.most_common()),

@@ -7,11 +7,12 @@ from itertools import islice
 from pathlib import Path
 
 from segkit import storage
+from segkit.dataset import history
 from segkit.dataset.dataset import Dataset
 from segkit.dataset.info import FIXED, Info
 from segkit.dataset.locking import locked
 from segkit.dataset.triple import Triple
-from segkit.dataset.where import Condition
+from segkit.dataset.where import Conditions
 from segkit.errors import DatasetError, UsageError
 from segkit.progress import Progress, silent
 from segkit.words import quote
@@ -26,17 +27,19 @@ class Copied:
 
     Attributes:
         copied: number of triples that are new in the subset.
-        present: number that it had already.
+        present: number of them that it had already.
+        total: number of triples that it has now, also those that meet other conditions.
         linked: whether their pictures are hard links, which cost no space.
     """
 
     copied: int
     present: int
+    total: int
     linked: bool
 
 
 def subset(
-    dataset: Dataset, output: Path, condition: Condition | None, *, copy: bool = False, progress: Progress = silent
+    dataset: Dataset, output: Path, condition: Conditions | None, *, copy: bool = False, progress: Progress = silent
 ) -> Copied:
     """Copy the triples that meet a condition, without those left out. Run again, it copies those that are missing.
 
@@ -48,14 +51,21 @@ def subset(
         progress: called with ("triples", done, total).
 
     Raises:
-        UsageError: the output is the dataset itself.
+        UsageError: the output is the dataset itself or lies inside it, or no triple meets the condition.
         DatasetError: the output contains something else, or a dataset with another palette or other settings.
         LockedError: another process is writing the output.
         StorageError: the disk is full.
     """
-    if output.resolve() == dataset.folder.resolve():
-        raise UsageError(f"{output} is the dataset itself. Choose another output folder.")
+    inside, outside = output.resolve(), dataset.folder.resolve()
+    if inside == outside or outside in inside.parents or inside in outside.parents:
+        raise UsageError(f"{output} is the dataset itself, or one lies in the other. Choose another output folder.")
     total = sum(condition is None or condition(triple) for triple in dataset)
+    if condition:
+        condition.require_columns()
+    if not total:
+        raise UsageError(
+            "No triple meets the conditions, so nothing was copied. Try them with: segkit remove --dry-run"
+        )
     matches = (triple for triple in dataset if condition is None or condition(triple))
     done = copied = 0
     linked = not copy
@@ -73,7 +83,7 @@ def subset(
             copied += len(new)
             progress("triples", done, total)
         target.fold()
-    return Copied(copied, done - copied, linked)
+        return Copied(copied, done - copied, len(target), linked)
 
 
 def _open_or_create(dataset: Dataset, output: Path) -> Dataset:
@@ -99,13 +109,16 @@ def _units(triples: Iterator[Triple]) -> Iterator[list[Triple]]:
 
 
 def _place(triple: Triple, output: Path, copy: bool) -> bool:
-    """Link or copy the pictures of a triple; return whether both are links.
+    """Link or copy the pictures of a triple, and the history of its map; return whether all are links.
 
     Raises:
         DatasetError: a picture is missing.
     """
     linked = True
-    for name in (triple.file_name, triple.conditioning_image_file_name):
+    pictures = (triple.file_name, triple.conditioning_image_file_name)
+    edited = (history.original_path(triple.folder, triple.key), history.path(triple.folder, triple.key))
+    kept = [file.relative_to(triple.folder).as_posix() for file in edited if file.is_file()]
+    for name in (*kept, *pictures):
         source, target = triple.folder / name, output / name
         if not source.is_file():
             raise DatasetError(f"{source} is missing. Run: segkit check {quote(triple.folder)}")

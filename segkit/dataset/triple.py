@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,10 @@ UNDRAWN = "later"
 _HEX = {"key": re.compile("[0-9a-f]{16}"), "sha256": re.compile("[0-9a-f]{64}"), "phash": re.compile("[0-9a-f]{16}")}
 """How the fields with hexadecimal digits look."""
 
-_LATER = frozenset(("drawn", "caption"))
+_TIME = "%Y%m%dT%H%M%SZ"
+"""The basic form of ISO 8601: readers that guess types would take the other one for a time, and fail at ""."""
+
+_LATER = frozenset(("drawn", "caption", "edits"))
 """Keys that lines of earlier versions lack."""
 
 
@@ -52,6 +56,26 @@ class Prompt(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     digest: str = ""
     caption: str = ""
 
+
+class Edits(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """What a person changed in a triple.
+
+    Attributes:
+        revision: how often a person changed map, prompt, split or decision; two writers notice each other by it.
+        time: of the last of these changes, ISO 8601 in UTC, such as "20261130T063949Z"; "" if there is none.
+        map_by: "person" if somebody changed the map; "" for the segmenter's map.
+        segmenter: "NAME@REVISION" of the model whose map a person changed; "" if nobody did.
+        map_edit: number of the last entry of the map's history that the map shows; see dataset.history.
+    """
+
+    revision: int = 0
+    time: str = ""
+    map_by: str = ""
+    segmenter: str = ""
+    map_edit: int = 0
+
+
+UNEDITED = Edits()
 
 NOBODY = Prompt("nobody", "", "", human=False)
 PERSON = Prompt("person", "", "", human=True)
@@ -82,6 +106,7 @@ class Triple(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
         photo_sha256, map_sha256: of the two stored files; they reveal any later change.
         drawn: the split that segkit drew; if it differs from `split`, a person changed that. UNDRAWN before the draw;
             "" in datasets of earlier versions.
+        edits: what a person changed.
         extra: JSON object of the keys that a person or another tool added to the line, also to its nested objects; ""
             if there are none. They have no meaning for segkit, which keeps them.
     """
@@ -106,6 +131,7 @@ class Triple(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     photo_sha256: str = ""
     map_sha256: str = ""
     drawn: str = ""
+    edits: Edits = UNEDITED
     extra: str = ""
 
     @property
@@ -153,10 +179,27 @@ class Triple(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
         """Whether photo and control map exist."""
         return all((self.folder / name).is_file() for name in (self.file_name, self.conditioning_image_file_name))
 
+    @property
+    def map_by_person(self) -> bool:
+        """Whether a person changed the map."""
+        return self.edits.map_by == "person"
+
     def rebuilt(self, new: "Triple") -> "Triple":
         """Return a triple that was built again from the same photo, with the prompt and all decisions of this one."""
-        kept = ("text", "tokens", "prompt", "problems", "split", "drawn", "group", "review", "extra")
+        kept = ("text", "tokens", "prompt", "problems", "split", "drawn", "group", "review", "edits", "extra")
         return msgspec.structs.replace(new, **{name: getattr(self, name) for name in kept})
+
+    def edited(self, **changes: Any) -> "Triple":
+        """Return the triple with changes by a person: its revision grows by one, and the time is noted.
+
+        Args:
+            changes: fields of Triple; those of `edits` are passed as an Edits, whose revision and time do not count.
+        """
+        edits = changes.pop("edits", self.edits)
+        now = datetime.now(UTC).strftime(_TIME)
+        edits = msgspec.structs.replace(edits, revision=self.edits.revision + 1, time=now)
+        new = msgspec.structs.replace(self, edits=edits, **changes)
+        return new.within(self.folder) if "folder" in self.__dict__ else new
 
     def within(self, folder: Path) -> "Triple":
         """Attach the triple to the folder that its files lie in, and return it."""
@@ -224,8 +267,8 @@ def _without_extra(record: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
     Classes are told apart by name, since their order follows from the map.
     """
     known, extra = _divided(record, Triple)
-    for name, kind in (("geometry", Geometry), ("prompt", Prompt)):
-        if isinstance(known[name], dict):
+    for name, kind in (("geometry", Geometry), ("prompt", Prompt), ("edits", Edits)):
+        if isinstance(known.get(name), dict):
             known[name], added = _divided(known[name], kind)
             extra |= {name: added} if added else {}
     if isinstance(known["classes"], list | tuple):
@@ -248,7 +291,7 @@ def _divided(record: Mapping[str, Any], kind: type[Struct]) -> tuple[dict[str, A
 
 def _with_extra(record: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
     """Return a line with what `_without_extra` took out of it; record is changed."""
-    for name in {"geometry", "prompt"} & extra.keys():
+    for name in {"geometry", "prompt", "edits"} & extra.keys():
         record[name] |= extra.pop(name)
     by_class = extra.pop("classes", {})
     for share in record["classes"]:

@@ -4,11 +4,13 @@ import json
 import operator
 import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatchcase
+from math import isfinite
 from typing import Any
 
-from segkit.dataset.triple import Triple
+from segkit.dataset.prompts import FLAGS
+from segkit.dataset.triple import REVIEWS, SPLITS, Triple
 from segkit.errors import UsageError
 from segkit.palette import Palette
 
@@ -36,6 +38,9 @@ _TEXTS: dict[str, Callable[[Triple, str], bool]] = {
     "flag": lambda triple, value: value in triple.problems,
     "group": lambda triple, value: triple.group == value,
 }
+_VALUES = {"split": SPLITS, "review": REVIEWS, "by": ("person", "model", "nobody"), "flag": tuple(FLAGS)}
+"""Fields with few values."""
+
 _NUMBERS: dict[str, Callable[[Triple], float]] = {
     "tokens": lambda triple: triple.tokens,
     "width": lambda triple: triple.width,
@@ -44,7 +49,33 @@ _NUMBERS: dict[str, Callable[[Triple], float]] = {
 }
 
 
-def parse(text: str, palette: Palette) -> Condition:
+class Conditions:
+    """Conditions that a triple must all meet.
+
+    Attributes:
+        columns: columns of one's own that they name, but that no triple looked at so far has.
+    """
+
+    def __init__(self, conditions: Sequence[Condition], columns: set[str]) -> None:
+        self._conditions, self.columns = conditions, columns
+
+    def __call__(self, triple: Triple) -> bool:
+        """Return whether a triple meets all of them."""
+        if self.columns and triple.extra:
+            self.columns -= json.loads(triple.extra).keys()
+        return all(condition(triple) for condition in self._conditions)
+
+    def require_columns(self) -> None:
+        """Refuse names that turned out to be no columns of any triple.
+
+        Raises:
+            UsageError: there is one, probably a typing error.
+        """
+        if self.columns:
+            raise UsageError(f"No triple has the column {sorted(self.columns)[0]!r}. Expected conditions: {HELP}.")
+
+
+def parse(text: str, palette: Palette) -> Conditions:
     """Read conditions, all of which a triple must meet.
 
     Args:
@@ -64,38 +95,59 @@ def parse(text: str, palette: Palette) -> Condition:
         raise UsageError(f"--where {text!r}: {error}. Close the quotation.") from None
     if not terms:
         raise UsageError(f"--where is empty. Expected conditions: {HELP}.")
-    conditions = list(_conditions(terms, palette))
-    return lambda triple: all(condition(triple) for condition in conditions)
+    columns: set[str] = set()
+    return Conditions(list(_conditions(terms, palette, columns)), columns)
 
 
-def _conditions(terms: list[str], palette: Palette) -> Iterator[Condition]:
+def _conditions(terms: list[str], palette: Palette, columns: set[str]) -> Iterator[Condition]:
     name = ""  # of the last class
     for term in terms:
         match = _TERM.fullmatch(term)
-        if not match or not match[4]:
+        if not match or not match[4] or not re.fullmatch(r"\w[\w .-]*", match[2]):
             raise UsageError(f"Condition {term!r} is not understood. Expected conditions: {HELP}.")
         minus, field, sign, value = match.groups()
-        if field == "class" and sign in ":=":
+        if (field == "class" or field in _TEXTS) and sign not in ":=":
+            raise UsageError(f"Condition {term!r}: expected {field}:{value}.")
+        if field == "class":
             name = palette.find(value).name
             condition = _has(name)
         elif field in ("share", "confidence"):
             if not name:
                 raise UsageError(f"Condition {term!r} needs the class before it: class:person {term}")
-            condition = _of_class(name, field, _comparison(term, sign, value))
-        elif field in _TEXTS and sign in ":=":
-            condition = _of_text(_TEXTS[field], value)
-        elif field in _NUMBERS:
-            condition = _of_number(_NUMBERS[field], _comparison(term, sign, value))
+            condition = _of_class(name, field, _comparison(term, sign, value, share=True))
         else:
-            condition = _of_column(field, sign, value)
+            condition = _of_field(term, field, sign, value)
+            columns |= {field} - _TEXTS.keys() - _NUMBERS.keys()
         yield _not(condition) if minus else condition
 
 
-def _comparison(term: str, sign: str, value: str) -> Callable[[float], bool]:
+def _of_field(term: str, field: str, sign: str, value: str) -> Condition:
+    if field in _TEXTS:
+        return _of_text(_TEXTS[field], _known(term, field, value))
+    if field in _NUMBERS:
+        return _of_number(_NUMBERS[field], _comparison(term, sign, value, share=field == "labelled"))
+    return _of_column(field, sign, value)
+
+
+def _known(term: str, field: str, value: str) -> str:
+    """Return a value of a field that has few, or raise a UsageError that lists them."""
+    if field in ("key", "group"):
+        value = value.lower()
+        if not re.fullmatch("[0-9a-f]{1,16}", value):
+            raise UsageError(f"Condition {term!r}: expected the first hex digits of a key.")
+    if field in _VALUES and value not in _VALUES[field]:
+        raise UsageError(f"Condition {term!r}: expected {', '.join(_VALUES[field][:-1])} or {_VALUES[field][-1]}.")
+    return value
+
+
+def _comparison(term: str, sign: str, value: str, share: bool = False) -> Callable[[float], bool]:
     try:
-        number = float(value.removesuffix("%")) / (100 if value.endswith("%") else 1)
+        number = float(value.removesuffix("%")) / 100 if share and value.endswith("%") else float(value)
     except ValueError:
         raise UsageError(f"Condition {term!r}: {value!r} is not a number.") from None
+    if not isfinite(number) or (share and not 0 <= number <= 1):
+        expected = "a share from 0 to 1, or 0% to 100%" if share else "a finite number"
+        raise UsageError(f"Condition {term!r}: expected {expected}.")
     compare = _COMPARE["=" if sign == ":" else sign]
     return lambda actual: compare(actual, number)
 

@@ -62,9 +62,23 @@ def encode(labels: Labels, palette: Palette) -> bytes:
 
 
 def is_exact(image: Image.Image, palette: Palette) -> bool:
-    """Report whether a picture is a control map as segkit writes it: indexed, with exactly this palette embedded."""
-    embedded = bytes(image.getpalette() or ()) if image.mode == "P" and not image.has_transparency_data else b""
-    return bool(embedded) and embedded.ljust(768, b"\0") == palette.bytes
+    """Report whether a picture is a control map as segkit writes it: indexed, with exactly this palette embedded.
+
+    A map that was painted before classes were added to the palette is one, too: its colours are those of its classes.
+    """
+    if image.mode != "P" or image.has_transparency_data:
+        return False
+    embedded = bytes(image.getpalette() or ()).ljust(768, b"\0")
+    if embedded == palette.bytes:
+        return True
+    known = len(embedded.rstrip(b"\0")) // 3 * 3  # the last class may have a colour that ends with 0
+    classes = next((size for size in (known // 3, known // 3 + 1) if _is_beginning(embedded, palette, size)), 0)
+    return classes > 0 and not any(image.histogram()[classes:UNLABELLED])
+
+
+def _is_beginning(embedded: bytes, palette: Palette, size: int) -> bool:
+    """Return whether an embedded palette has the first classes of a palette, and nothing else."""
+    return size <= len(palette) and embedded == palette.bytes[: 3 * size].ljust(768, b"\0")
 
 
 def read(image: Image.Image, palette: Palette) -> tuple[Labels, int]:

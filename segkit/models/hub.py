@@ -40,6 +40,15 @@ SHORT_NAMES = {
         "qwen3-vl": "Qwen/Qwen3-VL-4B-Instruct",
         "smolvlm": "HuggingFaceTB/SmolVLM-Instruct",
     },
+    "assist": {
+        "sam": "facebook/sam-vit-base",
+        "sam-large": "facebook/sam-vit-large",
+        "sam-huge": "facebook/sam-vit-huge",
+        "sam2": "facebook/sam2.1-hiera-small",
+        "sam2-tiny": "facebook/sam2.1-hiera-tiny",
+        "sam2-small": "facebook/sam2.1-hiera-small",
+        "sam2-large": "facebook/sam2.1-hiera-large",
+    },
 }
 """Hub ids by role and short name."""
 TOY = "toy"
@@ -85,7 +94,7 @@ def find(name: str, role: str) -> tuple[str, Path]:
     Args:
         name: a folder with config.json and weights, a short name such as "oneformer-tiny", a hub id, or "toy" for the
             network shipped with segkit ("./toy" is a folder).
-        role: "segmenter" or "captioner"; also the name of the command-line option.
+        role: "segmenter", "captioner" or "assist"; also the name of the command-line option.
 
     Returns:
         The hub id, "toy" or the folder's own name (without "/"); and the folder.

@@ -1,14 +1,14 @@
 """A dataset as one self-contained HTML page: statistics and a sample of triples."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
 from PIL.Image import Resampling
 
 from segkit import storage
-from segkit.dataset import Dataset, prompts
+from segkit.dataset import Dataset, doubt, prompts
 from segkit.dataset.stats import Summary, summarize
 from segkit.dataset.triple import Triple
 from segkit.photos import REASONS
@@ -22,6 +22,9 @@ THUMBNAIL = 240
 
 _LARGEST_CLASSES = 15
 
+DOUBTFUL = 12
+"""Maximum number of most doubtful triples on the page."""
+
 
 @dataclass(frozen=True)
 class _Sample:
@@ -29,6 +32,7 @@ class _Sample:
     pictures: list[page.Picture]
     classes: str = ""
     error: str = ""
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ def write(dataset: Dataset) -> Path:
         classes=list(_class_rows(dataset, summary)),
         flag_meanings=prompts.FLAGS,
         reason_meanings=REASONS,
-        samples=[_sample(dataset, triple) for triple in _spread(dataset, summary.triples)],
+        samples=list(_samples(dataset, summary.triples)),
     )
     path = dataset.hidden / "report.html"
     storage.write(path, html.encode())
@@ -73,6 +77,17 @@ def _class_rows(dataset: Dataset, summary: Summary) -> Iterator[_ClassRow]:
     colors = {swatch.name: swatch.hex for swatch in dataset.info.palette}
     for name, share in list(summary.classes.items())[:_LARGEST_CLASSES]:
         yield _ClassRow(name, colors.get(name, "#000"), share)
+
+
+def _samples(dataset: Dataset, total: int) -> Iterator[_Sample]:
+    """Yield the most doubtful triples, and then others."""
+    doubtful = doubt.of_dataset(dataset, DOUBTFUL)
+    for item in doubtful:
+        yield replace(_sample(dataset, item.triple), why=item.why)
+    shown = {item.triple.key for item in doubtful}
+    for triple in _spread(dataset, total):
+        if triple.key not in shown:
+            yield _sample(dataset, triple)
 
 
 def _sample(dataset: Dataset, triple: Triple) -> _Sample:

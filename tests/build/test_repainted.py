@@ -10,7 +10,8 @@ from segkit.build import pipeline, repainted
 from segkit.build.outcome import Outcome
 from segkit.build.settings import BuildSettings
 from segkit.build.tools import Networks
-from segkit.dataset import Dataset
+from segkit.dataset import Dataset, relabel
+from segkit.maps.strokes import Stroke
 from segkit.palette import Palette, extend
 from tests.dataset.test_dataset import brightness, contents, render
 
@@ -132,3 +133,22 @@ def test_a_palette_that_counts_from_one_is_said_to(tmp_path: Path) -> None:
 
     assert "mine.csv numbers its classes from 1 to 150; they are read as 0 to 149" in notes[0]
     assert Dataset.open(tmp_path / "out").info.palette.hash == Palette.load("ade20k").hash
+
+
+def test_what_was_painted_over_an_edit_can_be_undone(solar: Dataset, tmp_path: Path) -> None:
+    """A build takes it over as one more edit of the map's history; the record says that a person made the map."""
+    relabel.relabel(solar, solar[0].key, [Stroke(36, ((0, 90),))])
+    edited, path = solar[0].labels, solar.folder / solar[0].conditioning_image_file_name
+    image = solar[0].control_map.convert("RGB")
+    image.paste(solar.info.palette.find("solar panel").rgb, (8, 8, 40, 24))
+    image.save(path)
+
+    build(tmp_path)
+    taken = solar[0]
+    painted = taken.labels
+    state = relabel.undo(solar, taken.key)
+
+    assert (painted[8:24, 8:40] == 150).all()
+    assert (taken.map_by_person, taken.edits.revision) == (True, 2)
+    assert (state.undoable, state.redoable) == (1, 1)
+    assert np.array_equal(solar[0].labels, edited)

@@ -55,7 +55,9 @@ def test_pictures_that_were_deleted_are_missed_by_nobody(segkit: Segkit, dataset
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "Nothing to remove. Pass keys or --where."),
+        ((), "Nothing to remove. Pass either keys or --where."),
+        (("--undo",), "Nothing to put back."),
+        (("00",), "at least 4 digits"),
         (("nothing",), "'nothing' is not a key, source or file name"),
         (("--where", "person"), "'person' is not understood"),
         (("000.png", "--undo", "--delete-files"), "exclude each other"),

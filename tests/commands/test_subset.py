@@ -17,10 +17,10 @@ def test_a_subset_is_made_and_checked(segkit: Segkit, tmp_path: Path) -> None:
     checked = segkit("check", tmp_path / "few")
 
     assert (made.code, made.err) == (0, "")
-    assert "2 triples copied (hard links)." in made.out
+    assert "2 triples copied (hard links); 2 in all." in made.out
     assert f"segkit train {tmp_path / 'few'}" in made.out
     assert json.loads(again.out) == {
-        "schema": 1, "dataset": str(tmp_path / "few"), "copied": 1, "present": 2, "linked": True
+        "schema": 1, "dataset": str(tmp_path / "few"), "copied": 1, "present": 2, "total": 3, "linked": True
     }  # fmt: skip
     assert checked.code == 0
     assert len(Dataset.open(tmp_path / "few")) == 3

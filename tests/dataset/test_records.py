@@ -9,6 +9,9 @@ from msgspec.structs import replace
 from segkit import rows
 from segkit.dataset import Dataset, Rejection, records
 from segkit.dataset.dataset import Dataset as OpenDataset
+from segkit.dataset.lists import Damaged
+from segkit.dataset.records import Records
+from segkit.dataset.triple import Triple
 from tests.dataset.test_dataset import build, drafted, render, written
 
 
@@ -112,3 +115,36 @@ def test_parts_of_another_process_are_not_overwritten(dataset: Dataset) -> None:
 
     assert len(dataset.parts()) == 3
     assert [triple.text for triple in dataset.triples()][:2] == ["one", "two"]
+
+
+def test_edits_of_a_review_are_folded_seldom(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each writes one part that every reader sees, and only new parts are read; many, or another writer, fold them."""
+    monkeypatch.setattr(records, "QUICK", 0)
+    monkeypatch.setattr(records, "EDITS", 4)
+    key, before = dataset[1].key, dataset.manifest.read_bytes()
+    reader, parts_read = Dataset.open(dataset.folder), []
+    read = Records.read
+
+    def noted(self: Records, path: Path, damaged: Damaged) -> Iterator[Triple | Rejection]:
+        if self is reader and path.parent.name == "parts":
+            parts_read.append(path.name)
+        return read(self, path, damaged)
+
+    monkeypatch.setattr(Records, "read", noted)
+    seen = []
+    for number in range(3):
+        dataset.set_prompt(key, f"text {number}")
+        seen.append(reader[key].text)
+    left = len(dataset.parts()), dataset.manifest.read_bytes() == before
+    dataset.set_prompt(key, "text 3")
+    after_four = len(dataset.parts())
+    dataset.decide(key, "accepted")
+    with dataset.writing():
+        pass
+
+    assert seen == ["text 0", "text 1", "text 2"]
+    assert len(parts_read) == 3
+    assert left == (3, True)
+    assert after_four == 0
+    assert dataset.parts() == []
+    assert (reader[key].text, reader[key].review) == ("text 3", "accepted")

@@ -6,8 +6,10 @@ import pytest
 from msgspec.structs import replace
 
 from segkit import storage
-from segkit.dataset import Dataset, remove, where
+from segkit.dataset import Dataset, prune, relabel, remove, where
+from segkit.dataset.triple import UNEDITED
 from segkit.errors import UsageError
+from segkit.maps.strokes import Stroke
 from tests.dataset.test_dataset import build, contents, render, written
 
 
@@ -34,20 +36,38 @@ def test_what_is_left_out_stays_out_and_comes_back_whole(dataset: Dataset) -> No
     assert (again.sources, again.already) == ((), 1)
     assert left == ["000.png", "001.png", "003.png", "004.png"]
     assert (restored.sources, restored.without_files) == ((third.source,), ())
+    assert dataset[2].edits.revision == 2
+    with dataset.writing():
+        dataset.replace_all(replace(triple, edits=UNEDITED) for triple in dataset.triples())
     assert contents(dataset.folder) == before
 
 
 def test_triples_are_chosen_by_conditions(dataset: Dataset) -> None:
-    """A condition chooses among all triples, or among those named; a name that fits none changes nothing."""
+    """A condition chooses among all triples; a name or column that fits none changes nothing."""
     condition = where.parse("by:person", dataset.info.palette)
     with pytest.raises(UsageError, match="'nothing' is not a key"):
         remove.remove(dataset, [dataset[0].key, "nothing"], None)
 
-    named = remove.remove(dataset, [dataset[0].key], condition)
+    with pytest.raises(UsageError, match="either keys or conditions"):
+        remove.remove(dataset, [dataset[0].key], condition)
+    with pytest.raises(UsageError, match="No triple has the column 'licnce'"):
+        remove.remove(dataset, [], where.parse("-licnce:cc0", dataset.info.palette))
+
     chosen = remove.remove(dataset, [], condition)
 
-    assert (named.sources, chosen.sources) == ((), ("002.png",))
+    assert chosen.sources == ("002.png",)
     assert len(dataset) == 4
+
+
+def test_a_dataset_of_which_all_is_left_out_keeps_every_decision(dataset: Dataset) -> None:
+    """With an empty manifest, a build makes nothing again: splits, reviews and prompts stay as they were."""
+    remove.remove(dataset, [], where.parse("width>0", dataset.info.palette))
+    before = contents(dataset.folder)
+
+    rebuilt = build(dataset.folder.parent / "photos", dataset.folder)
+
+    assert len(rebuilt) == 0
+    assert contents(dataset.folder) == before
 
 
 def test_pictures_are_deleted_on_demand_but_never_painted_ones(dataset: Dataset) -> None:
@@ -81,3 +101,19 @@ def test_a_killed_deletion_is_completed(dataset: Dataset) -> None:
     build(dataset.folder.parent / "photos", dataset.folder)
 
     assert [triple.has_files for triple in dataset.triples()][:2] == [False, True]
+
+
+def test_a_corrected_map_is_not_deleted(dataset: Dataset) -> None:
+    """It is a person's work, as a prompt is; forced pruning deletes it with its history."""
+    first = dataset[0]
+    relabel.relabel(dataset, first.key, [Stroke(36, ((0, 90),))])
+
+    removed = remove.remove(dataset, [first.key], None, delete_files=True)
+    kept = (dataset.folder / first.conditioning_image_file_name).exists()
+    with dataset.writing():
+        prune.prune(dataset, {first.sha256}, force=True)
+
+    assert (removed.kept_files, kept) == ((first.source,), True)
+    assert not (dataset.folder / first.conditioning_image_file_name).exists()
+    assert not list((dataset.hidden / "edits").rglob("*.jsonl"))
+    assert not list((dataset.hidden / "originals").rglob("*.png"))

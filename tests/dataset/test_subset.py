@@ -3,11 +3,13 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from segkit.dataset import Dataset, remove, subset, where
+from segkit.dataset import Dataset, relabel, remove, subset, where
 from segkit.errors import DatasetError, UsageError
+from segkit.maps.strokes import Stroke
 from tests.dataset.test_dataset import build, contents, render, written
 
 
@@ -57,7 +59,26 @@ def test_other_folders_are_refused(dataset: Dataset, tmp_path: Path) -> None:
 
     with pytest.raises(UsageError, match="is the dataset itself"):
         subset.subset(dataset, dataset.folder, None)
+    with pytest.raises(UsageError, match="one lies in the other"):
+        subset.subset(dataset, dataset.folder / "inner", None)
+    with pytest.raises(UsageError, match="No triple meets the conditions"):
+        subset.subset(dataset, tmp_path / "none", where.parse("text:zebra", dataset.info.palette))
+    assert not (tmp_path / "none").exists()
     for folder in (other.folder, tmp_path / "photos"):
         with pytest.raises(DatasetError, match=r"another palette, segmenter or size|not a segkit dataset"):
             subset.subset(dataset, folder, None)
     assert contents(other.folder) == before
+
+
+def test_the_history_of_a_map_is_copied(dataset: Dataset, tmp_path: Path) -> None:
+    """An edit can be undone in the subset, which leaves the dataset alone."""
+    before, key = dataset[0].labels, dataset[0].key
+    relabel.relabel(dataset, key, [Stroke(36, ((0, 90),))])
+    edited = dataset[0].labels
+
+    subset.subset(dataset, tmp_path / "subset", None)
+    copied = Dataset.open(tmp_path / "subset")
+    relabel.undo(copied, key)
+
+    assert np.array_equal(copied[key].labels, before)
+    assert np.array_equal(dataset[key].labels, edited)

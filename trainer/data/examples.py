@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from segkit.dataset import Dataset, checks, splits
+from segkit.dataset import Dataset, checks, saving, splits
 from segkit.dataset.formats import layouts
 from segkit.dataset.formats.listing import Entry
 from segkit.dataset.triple import SPLITS, UNDRAWN, Triple
-from segkit.errors import DatasetError
+from segkit.errors import DatasetError, UsageError
 from segkit.palette import Palette
 from segkit.problem import Problem
 from segkit.progress import Progress, silent
@@ -74,7 +74,12 @@ class Examples:
 
 
 def find(
-    folder: Path, palette: str = "", any_control: bool = False, progress: Progress = silent, check: Check = "full"
+    folder: Path,
+    palette: str = "",
+    any_control: bool = False,
+    progress: Progress = silent,
+    check: Check = "full",
+    reviewed: bool = False,
 ) -> Examples:
     """Read the examples of a folder: a dataset, or the layout of fill50k, HF's imagefolder or kohya's scripts.
 
@@ -88,6 +93,7 @@ def find(
         progress: called with ("photos and maps", done, total), or as dataset.checks does.
         check: which files of a dataset are read; see dataset.checked. Those that are not are compared with their
             recorded hashes when they are first used; see crops.
+        reviewed: use only the triples of a dataset that a person accepted.
 
     Raises:
         DatasetError: the folder is not a dataset, has errors, or contains nothing to train on; its `problems` list all
@@ -95,7 +101,9 @@ def find(
         PaletteError: the palette is not valid.
     """
     if (folder / ".segkit").is_dir():
-        return _from_dataset(folder, palette, progress, check)
+        return _from_dataset(folder, palette, progress, check, reviewed)
+    if reviewed:
+        raise UsageError(f"{folder} is not a segkit dataset, so nobody has accepted its triples. {_NOT_REVIEWED}")
     listing = layouts.read(folder)
     map_palette = None if any_control else Palette.load(palette or "ade20k")
     entries = [entry for entry in listing.entries if entry.split != "test"]
@@ -146,7 +154,9 @@ def load(folder: Path, settings: TrainSettings, progress: Progress = silent) -> 
         DatasetError: as `find`, or every prompt is empty: a network trained like that ignores prompts.
         PaletteError: the palette is not valid.
     """
-    examples = find(folder, settings.palette, settings.allow_any_control, progress, settings.check)
+    examples = find(
+        folder, settings.palette, settings.allow_any_control, progress, settings.check, settings.require_reviewed
+    )
     if examples.empty_prompts == len(examples.train) and not settings.allow_empty_prompts:
         draft = f"segkit caption {quote(folder)}" if examples.layout == "segkit" else _WHERE_PROMPTS[examples.layout]
         raise DatasetError(
@@ -167,15 +177,18 @@ def _example(entry: Entry, size: verify.Measured) -> Example:
     return Example(entry.photo, entry.control_map, entry.text, size.width, size.height, size.photo_hash, size.map_hash)
 
 
-def _from_dataset(folder: Path, palette: str, progress: Progress, check: Check) -> Examples:
+_NOT_REVIEWED = "To train on it as it is: require_reviewed=False"
+
+
+def _from_dataset(folder: Path, palette: str, progress: Progress, check: Check, reviewed: bool) -> Examples:
     opened = Dataset.open(folder)
     by_split: dict[str, list[Example]] = {split: [] for split in (*SPLITS, UNDRAWN)}
     held_out = any(splits.shares(opened.info.settings.get("split", "")).values())
-    damage = None
+    reviews, damage = ("accepted",) if reviewed else ("accepted", "open"), None
     # Read before the check, so that all examples are checked although a build may be adding triples.
     try:
-        for triple in opened.triples():
-            if triple.review != "rejected" and triple.split in SPLITS:
+        for triple in saving.triples(opened):
+            if triple.review in reviews and triple.split in SPLITS:
                 split = UNDRAWN if held_out and triple.drawn == UNDRAWN else triple.split
                 by_split[split].append(_of_triple(folder, triple))
     except DatasetError as error:
@@ -189,6 +202,11 @@ def _from_dataset(folder: Path, palette: str, progress: Progress, check: Check) 
     undrawn = (
         f"Triples that may yet be held out by a build that has not finished, left alone: {len(by_split[UNDRAWN]):,}."
     )
+    if reviewed and not by_split["train"]:
+        raise DatasetError(
+            f"{folder}: no triple of the split train is accepted. Accept some with: segkit review {quote(folder)} . "
+            f"{_NOT_REVIEWED}"
+        )
     if not by_split["train"]:
         more = f" {undrawn}" if by_split[UNDRAWN] else ""
         raise DatasetError(

@@ -12,8 +12,9 @@ from PIL import Image
 
 from segkit.dataset import Dataset
 from segkit.dataset.triple import UNDRAWN
-from segkit.errors import DatasetError, MapError
+from segkit.errors import DatasetError, MapError, UsageError
 from segkit.maps import codec
+from segkit.maps.strokes import Stroke
 from segkit.palette import Palette
 from tests.conftest import Segkit
 from tests.trainer.runs import log, words
@@ -281,3 +282,38 @@ def test_triples_that_may_yet_be_held_out_are_left_alone(rooms: Path, tmp_path: 
     assert before.notes == ()
     assert during.notes == ("Triples that may yet be held out by a build that has not finished, left alone: 1.",)
     assert len(during.train) == len(before.train) - 1
+
+
+def test_only_accepted_triples_are_used_on_demand(rooms: Path, tmp_path: Path) -> None:
+    """Of all splits; without one to train on, and in other tools' folders, the message says what to do."""
+    folder = tmp_path / "rooms"
+    shutil.copytree(rooms, folder)
+    dataset = Dataset.open(folder)
+    with pytest.raises(DatasetError, match="no triple of the split train is accepted"):
+        examples.find(folder, reviewed=True)
+    accepted = dataset.train[0]
+    dataset.decide(accepted.key, "accepted")
+
+    reviewed, everything = examples.find(folder, reviewed=True), examples.find(folder)
+
+    assert [example.photo.stem for example in reviewed.train] == [accepted.key]
+    assert reviewed.val == []
+    assert len(everything.train) == len(dataset.train) > 1
+    with pytest.raises(UsageError, match="not a segkit dataset, so nobody has accepted its triples"):
+        examples.find(write(tmp_path / "data", "fill50k"), reviewed=True)
+
+
+def test_a_map_whose_save_was_killed_is_trained_on(rooms: Path, tmp_path: Path) -> None:
+    """The edit is whole but for its record, which the next writer completes; its hash is that of the file."""
+    folder = tmp_path / "rooms"
+    shutil.copytree(rooms, folder)
+    dataset = Dataset.open(folder)
+    triple, manifest = dataset.train[0], dataset.manifest.read_bytes()
+    dataset.relabel(triple.key, [Stroke(36, ((0, 50),))])
+    edited = dataset[triple.key]
+    dataset.manifest.write_bytes(manifest)
+
+    found = examples.find(folder)
+
+    [example] = [example for example in found.train if example.photo.stem == triple.key]
+    assert example.map_hash == edited.map_sha256 != triple.map_sha256

@@ -1,0 +1,64 @@
+"""Prints the results of relabel, as lines or as one JSON object."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from segkit import console
+from segkit.words import quote
+
+if TYPE_CHECKING:
+    from segkit.dataset.painted import Taken
+    from segkit.dataset.relabel import State
+    from segkit.palette import Swatch
+
+MAX_ROWS = 20
+"""Maps that are listed."""
+
+
+def taken(results: Sequence["Taken"], folder: Path, as_json: bool) -> None:
+    """Show which painted maps were taken over, and why the others were not.
+
+    Args:
+        results: what became of each.
+        folder: the dataset.
+        as_json: print one JSON object instead.
+    """
+    if as_json:
+        return console.json_object({"dataset": str(folder), "maps": [asdict(result) for result in results]})
+    failed = [result for result in results if result.reason]
+    done = [result for result in results if result.changed and not result.reason]
+    for result in [*failed, *done][:MAX_ROWS]:
+        if result.reason:
+            console.line(f"{result.file} {result.reason}.")
+        else:
+            repaired = f" ({result.note})" if result.note else ""
+            console.line(f"{result.source} ({result.key}): {result.changed:.1%} of the pixels changed{repaired}.")
+    if (more := len(failed) + len(done) - MAX_ROWS) > 0:
+        console.line(f"... and {more:,} more")
+    same = len(results) - len(failed) - len(done)
+    rest = (f", {same:,} as they were" if same else "") + (f", {len(failed):,} not taken" if failed else "")
+    console.line(f"{folder}: {console.count(len(done), 'map')} taken over{rest}.")
+    if done:
+        console.line(f"To undo one: segkit relabel {quote(folder)} {done[0].key} --undo")
+    return None
+
+
+def stepped(state: "State", key: str, what: str, as_json: bool) -> None:
+    """Show that an edit was undone or redone, and how many more there are."""
+    if as_json:
+        return console.json_object({"key": key, "undoable": state.undoable, "redoable": state.redoable})
+    return console.line(f"{key}: {what}. Edits left to undo: {state.undoable:,}, to redo: {state.redoable:,}.")
+
+
+def added(swatches: Sequence["Swatch"], folder: Path, as_json: bool) -> None:
+    """Show classes that were added to a dataset's palette; see `taken` for the arguments."""
+    if as_json:
+        classes = [{"index": swatch.index, "name": swatch.name, "color": swatch.hex} for swatch in swatches]
+        return console.json_object({"dataset": str(folder), "classes": classes})
+    rows = [(new.index, console.Color(new.hex, new.hex), new.name, str(new.rgb)) for new in swatches]
+    console.table("new classes", ("index", "colour", "name", "(r, g, b)"), rows)
+    console.line("Maps, builds and earlier classes stay as they are. The segmenter never finds a new class by itself:")
+    command = f"segkit relabel {quote(folder)} --from FOLDER"
+    return console.line(f"paint it in exactly this colour into copies of the maps, and run: {command}")

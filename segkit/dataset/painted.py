@@ -1,0 +1,219 @@
+"""Control maps that a person painted in an editor, such as GIMP or Photoshop, become the maps of a dataset."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from PIL import Image
+
+from segkit import maps, photos
+from segkit.dataset import edits, relabel, saving
+from segkit.dataset.dataset import Dataset
+from segkit.dataset.triple import Triple
+from segkit.errors import DatasetError, MapError, UsageError
+from segkit.maps import codec, diagnose, snap
+from segkit.maps.codec import Labels
+from segkit.palette import UNLABELLED, Palette
+from segkit.progress import Progress, silent
+from segkit.words import quote
+
+DOUBTFUL = 0.02
+"""Share of pixels, 0 to 1, whose class is in doubt, above which a repaired map is refused."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What became of one painted map.
+
+    Attributes:
+        file: the painted map.
+        key, source: of its triple; "" if there is none.
+        changed: share of the pixels that have another class now, 0 to 1.
+        note: how the map was repaired; "" if it was exact.
+        reason: why it was not taken, beginning with a verb; "" if it was.
+    """
+
+    file: str
+    key: str = ""
+    source: str = ""
+    changed: float = 0.0
+    note: str = ""
+    reason: str = ""
+
+
+def take(dataset: Dataset, name: str, control_map: Path | Image.Image) -> Taken:
+    """Make a painted map the map of a triple: an edit by a person, which can be undone.
+
+    The map is read exactly, or repaired as `segkit snap` does if every pixel is clear enough.
+
+    Args:
+        dataset: the dataset to change.
+        name: key, beginning of a key, source or file name of the triple.
+        control_map: the map as a file or picture. The triple's own file takes over what was painted there in place.
+
+    Raises:
+        UsageError: the name matches no triple or several.
+        MapError: the map cannot be taken; the message says what to do. The dataset is unchanged.
+        DatasetError: the dataset's own map was changed outside segkit, too.
+        LockedError: another process is writing the dataset.
+    """
+    key = edits.find(dataset, name)
+    triple = dataset.get([key])[0]
+    file = "the map" if isinstance(control_map, Image.Image) else str(control_map)
+    try:
+        image = control_map if isinstance(control_map, Image.Image) else maps.read(control_map)
+        taken = _taken(dataset, triple, control_map, image, file)
+    except MapError as error:  # its text begins with a verb
+        raise MapError(f"{file} {error}") from None
+    with dataset.writing():  # the manifest shows it
+        dataset.fold_if_small()
+    return taken
+
+
+def take_folder(dataset: Dataset, folder: Path, progress: Progress = silent) -> list[Taken]:
+    """Take all maps of a folder, each named after its triple: KEY.png, or as its photo was, with any suffix.
+
+    Args:
+        dataset: the dataset to change.
+        folder: the painted maps, searched recursively.
+        progress: called with ("maps", done, total).
+
+    Returns:
+        What became of each map; one that cannot be taken does not stop the others.
+
+    Raises:
+        UsageError: the folder holds no pictures.
+        LockedError: another process is writing the dataset.
+    """
+    files = sorted(photos.find(folder, follow_links=True)) if folder.is_dir() else []
+    if not files:
+        raise UsageError(f"{folder} contains no pictures. Expected maps named after keys or photos, such as KEY.png.")
+    results = []
+    for done, (file, key, reason) in enumerate(_matched(dataset, folder, files), 1):
+        if key:
+            results.append(_tried(dataset, key, file))
+        else:
+            results.append(Taken(str(file), reason=reason))
+        progress("maps", done, len(files))
+    with dataset.writing():  # the manifest shows all of them
+        dataset.fold_if_small()
+    return results
+
+
+def exact(image: Image.Image, triple: Triple, palette: Palette, present: Labels | None = None) -> Labels:
+    """Return the classes of a painted map without any approximation.
+
+    Args:
+        image: the painted map.
+        triple: its triple.
+        palette: the classes.
+        present: (H, W) uint8, the map before. Where a colour did not change, neither does its class, although several
+            classes may share it; None if it is unknown.
+
+    Raises:
+        MapError: it cannot be read like this. The message begins with a verb.
+    """
+    labels, off = _read(image, triple, palette, present)
+    if off:
+        raise MapError(
+            f"has {off:,} pixels in colours of no class: paint without smoothing, in the exact colours "
+            "(segkit check-palette PALETTE --swatches FILE.gpl writes them for an editor)"
+        )
+    return _plausible(labels, triple, palette)
+
+
+def _read(image: Image.Image, triple: Triple, palette: Palette, present: Labels | None) -> tuple[Labels, int]:
+    if image.size != (triple.width, triple.height):
+        width, height = image.size
+        raise MapError(f"is {width}x{height} now, not {triple.width}x{triple.height}: paint it at its own size")
+    labels, off = codec.read(image, palette)
+    if present is not None and not codec.is_exact(image, palette):
+        colors = np.frombuffer(palette.bytes, np.uint8).reshape(256, 3)
+        unchanged = (colors[labels] == colors[present]).all(axis=2) & (labels != UNLABELLED)
+        labels = np.where(unchanged, present, labels)
+    return labels, off
+
+
+def _plausible(labels: Labels, triple: Triple, palette: Palette) -> Labels:
+    if (labels == UNLABELLED).all():
+        raise MapError("shows no class at all: it is black")
+    if lost := _merged(triple, labels, palette):
+        raise MapError(
+            f"was saved without its indices, so {lost} can no longer be told from the class of the same colour: "
+            "save it as an indexed PNG"
+        )
+    return labels
+
+
+def _merged(triple: Triple, labels: Labels, palette: Palette) -> str:
+    """Return a class that the map had and that its colours no longer tell from another (ADE20K: skyscraper, road)."""
+    present = set(np.unique(labels).tolist())
+    for share in triple.classes:
+        swatch = palette.find(share.name)
+        if swatch.index not in present and palette.by_color[swatch.rgb] in present - {swatch.index}:
+            return swatch.name
+    return ""
+
+
+def _readable(image: Image.Image, triple: Triple, palette: Palette, present: Labels | None) -> tuple[Labels, str]:
+    """Return the classes of a painted map, and how it was repaired; "" if that was not needed."""
+    labels, off = _read(image, triple, palette, present)
+    if not off:
+        return _plausible(labels, triple, palette), ""
+    snapped = snap.snap(image, palette)
+    if snapped.doubtful > DOUBTFUL:
+        raise MapError(
+            f"has {off:,} pixels in colours of no class, and {snapped.doubtful:.0%} of its pixels fit no class with "
+            "certainty: paint without smoothing, in the exact colours, and save it as PNG"
+        )
+    cause = diagnose.CAUSES[snapped.diagnosis.cause]
+    return _plausible(snapped.labels, triple, palette), f"{cause}; {off:,} pixels repaired"
+
+
+def _taken(dataset: Dataset, triple: Triple, control_map: Path | Image.Image, image: Image.Image, file: str) -> Taken:
+    own = dataset.folder / triple.conditioning_image_file_name
+    in_place = isinstance(control_map, Path) and own.exists() and control_map.resolve() == own.resolve()
+    present = saving.present(dataset, triple, in_place)
+    labels, note = _readable(image, triple, dataset.info.palette, present)
+    changed = 1.0 if present is None else float((labels != present).mean())
+    if in_place and saving.is_painted_over(triple):
+        relabel.take_over(dataset, triple.key, labels)
+    elif changed:
+        relabel.replace_labels(dataset, triple.key, labels, what=f"painted: {Path(file).name}")
+    return Taken(file, triple.key, triple.source, changed, note)
+
+
+def _tried(dataset: Dataset, key: str, file: Path) -> Taken:
+    triple = dataset.get([key])[0]
+    try:
+        return _taken(dataset, triple, file, maps.read(file), str(file))
+    except MapError as error:
+        return Taken(str(file), key, triple.source, reason=str(error))
+    except DatasetError as error:
+        if triple.has_files and saving.is_painted_over(triple):
+            return Taken(str(file), key, triple.source, reason=f"was left alone: {error}")
+        raise
+
+
+def _matched(dataset: Dataset, folder: Path, files: Sequence[Path]) -> Iterator[tuple[Path, str, str]]:
+    """Yield each file with the key of its triple, or "" and the reason why there is none."""
+    by_name: dict[str, list[str]] = {}
+    for triple in dataset.triples():
+        source = PurePosixPath(triple.source)
+        for name in {triple.key, triple.source, str(source.with_suffix("")), source.name, source.stem}:
+            by_name.setdefault(name, []).append(triple.key)
+    taken: dict[str, Path] = {}
+    for file in files:
+        relative = PurePosixPath(file.relative_to(folder).as_posix())
+        names = (str(relative), str(relative.with_suffix("")), relative.name, relative.stem)
+        keys = next((by_name[name] for name in names if name in by_name), [])
+        if not keys:
+            yield file, "", "is named after no triple: call it KEY.png, or as its photo is called"
+        elif len(keys) > 1:
+            yield file, "", f"could belong to {len(keys)} photos ({', '.join(sorted(keys)[:3])}): call it KEY.png"
+        elif keys[0] in taken:
+            yield file, "", f"belongs to the same photo as {quote(taken[keys[0]])}: keep one of them"
+        else:
+            taken[keys[0]] = file
+            yield file, keys[0], ""

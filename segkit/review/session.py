@@ -1,0 +1,268 @@
+"""What the page asks of a dataset. No truth is kept here: rankings are order only, and triples are read when asked for.
+
+Every method may be called from several threads. Writers wait for each other, since the dataset's lock refuses a second.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from segkit.dataset import Dataset, decisions, relabel
+from segkit.dataset.prompts import BUDGET, FLAGS, estimate
+from segkit.dataset.relabel import State
+from segkit.dataset.triple import SPLITS, Triple
+from segkit.errors import ConflictError, UsageError
+from segkit.models.tokens import Counter
+from segkit.palette import UNLABELLED
+from segkit.palette.color import to_hex
+from segkit.review import messages
+from segkit.review.assist import Assist
+from segkit.review.drafting import Drafting
+from segkit.review.order import Orders
+from segkit.review.queue import Order
+
+MAX_ITEMS = 500
+"""Triples of one page of the queue."""
+
+ESTIMATE = Counter("estimate", estimate)
+"""The counter where CLIP's tokenizer is unavailable."""
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Networks:
+    """What helps a person.
+
+    Attributes:
+        assist: computes masks from clicks.
+        drafting: suggests prompts.
+    """
+
+    assist: Assist | None = None
+    drafting: Drafting | None = None
+
+
+NO_NETWORKS = Networks()
+
+
+class Session:
+    """A dataset under review.
+
+    Args:
+        dataset: that is reviewed.
+        counter: counts the CLIP tokens of prompts.
+        where, order: of the queue that the page opens with.
+        networks: for clicks and drafts, if they are wanted.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        counter: Counter = ESTIMATE,
+        where: str = "",
+        order: Order = "doubt",
+        networks: Networks = NO_NETWORKS,
+    ) -> None:
+        self.dataset, self._counter, self._networks = dataset, counter, networks
+        self._start = {"where": where, "order": order}
+        self._writing = threading.Lock()
+        self._orders = Orders(dataset)
+
+    def describe(self) -> Json:
+        """Return what all triples share: classes, splits, the opening view."""
+        return {
+            "name": self.dataset.folder.absolute().name,
+            "classes": [[s.name, list(s.synonyms), to_hex(s.rgb)] for s in self.dataset.info.palette],
+            "splits": SPLITS,
+            "flags": FLAGS,
+            "budget": BUDGET,
+            "counter": self._counter.name,
+            "unlabelled": UNLABELLED,
+            "assist": self._networks.assist.name if self._networks.assist else "",
+            "drafts": self._networks.drafting is not None,
+            **self._start,
+        }
+
+    def items(self, where: str, order: Order, start: int, limit: int, fresh: bool) -> Json:
+        """Return a part of the queue, with each triple as it is now.
+
+        Raises:
+            UsageError, PaletteError: a condition is malformed.
+        """
+        queue = self._orders.get(where, order, fresh)
+        start = max(0, start)
+        chosen = queue.ranking[start : start + min(max(0, limit), MAX_ITEMS)]
+        triples = self.dataset.known([item.key for item in chosen])
+        rows = [
+            {**self._row(triples[item.key]), "doubt": item.doubt, "reasons": item.reasons}
+            for item in chosen
+            if item.key in triples
+        ]
+        return {"total": len(queue.ranking), "start": start, "counts": queue.counts, "items": rows}
+
+    def triple(self, key: str) -> Triple:
+        """Return a triple by the text of an address.
+
+        Raises:
+            KeyError: there is none.
+        """
+        known = self.dataset.known([messages.key(key)])
+        return known[key]
+
+    def revision(self, key: str) -> int:
+        """Return the revision of a triple; see segkit.dataset.relabel.
+
+        Raises:
+            KeyError: there is none.
+        """
+        return self.triple(key).edits.revision
+
+    def details(self, key: str) -> Json:
+        """Return everything about one triple but its pictures.
+
+        Raises:
+            KeyError: there is none.
+        """
+        return self._details(self.triple(key))
+
+    def _details(self, triple: Triple) -> Json:
+        palette, state = self.dataset.info.palette, relabel.state_of(triple)
+        classes = [[palette.find(share.name).index, share.share, share.confidence] for share in triple.classes]
+        more = {"classes": classes, "undoable": state.undoable, "redoable": state.redoable}
+        return {**self._row(triple), **more, "tokens": triple.tokens, "in_group": triple.group != triple.key}
+
+    def _row(self, triple: Triple) -> Json:
+        return {
+            "id": triple.key,
+            "rev": triple.edits.revision,
+            "source": triple.source,
+            "text": triple.text,
+            "split": triple.split,
+            "review": triple.review,
+            "by": "person" if triple.by_person else triple.prompt.by,
+            "flags": triple.problems,
+            "width": triple.width,
+            "height": triple.height,
+            "photo": triple.photo_sha256[:12],
+            "map": triple.map_sha256[:12],
+        }
+
+    def relabel(self, change: messages.Relabel) -> Json:
+        """Give pixels other classes, as one edit that can be undone.
+
+        Raises:
+            ConflictError: the triple has changed.
+            UsageError: a run leaves the map, or a label is no class.
+        """
+        strokes = [painted.stroke() for painted in change.strokes]
+        return self._changed(
+            change.id, lambda: relabel.relabel(self.dataset, change.id, strokes, revision=change.rev, what=change.what)
+        )
+
+    def undo(self, change: messages.OfTriple) -> Json:
+        """Take the last edit of a map back."""
+        return self._changed(change.id, lambda: relabel.undo(self.dataset, change.id, revision=change.rev))
+
+    def redo(self, change: messages.OfTriple) -> Json:
+        """Repeat the edit of a map that was taken back last."""
+        return self._changed(change.id, lambda: relabel.redo(self.dataset, change.id, revision=change.rev))
+
+    def set_prompt(self, change: messages.SetPrompt) -> Json:
+        """Set a prompt that a person wrote."""
+        return self._changed(
+            change.id,
+            lambda: decisions.set_prompt(
+                self.dataset, change.id, change.text, revision=change.rev, count=self._counter.count
+            ),
+        )
+
+    def decide(self, change: messages.Decide) -> Json:
+        """Accept a triple, leave it out, or open it again."""
+        return self._changed(
+            change.id, lambda: decisions.decide(self.dataset, change.id, change.review, revision=change.rev)
+        )
+
+    def move(self, change: messages.Move) -> Json:
+        """Move a triple, with its group, to another split."""
+        moved: list[str] = []
+
+        def move() -> None:
+            moved.extend(decisions.move(self.dataset, change.id, change.split, revision=change.rev))
+
+        return {**self._changed(change.id, move), "moved": moved}
+
+    def _changed(self, key: str, change: Callable[[], State | None]) -> Json:
+        with self._writing:
+            before = self.triple(key)
+            change()
+            after = self.triple(key)
+            self._orders.note(key, before.review, after.review)
+        return self._details(after)
+
+    def preview(self, change: messages.BulkRelabel) -> Json:
+        """Return which triples a bulk change would change, with the share of each map, from the records."""
+        triples = self.dataset.known(change.ids)
+        shares = {key: self._share(triples[key], change.old) for key in change.ids if key in triples}
+        return {"affected": [[key, share] for key, share in shares.items() if share > 0], "of": len(change.ids)}
+
+    def _share(self, triple: Triple, label: int) -> float:
+        if label == UNLABELLED:
+            return 1 - sum(share.share for share in triple.classes)
+        palette = self.dataset.info.palette
+        name = palette[label].name if label < len(palette) else ""
+        return next((share.share for share in triple.classes if share.name == name), 0.0)
+
+    def relabel_many(self, change: messages.BulkRelabel) -> Json:
+        """Replace one class by another in several triples; one undo takes all of it back."""
+        with self._writing:
+            bulk = relabel.relabel_many(self.dataset, list(change.ids), change.old, change.new)
+        return {"changed": bulk.keys, "token": bulk.token}
+
+    def undo_bulk(self, change: messages.BulkUndo) -> Json:
+        """Take a bulk change back, except in maps that were edited since."""
+        with self._writing:
+            bulk = relabel.undo_bulk(self.dataset, change.token)
+        return {"changed": bulk.keys, "kept": bulk.kept}
+
+    def decide_many(self, change: messages.BulkDecide) -> Json:
+        """Decide on several triples; those that have changed since the page showed them are not touched."""
+        changed, conflicts = [], []
+        for item in change.items:
+            try:
+                self.decide(messages.Decide(item.id, item.rev, change.review))
+                changed.append(item.id)
+            except ConflictError:
+                conflicts.append(item.id)
+        return {"changed": changed, "conflicts": conflicts}
+
+    def prepare(self, coming: messages.Prepare) -> Json:
+        """Get a triple ready for clicks, if there is a network for them."""
+        if self._networks.assist:
+            self._networks.assist.prepare(self.triple(coming.id))
+        return {}
+
+    def assist(self, click: messages.Click) -> Json:
+        """Return the pixels of the thing that points describe, as runs.
+
+        Raises:
+            UsageError: there is no network for that.
+        """
+        if not self._networks.assist:
+            raise UsageError("Clicks need a network: run segkit review with --assist sam2.")
+        return {"runs": self._networks.assist.runs(self.triple(click.id), click.points)}
+
+    def draft(self, wanted: messages.Prepare) -> Json:
+        """Return a suggestion for a triple's prompt; nothing is stored.
+
+        Raises:
+            UsageError: there is no captioner.
+        """
+        if not self._networks.drafting:
+            raise UsageError("Drafts need a captioner: run segkit review with --captioner blip-base.")
+        return {"text": self._networks.drafting.draft(self.triple(wanted.id))}
+
+    def tokens(self, text: str) -> Json:
+        """Return the length of a prompt in CLIP tokens."""
+        return {"tokens": self._counter.count(text)}

@@ -1,0 +1,69 @@
+// @ts-check
+/**
+ * The server's addresses.
+ * @typedef {{id: string, rev: number, source: string, text: string, split: string, review: string, by: string,
+ *   flags: string[], width: number, height: number, photo: string, map: string, doubt?: number, reasons?: string[]}} Item
+ * @typedef {Item & {classes: [number, number, number][], tokens: number, undoable: number, redoable: number,
+ *   moved?: string[]}} Details
+ * @typedef {{label: number, runs: number[]}} Stroke
+ * @typedef {{name: string, classes: [string, string[], string][], splits: string[], flags: Record<string, string>,
+ *   budget: number, counter: string, unlabelled: number, assist: string, drafts: boolean, where: string, order: string}} Dataset
+ */
+
+export class ApiError extends Error {
+  /**
+   * @param {string} text
+   * @param {number} status
+   */
+  constructor(text, status) {
+    super(text);
+    this.status = status;
+  }
+}
+
+/** The triple has changed since the page read it. */
+export class ConflictError extends ApiError {}
+
+/**
+ * @param {string} path
+ * @param {RequestInit} [options]
+ */
+export async function request(path, options) {
+  let response;
+  try {
+    response = await fetch(path, options);
+  } catch {
+    throw new ApiError("", 0);
+  }
+  if (response.ok) return response;
+  const reason = await response.json().then((body) => String(body.error), () => response.statusText);
+  throw response.status === 409 ? new ConflictError(reason, 409) : new ApiError(reason, response.status);
+}
+
+/**
+ * @param {string} path
+ * @returns {Promise<any>}
+ */
+export async function get(path) {
+  return (await request(path)).json();
+}
+
+/**
+ * @param {string} path
+ * @param {object} body
+ * @returns {Promise<any>}
+ */
+export async function post(path, body) {
+  const headers = { "Content-Type": "application/json", "X-Segkit": "1" };
+  return (await request(path, { method: "POST", headers, body: JSON.stringify(body) })).json();
+}
+
+/** @param {Item} item */
+export const photoUrl = (item) => `/photo/${item.id}?v=${item.photo}`;
+/** @param {Item} item */
+export const mapUrl = (item) => `/map/${item.id}?v=${item.map}`;
+/**
+ * @param {"photo" | "map"} kind
+ * @param {Item} item
+ */
+export const thumbnailUrl = (kind, item) => `/thumbnails/${kind}/${item.id}?v=${item[kind]}`;

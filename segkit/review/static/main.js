@@ -1,0 +1,74 @@
+// @ts-check
+/** The page: the grid of all triples, the view of one, and the keys of both. */
+
+import * as api from "./api.js";
+import { byId, message } from "./dom.js";
+import { Grid } from "./grid.js";
+import { Header, restoreTheme } from "./header.js";
+import { Keys } from "./keys.js";
+import { Palette } from "./palette.js";
+import { Queue } from "./queue.js";
+import { gridKeys, singleKeys } from "./shortcuts.js";
+import { Single } from "./single.js";
+import { TEXTS } from "./texts.js";
+
+async function main() {
+  restoreTheme();
+  history.replaceState(null, "", location.pathname + location.hash); // the token was only needed once
+  /** @type {import("./api.js").Dataset} */
+  const dataset = await api.get("/api/dataset");
+  document.title = `${dataset.name} – segkit review`;
+  const palette = new Palette(dataset);
+  const queue = new Queue(dataset.where, dataset.order);
+  const keys = new Keys();
+  const header = new Header(byId("header"), dataset, queue, () => keys.help());
+  const grid = new Grid(byId("grid"), palette, queue, (position) => show(position));
+  const single = new Single(byId("single"), dataset, palette, queue, { back: () => show(null), moved });
+  grid.look("overlay");
+
+  /** @param {number} position */
+  function moved(position) {
+    grid.cursor = position;
+    history.replaceState(null, "", `#${queue.peek(position)?.id ?? ""}`);
+  }
+
+  /** Show one triple, or all. @param {number | null} position */
+  async function show(position) {
+    if (position !== null && !(await queue.at(position))) return;
+    const isGrid = position === null;
+    if (isGrid) single.leave();
+    byId("grid").hidden = !isGrid;
+    byId("single").hidden = isGrid;
+    const showsHelp = () => keys.help();
+    const filter = () => { if (byId("grid").hidden) void show(null); header.text.focus(); };
+    keys.bindings = isGrid ? gridKeys(grid, show, showsHelp, filter) : singleKeys(single, show, showsHelp);
+    if (position !== null) return single.open(position).catch(failed);
+    history.replaceState(null, "", location.pathname);
+    grid.go(grid.cursor);
+    grid.scroller.focus();
+  }
+
+  queue.addEventListener("open", () => void show(null));
+  window.addEventListener("beforeunload", (event) => {
+    single.prompt.store();
+    if (single.busy.size) event.preventDefault();
+  });
+  document.addEventListener("click", (event) => {
+    // After a click, Space and Enter are keys of the page again; who goes by keyboard keeps the focus.
+    if (event.detail && event.target instanceof Element) event.target.closest("button")?.blur();
+  });
+  window.addEventListener("unhandledrejection", (event) => failed(event.reason));
+  const linked = location.hash.slice(1);
+  byId("grid").hidden = false;
+  await queue.open(header.where, dataset.order);
+  const place = [...queue.items].find(([, item]) => item.id === linked);
+  if (place) await show(place[0]);
+}
+
+/** Show an error that no part of the page handles. @param {unknown} error */
+function failed(error) {
+  const isForeign = error instanceof api.ApiError && error.status === 401;
+  message(isForeign ? TEXTS.signedOut : (error instanceof Error && error.message) || TEXTS.offline, { error: true });
+}
+
+main().catch(failed);

@@ -1,0 +1,184 @@
+// @ts-check
+/** The single view: one triple, its map to correct, its prompt, and the decision. */
+
+import * as api from "./api.js";
+import { resolve } from "./conflict.js";
+import { el, message } from "./dom.js";
+import { Editor } from "./editor.js";
+import { Labelling } from "./labelling.js";
+import { Prompt } from "./prompt.js";
+import { TEXTS } from "./texts.js";
+
+export class Single extends Labelling {
+  /**
+   * @param {HTMLElement} root
+   * @param {import("./api.js").Dataset} dataset
+   * @param {import("./palette.js").Palette} palette
+   * @param {import("./queue.js").Queue} queue
+   * @param {{back(): void, moved(position: number): void}} host
+   */
+  constructor(root, dataset, palette, queue, host) {
+    super(dataset, palette, { back: () => host.back() });
+    this.root = root;
+    this.queue = queue;
+    this.host = host;
+    this.position = 0;
+    /** Editors with changes on their way, and the next triple, loaded ahead. @type {Map<string, Promise<Editor>>} */
+    this.editors = new Map();
+    /** Editors with changes that the server has not acknowledged. @type {Set<Editor>} */
+    this.busy = new Set();
+    this.prompt = new Prompt(dataset, (text) => this.editor?.change("/api/prompt", { text }));
+    this.source = el("span", { class: "source" });
+    this.reasons = el("span", { class: "reasons" });
+    this.split = el("select", { "aria-label": TEXTS.decide.split, onchange: () => this.move(this.split.value) });
+    for (const split of dataset.splits) this.split.append(el("option", { value: split }, split));
+    this.accept = el("button", { type: "button", class: "accept", onclick: () => this.decide("accepted") }, `✓ ${TEXTS.decide.accept}`, el("kbd", {}, "A"));
+    this.reject = el("button", { type: "button", class: "reject", onclick: () => this.decide("rejected") }, `✕ ${TEXTS.decide.reject}`, el("kbd", {}, "X"));
+    this.reopen = el("button", { type: "button", onclick: () => this.decide("open") }, TEXTS.decide.open);
+    root.append(
+      this.toolbar.top, this.toolbar.left,
+      el("div", { class: "stage" }, this.canvas, this.toolbar.place),
+      el(
+        "aside", {}, this.chooser.root, this.legend, this.prompt.root,
+        el("section", { class: "decide" }, el("div", { class: "row" }, this.accept, this.reject),
+          el("div", { class: "row" }, el("label", {}, TEXTS.decide.split, this.split), this.reopen)),
+      ),
+    );
+    this.wait();
+  }
+
+  /** Show the triple at a position of the queue. @param {number} position */
+  async open(position) {
+    const item = await this.queue.at(position);
+    if (!item) return;
+    this.prompt.store(); // what was typed belongs to the triple that is left
+    this.position = position;
+    this.wait(); // keys pressed meanwhile must not reach the triple that is left
+    const editor = await this.load(item.id);
+    if (this.position !== position) return;
+    this.prompt.text.readOnly = false;
+    this.attach(editor);
+    this.refresh(true);
+    this.host.moved(position);
+    void this.ahead(position + 1);
+  }
+
+  /** No triple can be changed until the next one is loaded. */
+  wait() {
+    this.detach();
+    this.prompt.text.readOnly = true;
+  }
+
+  /** @param {string} id */
+  load(id) {
+    let loading = this.editors.get(id);
+    if (!loading) {
+      loading = Editor.load(id, this.palette, { ...this.look, confidence: null }, resolve).then((editor) => {
+        editor.addEventListener("change", () => this.changed(editor));
+        editor.addEventListener("refused", () => message(editor.reason, { error: true }));
+        editor.addEventListener("reload", () => {
+          if (editor !== this.editor) return;
+          this.tools.cancel();
+          this.unselect();
+        });
+        return editor;
+      });
+      this.editors.set(id, loading);
+      loading.catch(() => this.editors.delete(id));
+    }
+    return loading;
+  }
+
+  /** Load the next triple ahead, and forget the others, unless they have changes that are not stored. @param {number} position */
+  async ahead(position) {
+    const next = await this.queue.at(position);
+    for (const [id, loading] of this.editors) {
+      const editor = await loading.catch(() => null);
+      if (editor?.isBusy || id === next?.id || editor === this.editor) continue;
+      this.editors.delete(id);
+    }
+    if (next) await this.load(next.id).catch(() => undefined);
+    if (!this.dataset.assist) return;
+    for (const id of [this.editor?.details.id, next?.id]) if (id) await api.post("/api/prepare", { id }).catch(() => undefined);
+  }
+
+  /** @param {Editor} editor */
+  changed(editor) {
+    if (editor.isBusy) this.busy.add(editor);
+    else {
+      this.busy.delete(editor);
+      this.queue.update(editor.details);
+    }
+    if (editor.status === "failed") {
+      const text = TEXTS.notSaved(editor.details.source, editor.reason);
+      message(text, { error: true, action: TEXTS.retry, run: () => editor.send() });
+    }
+    if (editor === this.editor) this.refresh(false);
+  }
+
+  /** Bring the panels up to date. @param {boolean} isNew */
+  refresh(isNew) {
+    const editor = this.editor;
+    if (!editor) return;
+    const { details, map } = editor;
+    const item = this.queue.peek(this.position);
+    this.source.textContent = `${this.position + 1} / ${this.queue.total}  ${details.source}`;
+    this.source.title = details.source;
+    this.reasons.textContent = (item?.reasons ?? []).join("; ");
+    this.reasons.title = this.reasons.textContent;
+    const review = TEXTS.reviews[/** @type {"open"} */ (details.review)];
+    this.toolbar.title.replaceChildren(this.source, el("span", { class: `review ${details.review}` }, review), this.reasons);
+    this.toolbar.showState(editor);
+    this.split.value = details.split;
+    this.reopen.disabled = details.review === "open";
+    this.prompt.show(details, isNew);
+    const names = details.classes.map(([label]) => this.palette.name(label));
+    if (isNew) this.prompt.offer(names);
+    this.showLegend(map);
+    this.chooser.show(this.current, this.viewer.selection?.label ?? null);
+    this.viewer.draw();
+  }
+
+  /** Decide, and go on. @param {"open" | "accepted" | "rejected"} review */
+  decide(review) {
+    if (!this.editor) return;
+    this.prompt.store();
+    if (this.editor.details.review !== review) this.editor.change("/api/decide", { review });
+    if (review !== "open") void this.step(1);
+  }
+
+  /**
+   * Move to another split, and go on if that is wanted: once it is done, since the next triple may move along.
+   * @param {string} split
+   * @param {boolean} goesOn
+   */
+  move(split, goesOn = false) {
+    const editor = this.editor;
+    if (!editor || editor.details.split === split) return void (goesOn && this.step(1));
+    editor.change("/api/move", { split }, () => {
+      const moved = editor.details.moved ?? [];
+      message(TEXTS.decide.moved(moved.length, split));
+      for (const id of moved) if (id !== editor.details.id) this.editors.delete(id);
+      if (moved.length > 1) void this.queue.reload();
+      if (goesOn && editor === this.editor) void this.step(1);
+    });
+  }
+
+  /** Go to the grid, where everything that is loaded may be changed. */
+  leave() {
+    this.prompt.store();
+    this.wait();
+    for (const [id, loading] of this.editors) {
+      void loading.then((editor) => { if (!editor.isBusy) this.editors.delete(id); }, () => undefined);
+    }
+  }
+
+  /** Go to another triple. @param {number} step */
+  async step(step) {
+    const position = this.position + step;
+    if (position < 0 || position >= this.queue.total) {
+      return void message(step > 0 ? TEXTS.decide.last : TEXTS.decide.first);
+    }
+    await this.open(position);
+  }
+}

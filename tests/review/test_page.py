@@ -1,0 +1,144 @@
+"""The page in Chromium: prompts, decisions, conflicts, many triples."""
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segkit.dataset import Dataset
+from tests.conftest import find_browser
+from tests.review import chromium, serving
+from tests.review import rooms as data
+from tests.review.chromium import Open
+from tests.review.rooms import PALETTE
+
+
+def test_a_prompt_is_edited_and_counted(rooms: Dataset, open_page: Open) -> None:
+    """The length follows the typing, a class is clicked in, Enter stores; markup is text."""
+    page = open_page(rooms)
+    key = chromium.open_first(page)
+    page.keyboard.press("t")
+    page.keyboard.press("Control+a")
+    page.keyboard.insert_text("<img src=x onerror=alert(1)> " + "word " * 90)
+    page.wait_for_selector(".tokens.long")
+    page.keyboard.press("Control+a")
+    page.keyboard.insert_text("<img src=x onerror=alert(1)>")
+    page.wait_for_selector(".tokens:not(.long)")
+    page.locator(".prompt .names button").first.click()
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".writer:has-text('person')")
+    chromium.wait_until_saved(page, undoable=False)
+
+    triple = rooms.get([key])[0]
+    assert triple.text == f"<img src=x onerror=alert(1)>, {triple.classes[0].name}"
+    assert triple.by_person
+    assert re.search(rf"^{triple.tokens} of 77", page.locator(".tokens").inner_text())
+
+
+def test_decisions_advance(rooms: Dataset, open_page: Open) -> None:
+    """One key decides and shows the next triple; progress counts; the grid shows what was decided."""
+    page = open_page(rooms)
+    keys = [chromium.open_first(page)]
+    for decision in "ax":
+        page.keyboard.press(decision)
+        chromium.until(page, "key => location.hash.length === 17 && !location.hash.endsWith(key)", arg=keys[-1])
+        keys.append(page.evaluate("location.hash.slice(1)"))
+    chromium.until(page, "document.querySelector('.progress-text').textContent === '1 of 6 accepted, 1 left out'")
+    page.keyboard.press("g")
+
+    page.wait_for_selector(f"[data-id='{keys[0]}'] .review.accepted")
+    page.keyboard.press("x")
+    page.wait_for_selector(f"[data-id='{keys[2]}'] .review.rejected")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".title .review.rejected")
+    page.keyboard.press("o")
+    page.wait_for_selector(".title .review.open")
+    page.wait_for_selector(".status[data-status=saved]")
+    assert [triple.review for triple in rooms.get(keys)] == ["accepted", "rejected", "open"]
+
+
+@pytest.mark.parametrize("choice", ["mine", "theirs"])
+def test_two_tabs_in_conflict_have_a_clear_choice(rooms: Dataset, open_page: Open, choice: str) -> None:
+    """A prompt and a stroke that meet another person's change are stored on top, or dropped; nothing else is lost."""
+    with serving.served(rooms) as url:
+        one, other = open_page(url), open_page(url)
+        key = chromium.open_first(one)
+        assert chromium.open_first(other) == key
+        for page, name in ((one, "fountain"), (other, "sconce")):
+            page.keyboard.press("Tab")
+            chromium.choose(page, name)
+        for page in (one, other):
+            page.wait_for_selector("dialog[open], .status[data-status=saved]")
+        second = next(page for page in (one, other) if page.locator("dialog[open]").count())
+        second.locator(f"dialog button[value={choice}]").click()
+        second.wait_for_selector(".status[data-status=saved]")
+    edits = "sconce" if (choice == "mine") == (second is other) else "fountain"
+    classes = {share.name for share in rooms.get([key])[0].classes}
+    assert classes & {"sconce", "fountain"} == {edits}
+
+
+def test_a_class_is_changed_in_all_selected(rooms: Dataset, open_page: Open) -> None:
+    """Select all, choose two classes, look at the preview, apply, and take everything back with one click."""
+    page = open_page(rooms)
+    before = {triple.key: triple.labels for triple in rooms}
+    page.keyboard.press("Control+a")
+    page.locator("button:has-text('Change a class')").click()
+    page.locator("dialog select").nth(0).select_option(label="wall")
+    page.locator("dialog select").nth(1).select_option(label="fountain")
+    chromium.until(page, "/[1-6] of 6/.test(document.querySelector('.preview').textContent)")
+    page.locator("dialog button.main").click()
+    undo = page.locator(".message button:has-text('Undo')")
+    undo.wait_for()
+
+    wall, fountain = PALETTE.find("wall").index, PALETTE.find("fountain").index
+    for key, labels in before.items():
+        assert np.array_equal(rooms.get([key])[0].labels, np.where(labels == wall, fountain, labels))
+    undo.click()
+    page.wait_for_selector(".message:has-text('Undone')")
+    assert all(np.array_equal(rooms.get([key])[0].labels, labels) for key, labels in before.items())
+
+
+def test_two_thousand_triples_scroll(tmp_path: Path, open_page: Open) -> None:
+    """Only what is in view exists in the page; the last triple comes into view."""
+    page = open_page(data.many(tmp_path / "many", 2000))
+    scroller = page.locator(".scroller")
+    for part in (0.3, 0.7, 1.0):
+        scroller.evaluate("(box, part) => box.scrollTo(0, part * box.scrollHeight)", part)
+        chromium.until(
+            page, "document.querySelectorAll('.cell .pictures').length > 5 && !document.querySelector('.cell.loading')"
+        )
+        assert page.locator(".cell").count() < 60
+    page.keyboard.press("End")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".source:has-text('2000 / 2000')")
+
+
+def test_a_killed_server_is_noticed(rooms: Dataset, open_page: Open) -> None:
+    """What was not acknowledged is shown as not saved; what was is in the dataset."""
+    with serving.command(rooms.folder) as (process, url):
+        page = open_page(url)
+        key = chromium.open_first(page)
+        page.keyboard.press("Tab")
+        chromium.choose(page, "fountain")
+        chromium.wait_until_saved(page)
+        process.kill()
+        process.wait()
+        page.keyboard.press("Tab")
+        chromium.choose(page, "sconce")
+        page.wait_for_selector(".status[data-status=failed]")
+        page.wait_for_selector(".message.error:has-text('not saved')")
+
+    classes = {share.name for share in Dataset.open(rooms.folder).get([key])[0].classes}
+    assert classes & {"sconce", "fountain"} == {"fountain"}
+
+
+def test_the_browser_is_the_one_that_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SEGKIT_BROWSER comes first, and a wrong one is an error rather than a reason to skip."""
+    monkeypatch.setenv("SEGKIT_BROWSER", str(tmp_path / "none"))
+    with pytest.raises(FileNotFoundError):
+        find_browser()
+    monkeypatch.setenv("SEGKIT_BROWSER", os.fspath(Path(shutil.which("sh") or "/bin/sh")))
+    assert find_browser() == os.environ["SEGKIT_BROWSER"]
