@@ -52,6 +52,9 @@ in 4 of 100 maps, and of 9 in none."""
 SOFT = 3
 """The same for an outlined or scaled map, whose areas are undamaged."""
 
+_FEW = 1 << 17
+"""Isolated pixels below which no table of nearest colours is built: each map has its own colours, so its own table."""
+
 NO_LABEL = 255
 """Marks a pixel without a label."""
 
@@ -218,19 +221,26 @@ def find_candidates(seeded: Indices, unlabelled: NDArray[np.intp]) -> Border:
     flat, first = board.ravel(), int(positions[0])
     relative = positions - first
     labels = np.full((_CANDIDATES, len(positions)), NO_LABEL, np.uint8)
-    distances = np.full((_CANDIDATES, len(positions)), np.inf, np.float32)
-    for distance, offset in _offsets(stride):
+    samples = np.full(labels.shape, NO_LABEL, np.uint8)  # number of the sample that each label came from
+    offsets = _offsets(stride)
+    for number, (_, offset) in enumerate(offsets):
         sample = flat[first + offset :].take(relative, mode="clip")  # nothing is clipped; the mode skips bounds checks
         pending = sample != NO_LABEL
         # Insert each sample into the first free row, unless an earlier row has the same label.
-        for label, reached in zip(labels, distances, strict=True):
+        for label, reached in zip(labels, samples, strict=True):
             pending &= sample != label
             free = pending & (label == NO_LABEL)
-            np.copyto(label, sample, where=free)
-            np.copyto(reached, distance, where=free)
-            pending ^= free
+            if free.any():  # rarely so: near samples fill the first rows
+                # What is free is 255, all bits set, so "and" writes to it, faster than copyto() with a mask.
+                occupied = free.view(np.uint8) - np.uint8(1)
+                label &= sample | occupied
+                reached &= np.uint8(number) | occupied
+                pending ^= free
             if not pending.any():
                 break
+    reach = np.full(256, np.inf, np.float32)
+    reach[: len(offsets)] = [distance for distance, _ in offsets]
+    distances = reach.take(samples)
     return Border(flat, stride, positions, labels, distances)
 
 
@@ -243,8 +253,18 @@ def _offsets(stride: int) -> list[tuple[float, int]]:
 
 def _color_costs(observed: Floats, colors: Floats, border: Border) -> Floats:
     """Return the squared distance of (N, 3) pixels to the colours of their candidates: (candidates, N), else inf."""
-    opponent, palette = observed @ _OPPONENT.T, colors @ _OPPONENT.T
-    return _costs(border, lambda rows, label, _: _square(opponent[rows] - palette[label]))
+    opponent = np.ascontiguousarray((observed @ _OPPONENT.T).T)
+    palette = np.ascontiguousarray((colors @ _OPPONENT.T).T)
+
+    def cost(rows: NDArray[np.intp], label: Indices, _: Floats) -> Floats:
+        total = np.zeros(len(rows), np.float32)
+        for channel, table in zip(opponent, palette, strict=True):
+            difference = channel[rows] - table.take(label)
+            difference *= difference
+            total += difference
+        return total
+
+    return _costs(border, cost)
 
 
 def _outline_costs(observed: Floats, colors: Floats, border: Border) -> Floats:
@@ -295,7 +315,10 @@ def _choose(border: Border, costs: Floats) -> Indices:
         neighbors = np.stack([board[places + offset] for offset in offsets])
         lowest = np.full(len(active), np.inf, np.float32)
         for label, cost in zip(border.labels[:, active], costs[:, active], strict=True):
-            total = cost + _SMOOTH * (neighbors != label).sum(0, np.float32)
+            disagreeing = np.zeros(len(active), np.uint8)
+            for neighbor in neighbors:  # sum() over bools takes several times as long
+                disagreeing += neighbor != label
+            total = cost + np.float32(_SMOOTH) * disagreeing
             better = total < lowest
             lowest[better], current[better] = total[better], label[better]
         board[places] = current
@@ -307,7 +330,9 @@ def _nearest(packed: Packed, colors: tuple[RGB, ...], seeded: Indices) -> Indice
     present = np.flatnonzero(np.bincount(seeded, minlength=256)[: len(colors)])
     if not len(present):
         present = np.arange(len(colors))
-    return present.astype(np.uint8)[nearest.nearest(packed, tuple(colors[index] for index in present))]
+    chosen = tuple(colors[index] for index in present)
+    look_up = nearest.nearest_of_few if len(packed) < _FEW else nearest.nearest
+    return present.astype(np.uint8)[look_up(packed, chosen)]
 
 
 def _is_doubtful(costs: Floats) -> NDArray[np.bool_]:

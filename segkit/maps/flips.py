@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from segkit.maps.recompress import MCU
 from segkit.maps.scene import Floats, Indices, Positions, Scene
 from segkit.maps.spectrum import EXPLAINED, WAVES, Spectrum, excess, square_excess
 
@@ -30,7 +32,6 @@ class Flips:
         current: (N,) their labels.
         wanted: (N,) the labels they may take.
         smoother: (N,) by how many more of the eight neighbours would have the same label.
-        gains: (N,) by how much that would reduce the cost.
     """
 
     units: Positions
@@ -38,7 +39,6 @@ class Flips:
     current: Indices
     wanted: Indices
     smoother: Floats
-    gains: Floats
 
     def at(self, rows: Positions) -> "Flips":
         """Return some of the flips."""
@@ -48,77 +48,105 @@ class Flips:
             self.current[rows],
             self.wanted[rows],
             self.smoother[rows],
-            self.gains[rows],
         )
 
 
 def move_pixels(scene: Scene, spectrum: Spectrum) -> None:
     """Flip pixels along borders, the best one of each block at a time, until no flip reduces the cost.
 
-    The blocks of a unit share their chroma, so they take turns. The spectrum is updated along with the labels.
+    The blocks of a unit share their chroma: where flips in several of them reduce the cost less than the best of them
+    alone, only that one is made. The spectrum is updated along with the labels.
     """
-    blocks = [np.flatnonzero(spectrum.layout.luma_blocks == block) for block in range(spectrum.luma.shape[1])]
     active = np.flatnonzero(spectrum.excess() > EXPLAINED)
     for _ in range(_SWEEPS):
-        flipped = [_flip(scene, spectrum, active, block) for block in blocks]
-        active = np.unique(np.concatenate(flipped))
+        active = _flip(scene, spectrum, active)
         if not len(active):
             break
 
 
-def _flip(scene: Scene, spectrum: Spectrum, active: Positions, block: Positions) -> Positions:
-    """Flip the best pixel of a block in each of the active units; return the units that changed."""
-    flips = _promising(scene, spectrum, active, block)
+def _flip(scene: Scene, spectrum: Spectrum, active: Positions) -> Positions:
+    """Flip the best pixel of each block in each of the active units; return the units that changed."""
+    flips, shape = _promising(scene, spectrum, active), spectrum.layout
     luma, chroma, gains = _evaluate(scene, spectrum, flips)
     order = np.argsort(-gains, kind="stable")
     order = order[gains[order] > _GAIN]
-    chosen = order[np.unique(flips.units[order], return_index=True)[1]]
-    best, shape = flips.at(chosen), spectrum.layout
+    blocks = flips.units[order] * len(shape.luma_blocks) + shape.luma_blocks[flips.pixels[order]]
+    chosen = order[np.unique(blocks, return_index=True)[1]]
+    if shape.scale > 1 and len(chosen):
+        chosen = _compatible(spectrum, flips.at(chosen), chroma[chosen], gains, chosen)
+    best = flips.at(chosen)
     spectrum.luma[best.units, shape.luma_blocks[best.pixels]] = luma[chosen]
-    spectrum.chroma[best.units, shape.chroma_blocks[best.pixels]] = chroma[chosen]
+    before = spectrum.chroma[best.units, shape.chroma_blocks[best.pixels]]
+    np.add.at(spectrum.chroma, (best.units, shape.chroma_blocks[best.pixels]), chroma[chosen] - before)
     scene.board.ravel()[spectrum.places[best.units, best.pixels]] = best.wanted
     scene.repeat_edges()
-    return best.units
+    return np.unique(best.units)
 
 
-def _promising(scene: Scene, spectrum: Spectrum, active: Positions, block: Positions) -> Flips:
-    """Return the flips in a block that gain most as far as the cost is linear, at most _TRIALS in each unit."""
+def _compatible(spectrum: Spectrum, best: Flips, chroma: Floats, gains: Floats, chosen: Positions) -> Positions:
+    """Return those of the chosen flips, sorted by unit, that are made: all of a unit, or the best alone."""
+    units, start, counts = np.unique(best.units, return_index=True, return_counts=True)
+    before, limits = spectrum.chroma[units, 0], spectrum.layout.chroma_limits
+    change = chroma - np.repeat(before, counts, 0)
+    alone = np.repeat(square_excess(before, limits).sum(1), counts) - square_excess(chroma, limits).sum(1)
+    together = square_excess(before, limits) - square_excess(before + np.add.reduceat(change, start), limits)
+    gain = np.add.reduceat(gains[chosen] - alone, start) + together.sum(1)
+    most = np.maximum.reduceat(gains[chosen], start)
+    kept = np.repeat(gain >= most, counts) | (gains[chosen] == np.repeat(most, counts))
+    return np.asarray(chosen[kept])
+
+
+def _promising(scene: Scene, spectrum: Spectrum, active: Positions) -> Flips:
+    """Return the flips that gain most as far as the cost is linear, at most _TRIALS in each block."""
     flat, shape = scene.board.ravel(), spectrum.layout
-    places = spectrum.places[np.ix_(active, block)]
-    label = flat[places]
-    mixed = np.zeros(places.shape, bool)
-    for offset in scene.neighbors:
-        mixed |= flat[places + offset] != label
-    rows, columns = np.nonzero(mixed)
-    places, current, pixels = places[rows, columns], label[rows, columns], block[columns]
+    corners = spectrum.places[active, 0] - scene.stride - 1
+    side = np.arange(MCU + 2)
+    around = flat[corners[:, None, None] + (side[:, None] * scene.stride + side)]
+    inner = around[:, 1:-1, 1:-1]
+    mixed = (around[:, :-2, 1:-1] != inner) | (around[:, 2:, 1:-1] != inner)
+    mixed |= (around[:, 1:-1, :-2] != inner) | (around[:, 1:-1, 2:] != inner)
+    rows, pixels = np.nonzero(mixed.reshape(-1, MCU**2))
+    places = spectrum.places[active[rows], pixels]
+    current = flat[places]
     neighbors = np.stack([flat[places + offset] for offset in scene.neighbors])
-    luma, chroma = _slopes(spectrum, active, block)
-    luma_slope = luma[rows, shape.luma_pixels[pixels]]
-    chroma_slope = chroma[rows, shape.chroma_blocks[pixels], :, shape.chroma_pixels[pixels]] / shape.scale**2
-    agreeing = (neighbors == current).sum(0, np.float32)
-    wanted, gains = current.copy(), np.zeros(len(current), np.float32)
-    smoother = np.zeros(len(current), np.float32)
-    for candidate in neighbors:
-        change = scene.ycc[candidate] - scene.ycc[current]
-        calmer = (neighbors == candidate).sum(0, np.float32) - agreeing
-        gain = _SMOOTH * calmer - 2 * (change[:, 0] * luma_slope + (change[:, 1:] * chroma_slope).sum(1))
-        better = (gain > gains) & (candidate != current)
-        gains[better], wanted[better], smoother[better] = gain[better], candidate[better], calmer[better]
-    flips = Flips(active[rows], pixels, current, wanted, smoother, gains)
-    order = np.lexsort((-gains, rows))
-    order = order[gains[order] > 0]
-    ranks = np.arange(len(order)) - np.searchsorted(rows[order], rows[order])
-    return flips.at(order[ranks < _TRIALS])
+    new = neighbors != current  # the neighbours with another label, each label once
+    agreeing = 8 - _count(new)
+    for number in range(1, 8):
+        for earlier in range(number):
+            new[number] &= neighbors[number] != neighbors[earlier]
+    numbers, chosen = np.nonzero(new)
+    rows, pixels, current, wanted = rows[chosen], pixels[chosen], current[chosen], neighbors[numbers, chosen]
+    smoother = _count(neighbors[:, chosen] == wanted).astype(np.float32) - agreeing[chosen]
+    luma, chroma = _slopes(spectrum, active)
+    slope = luma[rows, shape.luma_blocks[pixels], shape.luma_pixels[pixels]]
+    linear = (scene.ycc[:, 0].take(wanted) - scene.ycc[:, 0].take(current)) * slope
+    for channel in (0, 1):
+        slope = chroma[rows, shape.chroma_blocks[pixels], channel, shape.chroma_pixels[pixels]] / shape.scale**2
+        linear += (scene.ycc[:, channel + 1].take(wanted) - scene.ycc[:, channel + 1].take(current)) * slope
+    gains = _SMOOTH * smoother - 2 * linear
+    keys = rows * len(shape.luma_blocks) + shape.luma_blocks[pixels]
+    order = np.flatnonzero(gains > 0)
+    order = order[np.lexsort((-gains[order], keys[order]))]
+    order = order[np.arange(len(order)) - np.searchsorted(keys[order], keys[order]) < _TRIALS]
+    return Flips(active[rows[order]], pixels[order], current[order], wanted[order], smoother[order])
 
 
-def _slopes(spectrum: Spectrum, active: Positions, block: Positions) -> tuple[Floats, Floats]:
-    """Return half the change of the cost with the luma of each pixel of a block, and with each chroma sample.
+def _count(rows: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Return the number of True in each column of (8, N)."""
+    total = np.zeros(rows.shape[1], np.uint8)
+    for row in rows:  # sum() over a short axis takes several times as long
+        total += row
+    return total
+
+
+def _slopes(spectrum: Spectrum, active: Positions) -> tuple[Floats, Floats]:
+    """Return half the change of the cost with the luma of each pixel, and with each chroma sample.
 
     Returns:
-        (N, 64) for luma and (N, blocks, 2, 64) for chroma.
+        (N, blocks, 64) for luma and (N, blocks, 2, 64) for chroma.
     """
     shape = spectrum.layout
-    luma = excess(spectrum.luma[active, shape.luma_blocks[block[0]]], shape.luma_limits)
+    luma = excess(spectrum.luma[active], shape.luma_limits)
     chroma = excess(spectrum.chroma[active], shape.chroma_limits)
     return luma @ WAVES.T, chroma @ WAVES.T
 

@@ -10,6 +10,9 @@ from segkit.maps.pixels import Packed
 from segkit.palette import free_colors
 from segkit.palette.color import RGB
 
+_CHUNK = 1 << 14
+"""Colours that are compared at once without a table."""
+
 
 def nearest(packed: Packed, colors: tuple[RGB, ...]) -> NDArray[np.uint8]:
     """Return the index of the nearest colour of each pixel (RGB L2).
@@ -22,6 +25,18 @@ def nearest(packed: Packed, colors: tuple[RGB, ...]) -> NDArray[np.uint8]:
         Indices in the shape of the pixels.
     """
     return pixels.look_up(packed, table(colors))
+
+
+def nearest_of_few(packed: Packed, colors: tuple[RGB, ...]) -> NDArray[np.uint8]:
+    """Return what `nearest` does, without a table: faster for up to some 10^5 pixels unless the table exists."""
+    shades, inverse = np.unique(packed, return_inverse=True)
+    table = np.array(colors, np.float32)
+    squares = (table**2).sum(1)
+    indices = np.empty(len(shades), np.uint8)
+    for start in range(0, len(shades), _CHUNK):
+        rgb = pixels.unpack(shades[start : start + _CHUNK]).astype(np.float32)
+        indices[start : start + _CHUNK] = (squares - 2 * rgb @ table.T).argmin(1)  # whole numbers below 2^24: exact
+    return indices[inverse].reshape(packed.shape)
 
 
 @lru_cache(maxsize=2)

@@ -55,7 +55,8 @@ def pack(colors: NDArray[np.uint8]) -> Packed:
 
 def unpack(packed: Packed) -> NDArray[np.uint8]:
     """Unpack (...) integers into (..., 3) colours."""
-    return np.stack([packed & 255, packed >> 8 & 255, packed >> 16 & 255], axis=-1).astype(np.uint8)
+    words = np.ascontiguousarray(packed).astype("<u4", copy=False)
+    return np.ascontiguousarray(words.view(np.uint8).reshape(*packed.shape, 4)[..., :3])
 
 
 def look_up(packed: Packed, values: NDArray[Value]) -> NDArray[Value]:

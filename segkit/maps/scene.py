@@ -14,7 +14,7 @@ Indices = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 Positions = NDArray[np.intp]
 
-_YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32)
+YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32)
 """RGB to luma and chroma (JFIF)."""
 
 _RARE = 400.0
@@ -42,7 +42,7 @@ class Scene:
     def __post_init__(self) -> None:
         self.ycc = np.round(to_ycc(self.colors))  # as libjpeg does
         self.packed: Packed = np.resize(pixels.pack(self.colors), 256)
-        self.proven = np.bincount(self.labels[self.fixed], minlength=len(self.colors)) > 0
+        self.proven = self._histogram(self.fixed) > 0
         self.neighbors = [
             down + across for down in (-self.stride, 0, self.stride) for across in (-1, 0, 1) if down or across
         ]
@@ -59,9 +59,12 @@ class Scene:
 
     def counts(self) -> NDArray[np.intp]:
         """Return the number of pixels of each class."""
-        return np.array(
-            Image.fromarray(self.labels).histogram()[: len(self.colors)]
-        )  # bincount takes ten times as long
+        return self._histogram(None)
+
+    def _histogram(self, mask: NDArray[np.bool_] | None) -> NDArray[np.intp]:
+        """Return the number of pixels of each class, in a mask if there is one; bincount takes ten times as long."""
+        chosen = None if mask is None else Image.fromarray(mask.view(np.uint8))
+        return np.array(Image.fromarray(self.labels).histogram(chosen)[: len(self.colors)])
 
     def repeat_edges(self) -> None:
         """Copy the outermost labels to the margin."""
@@ -98,4 +101,4 @@ class Scene:
 
 def to_ycc(rgb: NDArray[np.uint8] | NDArray[np.int16]) -> Floats:
     """Convert (..., 3) colours, or differences of colours, to luma and chroma without offset."""
-    return np.asarray(rgb.astype(np.float32) @ _YCC.T)
+    return np.asarray(rgb.astype(np.float32) @ YCC.T)

@@ -17,7 +17,7 @@ from scipy import ndimage
 from scipy.fft import dct
 
 from segkit.maps.recompress import MCU, Compression
-from segkit.maps.scene import Floats, Positions, Scene, to_ycc
+from segkit.maps.scene import YCC, Floats, Indices, Positions, Scene
 
 BLOCK = 8
 """Side in pixels of the blocks that JPEG transforms."""
@@ -34,22 +34,28 @@ _VISIBLE = 2
 _REACH = 3
 """Chroma samples beside a unit that its decoded pixels are blended with, as far as that matters."""
 
+_TILED = 16
+"""If fewer than one unit in this many is compared, only these are compressed, each with the eight around it."""
+
+_LANE = 32
+"""Units at most of a column of the picture in which they are compressed."""
+
 _COSINES = dct(np.eye(BLOCK), axis=0, norm="ortho").astype(np.float32)
 WAVES: Floats = np.einsum("ux,vy->xyuv", _COSINES, _COSINES).reshape(BLOCK**2, BLOCK**2).astype(np.float32)
 """The coefficients of each pixel of a block: (64 pixels, 64 coefficients), orthonormal."""
 
 
 def _sharpening() -> Floats:
-    """Return the inverse of the decoder's interpolation of chroma along an axis: (8, 8 + 2 * _REACH).
+    """Return the inverse of the decoder's interpolation of chroma: ((8 + 2 * _REACH)^2, 64).
 
-    Each decoded pixel is 3/4 of its chroma sample and 1/4 of the sample beside it, so the mean of two pixels is the
-    samples filtered with (1/8, 3/4, 1/8), whose inverse is a constant times powers of sqrt(8) - 3.
+    Along an axis each decoded pixel is 3/4 of its chroma sample and 1/4 of the sample beside it, so the mean of two
+    pixels is the samples filtered with (1/8, 3/4, 1/8), whose inverse is a constant times powers of sqrt(8) - 3.
     """
     taps = 2**0.5 * (8**0.5 - 3) ** np.abs(np.arange(-_REACH, _REACH + 1))
     matrix = np.zeros((BLOCK, BLOCK + 2 * _REACH))
     for row in range(BLOCK):
         matrix[row, row : row + len(taps)] = taps / taps.sum()
-    return matrix.astype(np.float32)
+    return np.kron(matrix, matrix).T.astype(np.float32)
 
 
 _SHARPENING = _sharpening()
@@ -132,11 +138,44 @@ class Spectrum:
 
 
 def badly_explained(scene: Scene, spectrum: Spectrum, least: float) -> NDArray[np.bool_]:
-    """Return the units whose squared excess exceeds the least, and those around them: (H / 16, W / 16)."""
-    focus = np.zeros([side // MCU for side in scene.labels.shape], bool)
-    loud = spectrum.excess() > least
-    focus[spectrum.rows[loud], spectrum.columns[loud]] = True
+    """Return the units whose squared excess exceeds the least: (H / 16, W / 16)."""
+    return _grid(scene, spectrum, spectrum.excess() > least)
+
+
+def refresh(scene: Scene, spectrum: Spectrum, labels: Indices) -> None:
+    """Compare the units of a spectrum again whose labels changed, and those beside them.
+
+    Args:
+        scene: the map.
+        spectrum: updated in place.
+        labels: (N, 256) the labels in the units of the spectrum before the change.
+    """
+    different = (scene.board.ravel()[spectrum.places] != labels).any(1)
+    if not different.any():
+        return
+    focus = around(_grid(scene, spectrum, different))
+    stale = focus[spectrum.rows, spectrum.columns]
+    measured = measure(scene, _grid(scene, spectrum, stale))  # in the order of the spectrum: both are sorted
+    spectrum.luma[stale], spectrum.luma_residual[stale] = measured.luma, measured.luma_residual
+    spectrum.chroma[stale], spectrum.chroma_residual[stale] = measured.chroma, measured.chroma_residual
+
+
+def units(scene: Scene, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the units that contain pixels of an (H, W) mask: (H / 16, W / 16)."""
+    height, width = (side // MCU for side in scene.labels.shape)
+    return np.asarray(mask.reshape(height, MCU, width, MCU).any((1, 3)))
+
+
+def around(focus: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the units of an (H / 16, W / 16) mask and the eight around each."""
     return np.asarray(ndimage.binary_dilation(focus, np.ones((3, 3), bool)))
+
+
+def _grid(scene: Scene, spectrum: Spectrum, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return a mask of units, (H / 16, W / 16), of (N,) units chosen from a spectrum."""
+    focus = np.zeros([side // MCU for side in scene.labels.shape], bool)
+    focus[spectrum.rows[chosen], spectrum.columns[chosen]] = True
+    return focus
 
 
 def excess(errors: Floats, limits: Floats) -> Floats:
@@ -163,22 +202,65 @@ def measure(scene: Scene, focus: NDArray[np.bool_] | None = None) -> Spectrum:
         focus: (H / 16, W / 16) the units to compare; None for those with a visible difference.
     """
     shape = layout(scene.compression)
-    observed, compressed = scene.observed, scene.compressed(scene.labels)
-    rows, columns = np.nonzero(_visible(observed, compressed) if focus is None else focus)
     margin = _REACH * shape.scale if shape.scale > 1 else 0
-    ycc = to_ycc(_patches(np.subtract(observed, compressed, dtype=np.int16), rows, columns, margin))
+    if focus is None:
+        compressed = scene.compressed(scene.labels)
+        rows, columns = np.nonzero(_visible(scene.observed, compressed))
+        difference = _patches(np.subtract(scene.observed, compressed, dtype=np.int16), rows, columns, margin)
+    else:
+        rows, columns = np.nonzero(focus)
+        difference = residual(scene, rows, columns, margin)
     inner = slice(margin, margin + MCU)
-    luma_residual = np.ascontiguousarray(ycc[:, inner, inner, 0])
-    chroma_residual = _samples(ycc[..., 1:], shape.scale)
+    luma_residual = difference[:, inner, inner].astype(np.float32) @ YCC[0]
+    chroma_residual = _samples(difference, shape.scale)
     first = (rows * MCU + 1) * scene.stride + columns * MCU + 1
     places = first[:, None] + (np.arange(MCU)[:, None] * scene.stride + np.arange(MCU)).ravel()
-    painted = scene.ycc[scene.board.ravel()[places]].reshape(-1, MCU, MCU, 3)
-    painted_chroma = halved(painted[..., 1:]) if shape.scale > 1 else painted[..., 1:]
-    luma = _errors(painted[..., 0], luma_residual, shape.luma_steps)
-    chroma = [
-        _errors(painted_chroma[..., channel], chroma_residual[..., channel], shape.chroma_steps) for channel in (0, 1)
-    ]
+    labels = scene.board.ravel()[places].reshape(-1, MCU, MCU)
+    luma = _errors(scene.ycc[:, 0].take(labels), luma_residual, shape.luma_steps)
+    chroma = []
+    for channel in (0, 1):
+        painted = scene.ycc[:, channel + 1].take(labels)[..., None]
+        painted = halved(painted) if shape.scale > 1 else painted
+        chroma.append(_errors(painted[..., 0], chroma_residual[..., channel], shape.chroma_steps))
     return Spectrum(shape, rows, columns, places, luma, np.stack(chroma, 2), luma_residual, chroma_residual)
+
+
+def residual(scene: Scene, rows: Positions, columns: Positions, margin: int) -> NDArray[np.int16]:
+    """Return the observed map minus the compressed labels in units with a margin around each.
+
+    Few units are compressed alone, each with the eight around it, as the decoder blends chroma with theirs. Units at
+    the edge of the map are mirrored: a mirrored unit has the chroma samples that the decoder repeats there.
+
+    Returns:
+        (N, 16 + 2 margin, 16 + 2 margin, 3).
+    """
+    if _TILED * len(rows) * MCU**2 > scene.labels.size:
+        difference = np.subtract(scene.observed, scene.compressed(scene.labels), dtype=np.int16)
+        return _patches(difference, rows, columns, margin)
+    tiles = _tiles(scene.labels, rows, columns)
+    side = tiles.shape[1]
+    lanes = max(-(-len(tiles) // _LANE), 1)
+    lane = max(-(-len(tiles) // lanes), 1)
+    mosaic = np.resize(tiles, (lanes, lane * side, side)).swapaxes(0, 1).reshape(lane * side, lanes * side)
+    compressed = scene.compressed(mosaic).reshape(lane, side, lanes, side, 3)
+    cut = slice(MCU - margin, 2 * MCU + margin)
+    windows = compressed[:, cut, :, cut].transpose(2, 0, 1, 3, 4).reshape(-1, *[MCU + 2 * margin] * 2, 3)
+    observed = _tiles(scene.observed, rows, columns)[:, cut, cut]
+    return np.subtract(observed, windows[: len(rows)], dtype=np.int16)
+
+
+def _tiles(picture: NDArray[np.uint8], rows: Positions, columns: Positions) -> NDArray[np.uint8]:
+    """Return each unit of a picture, (H, W) or (H, W, 3), with the eight around it: (N, 48, 48) or (N, 48, 48, 3)."""
+    height, width = (side // MCU for side in picture.shape[:2])
+    units = picture.reshape(height, MCU, width, MCU, -1).swapaxes(1, 2)
+    beside = np.arange(-1, 2)
+    down, across = np.clip(rows[:, None] + beside, 0, height - 1), np.clip(columns[:, None] + beside, 0, width - 1)
+    tiles = units[down[:, :, None], across[:, None]]  # (N, 3, 3, 16, 16, channels)
+    for edge, place in ((0, 0), (height - 1, 2)):
+        tiles[rows == edge, place] = tiles[rows == edge, place, :, ::-1]
+    for edge, place in ((0, 0), (width - 1, 2)):
+        tiles[columns == edge, :, place] = tiles[columns == edge, :, place, :, ::-1]
+    return np.asarray(tiles.swapaxes(2, 3).reshape(-1, 3 * MCU, 3 * MCU, *picture.shape[2:]))
 
 
 def _visible(observed: NDArray[np.uint8], compressed: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -204,12 +286,16 @@ def halved(samples: Floats) -> Floats:
     return np.asarray((down[..., ::2, :] + down[..., 1::2, :]) / np.float32(4))
 
 
-def _samples(chroma: Floats, scale: int) -> Floats:
-    """Return the chroma samples of (N, side, side, 2) decoded pixels with margins, or of differences of such pixels."""
+def _samples(difference: NDArray[np.int16], scale: int) -> Floats:
+    """Return the chroma samples of (N, side, side, 3) differences of decoded pixels with margins."""
     if scale == 1:
-        return np.ascontiguousarray(chroma)
-    means = np.moveaxis(halved(chroma), 3, 1)
-    return np.ascontiguousarray(np.moveaxis(_SHARPENING @ means @ _SHARPENING.T, 1, 3))
+        return np.asarray(difference.astype(np.float32) @ YCC[1:].T)
+    sums = difference[:, ::2] + difference[:, 1::2]  # in integers before the conversion to chroma: the order is free
+    sums = (sums[:, :, ::2] + sums[:, :, 1::2]).astype(np.float32)
+    channels = [
+        (sums @ (YCC[channel] / np.float32(4))).reshape(-1, len(_SHARPENING)) @ _SHARPENING for channel in (1, 2)
+    ]
+    return np.stack(channels, 2).reshape(-1, BLOCK, BLOCK, 2)
 
 
 def _errors(painted: Floats, residual: Floats, steps: Floats) -> Floats:

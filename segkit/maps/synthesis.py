@@ -9,10 +9,11 @@ and the comparison is repeated. A class stays if it explains enough.
 import numpy as np
 from numpy.typing import NDArray
 
-from segkit.maps import areas, borders, flips, pixels, proposals, recompress, spectrum
+from segkit.maps import areas, borders, flips, pixels, proposals, recompress, relabel, rivals, spectrum
+from segkit.maps.areas import Areas
 from segkit.maps.borders import Repaired
 from segkit.maps.pixels import Packed
-from segkit.maps.scene import Scene
+from segkit.maps.scene import Floats, Scene
 from segkit.maps.spectrum import Spectrum
 from segkit.palette.color import RGB
 
@@ -25,6 +26,15 @@ _COARSE = 65
 
 _ROUNDS = 12
 """Rounds of the search at most."""
+
+_PROGRESS = 0.99
+"""Share of the least excess so far that a round must reach; what exceeds _LOUDEST in a unit does not count."""
+
+_PATIENCE = 2
+"""Rounds without progress that end the search."""
+
+_SETTLING = 4
+"""Rounds at most in which compressed pictures decide alone."""
 
 _LOUD = 500.0
 """Squared excess of a unit that a missing class may leave."""
@@ -39,7 +49,7 @@ _VISIBLE = 8.0
 """Difference of luma that makes a pixel of a badly explained unit doubtful."""
 
 _RARELY = 3
-"""Number of areas: if fewer change in a round, the next one compares compressed pictures."""
+"""Number of areas: if fewer change in a round, compressed pictures are compared too."""
 
 _BAD = 10.0
 """Squared excess above which a unit is badly explained."""
@@ -86,24 +96,31 @@ def _search(scene: Scene) -> NDArray[np.bool_]:
     """
     measured = spectrum.measure(scene)
     flips.move_pixels(scene, measured)
-    compressing = False
+    least, stalled = np.inf, 0
     for _ in range(_ROUNDS):
-        if _is_explained(scene, measured):
+        # The nearer the labels are to the truth, the better the stored coefficients are known: most units that still
+        # seemed badly explained turn out to be explained when they are compared again.
+        measured = spectrum.measure(scene, spectrum.badly_explained(scene, measured, _BAD))
+        excess = measured.excess()
+        left = float(np.minimum(excess, _LOUDEST).sum())
+        stalled = 0 if left < _PROGRESS * least else stalled + 1
+        least = min(least, left)
+        if stalled == _PATIENCE or _is_explained(scene, excess):
             break
-        focus = spectrum.badly_explained(scene, measured, _BAD)
-        measured = spectrum.measure(scene, focus)
+        measured = spectrum.measure(scene, spectrum.around(spectrum.badly_explained(scene, measured, _BAD)))
         proposed = proposals.propose(scene, measured)
-        moved = areas.relabel(scene, measured, areas.same_proposal(scene, measured, proposed))
-        measured = spectrum.measure(scene, focus)
-        flips.move_pixels(scene, measured)
-        moved += areas.relabel(scene, measured, areas.same_label(scene, measured), compressing=compressing)
-        measured = spectrum.measure(scene, focus)
-        flips.move_pixels(scene, measured)
-        if not moved and compressing:
+        moved = _relabel(scene, measured, areas.same_proposal(scene, measured, proposed))
+        moved += _relabel(scene, measured, areas.same_label(scene, measured))
+        if moved < _RARELY:
+            moved += _relabel(scene, measured, areas.same_label(scene, measured), compressing=True)
+        if not moved:
             break
-        compressing = moved < _RARELY
+    if not _is_explained(scene, measured.excess()):
+        measured = _settle(scene, measured)
+    focus = spectrum.badly_explained(scene, measured, _BAD)
     doubtful = _dissolve(scene)
-    measured = spectrum.measure(scene)
+    focus |= spectrum.around(spectrum.units(scene, doubtful))
+    measured = spectrum.measure(scene, focus)
     flips.move_pixels(scene, measured)
     unexplained = np.abs(measured.luma_residual.reshape(measured.places.shape)) > _VISIBLE
     unexplained &= (measured.excess() > _LOUD)[:, None]
@@ -112,9 +129,27 @@ def _search(scene: Scene) -> NDArray[np.bool_]:
     return doubtful
 
 
-def _is_explained(scene: Scene, measured: Spectrum) -> bool:
+def _settle(scene: Scene, measured: Spectrum) -> Spectrum:
+    """Compare compressed pictures where a difference is visible, until nothing changes; return the last spectrum."""
+    for _ in range(_SETTLING):
+        measured = spectrum.measure(scene, spectrum.around(spectrum.badly_explained(scene, measured, _BAD)))
+        moved = _relabel(scene, measured, areas.same_residual(scene, measured), compressing=True)
+        if not moved and not rivals.replace(scene, measured, _BAD):
+            break
+    return measured
+
+
+def _relabel(scene: Scene, measured: Spectrum, candidates: Areas | None, *, compressing: bool = False) -> int:
+    """Give areas other classes, then move pixels; return the number of areas that changed."""
+    labels = scene.board.ravel()[measured.places]
+    moved = relabel.relabel(scene, measured, candidates, compressing=compressing)
+    spectrum.refresh(scene, measured, labels)
+    flips.move_pixels(scene, measured)
+    return moved
+
+
+def _is_explained(scene: Scene, excess: Floats) -> bool:
     """Return whether hardly any unit has an excess that a missing class may leave, and none that it must leave."""
-    excess = measured.excess()
     units = scene.labels.size / recompress.MCU**2
     return bool((excess > _LOUD).sum() <= _FEW * units and excess.max(initial=0) < _LOUDEST)
 

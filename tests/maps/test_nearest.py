@@ -30,9 +30,10 @@ def test_the_nearest_colour_is_exact(colors: list[RGB], seed: int) -> None:
     )
     rgb = np.concatenate([random.integers(0, 256, (2000, 3)), close]).astype(np.uint8)
 
-    indices = nearest.nearest(pixels.pack_image(Image.fromarray(rgb[None])), tuple(colors))
+    packed = pixels.pack_image(Image.fromarray(rgb[None]))
 
-    assert (indices[0] == by_brute_force(rgb, colors)).all()
+    for look_up in (nearest.nearest, nearest.nearest_of_few):
+        assert (look_up(packed, tuple(colors))[0] == by_brute_force(rgb, colors)).all()
 
 
 def test_large_pictures_are_looked_up_in_chunks() -> None:
