@@ -147,9 +147,9 @@ def sources(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Return the contents of every file of a dataset except the lock."""
+    """Return the contents of every file of a dataset except the lock and what is derived from the others."""
     files = (path for path in folder.rglob("*") if path.is_file() and path.name != "lock")
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files if path.parent.name != "cache"}
 
 
 def parsed(result: Result) -> dict[str, Any]:
