@@ -39,6 +39,10 @@ class Line(NamedTuple):
     data: bytes
 
 
+class ListsChangedError(DatasetError):
+    """A list was changed by hand while its replacement was being written."""
+
+
 class Lists:
     """The lists of a dataset.
 
@@ -148,8 +152,10 @@ class Lists:
 
         Raises:
             StorageError: the disk is full or a write fails; the old lists are intact, or the call can be repeated.
+            ListsChangedError: somebody changed a list by hand meanwhile; nothing is replaced.
         """
-        before, returning = self.index().left_out(), []
+        index = self.index()
+        before, returning = index.left_out(), []
         builders = indices.Builder(), indices.Builder()
         with ExitStack() as stack:  # leaves what was entered last first, so the manifest is replaced last
             files: list[BinaryIO] = [stack.enter_context(storage.writing(self.manifest))]
@@ -163,6 +169,8 @@ class Lists:
             size = files[1].tell() if len(files) > 1 else 0
             if size:
                 files[1].writelines(returning)
+            if not index.is_current():
+                raise ListsChangedError(f"{self.manifest} was changed meanwhile. Run the same command again.")
         if size and returning:
             self._shorten(size)
         elif before and not size:

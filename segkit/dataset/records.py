@@ -20,7 +20,7 @@ from msgspec.structs import asdict, replace
 from segkit import rows, storage
 from segkit.dataset import lines, rejection
 from segkit.dataset.index import Index
-from segkit.dataset.lists import Damaged, Line, Lists, line
+from segkit.dataset.lists import Damaged, Line, Lists, ListsChangedError, line
 from segkit.dataset.rejection import Rejection, Rejections
 from segkit.dataset.triple import Triple
 from segkit.errors import DatasetError
@@ -267,6 +267,14 @@ class Records:
             DatasetError: a line is damaged.
         """
         started = time.monotonic()
+        while True:
+            with suppress(ListsChangedError):  # what was typed meanwhile is read as well
+                self._fold()
+                break
+        self._unfolded, self._folded = 0, time.monotonic()
+        self._cost = self._folded - started
+
+    def _fold(self) -> None:
         parts, index = self.parts(), self.lists.index()
         if parts or not index.is_tidy or not self.manifest.exists():
             newer, rejections = self.pending()
@@ -279,8 +287,6 @@ class Records:
             self.lists.replace(merge(kept, sorted(changes)))
             if parts:
                 storage.remove(parts, self.hidden / "parts")
-        self._unfolded, self._folded = 0, time.monotonic()
-        self._cost = self._folded - started
 
     def _changes(self, index: Index, newer: dict[str, Triple]) -> tuple[set[str], list[Line]]:
         """Return the keys of lines to be dropped, and the lines that replace them."""

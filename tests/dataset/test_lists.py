@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from msgspec.structs import replace
 
 from segkit import storage
 from segkit.dataset import Dataset, locked
+from segkit.dataset.index import Index
+from segkit.dataset.lists import Line
 from segkit.dataset.triple import Triple
 from segkit.errors import StorageError
 from tests.dataset.test_dataset import build, contents, render
@@ -109,6 +112,25 @@ def failing_after(number: int) -> object:
             raise OSError(errno.ENOSPC, "No space left on device")
 
     return fsync
+
+
+def test_what_is_typed_while_a_fold_runs_is_kept(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody saves the manifest in an editor after a fold has read it: the fold begins again, and both are kept."""
+    _, second, *_ = dataset.triples()
+    lines = dataset.lists.lines
+    typed = [dataset.manifest.read_bytes().replace(b'"text": ""', b'"text": "typed"', 1)]
+
+    def slow(index: Index) -> Iterator[Line]:
+        yield from lines(index)
+        if typed:
+            dataset.manifest.write_bytes(typed.pop())
+
+    monkeypatch.setattr(dataset.lists, "lines", slow)
+    with locked(dataset.folder):
+        dataset.commit([replace(second, review="accepted")])
+        dataset.fold()
+
+    assert [(triple.text, triple.review) for triple in dataset][:2] == [("typed", "open"), ("", "accepted")]
 
 
 def test_reading_holds_no_more_than_a_line(dataset: Dataset) -> None:
