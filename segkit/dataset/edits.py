@@ -122,7 +122,7 @@ def find(dataset: Dataset, name: str) -> str:
         raise UsageError(
             f"{name} matches {len(matches)} triples: {', '.join(sorted(matches)[:3])}. Pass the complete key."
         )
-    if len(name) < 4:
+    if 0 < len(name) < 4:
         raise UsageError(f"{name!r}: expected at least 4 digits of a key, a source or a file name.")
     raise UsageError(
         f"{name!r} is not a key, source or file name in the dataset. Keys are listed in metadata.jsonl and "
