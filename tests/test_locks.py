@@ -95,7 +95,7 @@ def test_a_build_that_fails_early_leaves_nothing(tmp_path: Path) -> None:
 
 
 def without_flock(number: int) -> object:
-    """Return what stands in for flock on a file system that has none."""
+    """Replace flock by that of a file system without locks."""
 
     def failing(descriptor: int, operation: int) -> None:
         raise OSError(number, os.strerror(number))

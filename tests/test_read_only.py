@@ -82,9 +82,9 @@ def test_the_cache_is_shared_where_it_can_be_written(segkit: Segkit, rooms: Path
     shared = segkit("train", rooms, "-o", tmp_path / "first", *SMALL)
     foreign = next((rooms / ".segkit" / "cache").glob("latents-*"))
     with read_only(foreign):
-        own = segkit("train", rooms, "-o", tmp_path / "second", *SMALL)
+        second = segkit("train", rooms, "-o", tmp_path / "second", *SMALL)
 
-    assert (shared.code, own.code) == (0, 0), own.err
+    assert (shared.code, second.code) == (0, 0), second.err
     assert not (tmp_path / "first" / "cache").exists()
     assert (tmp_path / "second" / "cache").is_dir()
     assert losses(tmp_path / "first") == losses(tmp_path / "second")

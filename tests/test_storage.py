@@ -126,7 +126,7 @@ def test_an_unreadable_file_is_an_error(tmp_path: Path) -> None:
 
 
 def renaming(error: OSError) -> object:
-    """Return what stands in for a rename on a file system that has none."""
+    """Replace rename by that of a file system without renames."""
 
     def failing(path: Path, target: Path) -> None:
         raise OSError(error.errno, error.strerror, str(path), None, str(target))

@@ -172,8 +172,8 @@ def _readable(image: Image.Image, triple: Triple, palette: Palette, present: Lab
 
 
 def _taken(dataset: Dataset, triple: Triple, control_map: Path | Image.Image, image: Image.Image, file: str) -> Taken:
-    own = dataset.folder / triple.conditioning_image_file_name
-    in_place = isinstance(control_map, Path) and own.exists() and control_map.resolve() == own.resolve()
+    stored_path = dataset.folder / triple.conditioning_image_file_name
+    in_place = isinstance(control_map, Path) and stored_path.exists() and control_map.resolve() == stored_path.resolve()
     present = saving.present(dataset, triple, in_place)
     labels, note = _readable(image, triple, dataset.info.palette, present)
     changed = 1.0 if present is None else float((labels != present).mean())

@@ -49,10 +49,10 @@ def test_each_kind_of_doubt_is_named(sure: Triple) -> None:
 
 def test_what_check_found_counts(sure: Triple) -> None:
     """An error weighs more than a warning, and both are named."""
-    found = Problem("file-changed", "error", sure.key, "")
+    changed = Problem("file-changed", "error", sure.key, "")
     warned = Problem("coverage-low", "warning", sure.key, "")
 
-    failed, warning = (Scorer(ADE, doubt.by_key([problem])).doubtful(sure) for problem in (found, warned))
+    failed, warning = (Scorer(ADE, doubt.by_key([problem])).doubtful(sure) for problem in (changed, warned))
 
     assert (failed.reasons, warning.reasons) == (("file-changed",), ("coverage-low",))
     assert failed.doubt > warning.doubt > 0.1

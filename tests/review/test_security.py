@@ -31,7 +31,7 @@ def test_nothing_is_served_without_the_token(stranger: TestClient, path: str) ->
 
 
 def test_the_token_counts_only_for_the_page(stranger: TestClient) -> None:
-    """Addresses of data do not accept it, so it stands in no address but the first; scripts cannot read the cookie."""
+    """Only the first address carries it: addresses of data refuse it, and scripts cannot read the cookie."""
     assert stranger.get("/api/items?token=secret").status_code == 401
 
     cookie = stranger.get("/?token=secret").headers["set-cookie"]
@@ -76,11 +76,11 @@ def test_posts_of_other_sites_are_refused(
 
 def test_a_post_needs_the_header(client: TestClient, rooms: Dataset) -> None:
     """Browsers let other sites send plain requests, but no header of ours; the page's own request is accepted."""
-    own = {"Origin": ORIGIN, "Sec-Fetch-Site": "same-origin"}
+    same_origin = {"Origin": ORIGIN, "Sec-Fetch-Site": "same-origin"}
     del client.headers[HEADER]
-    assert client.post("/api/prompt", json=_prompt(rooms), headers=own).status_code == 403
+    assert client.post("/api/prompt", json=_prompt(rooms), headers=same_origin).status_code == 403
 
-    assert client.post("/api/prompt", json=_prompt(rooms), headers=own | {HEADER: "1"}).status_code == 200
+    assert client.post("/api/prompt", json=_prompt(rooms), headers=same_origin | {HEADER: "1"}).status_code == 200
     assert rooms.get([rooms[0].key])[0].text == "foreign"
 
 

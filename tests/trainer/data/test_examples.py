@@ -313,7 +313,7 @@ def test_a_map_whose_save_was_killed_is_trained_on(rooms: Path, tmp_path: Path) 
     edited = dataset[triple.key]
     dataset.manifest.write_bytes(manifest)
 
-    found = examples.find(folder)
+    listed = examples.find(folder)
 
-    [example] = [example for example in found.train if example.photo.stem == triple.key]
+    [example] = [example for example in listed.train if example.photo.stem == triple.key]
     assert example.map_hash == edited.map_sha256 != triple.map_sha256
