@@ -30,7 +30,7 @@ from segkit.settings import Kind, Layout, SelectionSettings
 @json_option
 @click.pass_context
 def command(
-    context: click.Context, /, source: Path, to: Any, output: Path | None, full: bool, overwrite: bool, as_json: bool,
+    context: click.Context, /, source: Path, to: Any, output: Any, full: bool, overwrite: bool, as_json: bool,
     **values: Any,
 ) -> None:  # fmt: skip
     """Convert a dataset, or the ControlNet of a run, for other tools.
