@@ -50,7 +50,8 @@ def build_dataset(photos: PathOrStr, output: PathOrStr, *, progress: Progress = 
     """Turn a folder of photos into a dataset of checked triples, or update one: only new photos are processed.
 
     Args:
-        photos: the folder, searched recursively. It is never changed.
+        photos: a folder, searched recursively; a URL such as "s3://bucket/photos"; tar files such as
+            "photos-{000..009}.tar"; or a list of URLs, .txt. They are never changed.
         output: the dataset's folder: new, empty, or an earlier dataset with the same settings.
         progress: see segkit.progress.
         settings: fields of segkit.build.settings.BuildSettings, such as segmenter="toy" or split="val=0.1".
@@ -63,15 +64,18 @@ def build_dataset(photos: PathOrStr, output: PathOrStr, *, progress: Progress = 
         DatasetError: the output folder contains something else.
         LockedError: another process is writing the dataset.
         ModelError: a network is missing or does not fit the palette.
+        LocationError: a URL cannot be read; finished work is kept.
         StorageError: the disk is full; finished work is kept.
     """
+    from segkit import dataset
     from segkit.build import pipeline
     from segkit.build.settings import BuildSettings
     from segkit.dataset import Dataset
 
     chosen = _settings(BuildSettings, settings)
-    pipeline.build_dataset(_path(photos, "photos"), _path(output, "output"), chosen, progress)
-    return Dataset.open(output)
+    folder = dataset.local_folder(fspath(_named(output, "output")))
+    pipeline.build_dataset(fspath(_named(photos, "photos")), folder, chosen, progress)
+    return Dataset.open(folder)
 
 
 def check_palette(

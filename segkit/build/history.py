@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from segkit.build.arrival import Arrival, Candidate, Kept, Likeness, Loaded, printable, source_name
+from segkit.build.arrival import Arrival, Candidate, Kept, Likeness, Loaded, Place, printable, source_name
 from segkit.build.compact import NameSet
 from segkit.build.contents import Contents
 from segkit.build.lookalikes import Lookalikes, Pictures
@@ -45,7 +45,7 @@ class History:
         self._keep_duplicates = keep_duplicates
         self._retry = retry
         self._folder, self._names = Path(), NameSet()  # of this run; see expect
-        self._paths: Sequence[Path] = ()
+        self._paths: Sequence[Place] = ()
         self._folders: set[str] = set()  # in which this run saw photos
         self._rejected: dict[str, Rejection] = {}  # source to this run's rejection
         self.pictures = Pictures(dataset)
@@ -64,7 +64,7 @@ class History:
             self.rejections[rejection.source, rejection.sha256] = rejection
         self._reconsidered = RECONSIDERED | ({"near-duplicate"} if keep_duplicates else set())
 
-    def expect(self, folder: Path, paths: Sequence[Path], limits: Limits) -> None:
+    def expect(self, folder: Path, paths: Sequence[Place], limits: Limits) -> None:
         """Announce all photos of this run, so that a triple's source counts as the original of its copies.
 
         Otherwise a copy that sorts before it would be taken for the original.

@@ -3,11 +3,12 @@
 from array import array
 from collections.abc import Callable
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
 from segkit import photos
+from segkit.build import arrival
+from segkit.build.arrival import Place
 from segkit.dataset import Dataset
 from segkit.dataset.triple import photo_name
 from segkit.errors import PhotoError
@@ -90,18 +91,18 @@ class Pictures:
             return None
         return read_grey(self._folder / photo_name(key, f".{self._format}"))
 
-    def to_be_stored(self, path: Path) -> Grey | None:
+    def to_be_stored(self, path: Place) -> Grey | None:
         """Return that of a source as it will be read from the dataset; None if it cannot be read any more."""
         photo = self._open(path)
         return decode_grey(encode_photo(photo.image, self._format)) if photo else None
 
-    def new(self, path: Path) -> Grey | None:
+    def new(self, path: Place) -> Grey | None:
         """Return that of a source as it is compared with stored ones; None if it cannot be read any more."""
         photo = self._open(path)
         return near_duplicates.grey_copy(photo.image) if photo else None
 
-    def _open(self, path: Path) -> Photo | None:
+    def _open(self, path: Place) -> Photo | None:
         try:
-            return photos.open_photo(photos.read(path, self.limits.max_bytes), self.limits)
+            return photos.open_photo(arrival.read(path, self.limits.max_bytes), self.limits)
         except PhotoError:
             return None

@@ -12,8 +12,8 @@ from msgspec.structs import replace
 from segkit import dataset, photos
 from segkit.build import captions, intake, repainted, tools
 from segkit.build.annotate import Finished, finish
-from segkit.build.arrival import Arrival, Candidate
-from segkit.build.find import find_photos
+from segkit.build.arrival import Arrival, Candidate, Place
+from segkit.build.find import find_photos, folder_of
 from segkit.build.history import History
 from segkit.build.outcome import Outcome, draft_note, gone_notes, size_note
 from segkit.build.settings import BuildSettings
@@ -46,7 +46,7 @@ class Unit:
 
 
 def build_dataset(
-    folder: Path,
+    source: Path | str,
     output: Path,
     settings: BuildSettings,
     progress: Progress = silent,
@@ -55,7 +55,8 @@ def build_dataset(
     """Turn a folder of photos into a dataset, or update a dataset with the photos that are new.
 
     Args:
-        folder: the photos, searched recursively and never changed.
+        source: the photos, which are never changed: a folder that is searched recursively, or a URL, tar files or a
+            list, see remote_photos.search.
         output: a new or empty folder, or a dataset built with the same segmenter and the same FIXED settings.
         settings: see BuildSettings.
         progress: see segkit.progress.
@@ -70,9 +71,11 @@ def build_dataset(
         DatasetError: the output folder is neither empty nor a dataset, or another segmenter or palette was used in it.
         ModelError: a network is missing or damaged, or the segmenter's labels do not fit the palette.
         StorageError: the disk is full; finished triples remain.
+        LocationError: a URL cannot be read; finished triples remain.
     """
     started = time.monotonic()
-    paths, passed, outcome = find_photos(folder, output, settings)
+    paths, passed, outcome = find_photos(source, output, settings)
+    folder = folder_of(source)
     tools = cache(lambda: load(settings))
     with dataset.locked(output) as was_killed, stamps.of_sources(output / ".segkit", settings.rehash) as known:
         target = open_or_create(output, settings, tools)
@@ -170,7 +173,7 @@ def _follow(target: Dataset, history: History, settings: BuildSettings, outcome:
 
 def examine(
     folder: Path,
-    paths: Sequence[Path],
+    paths: Sequence[Place],
     settings: BuildSettings,
     history: History,
     progress: Progress,

@@ -5,6 +5,7 @@ import inspect
 import re
 import typing
 from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import click
@@ -12,6 +13,7 @@ from click.core import ParameterSource
 
 from segkit import console, log_lines, threads
 from segkit.errors import SegkitError
+from segkit.remote import is_url
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Settings = TypeVar("Settings")
@@ -68,6 +70,17 @@ class Command(click.Command):
 
         # not inside a path or an option that is already there
         return re.sub(rf"(?<![\w./=-])(?P<name>{'|'.join(map(str, options))})=(?P<value>True\b|False\b|)", flag, text)
+
+
+class PathOrUrl(click.Path):
+    """A local path, as a Path, or a URL, as text: a Path would lose one of its slashes."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See click."""
+        return value if is_url(value) else super().convert(value, param, ctx)
 
 
 def _set_log_format(context: click.Context, option: click.Parameter, value: log_lines.Format) -> None:
