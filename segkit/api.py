@@ -10,7 +10,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, overload
 
-from segkit.errors import MapError, UsageError
+from segkit.errors import MapError, SettingError, UsageError
 from segkit.progress import Progress, silent
 from segkit.schema import check_field
 from segkit.settings import (
@@ -470,7 +470,8 @@ def export(
         to: of a run: "ldm" for a .safetensors file (A1111, Forge, ComfyUI), "pth" for a .pth file, "diffusers" for a
             folder. Of a dataset: "webdataset", "imagefolder", "parquet", "fill50k", "kohya", "coco-panoptic" or
             "label-ids"; see docs/data.md.
-        output: the file or folder; None for one inside the run.
+        output: the file or folder; None for one inside the run. A dataset is also exported to a URL, such as
+            "s3://bucket/rooms".
         full: of a run: keep fp32 in files, which otherwise are fp16. Folders always keep it.
         overwrite: replace an existing file or an earlier export.
         progress: see segkit.progress.
@@ -485,11 +486,14 @@ def export(
         UsageError: a setting is not valid, or the name is taken or does not fit the format.
         DatasetError: the dataset is damaged, or a file was changed after it was checked.
         StorageError: the disk is full.
+        LocationError: a store cannot be reached or denies access.
     """
     if to in get_args(Kind):
         if full:
             raise UsageError(f"full=True is for runs; to={to} exports a dataset.")
         return _export_dataset(source, output, {"to": to, "overwrite": overwrite, **settings}, progress)
+    if to not in get_args(Layout):
+        raise SettingError("to", to, " or ".join([*get_args(Layout), *get_args(Kind)]))
     if settings:
         raise UsageError(f"{next(iter(settings))} is for datasets; to={to} exports a run.")
     from trainer.checkpoints import export as exports
@@ -503,6 +507,7 @@ def export(
 
 def _export_dataset(source: Any, output: Any, settings: dict[str, Any], progress: Progress) -> "Exported":
     from segkit.exports import pipeline
+    from segkit.remote import is_url
 
     chosen = _settings(DatasetExportSettings, settings)
     if output is None:
@@ -510,7 +515,8 @@ def _export_dataset(source: Any, output: Any, settings: dict[str, Any], progress
     if isinstance(source, str | PathLike) and (Path(source) / "run.toml").is_file():
         layouts = " or ".join(get_args(Layout))
         raise UsageError(f"{fspath(source)} is a run, which to={chosen.to} cannot hold. Use to={layouts}.")
-    return pipeline.export(_open(source), _path(output, "output"), chosen, progress)
+    where = output if is_url(output) else _path(output, "output")
+    return pipeline.export(_open(source), where, chosen, progress)
 
 
 def inspect(path: PathOrStr) -> "Inspection":

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import os
 import re
 import typing
 from collections.abc import Callable, Collection
@@ -17,6 +18,18 @@ from segkit.remote import is_url
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Settings = TypeVar("Settings")
+
+
+class PathOrUrl(click.Path):
+    """A local path, as Path, or a URL, as text."""
+
+    name = "path or URL"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return a URL unchanged, and anything else as a Path."""
+        from segkit.remote import is_url
+
+        return value if is_url(value) else Path(os.fsdecode(super().convert(value, param, ctx)))
 
 
 class Command(click.Command):

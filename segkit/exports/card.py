@@ -42,8 +42,8 @@ def _summary(content: Content, settings: DatasetExportSettings, selection: Selec
     yield from (f"| {HF_SPLITS[split]} | {number:,} |" for split, number in selection.by_split.items())
     yield ""
     if settings.sample:
-        of_all = f"{selection.candidates:,}"
-        yield from (f"A random sample of {of_all} triples, drawn with seed {settings.seed}.", "")
+        of_all = count(selection.candidates, "triple")
+        yield from (f"A random sample of {selection.total:,} of {of_all}, drawn with seed {settings.seed}.", "")
     if settings.accepted_only:
         yield from ("Only triples that a person accepted.", "")
 

@@ -10,11 +10,11 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from segkit.dataset.formats.writing import Chunks, Content, Item, png
 from segkit.dataset.triple import Triple
+from segkit.maps import codec
 from segkit.maps.codec import Labels
 from segkit.palette import UNLABELLED, Palette
 from segkit.palette.palette import shipped_folder
@@ -25,36 +25,30 @@ def files(item: Item, split: str) -> dict[str, bytes]:
     """Return the files of a triple by name: its photo, and a PNG of segment ids; 0 is unlabelled."""
     ids = np.zeros(256, np.uint32)
     ids[: len(item.palette)] = category_ids(item.palette)
+    channels = np.stack([ids & 255, ids >> 8 & 255, ids >> 16], axis=-1).astype(np.uint8)
     return {
         f"{item.triple.split}/{item.key}{item.suffix}": item.photo,
-        f"annotations/panoptic_{item.triple.split}/{item.key}.png": png(_picture(ids[item.labels])),
+        f"annotations/panoptic_{item.triple.split}/{item.key}.png": png(Image.fromarray(channels[item.labels])),
     }
-
-
-def _picture(ids: NDArray[np.uint32]) -> Image.Image:
-    return Image.fromarray(np.stack([ids & 255, ids >> 8 & 255, ids >> 16], axis=-1).astype(np.uint8))
 
 
 def annotation(item: Item) -> dict[str, Any]:
     """Return the entry of a triple in `annotations`."""
-    ids = category_ids(item.palette)
-    return {
-        "image_id": item.place + 1,
-        "file_name": f"{item.key}.png",
-        "segments_info": [_segment(item.labels, index, ids[index]) for index in _present(item.labels)],
-    }
+    areas = codec.count(item.labels)[:UNLABELLED]
+    segments = [
+        {"id": category, "category_id": category, "area": area, "bbox": _box(item.labels, index), "iscrowd": 0}
+        for index, (area, category) in enumerate(zip(areas, category_ids(item.palette), strict=False))
+        if area
+    ]
+    return {"image_id": item.place + 1, "file_name": f"{item.key}.png", "segments_info": segments}
 
 
-def _present(labels: Labels) -> list[int]:
-    return [index for index in np.unique(labels).tolist() if index != UNLABELLED]
-
-
-def _segment(labels: Labels, index: int, category: int) -> dict[str, Any]:
+def _box(labels: Labels, index: int) -> list[int]:
+    """Return left, top, width and height of the pixels of a class."""
     mask = labels == index
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     left, top = int(columns[0]), int(rows[0])
-    box = [left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1]
-    return {"id": category, "category_id": category, "area": int(mask.sum()), "bbox": box, "iscrowd": 0}
+    return [left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1]
 
 
 def lists(content: Content) -> Iterator[tuple[str, Chunks]]:
