@@ -27,8 +27,6 @@ class PathOrUrl(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return a URL unchanged, and anything else as a Path."""
-        from segkit.remote import is_url
-
         return value if is_url(value) else Path(os.fsdecode(super().convert(value, param, ctx)))
 
 
@@ -83,17 +81,6 @@ class Command(click.Command):
 
         # not inside a path or an option that is already there
         return re.sub(rf"(?<![\w./=-])(?P<name>{'|'.join(map(str, options))})=(?P<value>True\b|False\b|)", flag, text)
-
-
-class PathOrUrl(click.Path):
-    """A local path, as a Path, or a URL, as text: a Path would lose one of its slashes."""
-
-    def __init__(self) -> None:
-        super().__init__(path_type=Path)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """See click."""
-        return value if is_url(value) else super().convert(value, param, ctx)
 
 
 def _set_log_format(context: click.Context, option: click.Parameter, value: log_lines.Format) -> None:

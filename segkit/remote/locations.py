@@ -183,11 +183,6 @@ class Location:
             raise LocationError("incomplete", f"{path} has changed since its hash was taken. Write it again.")
         self._send(name, path, digest)
 
-    def remove(self, name: str) -> None:
-        """Delete a file, which need not exist."""
-        path = self._path(name)
-        self._repeated(lambda: self._store.remove(path), name)
-
     def _send(self, name: str, content: bytes | Path, digest: Digest) -> None:
         target = self._path(name)
 
