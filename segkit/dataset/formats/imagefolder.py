@@ -62,7 +62,8 @@ def _entry(root: Path, folder: Path, row: dict[str, Any], source: str) -> Entry:
             f"{source}: the map could be {' or '.join(names)}. Rename the map's column to {_STANDARD[0]}."
         )
     photo, control_map = file_in(folder, row["file_name"], source), file_in(folder, row[names[0]], source)
-    return Entry(photo, control_map, prompt(row, source), source, _split(root, photo, row, source))
+    split = _split(root, photo, row, source)
+    return Entry(photo, control_map, prompt(row, source), source, split or "train", has_split=bool(split))
 
 
 def _map_columns(row: dict[str, Any]) -> list[str]:
@@ -83,7 +84,7 @@ def _split(root: Path, photo: Path, row: dict[str, Any], source: str) -> str:
     folders = [split for part in photo.relative_to(root).parts[:-1] if (split := split_of(part))]
     by_folder, cell = folders[0] if folders else None, row.get("split")
     if cell is None or cell == "":
-        return by_folder or "train"
+        return by_folder or ""
     by_column = split_of(cell) if isinstance(cell, str) else None
     if by_column is None:
         raise DatasetError(f"{source}: split is {cell!r}; expected train, val or test.")
