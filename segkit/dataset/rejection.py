@@ -12,7 +12,6 @@ from segkit.dataset.triple import Triple, key_of
 from segkit.errors import DatasetError
 from segkit.photos import SKIPPED
 
-
 REASONS = {
     "photo-missing": "a control map without a photo",
     "map-missing": "a photo without a control map (segment_missing draws one)",

@@ -31,17 +31,20 @@ class ImportSettings(CaptionSettings):
         Repair,
         option("Maps that are not exact: repair them, leave them out, or repair only what loses no information."),
     ] = "auto"
+    max_doubt: Annotated[
+        float, option("Leave out maps with a larger share of pixels in doubt, which become unlabelled.", ge=0, le=1)
+    ] = 0.1
     maps_by_person: Annotated[bool, option("Persons drew the maps (as is known of ADE20K and COCO).")] = False
-    prompts_by_model: Annotated[str, option("The model that wrote the prompts; otherwise they count as a person's.")] = ""
+    prompts_by_model: Annotated[
+        str, option("The model that wrote the prompts; otherwise they count as a person's.")
+    ] = ""
     segment_missing: Annotated[str, option(f"Segmenter that draws missing maps: {MODEL_HELP} (toy).")] = ""
     captioner: Annotated[str, option(f"Captioner that drafts missing prompts: {MODEL_HELP} (toy).")] = ""
     size: Annotated[
         int,
         option("Short side of photo and map, in pixels.  [default: the dataset's, else 512]", ge=0, multiple_of=8),
     ] = 0
-    photo_format: Annotated[
-        Literal["", "jpg", "png"], option("Photo format.  [default: the dataset's, else jpg]")
-    ] = ""
+    photo_format: Annotated[Literal["", "jpg", "png"], option("Photo format.  [default: the dataset's, else jpg]")] = ""
     min_size: Annotated[int, option("Leave out photos with a shorter short side, in pixels.", ge=8)] = 384
     max_megapixels: Annotated[float, option("Leave out larger photos.", gt=0, le=1000)] = 90
     keep_duplicates: Annotated[bool, option("Keep near-duplicates (in one group, so in one split).")] = False

@@ -14,6 +14,7 @@ from segkit.dataset.formats import kohya
 from segkit.dataset.formats.items import Collection, File, Item
 from segkit.dataset.formats.listing import split_of
 from segkit.errors import DatasetError
+from segkit.palette import Palette
 
 FIRST_ID = 1
 """Value of the first class, wall."""
@@ -45,7 +46,8 @@ def read(folder: Path) -> Collection:
             source = photo.relative_to(folder).as_posix()
             items.append(Item(source, File(photo), File(file) if file else None, split=split_of(split) or ""))
         items += [Item(file.relative_to(folder).as_posix(), None, File(file)) for file in maps.values()]
-    return Collection("ade20k", folder, items, by_person=True, first_id=FIRST_ID)
+    palette = Palette.load("ade20k")
+    return Collection("ade20k", folder, items, by_person=True, first_id=FIRST_ID, palette=palette)
 
 
 def _splits(folder: Path) -> list[str]:

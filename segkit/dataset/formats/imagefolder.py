@@ -29,11 +29,15 @@ def columns(folder: Path) -> list[str]:
     return next((list(row) for path in _metadata(folder) for _, row in islice(_rows(path), 1)), [])
 
 
-def read(folder: Path) -> Listing:
+def read(folder: Path, keep_rejected: bool = False) -> Listing:
     """Read the metadata of a folder and of the folders in it.
 
     Splits come from a column `split`, or from folders called train, validation or test. A photo that several lists name
     is read from the first. Rows with `review` "rejected", as segkit writes them, are left out.
+
+    Args:
+        folder: the folder.
+        keep_rejected: do not leave them out.
 
     Raises:
         DatasetError: the metadata is damaged, lacks a column, names a file outside its folder, or contradicts itself.
@@ -44,7 +48,7 @@ def read(folder: Path) -> Listing:
         listed = {entry.photo for entry in entries}
         for source, row in _rows(path):
             entry = _entry(folder, path.parent, row, source)
-            if row.get("review") == "rejected":
+            if row.get("review") == "rejected" and not keep_rejected:
                 rejected += 1
             elif entry.photo not in listed:
                 entries.append(entry)

@@ -1,7 +1,7 @@
 """What the readers of whole datasets share: photos, maps and prompts as contents of files, shards and tables."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -9,6 +9,7 @@ from segkit.dataset.formats.listing import Entry
 from segkit.dataset.info import Info
 from segkit.dataset.triple import Triple
 from segkit.errors import DatasetError
+from segkit.palette import Palette
 
 MAX_BYTES = 2**30
 """A larger file cannot be a photo or a map."""
@@ -88,7 +89,8 @@ class Item:
         text: the prompt; "" if there is none.
         split: "train", "val" or "test"; "" if the dataset does not say.
         segments: the areas of a COCO panoptic map; None for other maps.
-        record: returns the triple's line, if segkit wrote the data; None otherwise.
+        record: returns the triple, if segkit wrote the data; None otherwise.
+        key: of that triple; "" otherwise.
     """
 
     source: str
@@ -98,6 +100,7 @@ class Item:
     split: str = ""
     segments: tuple[Segment, ...] | None = None
     record: Callable[[], Triple] | None = None
+    key: str = ""
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,7 @@ class Collection:
         by_person: whether persons drew the maps.
         first_id: value of the first class in maps of class indices, if the layout fixes it; None otherwise.
         categories: names of the categories of COCO panoptic maps, by number.
+        palette: the classes of the maps, if the layout names them; None otherwise.
         info: what all triples share, if segkit wrote the data; None otherwise.
     """
 
@@ -122,6 +126,7 @@ class Collection:
     by_person: bool = False
     first_id: int | None = None
     categories: tuple[tuple[int, str], ...] = ()
+    palette: Palette | None = None
     info: Info | None = None
 
 
@@ -134,16 +139,6 @@ def of_entry(folder: Path, entry: Entry) -> Item:
         entry.text,
         entry.split if entry.has_split else "",
     )
-
-
-def unique(items: Sequence[Item]) -> list[Item]:
-    """Return items whose sources differ: the second of a name gets a number."""
-    taken: dict[str, int] = {}
-    result = []
-    for item in items:
-        number = taken[item.source] = taken.get(item.source, 0) + 1
-        result.append(item if number == 1 else replace(item, source=f"{item.source} ({number})"))
-    return result
 
 
 def require_items(collection: Collection) -> Collection:

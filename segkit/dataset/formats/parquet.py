@@ -5,14 +5,16 @@ Files are named after their split, as in data/train-00000-of-00004.parquet.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from segkit.dataset import lines
 from segkit.dataset.formats.items import Collection, Content, Item
 from segkit.dataset.formats.listing import MAP_WORDS, prompt, split_of
+from segkit.dataset.triple import Triple
 from segkit.errors import DatasetError
 
 _PHOTOS = ("image", "photo", "target", "jpg")
@@ -22,9 +24,13 @@ _MAPS = ("conditioning_image", "control_image", "hint")
 """Columns that hold the control map, in order of preference."""
 
 
+RECORD = "record"
+"""Column with the line of metadata.jsonl, where segkit wrote the file."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A picture in a Parquet file.
+    """A picture or a text in a Parquet file.
 
     Attributes:
         path: the file.
@@ -49,6 +55,7 @@ class Cell:
         except (ValueError, LookupError) as error:  # pyarrow's own errors are ValueErrors
             raise OSError(5, str(error)) from None
         data = value.get("bytes") if isinstance(value, dict) else value
+        data = data.encode() if isinstance(data, str) else data
         if not isinstance(data, bytes):
             raise OSError(2, "no picture, but the path of one" if value else "an empty cell")
         return data
@@ -69,13 +76,22 @@ def read(folder: Path) -> Collection:
     for path in _files(folder):
         photo, control_map = _columns(path)
         names = [name for name in _schema(path).names if name not in _pictures(path)]
+        texts = [name for name in names if name != RECORD]
         split, place = _split(folder, path), path.name if path == folder else path.relative_to(folder).as_posix()
-        for number, (group, row, values) in enumerate(_rows(path, names), 1):
+        for number, (group, row, values) in enumerate(_rows(path, texts), 1):
             text = prompt(values, f"{path}, row {number}")
             shown: Content | None = Cell(path, group, row, control_map) if control_map else None
             named = _split_of(values) or split
-            items.append(Item(f"{place}/{number:08}", Cell(path, group, row, photo), shown, text, named))
+            item = Item(f"{place}/{number:08}", Cell(path, group, row, photo), shown, text, named)
+            if RECORD in names and isinstance(values.get("source"), str):
+                record = partial(_triple, Cell(path, group, row, RECORD))
+                item = replace(item, source=values["source"], record=record, key=str(values.get("key", "")))
+            items.append(item)
     return Collection("parquet", folder, items)
+
+
+def _triple(cell: Cell) -> Triple:
+    return lines.decode(cell.read())
 
 
 def _split_of(values: dict[str, Any]) -> str:
