@@ -2,10 +2,11 @@
 
 from collections import Counter
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from segkit.build.arrival import Arrival, Candidate, Kept
-from segkit.dataset import Rejection
+from segkit.dataset import Dataset, Rejection
 from segkit.dataset.corrections import Conflict
 from segkit.progress import Progress
 
@@ -35,6 +36,7 @@ class Outcome:
     """Counts of an import: imported + merged + unchanged + left out = found.
 
     Attributes:
+        folder: the dataset's.
         found: photos and maps that the sources list.
         imported: new triples.
         merged: photos that the dataset had, to which the import added something of a person's, or a prompt.
@@ -52,6 +54,7 @@ class Outcome:
         notes: what a person should know, as sentences that name settings as in Python.
     """
 
+    folder: Path
     found: int
     imported: int = 0
     merged: int = 0
@@ -69,6 +72,16 @@ class Outcome:
     notes: list[str] = field(default_factory=list)
 
     @property
+    def done(self) -> int:
+        """Number of items decided about so far."""
+        return self.imported + self.merged + self.unchanged + self.rejected.total()
+
+    @property
+    def dataset(self) -> Dataset:
+        """The dataset."""
+        return Dataset.open(self.folder)
+
+    @property
     def changed(self) -> bool:
         """Whether the import changed any triple."""
         return bool(self.imported or self.merged)
@@ -84,10 +97,10 @@ class Outcome:
 
     def report(self, progress: Progress) -> None:
         """Report how many items are done."""
-        progress("photos", self.imported + self.merged + self.unchanged + self.rejected.total(), self.found)
+        progress("photos", self.done, self.found)
 
     def to_json(self) -> dict[str, Any]:
         """Return the outcome as values that JSON can represent."""
         counters = {name: dict(value.most_common()) for name, value in vars(self).items() if isinstance(value, Counter)}
         lists = {"conflicts": [asdict(one) for one in self.conflicts], "leaks": [asdict(one) for one in self.leaks]}
-        return {**vars(self), **counters, **lists, "changed": self.changed}
+        return {**vars(self), "folder": str(self.folder), **counters, **lists, "changed": self.changed}

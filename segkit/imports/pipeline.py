@@ -55,7 +55,7 @@ LOADERS = Loaders()
 
 
 @dataclass(frozen=True)
-class Plan:
+class Job:
     """All that is known before anything is read.
 
     Attributes:
@@ -106,19 +106,35 @@ def import_data(
         StorageError: the disk is full; finished triples remain.
     """
     started = time.monotonic()
-    plan, outcome = prepare(collections, output, settings)
+    job, outcome = prepare(collections, output, settings)
     if settings.on_leak == "error":
-        _require_no_leak(rehearse(plan, progress))
+        _require_no_leak(rehearse(job, progress))
     with dataset.locked(output) as was_killed:
-        target = plan.target.created()
+        target = job.target.created()
         target.recover(was_killed)
         target.fold()
-        _import(plan, target, outcome, progress, loaders)
+        _import(job, target, outcome, progress, loaders)
     outcome.seconds = time.monotonic() - started
     return outcome
 
 
-def prepare(collections: Sequence[Collection], output: Path, settings: ImportSettings) -> tuple[Plan, Outcome]:
+def plan(
+    collections: Sequence[Collection], output: Path, settings: ImportSettings, progress: Progress = silent
+) -> Outcome:
+    """Return what an import would do: all items are read and judged, without networks, and nothing is written.
+
+    Raises:
+        UsageError, DatasetError: see import_data.
+    """
+    started = time.monotonic()
+    job, prepared = prepare(collections, output, settings)
+    outcome = rehearse(job, progress)
+    outcome.notes += prepared.notes
+    outcome.seconds = time.monotonic() - started
+    return outcome
+
+
+def prepare(collections: Sequence[Collection], output: Path, settings: ImportSettings) -> tuple[Job, Outcome]:
     """Return what is to be done, and an outcome that counts all items found; nothing is read or written.
 
     Raises:
@@ -127,35 +143,35 @@ def prepare(collections: Sequence[Collection], output: Path, settings: ImportSet
     target = targets.find(output, settings, collections)
     targets.require_fitting(target, collections)
     items = Photos(collections, target.limits, target.photo_format)
-    outcome = Outcome(found=len(items))
+    outcome = Outcome(output, len(items))
     rules = []
     for collection in collections:
         of_maps, notes = targets.rules(target, settings, collection)
         rules.append(of_maps)
         outcome.notes += [*collection.notes, *notes]
     by_person = [collection.by_person or settings.maps_by_person for collection in collections]
-    return Plan(items, rules, by_person, target, settings), outcome
+    return Job(items, rules, by_person, target, settings), outcome
 
 
-def rehearse(plan: Plan, progress: Progress = silent) -> Outcome:
+def rehearse(job: Job, progress: Progress = silent) -> Outcome:
     """Read and judge all items as an import would, without networks and without writing anything."""
-    outcome = Outcome(found=len(plan.items))
-    _, judge, reader = _readers(plan, plan.target.dataset)
+    outcome = Outcome(job.target.folder, len(job.items))
+    _, judge, reader = _readers(job, job.target.dataset)
     for incoming in reader.read_all():
         arrival = judge.judge(incoming)
         outcome.count(arrival)
         if isinstance(arrival, Candidate):
-            _note(outcome, plan, incoming, judge.moved)
+            _note(outcome, job, incoming, judge.moved)
         outcome.report(progress)
     outcome.leaks = judge.leaks
     return outcome
 
 
-def _readers(plan: Plan, existing: Dataset | None) -> tuple[History, Judge, Reader]:
-    history = History(existing, plan.settings.keep_duplicates, imports=True)
-    history.expect_sources(plan.items, plan.target.limits)
-    judge = Judge(plan.items, history, existing, plan.settings)
-    return history, judge, Reader(plan.items, plan.rules, history, plan.draws)
+def _readers(job: Job, existing: Dataset | None) -> tuple[History, Judge, Reader]:
+    history = History(existing, job.settings.keep_duplicates, imports=True)
+    history.expect_sources(job.items, job.target.limits)
+    judge = Judge(job.items, history, existing, job.settings)
+    return history, judge, Reader(job.items, job.rules, history, job.draws)
 
 
 def _require_no_leak(outcome: Outcome) -> None:
@@ -170,10 +186,10 @@ def _require_no_leak(outcome: Outcome) -> None:
         )
 
 
-def _import(plan: Plan, target: Dataset, outcome: Outcome, progress: Progress, loaders: Loaders) -> None:
+def _import(job: Job, target: Dataset, outcome: Outcome, progress: Progress, loaders: Loaders) -> None:
     """Import everything; the lock is held."""
-    history, judge, reader = _readers(plan, target)
-    counter = _prompts(plan)
+    history, judge, reader = _readers(job, target)
+    counter = _prompts(job)
     waiting: dict[int, Incoming] = {}
 
     def arrivals() -> Iterator[Arrival]:
@@ -183,21 +199,21 @@ def _import(plan: Plan, target: Dataset, outcome: Outcome, progress: Progress, l
                 waiting[incoming.position] = incoming
             yield arrival
 
-    assembler = _assembler(plan, target, counter, loaders)
+    assembler = _assembler(job, target, counter, loaders)
     with Writer(target) as writer:
         for unit in pipeline.units(arrivals(), history, outcome, progress):
-            finished = _finished(unit, plan, waiting, judge, assembler, outcome)
+            finished = _finished(unit, job, waiting, judge, assembler, outcome)
             outcome.report(progress)
             writer.write(finished, unit.rejections)
     target.fold()
-    merger = Merger(target, plan.items, reader, counter, plan.by_person, outcome)
+    merger = Merger(target, job.items, reader, counter, job.by_person, outcome)
     for start in range(0, len(judge.merged), UNIT):
         merger.merge(judge.merged[start : start + UNIT])
         progress("known photos", min(start + UNIT, len(judge.merged)), len(judge.merged))
     outcome.leaks += judge.leaks
     target.fold()
     target.keep_rejections(history.still_rejected)
-    _draw(target, plan.settings.split)
+    _draw(target, job.settings.split)
 
 
 def _draw(target: Dataset, split: str) -> None:
@@ -207,41 +223,41 @@ def _draw(target: Dataset, split: str) -> None:
     splits.apply(target, "")
 
 
-def _prompts(plan: Plan) -> Prompts:
+def _prompts(job: Job) -> Prompts:
     from segkit.models import tokens
 
-    counter = tokens.counter(plan.settings.tokenizer)
-    return Prompts(counter.count, plan.settings.prompts_by_model, counter.name)
+    counter = tokens.counter(job.settings.tokenizer)
+    return Prompts(counter.count, job.settings.prompts_by_model, counter.name)
 
 
-def _segmenter(plan: Plan) -> BuildSettings:
-    settings = plan.target.info.settings
-    return plan.settings.for_segmenter(str(settings["protocol"]), str(settings.get("palette", "")))
+def _segmenter(job: Job) -> BuildSettings:
+    settings = job.target.info.settings
+    return job.settings.for_segmenter(str(settings["protocol"]), str(settings.get("palette", "")))
 
 
-def _assembler(plan: Plan, target: Dataset, counter: Prompts, loaders: Loaders) -> Callable[[bool, bool], Assembler]:
+def _assembler(job: Job, target: Dataset, counter: Prompts, loaders: Loaders) -> Callable[[bool, bool], Assembler]:
     """Return what makes an assembler for a unit that lacks maps, or prompts."""
-    load_segmenter = cache(lambda: loaders.networks(_segmenter(plan)))
-    load_drafter = cache(lambda: loaders.drafting(plan.settings))
+    load_segmenter = cache(lambda: loaders.networks(_segmenter(job)))
+    load_drafter = cache(lambda: loaders.drafting(job.settings))
 
     def make(lacks_maps: bool, lacks_prompts: bool) -> Assembler:
         segmenter = load_segmenter() if lacks_maps else None
-        drafter = load_drafter() if lacks_prompts and plan.settings.captioner else None
+        drafter = load_drafter() if lacks_prompts and job.settings.captioner else None
         if segmenter:
             require_same_segmenter(target, segmenter)
-            record(target, plan.settings, segmenter.identities)
+            record(target, job.settings, segmenter.identities)
             segmenter = replace(segmenter, palette=target.info.palette)
         if drafter:
-            record(target, plan.settings, drafter.identities)
+            record(target, job.settings, drafter.identities)
         style = prompts.recorded_style(target.info.settings)
-        return Assembler(target.info.palette, plan.target.photo_format, counter, segmenter, drafter, style)
+        return Assembler(target.info.palette, job.target.photo_format, counter, segmenter, drafter, style)
 
     return make
 
 
 def _finished(
     unit: Unit,
-    plan: Plan,
+    job: Job,
     waiting: dict[int, Incoming],
     judge: Judge,
     assembler: Callable[[bool, bool], Assembler],
@@ -251,13 +267,13 @@ def _finished(
     if not unit.candidates:
         return []
     incoming = {candidate.position: waiting.pop(candidate.position) for candidate in unit.candidates}
-    by_person = {position: plan.by_person[plan.items.number(position)] for position in incoming}
+    by_person = {position: job.by_person[job.items.number(position)] for position in incoming}
     lacks_maps = any(one.labels is None for one in incoming.values())
     lacks_prompts = any(not (one.record or one.item.text.strip()) for one in incoming.values())
     finished = list(assembler(lacks_maps, lacks_prompts).assemble(unit.candidates, incoming, by_person, judge.moved))
     for candidate, done in zip(unit.candidates, finished, strict=True):
         outcome.count(candidate)
-        _note(outcome, plan, incoming[candidate.position], judge.moved)
+        _note(outcome, job, incoming[candidate.position], judge.moved)
         outcome.drafted += bool(done.triple.text) and not (
             incoming[candidate.position].record or incoming[candidate.position].item.text.strip()
         )
@@ -265,9 +281,9 @@ def _finished(
     return finished
 
 
-def _note(outcome: Outcome, plan: Plan, incoming: Incoming, moved: Mapping[int, str]) -> None:
+def _note(outcome: Outcome, job: Job, incoming: Incoming, moved: Mapping[int, str]) -> None:
     """Count a new triple by source, split and repair."""
-    outcome.by_source[str(plan.items.collection(incoming.position).place)] += 1
+    outcome.by_source[str(job.items.collection(incoming.position).place)] += 1
     split = incoming.record.split if incoming.record else incoming.item.split
     outcome.splits[moved.get(incoming.position, split)] += 1
     if incoming.labels is None:

@@ -268,7 +268,7 @@ def _edits(folder: Path, record: Triple) -> dict[str, bytes]:
 
 def _in_palette(record: Triple, labels: Labels, rules: Rules) -> Triple:
     """Return a record whose classes are those of the dataset's palette; edits in the other palette are forgotten."""
-    confidence = {}
+    confidence: dict[int, float] = {}
     for share in record.classes:
         target = int(rules.mapping[rules.painted_with.find(share.name).index]) if rules.mapping is not None else 255
         confidence[target] = max(confidence.get(target, 0.0), share.confidence)

@@ -45,7 +45,10 @@ class ImportSettings(CaptionSettings):
         option("Short side of photo and map, in pixels.  [default: the dataset's, else 512]", ge=0, multiple_of=8),
     ] = 0
     photo_format: Annotated[Literal["", "jpg", "png"], option("Photo format.  [default: the dataset's, else jpg]")] = ""
-    min_size: Annotated[int, option("Leave out photos with a shorter short side, in pixels.", ge=8)] = 384
+    min_size: Annotated[
+        int,
+        option("Leave out photos with a shorter short side, in pixels.  [default: 384, or the size if smaller]", ge=0),
+    ] = 0
     max_megapixels: Annotated[float, option("Leave out larger photos.", gt=0, le=1000)] = 90
     keep_duplicates: Annotated[bool, option("Keep near-duplicates (in one group, so in one split).")] = False
     on_leak: Annotated[

@@ -105,7 +105,8 @@ def _splits(path: Path) -> list[tuple[str, str]]:
 
 def _part(path: Path, split: str) -> Collection:
     if layouts.detect(path) == "kohya":  # whose own reader refuses all for one photo without a map
-        collection = pairs.read(*(path / name for name in kohya.FOLDERS), layout="kohya")
+        photos_folder, maps_folder = (path / name for name in kohya.FOLDERS)
+        collection = pairs.read(photos_folder, maps_folder, layout="kohya")
     elif layouts.detect(path) == "imagefolder" and exported.is_export(path):
         listing = imagefolder.read(path, keep_rejected=True)
         collection = Collection(
@@ -126,16 +127,9 @@ def _dataset(path: Path) -> Collection:
     for triple in dataset.triples():
         if triple.review == "rejected" and not triple.within(path).has_files:
             continue  # removed with its files
-        names = (File(path / name) for name in (triple.file_name, triple.conditioning_image_file_name))
-        items.append(
-            Item(
-                triple.source,
-                *names,
-                split=triple.split,
-                record=partial(_record, dataset, triple.key, triple.key in edited),
-                key=triple.key,
-            )
-        )
+        photo, control_map = (File(path / name) for name in (triple.file_name, triple.conditioning_image_file_name))
+        record = partial(_record, dataset, triple.key, triple.key in edited)
+        items.append(Item(triple.source, photo, control_map, split=triple.split, record=record, key=triple.key))
     return Collection("segkit", path, items, info=dataset.info)
 
 

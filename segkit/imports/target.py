@@ -50,7 +50,9 @@ class Target:
     def limits(self) -> photos.Limits:
         """Size limits of photos, and the size to fit them to."""
         settings = self.info.settings
-        return photos.Limits(int(settings["min_size"]), float(settings["max_megapixels"]), int(settings["size"]))
+        size = int(settings["size"])
+        least = int(settings["min_size"]) or min(BuildSettings.min_size, size)
+        return photos.Limits(least, float(settings["max_megapixels"]), size)
 
     @property
     def photo_format(self) -> str:
