@@ -18,8 +18,8 @@ from segkit.dataset.formats import (
     ade20k,
     coco_panoptic,
     imagefolder,
-    indexed,
     kohya,
+    label_ids,
     layouts,
     pairs,
     parquet,
@@ -75,7 +75,7 @@ def _open(path: Path) -> Collection:
         return _dataset(path)
     if (path / shards.INDEX).is_file():
         return _shards(path)
-    for layout in (webdataset, coco_panoptic, ade20k, indexed, parquet):
+    for layout in (webdataset, coco_panoptic, ade20k, label_ids, parquet):
         if layout.detect(path):
             return exported.restored(layout.read(path))
     return exported.restored(_listed(path))

@@ -1,21 +1,26 @@
-"""Parquet files of Hugging Face datasets, whose columns hold pictures: {"bytes": ..., "path": ...}.
+"""Hugging Face's parquet: photos and maps embedded in columns that `datasets` reads as pictures.
 
 Files are named after their split, as in data/train-00000-of-00004.parquet.
 """
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from itertools import islice
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, BinaryIO
 
 from segkit.dataset import lines
-from segkit.dataset.formats.items import Collection, Content, Item
+from segkit.dataset.formats import items
+from segkit.dataset.formats.imagefolder import columns_of
+from segkit.dataset.formats.items import Collection
 from segkit.dataset.formats.listing import MAP_WORDS, prompt, split_of
+from segkit.dataset.formats.writing import HF_SPLITS, Item
 from segkit.dataset.triple import Triple
-from segkit.errors import DatasetError
+from segkit.errors import DatasetError, UsageError
 
 _PHOTOS = ("image", "photo", "target", "jpg")
 """Columns that hold the photo, in order of preference."""
@@ -72,22 +77,22 @@ def read(folder: Path) -> Collection:
     Raises:
         DatasetError: pyarrow is missing, a file is damaged, or its columns cannot be told apart.
     """
-    items: list[Item] = []
+    listed: list[items.Item] = []
     for path in _files(folder):
         photo, control_map = _columns(path)
-        names = [name for name in _schema(path).names if name not in _pictures(path)]
+        names = [name for name in _schema_of(path).names if name not in _pictures(path)]
         texts = [name for name in names if name != RECORD]
         split, place = _split(folder, path), path.name if path == folder else path.relative_to(folder).as_posix()
         for number, (group, row, values) in enumerate(_rows(path, texts), 1):
             text = prompt(values, f"{path}, row {number}")
-            shown: Content | None = Cell(path, group, row, control_map) if control_map else None
+            shown: items.Content | None = Cell(path, group, row, control_map) if control_map else None
             named = _split_of(values) or split
-            item = Item(f"{place}/{number:08}", Cell(path, group, row, photo), shown, text, named)
+            item = items.Item(f"{place}/{number:08}", Cell(path, group, row, photo), shown, text, named)
             if RECORD in names and isinstance(values.get("source"), str):
                 record = partial(_triple, Cell(path, group, row, RECORD))
                 item = replace(item, source=values["source"], record=record, key=str(values.get("key", "")))
-            items.append(item)
-    return Collection("parquet", folder, items)
+            listed.append(item)
+    return Collection("parquet", folder, listed)
 
 
 def _triple(cell: Cell) -> Triple:
@@ -108,13 +113,13 @@ def _files(folder: Path) -> list[Path]:
     return [path for path in files if not path.name.startswith((".", "metadata."))]
 
 
-def _schema(path: Path) -> Any:
+def _schema_of(path: Path) -> Any:
     try:
         from pyarrow import parquet
     except ModuleNotFoundError:
         raise DatasetError(f"{path} needs pyarrow. Run: pip install pyarrow") from None
     try:
-        return parquet.read_schema(path)
+        return parquet.read_schema_of(path)
     except (OSError, ValueError) as error:
         raise DatasetError(f"{path}: cannot be read ({error}). Copy or export it again.") from None
 
@@ -128,7 +133,7 @@ def _pictures(path: Path) -> list[str]:
             return any(kind.field(place).name == "bytes" for place in range(kind.num_fields))
         return bool(arrow.types.is_binary(kind) or arrow.types.is_large_binary(kind))
 
-    return [field.name for field in _schema(path) if is_picture(field.type)]
+    return [field.name for field in _schema_of(path) if is_picture(field.type)]
 
 
 def _columns(path: Path) -> tuple[str, str]:
@@ -184,3 +189,79 @@ def _read_column(path: Path, group: int, column: str) -> Any:
 
     with parquet.ParquetFile(path) as file:
         return file.read_row_group(group, columns=[column]).column(0)
+
+
+PICTURES = ("image", "conditioning_image")
+"""Columns of photos and control maps."""
+
+COLUMNS = {
+    "text": "string",
+    "key": "string",
+    "source": "string",
+    "split": "string",
+    "width": "int32",
+    "height": "int32",
+    "review": "string",
+    "record": "string",
+}
+"""Types of the other columns; see imagefolder.columns_of."""
+
+_ROWS = 100
+"""Rows of a row group: what a reader holds in memory at a time."""
+
+
+def shard_name(split: str, number: int, count: int) -> str:
+    """Return the name of a file, as Hugging Face numbers the shards of a split."""
+    return f"data/{HF_SPLITS[split]}-{number:05}-of-{count:05}.parquet"
+
+
+def features() -> dict[str, Any]:
+    """Return the columns in the words of `datasets.Features`."""
+    pictures = {name: {"_type": "Image"} for name in PICTURES}
+    return pictures | {name: {"dtype": kind, "_type": "Value"} for name, kind in COLUMNS.items()}
+
+
+def require_library() -> None:
+    """Import pyarrow.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    try:
+        import pyarrow.parquet  # noqa: F401
+    except ModuleNotFoundError:
+        raise UsageError("Parquet needs pyarrow. Run: pip install 'segkit[parquet]'") from None
+
+
+def write(file: BinaryIO, items: Iterable[Item]) -> int:
+    """Write a shard and return the number of its rows.
+
+    Args:
+        file: opened for writing.
+        items: the triples; as many are held in memory as a row group has.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    schema = _schema()
+    remaining, count = iter(items), 0
+    with parquet.ParquetWriter(pa.PythonFile(file, mode="w"), schema, use_dictionary=["split", "review"]) as writer:
+        while rows := list(islice(map(_row, remaining), _ROWS)):
+            writer.write_table(pa.Table.from_pylist(rows, schema), row_group_size=_ROWS)
+            count += len(rows)
+    return count
+
+
+def _schema() -> Any:
+    import pyarrow as pa
+
+    picture = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    columns = dict.fromkeys(PICTURES, picture) | {name: getattr(pa, kind)() for name, kind in COLUMNS.items()}
+    metadata = {"huggingface": json.dumps({"info": {"features": features()}})}
+    return pa.schema(list(columns.items()), metadata=metadata)
+
+
+def _row(item: Item) -> dict[str, Any]:
+    photo = {"bytes": item.photo, "path": f"{item.key}{item.suffix}"}
+    control_map = {"bytes": item.control_map, "path": f"{item.key}.png"}
+    return {"image": photo, "conditioning_image": control_map, **columns_of(item.triple)}
