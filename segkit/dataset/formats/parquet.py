@@ -119,7 +119,7 @@ def _schema_of(path: Path) -> Any:
     except ModuleNotFoundError:
         raise DatasetError(f"{path} needs pyarrow. Run: pip install pyarrow") from None
     try:
-        return parquet.read_schema_of(path)
+        return parquet.read_schema(path)
     except (OSError, ValueError) as error:
         raise DatasetError(f"{path}: cannot be read ({error}). Copy or export it again.") from None
 
