@@ -3,7 +3,7 @@
 from segkit.build.arrival import Arrival, Candidate, Kept, Likeness
 from segkit.build.history import History
 from segkit.dataset import Dataset, Rejection
-from segkit.dataset.triple import UNDRAWN
+from segkit.dataset.triple import UNDRAWN, key_of
 from segkit.imports.outcome import Leak
 from segkit.imports.reading import Incoming
 from segkit.imports.settings import ImportSettings
@@ -22,7 +22,7 @@ class Judge:
     Attributes:
         leaks: near-duplicates in different splits, so far.
         moved: split of items that were moved into another, by position.
-        merged: positions of photos that the dataset has already, or another source.
+        merged: key of each photo that the dataset has already, or an earlier source, by position.
     """
 
     def __init__(self, items: Photos, history: History, dataset: Dataset | None, settings: ImportSettings) -> None:
@@ -34,23 +34,30 @@ class Judge:
         self._keys: dict[int, frozenset[str]] = {}  # of the items of a collection that segkit wrote
         self.leaks: list[Leak] = []
         self.moved: dict[int, str] = {}
-        self.merged: list[int] = []
+        self.merged: dict[int, str] = {}
+        self._accepted: set[int] = set()  # rows
 
     def judge(self, incoming: Incoming) -> Arrival:
         """Decide about the next item."""
-        arrival = self._history.judge(incoming.loaded, compared=True)
+        loaded = incoming.loaded
+        if isinstance(loaded.outcome, Rejection):  # it does not count as the original of a copy that can be used
+            return self._history.reject(loaded.outcome)
+        arrival = self._history.judge(loaded, compared=True)
         if isinstance(arrival, Kept) or self._is_of_another_source(arrival, incoming):
-            self.merged.append(incoming.position)
+            self.merged[incoming.position] = key_of(loaded.sha256)
             return Kept(incoming.item.source)
         if not isinstance(arrival, Candidate) or arrival.lost:
             return arrival
         return self._admitted(arrival, incoming)
 
     def _is_of_another_source(self, arrival: Arrival, incoming: Incoming) -> bool:
-        """Return whether an item is the same photo as one of an earlier collection, whose prompts are compared."""
-        if not isinstance(arrival, Rejection) or arrival.reason != "identical" or not arrival.sha256:
+        """Return whether an item is the same photo as one of an earlier collection, with which it is merged."""
+        if not isinstance(arrival, Rejection) or arrival.reason != "identical":
             return False
-        first = self._history.contents.positions[self._history.contents.find(arrival.sha256)]
+        row = self._history.contents.find(arrival.sha256)
+        if row not in self._accepted and not self._history.contents.is_recorded(row):
+            return False
+        first = self._history.contents.positions[row]
         return self._items.number(first) != self._items.number(incoming.position)
 
     def _admitted(self, new: Candidate, incoming: Incoming) -> Candidate | Rejection:
@@ -66,6 +73,7 @@ class Judge:
             self._splits.setdefault(group, split)
         row = self._history.contents.find(new.sha256)
         self._history.accept(row, new.phash, group)
+        self._accepted.add(row)
         return Candidate(new.source, new.sha256, new.photo, new.phash, group, position=new.position)
 
     def _similar(self, incoming: Incoming) -> list[Likeness]:

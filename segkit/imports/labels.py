@@ -185,6 +185,16 @@ def with_classes(labels: Labels, names: Sequence[str], palette: Palette) -> Labe
     return labels
 
 
+def of_one_color(names: Sequence[str], palette: Palette) -> str:
+    """Return two classes that share a colour, as in "road and skyscraper"; "" if there are none."""
+    by_color: dict[object, str] = {}
+    for name in names:
+        other = by_color.setdefault(palette.find(name).rgb, name)
+        if other != name:
+            return f"{other} and {name}"
+    return ""
+
+
 def fit(labels: Labels, geometry: Geometry, size: tuple[int, int]) -> Labels:
     """Scale and crop labels exactly as their photo was.
 

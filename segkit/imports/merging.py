@@ -1,6 +1,6 @@
 """Photos that the dataset has already: what persons did in the sources is taken over, and conflicts are listed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -42,16 +42,19 @@ class Merger:
     outcome: Outcome
     _report: Imported = field(default_factory=Imported)
 
-    def merge(self, unit: Iterable[int]) -> None:
-        """Merge the items at these positions, and record what changed. One that cannot be read changes nothing."""
-        records = {position: self._record(position) for position in unit}
-        keys = [triple.key if triple else self._key(position) for position, triple in records.items()]
-        known = self.dataset.known(filter(None, keys))
+    def merge(self, unit: Mapping[int, str]) -> None:
+        """Merge items, and record what changed. One that cannot be read changes nothing.
+
+        Args:
+            unit: key of each item, by its position.
+        """
+        known = self.dataset.known(unit.values())
         changed: dict[str, Triple] = {}
-        for key, (position, record) in zip(keys, records.items(), strict=True):
+        for position, key in unit.items():
             if key not in known:
-                continue  # its photo was left out, or cannot be read any more
-            changes = self._changes(changed.get(key, known[key]).within(self.dataset.folder), position, record)
+                continue
+            triple = changed.get(key, known[key]).within(self.dataset.folder)
+            changes = self._changes(triple, position, self._record(position))
             changed |= {triple.key: triple for triple in changes}
             self.outcome.merged += bool(changes)
             self.outcome.unchanged -= bool(changes)
@@ -65,13 +68,6 @@ class Merger:
             return record() if record else None
         except (DatasetError, OSError, KeyError):
             return None
-
-    def _key(self, position: int) -> str:
-        photo = self.items.item(position).photo
-        try:
-            return storage.sha256(photo.read())[:16] if photo else ""
-        except OSError:
-            return ""
 
     def _changes(self, triple: Triple, position: int, record: Triple | None) -> list[Triple]:
         """Return the triples that an item changes, the last of which is that of its photo."""
@@ -87,7 +83,7 @@ class Merger:
 
     def _of_item(self, triple: Triple, position: int, item: Item) -> Correction:
         """Return what persons did in foreign data, as a correction of the triple."""
-        data = item.control_map.read() if item.control_map and self.by_person[self.items.number(position)] else b""
+        data = self._map_data(position, item)
         same_source = bool(data) and storage.sha256(data) == triple.origin.map_sha256
         text = self.prompts.text(item)
         if same_source and triple.edits.revision:
@@ -98,6 +94,15 @@ class Merger:
         text = text if text and self.prompts.human else ""
         tokens = self.prompts.count(text) if text else 0
         return Correction(triple.key, item.source, triple.width, triple.height, "", masks, text, tokens)
+
+    def _map_data(self, position: int, item: Item) -> bytes:
+        """Return the file of a map that a person drew; b"" if there is none."""
+        if item.control_map is None or not self.by_person[self.items.number(position)]:
+            return b""
+        try:
+            return item.control_map.read()
+        except OSError:
+            return b""
 
     def _masks(self, triple: Triple, position: int) -> tuple[Mask, ...]:
         try:

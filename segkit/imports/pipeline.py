@@ -10,12 +10,12 @@ from msgspec import structs
 
 from segkit import dataset
 from segkit.build import pipeline, tools
-from segkit.build.annotate import Finished
+from segkit.build.annotate import Finished, record_models
 from segkit.build.arrival import Arrival, Candidate
 from segkit.build.history import History
 from segkit.build.pipeline import UNIT, Unit
 from segkit.build.settings import BuildSettings, CaptionSettings
-from segkit.build.target import record, require_same_segmenter
+from segkit.build.target import require_same_segmenter
 from segkit.build.tools import Drafter, Networks
 from segkit.build.writer import Writer
 from segkit.dataset import Dataset, prompts, splits
@@ -207,9 +207,10 @@ def _import(job: Job, target: Dataset, outcome: Outcome, progress: Progress, loa
             writer.write(finished, unit.rejections)
     target.fold()
     merger = Merger(target, job.items, reader, counter, job.by_person, outcome)
-    for start in range(0, len(judge.merged), UNIT):
-        merger.merge(judge.merged[start : start + UNIT])
-        progress("known photos", min(start + UNIT, len(judge.merged)), len(judge.merged))
+    known = list(judge.merged.items())
+    for start in range(0, len(known), UNIT):
+        merger.merge(dict(known[start : start + UNIT]))
+        progress("known photos", min(start + UNIT, len(known)), len(known))
     outcome.leaks += judge.leaks
     target.fold()
     target.keep_rejections(history.still_rejected)
@@ -245,10 +246,10 @@ def _assembler(job: Job, target: Dataset, counter: Prompts, loaders: Loaders) ->
         drafter = load_drafter() if lacks_prompts and job.settings.captioner else None
         if segmenter:
             require_same_segmenter(target, segmenter)
-            record(target, job.settings, segmenter.identities)
+            record_models(target, segmenter.identities)
             segmenter = replace(segmenter, palette=target.info.palette)
         if drafter:
-            record(target, job.settings, drafter.identities)
+            record_models(target, drafter.identities)
         style = prompts.recorded_style(target.info.settings)
         return Assembler(target.info.palette, job.target.photo_format, counter, segmenter, drafter, style)
 

@@ -245,6 +245,8 @@ def _labels_of(data: bytes, record: Triple, rules: Rules, item: Item, is_as_reco
         raise PhotoError("record-damaged", str(error)) from None
     labels = control_maps.with_classes(reading.labels, [share.name for share in record.classes], rules.painted_with)
     if reading.cause not in ("exact", "label-ids", "panoptic-ids") or not _shows(labels, record, rules):
+        if alike := control_maps.of_one_color([share.name for share in record.classes], rules.painted_with):
+            raise PhotoError("map-unsure", f"{alike} have one colour in RGB maps; export with maps=indexed")
         raise PhotoError("record-damaged", "its map does not show the classes that are recorded")
     return control_maps.mapped(labels, rules.mapping)
 
