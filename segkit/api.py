@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from segkit.dataset.painted import Taken
     from segkit.dataset.remove import Removed
     from segkit.exports.pipeline import Exported
+    from segkit.imports.outcome import Outcome as Imported
     from segkit.maps.snap import Snapped
     from segkit.reports.findings import PaletteReport
     from trainer.checkpoints.inspect import Inspection
@@ -76,6 +77,53 @@ def build_dataset(photos: PathOrStr, output: PathOrStr, *, progress: Progress = 
     folder = dataset.local_folder(fspath(_named(output, "output")))
     pipeline.build_dataset(fspath(_named(photos, "photos")), folder, chosen, progress)
     return Dataset.open(folder)
+
+
+def import_data(
+    sources: "PathOrStr | Dataset | Sequence[PathOrStr | Dataset]",
+    output: PathOrStr,
+    *,
+    photos: PathOrStr | None = None,
+    maps: PathOrStr | None = None,
+    dry_run: bool = False,
+    progress: Progress = silent,
+    **settings: Any,
+) -> "Imported":
+    """Bring datasets of other tools into a dataset, and merge datasets. Run again, it adds only what is new.
+
+    Args:
+        sources: one or more datasets of segkit, exports, or folders or files of other layouts; [] with photos and maps.
+        output: the dataset's folder: new, empty, or an earlier dataset.
+        photos: a folder of photos, matched by name with the maps.
+        maps: their folder.
+        dry_run: only say what would be imported.
+        progress: see segkit.progress.
+        settings: fields of segkit.imports.settings.ImportSettings, such as repair="never" or split="val=0.1".
+
+    Returns:
+        What became of each item; its `dataset` is the dataset, its `conflicts` is where persons disagree.
+
+    Raises:
+        UsageError: a setting is unknown, out of range, or differs from the dataset's.
+        DatasetError: a source is damaged or has no known layout, or the output contains something else.
+        LockedError: another process is writing the dataset.
+        ModelError: a network is missing or does not fit the palette.
+        StorageError: the disk is full; finished work is kept.
+    """
+    from segkit.dataset import Dataset
+    from segkit.imports import pipeline
+    from segkit.imports import sources as opening
+    from segkit.imports.settings import ImportSettings
+
+    chosen = _settings(ImportSettings, settings)
+    if (photos is None) != (maps is None):
+        raise UsageError("photos and maps belong together: pass both, or a source in another layout.")
+    paths = [sources] if isinstance(sources, str | PathLike | Dataset) else list(sources)
+    folders = (_path(photos, "photos"), _path(maps, "maps")) if photos is not None and maps is not None else None
+    collections = opening.open_all([_folder(path, "sources") for path in paths], folders)
+    if dry_run:
+        return pipeline.plan(collections, _path(output, "output"), chosen, progress)
+    return pipeline.import_data(collections, _path(output, "output"), chosen, progress)
 
 
 def check_palette(
@@ -582,6 +630,6 @@ def _named(value: Any, name: str) -> PathOrStr:
 
 
 __all__ = [
-    "build_dataset", "caption", "check", "check_palette", "export", "generate", "inspect", "relabel", "remove", "snap",
-    "subset", "train",
+    "build_dataset", "caption", "check", "check_palette", "export", "generate", "import_data", "inspect", "relabel",
+    "remove", "snap", "subset", "train",
 ]  # fmt: skip

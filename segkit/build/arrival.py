@@ -27,6 +27,7 @@ class Candidate:
         phash: 64-bit perceptual hash.
         group: key of the first photo it resembles, or its own key. A group is never divided between splits.
         lost: the triple whose photo or map is missing in the dataset and is built again; None for a new photo.
+        position: place among the photos of the run.
     """
 
     source: str
@@ -35,6 +36,7 @@ class Candidate:
     phash: int
     group: str
     lost: Triple | None = None
+    position: int = -1
 
     @property
     def key(self) -> str:

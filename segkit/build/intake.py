@@ -3,10 +3,11 @@
 import os
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from segkit import photos, storage, threads
 from segkit.build import arrival, remote_photos
@@ -18,6 +19,8 @@ from segkit.dataset.stamps import Stamps, Status
 from segkit.errors import PhotoError
 from segkit.photos import Limits, near_duplicates
 from segkit.photos.quiet import quiet_pillow
+
+Result = TypeVar("Result")
 
 PREFETCH = 24
 """Photos decoded ahead: enough to keep a network busy, at the cost of some tens of megabytes."""
@@ -83,6 +86,23 @@ def _prefetch(
             yield pending.popleft().result()
     finally:
         reader.remember()
+
+
+def in_order(read: Callable[[int], Result], positions: Sequence[int]) -> Iterator[Result]:
+    """Read photos in threads, and yield the results in order, at most PREFETCH ahead.
+
+    Args:
+        read: reads the photo at a position.
+        positions: of the photos.
+    """
+    pending: deque[Future[Result]] = deque()
+    with threads.pool(WORKERS) as pool:
+        for position in positions:
+            pending.append(pool.submit(read, position))
+            if len(pending) > PREFETCH:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
 
 def _done(result: Loaded) -> Future[Loaded]:

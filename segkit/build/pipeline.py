@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, partial
 from itertools import chain
 from pathlib import Path
+from typing import Protocol
 
 from msgspec.structs import replace
 
@@ -196,7 +197,17 @@ def limits(settings: BuildSettings) -> photos.Limits:
     return photos.Limits(settings.min_size, settings.max_megapixels, settings.size)
 
 
-def units(arrivals: Iterable[Arrival], history: History, outcome: Outcome, progress: Progress) -> Iterator[Unit]:
+class Tally(Protocol):
+    """Counts what becomes of photos."""
+
+    def count(self, arrival: Arrival) -> None:
+        """Count a photo that is no new one."""
+
+    def report(self, progress: Progress) -> None:
+        """Report how many have been counted."""
+
+
+def units(arrivals: Iterable[Arrival], history: History, outcome: Tally, progress: Progress) -> Iterator[Unit]:
     """Group new photos and new rejections into units of UNIT, in order. Everything but new photos is counted here.
 
     Kept photos do not occupy a place in a unit, so a resumed run forms the same units as an uninterrupted one.

@@ -113,7 +113,7 @@ def require_same_segmenter(target: Dataset, tools: Networks) -> None:
             f"Run: segkit check {quote(target.folder)}"
         )
     before = target.info.models["segmenter"]
-    if before["revision"] != tools.revision:
+    if before["name"] and before["revision"] != tools.revision:  # all maps of a dataset without a name were imported
         raise DatasetError(
             f"{target.folder} was segmented by {before['name']} ({before['revision']}), not by {tools.model} "
             f"({tools.revision}). Pass the same segmenter or another output folder."
