@@ -92,13 +92,15 @@ def import_data(
     """Bring datasets of other tools into a dataset, and merge datasets. Run again, it adds only what is new.
 
     Args:
-        sources: one or more datasets of segkit, exports, or folders or files of other layouts; [] with photos and maps.
+        sources: one or more datasets of segkit, exports, or folders, files or URLs of other layouts; [] with photos and
+            maps.
         output: the dataset's folder: new, empty, or an earlier dataset.
         photos: a folder of photos, matched by name with the maps.
         maps: their folder.
         dry_run: only say what would be imported.
         progress: see segkit.progress.
-        settings: fields of segkit.imports.settings.ImportSettings, such as repair="never" or split="val=0.1".
+        settings: fields of segkit.imports.settings.ImportSettings, such as repair="never" or split="val=0.1";
+            and fetch_limit="50GB", the most space for the local copy of a URL.
 
     Returns:
         What became of each item; its `dataset` is the dataset, its `conflicts` is where persons disagree.
@@ -108,22 +110,23 @@ def import_data(
         DatasetError: a source is damaged or has no known layout, or the output contains something else.
         LockedError: another process is writing the dataset.
         ModelError: a network is missing or does not fit the palette.
+        LocationError: a URL cannot be read.
         StorageError: the disk is full; finished work is kept.
     """
-    from segkit.dataset import Dataset
-    from segkit.imports import pipeline
-    from segkit.imports import sources as opening
+    from segkit.dataset import Dataset, local_folder
+    from segkit.imports import request
     from segkit.imports.settings import ImportSettings
 
+    limit = settings.pop("fetch_limit", request.LIMIT)
     chosen = _settings(ImportSettings, settings)
-    if (photos is None) != (maps is None):
-        raise UsageError("photos and maps belong together: pass both, or a source in another layout.")
-    paths = [sources] if isinstance(sources, str | PathLike | Dataset) else list(sources)
-    folders = (_path(photos, "photos"), _path(maps, "maps")) if photos is not None and maps is not None else None
-    collections = opening.open_all([_folder(path, "sources") for path in paths], folders)
-    if dry_run:
-        return pipeline.plan(collections, _path(output, "output"), chosen, progress)
-    return pipeline.import_data(collections, _path(output, "output"), chosen, progress)
+    several = [sources] if isinstance(sources, str | PathLike | Dataset) else list(sources)
+    wanted = request.Request(
+        [fspath(item.folder if isinstance(item, Dataset) else _named(item, "sources")) for item in several],
+        None if photos is None else fspath(_named(photos, "photos")),
+        None if maps is None else fspath(_named(maps, "maps")),
+        limit,
+    )
+    return request.run(wanted, local_folder(fspath(_named(output, "output"))), chosen, progress, dry_run)
 
 
 def check_palette(

@@ -19,6 +19,7 @@ from segkit.photos import PassedOver
 from segkit.photos.search import SUFFIXES, passed_by_name
 from segkit.remote import Location, lists, tars
 from segkit.remote.faults import shown
+from segkit.remote.locations import is_name
 
 WORKERS = 16
 """Threads that read photos from stores, whose answers take long."""
@@ -146,7 +147,7 @@ def search(source: str) -> tuple[list[RemotePhoto], list[PassedOver]]:
         listing = list(_in_tars([remote.location(text) for text in lists.expanded(source)]))
     else:
         place = remote.location(source)
-        listing = [RemotePhoto(item.name, place / item.name, 0, item.size, item.version) for item in _files(place)]
+        listing = [_photo(place, entry) for entry in _files(place)]
     kept, passed = [], []
     for photo in sorted(listing, key=lambda photo: photo.name):
         if reason := _passed_over(photo.name):
@@ -154,6 +155,11 @@ def search(source: str) -> tuple[list[RemotePhoto], list[PassedOver]]:
         else:
             kept.append(photo)
     return kept, passed
+
+
+def _photo(place: Location, entry: remote.Entry) -> RemotePhoto:
+    file = place / entry.name if is_name(entry.name) else place  # else it is passed over, and never read
+    return RemotePhoto(entry.name, file, 0, entry.size, entry.version)
 
 
 def _files(place: Location) -> list[remote.Entry]:
@@ -182,8 +188,8 @@ def _passed_over(name: str) -> tuple[str, str] | None:
     """Return reason and message for a file that is not examined."""
     if reason := passed_by_name(name):
         return reason
-    if {"..", ""} & set(name.split("/")):
-        return "other-file", "its name leads out of the tar file"
+    if not is_name(name):
+        return "other-file", "its name has empty parts, '..' or a backslash, which no folder could hold"
     if PurePosixPath(name).suffix.lower() not in SUFFIXES:
         return "other-file", "its name does not end like that of a photo"
     return None

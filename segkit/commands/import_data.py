@@ -7,6 +7,7 @@ import click
 
 from segkit.commands.options import (
     Command,
+    PathOrUrl,
     json_option,
     settings_options,
     take,
@@ -24,11 +25,12 @@ from segkit.imports.settings import ImportSettings
     example="segkit import ADEChallengeData2016 -o rooms",
     after_interrupt="Run the same command again: what is imported is not read again.",
 )
-@click.argument("sources", type=click.Path(path_type=Path), nargs=-1)
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Dataset folder, new or not.")
-@click.option("--photos", type=click.Path(path_type=Path), help="Folder of photos, matched with --maps by name.")
-@click.option("--maps", type=click.Path(path_type=Path), help="Folder of control maps, named like the photos.")
+@click.argument("sources", type=PathOrUrl(), nargs=-1)
+@click.option("-o", "--output", type=PathOrUrl(), required=True, help="Dataset folder, new or not.")
+@click.option("--photos", type=PathOrUrl(), help="Folder of photos, matched with --maps by name.")
+@click.option("--maps", type=PathOrUrl(), help="Folder of control maps, named like the photos.")
 @settings_options(ImportSettings)
+@click.option("--fetch-limit", default="50GB", show_default=True, help="Most space for the local copy of a URL.")
 @click.option("--dry-run", is_flag=True, help="Read and judge everything, and say what would come in; write nothing.")
 @threads_option
 @json_option
@@ -36,10 +38,11 @@ from segkit.imports.settings import ImportSettings
 def command(
     context: click.Context,
     /,
-    sources: tuple[Path, ...],
-    output: Path,
-    photos: Path | None,
-    maps: Path | None,
+    sources: tuple[Path | str, ...],
+    output: Path | str,
+    photos: Path | str | None,
+    maps: Path | str | None,
+    fetch_limit: str,
     dry_run: bool,
     as_json: bool,
     **values: Any,
@@ -54,19 +57,13 @@ def command(
     """
     from segkit import console
     from segkit.commands import show_import
-    from segkit.errors import UsageError
-    from segkit.imports import pipeline
-    from segkit.imports import sources as opening
+    from segkit.dataset import local_folder
+    from segkit.imports import request
 
-    if (photos is None) != (maps is None):
-        raise UsageError("--photos and --maps belong together. Pass both, or a source in another layout.")
     settings = take(ImportSettings, with_removals(context, values))
-    collections = opening.open_all(sources, (photos, maps) if photos and maps else None)
+    wanted = request.Request(sources, photos, maps, fetch_limit)
     with console.progress() as progress:
-        if dry_run:
-            outcome = pipeline.plan(collections, output, settings, progress)
-        else:
-            outcome = pipeline.import_data(collections, output, settings, progress)
+        outcome = request.run(wanted, local_folder(output), settings, progress, dry_run)
     outcome.notes = [with_flags(context, note) for note in outcome.notes]
     show_import.outcome(outcome, dry_run, as_json)
     context.exit(int(bool(outcome.conflicts)))

@@ -57,14 +57,14 @@ def search(
         follow_links: follow symbolic links that lead out of the folder.
     """
     photos: set[Path] = set()
-    passed: dict[Path, PassedOver] = {}
+    passed: dict[PurePath, PassedOver] = {}
     for item in _walk(folder, exclude.resolve() if exclude else None, follow_links):
         if isinstance(item, PassedOver):
             passed[item.path] = item
         else:
             photos.add(item)
 
-    def place(path: Path) -> str:
+    def place(path: PurePath) -> str:
         return path.relative_to(folder).as_posix()
 
     return sorted(photos, key=place), [passed[path] for path in sorted(passed, key=place)]

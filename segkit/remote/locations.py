@@ -30,6 +30,11 @@ def is_url(text: object) -> bool:
     return bool(re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", str(text)))
 
 
+def is_name(name: str) -> bool:
+    """Return whether a text is a relative name that leads out of no folder, on any system."""
+    return not ("\\" in name or "\0" in name or not {"", ".", ".."}.isdisjoint(name.split("/")))
+
+
 def location(text: "str | Path | Location", patience: Patience | None = None) -> "Location":
     """Return the location of a local path or URL. Nothing is looked up.
 
@@ -221,7 +226,7 @@ class Location:
     def _path(self, name: str) -> str:
         if not name:
             return self.root
-        if name[0] == "/" or "\\" in name or "\0" in name or not {"", ".", ".."}.isdisjoint(name.split("/")):
+        if not is_name(name):
             raise UsageError(f"{name!r} is not the name of a file in {self}. Expected a relative name without '..'.")
         return f"{self.root.rstrip('/')}/{name}"
 

@@ -5,6 +5,7 @@ import tarfile
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,8 @@ def plain(six_photos: Path, build_options: list[str], tmp_path_factory: pytest.T
     from segkit import api
 
     folder = tmp_path_factory.mktemp("plain") / "rooms"
-    options = dict(zip([name[2:].replace("-", "_") for name in build_options[::2]], build_options[1::2], strict=True))
+    names = [name[2:].replace("-", "_") for name in build_options[::2]]
+    options: dict[str, Any] = dict(zip(names, build_options[1::2], strict=True))
     api.build_dataset(six_photos, folder, **{**options, "caption_tokens": 6})
     return folder
 
