@@ -205,6 +205,8 @@ def _import(job: Job, target: Dataset, outcome: Outcome, progress: Progress, loa
             finished = _finished(unit, job, waiting, judge, assembler, outcome)
             outcome.report(progress)
             writer.write(finished, unit.rejections)
+    if outcome.imported and "tokenizer" not in target.info.models:
+        record_models(target, {"tokenizer": {"name": counter.tokenizer}})
     target.fold()
     merger = Merger(target, job.items, reader, counter, job.by_person, outcome)
     known = list(judge.merged.items())

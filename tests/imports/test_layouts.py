@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from segkit.build.tools import Drafter
+from segkit.dataset.prompts import estimate
 from segkit.dataset.triple import IMPORTED, PERSON
 from segkit.errors import DatasetError, UsageError
-from segkit.dataset.prompts import estimate
 from segkit.imports import pipeline, sources
 from segkit.palette import UNLABELLED
 from segkit.toy.world import damage
