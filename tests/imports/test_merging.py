@@ -13,8 +13,9 @@ from segkit.dataset.triple import IMPORTED
 from segkit.errors import DatasetError, UsageError
 from segkit.maps.strokes import Stroke
 from segkit.palette import Palette, extend
+from segkit.toy import world
 from tests.dataset.test_dataset import build, drafted, render
-from tests.imports.conftest import Importer, Scene, ade20k, expected, kohya, write
+from tests.imports.conftest import SIZE, Importer, Scene, ade20k, expected, kohya, write
 
 Scenes = tuple[Scene, ...]
 
@@ -147,7 +148,7 @@ def test_photos_without_a_split_are_drawn_and_others_stay(scenes: Scenes, bring:
     assert by_layout["ADEChallengeData2016"] == {"train import", "val import"}
     assert "val val" in by_layout["k"]
     (tmp_path / "photos").mkdir()
-    scenes[0].photo.transpose(0).rotate(90).save(tmp_path / "photos" / "new.png")
+    world.scene(77, SIZE).photo.save(tmp_path / "photos" / "new.png")
     build(tmp_path / "photos", tmp_path / "out", split="val=0.9")
     imported = [triple for triple in Dataset.open(tmp_path / "out") if triple.origin.layout == "ade20k"]
     assert [triple.split for triple in imported] == ["train", "train", "val"]

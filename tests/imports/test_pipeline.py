@@ -40,7 +40,7 @@ def main(source: Path, out: Path, last: int) -> None:
         place(path, data)
 
     storage.write = written
-    building.UNIT = pipeline.UNIT = 2
+    building.UNIT = 2
     settings = ImportSettings(size=96, min_size=80, split="val=0.3")
     pipeline.import_data(sources.open_all([source]), out, settings)
 
@@ -57,12 +57,12 @@ def test_a_killed_import_is_completed(last: int, scenes: Scenes, tmp_path: Path)
     if (tmp_path / "out" / ".segkit" / "dataset.toml").exists():
         left = Dataset.open(tmp_path / "out")
         assert not [problem for problem in left.check() if problem.rule not in ("orphan", "manifest-damaged")]
-    before = building.UNIT, pipeline.UNIT, storage.write
+    before = building.UNIT, storage.write
     try:
         main(source, tmp_path / "out", 0)
         main(source, tmp_path / "whole", 0)
     finally:
-        building.UNIT, pipeline.UNIT, storage.write = before
+        building.UNIT, storage.write = before
 
     assert killed.returncode == -signal.SIGKILL
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
