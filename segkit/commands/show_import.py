@@ -17,15 +17,16 @@ def outcome(result: "Outcome", dry_run: bool, as_json: bool) -> None:
     """Show what an import did, or would do."""
     if as_json:
         return console.json_object({"dry_run": dry_run, **result.to_json()})
-    nothing = "; nothing was written" if dry_run else ""
-    console.table(f"{console.count(result.found, 'item')} found{nothing}", ("photos", "count"), _fates(result, dry_run))
+    console.table(f"{console.count(result.found, 'item')} found", ("photos", "count"), _fates(result, dry_run))
     if result.repaired:
         console.table("maps repaired", ("cause", "count"), _repaired(result))
     if len(result.by_source) > 1:
         console.table("sources", ("source", "new"), result.by_source.most_common())
     if result.imported:
-        named = [f"{number:,} {split or 'without one'}" for split, number in sorted(result.splits.items())]
-        console.line(f"Splits that came along: {', '.join(named)}.")
+        named = [
+            f"{number:,} {split or 'without one'}" for split, number in sorted(result.splits.items(), reverse=True)
+        ]
+        console.line(f"Splits that came with the new photos: {', '.join(named)}.")
     _drawn(result)
     _listed("Near-duplicates in different splits", [f"{leak}." for leak in result.leaks])
     conflicts = [f"{one.source} ({one.key}), {one.what}: {one.reason}." for one in result.conflicts]
@@ -33,7 +34,7 @@ def outcome(result: "Outcome", dry_run: bool, as_json: bool) -> None:
     for note in result.notes:
         console.line(note)
     if dry_run:
-        return None
+        return console.line(f"Nothing was written to {result.folder}.")
     if result.rejected:
         console.line(f"Left out, with reasons: {result.folder / '.segkit' / 'rejected.jsonl'}")
     rate = f", {result.imported / result.seconds:.2f} photos/s" if result.imported and result.seconds else ""

@@ -13,7 +13,7 @@ from segkit.build import pipeline, tools
 from segkit.build.annotate import Finished, record_models
 from segkit.build.arrival import Arrival, Candidate
 from segkit.build.history import History
-from segkit.build.pipeline import UNIT, Unit
+from segkit.build.pipeline import Unit
 from segkit.build.settings import BuildSettings, CaptionSettings
 from segkit.build.target import require_same_segmenter
 from segkit.build.tools import Drafter, Networks
@@ -38,6 +38,9 @@ from segkit.words import count
 
 READ = ("exact", "label-ids", "panoptic-ids")
 """Causes that are no damage: such maps are read as they are."""
+
+KNOWN = 32
+"""Known photos that are merged and recorded together."""
 
 SHOWN = 5
 """Leaks that an error message names."""
@@ -205,12 +208,14 @@ def _import(job: Job, target: Dataset, outcome: Outcome, progress: Progress, loa
             finished = _finished(unit, job, waiting, judge, assembler, outcome)
             outcome.report(progress)
             writer.write(finished, unit.rejections)
+    if outcome.imported and "tokenizer" not in target.info.models:
+        record_models(target, {"tokenizer": {"name": counter.tokenizer}})
     target.fold()
     merger = Merger(target, job.items, reader, counter, job.by_person, outcome)
     known = list(judge.merged.items())
-    for start in range(0, len(known), UNIT):
-        merger.merge(dict(known[start : start + UNIT]))
-        progress("known photos", min(start + UNIT, len(known)), len(known))
+    for start in range(0, len(known), KNOWN):
+        merger.merge(dict(known[start : start + KNOWN]))
+        progress("known photos", min(start + KNOWN, len(known)), len(known))
     outcome.leaks += judge.leaks
     target.fold()
     target.keep_rejections(history.still_rejected)

@@ -136,7 +136,7 @@ def _categories() -> list[tuple[int, str]]:
 def _segments(labels: Labels) -> tuple["np.ndarray[Any, np.dtype[np.uint32]]", list[dict[str, int]]]:
     """Return a panoptic map: upper and lower half of each class are segments of their own, with large numbers."""
     ids = np.zeros(labels.shape, np.uint32)
-    segments = []
+    segments: list[dict[str, int]] = []
     half = np.arange(labels.shape[0])[:, None] < labels.shape[0] // 2
     for index in np.unique(labels[labels != UNLABELLED]).tolist():
         for part in (half, ~half):

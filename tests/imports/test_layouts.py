@@ -3,7 +3,7 @@
 import csv
 import json
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -159,10 +159,11 @@ def test_two_folders_matched_by_name(scenes: Scenes, bring: Importer, tmp_path: 
 def test_a_foreign_layout(layout: str, scenes: Scenes, bring: Importer, tmp_path: Path) -> None:
     """Photos, maps, prompts and, where the layout names them, splits of four scenes."""
     folder = tmp_path / layout
-    {
+    writers: dict[str, Callable[[Path, Scenes], object]] = {
         "fill50k": fill50k, "imagefolder": imagefolder, "kohya": kohya, "webdataset": webdataset,
         "parquet": parquet, "label-ids": indices,
-    }[layout](folder, scenes[:4])  # fmt: skip
+    }  # fmt: skip
+    writers[layout](folder, scenes[:4])
 
     outcome = bring(folder)
 
