@@ -22,8 +22,11 @@ from segkit.settings import DatasetExportSettings
 
 Result = TypeVar("Result")
 
-_AHEAD = 32
-"""Triples that are read ahead of the one that is written."""
+_BATCH = 8
+"""Triples of a task; smaller tasks cost more than they do for small pictures."""
+
+_AHEAD = 8
+"""Tasks that are under way ahead of the triple that is written."""
 
 
 @dataclass(frozen=True)
@@ -120,13 +123,18 @@ def _ahead(
     work: Callable[[Export, Triple, int], Result], export: Export, piece: _Piece, pool: Executor
 ) -> Iterator[Result]:
     """Yield the result for each triple, in order, while threads work on the next ones."""
-    running: deque[Future[Result]] = deque()
-    for place, triple in enumerate(piece.triples, piece.first):
-        running.append(pool.submit(work, export, triple, place))
+
+    def batch(first: int) -> list[Result]:
+        triples = piece.triples[first : first + _BATCH]
+        return [work(export, triple, piece.first + place) for place, triple in enumerate(triples, first)]
+
+    running: deque[Future[list[Result]]] = deque()
+    for first in range(0, len(piece.triples), _BATCH):
+        running.append(pool.submit(batch, first))
         if len(running) >= _AHEAD:
-            yield running.popleft().result()
+            yield from running.popleft().result()
     while running:
-        yield running.popleft().result()
+        yield from running.popleft().result()
 
 
 def _counted(export: Export, piece: _Piece, results: Iterator[Result]) -> Iterator[Result]:

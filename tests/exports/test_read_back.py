@@ -313,7 +313,7 @@ def test_the_card_states_classes_and_licence(exported: Exporter, rooms: Dataset)
 
     for to in ("imagefolder", "parquet"):
         text = contents(exported(to))["README.md"].decode()
-        header = DatasetCard(text).data.to_dict()
+        header = DatasetCard(text).data
         assert (header["license"], header["pretty_name"]) == ("unknown", "test rooms")
         assert "| 6 | road | `#8C8C8C` |" in text
         assert "Control maps: `brightness` at revision 1" in text
