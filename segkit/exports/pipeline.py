@@ -120,20 +120,18 @@ def _record(call: Export) -> Record:
 def _finish(call: Export) -> None:
     """Write what lists all triples."""
     content = _content(call)
-    pieces = sum(map(len, call.selection.units.values()))
     for name, chunks in call.layout.lists(content):
         with call.target.writing(name) as file:
             file.writelines(chunks)
     if call.layout.has_card:
         call.target.write("README.md", card.render(content, call.settings, call.selection))
     if call.layout.finish:
-        entries = [rows.json_object(line) for line in record.part_lines(call.target, pieces)]
+        entries = [rows.json_object(line) for line in record.part_lines(call.target, call.selection.pieces)]
         call.layout.finish(call.target, content, entries)
 
 
 def _content(call: Export) -> Content:
-    selection, target = call.selection, call.target
-    pieces = sum(map(len, selection.units.values()))
+    selection, target, pieces = call.selection, call.target, call.selection.pieces
     return Content(
         call.dataset.folder.resolve().name,
         call.dataset.info,

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from fnmatch import translate
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -78,7 +79,7 @@ class Location:
     def __truediv__(self, name: str) -> "Location":
         return Location(self._path(name), self.patience)
 
-    @property
+    @cached_property
     def is_local(self) -> bool:
         """Whether this is a path of the local file system."""
         return not is_url(self.root)
@@ -124,7 +125,7 @@ class Location:
             size: its bytes, if they are known from a listing; asking for them takes a request.
         """
         if self.is_local:
-            return self._store.read(self._path(name), 0, -1)
+            return _FILES.read(self._path(name), 0, -1)
         return self.read_range(name, 0, self.size(name) if size < 0 else size)
 
     def read_range(self, name: str, start: int, size: int) -> bytes:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from segkit.build import find
+from segkit.build.arrival import source_name
 from segkit.build.settings import BuildSettings
 from segkit.errors import UsageError
 

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 
 from segkit import photos, storage
 from segkit.build import intake, survey
-from segkit.build.arrival import Place, Candidate, Loaded
+from segkit.build.arrival import Candidate, Loaded, Place
 from segkit.build.history import History
 from segkit.build.lookalikes import Pictures
 from segkit.build.survey import NewPhotos

@@ -181,6 +181,7 @@ def test_a_changed_dataset_is_noticed(copy: Dataset, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="was changed while it was exported"):
         pipeline.export(Dataset.open(copy.folder), tmp_path / "new", chosen("parquet"), edit)
     assert not record.is_complete(Target(location(tmp_path / "new")))
+    assert not list((tmp_path / "new" / "data").glob("test-*"))  # nothing is written that the record does not mean
 
 
 @pytest.mark.parametrize("name", ["file_name", "conditioning_image_file_name"])

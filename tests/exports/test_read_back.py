@@ -146,6 +146,15 @@ def test_packaged_loaders_read_the_same(exported: Exporter, rooms: Dataset, load
     assert sum(folder.num_rows.values()) == sum(parquet.num_rows.values()) == len(rooms)
 
 
+def test_hugging_face_reads_the_shards(exported: Exporter, rooms: Dataset, load: Any) -> None:
+    """Its loader for WebDataset finds photos, maps and prompts in the tar files."""
+    rows = load("webdataset", data_files=str(exported("webdataset", shard_size="40kB") / "*.tar"))["train"]
+
+    for row, triple in zip(rows, rooms, strict=True):
+        assert (row["__key__"], row["txt"], row["json"]["sha256"]) == (triple.key, triple.text, triple.sha256)
+        assert (rgb(row["hint.png"]) == COLORS[triple.labels]).all()
+
+
 def test_photos_in_parquet_are_the_stored_bytes(exported: Exporter, rooms: Dataset) -> None:
     """Bytes are embedded unchanged, in row groups, and several shards are numbered as Hugging Face does."""
     from pyarrow import parquet
@@ -313,7 +322,7 @@ def test_the_card_states_classes_and_licence(exported: Exporter, rooms: Dataset)
 
     for to in ("imagefolder", "parquet"):
         text = contents(exported(to))["README.md"].decode()
-        header = DatasetCard(text).data.to_dict()
+        header = DatasetCard(text).data
         assert (header["license"], header["pretty_name"]) == ("unknown", "test rooms")
         assert "| 6 | road | `#8C8C8C` |" in text
         assert "Control maps: `brightness` at revision 1" in text
