@@ -41,6 +41,7 @@ LONG = (
     "build/test_survey.py", "trainer/checkpoints/test_components.py", "build/test_captions.py",
     "commands/test_sources.py", "trainer/checkpoints/test_runs.py", "build/test_pipeline.py", "maps/test_synthesis.py",
     "commands/test_bad_photos.py", "trainer/step/test_loss.py",
+    "imports/test_layouts.py", "imports/test_pipeline.py", "imports/test_round_trips.py", "imports/test_merging.py",
 )  # fmt: skip
 """Test files that take more than four CPU seconds, about in this order; `make test-quick` leaves them out."""
 
