@@ -1,13 +1,19 @@
 """A photo on its way into a dataset: loaded, and then a new one, one that is kept, or a rejection."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from segkit.dataset import Rejection
+from segkit.dataset.rejection import REASONS as OF_IMPORTS
 from segkit.dataset.triple import Triple, key_of
 from segkit.photos import Photo
 from segkit.photos.near_duplicates import Grey
+
+RECONSIDERED = frozenset({"unreadable", "too-small", "too-large", "identical", *OF_IMPORTS})
+"""Reasons that other settings, restored permissions, a deleted original or a corrected map can lift. Every run checks
+such photos again, which costs little."""
 
 
 @dataclass(frozen=True)
@@ -93,3 +99,16 @@ def source_name(path: Path, folder: Path) -> str:
 def printable(name: str) -> str:
     """Return a text that may hold file names, with bytes that are not UTF-8 as escapes."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def is_lost(triple: Triple, imports: bool) -> bool:
+    """Return whether the files of a triple are missing, and this kind of run makes them again; see History."""
+    if triple.review == "rejected" or (triple.origin.layout and not imports):
+        return False  # `segkit remove` may have deleted its files; only an import has those of an imported one
+    return not triple.has_files
+
+
+def parents(source: str) -> Iterator[str]:
+    """Yield the folders that a photo lies in, as names relative to the photo folder."""
+    while source := source.rpartition("/")[0]:
+        yield source
