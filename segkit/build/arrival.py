@@ -2,18 +2,24 @@
 
 import math
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from segkit import photos
 from segkit.build.remote_photos import RemotePhoto
 from segkit.dataset import Rejection
+from segkit.dataset.rejection import REASONS as OF_IMPORTS
 from segkit.dataset.triple import Triple, key_of
 from segkit.photos import Photo
 from segkit.photos.near_duplicates import Grey
 
 Place = Path | RemotePhoto
 """Where a photo is: a local file, or a remote one."""
+
+RECONSIDERED = frozenset({"unreadable", "too-small", "too-large", "identical", *OF_IMPORTS})
+"""Reasons that other settings, restored permissions, a deleted original or a corrected map can lift. Every run checks
+such photos again, which costs little."""
 
 
 @dataclass(frozen=True)
@@ -104,3 +110,16 @@ def read(path: Place, max_bytes: float = math.inf) -> bytes:
 def printable(name: str) -> str:
     """Return a text that may hold file names, with bytes that are not UTF-8 as escapes."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def is_lost(triple: Triple, imports: bool) -> bool:
+    """Return whether the files of a triple are missing, and this kind of run makes them again; see History."""
+    if triple.review == "rejected" or (triple.origin.layout and not imports):
+        return False  # `segkit remove` may have deleted its files; only an import has those of an imported one
+    return not triple.has_files
+
+
+def parents(source: str) -> Iterator[str]:
+    """Yield the folders that a photo lies in, as names relative to the photo folder."""
+    while source := source.rpartition("/")[0]:
+        yield source

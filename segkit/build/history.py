@@ -5,19 +5,26 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from segkit.build.arrival import Arrival, Candidate, Kept, Likeness, Loaded, Place, printable, source_name
+from segkit.build.arrival import (
+    RECONSIDERED,
+    Arrival,
+    Candidate,
+    Kept,
+    Likeness,
+    Loaded,
+    Place,
+    is_lost,
+    parents,
+    printable,
+    source_name,
+)
 from segkit.build.compact import NameSet
 from segkit.build.contents import Contents
 from segkit.build.lookalikes import Files, Lookalikes, Pictures, Sources
 from segkit.dataset import Dataset, Rejection
-from segkit.dataset.rejection import REASONS as OF_IMPORTS
 from segkit.dataset.triple import Triple, key_of
 from segkit.photos import Limits, PassedOver, Photo
 from segkit.photos.near_duplicates import Grey
-
-RECONSIDERED = frozenset({"unreadable", "too-small", "too-large", "identical", *OF_IMPORTS})
-"""Reasons that other settings, restored permissions, a deleted original or a corrected map can lift. Every run checks
-such photos again, which costs little."""
 
 
 class History:
@@ -91,7 +98,7 @@ class History:
         self._names = NameSet(map(self.source, range(len(sources))))
         self._is_expected = bytearray(source in self._names for source in self.contents.sources)
         for source in map(self.source, range(len(sources))):
-            self._folders.update(_parents(source))
+            self._folders.update(parents(source))
 
     def source(self, position: int) -> str:
         """Return the name of a photo of this run."""
@@ -145,7 +152,7 @@ class History:
         for item in passed:
             rejection = Rejection(source_name(item.path, folder), "", item.reason, printable(item.message))
             self._rejected[rejection.source] = rejection
-            self._folders.update(_parents(rejection.source))
+            self._folders.update(parents(rejection.source))
             yield rejection
 
     def still_rejected(self, rejection: Rejection) -> bool:
@@ -196,7 +203,7 @@ class History:
             if self.contents.positions[row] < 0 and not self._is_imported[row]
         )
         return {
-            self.contents.sha256(row) for row, source in missing if unread.isdisjoint((source, ".", *_parents(source)))
+            self.contents.sha256(row) for row, source in missing if unread.isdisjoint((source, ".", *parents(source)))
         }
 
     def similar(
@@ -302,16 +309,3 @@ class History:
         if grey is None and (position := self.contents.positions[row]) >= 0:
             grey = self._sources.to_be_stored(position)
         return grey
-
-
-def is_lost(triple: Triple, imports: bool) -> bool:
-    """Return whether the files of a triple are missing, and this kind of run makes them again; see History."""
-    if triple.review == "rejected" or (triple.origin.layout and not imports):
-        return False  # `segkit remove` may have deleted its files; only an import has those of an imported one
-    return not triple.has_files
-
-
-def _parents(source: str) -> Iterator[str]:
-    """Yield the folders that a photo lies in, as names relative to the photo folder."""
-    while source := source.rpartition("/")[0]:
-        yield source
