@@ -14,6 +14,7 @@ from click.core import ParameterSource
 
 from segkit import console, log_lines, threads
 from segkit.errors import SegkitError
+from segkit.remote import is_url
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Settings = TypeVar("Settings")
@@ -26,8 +27,6 @@ class PathOrUrl(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return a URL unchanged, and anything else as a Path."""
-        from segkit.remote import is_url
-
         return value if is_url(value) else Path(os.fsdecode(super().convert(value, param, ctx)))
 
 
