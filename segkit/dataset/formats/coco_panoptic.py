@@ -142,7 +142,9 @@ def files(item: Item, split: str) -> dict[str, bytes]:
     channels = np.stack([ids & 255, ids >> 8 & 255, ids >> 16], axis=-1).astype(np.uint8)
     return {
         f"{item.triple.split}/{item.key}{item.suffix}": item.photo,
-        f"annotations/panoptic_{item.triple.split}/{item.key}.png": png(Image.fromarray(channels[item.labels])),
+        f"annotations/panoptic_{item.triple.split}/{item.key}.png": png(
+            Image.fromarray(channels.take(item.labels, axis=0))
+        ),
     }
 
 

@@ -84,7 +84,7 @@ class Item:
         if not self.rgb:
             return self.stored_map
         colors = np.frombuffer(self.palette.bytes, np.uint8).reshape(256, 3)
-        return png(Image.fromarray(colors[self.labels]))
+        return png(Image.fromarray(colors.take(self.labels, axis=0)))
 
 
 def png(image: Image.Image) -> bytes:
