@@ -290,8 +290,7 @@ def _finished(
 def _note(outcome: Outcome, job: Job, incoming: Incoming, moved: Mapping[int, str]) -> None:
     """Count a new triple by source, split and repair."""
     outcome.by_source[str(job.items.collection(incoming.position).place)] += 1
-    split = incoming.record.split if incoming.record else incoming.item.split
-    outcome.splits[moved.get(incoming.position, split)] += 1
+    outcome.splits[moved.get(incoming.position, incoming.split)] += 1
     if incoming.labels is None:
         outcome.segmented += 1
     elif incoming.record is None and incoming.origin.cause not in READ:
