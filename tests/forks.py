@@ -15,7 +15,11 @@ _CONTEXT = multiprocessing.get_context("forkserver")  # its server has one threa
 
 def start(function: ATTEMPT, *arguments: object) -> ForkServerProcess:
     """Start a function of a module, whose result is the exit code; the module is imported once for all processes."""
-    _CONTEXT.set_forkserver_preload([function.__module__])
+    return _start(function.__module__, function, arguments)
+
+
+def _start(module: str, function: ATTEMPT, arguments: tuple[object, ...]) -> ForkServerProcess:
+    _CONTEXT.set_forkserver_preload([module])
     process = _CONTEXT.Process(target=_ended, args=(function, arguments))
     process.start()
     return process
@@ -33,8 +37,9 @@ def run(function: ATTEMPT, *arguments: object, file_size: int | None = None) -> 
         Exit code (-N after signal N) and output, which must be shorter than a pipe's buffer of 64 KiB.
     """
     pipes = [_CONTEXT.Pipe(duplex=False) for _ in range(2)]
-    process = start(_limited, function, arguments, [sender for _, sender in pipes], file_size)
-    for _, sender in pipes:
+    senders = [sender for _, sender in pipes]
+    process = _start(function.__module__, _limited, (function, arguments, senders, file_size))
+    for sender in senders:
         sender.close()
     process.join()
     out, err = (_rest(receiver) for receiver, _ in pipes)

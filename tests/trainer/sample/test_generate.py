@@ -152,17 +152,18 @@ def test_the_prediction_type_and_the_vocabulary_count(base: Path) -> None:
     assert generate._digests(loaded, controlnet)[2] != before[2]
 
 
-def test_a_guessed_prediction_type_is_printed(
-    base: Path, models: Models, controlnet_folder: Path, tmp_path: Path, segkit: Segkit
-) -> None:
+def test_a_guessed_prediction_type_is_printed(models: Models, tmp_path: Path, segkit: Segkit) -> None:
     """A single file does not record its prediction type: the guess is stated unless --prediction is passed."""
     from safetensors.torch import save_file
 
     from tests.trainer import single_file
+    from tests.trainer.conftest import base_folder
 
-    save_file(single_file.state(load.load_base(str(base))), tmp_path / "base.safetensors")
+    base = load.load_base(str(base_folder(tmp_path / "base", models.clip)))
+    save_file(single_file.state(base), tmp_path / "base.safetensors")
+    export.write_folder(tmp_path / "controlnet", load.load_controlnet("fresh", base))
     call = ["generate", "--base", tmp_path / "base.safetensors", "--tokenizer", models.clip, "--prompt", "a room"]
-    call += ["--controlnet", controlnet_folder, "--resolution", 128, "--steps", 1, "--device", "cpu"]
+    call += ["--controlnet", tmp_path / "controlnet", "--resolution", 128, "--steps", 1, "--device", "cpu"]
     call += ["--map", write_map(tmp_path / "a.png", 1)]
 
     guessed = segkit(*call, "-o", tmp_path / "guessed")
