@@ -276,3 +276,64 @@ def test_another_palette_than_that_of_the_training_is_named(
     assert (f"{warning} from class 150 on" in drawn.err) == (change == "class")
     assert bool(drawn.err) == (change == "class")
     assert sources.palette_note(GenerateSettings(controlnet=str(run))) == ""
+
+
+def test_several_strengths_give_a_contact_sheet(command: list[Any], tmp_path: Path, segkit: Segkit) -> None:
+    """A picture for each map, seed and strength, each as drawn alone; the sheet has a row for each map and seed."""
+    for name, size in (("a", (150, 100)), ("b", (96, 96))):
+        write_map(tmp_path / "maps" / f"{name}.png", 1, size)
+    call = [*command, "--map", tmp_path / "maps", "--prompt", "a room", "--count", 2, "--strengths", "0,0.5,1.50"]
+    alone = [*command[:-1], tmp_path / "alone", "--map", tmp_path / "maps" / "a.png", "--prompt", "a room"]
+
+    drawn = segkit(*call, "--batch-size", 4, "--json")
+    again = segkit(*call)
+    weak = segkit(*alone, "--strength", 0.5, "--seed", 1)
+
+    assert (drawn.code, again.code, weak.code) == (0, 0, 0)
+    rows = json.loads(drawn.out)["pictures"]
+    assert [(Path(row["map"]).stem, row["seed"], row["strength"]) for row in rows] == [
+        (name, seed, strength) for name in "ab" for seed in (0, 1) for strength in (0.0, 0.5, 1.5)
+    ]
+    assert [Path(row["picture"]).name for row in rows[:3]] == [
+        f"a-0-strength-{text}.png" for text in ("0", "0.5", "1.5")
+    ]
+    assert len({pixels(Path(row["picture"])) for row in rows}) == 12
+    assert pixels(tmp_path / "alone" / "a-1.png") == pixels(tmp_path / "pictures" / "a-1-strength-0.5.png")
+    sheet = tmp_path / "pictures" / "strengths.png"
+    assert json.loads(drawn.out)["contact_sheet"] == str(sheet)
+    assert "0 pictures drawn, 12 existed already" in again.out
+    assert f"Contact sheet: {sheet}" in again.out
+    with Image.open(sheet) as image:
+        assert image.width == 4 * 208 + 8
+        assert image.height > 4 * 200
+        assert len(json.loads(image.info["segkit"])["contact_sheet"]) == 12
+
+
+def test_a_foreign_contact_sheet_is_kept(command: list[Any], tmp_path: Path, segkit: Segkit) -> None:
+    """A file named strengths.png that segkit did not write is replaced only with --overwrite."""
+    call = [*command, "--map", write_map(tmp_path / "a.png", 1), "--prompt", "a room", "--strengths", "1"]
+    sheet = tmp_path / "pictures" / "strengths.png"
+    sheet.parent.mkdir()
+    sheet.write_text("mine")
+
+    refused = segkit(*call)
+
+    assert refused.code == 2
+    assert f"The contact sheet would replace {sheet}. Choose another output folder, or pass --overwrite" in refused.err
+    assert [path.name for path in sheet.parent.iterdir()] == ["strengths.png"]
+    assert sheet.read_text() == "mine"
+    assert segkit(*call, "--overwrite").code == 0
+    with Image.open(sheet) as image:
+        assert image.size == (2 * 208 + 8, 29 + 267)
+
+
+def test_a_long_contact_sheet_is_cut(
+    command: list[Any], tmp_path: Path, segkit: Segkit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The number of rows that are shown is stated."""
+    monkeypatch.setattr("trainer.sample.grid.ROWS", 1)
+    call = [*command, "--map", write_map(tmp_path / "a.png", 1), "--prompt", "a room", "--count", 2]
+
+    drawn = segkit(*call, "--strengths", "1", "--steps", 1)
+
+    assert f"{tmp_path / 'pictures' / 'strengths.png'} (the first 1 of 2 rows)" in drawn.out

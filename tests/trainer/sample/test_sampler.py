@@ -147,6 +147,25 @@ def test_the_sampler_equals_the_pipeline(scene: Scene, scheduler: Any, predictio
 
 
 @pytest.mark.parametrize("scheduler", ["dpm++", "unipc", "ddim"])
+def test_pictures_of_a_batch_are_independent(scheduler: Any) -> None:
+    """No scheduler mixes the pictures of a batch, guided or not: latents equal those of pictures sampled alone."""
+    generator = torch.Generator().manual_seed(0)
+
+    def random(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator)
+
+    requests = [sampler.SampleRequest(random(4, 8, 8), *random(2, 77, 2), random(3, 64, 64)) for _ in range(5)]
+    settings = SampleSettings(scheduler=scheduler, steps=7, guidance=2.0, guidance_end=0.5)
+
+    def model(latents: Any, timesteps: Any, hidden: Any, control: Any) -> Any:
+        return (latents * hidden[:, :4, :1, None] + control[:, :1, :8, :8]).sin()
+
+    drawn = sampler.sample(model, requests, settings, "epsilon")
+
+    assert torch.equal(drawn, torch.cat([sampler.sample(model, [one], settings, "epsilon") for one in requests]))
+
+
+@pytest.mark.parametrize("scheduler", ["dpm++", "unipc", "ddim"])
 @pytest.mark.parametrize("steps", [1, 2, 3, 61, 999])
 def test_any_number_of_steps_ends_in_a_picture(scheduler: Any, steps: int) -> None:
     """A model that knows the picture gets it back, from one step up to the limit."""
