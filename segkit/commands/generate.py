@@ -58,4 +58,4 @@ def command(source: Path, prompt: str, output: Path, overwrite: bool, as_json: b
         console.warning(note)
     with console.progress() as progress:
         pictures = generate.generate(scenes, output, settings, progress, overwrite)
-    show_training.generated(pictures, output / grid.NAME if settings.strengths else None, output, as_json)
+    show_training.generated(pictures, output, as_json, output / grid.NAME if settings.strengths else None)

@@ -95,7 +95,7 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
-def generated(pictures: "Sequence[Picture]", sheet: Path | None, folder: Path, as_json: bool) -> None:
+def generated(pictures: "Sequence[Picture]", folder: Path, as_json: bool, sheet: Path | None = None) -> None:
     """Print which pictures were drawn, and the contact sheet of several strengths."""
     step, guess = (pictures[0].step, pictures[0].guess) if pictures else ("", "")
     if as_json:

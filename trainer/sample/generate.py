@@ -31,21 +31,21 @@ class Picture:
         path: its PNG file.
         request: its map and prompt.
         seed: seed of its noise.
-        strength: ControlNet conditioning scale.
         reused: an equal picture existed already, and nothing was drawn.
         truncated: the prompt exceeds CLIP's 77 tokens; the rest was ignored.
         guess: how the base's prediction type was guessed, in words; "" if it was recorded or set.
         step: which step of which run drew it, as a sentence; "" for a ControlNet that is not of a run.
+        strength: ControlNet conditioning scale.
     """
 
     path: Path
     request: DrawRequest
     seed: int
-    strength: float
     reused: bool
     truncated: bool
     guess: str = ""
     step: str = ""
+    strength: float = 1.0
 
     @property
     def image(self) -> Image.Image:
@@ -96,8 +96,8 @@ def generate(
         _draw(jobs, networks, settings, progress)
         pictures = [
             Picture(
-                job.path, job.subject.request, job.subject.seed, job.subject.strength, job.done,
-                networks.is_truncated(job.subject.request.prompt), networks.guess, networks.step,
+                job.path, job.subject.request, job.subject.seed, job.done,
+                networks.is_truncated(job.subject.request.prompt), networks.guess, networks.step, job.subject.strength,
             )
             for job in jobs
         ]  # fmt: skip

@@ -45,7 +45,6 @@ def subjects(folder: Path, count: int) -> list[Subject]:
     ]  # fmt: skip
 
 
-@pytest.mark.numbers
 def test_a_picture_does_not_depend_on_its_batch(settings: GenerateSettings, tmp_path: Path) -> None:
     """In batches of any size, in any order and the second time as well, pixels equal those of pictures drawn alone."""
     draw, pictures = drawer(settings).draw, subjects(tmp_path, 8)
