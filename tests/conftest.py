@@ -57,7 +57,7 @@ LONG = (
     "trainer/checkpoints/test_single_file.py",
     "build/test_survey.py", "trainer/checkpoints/test_components.py", "build/test_captions.py",
     "commands/test_sources.py", "trainer/checkpoints/test_runs.py", "build/test_pipeline.py", "maps/test_synthesis.py",
-    "commands/test_bad_photos.py", "trainer/step/test_loss.py",
+    "commands/test_bad_photos.py", "trainer/step/test_loss.py", "trainer/sample/test_batching.py",
 )  # fmt: skip
 """Test files that take more than four CPU seconds, about in this order; `make test-quick` leaves them out."""
 
@@ -65,8 +65,9 @@ NUMBERS = (
     "trainer/step/test_distributed.py", "trainer/test_train.py", "trainer/data/test_latents.py",
     "trainer/run/test_previews.py", "trainer/test_options.py", "trainer/step/test_cpu.py",
     "trainer/step/test_optimizers.py", "trainer/checkpoints/test_load.py", "trainer/checkpoints/test_ldm.py",
-    "trainer/sample/test_generate.py", "trainer/sample/test_sampler.py", "trainer/step/test_learner.py",
-    "trainer/step/test_loss.py", "trainer/step/test_resume.py", "models/test_argmax.py", "models/test_segment.py",
+    "trainer/sample/test_generate.py", "trainer/sample/test_sampler.py", "trainer/sample/test_batching.py",
+    "trainer/step/test_learner.py", "trainer/step/test_loss.py", "trainer/step/test_resume.py",
+    "models/test_argmax.py", "models/test_segment.py",
 )  # fmt: skip
 """Test files that compare results of networks numerically."""
 
