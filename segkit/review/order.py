@@ -30,8 +30,7 @@ class Queue:
     @cached_property
     def _keys(self) -> NDArray[np.uint64]:
         """The keys as numbers, sorted: 8 bytes each."""
-        keys = self.ranking.keys()
-        return np.sort(np.fromiter((int(key, 16) for key in keys), np.uint64, len(self.ranking)))
+        return np.sort(self.ranking.numbers)
 
     def __contains__(self, key: str) -> bool:
         """Return whether the triple with a key is in the queue."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from segkit.dataset import Dataset, decisions, doubt
+from segkit.dataset import Dataset, decisions, doubt, measures
 from segkit.dataset.doubt import Scorer
 from segkit.dataset.triple import Triple
 from segkit.maps.codec import ClassShare
@@ -81,7 +81,7 @@ def test_tiny_classes_count_where_they_are_rare(sure: Triple) -> None:
 
 def test_many_triples_are_measured_as_one_is(sure: Triple, monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunk by chunk, the same doubt; a map without a class is possible; no triple at all, too."""
-    monkeypatch.setattr(doubt, "_CHUNK", 2)
+    monkeypatch.setattr(measures, "_CHUNK", 2)
     triples = [sure, replace(sure, classes=()), replace(sure, problems=("prompt-cut",)), drafted(sure, "a lamp"), sure]
     scorer = Scorer(ADE)
 
