@@ -40,6 +40,7 @@ class Dataset(Records, Triples):
         Records.__init__(self, folder)
         Triples.__init__(self, [])
         self.info = info
+        self._toml = b""  # the bytes of dataset.toml that `info` was read from
         self._keys: list[str] = []
         self._state: object = None
 
@@ -183,8 +184,20 @@ class Dataset(Records, Triples):
 
     def save_info(self, info: Info) -> None:
         """Replace dataset.toml."""
+        self._toml = common.to_toml(info)
+        storage.write(self.hidden / "dataset.toml", self._toml)
         self.info = info
-        storage.write(self.hidden / "dataset.toml", common.to_toml(info))
+
+    def reload_info(self) -> None:
+        """Read dataset.toml again if another process has replaced it: it may have added classes.
+
+        Raises:
+            DatasetError: it is damaged.
+        """
+        file = self.hidden / "dataset.toml"
+        data = file.read_bytes() if file.exists() else b""
+        if data != self._toml or not data:
+            self.info, self._toml = common.read(file), data
 
     @contextmanager
     def writing(self, *, edit: bool = False) -> Iterator[None]:
@@ -198,7 +211,7 @@ class Dataset(Records, Triples):
             DatasetError: dataset.toml, or a line that was changed by hand, is damaged.
         """
         with locked(self.folder) as was_killed:
-            self.info = common.read(self.hidden / "dataset.toml")  # another process may have replaced it
+            self.reload_info()
             self.recover(was_killed, fold=not edit)
             yield
 
