@@ -146,5 +146,5 @@ def _map_thumbnail(session: Session, request: Request) -> Response:
 
 def _areas(session: Session, request: Request) -> Response:
     """Return the number of each pixel's area, as 16-bit little-endian numbers."""
-    numbers = areas.find(session.triple(request.path_params["key"]).photo)
+    numbers = areas.of_triple(session.triple(request.path_params["key"]))
     return Response(numbers.astype(np.dtype("<u2")).tobytes(), media_type="application/octet-stream", headers=_KEEP)
