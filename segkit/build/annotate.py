@@ -12,7 +12,7 @@ from segkit.build.tools import Drafter, Networks
 from segkit.dataset import Dataset, history, prompts
 from segkit.dataset.prompts import Style
 from segkit.dataset.triple import NOBODY, SPLITS, UNDRAWN, Prompt, Triple, digest, map_name, photo_name
-from segkit.maps import codec
+from segkit.maps import codec, confidence
 from segkit.maps.codec import ClassShare, Labels
 from segkit.palette import Palette
 from segkit.photos.stored import encode_photo
@@ -27,12 +27,14 @@ class Finished:
         photo: the RGB photo as it will be stored.
         labels: (H, W) uint8 palette indices of the control map; 255 = unlabelled.
         palette: the classes and their colours.
+        confidence: what is stored of the segmenter's confidence, see maps.confidence; b"" for nothing.
     """
 
     triple: Triple
     photo: Image.Image
     labels: Labels
     palette: Palette
+    confidence: bytes = b""
 
     def photo_bytes(self) -> bytes:
         """Encode the photo in the format of its file name."""
@@ -54,7 +56,7 @@ def finish(
     Args:
         candidates: photos of any sizes.
         tools: the networks, the palette and the batch size.
-        settings: minimum confidence and photo format are read.
+        settings: minimum confidence, photo format and store_confidence are read.
         style: prefix, suffix and template of the prompts.
 
     Yields:
@@ -76,7 +78,8 @@ def finish(
             if candidate.lost:
                 triple = candidate.lost.rebuilt(triple)
                 triple, labels = history.restored(triple, candidate.lost, labels, palette)
-            finished.append(Finished(triple, candidate.photo.image, labels, palette))
+            stored = confidence.encode(segmentation.confidence) if settings.store_confidence else b""
+            finished.append(Finished(triple, candidate.photo.image, labels, palette, stored))
         yield finished
 
 

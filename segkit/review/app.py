@@ -50,6 +50,7 @@ def build(session: Session, access: Access) -> ASGIApp:
         Route("/api/tokens", lambda request: _json(session.tokens(request.query_params.get("text", "")))),
         Route("/photo/{key}", partial(_photo, session)),
         Route("/map/{key}", partial(_map, session)),
+        Route("/confidence/{key}", partial(_confidence, session)),
         Route("/thumbnails/photo/{key}", partial(_photo_thumbnail, session)),
         Route("/thumbnails/map/{key}", partial(_map_thumbnail, session)),
         Route("/areas/{key}", partial(_areas, session)),
@@ -142,6 +143,12 @@ def _photo_thumbnail(session: Session, request: Request) -> Response:
 def _map_thumbnail(session: Session, request: Request) -> Response:
     data = pictures.map_thumbnail(session.triple(request.path_params["key"]), session.dataset.info.palette)
     return Response(data, media_type="image/png", headers=_KEEP)
+
+
+def _confidence(session: Session, request: Request) -> Response:
+    """Return the confidence map as it was stored, with what a person has changed since: it is not kept by a browser."""
+    data = pictures.confidence(session.triple(request.path_params["key"]), session.dataset.info.palette)
+    return Response(data, media_type="image/png")
 
 
 def _areas(session: Session, request: Request) -> Response:

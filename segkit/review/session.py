@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from segkit.dataset import Dataset, decisions, relabel
+from segkit.dataset import Dataset, confidences, decisions, relabel
 from segkit.dataset.prompts import BUDGET, FLAGS, estimate
 from segkit.dataset.relabel import State
 from segkit.dataset.triple import SPLITS, Triple
@@ -131,7 +131,11 @@ class Session:
         palette, state = self.dataset.info.palette, relabel.state_of(triple)
         classes = [[palette.find(share.name).index, share.share, share.confidence] for share in triple.classes]
         more = {"classes": classes, "undoable": state.undoable, "redoable": state.redoable}
-        return {**self._row(triple), **more, "tokens": triple.tokens, "in_group": triple.group != triple.key}
+        stored = confidences.path(triple.folder, triple.key).exists()
+        return {
+            **self._row(triple), **more, "tokens": triple.tokens, "in_group": triple.group != triple.key,
+            "confidence": stored,
+        }  # fmt: skip
 
     def _row(self, triple: Triple) -> Json:
         return {

@@ -89,7 +89,7 @@ export const TEXTS = {
   patterns: "Patterns",
   patternsTitle: "Show a pattern for each class, beside its colour",
   confidence: "Confidence",
-  confidenceTitle: "Colour each class by the segmenter's mean confidence: dark is low",
+  confidenceTitle: "Colour the map by the segmenter's confidence: dark is low",
   undo: "Undo",
   redo: "Redo",
   back: "All triples",
@@ -111,8 +111,10 @@ export const TEXTS = {
     isolate: "Show only this class; again shows all",
     /** @param {number} share */
     share: (share) => `${(100 * share).toFixed(1)} %`,
+    /** @param {number | undefined} mean */
+    confidence: (mean) => (mean === undefined ? "" : `mean confidence ${mean.toFixed(2)}`),
     /** @param {number} confidence */
-    confidence: (confidence) => `confidence ${confidence.toFixed(2)}`,
+    confidenceHere: (confidence) => `confidence ${confidence.toFixed(2)}`,
   },
   prompt: {
     title: "Prompt",
