@@ -16,7 +16,7 @@ from segkit.dataset import lines
 from segkit.dataset.collection import Triples
 from segkit.dataset.info import Info
 from segkit.dataset.locking import locked, writer
-from segkit.dataset.prompts import Count
+from segkit.dataset.prompts import Count, estimate
 from segkit.dataset.records import Records
 from segkit.dataset.triple import Triple
 from segkit.errors import DatasetError, LockedError
@@ -34,12 +34,17 @@ class Dataset(Records, Triples):
 
     `Dataset.open(folder)` opens one, `Dataset.create(folder, info)` creates one. Change it only inside
     `with dataset.writing():`. Triples are read when they are accessed, one of a million as fast as one of ten.
+
+    Attributes:
+        info: what all triples share.
+        count: returns the number of CLIP tokens of prompts that are composed again; an estimate by default.
     """
 
     def __init__(self, folder: Path, info: Info) -> None:
         Records.__init__(self, folder)
         Triples.__init__(self, [])
         self.info = info
+        self.count: Count = estimate
         self._toml = b""  # the bytes of dataset.toml that `info` was read from
         self._keys: list[str] = []
         self._state: object = None
@@ -117,14 +122,12 @@ class Dataset(Records, Triples):
             LockedError: another process is writing the dataset.
         """
         from segkit.dataset import edits  # imports this module
-        from segkit.dataset.prompts import estimate
 
         return len(edits.set_prompts(self, texts.items(), count or estimate))
 
     def set_prompt(self, key: str, text: str, *, revision: int | None = None, count: Count | None = None) -> "State":
         """Set one prompt; see dataset.decisions.set_prompt. Without `count`, its tokens are estimated."""
         from segkit.dataset import decisions  # imports this module
-        from segkit.dataset.prompts import estimate
 
         return decisions.set_prompt(self, key, text, revision=revision, count=count or estimate)
 

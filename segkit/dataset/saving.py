@@ -14,6 +14,7 @@ from msgspec import structs
 
 from segkit import storage
 from segkit.dataset import history as histories
+from segkit.dataset import redraft
 from segkit.dataset.dataset import Dataset
 from segkit.dataset.history import Base, Edit, Entry, History
 from segkit.dataset.replay import Shown
@@ -98,7 +99,8 @@ def saved(dataset: Dataset, triple: Triple, history: History, entry: Entry) -> S
     entry = structs.replace(entry, map_sha256=storage.sha256(data))
     after = replace(after, entries=(*after.entries[:-1], entry))
     after.keep(shown, palette)  # the next stroke follows soon
-    return Save(after, data, histories.recorded(triple, after, after.classes(shown, palette), data), shown)
+    record = histories.recorded(triple, after, after.classes(shown, palette), data)
+    return Save(after, data, redraft.recomposed(dataset, triple, record), shown)
 
 
 def store(dataset: Dataset, save: Save) -> Triple:
@@ -162,7 +164,8 @@ def taken_over(dataset: Dataset, triple: Triple, labels: Labels, what: str = "pa
     storage.write(triple.folder / triple.conditioning_image_file_name, data)  # before the record: it still counts
     _, classes = codec.summarize(labels, np.ones(labels.shape, np.float32), palette)
     edits = structs.replace(triple.edits, map_by="person", segmenter=segmenter(dataset))
-    return triple.edited(classes=classes, map_sha256=storage.sha256(data), edits=edits)
+    record = triple.edited(classes=classes, map_sha256=storage.sha256(data), edits=edits)
+    return redraft.recomposed(dataset, triple, record)
 
 
 def complete(dataset: Dataset) -> int:
@@ -191,7 +194,8 @@ def as_saved(dataset: Dataset, triple: Triple) -> Triple:
         return triple
     file = dataset.folder / triple.conditioning_image_file_name
     with suppress(DatasetError, FileNotFoundError):  # a damaged history, or no map: check and the next edit say so
-        return histories.finished(triple, file.read_bytes(), dataset.info.palette) or triple
+        finished = histories.finished(triple, file.read_bytes(), dataset.info.palette)
+        return redraft.recomposed(dataset, triple, finished) if finished else triple
     return triple
 
 

@@ -66,6 +66,7 @@ class Session:
         networks: Networks = NO_NETWORKS,
     ) -> None:
         self.dataset, self._counter, self._networks = dataset, counter, networks
+        dataset.count = counter.count
         self._start = {"where": where, "order": order}
         self._writing = threading.Lock()
         self._orders = Orders(dataset)
