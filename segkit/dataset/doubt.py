@@ -74,7 +74,7 @@ class Scorer:
 
     def _with_findings(self, keys: NDArray[np.uint64], doubts: NDArray[np.float32]) -> NDArray[np.float32]:
         if self._findings:
-            found = {int(key, 16): self._severity(key) for key in self._findings if _is_key(key)}
+            found = {int(key, 16): self._severity(key) for key in self._findings if is_key(key)}
             for place in np.flatnonzero(np.isin(keys, np.fromiter(found, np.uint64, len(found)))).tolist():
                 doubts[place] = 1 - (1 - doubts[place]) * np.float32(1 - found[int(keys[place])])
         return doubts
@@ -119,7 +119,7 @@ class Scorer:
         return [name for name in tiny if name in rare]
 
 
-def _is_key(place: str) -> bool:
+def is_key(place: str) -> bool:
     """Return whether the place of a problem is a triple's key."""
     return len(place) == 16 and not set(place) - set("0123456789abcdef")
 

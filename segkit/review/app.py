@@ -45,6 +45,7 @@ def build(session: Session, access: Access) -> ASGIApp:
         Route("/", partial(_file, static, "index.html")),
         Route("/static/{name}", lambda request: _file(static, request.path_params["name"], request)),
         Route("/api/dataset", lambda _: _json(session.describe())),
+        Route("/api/found", lambda _: _json(session.found())),
         Route("/api/items", partial(_items, session)),
         Route("/api/triples/{key}", lambda request: _json(session.details(request.path_params["key"]))),
         Route("/api/tokens", lambda request: _json(session.tokens(request.query_params.get("text", "")))),

@@ -1,5 +1,6 @@
 """The order in which a person goes through a dataset: the most doubtful triples first."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 from typing import Literal, overload
 
@@ -7,13 +8,17 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from segkit.dataset import Dataset, scored
+from segkit.dataset import Dataset, checks, scored
 from segkit.dataset import where as conditions
-from segkit.dataset.doubt import Scorer, by_key
+from segkit.dataset.doubt import Scorer, by_key, is_key
+from segkit.dataset.prompts import FLAGS
 from segkit.dataset.triple import REVIEWS, Triple
 from segkit.problem import Problem
 
 Order = Literal["doubt", "source"]
+
+ANY = "check"
+"""The flag of a triple about which check found anything."""
 
 
 class Item(Struct, frozen=True):
@@ -89,7 +94,8 @@ def rank(
 
     Args:
         dataset: the dataset; only its records are read.
-        where: conditions, such as "review:open class:lamp"; see segkit.dataset.where. "" for all triples.
+        where: conditions, such as "review:open class:lamp"; see segkit.dataset.where. "" for all triples. A rule of
+            check is a flag, too, for those of `problems`: "flag:file-changed", "flag:check" for any.
         order: the most doubtful first, or by source.
         limit: how many at most; None for all.
         problems: what check found, which counts as doubt.
@@ -99,6 +105,7 @@ def rank(
         PaletteError: there is no such class.
         DatasetError: a line of the manifest is damaged.
     """
+    where, rules = _rules(where)
     scorer = Scorer(dataset.info.palette, by_key(problems))
     parts = scored.of_dataset(dataset, scorer.measurer)
     doubts = np.concatenate(scorer.doubts(*(part.scores for part in parts)))
@@ -109,9 +116,25 @@ def rank(
     if order == "doubt":
         among = places if where else np.arange(len(keys))
         places = among[np.argsort(-doubts[among], kind="stable")]
+    for rule in rules:
+        found = {
+            int(problem.place, 16) for problem in problems if is_key(problem.place) and rule in (problem.rule, ANY)
+        }
+        places = places[np.isin(keys[places], np.fromiter(found, np.uint64, len(found)))]
     numbers = np.bincount(reviews[places], minlength=len(REVIEWS)).tolist()
     counts = {review: number for review, number in zip(REVIEWS, numbers, strict=True) if number}
     return Ranking(dataset, scorer, keys[places][:limit], counts)
+
+
+def _rules(where: str) -> tuple[str, list[str]]:
+    """Divide conditions into those on records, and the rules of check that were broken: "flag:file-changed"."""
+    try:
+        terms = shlex.split(where)
+    except ValueError:  # conditions.parse words it
+        return where, []
+    rules = {f"flag:{rule}": rule for rule in (*checks.RULES, ANY) if rule not in FLAGS}
+    rest = [term for term in terms if term not in rules]
+    return shlex.join(rest), [rules[term] for term in terms if term in rules]
 
 
 def _chosen(dataset: Dataset, where: str, order: Order) -> NDArray[np.uint64]:

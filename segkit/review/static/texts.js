@@ -26,6 +26,7 @@ export const TEXTS = {
     flagged: "prompts with a flag",
     person: "prompts of a person",
     noPrompt: "without a prompt",
+    badges: { check: "found by check", "near-duplicate": "near-duplicates" },
     cls: "Class",
     anyClass: "any class",
     order: "Order",
@@ -34,6 +35,11 @@ export const TEXTS = {
     refresh: "Rank again",
     refreshTitle: "Rank the triples again, with what has been changed",
   },
+  /** @param {number} n */
+  found: (n) => `Check found something about ${number(n)} ${n === 1 ? "triple" : "triples"}.`,
+  showFound: "Show",
+  /** @param {number} n */
+  added: (n) => (n === 1 ? "A class was added to the palette." : `${number(n)} classes were added to the palette.`),
   theme: "Light or dark",
   help: "Keys",
   view: { photo: "photo", overlay: "both", map: "map" },
