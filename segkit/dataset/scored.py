@@ -21,7 +21,7 @@ from segkit.dataset.triple import REVIEWS
 from segkit.errors import StorageError
 from segkit.palette import Palette
 
-_VERSION = 1
+_VERSION = 2
 """Grows whenever measures change their meaning."""
 
 _CHUNK = 1 << 20

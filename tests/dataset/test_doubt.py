@@ -30,7 +30,7 @@ def test_each_kind_of_doubt_is_named(sure: Triple) -> None:
     """It raises the doubt, and its reason says what a person should look at."""
     weak = (*SURE[:2], ClassShare("bed", 0.1, 0.4))
     cases = {
-        "4% of the map expected to be wrong": replace(sure, classes=(ClassShare("wall", 1.0, 0.96),)),
+        "4% of the map expected to be wrong": replace(sure, classes=(ClassShare("wall", 1.0, 0.84),)),
         "bed: confidence 0.40 on 10.0% of the map": replace(sure, classes=weak),
         "named in the prompt, not in the map: lamp, sofa": drafted(sure, "two lamps, a couch and a bed at a wall"),
         "wall: large, but not in the prompt": drafted(sure, "a bed"),
