@@ -37,7 +37,7 @@ UNCERTAIN, WEAKEST, UNLABELLED, FLAGGED, DUPLICATE, ABSENT, UNNAMED, RARE, PROBL
 """Kinds of doubt. The last two, which depend on more than a record, are no columns of `Measurer.measure`."""
 
 _WEIGHTS = (6.0, 0.15, 1.0, 1.0, 1.0, 0.1, 0.25, 1.0, 1.0)
-"""How much each kind counts, chosen on nine datasets of 160 rendered photos; see benchmarks/RESULTS.md."""
+"""How often each kind counts, as independent chances would; chosen on nine datasets of 160 rendered photos; see benchmarks/RESULTS.md."""
 
 _AGREED = 0.25
 """Factor of the expected errors of a class that the prompt names: captioner and segmenter rarely err alike."""
@@ -313,4 +313,4 @@ def _of_maps(
 def combined(measures: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the doubt of triples, 0 to 1, from their measures in the last axis, as of independent chances."""
     weights = np.array(_WEIGHTS[: measures.shape[-1]], np.float32)
-    return np.asarray(1 - np.prod(1 - np.minimum(weights * measures, 1), axis=-1), np.float32)
+    return np.asarray(1 - np.prod((1 - measures) ** weights, axis=-1), np.float32)
