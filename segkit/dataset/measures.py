@@ -37,7 +37,7 @@ UNCERTAIN, WEAKEST, UNLABELLED, FLAGGED, DUPLICATE, ABSENT, UNNAMED, RARE, PROBL
 """Kinds of doubt. The last two, which depend on more than a record, are no columns of `Measurer.measure`."""
 
 _WEIGHTS = (6.0, 0.15, 1.0, 1.0, 1.0, 0.1, 0.25, 1.0, 1.0)
-"""How often each kind counts, as independent chances would; chosen on nine datasets of 160 rendered photos; see benchmarks/RESULTS.md."""
+"""How often each kind counts, as independent chances would; chosen on nine datasets of 160 rendered photos."""
 
 _AGREED = 0.25
 """Factor of the expected errors of a class that the prompt names: captioner and segmenter rarely err alike."""
