@@ -190,6 +190,30 @@ def test_a_killed_server_is_noticed(rooms: Dataset, open_page: Open) -> None:
     assert classes & {"sconce", "fountain"} == {"fountain"}
 
 
+def test_a_server_killed_in_the_middle_of_a_save_loses_nothing(rooms: Dataset, open_page: Open) -> None:
+    """SIGKILL while edits are on their way: what the page shows as saved is stored, and check finds no fault."""
+    with serving.command(rooms.folder) as (process, url):
+        page = open_page(url)
+        key = chromium.open_first(page)
+        page.keyboard.press("Tab")
+        chromium.choose(page, "fountain")
+        chromium.wait_until_saved(page)
+        with page.expect_request("**/api/relabel"):
+            page.keyboard.press("Tab")
+            chromium.choose(page, "sconce")
+        process.kill()
+        process.wait()
+        page.wait_for_selector(".status[data-status=failed], .status[data-status=saved]")
+        is_saved = page.locator(".status[data-status=saved]").count() == 1
+
+    opened = Dataset.open(rooms.folder)
+    with opened.writing():  # recovers what was interrupted
+        present = {share.name for share in opened.get([key])[0].classes} & {"sconce", "fountain"}
+    assert "fountain" in present
+    assert present == {"sconce", "fountain"} or not is_saved
+    assert not {"file-changed", "classes-differ", "manifest-damaged"} & {problem.rule for problem in opened.check()}
+
+
 def test_the_browser_is_the_one_that_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SEGKIT_BROWSER comes first, and a wrong one is an error rather than a reason to skip."""
     monkeypatch.setenv("SEGKIT_BROWSER", str(tmp_path / "none"))
