@@ -200,6 +200,7 @@ def test_a_server_killed_in_the_middle_of_a_save_loses_nothing(rooms: Dataset, o
         chromium.wait_until_saved(page)
         with page.expect_request("**/api/relabel"):
             page.keyboard.press("Tab")
+            page.keyboard.press("Tab")  # the second region
             chromium.choose(page, "sconce")
         process.kill()
         process.wait()
