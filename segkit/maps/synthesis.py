@@ -83,8 +83,11 @@ def repair(packed: Packed, colors: tuple[RGB, ...]) -> Repaired:
     seeded, (plausible, safer, proven) = solid.areas(padded, colors, (_PLAUSIBLE, _SAFER, solid.SOLID))
     start = borders.spread(padded, colors, np.where(plausible[seeded], seeded, np.uint8(solid.NO_LABEL)))
     table = np.array(colors, np.uint8)
-    painted = pixels.pack(table).take(start.indices)
-    compression = recompress.estimate(padded, painted)
+    compression = recompress.estimate(padded, pixels.pack(table).take(start.indices))
+    if compression is None and (plausible[seeded] != (seeded != solid.NO_LABEL)).any():
+        # A map of small regions has few large squares: with all solid areas, false ones too, more of it is right.
+        painted = pixels.pack(table).take(borders.spread(padded, colors, seeded).indices)
+        compression = recompress.estimate(padded, painted)
     if compression is None:
         return borders.repair(packed, colors)
     if compression.quality < _COARSE and (plausible & ~safer).any():
