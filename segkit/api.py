@@ -359,7 +359,8 @@ def train(
     the environment variable MKL_CBWR to AUTO,STRICT before PyTorch is used. The command line does so itself.
 
     Args:
-        dataset: a dataset or its folder, or a folder in the layout of fill50k, an imagefolder or kohya's scripts.
+        dataset: a dataset or its folder, a folder or URL of shards, or a folder in the layout of fill50k, an
+            imagefolder or kohya's scripts.
         output: the run's folder: new, empty, or a run with the same settings, which is resumed.
         accept_changes: resume even if photos, maps or prompts have changed.
         progress: see segkit.progress.
@@ -376,10 +377,12 @@ def train(
         StorageError: the disk is full; checkpoints stay.
     """
     from trainer import loop
+    from trainer.data import shards
     from trainer.settings import TrainSettings
 
     chosen = _settings(TrainSettings, settings)
-    return loop.train(_folder(dataset), _path(output, "output"), chosen, progress, accept_changes)
+    data = shards.of_text(dataset) if isinstance(dataset, str) else _folder(dataset)
+    return loop.train(data, _path(output, "output"), chosen, progress, accept_changes)
 
 
 def generate(

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
+from trainer.data.members import Source
 from trainer.settings import TrainSettings
 
 OPTIONS: dict[str, Any] = {
@@ -14,6 +15,12 @@ OPTIONS: dict[str, Any] = {
     "evaluate_every": 0, "preview_every": 0,
 }  # fmt: skip
 """Options of every run unless a test changes them; no evaluation or previews, which take longer than the steps."""
+
+
+def path_of(source: Source) -> Path:
+    """Return the file of a picture that is not in a shard."""
+    assert isinstance(source, Path)
+    return source
 
 
 def words(rooms: Path, base: Path, run: Path, **changed: Any) -> list[str]:
