@@ -8,7 +8,7 @@ is a SegkitError.
 from collections.abc import Sequence
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, overload
 
 from segkit.errors import MapError, UsageError
 from segkit.progress import Progress, silent
@@ -17,8 +17,10 @@ from segkit.settings import (
     Cause,
     Check,
     CheckSettings,
+    DatasetExportSettings,
     DraftSettings,
     DrawSettings,
+    Kind,
     Layout,
     PaletteSettings,
     SnapSettings,
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from segkit.dataset.collection import Triples
     from segkit.dataset.painted import Taken
     from segkit.dataset.remove import Removed
+    from segkit.exports.pipeline import Exported
     from segkit.maps.snap import Snapped
     from segkit.reports.findings import PaletteReport
     from trainer.checkpoints.inspect import Inspection
@@ -430,31 +433,83 @@ def generate(
     return drawing.generate(drawn, folder, chosen, progress, overwrite)
 
 
+@overload
 def export(
-    run: "PathOrStr | Outcome", to: Layout, output: PathOrStr | None = None, *, full: bool = False,
+    source: "PathOrStr | Outcome",
+    to: Layout,
+    output: PathOrStr | None = None,
+    *,
+    full: bool = False,
     overwrite: bool = False,
-) -> Path:  # fmt: skip
-    """Write the ControlNet of a finished run in another file format.
+) -> Path: ...
+@overload
+def export(
+    source: "PathOrStr | Dataset",
+    to: Kind,
+    output: PathOrStr,
+    *,
+    overwrite: bool = False,
+    progress: Progress = silent,
+    **settings: Any,
+) -> "Exported": ...
+def export(
+    source: "PathOrStr | Outcome | Dataset",
+    to: Layout | Kind,
+    output: PathOrStr | None = None,
+    *,
+    full: bool = False,
+    overwrite: bool = False,
+    progress: Progress = silent,
+    **settings: Any,
+) -> "Path | Exported":
+    """Write the ControlNet of a finished run in another file format, or a dataset in another tool's layout.
 
     Args:
-        run: the run or its folder, or a ControlNet's diffusers folder.
-        to: "ldm" for a .safetensors file (A1111, Forge, ComfyUI), "pth" for a .pth file, "diffusers" for a folder.
+        source: a run or its folder, or a ControlNet's diffusers folder; or a dataset.
+        to: of a run: "ldm" for a .safetensors file (A1111, Forge, ComfyUI), "pth" for a .pth file, "diffusers" for a
+            folder. Of a dataset: "webdataset", "imagefolder", "parquet", "fill50k", "kohya", "coco-panoptic" or
+            "label-ids"; see docs/data.md.
         output: the file or folder; None for one inside the run.
-        full: keep fp32 in files, which otherwise are fp16. Folders always keep it.
-        overwrite: replace an existing file.
+        full: of a run: keep fp32 in files, which otherwise are fp16. Folders always keep it.
+        overwrite: replace an existing file or an earlier export.
+        progress: see segkit.progress.
+        settings: of a dataset: fields of segkit.settings.SelectionSettings, such as split="train" or maps="rgb".
 
     Returns:
-        The file or folder that was written.
+        The file or folder that was written; of a dataset, an Exported with `path`, `triples` and `notes`. Interrupted,
+        the same call continues.
 
     Raises:
         ModelError: there is no trained ControlNet, or it is damaged.
         UsageError: a setting is not valid, or the name is taken or does not fit the format.
+        DatasetError: the dataset is damaged, or a file was changed after it was checked.
         StorageError: the disk is full.
     """
+    if to in get_args(Kind):
+        if full:
+            raise UsageError(f"full=True is for runs; to={to} exports a dataset.")
+        return _export_dataset(source, output, {"to": to, "overwrite": overwrite, **settings}, progress)
+    if settings:
+        raise UsageError(f"{next(iter(settings))} is for datasets; to={to} exports a run.")
     from trainer.checkpoints import export as exports
 
+    folder = _path(source, "source")
+    if (folder / ".segkit" / "dataset.toml").is_file():
+        raise UsageError(f"{folder} is a dataset, which to={to} cannot hold. Use to={' or '.join(get_args(Kind))}.")
     path = None if output is None else _path(output, "output")
-    return exports.export(_path(run, "run"), to, path, full, overwrite)
+    return exports.export(folder, to, path, full, overwrite)  # type: ignore[arg-type]
+
+
+def _export_dataset(source: Any, output: Any, settings: dict[str, Any], progress: Progress) -> "Exported":
+    from segkit.exports import pipeline
+
+    chosen = _settings(DatasetExportSettings, settings)
+    if output is None:
+        raise UsageError(f"to={chosen.to} needs an output: a new folder.")
+    if isinstance(source, str | PathLike) and (Path(source) / "run.toml").is_file():
+        layouts = " or ".join(get_args(Layout))
+        raise UsageError(f"{fspath(source)} is a run, which to={chosen.to} cannot hold. Use to={layouts}.")
+    return pipeline.export(_open(source), _path(output, "output"), chosen, progress)
 
 
 def inspect(path: PathOrStr) -> "Inspection":

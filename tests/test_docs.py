@@ -38,7 +38,7 @@ GUIDES = {
     "snap": "docs/palette.md",
     "train": "docs/train.md",
     "generate": "docs/generate-and-export.md",
-    "export": "docs/generate-and-export.md",
+    "export": "docs/data.md",
     "inspect": "docs/generate-and-export.md",
     "demo": "docs/testing.md",
 }

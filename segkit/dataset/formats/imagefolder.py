@@ -1,6 +1,7 @@
 """Hugging Face's imagefolder: metadata with file_name, a column of control maps, and a prompt.
 
 A dataset of segkit has this layout too; without its hidden folder, its splits and rejected triples are still honoured.
+Written, each split is a folder with metadata of its own, which Hugging Face and segkit read as that split.
 """
 
 from collections.abc import Iterator
@@ -8,8 +9,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from segkit import rows
+from segkit import rows, storage
+from segkit.dataset import lines
 from segkit.dataset.formats.listing import MAP_WORDS, Entry, Listing, file_in, json_objects, prompt, split_of
+from segkit.dataset.formats.writing import HF_SPLITS, Chunks, Content, Item
+from segkit.dataset.triple import Triple
 from segkit.errors import DatasetError
 
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
@@ -148,3 +152,41 @@ def _parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 yield number, row
     except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
         raise DatasetError(f"{path}: cannot be read ({error}). Correct or remove the file.") from None
+
+
+def files(item: Item, split: str) -> dict[str, bytes]:
+    """Return the files of a triple by name: as in a dataset, within the folder of its split."""
+    triple, folder = item.triple, HF_SPLITS[item.triple.split]
+    return {
+        f"{folder}/{triple.file_name}": item.photo,
+        f"{folder}/{triple.conditioning_image_file_name}": item.control_map,
+    }
+
+
+def lists(content: Content) -> Iterator[tuple[str, Chunks]]:
+    """Yield the metadata.jsonl of each split."""
+    for split in content.splits:
+        yield f"{HF_SPLITS[split]}/metadata.jsonl", map(_line, content.of_split(split))
+
+
+def _line(triple: Triple) -> bytes:
+    names = {"file_name": triple.file_name, "conditioning_image_file_name": triple.conditioning_image_file_name}
+    return storage.to_line(names | columns_of(triple))
+
+
+def columns_of(triple: Triple) -> dict[str, str | int]:
+    """Return the columns beside the pictures in Hugging Face's layouts: text and numbers only, never null.
+
+    Lists, objects and keys that somebody added would give the splits different features, which `datasets` refuses; the
+    triple's whole line of metadata.jsonl is one text, `record`.
+    """
+    return {
+        "text": triple.text,
+        "key": triple.key,
+        "source": triple.source,
+        "split": triple.split,
+        "width": triple.width,
+        "height": triple.height,
+        "review": triple.review,
+        "record": lines.encode(triple).decode().rstrip("\n"),
+    }

@@ -1,15 +1,18 @@
 """The layout of kohya's sd-scripts: photos with captions in img/, control maps of the same names in cond/.
 
-Captions are NAME.txt or NAME.caption beside the photo. Both folders may hold subfolders such as 10_rooms.
+Captions are NAME.txt or NAME.caption beside the photo. Both folders may hold subfolders such as 10_rooms. Written,
+held-out triples lie in folders val/ and test/ of the same layout, since sd-scripts trains on all that img/ holds.
 """
 
+import math
 import os
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from segkit import photos
 from segkit.dataset.formats.listing import Entry, Listing
+from segkit.dataset.formats.writing import Chunks, Content, Item, split_folder
 from segkit.errors import DatasetError
 from segkit.words import count
 
@@ -104,3 +107,48 @@ def _caption(files: list[Path]) -> tuple[str, bool]:
         raise DatasetError(f"{nul}: contains a NUL character. Save it as UTF-8 text.")
     lines = next(iter(texts.values()), [])
     return (lines[0] if lines else ""), len(lines) > 1
+
+
+def files(item: Item, split: str) -> dict[str, bytes]:
+    """Return the files of a triple by name: photo and caption in img/, map in cond/.
+
+    sd-scripts reads the first line of a caption, and refuses an empty file; a photo without one has an empty prompt.
+    """
+    folder, caption = split_folder(item.triple.split, split), " ".join(item.triple.text.split())
+    names = {f"img/{item.key}{item.suffix}": item.photo, f"cond/{item.key}.png": item.control_map}
+    if caption:
+        names[f"img/{item.key}.txt"] = caption.encode()
+    return {folder + name: data for name, data in names.items()}
+
+
+def lists(content: Content) -> Iterator[tuple[str, Chunks]]:
+    """Yield the dataset.toml of each split."""
+    for split in content.splits:
+        yield f"{content.folder(split)}dataset.toml", [_toml(content.sizes)]
+
+
+def _toml(sizes: Iterable[tuple[int, int]]) -> bytes:
+    """Return a dataset.toml with which sd-scripts resizes neither photos nor maps, which would blend colours.
+
+    A picture whose sides are multiples of bucket_reso_steps, and whose area is at most that of the resolution, is its
+    own bucket if bucket_no_upscale is set (BucketManager.select_bucket).
+    """
+    width, height = max(sizes, key=math.prod)
+    steps = math.gcd(*(side for size in sizes for side in size), 64)
+    return f"""\
+# Run sd-scripts in this folder, or make the two folders absolute paths. Pictures keep their sizes: no map is resized.
+[general]
+caption_extension = ".txt"
+enable_bucket = true
+bucket_no_upscale = true
+bucket_reso_steps = {steps}
+
+[[datasets]]
+resolution = [{width}, {height}]
+batch_size = 1
+
+[[datasets.subsets]]
+image_dir = "img"
+conditioning_data_dir = "cond"
+num_repeats = 1
+""".encode()
