@@ -400,8 +400,8 @@ def generate(
     """Draw pictures from control maps with a Stable Diffusion and a ControlNet.
 
     Args:
-        maps: a map, a folder of maps, a dataset (its held-out triples, or all if none are held out) or triples, such
-            as rooms.val.
+        maps: a map, a folder of maps, a dataset or the folder or URL of its shards (the held-out triples, or all if
+            none are held out) or triples, such as rooms.val.
         prompt: for maps without a prompt of their own.
         output: the folder of the pictures. Pictures that were drawn before are kept.
         overwrite: replace other files with the same names.
@@ -419,6 +419,7 @@ def generate(
     """
     from segkit.dataset import Dataset
     from segkit.dataset.collection import Triples
+    from trainer.data import shards
     from trainer.sample import generate as drawing
     from trainer.sample import requests
     from trainer.settings import GenerateSettings
@@ -429,7 +430,7 @@ def generate(
     if isinstance(maps, Triples) and not isinstance(maps, Dataset):
         drawn = requests.of_triples(maps, prompt)
     else:
-        drawn = requests.find(_folder(maps, "maps"), prompt)
+        drawn = requests.find(shards.of_text(maps) if isinstance(maps, str) else _folder(maps, "maps"), prompt)
     return drawing.generate(drawn, folder, chosen, progress, overwrite)
 
 

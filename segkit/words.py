@@ -1,6 +1,5 @@
 """Numbers, lists, times and commands as they appear in messages and records."""
 
-import re
 import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -25,15 +24,6 @@ def listed(names: Sequence[str], most: int = 3) -> str:
     if len(names) <= most:
         return ", ".join(names)
     return f"{', '.join(names[:most])} and {len(names) - most:,} more"
-
-
-def byte_count(text: str) -> int | None:
-    """Return the bytes of a size such as "50GB", "1.5 GB", "500MB" or "0"; None for another text.
-
-    The units are powers of 1000.
-    """
-    match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*([kMGT]?)B?\s*", text, re.ASCII | re.IGNORECASE)
-    return round(float(match[1]) * 1000 ** " kMGT".upper().index(match[2].upper() or " ")) if match else None
 
 
 def duration(seconds: float) -> str:

@@ -129,6 +129,7 @@ class _Training:
     ) -> None:
         self.settings, self.output, self.accelerator, self.dataset = settings, output, accelerator, dataset
         self.progress = progress if accelerator.is_main_process else silent
+        on_main(accelerator, lambda: run_folder.require_free(output))  # checked shards are remembered there
         on_main(accelerator, lambda: find_networks(settings))  # before the dataset's pictures are decoded
         copies = Cache.of(settings, output)
         self.examples = on_main(accelerator, lambda: examples.load(dataset, settings, self.progress, copies))

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from segkit import config
 from segkit.errors import SettingError
 from segkit.schema import Settings, option
-from segkit.words import byte_count
+from segkit.settings import to_bytes
 
 SEG = "lllyasviel/control_v11p_sd15_seg"
 SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
@@ -129,13 +129,13 @@ class TrainSettings(Settings):
         super().__post_init__()
         if self.cpu and self.device not in ("auto", "cpu"):
             raise SettingError("device", self.device, "cpu, because cpu is set")
-        if byte_count(self.shard_cache) is None:
+        if not to_bytes(self.shard_cache) and self.shard_cache.strip() != "0":
             raise SettingError("shard_cache", self.shard_cache, "a size such as 50GB or 500MB, or 0")
 
     @property
     def shard_cache_bytes(self) -> int:
         """Bytes that copies of remote shards may take."""
-        return byte_count(self.shard_cache) or 0
+        return to_bytes(self.shard_cache)
 
     def caches(self, run: Path) -> Path:
         """Return the folder of caches that are not in a dataset."""

@@ -18,7 +18,7 @@ from trainer.settings import TrainSettings
     example="segkit train rooms -o rooms-run --base deliberate.safetensors --controlnet control_v11p_sd15_seg.pth",
     after_interrupt="Run the same command again: it resumes from the run's newest checkpoint, or starts without one.",
 )
-@click.argument("dataset", required=False)
+@click.argument("dataset", type=click.Path(), required=False)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Run folder.  [default: DATASET-run]")
 @click.option(
     "--config", type=click.Path(path_type=Path), help="A run.toml with any of these options; flags take precedence."

@@ -98,7 +98,8 @@ def go_on_from(place: int) -> None:
 
 def is_remote(sources: Iterable[Source]) -> bool:
     """Return whether pictures are in remote shards; all pictures of a training are in the same place."""
-    return any(isinstance(source, Member) and source.store.is_remote for source in list(sources)[:1])
+    first = next(iter(sources), None)
+    return isinstance(first, Member) and first.store.is_remote
 
 
 def fetch_all(sources: Iterable[Source]) -> None:

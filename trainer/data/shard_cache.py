@@ -17,7 +17,7 @@ from pathlib import Path
 
 from segkit import storage
 from segkit.dataset.formats.shards import Shard
-from segkit.errors import UsageError
+from segkit.errors import StorageError, UsageError
 from segkit.remote import Location
 from trainer.data.members import Member
 
@@ -75,6 +75,24 @@ class CachedShards:
             if data is None:
                 data = member.verified(self._location.read_range(member.shard, member.start, member.size))
                 self._save(member.shard, member.start, data)
+        return data
+
+    def index(self, shard: Shard) -> bytes:
+        """Return a shard's index; a copy of it is kept.
+
+        Raises:
+            SegkitError: as `read`.
+        """
+        path = self._folder / f"{shard.index_sha256}.jsonl" if self._folder else None
+        if path:
+            with suppress(OSError):
+                data = path.read_bytes()
+                if storage.sha256(data) == shard.index_sha256:
+                    return data
+        data = self._location.read(shard.index_name, shard.index_bytes)
+        if path and self._has_room(len(data)):
+            with suppress(StorageError):
+                storage.write(path, data)
         return data
 
     def fetch(self, members: Sequence[Member]) -> None:
@@ -170,12 +188,8 @@ class CachedShards:
     def _save(self, name: str, start: int, data: bytes) -> None:
         """Write bytes to their place in the copy. A disk that is full costs speed only."""
         path = self._path(name)
-        if not path or len(data) > self._limit // 2:
+        if not path or not self._has_room(len(data)):
             return
-        self._added += len(data)
-        if self._added >= self._limit // _LOOKED:
-            self._added = 0
-            self._shrink()
         with suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
             flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0)
@@ -183,9 +197,20 @@ class CachedShards:
                 file.seek(start)
                 file.write(data)
 
+    def _has_room(self, size: int) -> bool:
+        """Return whether bytes may be added to the copies, after deleting others if it is time to look."""
+        if size > self._limit // 2:
+            return False
+        self._added += size
+        if self._added >= self._limit // _LOOKED:
+            self._added = 0
+            self._shrink()
+        return True
+
     def _shrink(self) -> None:
         """Delete the copies used least recently if they take too much space; two processes may do so at a time."""
-        copies = sorted((_modified(path), path) for path in self._folder.glob("*.tar")) if self._folder else []
+        files = [*self._folder.glob("*.tar"), *self._folder.glob("*.jsonl")] if self._folder else []
+        copies = sorted((_modified(path), path) for path in files)
         total = sum(_disk_bytes(path) for _, path in copies)
         if total <= FULL * self._limit:
             return

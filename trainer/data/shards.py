@@ -82,6 +82,17 @@ class LocalShards:
         except OSError as error:
             raise _unreadable(self.folder / member.shard, error) from None
 
+    def index(self, shard: Shard) -> bytes:
+        """Return a shard's index.
+
+        Raises:
+            DatasetError: it is missing.
+        """
+        try:
+            return (self.folder / shard.index_name).read_bytes()
+        except OSError as error:
+            raise _unreadable(self.folder / shard.index_name, error) from None
+
     def fetch(self, members: Sequence[Member]) -> None:
         """Do nothing: the members are on the disk."""
 
@@ -127,8 +138,7 @@ class Shards:
         return zip(self.index.shards, ahead.mapped(self._samples, self.index.shards, _INDICES), strict=True)
 
     def _samples(self, shard: Shard) -> list[Sample]:
-        name = shard.index_name
-        return layout.decode_samples(self.location.read(name), shard, str(self.location / name))
+        return layout.decode_samples(self.store.index(shard), shard, f"{self}/{shard.index_name}")
 
     def pictures(self, shard: Shard, sample: Sample) -> tuple[Source, Source]:
         """Return the photo and the control map of a sample.
@@ -154,7 +164,7 @@ class Shards:
 def find(dataset: Data) -> Location | None:
     """Return where shards are: a URL, or a folder with their index; None for another folder."""
     location = remote.location(dataset)
-    return location if location.path is None or location.exists(layout.INDEX) else None
+    return location if not location.is_local or location.exists(layout.INDEX) else None
 
 
 def open_shards(location: Location, cache: Cache = NO_CACHE) -> Shards:
@@ -169,8 +179,8 @@ def open_shards(location: Location, cache: Cache = NO_CACHE) -> Shards:
         UsageError: the copies will not fit on the disk.
     """
     index = layout.decode_index(location.read(layout.INDEX), str(location / layout.INDEX))
-    if location.path is not None:
-        return Shards(location, index, LocalShards(location.path))
+    if location.is_local:
+        return Shards(location, index, LocalShards(Path(location.root)))
     store = CachedShards(location, index.shards, cache.folder, cache.limit)
     store.require_space()
     return Shards(location, index, store)

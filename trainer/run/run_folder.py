@@ -49,19 +49,28 @@ def facts(settings: TrainSettings, dataset: Data, examples: Examples, processes:
     }
 
 
-@contextmanager
-def claimed(run: Path) -> Iterator[None]:
-    """Lock a run folder, which is created if it is missing and removed again if no run began.
+def require_free(run: Path) -> None:
+    """Refuse a path at which no run may be, before anything is written there.
 
     Raises:
         UsageError: the path is a file, or a folder of something else.
-        LockedError: another process trains there.
-        StorageError: the disk is read-only, or its file system cannot rename files.
     """
     if run.exists() and not run.is_dir():
         raise UsageError(f"{run} is a file. Choose a new folder.")
     if run.is_dir() and not (run / "run.toml").is_file() and not all(map(_is_of_unstarted_run, run.iterdir())):
         raise UsageError(f"{run} contains files that are not a run's. Choose a new folder.")
+
+
+@contextmanager
+def claimed(run: Path) -> Iterator[None]:
+    """Lock a run folder, which is created if it is missing and removed again if no run began.
+
+    Raises:
+        UsageError: as `require_free`.
+        LockedError: another process trains there.
+        StorageError: the disk is read-only, or its file system cannot rename files.
+    """
+    require_free(run)
     storage.make_folder(run)
     with locks.locked(run / _LOCK):
         storage.remove_unfinished(run)
