@@ -23,7 +23,7 @@ def path_of(source: Source) -> Path:
     return source
 
 
-def words(rooms: Path, base: Path, run: Path, **changed: Any) -> list[str]:
+def words(rooms: Path | str, base: Path, run: Path, **changed: Any) -> list[str]:
     """Return the command line of a training."""
     options = {f"--{name.replace('_', '-')}": value for name, value in (OPTIONS | changed).items()}
     flags = [name for name, value in options.items() if value is True]
@@ -31,7 +31,7 @@ def words(rooms: Path, base: Path, run: Path, **changed: Any) -> list[str]:
     return ["train", str(rooms), "-o", str(run), "--base", str(base), *flags, *pairs]
 
 
-def train(rooms: Path, base: Path, run: Path, **changed: Any) -> Path:
+def train(rooms: Path | str, base: Path, run: Path, **changed: Any) -> Path:
     """Train in this process, without the command line, and return the run's folder."""
     from trainer import loop
 

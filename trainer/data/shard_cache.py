@@ -204,14 +204,14 @@ class CachedShards:
         self._added += size
         if self._added >= self._limit // _LOOKED:
             self._added = 0
-            self._shrink()
+            self._make_room(size)
         return True
 
-    def _shrink(self) -> None:
-        """Delete the copies used least recently if they take too much space; two processes may do so at a time."""
+    def _make_room(self, size: int) -> None:
+        """Delete the copies used least recently, if bytes would not fit otherwise; two processes may at a time."""
         files = [*self._folder.glob("*.tar"), *self._folder.glob("*.jsonl")] if self._folder else []
         copies = sorted((_modified(path), path) for path in files)
-        total = sum(_disk_bytes(path) for _, path in copies)
+        total = size + sum(_disk_bytes(path) for _, path in copies)
         if total <= FULL * self._limit:
             return
         for _, path in copies:
