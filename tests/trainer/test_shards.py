@@ -43,7 +43,7 @@ def test_a_run_from_shards_equals_that_on_the_dataset(
 
 @pytest.mark.parametrize("options", [{}], ids=["cache"], indirect=True)
 def test_a_run_goes_on_from_shards_to_their_dataset(
-    whole: Path, rooms: Path, url: str, base: Path, options: dict[str, bool], tmp_path: Path, segkit: Segkit
+    whole: Path, rooms: Path, url: str, base: Path, tmp_path: Path, segkit: Segkit
 ) -> None:
     """A URL is an argument like a folder; the same run is resumed with the dataset, since the data is the same."""
     first = segkit(*words(url, base, tmp_path / "run", steps=3, shard_cache=0, **VALIDATED))

@@ -110,7 +110,7 @@ def test_copies_stay_within_their_limit(stored: remote.Location, tmp_path: Path)
 
 def test_a_damaged_copy_is_fetched_again(stored: remote.Location, tmp_path: Path, ranges: Requests) -> None:
     """A member that was half written, or damaged on the disk, is noticed when it is read, and replaced."""
-    store, members = opened(stored, tmp_path / "copies")
+    _, members = opened(stored, tmp_path / "copies")
     good = members[3].read_bytes()
     (path,) = (tmp_path / "copies").iterdir()
     data = bytearray(path.read_bytes())
@@ -130,7 +130,7 @@ def test_a_remote_shard_that_changed_is_refused(stored: remote.Location, tmp_pat
     good = members[0].read_bytes()
     stored.write("000000.tar", bytes(SIZE * COUNT))
 
-    with pytest.raises(DatasetError, match="000000.tar, 20000.jpg: was changed after it was exported"):
+    with pytest.raises(DatasetError, match=r"000000.tar, 20000.jpg: was changed after it was exported"):
         members[1].read_bytes()
     with pytest.raises(DatasetError, match="was changed after it was exported"):
         store.fetch(members[1:3])

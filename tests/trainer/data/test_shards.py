@@ -96,7 +96,9 @@ def test_added_classes_and_decisions_come_with_the_index(rooms: Path, tmp_path: 
     assert palette[-1].name == "hammock"
     shutil.rmtree(out)
     assert segkit("export", rooms, "--to", "webdataset", "-o", out).code == 0
-    with pytest.raises(DatasetError, match="no triple of the split train is accepted. Accept some with: segkit review"):
+    with pytest.raises(
+        DatasetError, match=r"no triple of the split train is accepted. Accept some with: segkit review"
+    ):
         load(out, require_reviewed=True)
 
 
@@ -132,7 +134,7 @@ def test_damaged_shards_are_refused(copied: Path, damage: Callable[[Path, str], 
 
 def test_a_url_without_shards_is_refused(url: str) -> None:
     """The missing index is named."""
-    with pytest.raises(SegkitError, match="memory://bucket/none/index.json does not exist"):
+    with pytest.raises(SegkitError, match=r"memory://bucket/none/index.json does not exist"):
         load("memory://bucket/none")
 
 
@@ -211,10 +213,10 @@ def test_shards_that_change_during_a_training_end_it(copied: Path) -> None:
     with pytest.raises(DatasetError, match=f"{member.stem}.png: was changed after it was exported"):
         read()
     shard.write_bytes(content[: member.start + 50])
-    with pytest.raises(DatasetError, match="000000.tar was cut short: it ends within"):
+    with pytest.raises(DatasetError, match=r"000000.tar was cut short: it ends within"):
         read()
     shard.unlink()
-    with pytest.raises(DatasetError, match="000000.tar: cannot be read"):
+    with pytest.raises(DatasetError, match=r"000000.tar: cannot be read"):
         read()
 
 
@@ -232,7 +234,7 @@ def test_checked_shards_are_not_read_again(copied: Path, tmp_path: Path, monkeyp
         load(copied, tmp_path / "cache", check=check)
         assert len(read) == number
     _flip(copied, "000002.tar")
-    with pytest.raises(DatasetError, match="000002.tar was changed"):
+    with pytest.raises(DatasetError, match=r"000002.tar was changed"):
         load(copied, tmp_path / "cache")
 
 
@@ -243,10 +245,10 @@ def test_a_full_check_reads_remote_shards(copied: Path, url: str) -> None:
     load(url, check="full")
     location.upload(copied / "000001.tar", "000001.tar")
     load(url)
-    with pytest.raises(DatasetError, match="memory://bucket/rooms/000001.tar was changed after it was exported"):
+    with pytest.raises(DatasetError, match=r"memory://bucket/rooms/000001.tar was changed after it was exported"):
         load(url, check="full")
     location.write("000001.tar", b"short")
-    with pytest.raises(DatasetError, match="000001.tar has 5 bytes; index.json says"):
+    with pytest.raises(DatasetError, match=r"000001.tar has 5 bytes; index.json says"):
         load(url)
 
 
