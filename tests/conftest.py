@@ -5,7 +5,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests import gpu
+from tests import gpu, s3
 
 # No test may use the network or a user's model cache. Must be set before huggingface_hub is imported.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -40,7 +40,7 @@ LONG = (
     "trainer/checkpoints/test_single_file.py",
     "build/test_survey.py", "trainer/checkpoints/test_components.py", "build/test_captions.py",
     "commands/test_sources.py", "trainer/checkpoints/test_runs.py", "build/test_pipeline.py", "maps/test_synthesis.py",
-    "commands/test_bad_photos.py", "trainer/step/test_loss.py",
+    "commands/test_bad_photos.py", "trainer/step/test_loss.py", "remote/test_s3.py",
 )  # fmt: skip
 """Test files that take more than four CPU seconds, about in this order; `make test-quick` leaves them out."""
 
@@ -155,6 +155,27 @@ def six_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed in range(6):
         world.scene(seed, ((640, 480), (480, 640), (560, 400))[seed % 3]).photo.save(folder / f"{seed}.jpg", quality=92)
     return folder
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[tuple[str, s3.FaultyApp]]:
+    """A real S3 server on loopback, with a bucket rooms; see `bucket`."""
+    with s3.serving() as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(s3_server: tuple[str, s3.FaultyApp], monkeypatch: pytest.MonkeyPatch) -> Iterator[s3.FaultyApp]:
+    """A server whose buckets this process reaches as s3://rooms/..., and how to make it fail."""
+    import boto3
+
+    address, app = s3_server
+    for name, value in s3.environment(address).items():
+        monkeypatch.setenv(name, value)
+    boto3.client("s3").create_bucket(Bucket="rooms")
+    app.requests.clear()
+    yield app
+    app.faults.clear()
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Photos, shards and exports wherever they are: local folders and URLs behind one value, Location."""
 
-from segkit.remote.location import Location, is_url, location
+from segkit.remote.locations import Location, is_url, location
 from segkit.remote.retry import Patience
 from segkit.remote.store import Entry
 

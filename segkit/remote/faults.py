@@ -1,6 +1,5 @@
 """What went wrong at a remote store, in one line, and whether another request may succeed."""
 
-import asyncio
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,7 +22,8 @@ _CODES: dict[str, Reason] = {
     "401": "forbidden",
     "PermanentRedirect": "wrong-region", "AuthorizationHeaderMalformed": "wrong-region", "301": "wrong-region",
     "IllegalLocationConstraintException": "wrong-region", "307": "wrong-region",
-    "IncompleteBody": "incomplete", "BadDigest": "incomplete", "RequestTimeout": "failing",
+    "InvalidRange": "incomplete", "IncompleteBody": "incomplete", "BadDigest": "incomplete",
+    "RequestTimeout": "failing",
     "SlowDown": "failing", "Throttling": "failing", "RequestLimitExceeded": "failing", "InternalError": "failing",
     "ServiceUnavailable": "failing",
 }  # fmt: skip
@@ -81,11 +81,16 @@ class IncompleteError(Exception):
     """Fewer or other bytes arrived than the store announced. No OSError: it is not the disk that failed."""
 
 
+class NoBucketError(Exception):
+    """The bucket of a URL does not exist."""
+
+
 _TYPES: tuple[tuple[tuple[type[Exception], ...], Reason], ...] = (
+    ((NoBucketError,), "no-bucket"),
     ((IncompleteError, EOFError), "incomplete"),
     ((FileNotFoundError, IsADirectoryError, NotADirectoryError), "missing"),
     ((PermissionError,), "forbidden"),
-    ((TimeoutError, asyncio.TimeoutError), "failing"),
+    ((TimeoutError,), "failing"),
     ((ConnectionRefusedError,), "unreachable"),
     ((ConnectionError,), "incomplete"),
     ((OSError,), "refused"),
@@ -103,10 +108,11 @@ def fault_of(error: Exception, url: str) -> Fault | None:
     answer = next((answer for item in chain if (answer := _answer(item))), {})
     code, status = _code(answer), _status(answer, chain)
     named: Reason | None = next((_NAMES[name] for item in chain for name in _kinds(item) if name in _NAMES), None)
-    reason = _CODES.get(code) or _of_status(status) or named or _of_type(error)
+    own: Reason | None = _of_type(error) if isinstance(error, NoBucketError | IncompleteError) else None
+    reason = own or _CODES.get(code) or named or _of_status(status) or _of_type(error)
     if reason is None:
         return None
-    return Fault(reason, _message(reason, url, error, _region(answer)), _wait(answer))
+    return Fault(reason, _message(reason, url, error, _region(answer)), _wait(answer, chain))
 
 
 def shown(url: str) -> str:
@@ -158,6 +164,8 @@ def _of_status(status: int) -> Reason | None:
         return "missing"
     if status in (408, 425, 429) or status >= 500:
         return "failing"
+    if status == 416:  # the file is shorter than it was
+        return "incomplete"
     return "refused" if status else None
 
 
@@ -171,8 +179,11 @@ def _region(answer: Mapping[str, Any]) -> str:
     return region or "".join(re.findall(r"expecting '([\w-]+)'", str(answer.get("Error", {}).get("Message", ""))))
 
 
-def _wait(answer: Mapping[str, Any]) -> float:
-    value = str(answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("retry-after", ""))
+def _wait(answer: Mapping[str, Any], chain: list[BaseException]) -> float:
+    """Return the seconds that the answer asks to wait, by S3's client or by requests; 0 if it does not."""
+    headers = [answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})]
+    headers += [getattr(getattr(item, "response", None), "headers", {}) for item in chain]
+    value = next((str(item["retry-after"]) for item in headers if "retry-after" in item), "")
     return float(value) if value.isdecimal() else 0.0
 
 

@@ -53,6 +53,10 @@ class Files:
                 file.write(chunk)
         return None
 
+    def remove(self, path: str) -> None:
+        """See Store."""
+        storage.remove([Path(path)], Path(path).parent)
+
 
 def _below(root: Path) -> Iterator[str]:
     for folder, _, names in os.walk(root):

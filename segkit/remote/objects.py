@@ -1,20 +1,18 @@
 """Object stores through fsspec: S3, Google Cloud, Azure, the Hugging Face Hub and memory. Imported for URLs only."""
 
+import base64
 import os
-import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from segkit.errors import LocationError
+from segkit.remote.digest import PART
+from segkit.remote.faults import NoBucketError
 from segkit.remote.store import Entry
 
 PACKAGES = {"s3": '"segkit[s3]"', "gs": "gcsfs", "az": "adlfs", "hf": "huggingface_hub", "memory": "fsspec"}
 """What pip must install for each protocol."""
-
-PART = 64 << 20
-"""Bytes of a part of an upload in several parts; a file of one part has its MD5 as ETag."""
-
-_MD5 = re.compile("[0-9a-f]{32}")
 
 
 class Objects:
@@ -38,19 +36,21 @@ class Objects:
             raise LocationError("package", message) from None
         # No listing is remembered: a file may change between two calls. Repeating is up to segkit.remote.retry.
         self._fs: Any = kind(**_options(protocol, silence), use_listings_cache=False, skip_instance_cache=True)
+        self._sending: dict[str, Any] = {}
         if protocol == "s3":
             self._fs.retries = 1
+            self._sending = {"chunksize": PART, "max_concurrency": 2}  # by default ten parts are held in memory
+        self._has_buckets, self._buckets = protocol in ("s3", "gs"), set[str]()  # those that exist
 
     def find(self, path: str, below: bool) -> list[Entry]:
         """See Store."""
         root = self._fs._strip_protocol(path).rstrip("/")
         try:
             infos = self._fs.find(root, detail=True).values() if below else self._fs.ls(root, detail=True)
-        except FileNotFoundError as error:
-            if self._lacks_bucket(path):
-                raise
-            del error
-            return []
+        except FileNotFoundError:
+            infos = ()
+        if not infos:
+            self._require_bucket(path)
         files = [info for info in infos if info["type"] == "file" and info["name"].startswith(root + "/")]
         return [_entry(info, info["name"][len(root) + 1 :]) for info in files]
 
@@ -59,6 +59,7 @@ class Objects:
         try:
             info = self._fs.info(path)
         except FileNotFoundError:
+            self._require_bucket(path)
             return None
         return _entry(info, "") if info["type"] == "file" else None
 
@@ -69,19 +70,27 @@ class Objects:
     def send(self, path: str, content: bytes | Path) -> None:
         """See Store."""
         if isinstance(content, bytes):
-            self._fs.pipe_file(path, content)
+            self._fs.pipe_file(path, content, **self._sending)
         else:
-            self._fs.put_file(os.fspath(content), path)
+            self._fs.put_file(os.fspath(content), path, **self._sending)
 
-    def _lacks_bucket(self, path: str) -> bool:
-        """Return whether it is the bucket of a path that does not exist."""
-        if self._fs.protocol == "memory":
-            return False
+    def remove(self, path: str) -> None:
+        """See Store."""
+        with suppress(FileNotFoundError):
+            self._fs.rm_file(path)
+
+    def _require_bucket(self, path: str) -> None:
+        """Raise NoBucketError if it is the bucket of a missing file that does not exist."""
         bucket = self._fs._strip_protocol(path).split("/")[0]
+        if not self._has_buckets or bucket in self._buckets:
+            return
         try:
-            return not self._fs.exists(bucket)
-        except FileNotFoundError:
-            return True
+            self._fs.info(bucket)
+        except FileNotFoundError as error:
+            raise NoBucketError(bucket) from error
+        except PermissionError:
+            pass  # whoever may not ask for a bucket may still read its files
+        self._buckets.add(bucket)
 
 
 def _options(protocol: str, silence: float) -> dict[str, Any]:
@@ -93,15 +102,17 @@ def _options(protocol: str, silence: float) -> dict[str, Any]:
 
 
 def _entry(info: dict[str, Any], name: str) -> Entry:
-    tag = str(info.get("ETag") or info.get("etag") or "").strip('"')
-    version = tag or str(
-        info.get("sha256") or info.get("mtime") or info.get("LastModified") or info.get("created") or ""
-    )
-    return Entry(name, int(info["size"] or 0), version, _md5(info, tag))
+    tag = _tag(info)
+    changed = info.get("mtime") or info.get("LastModified") or info.get("last_modified") or info.get("created")
+    return Entry(name, int(info["size"] or 0), tag or str(info.get("blob_id") or changed or ""), tag)
 
 
-def _md5(info: dict[str, Any], tag: str) -> str:
-    """Return the MD5 that a store computed: S3's ETag of an upload in one part, md5Hash of Google Cloud."""
-    if _MD5.fullmatch(tag):
-        return tag
-    return ""
+def _tag(info: dict[str, Any]) -> str:
+    """Return the hash that a store computed; "" if it tells none: ETag of S3, MD5 of Google Cloud and Azure."""
+    if isinstance(encoded := info.get("md5Hash"), str):
+        return base64.b64decode(encoded).hex()
+    if isinstance(
+        md5 := info.get("content_md5") or (info.get("content_settings") or {}).get("content_md5"), bytes | bytearray
+    ):
+        return bytes(md5).hex()
+    return str(info.get("ETag") or info.get("etag") or "").strip('"')

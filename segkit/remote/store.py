@@ -13,13 +13,13 @@ class Entry:
         name: relative to the location, with "/" as separator.
         size: bytes.
         version: what changes with the content: an ETag, a hash, or the time of the last change; "" if nothing does.
-        md5: of the content, in hex, if the store computed it from the bytes that it received; "" if not.
+        tag: hash that the store computed from the bytes that it received: MD5 in hex, or an ETag; "" if none.
     """
 
     name: str
     size: int
     version: str = ""
-    md5: str = ""
+    tag: str = ""
 
 
 class Store(Protocol):
@@ -36,3 +36,6 @@ class Store(Protocol):
 
     def send(self, path: str, content: bytes | Path) -> None:
         """Create or replace a file, of bytes or of a local file's content."""
+
+    def remove(self, path: str) -> None:
+        """Delete a file, which need not exist."""

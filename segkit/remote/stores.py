@@ -28,6 +28,10 @@ def store_of(protocol: str, silence: float) -> Store:
 
 @lru_cache(16)
 def _store(protocol: str, silence: float, process: int) -> Store:
+    if protocol in ("https", "http"):
+        from segkit.remote.web import Web
+
+        return Web(silence)
     from segkit.remote.objects import Objects  # fsspec is loaded for URLs only
 
     return Objects(protocol, silence)

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from segkit import storage
 from segkit.errors import LocationError, SegkitError, UsageError
+from segkit.remote.digest import Digest, digest_of
 from segkit.remote.faults import Fault, IncompleteError, fault_of, shown
 from segkit.remote.files import Files
 from segkit.remote.retry import Patience, retried
@@ -164,7 +165,7 @@ class Location:
 
     def write(self, name: str, data: bytes) -> None:
         """Create or replace a file, and verify what the store received."""
-        self._send(name, data, hashlib.md5(data, usedforsecurity=False).hexdigest(), storage.sha256(data), len(data))
+        self._send(name, data, digest_of([data]))
 
     def upload(self, path: Path, name: str, sha256: str = "") -> None:
         """Create or replace a file with the content of a local one, and verify what the store received.
@@ -176,41 +177,42 @@ class Location:
             name: of the file at this location.
             sha256: what the local file must hold, if it is known.
         """
-        md5, digest, size = hashlib.md5(usedforsecurity=False), hashlib.sha256(), 0
         with storage.disk_errors(path), path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                md5.update(chunk)
-                digest.update(chunk)
-                size += len(chunk)
-        if sha256 and digest.hexdigest() != sha256:
+            digest = digest_of(iter(lambda: file.read(1 << 20), b""))
+        if sha256 and digest.sha256 != sha256:
             raise LocationError("incomplete", f"{path} has changed since its hash was taken. Write it again.")
-        self._send(name, path, md5.hexdigest(), digest.hexdigest(), size)
+        self._send(name, path, digest)
 
-    def _send(self, name: str, content: bytes | Path, md5: str, sha256: str, size: int) -> None:
+    def remove(self, name: str) -> None:
+        """Delete a file, which need not exist."""
+        path = self._path(name)
+        self._repeated(lambda: self._store.remove(path), name)
+
+    def _send(self, name: str, content: bytes | Path, digest: Digest) -> None:
         target = self._path(name)
 
         def send() -> None:
             self._store.send(target, content)
-            if not self._holds(name, md5, sha256, size):
+            if not self._holds(name, digest):
                 raise IncompleteError("the store holds other bytes than were sent")
 
         if self.is_local:  # segkit.storage has flushed it to the disk
             return self._store.send(target, content)
-        if isinstance(content, Path) and self._repeated(lambda: self._holds(name, md5, sha256, size), name):
+        if isinstance(content, Path) and self._holds(name, digest):
             return None
         return self._repeated(send, name)
 
-    def _holds(self, name: str, md5: str, sha256: str, size: int) -> bool:
+    def _holds(self, name: str, digest: Digest) -> bool:
         """Return whether a file has this content: by the hash that the store computed, else by reading it back."""
         entry = self.stat(name)
-        if entry is None or entry.size != size:
+        if entry is None or entry.size != digest.size:
             return False
-        if entry.md5 == md5:
+        if entry.tag in digest.tags:
             return True
-        digest = hashlib.sha256()
-        for start in range(0, size, CHUNK):
-            digest.update(self.read_range(name, start, min(CHUNK, size - start)))
-        return digest.hexdigest() == sha256
+        stored = hashlib.sha256()
+        for start in range(0, entry.size, CHUNK):
+            stored.update(self.read_range(name, start, min(CHUNK, entry.size - start)))
+        return stored.hexdigest() == digest.sha256
 
     def _known(self, name: str) -> Entry:
         if (entry := self.stat(name)) is None:
