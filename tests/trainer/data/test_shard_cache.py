@@ -13,12 +13,13 @@ import pytest
 from segkit import remote, storage
 from segkit.dataset.formats.shards import Shard
 from segkit.errors import DatasetError, UsageError
+from tests.s3 import Fault, FaultyApp
 from trainer.data import ahead
 from trainer.data.batches import FETCHED_AHEAD, Batches
 from trainer.data.examples import Example, Examples
 from trainer.data.members import Member
 from trainer.data.shard_cache import CachedShards
-from trainer.data.shards import Cache
+from trainer.data.shards import Cache, open_shards
 from trainer.settings import TrainSettings
 
 Requests = list[tuple[str, int, int]]
@@ -197,6 +198,30 @@ def test_a_process_fetches_what_it_needs(url: str, tmp_path: Path, requests_made
     assert all(
         (control == batches(data, (1, 2)).batch(number).controls).all() for number, control in enumerate(controls)
     )
+
+
+def test_faults_of_s3_are_survived(bucket: FaultyApp, shards: Path, rooms: Path, tmp_path: Path) -> None:
+    """Over a real connection that fails now and then, every picture arrives as it is in the dataset."""
+    from trainer.data import examples
+
+    location = remote.location("s3://rooms/shards", remote.Patience(silence=2, sleep=lambda seconds: None))
+    for path in shards.iterdir():
+        if path.is_file():
+            location.upload(path, path.name)
+    opened_shards = open_shards(location, Cache(tmp_path, 10**9))
+    kinds = ("status", "reset", "cut", "short", "status")
+    bucket.faults += [Fault(kind, ending=ending) for kind in kinds for ending in ("000001.tar", "000000.index.jsonl")]
+    pictures = [
+        picture.read_bytes()
+        for shard, samples in opened_shards.samples()
+        for sample in samples
+        for picture in opened_shards.pictures(shard, sample)
+    ]
+
+    data = examples.find(rooms)
+    expected = [picture.read_bytes() for one in (*data.train, *data.val) for picture in (one.photo, one.control_map)]
+    assert sorted(pictures) == sorted(expected)
+    assert not bucket.faults
 
 
 def test_work_is_done_ahead_within_bounds() -> None:
