@@ -135,10 +135,11 @@ class Shards:
         Raises:
             DatasetError: a shard's index is missing, is not the one that index.json names, or is damaged.
         """
-        return zip(self.index.shards, ahead.mapped(self._samples, self.index.shards, _INDICES), strict=True)
-
-    def _samples(self, shard: Shard) -> list[Sample]:
-        return layout.decode_samples(self.store.index(shard), shard, f"{self}/{shard.index_name}")
+        # decoded here, one at a time: samples take several times the memory of their lines
+        for shard, data in zip(
+            self.index.shards, ahead.mapped(self.store.index, self.index.shards, _INDICES), strict=True
+        ):
+            yield shard, layout.decode_samples(data, shard, f"{self}/{shard.index_name}")
 
     def pictures(self, shard: Shard, sample: Sample) -> tuple[Source, Source]:
         """Return the photo and the control map of a sample.
