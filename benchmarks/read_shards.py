@@ -70,11 +70,12 @@ def make(folder: Path, seed: int) -> Path:
         storage.write(control_map, codec.encode(scene.labels, palette))
         classes = codec.summarize(scene.labels, random.random(scene.labels.shape, np.float32), palette)[1]
         text = scene.sentence
-        hashes = (storage.sha256(path.read_bytes()) for path in (photo, control_map))
+        hashes = [storage.sha256(path.read_bytes()) for path in (photo, control_map)]
         record = Triple(
             photo_name(key, ".jpg"), map_name(key), text, key, f"{number}.jpg", sha, sha[16:32], SIDE, SIDE,
             Geometry(SIDE, SIDE, 1, (), SIDE, SIDE, 0, 0), classes, len(text.split()) + 2,
-            Prompt("model", "none", "1", False, digest(text), text), "train", key, "open", (), *hashes, "train",
+            Prompt("model", "none", "1", False, digest(text), text), "train", key, "open", (), hashes[0], hashes[1],
+            "train",
         )  # fmt: skip
         records.append(record)
     dataset.manifest.write_bytes(b"".join(lines.encode(record) for record in records))

@@ -21,8 +21,7 @@ _LISTS = ("prompt.json", *imagefolder.METADATA)
 _BEGINNINGS = ("meta", "prompt")
 EXPECTED = (
     "a dataset (segkit build-dataset), its shards with index.json (segkit export), fill50k's prompt.json, an "
-    "imagefolder's metadata.jsonl, .csv or .parquet, or "
-    "kohya's img/ and cond/"
+    "imagefolder's metadata.jsonl, .csv or .parquet, or kohya's img/ and cond/"
 )
 
 

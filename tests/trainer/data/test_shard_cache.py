@@ -190,7 +190,7 @@ def test_a_process_fetches_what_it_needs(url: str, tmp_path: Path, requests_made
     requests_made.clear()
     stream = alone.starting_at(0)
     controls = [next(stream).controls for _ in range(2)]
-    stream.close()
+    del stream
     requests = [request for request in requests_made if request[0].endswith(".tar")]
 
     assert len(requests) == len(set(requests)) <= len(needed)
