@@ -81,7 +81,7 @@ class ShardCheck:
         triples = (sample.triple for _, samples in self._shards.samples() for sample in samples)
         problems += [replace(leak, cure=CURE) for leak in record_rules.leaks(triples, self._screening)]
         problems += checks.of_palette(self._shards.index.info, required, f"{self._shards}/{INDEX}", CURE)
-        return [problem for problem in problems if problem.severity == "error"]
+        return problems
 
     def _size_problem(self, shard: Shard) -> Problem | None:
         """Return what is wrong with a shard's size."""
@@ -97,8 +97,8 @@ class ShardCheck:
     def _add_record(self, triple: Triple) -> None:
         self._screening.add(triple)
         folder = Path(self._shards.index.name)  # named by cures only, which are replaced
-        for problem in (*record_rules.of_prompt(folder, triple, None), *record_rules.of_split(triple)):
-            self._problems.append(replace(problem, cure=CURE))
+        problems = (*record_rules.of_prompt(folder, triple, None), *record_rules.of_split(triple))
+        self._problems += [replace(problem, cure=CURE) for problem in problems if problem.severity == "error"]
 
     def _of_shard(self, shard: Shard, samples: list[Sample]) -> list[Problem]:
         """Return what is wrong with the content of a shard, if that is to be read."""
