@@ -11,6 +11,7 @@ from segkit.errors import UsageError
 
 COMMANDS = {
     "build-dataset": ("build_dataset", "Build a dataset of checked triples from photos."),
+    "import": ("import_data", "Bring datasets of other tools, or of segkit, into a dataset."),
     "check-palette": ("check_palette", "Find clashing colours and off-palette pixels."),
     "snap": ("snap", "Repair control maps made by other tools."),
     "caption": ("caption", "Draft prompts, or set hand-written ones."),

@@ -69,7 +69,7 @@ class PhotoError(SegkitError):
     """A photo cannot be used.
 
     Args:
-        reason: a key of photos.REASONS, as recorded in rejected.jsonl.
+        reason: a key of photos.REASONS, or of rejection.REASONS for imported data, as recorded in rejected.jsonl.
         message: what was found.
     """
 

@@ -40,7 +40,8 @@ LONG = (
     "trainer/checkpoints/test_single_file.py",
     "build/test_survey.py", "trainer/checkpoints/test_components.py", "build/test_captions.py",
     "commands/test_sources.py", "trainer/checkpoints/test_runs.py", "build/test_pipeline.py", "maps/test_synthesis.py",
-    "commands/test_bad_photos.py", "trainer/step/test_loss.py", "remote/test_s3.py",
+    "commands/test_bad_photos.py", "trainer/step/test_loss.py", "exports/test_read_back.py",
+    "remote/test_s3.py", "build/test_remote_photos.py",
 )  # fmt: skip
 """Test files that take more than four CPU seconds, about in this order; `make test-quick` leaves them out."""
 

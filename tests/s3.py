@@ -117,7 +117,7 @@ def _close(environ: Environ) -> None:
 @contextmanager
 def serving() -> Iterator[tuple[str, FaultyApp]]:
     """Run the server in a thread; yield its address and its faults."""
-    from moto.server import DomainDispatcherApplication, create_backend_app
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
     from werkzeug.serving import make_server
 
     logging.getLogger("werkzeug").setLevel(logging.CRITICAL)

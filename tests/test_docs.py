@@ -28,6 +28,7 @@ COMMANDS = cli.commands()
 
 GUIDES = {
     "build-dataset": "docs/build.md",
+    "import": "docs/data.md",
     "check": "docs/build.md",
     "review": "docs/review.md",
     "relabel": "docs/relabel.md",

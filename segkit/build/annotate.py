@@ -1,7 +1,7 @@
 """Turn photos into triples: segment, caption, assemble. Nothing is written here."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 from PIL import Image
@@ -27,20 +27,25 @@ class Finished:
         photo: the RGB photo as it will be stored.
         labels: (H, W) uint8 palette indices of the control map; 255 = unlabelled.
         palette: the classes and their colours.
+        stored: bytes of files to store as they are, by name in the dataset, before photo and map; they may be photo and
+            map themselves, of another dataset of segkit.
     """
 
     triple: Triple
     photo: Image.Image
     labels: Labels
     palette: Palette
+    stored: Mapping[str, bytes] = field(default_factory=dict)
 
     def photo_bytes(self) -> bytes:
-        """Encode the photo in the format of its file name."""
+        """Encode the photo in the format of its file name, unless its bytes are known."""
+        if data := self.stored.get(self.triple.file_name):
+            return data
         return encode_photo(self.photo, self.triple.file_name.rpartition(".")[2])
 
     def map_bytes(self) -> bytes:
-        """Encode the control map as an indexed PNG."""
-        return codec.encode(self.labels, self.palette)
+        """Encode the control map as an indexed PNG, unless its bytes are known."""
+        return self.stored.get(self.triple.conditioning_image_file_name) or codec.encode(self.labels, self.palette)
 
 
 def finish(
@@ -70,7 +75,7 @@ def finish(
             labels, classes = codec.summarize(
                 segmentation.labels, segmentation.confidence, palette, settings.min_confidence
             )
-            triple = _triple(candidate, classes, settings.photo_format)
+            triple = new_triple(candidate, classes, settings.photo_format)
             if drafting:
                 triple = with_draft(triple, caption, drafting, style)
             if candidate.lost:
@@ -89,7 +94,14 @@ def _same_size(candidates: Sequence[Candidate], batch: int) -> Iterator[list[Can
             yield group[start : start + batch]
 
 
-def _triple(candidate: Candidate, classes: tuple[ClassShare, ...], photo_format: str) -> Triple:
+def new_triple(candidate: Candidate, classes: tuple[ClassShare, ...], photo_format: str) -> Triple:
+    """Return the triple of a photo, without a prompt or a split.
+
+    Args:
+        candidate: the photo.
+        classes: of its map.
+        photo_format: "jpg" or "png".
+    """
     return Triple(
         file_name=photo_name(candidate.key, "." + photo_format),
         conditioning_image_file_name=map_name(candidate.key),

@@ -1,13 +1,19 @@
 """A photo on its way into a dataset: loaded, and then a new one, one that is kept, or a rejection."""
 
+import math
 import os
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
+from segkit import photos
+from segkit.build.remote_photos import RemotePhoto
 from segkit.dataset import Rejection
 from segkit.dataset.triple import Triple, key_of
 from segkit.photos import Photo
 from segkit.photos.near_duplicates import Grey
+
+Place = Path | RemotePhoto
+"""Where a photo is: a local file, or a remote one."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +27,7 @@ class Candidate:
         phash: 64-bit perceptual hash.
         group: key of the first photo it resembles, or its own key. A group is never divided between splits.
         lost: the triple whose photo or map is missing in the dataset and is built again; None for a new photo.
+        position: place among the photos of the run.
     """
 
     source: str
@@ -29,6 +36,7 @@ class Candidate:
     phash: int
     group: str
     lost: Triple | None = None
+    position: int = -1
 
     @property
     def key(self) -> str:
@@ -80,12 +88,17 @@ class Likeness:
     size: tuple[int, int] | None = None
 
 
-def source_name(path: Path, folder: Path) -> str:
-    r"""Return a photo's path relative to the photo folder, with "/" as separator.
+def source_name(path: Place | PurePath, folder: Path) -> str:
+    r"""Return a photo's path relative to the photo folder, with "/" as separator, or the name of a remote photo.
 
     Bytes that are not UTF-8 become escapes such as "\xe9". Two file names can therefore yield the same source.
     """
-    return printable(path.relative_to(folder).as_posix())
+    return printable(path.name if isinstance(path, RemotePhoto) else path.relative_to(folder).as_posix())
+
+
+def read(path: Place, max_bytes: float = math.inf) -> bytes:
+    """Read the bytes of a photo; see photos.read and RemotePhoto.read."""
+    return path.read(max_bytes) if isinstance(path, RemotePhoto) else photos.read(path, max_bytes)
 
 
 def printable(name: str) -> str:

@@ -63,6 +63,9 @@ class Writer:
     def _write_pictures(self, finished: Finished) -> Triple:
         photo, control_map = finished.photo_bytes(), finished.map_bytes()
         triple = finished.triple
+        for name, data in finished.stored.items():
+            if name not in (triple.file_name, triple.conditioning_image_file_name):
+                storage.write(self._dataset.folder / name, data)
         storage.write(self._dataset.folder / triple.file_name, photo)
         storage.write(self._dataset.folder / triple.conditioning_image_file_name, control_map)
         return replace(triple, photo_sha256=storage.sha256(photo), map_sha256=storage.sha256(control_map))

@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 import click
 
-from segkit.commands.options import Command, json_option, settings_options
+from segkit.commands.options import Command, PathOrUrl, json_option, settings_options
 from segkit.settings import Kind, Layout, SelectionSettings
 
 
@@ -21,8 +21,8 @@ from segkit.settings import Kind, Layout, SelectionSettings
     "--to", type=click.Choice([*get_args(Layout), *get_args(Kind)]), required=True, help="Output format; see above."
 )
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path),
-    help="File or folder to write; of a dataset, a new folder.  [default: of a run, inside it]",
+    "-o", "--output", type=PathOrUrl(),
+    help="File or folder to write; of a dataset, a new folder or a URL.  [default: of a run, inside it]",
 )  # fmt: skip
 @settings_options(SelectionSettings)
 @click.option("--full", is_flag=True, help="Of a run: fp32 files instead of fp16; diffusers folders are always fp32.")

@@ -12,6 +12,7 @@ from msgspec import Struct, defstruct
 from msgspec.structs import astuple
 
 from segkit import rows, storage
+from segkit.dataset.origin import BUILT
 from segkit.dataset.triple import REVIEWS, UNEDITED, Prompt, Triple, key_of, map_name, photo_name
 from segkit.errors import DatasetError
 from segkit.photos.geometry import Geometry
@@ -36,7 +37,7 @@ _Prompt = _line_of(Prompt, {}, optional={"caption": ""})
 _Line = _line_of(
     Triple,
     {"geometry": _Geometry, "prompt": _Prompt, "problems": str},
-    optional={"drawn": "", "edits": UNEDITED},
+    optional={"drawn": "", "edits": UNEDITED, "origin": BUILT},
 )
 
 _DECODER = msgspec.json.Decoder(_Line)

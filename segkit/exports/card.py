@@ -26,11 +26,8 @@ def _header(content: Content, settings: DatasetExportSettings, selection: Select
     yield from ("---", f"pretty_name: {json.dumps(content.name, ensure_ascii=False)}")
     yield from ("license: unknown", "task_categories:", "- text-to-image", "- image-segmentation")
     yield from ("tags:", "- controlnet", "- segmentation-map", "- segkit", "size_categories:", f"- {size}")
-    yield from ("configs:", "- config_name: default", "  data_files:")
-    for split in content.splits:
-        name = HF_SPLITS[split]
-        path = f"data/{name}-*.parquet" if settings.to == "parquet" else f"{name}/**"
-        yield from (f"  - split: {name}", f"    path: {json.dumps(path)}")
+    # No "configs": with them, datasets caches a local folder by its name and the card alone, so that the export of a
+    # changed dataset would load as the old one. Folders and files are named so that the splits are detected.
     yield from ("---", "")
 
 
@@ -45,8 +42,8 @@ def _summary(content: Content, settings: DatasetExportSettings, selection: Selec
     yield from (f"| {HF_SPLITS[split]} | {number:,} |" for split, number in selection.by_split.items())
     yield ""
     if settings.sample:
-        of_all = f"{selection.candidates:,}"
-        yield from (f"A random sample of {of_all} triples, drawn with seed {settings.seed}.", "")
+        of_all = count(selection.candidates, "triple")
+        yield from (f"A random sample of {selection.total:,} of {of_all}, drawn with seed {settings.seed}.", "")
     if settings.accepted_only:
         yield from ("Only triples that a person accepted.", "")
 

@@ -5,7 +5,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
-from itertools import islice
 from typing import TypeVar
 
 from segkit import storage, threads
@@ -22,8 +21,11 @@ from segkit.settings import DatasetExportSettings
 
 Result = TypeVar("Result")
 
-_AHEAD = 32
-"""Triples that are read ahead of the one that is written."""
+_BATCH = 8
+"""Triples of a task; smaller tasks cost more than they do for small pictures."""
+
+_AHEAD = 8
+"""Tasks that are under way ahead of the triple that is written."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def write_pieces(export: Export) -> Iterator[int]:
     """Write the pieces that are not recorded yet, and yield the number of triples of each.
 
     Raises:
-        DatasetError: a file of the dataset is missing or was changed.
+        DatasetError: a file of the dataset is missing or was changed, or a record since they were selected.
         StorageError: the disk is full.
     """
     with threads.pool(min(8, (os.cpu_count() or 1) + 4)) as pool:
@@ -80,13 +82,10 @@ def write_pieces(export: Export) -> Iterator[int]:
 
 def _pieces(export: Export) -> Iterator[_Piece]:
     number = first = 0
-    for group, counts in export.selection.units.items():
-        triples = export.selection.of_group(export.dataset, group)
-        for place, count in enumerate(counts):
-            piece = _Piece(number, place, len(counts), group, first, list(islice(triples, count)))
-            yield piece
-            number, first = number + 1, first + len(piece.triples)
-        deque(triples, maxlen=0)  # none are left, but the end is where changes are noticed
+    for group, units in export.selection.units.items():
+        for place, triples in enumerate(export.selection.of_group(export.dataset, group)):
+            yield _Piece(number, place, len(units), group, first, triples)
+            number, first = number + 1, first + len(triples)
 
 
 def _write_shard(write: WriteShard, export: Export, piece: _Piece, pool: Executor) -> bytes:
@@ -120,13 +119,18 @@ def _ahead(
     work: Callable[[Export, Triple, int], Result], export: Export, piece: _Piece, pool: Executor
 ) -> Iterator[Result]:
     """Yield the result for each triple, in order, while threads work on the next ones."""
-    running: deque[Future[Result]] = deque()
-    for place, triple in enumerate(piece.triples, piece.first):
-        running.append(pool.submit(work, export, triple, place))
+
+    def batch(first: int) -> list[Result]:
+        triples = piece.triples[first : first + _BATCH]
+        return [work(export, triple, piece.first + place) for place, triple in enumerate(triples, first)]
+
+    running: deque[Future[list[Result]]] = deque()
+    for first in range(0, len(piece.triples), _BATCH):
+        running.append(pool.submit(batch, first))
         if len(running) >= _AHEAD:
-            yield running.popleft().result()
+            yield from running.popleft().result()
     while running:
-        yield running.popleft().result()
+        yield from running.popleft().result()
 
 
 def _counted(export: Export, piece: _Piece, results: Iterator[Result]) -> Iterator[Result]:

@@ -20,6 +20,7 @@ from segkit.exports.record import Record
 from segkit.exports.selection import select
 from segkit.exports.target import Target
 from segkit.progress import Progress, silent
+from segkit.remote import Location, location
 from segkit.settings import DatasetExportSettings, Kind, to_bytes
 
 
@@ -28,7 +29,7 @@ class Exported:
     """What was exported.
 
     Attributes:
-        path: the folder.
+        path: the folder, or the URL as text.
         to: the layout.
         triples: number of triples in it.
         splits: number of them in each split.
@@ -36,7 +37,7 @@ class Exported:
         notes: what a person should know about it, as sentences.
     """
 
-    path: Path
+    path: Path | str
     to: Kind
     triples: int
     splits: dict[str, int]
@@ -44,12 +45,14 @@ class Exported:
     notes: tuple[str, ...] = ()
 
 
-def export(dataset: Dataset, output: Path, settings: DatasetExportSettings, progress: Progress = silent) -> Exported:
+def export(
+    dataset: Dataset, output: str | Path | Location, settings: DatasetExportSettings, progress: Progress = silent
+) -> Exported:
     """Export a dataset, or continue an export that was interrupted. Triples that a person left out are not exported.
 
     Args:
         dataset: the dataset, which is only read.
-        output: a new or empty folder, or an earlier export.
+        output: a new or empty folder, or an earlier export; a path or a URL such as s3://bucket/rooms.
         settings: the layout, and which triples.
         progress: called with ("triples", done, total).
 
@@ -60,9 +63,11 @@ def export(dataset: Dataset, output: Path, settings: DatasetExportSettings, prog
             meanwhile.
         LockedError: another process is writing the output.
         StorageError: the disk is full.
+        LocationError: a store cannot be reached or denies access.
     """
-    layout, target = LAYOUTS[settings.to], Target(output)
-    _refuse_nested(dataset.folder, output)
+    layout, target = LAYOUTS[settings.to], Target(location(output))
+    if target.folder is not None:
+        _refuse_nested(dataset.folder, target.folder)
     _refuse_settings(settings, layout)
     layout.require()
     record.refuse_other_files(target)
@@ -77,7 +82,9 @@ def export(dataset: Dataset, output: Path, settings: DatasetExportSettings, prog
             written = sum(write_pieces(call))
             _finish(call)
             record.complete(target, {"triples": selection.total, "splits": selection.by_split, "notes": known})
-    return Exported(output, settings.to, selection.total, selection.by_split, written, tuple(known))
+    return Exported(
+        target.folder or str(target), settings.to, selection.total, selection.by_split, written, tuple(known)
+    )
 
 
 def _refuse_nested(folder: Path, output: Path) -> None:
@@ -113,20 +120,18 @@ def _record(call: Export) -> Record:
 def _finish(call: Export) -> None:
     """Write what lists all triples."""
     content = _content(call)
-    pieces = sum(map(len, call.selection.units.values()))
     for name, chunks in call.layout.lists(content):
         with call.target.writing(name) as file:
             file.writelines(chunks)
     if call.layout.has_card:
         call.target.write("README.md", card.render(content, call.settings, call.selection))
     if call.layout.finish:
-        entries = [rows.json_object(line) for line in record.part_lines(call.target, pieces)]
+        entries = [rows.json_object(line) for line in record.part_lines(call.target, call.selection.pieces)]
         call.layout.finish(call.target, content, entries)
 
 
 def _content(call: Export) -> Content:
-    selection, target = call.selection, call.target
-    pieces = sum(map(len, selection.units.values()))
+    selection, target, pieces = call.selection, call.target, call.selection.pieces
     return Content(
         call.dataset.folder.resolve().name,
         call.dataset.info,

@@ -170,7 +170,8 @@ def _clear(target: Target, earlier: Record | None) -> None:
             (hidden if is_part else visible).append(name)
         elif name != LOCK:
             raise UsageError(f"{target} holds files that no export wrote, such as {name}. Choose another output.")
-    hidden.sort(key=lambda name: (name == RECORD, name != COMPLETE))  # killed on the way, it is no export of anything
-    target.remove([name for name in hidden if name != RECORD])
+    # Killed on the way, the folder holds an unfinished export of the earlier kind, whose names are known.
+    target.remove({COMPLETE}.intersection(hidden))
+    target.remove(set(hidden) - {COMPLETE, RECORD})
     target.remove(visible)
-    target.remove([name for name in hidden if name == RECORD])
+    target.remove({RECORD}.intersection(hidden))

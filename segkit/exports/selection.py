@@ -2,9 +2,10 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from heapq import nsmallest
+from itertools import islice
 from typing import Any
 
 from segkit.dataset import Dataset, lines
@@ -30,8 +31,7 @@ class Selection:
         total: how many there are.
         candidates: how many met the conditions before a sample was drawn.
         splits: how many there are in each split that occurs.
-        units: of each group the numbers of triples in its pieces. A group is a split, or "" for all.
-        digests: of each group the SHA-256 of all records.
+        units: the pieces of each group. A group is a split, or "" for all.
         sizes: width and height of the pictures, and how many have it.
         pixels: number of pixels of each class.
         area: number of all pixels.
@@ -41,8 +41,7 @@ class Selection:
     total: int = 0
     candidates: int = 0
     splits: Counter[str] = field(default_factory=Counter)
-    units: dict[str, list[int]] = field(default_factory=dict)
-    digests: dict[str, str] = field(default_factory=dict)
+    units: dict[str, list["Unit"]] = field(default_factory=dict)
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
     pixels: Counter[str] = field(default_factory=Counter)
     area: int = 0
@@ -50,28 +49,56 @@ class Selection:
     @property
     def fingerprint(self) -> str:
         """SHA-256 of everything that is exported."""
-        return hashlib.sha256(repr(sorted(self.digests.items())).encode()).hexdigest()
+        units = [(group, unit.count, unit.digest.hexdigest()) for group in self.units for unit in self.units[group]]
+        return hashlib.sha256(repr(units).encode()).hexdigest()
+
+    @property
+    def pieces(self) -> int:
+        """How many pieces there are in all groups."""
+        return sum(map(len, self.units.values()))
 
     @property
     def by_split(self) -> dict[str, int]:
         """How many triples there are in each split that occurs, in the order train, val, test."""
         return {split: self.splits[split] for split in SPLITS if self.splits[split]}
 
-    def of_group(self, dataset: Dataset, group: str) -> Iterator[Triple]:
-        """Yield the triples of a group, in the dataset's order.
+    def of_group(self, dataset: Dataset, group: str) -> Iterator[list[Triple]]:
+        """Yield the triples of each piece of a group, in the dataset's order.
 
         Raises:
-            DatasetError: after the last one, if they are not those that were selected.
+            DatasetError: before a piece, if its triples are not those that were selected.
         """
-        digest = hashlib.sha256()
-        for triple in dataset:
-            if self.condition(triple) and group in ("", triple.split):
-                digest.update(lines.encode(triple))
-                yield triple
-        if digest.hexdigest() != self.digests[group]:
-            raise DatasetError(
-                f"{dataset.folder} was changed while it was exported. Export it again, with overwrite=True."
-            )
+        triples = (triple for triple in dataset if self.condition(triple) and group in ("", triple.split))
+        for number, unit in enumerate(self.units[group], 1):
+            piece = list(islice(triples, unit.count))
+            is_whole = number < len(self.units[group]) or next(triples, None) is None
+            if _digest(piece).digest() != unit.digest.digest() or not is_whole:
+                raise DatasetError(
+                    f"{dataset.folder} was changed while it was exported. Export it again, with overwrite=True."
+                )
+            yield piece
+
+
+@dataclass
+class Unit:
+    """A piece of an export: triples that follow each other.
+
+    Attributes:
+        count: how many.
+        size: bytes that they take in a shard; 0 in layouts of files.
+        digest: SHA-256 of their records.
+    """
+
+    count: int = 0
+    size: int = 0
+    digest: Any = field(default_factory=hashlib.sha256)
+
+
+def _digest(triples: Iterable[Triple]) -> Any:
+    digest = hashlib.sha256()
+    for triple in triples:
+        digest.update(lines.encode(triple))
+    return digest
 
 
 def select(dataset: Dataset, settings: SelectionSettings, layout: Layout) -> Selection:
@@ -87,16 +114,11 @@ def select(dataset: Dataset, settings: SelectionSettings, layout: Layout) -> Sel
         selection = Selection(lambda triple: triple.key in keys and is_asked(triple), candidates=candidates)
     else:
         selection = Selection(is_asked)
-    digests: dict[str, Any] = {}
     pieces = _Pieces(layout, to_bytes(settings.shard_size) or layout.shard_size)
     for triple in filter(selection.condition, dataset):
-        group = triple.split if layout.by_split else ""
-        digests.setdefault(group, hashlib.sha256()).update(lines.encode(triple))
-        pieces.add(group, triple)
+        pieces.add(triple.split if layout.by_split else "", triple)
         _count(selection, triple)
-    groups = [group for group in ("", *SPLITS) if group in digests]
-    selection.units = {group: pieces.units[group] for group in groups}
-    selection.digests = {group: digests[group].hexdigest() for group in groups}
+    selection.units = {group: pieces.units[group] for group in ("", *SPLITS) if group in pieces.units}
     return selection
 
 
@@ -130,28 +152,29 @@ class _Pieces:
     """Divides the triples of each group: into units of one length, or by the size of shards."""
 
     def __init__(self, layout: Layout, limit: int) -> None:
-        self.units: dict[str, list[int]] = {}
+        self.units: dict[str, list[Unit]] = {}
         self._is_sharded, self._limit = layout.shard is not None, limit
-        self._sizes: Counter[str] = Counter()
 
     def add(self, group: str, triple: Triple) -> None:
         """Count a triple to the last piece of its group, or to a new one if that is full."""
-        units = self.units.setdefault(group, [])
-        size = _size(triple) if self._is_sharded else 0
-        is_full = self._sizes[group] + size > self._limit if self._is_sharded else bool(units) and units[-1] == UNIT
-        if is_full or not units:
-            units.append(0)
-            self._sizes[group] = 2 * _BLOCK
-        units[-1] += 1
-        self._sizes[group] += size
+        units, line = self.units.setdefault(group, []), lines.encode(triple)
+        size = _size(triple, line) if self._is_sharded else 0
+        if not units or self._is_full(units[-1], size):
+            units.append(Unit(size=2 * _BLOCK))
+        units[-1].count += 1
+        units[-1].size += size
+        units[-1].digest.update(line)
+
+    def _is_full(self, unit: Unit, size: int) -> bool:
+        return unit.size + size > self._limit if self._is_sharded else unit.count == UNIT
 
 
-def _size(triple: Triple) -> int:
-    """Return the bytes that a triple takes in a tar shard, and about those in another one."""
+def _size(triple: Triple, line: bytes) -> int:
+    """Return the bytes that a triple with this record takes in a tar shard, and about those in another one."""
     files = [triple.folder / name for name in (triple.file_name, triple.conditioning_image_file_name)]
     try:
         sizes = [path.stat().st_size for path in files]
     except OSError as error:
         raise DatasetError(f"{error.filename} is missing. Run: segkit check {quote(triple.folder)}") from None
-    sizes += [len(triple.text.encode()), len(lines.encode(triple))]
+    sizes += [len(triple.text.encode()), len(line)]
     return sum(size + -size % _BLOCK for size in sizes) + _MEMBERS * _BLOCK

@@ -1,90 +1,119 @@
-"""Where an export is written: the only module of the package that creates or deletes files."""
+"""Where an export is written, a local folder or a URL: the only module of the package that creates or deletes files."""
 
-import os
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import groupby
+from pathlib import Path, PurePath, PurePosixPath
 from typing import BinaryIO
 
 from segkit import storage
-from segkit.errors import StorageError, UsageError
+from segkit.errors import UsageError
 from segkit.locks import locked
+from segkit.remote import Location
 
 
 @dataclass(frozen=True)
 class Target:
-    """A folder that receives files by name, with `/` between folders; every file appears whole or not at all.
+    """Receives files by name, with `/` between folders; every file appears whole or not at all.
 
     Attributes:
-        path: the folder, which need not exist.
+        location: the folder or URL, which need not exist.
     """
 
-    path: Path
+    location: Location
 
     def __str__(self) -> str:
-        return str(self.path)
+        return str(self.location)
+
+    @property
+    def folder(self) -> Path | None:
+        """The local folder; None for a URL."""
+        return Path(self.location.root) if self.location.is_local else None
 
     @contextmanager
     def locked(self, lock: str) -> Iterator[None]:
-        """Be the only writer, and delete the unfinished files of one that was killed.
+        """Be the only writer of a local folder, and delete the unfinished files of one that was killed.
+
+        At a URL nothing is locked, and there are no unfinished files.
 
         Raises:
             LockedError: another process is writing.
             UsageError: the folder is a file.
             StorageError: the disk is full or read-only.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise UsageError(f"{self.path} is a file; expected a folder. Choose another output.")
-        storage.make_folder((self.path / lock).parent)
-        with locked(self.path / lock) as was_killed:
+        folder = self.folder
+        if folder is None:
+            yield
+            return
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"{folder} is a file; expected a folder. Choose another output.")
+        storage.make_folder((folder / lock).parent)
+        with locked(folder / lock) as was_killed:
             if was_killed:
-                storage.remove_unfinished(self.path)
+                storage.remove_unfinished(folder)
             yield
 
-    def names(self) -> Iterator[str]:
-        """Yield the name of every file, unsorted."""
-        for parent, _, files in os.walk(self.path):
-            folder = Path(parent).relative_to(self.path)
-            yield from ((folder / name).as_posix() for name in files)
+    def names(self) -> Iterable[str]:
+        """Return the name of every file."""
+        return self.location.names("**/*")
 
     def exists(self, name: str) -> bool:
         """Return whether there is such a file."""
-        return (self.path / name).is_file()
+        return self.location.exists(name)
 
     def read(self, name: str) -> bytes:
         """Return the content of a file.
 
         Raises:
-            StorageError: it is missing or cannot be read.
+            LocationError: it is missing or cannot be read.
         """
-        try:
-            return (self.path / name).read_bytes()
-        except OSError as error:
-            reason = os.strerror(error.errno or 0)
-            raise StorageError(f"Cannot read {self.path / name}: {reason}. Export again with overwrite=True.") from None
+        return self.location.read(name)
 
     def write(self, name: str, data: bytes) -> None:
-        """Write a file; see storage.write."""
-        storage.write(self.path / name, data)
+        """Write a file.
+
+        Raises:
+            StorageError, LocationError: it cannot be written.
+        """
+        self.location.write(name, data)
 
     @contextmanager
     def writing(self, name: str) -> Iterator[BinaryIO]:
-        """Write a file piece by piece; see storage.writing."""
-        with storage.writing(self.path / name) as file:
-            yield file
-
-    def remove(self, names: Iterable[str]) -> None:
-        """Delete files, in order, and the folders that they leave empty.
+        """Write a file piece by piece; for a URL it is collected in a temporary file, and uploaded at the end.
 
         Raises:
+            StorageError, LocationError: it cannot be written.
+        """
+        if self.folder is not None:
+            with storage.writing(self.folder / name) as file:
+                yield file
+            return
+        with tempfile.TemporaryDirectory(prefix="segkit-export-") as folder:
+            path = Path(folder) / "file"
+            with storage.writing(path) as file:
+                yield file
+            self.location.upload(path, name)
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Delete files of a local folder, and the folders that they leave empty.
+
+        Raises:
+            UsageError: there are files to be deleted at a URL.
             StorageError: a file cannot be deleted.
         """
-        for name in names:
-            path = self.path / name
-            storage.remove([path], path.parent)
-            for folder in path.parents:
-                if folder == self.path:
-                    break
-                with suppress(OSError):  # not empty
-                    folder.rmdir()
+        names = sorted(names)
+        if names and self.folder is None:
+            raise UsageError(f"segkit deletes nothing at {self}. Delete the export there, or choose another output.")
+        if self.folder is not None:
+            for parent, paths in groupby((self.folder / name for name in names), lambda path: path.parent):
+                storage.remove(paths, parent)
+            _remove_empty(self.folder, {parent for name in names for parent in PurePosixPath(name).parents})
+
+
+def _remove_empty(root: Path, folders: Iterable[PurePath]) -> None:
+    for folder in sorted(folders, reverse=True):  # what lies in a folder comes before it
+        if folder.parts:
+            with suppress(OSError):  # not empty
+                (root / folder).rmdir()

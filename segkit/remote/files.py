@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 
 from segkit import storage
@@ -39,10 +40,14 @@ class Files:
 
     def read(self, path: str, start: int, size: int) -> bytes:
         """See Store."""
-        with _errors(path), open(path, "rb") as file:  # noqa: PTH123 - as fast as it gets
-            if start:
+        try:  # not in _errors, whose context costs a tenth of a small read
+            with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - as fast as it gets
+                if size < 0:
+                    return file.readall()
                 file.seek(start)
-            return file.read(size)
+                return _whole(file, size)
+        except OSError as error:
+            raise _error(path, error) from None
 
     def send(self, path: str, content: bytes | Path) -> None:
         """Write a file atomically; see segkit.storage."""
@@ -52,10 +57,6 @@ class Files:
             while chunk := source.read(_COPIED):
                 file.write(chunk)
         return None
-
-    def remove(self, path: str) -> None:
-        """See Store."""
-        storage.remove([Path(path)], Path(path).parent)
 
 
 def _below(root: Path) -> Iterator[str]:
@@ -68,9 +69,21 @@ def _below(root: Path) -> Iterator[str]:
 def _errors(path: str) -> Iterator[None]:
     try:
         yield
-    except FileNotFoundError:
-        raise LocationError("missing", f"{path} does not exist. Check the path.") from None
     except OSError as error:
-        reason = "forbidden" if isinstance(error, PermissionError) else "refused"
-        message = f"Cannot read {path}: {os.strerror(error.errno or 0)}. Fix that and run the same command again."
-        raise LocationError(reason, message) from None
+        raise _error(path, error) from None
+
+
+def _error(path: str, error: OSError) -> LocationError:
+    if isinstance(error, FileNotFoundError):
+        return LocationError("missing", f"{path} does not exist. Check the path.")
+    reason = "forbidden" if isinstance(error, PermissionError) else "refused"
+    message = f"Cannot read {path}: {os.strerror(error.errno or 0)}. Fix that and run the same command again."
+    return LocationError(reason, message)
+
+
+def _whole(file: FileIO, size: int) -> bytes:
+    """Read bytes of a file, fewer only at its end: one call of the system may return less than it was asked for."""
+    data = file.read(size) or b""
+    while len(data) < size and (more := file.read(size - len(data))):
+        data += more
+    return data

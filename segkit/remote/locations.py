@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from fnmatch import translate
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,6 +29,11 @@ _FILES = Files()
 def is_url(text: object) -> bool:
     """Return whether a text is a URL such as s3://bucket/photos, as opposed to a local path."""
     return bool(re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", str(text)))
+
+
+def is_name(name: str) -> bool:
+    """Return whether a text is a relative name that leads out of no folder, on any system."""
+    return not ("\\" in name or "\0" in name or not {"", ".", ".."}.isdisjoint(name.split("/")))
 
 
 def location(text: "str | Path | Location", patience: Patience | None = None) -> "Location":
@@ -73,7 +79,7 @@ class Location:
     def __truediv__(self, name: str) -> "Location":
         return Location(self._path(name), self.patience)
 
-    @property
+    @cached_property
     def is_local(self) -> bool:
         """Whether this is a path of the local file system."""
         return not is_url(self.root)
@@ -119,7 +125,7 @@ class Location:
             size: its bytes, if they are known from a listing; asking for them takes a request.
         """
         if self.is_local:
-            return self._store.read(self._path(name), 0, -1)
+            return _FILES.read(self._path(name), 0, -1)
         return self.read_range(name, 0, self.size(name) if size < 0 else size)
 
     def read_range(self, name: str, start: int, size: int) -> bytes:
@@ -183,11 +189,6 @@ class Location:
             raise LocationError("incomplete", f"{path} has changed since its hash was taken. Write it again.")
         self._send(name, path, digest)
 
-    def remove(self, name: str) -> None:
-        """Delete a file, which need not exist."""
-        path = self._path(name)
-        self._repeated(lambda: self._store.remove(path), name)
-
     def _send(self, name: str, content: bytes | Path, digest: Digest) -> None:
         target = self._path(name)
 
@@ -226,7 +227,7 @@ class Location:
     def _path(self, name: str) -> str:
         if not name:
             return self.root
-        if name[0] == "/" or "\\" in name or "\0" in name or not {"", ".", ".."}.isdisjoint(name.split("/")):
+        if not is_name(name):
             raise UsageError(f"{name!r} is not the name of a file in {self}. Expected a relative name without '..'.")
         return f"{self.root.rstrip('/')}/{name}"
 

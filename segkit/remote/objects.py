@@ -2,7 +2,6 @@
 
 import base64
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -73,11 +72,6 @@ class Objects:
             self._fs.pipe_file(path, content, **self._sending)
         else:
             self._fs.put_file(os.fspath(content), path, **self._sending)
-
-    def remove(self, path: str) -> None:
-        """See Store."""
-        with suppress(FileNotFoundError):
-            self._fs.rm_file(path)
 
     def _require_bucket(self, path: str) -> None:
         """Raise NoBucketError if it is the bucket of a missing file that does not exist."""

@@ -39,7 +39,7 @@ class Patience:
             attempt: number of the request, from 1.
             least: seconds that the store asked for; at most `longest` are granted.
         """
-        length = min(self.longest, self.first * 2 ** (attempt - 1))
+        length = min(self.longest, self.first * 2.0 ** (attempt - 1))
         return max(length * (0.5 + self.jitter() / 2), min(least, self.longest))
 
 

@@ -36,6 +36,3 @@ class Store(Protocol):
 
     def send(self, path: str, content: bytes | Path) -> None:
         """Create or replace a file, of bytes or of a local file's content."""
-
-    def remove(self, path: str) -> None:
-        """Delete a file, which need not exist."""

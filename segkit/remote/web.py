@@ -70,10 +70,6 @@ class Web:
             "refused", f"{shown(path)} cannot be written: https:// is for reading. Use s3:// or the like."
         )
 
-    def remove(self, path: str) -> None:
-        """Refuse to delete."""
-        raise LocationError("refused", f"{shown(path)} cannot be deleted: https:// is for reading.")
-
     def _get(self, path: str, start: int, size: int) -> "requests.Response":
         headers = {"Range": f"bytes={start}-{start + size - 1}", "Accept-Encoding": "identity"}
         answer: requests.Response = self._session().get(path, headers=headers, timeout=self._silence, stream=True)

@@ -37,7 +37,7 @@ def place(bucket: FaultyApp) -> Location:
 
 def fault(name: str, **changes: object) -> Fault:
     """Return a new fault of a kind, whose count of requests is its own."""
-    return Fault(**{**vars(READ_FAULTS[name]), **changes})  # type: ignore[arg-type]
+    return Fault(**{**vars(READ_FAULTS[name]), **changes})
 
 
 def reads(place: Location, tmp_path: Path) -> dict[str, Callable[[], bytes]]:
@@ -179,9 +179,10 @@ def test_faults_that_stay_are_not_repeated(bucket: FaultyApp, place: Location, a
 
 def test_a_missing_bucket_is_named(bucket: FaultyApp) -> None:
     """It differs from a missing file."""
-    for call in (lambda gone: gone.names(), lambda gone: gone.read("b"), lambda gone: gone.write("b", b"")):
+    gone = remote.location("s3://nowhere/a")
+    for call in (gone.names, lambda: gone.read("b"), lambda: gone.write("b", b"")):
         with pytest.raises(LocationError, match="The bucket nowhere does not exist") as caught:
-            call(remote.location("s3://nowhere/a"))
+            call()
         assert caught.value.reason == "no-bucket"
 
 

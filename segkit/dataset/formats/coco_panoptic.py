@@ -1,60 +1,168 @@
 """COCO's panoptic layout: photos by split, PNGs of segment ids (R + 256 G + 65536 B), and a JSON file for each split.
 
-Control maps tell classes apart, not instances: each class of a map becomes one segment, and no category is a "thing".
+    annotations/panoptic_train2017.json      annotations/panoptic_train2017/000000000009.png
+    train2017/000000000009.jpg
+
+Photos may also lie in images/train2017, and maps in panoptic_train2017 beside the photos, as detectron2 expects them.
+Control maps tell classes apart, not instances: written, each class of a map becomes one segment, and no category is a
+"thing"; read, the segments of a category become one class.
 """
 
 import csv
 import json
+import re
 from collections.abc import Iterable, Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from msgspec import Struct
 from PIL import Image
 
+from segkit import schema
+from segkit.dataset.formats import items
+from segkit.dataset.formats.items import Collection, File, Segment
+from segkit.dataset.formats.listing import file_in, split_of
 from segkit.dataset.formats.writing import Chunks, Content, Item, png
 from segkit.dataset.triple import Triple
+from segkit.errors import DatasetError
+from segkit.maps import codec
 from segkit.maps.codec import Labels
 from segkit.palette import UNLABELLED, Palette
 from segkit.palette.palette import shipped_folder
 from segkit.palette.protocol import extends
+from segkit.words import quote
+
+_LIST = re.compile(r"panoptic[_-](?P<name>.+)\.json", re.IGNORECASE)
+_YEAR = re.compile(r"[-_]?\d+$")
+
+
+class _Image(Struct):
+    id: int
+    file_name: str
+
+
+class _Segment(Struct):
+    id: int
+    category_id: int
+
+
+class _Annotation(Struct):
+    image_id: int
+    file_name: str
+    segments_info: list[_Segment]
+
+
+class _Category(Struct):
+    id: int
+    name: str
+
+
+class _Json(Struct):
+    images: list[_Image]
+    annotations: list[_Annotation]
+    categories: list[_Category]
+
+
+def detect(folder: Path) -> bool:
+    """Return whether a folder holds a list of panoptic maps, in itself or in annotations/."""
+    return bool(_lists(folder))
+
+
+def read(folder: Path) -> Collection:
+    """Read all lists of a folder: panoptic_train2017.json, panoptic_val2017.json or the like.
+
+    Raises:
+        DatasetError: a list is damaged, names files outside the folder, its maps are still zipped, or two lists number
+            their categories differently.
+    """
+    listed: list[items.Item] = []
+    categories: dict[int, str] = {}
+    for path in _lists(folder):
+        content = _read(path)
+        for category in content.categories:
+            if categories.setdefault(category.id, category.name) != category.name:
+                first = categories[category.id]
+                raise DatasetError(f"{path}: category {category.id} is {category.name}, in an earlier list {first}.")
+        listed += _listed(folder, path, content)
+    return Collection("coco-panoptic", folder, listed, by_person=True, categories=tuple(categories.items()))
+
+
+def _lists(folder: Path) -> list[Path]:
+    places = (folder, folder / "annotations")
+    return sorted(
+        path for place in places if place.is_dir() for path in place.glob("*.json") if _LIST.fullmatch(path.name)
+    )
+
+
+def _read(path: Path) -> _Json:
+    try:
+        content: Any = json.loads(path.read_bytes())
+        return schema.convert(content, _Json)
+    except (OSError, ValueError, RecursionError) as error:
+        raise DatasetError(
+            f"{path}: cannot be read ({error}). Expected COCO panoptic's images, annotations and categories."
+        ) from None
+
+
+def _listed(folder: Path, path: Path, content: _Json) -> Iterator[items.Item]:
+    match = _LIST.fullmatch(path.name)
+    name = match["name"] if match else path.stem
+    photos = _folder([folder / name, folder / "images" / name, folder / "images", folder], content.images)
+    maps = _folder([path.with_suffix(""), folder / path.stem, path.parent, folder], content.annotations)
+    if content.annotations and maps is None:
+        archive = path.with_suffix(".zip")
+        hint = f"Unpack {archive}." if archive.exists() else f"Expected {quote(path.with_suffix(''))}."
+        raise DatasetError(f"{path}: its maps, such as {content.annotations[0].file_name}, are missing. {hint}")
+    split = split_of(_YEAR.sub("", name)) or ""
+    by_image = {annotation.image_id: annotation for annotation in content.annotations}
+    known = {image.id for image in content.images}
+    if unknown := next((annotation for annotation in content.annotations if annotation.image_id not in known), None):
+        raise DatasetError(f"{path}: {unknown.file_name} belongs to image {unknown.image_id}, which is not listed.")
+    for image in content.images:
+        photo = file_in(photos or folder / name, image.file_name, str(path))
+        annotation, control_map, segments = by_image.get(image.id), None, None
+        if annotation and maps:
+            control_map = File(file_in(maps, annotation.file_name, str(path)))
+            segments = tuple(Segment(segment.id, segment.category_id) for segment in annotation.segments_info)
+        yield items.Item(photo.relative_to(folder).as_posix(), File(photo), control_map, "", split, segments)
+
+
+def _folder(places: list[Path], listed: "list[_Image] | list[_Annotation]") -> Path | None:
+    """Return the first place that holds one of the first listed files; None if none does."""
+    names = [entry.file_name for entry in listed[:100]]
+    return next((place for place in places if any((place / name).is_file() for name in names)), None)
 
 
 def files(item: Item, split: str) -> dict[str, bytes]:
     """Return the files of a triple by name: its photo, and a PNG of segment ids; 0 is unlabelled."""
     ids = np.zeros(256, np.uint32)
     ids[: len(item.palette)] = category_ids(item.palette)
+    channels = np.stack([ids & 255, ids >> 8 & 255, ids >> 16], axis=-1).astype(np.uint8)
     return {
         f"{item.triple.split}/{item.key}{item.suffix}": item.photo,
-        f"annotations/panoptic_{item.triple.split}/{item.key}.png": png(_picture(ids[item.labels])),
+        f"annotations/panoptic_{item.triple.split}/{item.key}.png": png(Image.fromarray(channels[item.labels])),
     }
-
-
-def _picture(ids: NDArray[np.uint32]) -> Image.Image:
-    return Image.fromarray(np.stack([ids & 255, ids >> 8 & 255, ids >> 16], axis=-1).astype(np.uint8))
 
 
 def annotation(item: Item) -> dict[str, Any]:
     """Return the entry of a triple in `annotations`."""
-    ids = category_ids(item.palette)
-    return {
-        "image_id": item.place + 1,
-        "file_name": f"{item.key}.png",
-        "segments_info": [_segment(item.labels, index, ids[index]) for index in _present(item.labels)],
-    }
+    areas = codec.count(item.labels)[:UNLABELLED]
+    segments = [
+        {"id": category, "category_id": category, "area": area, "bbox": _box(item.labels, index), "iscrowd": 0}
+        for index, (area, category) in enumerate(zip(areas, category_ids(item.palette), strict=False))
+        if area
+    ]
+    return {"image_id": item.place + 1, "file_name": f"{item.key}.png", "segments_info": segments}
 
 
-def _present(labels: Labels) -> list[int]:
-    return [index for index in np.unique(labels).tolist() if index != UNLABELLED]
-
-
-def _segment(labels: Labels, index: int, category: int) -> dict[str, Any]:
+def _box(labels: Labels, index: int) -> list[int]:
+    """Return left, top, width and height of the pixels of a class."""
     mask = labels == index
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     left, top = int(columns[0]), int(rows[0])
-    box = [left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1]
-    return {"id": category, "category_id": category, "area": int(mask.sum()), "bbox": box, "iscrowd": 0}
+    return [left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1]
 
 
 def lists(content: Content) -> Iterator[tuple[str, Chunks]]:

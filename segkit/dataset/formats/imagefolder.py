@@ -33,11 +33,15 @@ def columns(folder: Path) -> list[str]:
     return next((list(row) for path in _metadata(folder) for _, row in islice(_rows(path), 1)), [])
 
 
-def read(folder: Path) -> Listing:
+def read(folder: Path, keep_rejected: bool = False) -> Listing:
     """Read the metadata of a folder and of the folders in it.
 
     Splits come from a column `split`, or from folders called train, validation or test. A photo that several lists name
     is read from the first. Rows with `review` "rejected", as segkit writes them, are left out.
+
+    Args:
+        folder: the folder.
+        keep_rejected: do not leave them out.
 
     Raises:
         DatasetError: the metadata is damaged, lacks a column, names a file outside its folder, or contradicts itself.
@@ -48,7 +52,7 @@ def read(folder: Path) -> Listing:
         listed = {entry.photo for entry in entries}
         for source, row in _rows(path):
             entry = _entry(folder, path.parent, row, source)
-            if row.get("review") == "rejected":
+            if row.get("review") == "rejected" and not keep_rejected:
                 rejected += 1
             elif entry.photo not in listed:
                 entries.append(entry)
@@ -66,7 +70,8 @@ def _entry(root: Path, folder: Path, row: dict[str, Any], source: str) -> Entry:
             f"{source}: the map could be {' or '.join(names)}. Rename the map's column to {_STANDARD[0]}."
         )
     photo, control_map = file_in(folder, row["file_name"], source), file_in(folder, row[names[0]], source)
-    return Entry(photo, control_map, prompt(row, source), source, _split(root, photo, row, source))
+    split = _split(root, photo, row, source)
+    return Entry(photo, control_map, prompt(row, source), source, split or "train", has_split=bool(split))
 
 
 def _map_columns(row: dict[str, Any]) -> list[str]:
@@ -87,7 +92,7 @@ def _split(root: Path, photo: Path, row: dict[str, Any], source: str) -> str:
     folders = [split for part in photo.relative_to(root).parts[:-1] if (split := split_of(part))]
     by_folder, cell = folders[0] if folders else None, row.get("split")
     if cell is None or cell == "":
-        return by_folder or "train"
+        return by_folder or ""
     by_column = split_of(cell) if isinstance(cell, str) else None
     if by_column is None:
         raise DatasetError(f"{source}: split is {cell!r}; expected train, val or test.")

@@ -16,13 +16,15 @@ from segkit.dataset.formats.writing import Chunks, Content, Item, split_folder
 from segkit.errors import DatasetError
 from segkit.words import count
 
-_FOLDERS = ("img", "cond")
+FOLDERS = ("img", "cond")
+"""Folders of photos and of control maps."""
+
 _CAPTION_SUFFIXES = (".txt", ".caption")
 
 
 def detect(folder: Path) -> bool:
     """Return whether a folder has this layout: img/ and cond/."""
-    return all((folder / name).is_dir() for name in _FOLDERS)
+    return all((folder / name).is_dir() for name in FOLDERS)
 
 
 def read(folder: Path) -> Listing:
@@ -32,7 +34,7 @@ def read(folder: Path) -> Listing:
         DatasetError: a photo has no control map, a control map no photo, two files have one name, or a caption is not
             UTF-8.
     """
-    by_name, control_maps = (_pictures(folder / name) for name in _FOLDERS)
+    by_name, control_maps = (pictures(folder / name) for name in FOLDERS)
     if unpaired := sorted(by_name.keys() ^ control_maps.keys()):
         name = unpaired[0]
         lacking = (
@@ -42,16 +44,22 @@ def read(folder: Path) -> Listing:
             f"{folder}: {count(len(unpaired), 'file')} without a counterpart of the same name: {lacking}. Add or "
             "remove it."
         )
-    captions = _captions(folder / "img")
+    texts = captions(folder / "img")
     entries, longer = [], 0
     for name, photo in by_name.items():
-        text, is_longer = _caption(captions.get(name, []))
+        text, is_longer = caption(texts.get(name, []))
         longer += is_longer
         entries.append(Entry(photo, control_maps[name], text, str(folder)))
-    return Listing("kohya", tuple(entries), tuple(_notes(by_name, longer)))
+    return Listing("kohya", tuple(entries), tuple(notes(by_name, longer)))
 
 
-def _notes(names: Iterable[str], longer: int) -> Iterable[str]:
+def notes(names: Iterable[str], longer: int) -> Iterable[str]:
+    """Yield what a user should know about captions and folder names, as sentences.
+
+    Args:
+        names: relative paths of the photos without suffix.
+        longer: number of captions of several lines.
+    """
     if longer:
         yield f"Captions of several lines, of which the first is used: {longer:,}."
     repeats = {name.partition("/")[0] for name in names if "/" in name and name.partition("_")[0].isdigit()}
@@ -59,8 +67,12 @@ def _notes(names: Iterable[str], longer: int) -> Iterable[str]:
         yield f"Repeats in folder names such as {min(repeats)} are ignored: an epoch shows every photo once."
 
 
-def _pictures(folder: Path) -> dict[str, Path]:
-    """Return the pictures below a folder by relative path without suffix."""
+def pictures(folder: Path) -> dict[str, Path]:
+    """Return the pictures below a folder by relative path without suffix.
+
+    Raises:
+        DatasetError: two pictures differ only in their suffix.
+    """
     pictures: dict[str, Path] = {}
     for path in photos.find(folder, follow_links=True):
         name = _name(path, folder)
@@ -75,7 +87,7 @@ def _name(path: Path, folder: Path) -> str:
     return unicodedata.normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())
 
 
-def _captions(folder: Path) -> dict[str, list[Path]]:
+def captions(folder: Path) -> dict[str, list[Path]]:
     """Return the caption files below a folder by relative path without suffix, whatever the case of their suffix."""
     captions: dict[str, list[Path]] = {}
     for place, folders, files in os.walk(folder):
@@ -87,7 +99,7 @@ def _captions(folder: Path) -> dict[str, list[Path]]:
     return captions
 
 
-def _caption(files: list[Path]) -> tuple[str, bool]:
+def caption(files: list[Path]) -> tuple[str, bool]:
     """Return a photo's caption, and whether its file has more lines, which sd-scripts ignores too.
 
     Raises:

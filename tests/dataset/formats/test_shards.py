@@ -50,6 +50,17 @@ def test_every_member_lies_where_the_index_says(triple: Triple, photo: bytes, co
     assert by_range[f"{triple.key}.json"][1] == encode(triple)
 
 
+@given(st.sampled_from(["jpg", "png", "hint.png", "txt", "json"]), st.integers(0, 8**11 - 1))
+def test_headers_are_those_of_tarfile(extension: str, size: int) -> None:
+    """The bytes do not depend on the version of Python, and are those that its own library writes."""
+    member = tarfile.TarInfo(f"0123456789abcdef.{extension}")
+    member.size = size
+
+    assert shards.header(member.name, size) == member.tobuf(tarfile.USTAR_FORMAT)
+    with pytest.raises(ValueError, match="a member of a shard has at most"):
+        shards.header(member.name, size + 8**11)
+
+
 def test_the_index_is_read_again() -> None:
     """Palette, settings and shards survive; the index holds the palette's colours itself."""
     index = Index("rooms", _INFO, tuple(Shard(f"00000{i}.tar", 1024, "a" * 64, i, "b" * 64, 9) for i in range(3)))
