@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from PIL.Image import Resampling
 
-from segkit import maps, storage
+from segkit import storage
 from segkit.errors import MapError, TrainingError, UsageError
 from segkit.maps import codec, diagnose
 from segkit.models import device, hub
@@ -22,6 +22,7 @@ from trainer.checkpoints import find, load, quiet, runs
 from trainer.checkpoints.digest import weights_digest
 from trainer.checkpoints.load import Base
 from trainer.checkpoints.runs import Weights
+from trainer.data import members
 from trainer.data.paint import PalettePainter
 from trainer.sample import recipes, sampler
 from trainer.sample.recipes import Recipes
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from diffusers import ControlNetModel
     from torch import Tensor
 
+_OF_EXPORT = "Use the palette of the dataset that was exported"
 _INSTEAD = "a run of segkit train, a file or a folder, as in controlnet=RUN"
 
 
@@ -195,7 +197,7 @@ def _require_drawable(request: DrawRequest, palette: Palette | None, resolution:
 
 def _read(request: DrawRequest) -> Image.Image:
     try:
-        return maps.read(request.control_map)
+        return members.open_map(request.control_map)
     except MapError as error:
         raise MapError(f"{request.control_map} {error}") from None
 
@@ -203,13 +205,14 @@ def _read(request: DrawRequest) -> Image.Image:
 def _labels(request: DrawRequest, image: Image.Image, palette: Palette) -> codec.Labels:
     path = request.control_map
     labels, off = codec.read(image, palette)
+    fix = f"Fix it: segkit snap {quote(path)} -o fixed.png" if isinstance(path, Path) else _OF_EXPORT
     if off:
         raise MapError(
-            f"{path}: {off:,} of {labels.size:,} pixels are off the palette {palette.name}. Fix it: segkit snap "
-            f"{quote(path)} -o fixed.png (for control images that are not maps: allow_any_control=True)"
+            f"{path}: {off:,} of {labels.size:,} pixels are off the palette {palette.name}. {fix} (for control images "
+            "that are not maps: allow_any_control=True)"
         )
     if reason := diagnose.suspicion(image, labels, palette):
-        cure = f"Fix it: segkit snap {quote(path)} -o fixed.png (if it is right as it is, with --from exact)"
+        cure = f"{fix} (if it is right as it is, with --from exact)"
         blank = f"Paint its areas in colours of the palette {palette.name}."
         raise MapError(f"{path}: {reason}. {blank if (labels == UNLABELLED).all() else cure}")
     return labels

@@ -12,6 +12,7 @@ from PIL import Image
 
 from segkit.palette import Palette
 from segkit.storage import sha256
+from tests.trainer.runs import path_of
 from trainer.sample import recipes
 from trainer.sample.recipes import Recipes
 from trainer.sample.requests import DrawRequest
@@ -63,7 +64,8 @@ def test_another_computation_is_another_recipe(request_: DrawRequest, changed: d
 def test_a_changed_map_is_another_recipe(request_: DrawRequest) -> None:
     """The map counts by its content, not by its name."""
     before = RECIPES.recipe(request_, 0, (64, 64))
-    renamed = request_.control_map.rename(request_.control_map.with_name("b.png"))
+    control_map = path_of(request_.control_map)
+    renamed = control_map.rename(control_map.with_name("b.png"))
     moved = replace(request_, control_map=renamed)
     assert RECIPES.recipe(moved, 0, (64, 64)) == before
 
