@@ -38,6 +38,7 @@ _NAMES: dict[str, Reason] = {
     "ConnectionClosedError": "incomplete",
     "ClientConnectorError": "unreachable", "ClientConnectorDNSError": "unreachable", "ConnectionError": "unreachable",
     "ConnectTimeout": "unreachable", "NewConnectionError": "unreachable", "OfflineModeIsEnabled": "refused",
+    "ConnectError": "unreachable", "ReadError": "incomplete", "RemoteProtocolError": "incomplete",
     "ReadTimeoutError": "failing", "ReadTimeout": "failing",
     "FSTimeoutError": "failing",
     "ServerTimeoutError": "failing",
@@ -49,7 +50,7 @@ _NAMES: dict[str, Reason] = {
     "InvalidURL": "refused", "SSLError": "refused", "ClientConnectorCertificateError": "refused",
     "ParamValidationError": "refused",
 }  # fmt: skip
-"""Exceptions of aiohttp, botocore, requests and huggingface_hub by name: their packages need not be installed."""
+"""Exceptions of aiohttp, botocore, requests, httpx and huggingface_hub by name: their packages need not be installed."""
 
 
 @dataclass(frozen=True)
