@@ -70,7 +70,7 @@ def find_photos(
             + _example(folder, passed)
         )
     outcome = Outcome(found=len(listing) + len(passed))
-    outcome.notes += _notes(folder, output, masks)
+    outcome.notes += _notes(None if remote_photos.is_remote(source) else folder, output, masks)
     outcome.skipped.update(item.reason for item in passed if item.reason in photos.SKIPPED)
     if settings.limit and len(listing) > settings.limit:
         outcome.skipped["limit"] = len(listing) - settings.limit
@@ -119,8 +119,8 @@ def _require_apart(folder: Path, output: Path) -> None:
         raise UsageError(f"{folder} lies in the segkit dataset {dataset}. Expected a folder of photos outside it.")
 
 
-def _notes(folder: Path, output: Path, masks: dict[Path, Path]) -> Iterator[str]:
-    if folder.resolve() in output.resolve().parents:
+def _notes(folder: Path | None, output: Path, masks: dict[Path, Path]) -> Iterator[str]:
+    if folder and folder.resolve() in output.resolve().parents:
         yield f"The output folder {output} lies inside the folder of photos; it is not searched for photos."
     for root, number in Counter(masks.values()).items():
         yield (

@@ -50,7 +50,7 @@ _NAMES: dict[str, Reason] = {
     "InvalidURL": "refused", "SSLError": "refused", "ClientConnectorCertificateError": "refused",
     "ParamValidationError": "refused",
 }  # fmt: skip
-"""Exceptions of aiohttp, botocore, requests, httpx and huggingface_hub by name: their packages need not be installed."""
+"""Exceptions of aiohttp, botocore, requests, httpx and huggingface_hub by name: they need not be installed."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Photos behind URLs, in tar files and in lists become the dataset that the same files in a folder become."""
 
 import io
+import json
 import tarfile
 import uuid
 from collections.abc import Callable
@@ -164,6 +165,25 @@ def test_a_store_that_fails_ends_the_build(
     assert result.code == 2
     assert "is denied (403)" in result.err
     assert not (tmp_path / "rooms" / ".segkit" / "rejected.jsonl").read_text()
+
+
+def test_a_plan_reads_photos_from_a_url(
+    segkit: Segkit, place: Location, six_photos: Path, build_options: list[str], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """--dry-run counts photos, masks and other files, and writes nothing; the working folder plays no part."""
+    monkeypatch.chdir(tmp_path)
+    for photo in sorted(six_photos.iterdir())[:2]:
+        place.upload(photo, f"a/{photo.name}")
+        place.write(f"masks/{photo.stem}.png", b"map")
+    place.write(".thumbs/0.jpg", b"copy")
+
+    result = segkit("build-dataset", place.root, "-o", "rooms", "--dry-run", "--json", *build_options)
+
+    plan = json.loads(result.out)
+    assert (plan["found"], plan["made"], plan["skipped"]) == (5, 2, {"mask": 2, "thumbnail": 1})
+    assert [note for note in plan["notes"] if "inside the folder of photos" in note] == []
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_photo_that_is_gone_is_rejected(place: Location) -> None:
