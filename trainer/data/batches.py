@@ -163,6 +163,8 @@ class Batches:
 
     def _fetch(self, number: int) -> None:
         """Fetch what a batch consists of; control maps stay in memory."""
+        if number >= self._settings.steps * self._settings.accumulate:  # after the last step
+            return
         picks = self.picks(number)
         if self._cache is None:
             ahead.fetch_all(pick.example.photo for pick in picks)
