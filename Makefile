@@ -2,11 +2,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-# One worker more than cores, because tests wait for disks and processes; loadfile keeps the order of conftest.py, which
-# puts the longest test files first.
+# One worker per core: each imports the networks' libraries. loadfile keeps the order of conftest.py, which puts the
+# longest test files first.
 CORES := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 PYTEST = $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
-WORKERS = $(shell echo $$(($(CORES) < 8 ? $(CORES) + 1 : 8)))
+WORKERS = $(shell echo $$(($(CORES) < 8 ? $(CORES) : 8)))
+
+# Compiled once, not by every process: tests start dozens.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Restrict arithmetic to SSE, like on another processor, so that no test relies on this machine's rounding.
 OTHER_CPU := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2
@@ -31,9 +34,7 @@ test: $(INSTALLED)
 	@echo "Running all tests: 7 to 11 minutes on two cores."
 	@$(PYTEST)
 
-# For work in progress: without the files that take more than four CPU seconds (see tests/conftest.py). Each worker
-# imports the networks' libraries, which only pays for longer runs: one worker per core.
-test-quick: WORKERS = $(shell echo $$(($(CORES) < 8 ? $(CORES) : 8)))
+# For work in progress: without the files that take more than four CPU seconds (see tests/conftest.py).
 test-quick: $(INSTALLED)
 	@echo "Running the quick tests: 1 to 2 minutes on two cores."
 	@$(PYTEST) -m "not slow and not long"

@@ -458,7 +458,8 @@ def generate(
         maps: a map, a folder of maps, a dataset or the folder or URL of its shards (the held-out triples, or all if
             none are held out) or triples, such as rooms.val.
         prompt: for maps without a prompt of their own.
-        output: the folder of the pictures. Pictures that were drawn before are kept.
+        output: the folder of the pictures, and of their contact sheet strengths.png if there are several strengths.
+            Pictures that were drawn before are kept.
         overwrite: replace other files with the same names.
         progress: see segkit.progress.
         settings: fields of trainer.settings.GenerateSettings, such as controlnet=run, base="toy" or seed=0.

@@ -1,5 +1,6 @@
 """Shared fixtures: photos and networks of the toy world, and the command line in this process."""
 
+import gc
 import os
 import re
 import shutil
@@ -23,6 +24,22 @@ _CACHE = Path(tempfile.mkdtemp(prefix="segkit-tests-"))  # keeps caches of libra
 for _name in ("HF_HOME", "IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR", "JUPYTER_CONFIG_DIR"):
     os.environ[_name] = str(_CACHE / _name.lower())
 
+MEMORY, NEEDED = "/dev/shm", 4e9
+"""A disk in memory on Linux, and the bytes that must be free there: a run leaves about a tenth."""
+
+
+def _has_room_in_memory() -> bool:
+    """Return whether tests can keep their files in memory: they flush tens of thousands, and disks are slow at that."""
+    if sys.platform != "linux" or not os.access(MEMORY, os.W_OK):
+        return False
+    disk, lines = os.statvfs(MEMORY), Path("/proc/meminfo").read_text().splitlines()
+    free = next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")), 0)
+    return not disk.f_flag & os.ST_NOEXEC and min(free, disk.f_bavail * disk.f_frsize) >= NEEDED
+
+
+if _has_room_in_memory():
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", MEMORY)  # pytest's own variable; --basetemp has precedence
+
 settings.register_profile("segkit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("segkit")  # no deadlines: results must not depend on the machine's load
 
@@ -43,6 +60,7 @@ LONG = (
     "commands/test_bad_photos.py", "trainer/step/test_loss.py", "exports/test_read_back.py", "remote/test_s3.py",
     "build/test_remote_photos.py", "imports/test_layouts.py", "imports/test_pipeline.py",
     "imports/test_round_trips.py", "imports/test_merging.py",
+    "trainer/sample/test_batching.py",
 )  # fmt: skip
 """Test files that take more than four CPU seconds, about in this order; `make test-quick` leaves them out."""
 
@@ -50,10 +68,22 @@ NUMBERS = (
     "trainer/step/test_distributed.py", "trainer/test_train.py", "trainer/data/test_latents.py",
     "trainer/run/test_previews.py", "trainer/test_options.py", "trainer/step/test_cpu.py",
     "trainer/step/test_optimizers.py", "trainer/checkpoints/test_load.py", "trainer/checkpoints/test_ldm.py",
-    "trainer/sample/test_generate.py", "trainer/sample/test_sampler.py", "trainer/step/test_learner.py",
-    "trainer/step/test_loss.py", "trainer/step/test_resume.py", "models/test_argmax.py", "models/test_segment.py",
+    "trainer/sample/test_generate.py", "trainer/sample/test_sampler.py", "trainer/sample/test_batching.py",
+    "trainer/step/test_learner.py", "trainer/step/test_loss.py", "trainer/step/test_resume.py",
+    "models/test_argmax.py", "models/test_segment.py",
 )  # fmt: skip
 """Test files that compare results of networks numerically."""
+
+
+def pytest_configure() -> None:
+    """Do not search the libraries' objects for garbage, again and again, while they and the tests are imported."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Leave those objects out of later searches too."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -178,6 +208,40 @@ def bucket(s3_server: tuple[str, s3.FaultyApp], monkeypatch: pytest.MonkeyPatch)
     app.requests.clear()
     yield app
     app.faults.clear()
+
+
+@pytest.fixture(scope="session")
+def base(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small Stable Diffusion 1 as a diffusers folder, shared by all tests: do not modify it.
+
+    Its blocks have one layer: building and saving networks takes longer than the steps of a short training.
+    """
+    from tests.trainer.conftest import base_folder
+
+    return base_folder(tmp_path_factory.mktemp("base") / "small", models.clip, layers=1)
+
+
+@pytest.fixture(scope="session")
+def rooms(six_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of six photos, one of them held out, shared by all tests: do not modify it."""
+    from segkit.build import pipeline
+    from segkit.build.settings import BuildSettings
+
+    folder = tmp_path_factory.mktemp("rooms") / "rooms"
+    settings = BuildSettings(
+        segmenter="toy", captioner="toy", size=128, min_size=64, split="val=0.2", keep_duplicates=True
+    )
+    pipeline.build_dataset(six_photos, folder, settings)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def short_callbacks() -> Iterator[None]:
+    """Validate with two losses instead of eight, and draw previews with two sampling steps instead of twenty."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("trainer.run.validation.MIN_LOSSES", 2)
+        patch.setattr("trainer.sample.sampler.STEPS", 2)
+        yield
 
 
 @pytest.fixture

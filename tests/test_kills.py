@@ -1,20 +1,12 @@
-"""kill -9 and full disks during a build: the next run produces the same dataset as an uninterrupted one.
-
-Run as a program (`python -m tests.test_kills PHOTOS OUT [N]`), this file is the build that gets killed; with N, it
-kills itself before it writes its N-th file. `python -m tests.test_kills edits OUT N` is a person's work on a dataset,
-killed at the N-th flush to disk.
-"""
+"""kill -9 and full disks during a build: the next run produces the same dataset as an uninterrupted one."""
 
 import json
 import os
 import random
-import resource
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -25,15 +17,15 @@ from segkit.build.settings import CaptionSettings
 from segkit.build.tools import Drafter
 from segkit.dataset import Dataset, records, remove
 from segkit.errors import SegkitError
+from tests import forks
 from tests.dataset.test_dataset import build, contents, render, written
 
 PHOTOS = 14
 KILLS = 12
-ROOT = Path(__file__).parents[1]
 
 
-def main(photos: Path, out: Path, last: int = 0) -> int:
-    """Build a dataset and return the exit code of the command line."""
+def building(photos: Path, out: Path, last: int = 0) -> int:
+    """Build a dataset and return the exit code of the command line. The last-th write, if any, is fatal."""
     count, write = iter(range(1, 1000)), storage.write
 
     def written(path: Path, data: bytes) -> None:
@@ -51,7 +43,7 @@ def main(photos: Path, out: Path, last: int = 0) -> int:
 
 
 def work(out: Path, last: int) -> int:
-    """Edit prompts, leave triples out, put them back and fold; print each step once it is done."""
+    """Edit prompts, leave triples out, put them back and fold; print each step. The last-th flush is fatal."""
     count, fsync = iter(range(1, 10_000)), os.fsync
 
     def flushed(descriptor: int) -> None:
@@ -89,21 +81,14 @@ def expected(steps: list[list[str]]) -> dict[str, tuple[str, str]]:
     return after
 
 
-def run(photos: Path, out: Path, file_size: int | None = None) -> subprocess.CompletedProcess[str]:
-    """Build in a separate process, optionally with a limit on the size of files it can write, in bytes."""
-    command = [sys.executable, "-m", "tests.test_kills", str(photos), str(out)]
-    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (file_size, file_size)) if file_size else None
-    return subprocess.run(command, capture_output=True, text=True, preexec_fn=limit, cwd=ROOT, check=False)
-
-
 def kill_after(seconds: float, photos: Path, out: Path) -> None:
     """Start a build and kill it, if it still runs, some seconds after its folder appears."""
-    process = subprocess.Popen([sys.executable, "-m", "tests.test_kills", str(photos), str(out)], cwd=ROOT)
-    while not out.exists() and process.poll() is None:
+    process = forks.start(building, photos, out)
+    while not out.exists() and process.is_alive():
         time.sleep(0.001)
     time.sleep(seconds)
     process.kill()
-    process.wait()
+    process.join()
 
 
 @pytest.fixture(scope="module")
@@ -156,9 +141,8 @@ def test_a_build_killed_at_a_write_can_be_completed(
 ) -> None:
     """A build killed right before it writes a metadata file, a photo or a map is completed by a second run."""
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "tests.test_kills", str(photos), str(out), str(last)]
 
-    killed = subprocess.run(command, cwd=ROOT, check=False)
+    killed = forks.run(building, photos, out, last)
     left = contents(out)
     build(photos, out)
 
@@ -173,10 +157,10 @@ def test_a_full_disk_is_one_line_and_leaves_no_partial_file(
     """On a full disk the build stops with one line; with more space the same command completes it."""
     out = small_disk / "out"
 
-    full = run(photos, out)
+    full = forks.run(building, photos, out)
     left = contents(out)
     subprocess.run(["mount", "-o", "remount,size=100m", str(small_disk)], check=True)
-    again = run(photos, out)
+    again = forks.run(building, photos, out)
 
     assert (full.returncode, full.stdout.count("\n"), full.stderr) == (2, 1, "")
     assert "No space left on device. Free some space and run the same command again" in full.stdout
@@ -193,9 +177,9 @@ def test_a_failed_write_is_one_line_and_leaves_no_partial_file(
     """A file that cannot be written completely (dataset.toml, a map or a photo) does not exist afterwards."""
     out = tmp_path / "out"
 
-    refused = run(photos, out, file_size=size)
+    refused = forks.run(building, photos, out, file_size=size)
     left = contents(out) if out.exists() else {}
-    again = run(photos, out)
+    again = forks.run(building, photos, out)
 
     assert (refused.returncode, refused.stdout.count("\n"), refused.stderr) == (2, 1, "")
     assert "Cannot write" in refused.stdout
@@ -212,9 +196,8 @@ def test_no_acknowledged_work_of_a_person_is_lost(
     out = tmp_path / "out"
     for name, data in whole.items():
         storage.write(out / name, data)
-    command = [sys.executable, "-m", "tests.test_kills", "edits", str(out), str(last)]
 
-    shown = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    shown = forks.run(work, out, last)
     steps = [json.loads(line) for line in shown.stdout.splitlines()]
     dataset = Dataset.open(out)
     with dataset.writing():
@@ -266,9 +249,3 @@ def test_killed_redrafting_can_be_completed(
     assert contents(outs[0]) == contents(outs[1])
     assert [triple.text for triple in Dataset.open(outs[0]).triples()].count("a new draft") == PHOTOS - 1
     assert list(Dataset.open(outs[0]).triples())[4].text == "my own words"
-
-
-if __name__ == "__main__":
-    if sys.argv[1] == "edits":
-        sys.exit(work(Path(sys.argv[2]), int(sys.argv[3])))
-    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:])))

@@ -15,23 +15,38 @@ def load(path: Path) -> Any:
     return nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
 
 
-def run(path: Path, folder: Path) -> Any:
-    """Execute a notebook in a folder; raise the error of a failing cell."""
-    notebook = load(path)
-    client = NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
-    client.execute()
-    return notebook
+SHORT = """
+import dataclasses, segkit.toy.demo, trainer.run.validation, trainer.sample.sampler
+trainer.run.validation.MIN_LOSSES, trainer.sample.sampler.STEPS = 2, 2
+segkit.toy.demo.SAMPLING = dataclasses.replace(segkit.toy.demo.SAMPLING, steps=2)
+del dataclasses, segkit, trainer
+"""
+"""Shortens validation, previews and pictures of the last notebook, after its first cell."""
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, Any]:
+    """All notebooks with their outputs, shortened. They share a kernel, which forgets all names after each of them."""
+    notebooks = {path: load(path) for path in NOTEBOOKS}
+    together: Any = nbformat.v4.new_notebook()  # type: ignore[no-untyped-call]
+    cell: Any = nbformat.v4.new_code_cell
+    for notebook in notebooks.values():
+        together.cells += [*notebook.cells, cell("%reset -f")]
+    first = next(one for one in notebooks[NOTEBOOKS[-1]].cells if one.cell_type == "code")
+    together.cells.insert(together.cells.index(first) + 1, cell(SHORT))
+    folder = tmp_path_factory.mktemp("notebooks")
+    client = NotebookClient(together, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEGKIT_PHOTOS", "18")
+        patch.setenv("SEGKIT_STEPS", "2")
+        client.execute()  # raises the error of a failing cell
+    return notebooks
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs_and_shows_pictures(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_notebook_runs_and_shows_pictures(path: Path, executed: dict[Path, Any]) -> None:
     """No cell fails or warns, and at least two pictures are shown. Training is shortened."""
-    monkeypatch.setenv("SEGKIT_PHOTOS", "18")
-    monkeypatch.setenv("SEGKIT_STEPS", "2")
-
-    notebook = run(path, tmp_path)
-
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    outputs = [output for cell in executed[path].cells for output in cell.get("outputs", ())]
     assert sum("image/png" in output.get("data", {}) for output in outputs) >= 2
     assert not [output.text for output in outputs if output.get("name") == "stderr"]
 

@@ -17,7 +17,10 @@ from tests.test_locks import held
 SMALL = ["--base", "toy", "--controlnet", "fresh", "--resolution", 64, "--steps", 1, "--preview-every", 0]
 """Options of a training of a second."""
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs Unix permissions")
+pytestmark = [
+    pytest.mark.skipif(os.name == "nt", reason="needs Unix permissions"),
+    pytest.mark.usefixtures("short_callbacks"),
+]
 
 
 @pytest.fixture

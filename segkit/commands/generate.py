@@ -43,20 +43,20 @@ def command(source: str, prompt: str, output: Path, overwrite: bool, as_json: bo
 
     --map takes one file, a folder of maps (NAME.txt beside a map holds its prompt), or a dataset or its shards (the
     held-out triples, or all triples if none are held out). Maps with off-palette pixels are refused; maps are resized
-    with NEAREST. On one machine, equal seeds give equal pictures, however many are generated. If interrupted, run the
-    same command again: only missing pictures are generated.
+    with NEAREST. On one machine, equal seeds give equal pictures, however many are generated, one by one or in batches.
+    If interrupted, run the same command again: only missing pictures are generated.
     """
     os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")  # before torch is imported: see trainer.step.cpu.reproducible
     from segkit import console
     from segkit.commands import show_training
     from trainer.data import shards
-    from trainer.sample import generate, requests
+    from trainer.sample import generate, grid, requests, sources
 
     settings = take(GenerateSettings, values)
     DrawSettings(prompt=prompt, overwrite=overwrite)  # checks them
     scenes = requests.find(shards.of_text(source), prompt)
-    if note := generate.palette_note(settings):
+    if note := sources.palette_note(settings):
         console.warning(note)
     with console.progress() as progress:
         pictures = generate.generate(scenes, output, settings, progress, overwrite)
-    show_training.generated(pictures, output, as_json)
+    show_training.generated(pictures, output, as_json, output / grid.NAME if settings.strengths else None)

@@ -98,16 +98,16 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
-def generated(pictures: "Sequence[Picture]", folder: Path, as_json: bool) -> None:
-    """Print which pictures were drawn."""
+def generated(pictures: "Sequence[Picture]", folder: Path, as_json: bool, sheet: Path | None = None) -> None:
+    """Print which pictures were drawn, and the contact sheet of several strengths."""
     step, guess = (pictures[0].step, pictures[0].guess) if pictures else ("", "")
     if as_json:
         rows = [
             {"picture": str(picture.path), "map": str(picture.request.control_map), "prompt": picture.request.prompt,
-             "seed": picture.seed, "kept": picture.reused, "cut": picture.truncated}
+             "seed": picture.seed, "strength": picture.strength, "kept": picture.reused, "cut": picture.truncated}
             for picture in pictures
         ]  # fmt: skip
-        origin = {"controlnet": step, "prediction": guess}
+        origin = {"controlnet": step, "prediction": guess, "contact_sheet": str(sheet) if sheet and rows else ""}
         return console.json_object({"pictures": rows, **{name: note for name, note in origin.items() if note}})
     for note in filter(None, (step, guess)):
         console.line(note)
@@ -118,9 +118,18 @@ def generated(pictures: "Sequence[Picture]", folder: Path, as_json: bool) -> Non
         console.line(f"Prompts over CLIP's 77 tokens, truncated: {truncated:,}.")
     if pictures:
         console.line(f"Pictures: {listed([str(picture.path) for picture in pictures], MAX_PICTURES)}")
+        if sheet:
+            console.line(f"Contact sheet: {sheet}{_rows_left_out(pictures)}")
         seed = max(picture.seed for picture in pictures) + 1
         console.line(f"Next: the same command with --seed {seed}, for other pictures of the same maps.")
     return None
+
+
+def _rows_left_out(pictures: "Sequence[Picture]") -> str:
+    from trainer.sample.grid import ROWS
+
+    rows = len({(picture.request, picture.seed) for picture in pictures})
+    return f" (the first {ROWS} of {rows:,} rows)" if rows > ROWS else ""
 
 
 def obedience(fidelity: "Fidelity") -> None:

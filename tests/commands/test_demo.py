@@ -57,8 +57,8 @@ def test_a_second_demo_repeats_no_work(segkit: Segkit, shown: Result, folder: Pa
 
 def test_the_demo_trains_and_measures_pictures(segkit: Segkit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """--train writes a run and its report, and measures pictures from before and after training and the photos."""
-    monkeypatch.setattr("segkit.toy.demo.SAMPLING", replace(demo.SAMPLING, steps=5))  # pictures need not be good
-    monkeypatch.setattr("trainer.sample.sampler.STEPS", 5)
+    monkeypatch.setattr("segkit.toy.demo.SAMPLING", replace(demo.SAMPLING, steps=2))  # pictures need not be good
+    monkeypatch.setattr("trainer.sample.sampler.STEPS", 2)
     done = segkit("demo", tmp_path / "demo", "--train", "--photos", "30", "--steps", "2")
 
     assert done.code == 0

@@ -125,7 +125,7 @@ def test_pictures_that_existed_are_counted_apart(capsys: Capture) -> None:
     ]
     rows = json.loads(capsys.readouterr().out)["pictures"]
     assert rows[1] == {
-        "picture": "a-1.png", "map": "a.png", "prompt": "a bed", "seed": 1, "kept": False, "cut": True
+        "picture": "a-1.png", "map": "a.png", "prompt": "a bed", "seed": 1, "strength": 1.0, "kept": False, "cut": True
     }  # fmt: skip
 
 

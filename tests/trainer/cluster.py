@@ -1,4 +1,8 @@
-"""Run several trainings, one after another, in two processes that torchrun starts once."""
+"""Run several trainings, one after another, in two processes that torchrun's agent starts once.
+
+torchrun would start two interpreters, which import PyTorch and diffusers for longer than these trainings take; here the
+launcher imports them and its agent forks.
+"""
 
 import json
 import os
@@ -10,7 +14,6 @@ from typing import Any
 
 import tomli_w
 
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
 STOP = "--stop"
 """Lets the first process send SIGTERM to its launcher once the log has three steps."""
 
@@ -39,11 +42,25 @@ def launch(folder: Path, jobs: list[tuple[Job, dict[str, str]]], *options: str) 
     (folder / "environments.json").write_text(json.dumps([environment for _, environment in jobs]))
     for number, (job, _) in enumerate(jobs):
         (folder / f"{number:02}.toml").write_text(tomli_w.dumps(job))
-    command = [*TORCHRUN, str(Path(__file__)), *options, str(folder)]
+    command = [sys.executable, str(Path(__file__)), *options, str(folder)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def _main() -> None:
+    from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel  # noqa: F401 - for both processes
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+    from transformers import CLIPTextModel  # noqa: F401
+
+    from trainer import loop  # noqa: F401
+
+    config = LaunchConfig(
+        min_nodes=1, max_nodes=1, nproc_per_node=2, run_id="tests", rdzv_backend="c10d", rdzv_endpoint="localhost:0",
+        max_restarts=0, start_method="fork",
+    )  # fmt: skip
+    elastic_launch(config, _train_all)()
+
+
+def _train_all() -> None:
     import torch
     from accelerate.state import PartialState
 

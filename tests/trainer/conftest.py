@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from segkit.models import hub
-from tests.conftest import Models
 
 SMALL: dict[str, Any] = {
     "block_out_channels": [16, 32, 32, 32],
@@ -40,8 +39,10 @@ def randomised(config: dict[str, Any], seed: int = 0) -> Any:
     return model.eval()
 
 
-def base_folder(folder: Path, tokenizer: Path, family: str = "SD1", prediction: str = "epsilon", seed: int = 0) -> Path:
-    """Write a small Stable Diffusion with random weights as a diffusers folder."""
+def base_folder(
+    folder: Path, tokenizer: Path, family: str = "SD1", prediction: str = "epsilon", seed: int = 0, layers: int = 2
+) -> Path:
+    """Write a small Stable Diffusion with random weights as a diffusers folder; real ones have two layers a block."""
     from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -57,13 +58,13 @@ def base_folder(folder: Path, tokenizer: Path, family: str = "SD1", prediction: 
         )
     )  # fmt: skip
     unet = UNet2DConditionModel(
-        sample_size=16, block_out_channels=[32, 64, 64, 64], layers_per_block=2, cross_attention_dim=64,
+        sample_size=16, block_out_channels=[32, 64, 64, 64], layers_per_block=layers, cross_attention_dim=64,
         attention_head_dim=8 if is_sd1 else [1, 1, 1, 1], use_linear_projection=not is_sd1,
         down_block_types=["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"],
         up_block_types=["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3,
     )  # fmt: skip
     vae = AutoencoderKL(
-        block_out_channels=[32, 32, 32, 32], down_block_types=["DownEncoderBlock2D"] * 4, layers_per_block=2,
+        block_out_channels=[32, 32, 32, 32], down_block_types=["DownEncoderBlock2D"] * 4, layers_per_block=layers,
         up_block_types=["UpDecoderBlock2D"] * 4, latent_channels=4, scaling_factor=0.18215,
     )  # fmt: skip
     scheduler = DDPMScheduler(
@@ -79,26 +80,6 @@ def base_folder(folder: Path, tokenizer: Path, family: str = "SD1", prediction: 
             vae, text_encoder, clip_tokenizer, unet, scheduler, safety_checker=None, feature_extractor=None,
             requires_safety_checker=False,
         ).save_pretrained(folder)  # fmt: skip
-    return folder
-
-
-@pytest.fixture(scope="session")
-def base(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small Stable Diffusion 1 as a diffusers folder, shared by all tests: do not modify it."""
-    return base_folder(tmp_path_factory.mktemp("base") / "small", models.clip)
-
-
-@pytest.fixture(scope="session")
-def rooms(six_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A dataset of six photos, one of them held out, shared by all tests: do not modify it."""
-    from segkit.build import pipeline
-    from segkit.build.settings import BuildSettings
-
-    folder = tmp_path_factory.mktemp("rooms") / "rooms"
-    settings = BuildSettings(
-        segmenter="toy", captioner="toy", size=128, min_size=64, split="val=0.2", keep_duplicates=True
-    )
-    pipeline.build_dataset(six_photos, folder, settings)
     return folder
 
 
@@ -143,12 +124,3 @@ def requests_made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int]]
 
     monkeypatch.setattr(Objects, "read", noted)
     return made
-
-
-@pytest.fixture(scope="module")
-def short_callbacks() -> Iterator[None]:
-    """Validate with two losses instead of eight, and draw previews with four sampling steps instead of twenty."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trainer.run.validation.MIN_LOSSES", 2)
-        patch.setattr("trainer.sample.sampler.STEPS", 4)
-        yield

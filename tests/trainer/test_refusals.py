@@ -2,8 +2,8 @@
 
 import resource
 import shutil
-import subprocess
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -67,9 +67,15 @@ def test_a_path_that_is_not_a_dataset_is_refused(base: Path, tmp_path: Path, seg
     )
 
 
-def limit_file_size() -> None:
-    """Limit files of this process to a megabyte, which simulates a full disk."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+@contextmanager
+def limited_files() -> Iterator[None]:
+    """Limit files of this process to 100 kB meanwhile, which simulates a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_full_disk_leaves_earlier_checkpoints(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
@@ -77,16 +83,16 @@ def test_a_full_disk_leaves_earlier_checkpoints(rooms: Path, base: Path, tmp_pat
     for name, steps in (("whole", 2), ("full", 1)):
         assert segkit(*words(rooms, base, tmp_path / name, steps=steps, checkpoint_every=1)).code == 0
     run = tmp_path / "full"
-    command = [sys.executable, "-m", "segkit", *words(rooms, base, run, steps=2, checkpoint_every=1)]
+    command = words(rooms, base, run, steps=2, checkpoint_every=1)
 
-    full = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit_file_size, check=False)
+    with limited_files():
+        full = segkit(*command)
     left = sorted(path.name for path in (run / "checkpoints").iterdir())
-    again = segkit(*command[3:])
+    again = segkit(*command)
 
-    (message,) = (line for line in full.stderr.splitlines() if not line[:2].isdecimal())  # beside lines of progress
-    assert full.returncode == 2
-    assert "cannot be written" in message
-    assert "Earlier checkpoints are kept" in message
+    assert (full.code, full.err.count("\n")) == (2, 1)
+    assert "cannot be written" in full.err
+    assert "Earlier checkpoints are kept" in full.err
     assert left == ["step-00000001"]
     assert again.code == 0
     assert same(weights_of(run), weights_of(tmp_path / "whole"))

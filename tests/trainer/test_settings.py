@@ -68,7 +68,14 @@ def test_an_unreadable_run_toml_is_refused(tmp_path: Path, text: str | None, mes
         (GenerateSettings, {"resolution": 8}, "resolution=8: expected 0, or at least 64."),
         (GenerateSettings, {"resolution": -1}, "resolution=-1: expected 0, or at least 64."),
         (GenerateSettings, {"seed": 2**63 - 3, "count": 3}, f"expected 0 to {2**63 - 4}."),
-        (GenerateSettings, {"steps": 0}, "steps=0: expected at least 1."),
+        (GenerateSettings, {"steps": 0}, "steps=0: expected at least 1, at most 999."),
+        (GenerateSettings, {"steps": 1000}, "steps=1000: expected at least 1, at most 999."),
+        (GenerateSettings, {"control_start": 0.5, "control_end": 0.5}, "=0.5: expected less than control_end=0.5."),
+        (GenerateSettings, {"strength": 0.5, "strengths": "1"}, "expected only one of strength and strengths."),
+        (GenerateSettings, {"strengths": "1,1.0"}, "expected different numbers of at least 0, such as 0.5,1,1.5."),
+        (GenerateSettings, {"strengths": "1,-1"}, "expected different numbers of at least 0, such as 0.5,1,1.5."),
+        (GenerateSettings, {"strengths": "inf"}, "expected different numbers of at least 0, such as 0.5,1,1.5."),
+        (GenerateSettings, {"strengths": "1;2"}, "expected different numbers of at least 0, such as 0.5,1,1.5."),
     ],
 )
 def test_a_wrong_value_is_refused(kind: Any, wrong: dict[str, Any], message: str) -> None:

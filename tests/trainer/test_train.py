@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from tests.conftest import Models, Segkit
 from tests.trainer import stopping
+from tests.trainer.conftest import base_folder
 from tests.trainer.runs import log, log_lines, same, train, weights_of, words
 from trainer.run.log import RunLog
 
@@ -185,7 +186,7 @@ def test_frozen_weights_do_not_change(rooms: Path, base: Path, tmp_path: Path, s
 
 
 def test_an_unlocked_base_is_exported_in_both_formats(
-    rooms: Path, base: Path, models: Models, tmp_path: Path, segkit: Segkit
+    rooms: Path, models: Models, tmp_path: Path, segkit: Segkit
 ) -> None:
     """A base from a single file is exported as a diffusers folder, with the usual CLIP names, and as a single file."""
     from diffusers import StableDiffusionPipeline
@@ -195,7 +196,7 @@ def test_an_unlocked_base_is_exported_in_both_formats(
     from trainer.checkpoints import load, safe_load
 
     source = tmp_path / "deliberate.safetensors"
-    before = single_file.state(load.load_base(str(base)))
+    before = single_file.state(load.load_base(str(base_folder(tmp_path / "base", models.clip))))
     save_file(before, source)
     run = tmp_path / "run"
     done = segkit(*words(rooms, source, run, steps=2, sd_unlocked=True, tokenizer=models.clip))

@@ -18,7 +18,7 @@ from trainer.data.examples import Examples
 from trainer.data.latents import Decoder
 from trainer.data.paint import PalettePainter
 from trainer.sample import sampler
-from trainer.settings import TrainSettings
+from trainer.settings import SampleSettings, TrainSettings
 from trainer.step.learner import Learner
 
 if TYPE_CHECKING:
@@ -68,7 +68,8 @@ class Previews:
         shown = (examples.val or examples.train)[:SHOWN]
         batches = Batches(shown, examples.palette, unaugmented(settings))
         self._picks = [batches.picks(number)[0] for number in range(len(shown))]
-        self._guidance_scale, self._model, self._device = settings.preview_guidance, model, device
+        self._sampling = SampleSettings(steps=sampler.STEPS, guidance=settings.preview_guidance)
+        self._model, self._device = model, device
         self._palette, self._folder = examples.palette, run / FOLDER
 
     def draw(self, learner: Learner, before_step: Callable[[], None]) -> list[Image.Image] | None:
@@ -85,8 +86,8 @@ class Previews:
             with learner.inference() as model:
                 latents = [
                     sampler.sample(
-                        model, self._request(place, pick), self._model.prediction, self._guidance_scale, before_step
-                    )
+                        model, [self._request(place, pick)], self._sampling, self._model.prediction, before_step
+                    )[0]
                     for place, pick in enumerate(self._picks)
                 ]
             pictures = []

@@ -1,7 +1,6 @@
 """Everything a picture depends on, stored in its PNG: an equal recipe means that it need not be drawn again."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -12,7 +11,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from segkit import storage
 from segkit.palette import Palette
-from trainer.sample.requests import DrawRequest
+from trainer.sample.requests import Subject
 from trainer.settings import GenerateSettings
 
 _CHUNK = "segkit"
@@ -35,12 +34,14 @@ class Recipes:
     precision: str
     weights: list[str]
 
-    def recipe(self, request: DrawRequest, seed: int, size: Sequence[int]) -> dict[str, Any]:
-        """Return the recipe of a picture, as JSON values; it leaves out the device."""
-        settings = self.settings
+    def recipe(self, subject: Subject) -> dict[str, Any]:
+        """Return the recipe of a picture, as JSON values; it leaves out the device and the batch."""
+        settings, request = self.settings, subject.request
         return {
-            "prompt": request.prompt, "negative": settings.negative, "seed": seed, "size": list(size),
-            "steps": settings.steps, "guidance": settings.guidance, "strength": settings.strength,
+            "prompt": request.prompt, "negative": settings.negative, "seed": subject.seed, "size": list(subject.size),
+            "scheduler": settings.scheduler, "steps": settings.steps, "guidance": settings.guidance,
+            "guidance_end": settings.guidance_end, "strength": subject.strength,
+            "control_start": settings.control_start, "control_end": settings.control_end,
             "precision": self.precision, "map_sha256": storage.sha256(request.control_map.read_bytes()),
             "palette_hash": self.palette.hash if self.palette else "none", "weights": self.weights,
         }  # fmt: skip

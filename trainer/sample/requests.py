@@ -1,4 +1,4 @@
-"""Control maps and prompts to draw: from a file, a folder or a dataset."""
+"""Control maps and prompts to draw, from a file, a folder or a dataset."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -30,6 +30,23 @@ class DrawRequest:
     control_map: Source
     prompt: str
     cure: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a picture shows.
+
+    Attributes:
+        request: its map and prompt.
+        seed: seed of its noise.
+        strength: ControlNet conditioning scale.
+        size: width and height.
+    """
+
+    request: DrawRequest
+    seed: int
+    strength: float
+    size: tuple[int, int]
 
 
 def find(source: Data, prompt: str = "") -> list[DrawRequest]:

@@ -20,33 +20,11 @@ from segkit.toy import world
 from segkit.toy.world import damage
 from tests.conftest import Models, Segkit
 from tests.trainer.runs import path_of
-from trainer.checkpoints import export, find, load, runs
-from trainer.sample import generate
+from tests.trainer.sample.maps import ADE, write_map
+from trainer.checkpoints import find, load, runs
+from trainer.sample import controls, networks, sampler, sources
+from trainer.sample.requests import DrawRequest, Subject
 from trainer.settings import GenerateSettings
-
-ADE = Palette.load("ade20k")
-
-
-@pytest.fixture(scope="module")
-def controlnet_folder(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A ControlNet that changes the pictures. Do not modify it."""
-    model = load.load_controlnet("fresh", load.load_base(str(base)))
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.add_(torch.randn(weight.shape, generator=generator) * 0.1)
-    folder = tmp_path_factory.mktemp("random") / "controlnet"
-    export.write_folder(folder, model)
-    return folder
-
-
-def write_map(path: Path, seed: int, size: tuple[int, int] = (150, 100)) -> Path:
-    """Write a control map of large areas."""
-    areas = np.random.default_rng(seed).integers(0, 150, (4, 6), np.uint8)
-    labels = np.asarray(Image.fromarray(areas).resize(size, Image.Resampling.NEAREST))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(codec.encode(labels, ADE))
-    return path
 
 
 @pytest.fixture
@@ -146,24 +124,25 @@ def test_the_prediction_type_and_the_vocabulary_count(base: Path) -> None:
 
     loaded = load.load_base(str(base))
     controlnet = load.load_controlnet("fresh", loaded)
-    before = generate._digests(loaded, controlnet)
+    before = networks.digests(loaded, controlnet)
 
-    assert generate._digests(replace(loaded, prediction="v_prediction"), controlnet)[0] != before[0]
+    assert networks.digests(replace(loaded, prediction="v_prediction"), controlnet)[0] != before[0]
     loaded.tokenizer.add_tokens(["segkit"])
-    assert generate._digests(loaded, controlnet)[2] != before[2]
+    assert networks.digests(loaded, controlnet)[2] != before[2]
 
 
-def test_a_guessed_prediction_type_is_printed(
-    base: Path, models: Models, controlnet_folder: Path, tmp_path: Path, segkit: Segkit
-) -> None:
+def test_a_guessed_prediction_type_is_printed(models: Models, tmp_path: Path, segkit: Segkit) -> None:
     """A single file does not record its prediction type: the guess is stated unless --prediction is passed."""
     from safetensors.torch import save_file
 
     from tests.trainer import single_file
+    from tests.trainer.conftest import base_folder
 
-    save_file(single_file.state(load.load_base(str(base))), tmp_path / "base.safetensors")
+    base = load.load_base(str(base_folder(tmp_path / "base", models.clip)))
+    save_file(single_file.state(base), tmp_path / "base.safetensors")
+    export.write_folder(tmp_path / "controlnet", load.load_controlnet("fresh", base))
     call = ["generate", "--base", tmp_path / "base.safetensors", "--tokenizer", models.clip, "--prompt", "a room"]
-    call += ["--controlnet", controlnet_folder, "--resolution", 128, "--steps", 1, "--device", "cpu"]
+    call += ["--controlnet", tmp_path / "controlnet", "--resolution", 128, "--steps", 1, "--device", "cpu"]
     call += ["--map", write_map(tmp_path / "a.png", 1)]
 
     guessed = segkit(*call, "-o", tmp_path / "guessed")
@@ -205,33 +184,36 @@ def test_a_truncated_prompt_is_reported(command: list[Any], tmp_path: Path, segk
     assert "Prompts over CLIP's 77 tokens, truncated: 1." in done.out
 
 
-def test_the_controlnet_receives_palette_colours_only(base: Path, controlnet_folder: Path, tmp_path: Path) -> None:
-    """The ControlNet's input is checked where it arrives: a pipeline that blurs the map raises an error."""
-    from trainer.sample.requests import DrawRequest
-    from trainer.settings import GenerateSettings
-
+def test_the_controlnet_receives_palette_colours_only(
+    base: Path, controlnet_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ControlNet's input is checked where it arrives: a sampler that blurs the map raises an error."""
     settings = GenerateSettings(
         base=str(base), controlnet=str(controlnet_folder), steps=1, resolution=128, device="cpu"
     )
-    generator = generate._Generator(
-        generate.sources(settings), settings, ADE, find.find_controlnet(settings.controlnet)
-    )
+    weights = find.find_controlnet(settings.controlnet)
+    drawn = networks.Networks(sources.sources(settings), settings, ADE, weights)
     request = DrawRequest("a", write_map(tmp_path / "a.png", 1), "a room")
     received: list[torch.Tensor] = []
-    generator._pipeline.controlnet.register_forward_pre_hook(
+    drawn._controlnet.register_forward_pre_hook(
         lambda module, args, kwargs: received.append(kwargs["controlnet_cond"]), with_kwargs=True
     )
-    generator.draw(request, 0, (160, 104))
+    drawn.draw([Subject(request, 0, 1.0, (160, 104))])
 
     assert received[0].shape == (2, 3, 104, 160)
     with Image.open(path_of(request.control_map)) as image:
         resized = image.resize((160, 104), Image.Resampling.NEAREST).convert("RGB")
     np.testing.assert_array_equal(np.rint(received[0][1].permute(1, 2, 0).numpy() * 255), np.asarray(resized))
 
-    exact = generator._pipeline.prepare_image
-    generator._pipeline.prepare_image = lambda **kwargs: torch.nn.functional.avg_pool2d(exact(**kwargs), 3, 1, 1)
+    conditions = sampler._conditions
+
+    def blurred(requests: Any, guided: bool) -> Any:
+        hidden, control = conditions(requests, guided)
+        return hidden, torch.nn.functional.avg_pool2d(control, 3, 1, 1)
+
+    monkeypatch.setattr(sampler, "_conditions", blurred)
     with pytest.raises(MapError, match="pixels that the network sees are off the palette"):
-        generator.draw(request, 0, (160, 104))
+        drawn.draw([Subject(request, 0, 1.0, (160, 104))])
 
 
 def test_bf16_and_fp16_distinguish_all_levels() -> None:
@@ -244,7 +226,7 @@ def test_bf16_and_fp16_distinguish_all_levels() -> None:
 @given(st.integers(8, 5000), st.integers(8, 5000), st.sampled_from([0, 256, 512, 768]))
 def test_sizes_keep_the_aspect_ratio(width: int, height: int, resolution: int) -> None:
     """Sizes are multiples of 8 with the requested area and the map's aspect ratio, up to rounding."""
-    drawn_width, drawn_height = generate.size_for(width, height, resolution)
+    drawn_width, drawn_height = controls.size_for(width, height, resolution)
     assert (drawn_width % 8, drawn_height % 8) == (0, 0)
     if resolution and 1 / 3 < width / height < 3:
         assert abs(drawn_width * drawn_height / resolution**2 - 1) < 0.08
@@ -295,4 +277,65 @@ def test_another_palette_than_that_of_the_training_is_named(
     assert drawn.code == 0
     assert (f"{warning} from class 150 on" in drawn.err) == (change == "class")
     assert bool(drawn.err) == (change == "class")
-    assert generate.palette_note(GenerateSettings(controlnet=str(run))) == ""
+    assert sources.palette_note(GenerateSettings(controlnet=str(run))) == ""
+
+
+def test_several_strengths_give_a_contact_sheet(command: list[Any], tmp_path: Path, segkit: Segkit) -> None:
+    """A picture for each map, seed and strength, each as drawn alone; the sheet has a row for each map and seed."""
+    for name, size in (("a", (150, 100)), ("b", (96, 96))):
+        write_map(tmp_path / "maps" / f"{name}.png", 1, size)
+    call = [*command, "--map", tmp_path / "maps", "--prompt", "a room", "--count", 2, "--strengths", "0,0.5,1.50"]
+    alone = [*command[:-1], tmp_path / "alone", "--map", tmp_path / "maps" / "a.png", "--prompt", "a room"]
+
+    drawn = segkit(*call, "--batch-size", 4, "--json")
+    again = segkit(*call)
+    weak = segkit(*alone, "--strength", 0.5, "--seed", 1)
+
+    assert (drawn.code, again.code, weak.code) == (0, 0, 0)
+    rows = json.loads(drawn.out)["pictures"]
+    assert [(Path(row["map"]).stem, row["seed"], row["strength"]) for row in rows] == [
+        (name, seed, strength) for name in "ab" for seed in (0, 1) for strength in (0.0, 0.5, 1.5)
+    ]
+    assert [Path(row["picture"]).name for row in rows[:3]] == [
+        f"a-0-strength-{text}.png" for text in ("0", "0.5", "1.5")
+    ]
+    assert len({pixels(Path(row["picture"])) for row in rows}) == 12
+    assert pixels(tmp_path / "alone" / "a-1.png") == pixels(tmp_path / "pictures" / "a-1-strength-0.5.png")
+    sheet = tmp_path / "pictures" / "strengths.png"
+    assert json.loads(drawn.out)["contact_sheet"] == str(sheet)
+    assert "0 pictures drawn, 12 existed already" in again.out
+    assert f"Contact sheet: {sheet}" in again.out
+    with Image.open(sheet) as image:
+        assert image.width == 4 * 208 + 8
+        assert image.height > 4 * 200
+        assert len(json.loads(image.info["segkit"])["contact_sheet"]) == 12
+
+
+def test_a_foreign_contact_sheet_is_kept(command: list[Any], tmp_path: Path, segkit: Segkit) -> None:
+    """A file named strengths.png that segkit did not write is replaced only with --overwrite."""
+    call = [*command, "--map", write_map(tmp_path / "a.png", 1), "--prompt", "a room", "--strengths", "1"]
+    sheet = tmp_path / "pictures" / "strengths.png"
+    sheet.parent.mkdir()
+    sheet.write_text("mine")
+
+    refused = segkit(*call)
+
+    assert refused.code == 2
+    assert f"The contact sheet would replace {sheet}. Choose another output folder, or pass --overwrite" in refused.err
+    assert [path.name for path in sheet.parent.iterdir()] == ["strengths.png"]
+    assert sheet.read_text() == "mine"
+    assert segkit(*call, "--overwrite").code == 0
+    with Image.open(sheet) as image:
+        assert image.size == (2 * 208 + 8, 29 + 267)
+
+
+def test_a_long_contact_sheet_is_cut(
+    command: list[Any], tmp_path: Path, segkit: Segkit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The number of rows that are shown is stated."""
+    monkeypatch.setattr("trainer.sample.grid.ROWS", 1)
+    call = [*command, "--map", write_map(tmp_path / "a.png", 1), "--prompt", "a room", "--count", 2]
+
+    drawn = segkit(*call, "--strengths", "1", "--steps", 1)
+
+    assert f"{tmp_path / 'pictures' / 'strengths.png'} (the first 1 of 2 rows)" in drawn.out

@@ -15,7 +15,7 @@ from segkit.storage import sha256
 from tests.trainer.runs import path_of
 from trainer.sample import recipes
 from trainer.sample.recipes import Recipes
-from trainer.sample.requests import DrawRequest
+from trainer.sample.requests import DrawRequest, Subject
 from trainer.settings import GenerateSettings
 
 ADE = Palette.load("ade20k")
@@ -23,22 +23,24 @@ RECIPES = Recipes(GenerateSettings(), ADE, "fp32", ["0123", "4567"])
 
 
 @pytest.fixture
-def request_(tmp_path: Path) -> DrawRequest:
-    """A request for a map of five bytes."""
+def subject(tmp_path: Path) -> Subject:
+    """A picture of a map of five bytes."""
     (tmp_path / "a.png").write_bytes(b"a map")
-    return DrawRequest("a", tmp_path / "a.png", "a room")
+    return Subject(DrawRequest("a", tmp_path / "a.png", "a room"), 7, 0.5, (64, 96))
 
 
-def test_a_recipe_is_complete(request_: DrawRequest) -> None:
+def test_a_recipe_is_complete(subject: Subject) -> None:
     """It has prompt, settings, precision, weights and the hashes of map and palette, as JSON values."""
-    settings = GenerateSettings(negative="fog", steps=9, guidance=3.0, strength=0.5)
+    settings = GenerateSettings(
+        negative="fog", scheduler="ddim", steps=9, guidance=3.0, guidance_end=0.6, control_start=0.1, control_end=0.8
+    )
 
-    recipe = Recipes(settings, ADE, "bf16", ["0123"]).recipe(request_, 7, (64, 96))
+    recipe = Recipes(settings, ADE, "bf16", ["0123"]).recipe(subject)
 
     assert recipe == {
-        "prompt": "a room", "negative": "fog", "seed": 7, "size": [64, 96], "steps": 9, "guidance": 3.0,
-        "strength": 0.5, "precision": "bf16", "map_sha256": sha256(b"a map"), "palette_hash": ADE.hash,
-        "weights": ["0123"],
+        "prompt": "a room", "negative": "fog", "seed": 7, "size": [64, 96], "scheduler": "ddim", "steps": 9,
+        "guidance": 3.0, "guidance_end": 0.6, "strength": 0.5, "control_start": 0.1, "control_end": 0.8,
+        "precision": "bf16", "map_sha256": sha256(b"a map"), "palette_hash": ADE.hash, "weights": ["0123"],
     }  # fmt: skip
 
 
@@ -46,31 +48,35 @@ def test_a_recipe_is_complete(request_: DrawRequest) -> None:
     "changed",
     [
         {"settings": GenerateSettings(negative="fog")},
-        {"settings": GenerateSettings(strength=0.5)},
+        {"settings": GenerateSettings(scheduler="unipc")},
+        {"settings": GenerateSettings(guidance_end=0.5)},
+        {"settings": GenerateSettings(control_start=0.5)},
+        {"settings": GenerateSettings(control_end=0.5)},
         {"palette": None},
         {"precision": "fp16"},
         {"weights": ["0123", "89ab"]},
     ],
 )
-def test_another_computation_is_another_recipe(request_: DrawRequest, changed: dict[str, Any]) -> None:
-    """Settings, palette, precision and weights count; the device and the number of pictures do not."""
-    same = replace(RECIPES, settings=GenerateSettings(device="cuda", count=3))
-    recipe = RECIPES.recipe(request_, 0, (64, 64))
+def test_another_computation_is_another_recipe(subject: Subject, changed: dict[str, Any]) -> None:
+    """Settings, palette, precision, weights and strength count; device, batch and number of pictures do not."""
+    same = replace(RECIPES, settings=GenerateSettings(device="cuda", count=3, batch_size=4, strengths="0.5,1"))
+    recipe = RECIPES.recipe(subject)
 
-    assert same.recipe(request_, 0, (64, 64)) == recipe
-    assert replace(RECIPES, **changed).recipe(request_, 0, (64, 64)) != recipe
+    assert same.recipe(subject) == recipe
+    assert replace(RECIPES, **changed).recipe(subject) != recipe
+    assert RECIPES.recipe(replace(subject, strength=1.0)) != recipe
 
 
-def test_a_changed_map_is_another_recipe(request_: DrawRequest) -> None:
+def test_a_changed_map_is_another_recipe(subject: Subject) -> None:
     """The map counts by its content, not by its name."""
-    before = RECIPES.recipe(request_, 0, (64, 64))
-    control_map = path_of(request_.control_map)
+    before = RECIPES.recipe(subject)
+    control_map = path_of(subject.request.control_map)
     renamed = control_map.rename(control_map.with_name("b.png"))
-    moved = replace(request_, control_map=renamed)
-    assert RECIPES.recipe(moved, 0, (64, 64)) == before
+    moved = replace(subject, request=replace(subject.request, control_map=renamed))
+    assert RECIPES.recipe(moved) == before
 
     renamed.write_bytes(b"other")
-    assert RECIPES.recipe(moved, 0, (64, 64)) != before
+    assert RECIPES.recipe(moved) != before
 
 
 @given(st.dictionaries(st.text(), st.one_of(st.text(), st.integers(), st.lists(st.booleans())), max_size=4))

@@ -1,0 +1,59 @@
+"""What a ControlNet is used with: the settings, completed by those of the training that it comes from."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from segkit.palette import Palette
+from trainer import settings as run_settings
+from trainer.checkpoints import runs
+from trainer.settings import SD15, GenerateSettings
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What to use a ControlNet with: base, tokenizer folder, prediction type, and palette of the maps."""
+
+    base: str
+    tokenizer: str
+    prediction: str
+    palette: str
+
+
+def sources(settings: GenerateSettings) -> Sources:
+    """Complete the settings with those of the training run, if the ControlNet is one or comes from one.
+
+    Raises:
+        UsageError: the run's run.toml is damaged.
+    """
+    path = Path(settings.controlnet).expanduser()
+    run = runs.containing(path) or path
+    trained = run_settings.read(run / "run.toml") if (run / "run.toml").is_file() else {}
+    base = str(run / "base") if (run / "base").is_dir() else trained.get("base", SD15)
+    palette = str(run / "palette.csv") if (run / "palette.csv").is_file() else "ade20k"
+    return Sources(
+        base=settings.base or base,
+        tokenizer=settings.tokenizer or trained.get("tokenizer", ""),
+        prediction=settings.prediction if settings.prediction != "auto" else trained.get("prediction", "auto"),
+        palette=settings.palette or palette,
+    )
+
+
+def palette_note(settings: GenerateSettings) -> str:
+    """Return that a run was trained with another palette than the one set, as a sentence; "" if it was not.
+
+    Raises:
+        PaletteError: one of the palettes is invalid.
+    """
+    trained = Path(settings.controlnet).expanduser() / "palette.csv"
+    if settings.allow_any_control or not settings.palette or not trained.is_file():
+        return ""
+    before, now = Palette.load(trained), Palette.load(settings.palette)
+    if before.hash == now.hash:
+        return ""
+    old, new = ([(swatch.name, swatch.rgb) for swatch in palette] for palette in (before, now))
+    first = next(index for index in range(len(old) + 1) if old[index : index + 1] != new[index : index + 1])
+    return (
+        f"{settings.controlnet} was trained with another palette ({len(before)} classes) than {settings.palette} "
+        f"({len(now)}); they differ from class {first} on, and it knows the colours of its own only. Leave palette "
+        "out to use that."
+    )
