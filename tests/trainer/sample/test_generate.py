@@ -21,7 +21,7 @@ from segkit.toy.world import damage
 from tests.conftest import Models, Segkit
 from tests.trainer.runs import path_of
 from tests.trainer.sample.maps import ADE, write_map
-from trainer.checkpoints import find, load, runs
+from trainer.checkpoints import export, find, load, runs
 from trainer.sample import controls, networks, sampler, sources
 from trainer.sample.requests import DrawRequest, Subject
 from trainer.settings import GenerateSettings
