@@ -417,7 +417,8 @@ def train(
     the environment variable MKL_CBWR to AUTO,STRICT before PyTorch is used. The command line does so itself.
 
     Args:
-        dataset: a dataset or its folder, or a folder in the layout of fill50k, an imagefolder or kohya's scripts.
+        dataset: a dataset or its folder, a folder or URL of shards, or a folder in the layout of fill50k, an
+            imagefolder or kohya's scripts.
         output: the run's folder: new, empty, or a run with the same settings, which is resumed.
         accept_changes: resume even if photos, maps or prompts have changed.
         progress: see segkit.progress.
@@ -434,10 +435,12 @@ def train(
         StorageError: the disk is full; checkpoints stay.
     """
     from trainer import loop
+    from trainer.data import shards
     from trainer.settings import TrainSettings
 
     chosen = _settings(TrainSettings, settings)
-    return loop.train(_folder(dataset), _path(output, "output"), chosen, progress, accept_changes)
+    data = shards.of_text(dataset) if isinstance(dataset, str) else _folder(dataset)
+    return loop.train(data, _path(output, "output"), chosen, progress, accept_changes)
 
 
 def generate(
@@ -452,8 +455,8 @@ def generate(
     """Draw pictures from control maps with a Stable Diffusion and a ControlNet.
 
     Args:
-        maps: a map, a folder of maps, a dataset (its held-out triples, or all if none are held out) or triples, such
-            as rooms.val.
+        maps: a map, a folder of maps, a dataset or the folder or URL of its shards (the held-out triples, or all if
+            none are held out) or triples, such as rooms.val.
         prompt: for maps without a prompt of their own.
         output: the folder of the pictures, and of their contact sheet strengths.png if there are several strengths.
             Pictures that were drawn before are kept.
@@ -472,6 +475,7 @@ def generate(
     """
     from segkit.dataset import Dataset
     from segkit.dataset.collection import Triples
+    from trainer.data import shards
     from trainer.sample import generate as drawing
     from trainer.sample import requests
     from trainer.settings import GenerateSettings
@@ -482,7 +486,7 @@ def generate(
     if isinstance(maps, Triples) and not isinstance(maps, Dataset):
         drawn = requests.of_triples(maps, prompt)
     else:
-        drawn = requests.find(_folder(maps, "maps"), prompt)
+        drawn = requests.find(shards.of_text(maps) if isinstance(maps, str) else _folder(maps, "maps"), prompt)
     return drawing.generate(drawn, folder, chosen, progress, overwrite)
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from segkit.palette.free_colors import FreeColor
     from segkit.reports.map_findings import MapReport
 
-Kind = Literal["palette", "sheet", "map", "folder", "dataset", "shard", "fill50k", "imagefolder", "kohya"]
+Kind = Literal["palette", "sheet", "map", "folder", "dataset", "shard", "shards", "fill50k", "imagefolder", "kohya"]
 TABLES = (".csv", ".tsv", ".tab", ".psv", ".json", ".gpl")
 NOTES = (".txt", ".md")
 """Text files, which may hold a table."""
