@@ -84,7 +84,7 @@ def finish(
                 triple = candidate.lost.rebuilt(triple)
                 triple, labels = history.restored(triple, candidate.lost, labels, palette)
             stored = confidence.encode(segmentation.confidence) if settings.store_confidence else b""
-            finished.append(Finished(triple, candidate.photo.image, labels, palette, stored))
+            finished.append(Finished(triple, candidate.photo.image, labels, palette, confidence=stored))
         yield finished
 
 
