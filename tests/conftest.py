@@ -66,7 +66,8 @@ LONG = (
 
 NUMBERS = (
     "trainer/step/test_distributed.py", "trainer/test_train.py", "trainer/test_shards.py",
-    "trainer/data/test_latents.py", "trainer/run/test_previews.py", "trainer/test_options.py", "trainer/step/test_cpu.py",
+    "trainer/data/test_latents.py", "trainer/run/test_previews.py", "trainer/test_options.py",
+    "trainer/step/test_cpu.py",
     "trainer/step/test_optimizers.py", "trainer/checkpoints/test_load.py", "trainer/checkpoints/test_ldm.py",
     "trainer/sample/test_generate.py", "trainer/sample/test_sampler.py", "trainer/sample/test_batching.py",
     "trainer/step/test_learner.py", "trainer/step/test_loss.py", "trainer/step/test_resume.py",
