@@ -12,7 +12,7 @@ from segkit.build.tools import Drafter, Networks
 from segkit.dataset import Dataset, history, prompts
 from segkit.dataset.prompts import Style
 from segkit.dataset.triple import NOBODY, SPLITS, UNDRAWN, Prompt, Triple, digest, map_name, photo_name
-from segkit.maps import codec
+from segkit.maps import codec, confidence
 from segkit.maps.codec import ClassShare, Labels
 from segkit.palette import Palette
 from segkit.photos.stored import encode_photo
@@ -29,6 +29,7 @@ class Finished:
         palette: the classes and their colours.
         stored: bytes of files to store as they are, by name in the dataset, before photo and map; they may be photo and
             map themselves, of another dataset of segkit.
+        confidence: what is stored of the segmenter's confidence, see maps.confidence; b"" for nothing.
     """
 
     triple: Triple
@@ -36,6 +37,7 @@ class Finished:
     labels: Labels
     palette: Palette
     stored: Mapping[str, bytes] = field(default_factory=dict)
+    confidence: bytes = b""
 
     def photo_bytes(self) -> bytes:
         """Encode the photo in the format of its file name, unless its bytes are known."""
@@ -59,7 +61,7 @@ def finish(
     Args:
         candidates: photos of any sizes.
         tools: the networks, the palette and the batch size.
-        settings: minimum confidence and photo format are read.
+        settings: minimum confidence, photo format and store_confidence are read.
         style: prefix, suffix and template of the prompts.
 
     Yields:
@@ -81,7 +83,8 @@ def finish(
             if candidate.lost:
                 triple = candidate.lost.rebuilt(triple)
                 triple, labels = history.restored(triple, candidate.lost, labels, palette)
-            finished.append(Finished(triple, candidate.photo.image, labels, palette))
+            stored = confidence.encode(segmentation.confidence) if settings.store_confidence else b""
+            finished.append(Finished(triple, candidate.photo.image, labels, palette, stored))
         yield finished
 
 

@@ -69,8 +69,6 @@ def _drawn(result: "Outcome") -> None:
         console.line(f"Maps drawn by the segmenter: {result.segmented:,}.")
     if result.drafted:
         console.line(f"Prompts drafted: {result.drafted:,}.")
-    if result.too_long:
-        console.line(f"Prompts by a person over CLIP's 77 tokens: {result.too_long:,}. See: segkit check")
 
 
 def _listed(title: str, sentences: Sequence[str]) -> None:

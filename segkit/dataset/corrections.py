@@ -227,7 +227,7 @@ def take_over(dataset: Dataset, triple: Triple, new: Correction, report: Importe
         report.conflicts.append(Conflict(triple.key, triple.source, what, reason))
 
     changes: dict[str, Any] = {}
-    if new.text and new.text != triple.text:
+    if new.text and not (triple.by_person and new.text == triple.text):
         if triple.by_person:
             conflict("prompt", f"it is {triple.text!r} here and {new.text!r} in the file, both written by a person")
         else:

@@ -71,6 +71,21 @@ def place(line: bytes) -> Place:
     return _PLACES.decode(line)
 
 
+def valid_place(line: bytes) -> Place:
+    """Validate a line, and return what decides where it belongs: in half the time that `decode` takes.
+
+    Raises:
+        DatasetError: it is damaged; the message says how.
+    """
+    try:
+        fields = _DECODER.decode(line)
+    except (msgspec.DecodeError, RecursionError):
+        fields = _decode_slowly(line)
+    if not _is_sound(fields):
+        fields = _decode_slowly(line)
+    return Place(fields.source, fields.key, fields.review)
+
+
 def decode(line: bytes) -> Triple:
     """Validate and read a line.
 
@@ -90,7 +105,7 @@ def decode(line: bytes) -> Triple:
     return triple if _is_sound(triple) else _decode_slowly(line)
 
 
-def _is_sound(triple: Triple) -> bool:
+def _is_sound(triple: Any) -> bool:
     """Return whether hashes, names and review are possible, as Triple.from_json demands."""
     key = triple.key
     return (

@@ -62,7 +62,7 @@ class Judge:
 
     def _admitted(self, new: Candidate, incoming: Incoming) -> Candidate | Rejection:
         similar = self._similar(incoming)
-        record, split = incoming.record, incoming.item.split
+        record, split = incoming.record, incoming.split
         group = record.group if record else new.group
         if similar:
             verdict = self._resolved(new, incoming, similar)
@@ -94,7 +94,7 @@ class Judge:
     def _resolved(self, new: Candidate, incoming: Incoming, similar: list[Likeness]) -> Rejection | str:
         """Return the group that a near-duplicate joins, or its rejection."""
         others = {likeness.group: self._splits.get(likeness.group, "") for likeness in similar}
-        split = incoming.item.split
+        split = incoming.split
         leak = next(((group, other) for group, other in others.items() if split and other not in ("", split)), None)
         single = len(similar) == 1
         moves = leak is not None and single and self._settings.on_leak == "move"

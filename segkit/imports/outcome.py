@@ -103,4 +103,5 @@ class Outcome:
         """Return the outcome as values that JSON can represent."""
         counters = {name: dict(value.most_common()) for name, value in vars(self).items() if isinstance(value, Counter)}
         lists = {"conflicts": [asdict(one) for one in self.conflicts], "leaks": [asdict(one) for one in self.leaks]}
-        return {**vars(self), "folder": str(self.folder), **counters, **lists, "changed": self.changed}
+        values = {name: value for name, value in vars(self).items() if name != "folder"}
+        return {"dataset": str(self.folder), **values, **counters, **lists, "changed": self.changed}

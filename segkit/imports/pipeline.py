@@ -217,6 +217,11 @@ def _import(job: Job, target: Dataset, outcome: Outcome, progress: Progress, loa
         merger.merge(dict(known[start : start + KNOWN]))
         progress("known photos", min(start + KNOWN, len(known)), len(known))
     outcome.leaks += judge.leaks
+    if outcome.too_long:
+        outcome.notes.append(
+            f"Prompts by a person over CLIP's {BUDGET} tokens: {outcome.too_long:,}. segkit check calls that an error; "
+            "import them into another folder with shorten_prompts=True, or shorten them with segkit caption --edit."
+        )
     target.fold()
     target.keep_rejections(history.still_rejected)
     _draw(target, job.settings.split)
@@ -233,7 +238,8 @@ def _prompts(job: Job) -> Prompts:
     from segkit.models import tokens
 
     counter = tokens.counter(job.settings.tokenizer)
-    return Prompts(counter.count, job.settings.prompts_by_model, counter.name)
+    settings = job.settings
+    return Prompts(counter.count, settings.prompts_by_model, counter.name, settings.shorten_prompts)
 
 
 def _segmenter(job: Job) -> BuildSettings:
@@ -290,8 +296,7 @@ def _finished(
 def _note(outcome: Outcome, job: Job, incoming: Incoming, moved: Mapping[int, str]) -> None:
     """Count a new triple by source, split and repair."""
     outcome.by_source[str(job.items.collection(incoming.position).place)] += 1
-    split = incoming.record.split if incoming.record else incoming.item.split
-    outcome.splits[moved.get(incoming.position, split)] += 1
+    outcome.splits[moved.get(incoming.position, incoming.split)] += 1
     if incoming.labels is None:
         outcome.segmented += 1
     elif incoming.record is None and incoming.origin.cause not in READ:

@@ -18,11 +18,13 @@ class Prompts:
         count: returns the number of tokens of a prompt.
         model: that wrote them; "" if they count as a person's.
         tokenizer: name of the tokenizer behind `count`.
+        short: whether all texts are cut to CLIP's length, which reads no more of them.
     """
 
     count: Count
     model: str = ""
     tokenizer: str = "estimate"
+    short: bool = False
 
     @property
     def human(self) -> bool:
@@ -31,12 +33,13 @@ class Prompts:
 
     def text(self, item: Item) -> str:
         """Return the text of an item with single spaces; "" if it has none."""
-        return " ".join(item.text.split())
+        text = " ".join(item.text.split())
+        return prompts.shorten(text, self.count) if self.short and text else text
 
     def with_text(self, triple: Triple, item: Item) -> Triple:
         """Return a triple with the text of an item, if it has one.
 
-        A model's text is cut to CLIP's length, as a draft is; a person's stays whole.
+        A model's text is cut to CLIP's length, as a draft is; a person's stays whole, unless all are cut.
         """
         text = self.text(item)
         if not text:

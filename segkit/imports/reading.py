@@ -52,6 +52,11 @@ class Incoming:
     record: Triple | None = None
     stored: Mapping[str, bytes] = field(default_factory=dict)
 
+    @property
+    def split(self) -> str:
+        """The split that came with it; "" if none did."""
+        return self.record.split if self.record else self.item.split
+
 
 class Reader:
     """Reads items; an item that is left out is a result, too.

@@ -38,6 +38,7 @@ class ImportSettings(CaptionSettings):
     prompts_by_model: Annotated[
         str, option("The model that wrote the prompts; otherwise they count as a person's.")
     ] = ""
+    shorten_prompts: Annotated[bool, option("Cut prompts to CLIP's 77 tokens, which reads no more of them.")] = False
     segment_missing: Annotated[str, option(f"Segmenter that draws missing maps: {MODEL_HELP} (toy).")] = ""
     captioner: Annotated[str, option(f"Captioner that drafts missing prompts: {MODEL_HELP} (toy).")] = ""
     size: Annotated[

@@ -1,7 +1,7 @@
 """What is imported: folders, files and datasets opened as collections, and their photos as one sequence."""
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import accumulate
@@ -206,9 +206,6 @@ class Photos:
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
-
-    def __iter__(self) -> Iterator[Item]:
-        return (item for collection in self.collections for item in collection.items)
 
     def number(self, position: int) -> int:
         """Return the place of the collection that a photo is from."""

@@ -134,6 +134,7 @@ def _new_info(settings: ImportSettings, collections: Sequence[Collection], first
     else:
         palette, added = first.palette, first.added
     chosen["split"] = settings.split or chosen["split"]
+    chosen["min_size"] = chosen["min_size"] or min(BuildSettings.min_size, int(chosen["size"]))
     chosen |= asdict(settings.style(None))
     models = dict(first.models) if first else {"segmenter": NO_SEGMENTER}
     return Info(palette, models, chosen, versions(), added)
@@ -171,7 +172,9 @@ def rules(target: Target, settings: ImportSettings, collection: Collection) -> t
         own = own if collection.info or collection.palette else palette
     fixed = settings.first_id if settings.first_id is not None else collection.first_id
     first_id = cache(lambda: fixed if fixed is not None else _first_id(collection, own))
-    categories = _categories(collection, palette, asked, notes) if collection.categories else None
+    categories = (
+        _categories(collection, own if collection.info else palette, asked, notes) if collection.categories else None
+    )
     return Rules(
         palette, own, mapping, settings.repair, settings.max_doubt, first_id, collection.first_id, categories
     ), notes

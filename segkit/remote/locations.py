@@ -4,7 +4,6 @@ import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from fnmatch import translate
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -248,8 +247,4 @@ def _regex(pattern: str) -> str:
 
 
 def _part(pattern: str) -> str:
-    return "".join(_step(char) for char in pattern) if "[" not in pattern else translate(pattern)
-
-
-def _step(char: str) -> str:
-    return {"*": "[^/]*", "?": "[^/]"}.get(char, re.escape(char))
+    return "".join({"*": "[^/]*", "?": "[^/]"}.get(char, re.escape(char)) for char in pattern)

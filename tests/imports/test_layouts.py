@@ -291,6 +291,21 @@ def test_prompts_of_a_model_are_named(scenes: Scenes, bring: Importer, tmp_path:
     )  # fmt: skip
 
 
+def test_long_prompts_are_named_or_cut(scenes: Scenes, bring: Importer, tmp_path: Path) -> None:
+    """A person's words stay whole, with a note; on demand they end where CLIP's reading ends."""
+    folder = kohya(tmp_path / "k", scenes[:1])
+    (folder / "img" / "0.txt").write_text(" ".join(["a bright room"] * 40), "utf-8")
+
+    whole = bring(folder, out="whole")
+    cut = bring(folder, out="cut", shorten_prompts=True)
+    again = bring(folder, out="cut", shorten_prompts=True)
+
+    assert (whole.too_long, cut.too_long, again.changed, again.conflicts) == (1, 0, False, [])
+    assert "shorten_prompts=True" in whole.notes[-1]
+    assert [problem.rule for problem in whole.dataset.check()] == ["prompt-too-long"]
+    assert (cut.dataset[0].prompt, cut.dataset[0].tokens <= 77, cut.dataset.check()) == (PERSON, True, [])
+
+
 def test_missing_maps_and_prompts_are_made(scenes: Scenes, bring: Importer, tmp_path: Path) -> None:
     """On demand networks fill the gaps, and are recorded with the dataset."""
     folder = kohya(tmp_path / "k", scenes[:2])

@@ -11,10 +11,12 @@ from segkit.dataset import Dataset, decisions
 from segkit.dataset.classes import add_classes
 from segkit.dataset.triple import IMPORTED
 from segkit.errors import DatasetError, UsageError
+from segkit.exports import pipeline as exporting
 from segkit.maps.strokes import Stroke
 from segkit.palette import Palette, extend
 from segkit.toy import world
 from tests.dataset.test_dataset import build, drafted, render
+from tests.exports.conftest import chosen
 from tests.imports.conftest import SIZE, Importer, Scene, ade20k, expected, kohya, write
 
 Scenes = tuple[Scene, ...]
@@ -35,8 +37,9 @@ def copy(built: Path, name: Path) -> Dataset:
     return Dataset.open(shutil.copytree(built, name))
 
 
-def test_what_persons_did_in_two_copies_comes_together(built: Path, bring: Importer, tmp_path: Path) -> None:
-    """Prompts, decisions and maps of either copy are kept; importing again changes nothing."""
+@pytest.mark.parametrize("kind", ["dataset", "webdataset", "label-ids"])
+def test_what_persons_did_in_two_copies_comes_together(kind: str, built: Path, bring: Importer, tmp_path: Path) -> None:
+    """Prompts, decisions and maps of either copy, or of its export, are kept; importing again changes nothing."""
     mine, theirs = copy(built, tmp_path / "mine"), copy(built, tmp_path / "theirs")
     first, second, third, fourth = [triple.key for triple in mine]
     mine.set_prompts({first: "my words"})
@@ -44,8 +47,13 @@ def test_what_persons_did_in_two_copies_comes_together(built: Path, bring: Impor
     theirs.decide(third, "accepted")
     theirs.relabel(fourth, [Stroke(11, ((0, 99),))])
 
-    outcome = bring(mine.folder, theirs.folder, size=0, min_size=0)
-    again = bring(mine.folder, theirs.folder, size=0, min_size=0)
+    second_source = theirs.folder
+    if kind != "dataset":
+        second_source = tmp_path / kind
+        exporting.export(Dataset.open(theirs.folder), second_source, chosen(kind))
+
+    outcome = bring(mine.folder, second_source, size=0, min_size=0)
+    again = bring(mine.folder, second_source, size=0, min_size=0)
 
     merged = outcome.dataset
     assert (outcome.imported, outcome.merged, outcome.unchanged, outcome.conflicts) == (4, 3, 1, [])

@@ -16,11 +16,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from msgspec import Struct
 from PIL import Image
 
-from segkit import schema
 from segkit.dataset.formats import items
 from segkit.dataset.formats.items import Collection, File, Segment
 from segkit.dataset.formats.listing import file_in, split_of
@@ -38,12 +38,12 @@ _LIST = re.compile(r"panoptic[_-](?P<name>.+)\.json", re.IGNORECASE)
 _YEAR = re.compile(r"[-_]?\d+$")
 
 
-class _Image(Struct):
+class _Image(Struct, gc=False):
     id: int
     file_name: str
 
 
-class _Segment(Struct):
+class _Segment(Struct, gc=False):
     id: int
     category_id: int
 
@@ -63,6 +63,9 @@ class _Json(Struct):
     images: list[_Image]
     annotations: list[_Annotation]
     categories: list[_Category]
+
+
+_DECODER = msgspec.json.Decoder(_Json)
 
 
 def detect(folder: Path) -> bool:
@@ -98,9 +101,8 @@ def _lists(folder: Path) -> list[Path]:
 
 def _read(path: Path) -> _Json:
     try:
-        content: Any = json.loads(path.read_bytes())
-        return schema.convert(content, _Json)
-    except (OSError, ValueError, RecursionError) as error:
+        return _DECODER.decode(path.read_bytes())
+    except (OSError, msgspec.DecodeError, RecursionError) as error:
         raise DatasetError(
             f"{path}: cannot be read ({error}). Expected COCO panoptic's images, annotations and categories."
         ) from None
