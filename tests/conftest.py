@@ -60,12 +60,14 @@ LONG = (
     "commands/test_bad_photos.py", "trainer/step/test_loss.py", "exports/test_read_back.py", "remote/test_s3.py",
     "build/test_remote_photos.py", "imports/test_layouts.py", "imports/test_pipeline.py",
     "imports/test_round_trips.py", "imports/test_merging.py", "trainer/sample/test_batching.py",
+    "trainer/test_shards.py",
 )  # fmt: skip
 """Test files that take more than four CPU seconds, about in this order; `make test-quick` leaves them out."""
 
 NUMBERS = (
-    "trainer/step/test_distributed.py", "trainer/test_train.py", "trainer/data/test_latents.py",
-    "trainer/run/test_previews.py", "trainer/test_options.py", "trainer/step/test_cpu.py",
+    "trainer/step/test_distributed.py", "trainer/test_train.py", "trainer/test_shards.py",
+    "trainer/data/test_latents.py", "trainer/run/test_previews.py", "trainer/test_options.py",
+    "trainer/step/test_cpu.py",
     "trainer/step/test_optimizers.py", "trainer/checkpoints/test_load.py", "trainer/checkpoints/test_ldm.py",
     "trainer/sample/test_generate.py", "trainer/sample/test_sampler.py", "trainer/sample/test_batching.py",
     "trainer/step/test_learner.py", "trainer/step/test_loss.py", "trainer/step/test_resume.py",
