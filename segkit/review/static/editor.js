@@ -64,7 +64,7 @@ export class Editor extends EventTarget {
     const some = strokes.filter((stroke) => stroke.runs.length);
     if (!some.length) return;
     if (!isDrawn) this.map.apply(some);
-    this.change("/api/relabel", { strokes: some, what });
+    this.change("/api/relabel", { strokes: some, what, request: random() });
   }
 
   /** Report whether an edit can be taken back or repeated, once all changes are sent. @param {"undo" | "redo"} kind */
@@ -81,7 +81,7 @@ export class Editor extends EventTarget {
   /** Take the last edit back, or repeat it. @param {"undo" | "redo"} kind */
   step(kind) {
     if (!this.can(kind)) return;
-    this.change(`/api/${kind}`, {}, () => this.reload());
+    this.change(`/api/${kind}`, { request: random() }, () => this.reload());
   }
 
   /**
@@ -151,6 +151,11 @@ export class Editor extends EventTarget {
     this.status = status;
     this.dispatchEvent(new Event("change"));
   }
+}
+
+/** Return a name for a request: one whose answer is lost is sent again, and carried out once. */
+function random() {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /** Read how sure the segmenter was, if that was stored. @param {Details} details */
