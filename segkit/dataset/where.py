@@ -5,6 +5,7 @@ import operator
 import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from math import isfinite
 from typing import Any
@@ -43,13 +44,14 @@ _TEXTS: dict[str, Callable[[Triple, str], bool]] = {
 }
 _VALUES = {"split": SPLITS, "review": REVIEWS, "by": ("person", "model", "nobody"), "flag": (*FLAGS, ALIKE)}
 """Fields with few values."""
-
 _NUMBERS: dict[str, Callable[[Triple], float]] = {
     "tokens": lambda triple: triple.tokens,
     "width": lambda triple: triple.width,
     "height": lambda triple: triple.height,
     "labelled": lambda triple: sum(share.share for share in triple.classes),
 }
+
+_FIELDS = ("class", "share", "confidence", *_TEXTS, *_NUMBERS)
 
 
 class Conditions:
@@ -74,8 +76,12 @@ class Conditions:
         Raises:
             UsageError: there is one, probably a typing error.
         """
-        if self.columns:
-            raise UsageError(f"No triple has the column {sorted(self.columns)[0]!r}. Expected conditions: {HELP}.")
+        if not self.columns:
+            return
+        name = sorted(self.columns)[0]
+        near = get_close_matches(name, _FIELDS)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise UsageError(f"No triple has the column {name!r}, and it is no condition.{hint} Expected conditions: {HELP}.")
 
 
 def parse(text: str, palette: Palette) -> Conditions:

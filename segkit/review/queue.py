@@ -142,9 +142,13 @@ def _chosen(dataset: Dataset, where: str, order: Order) -> NDArray[np.uint64]:
     condition = conditions.parse(where, dataset.info.palette) if where else None
     chosen = (triple for triple in dataset.triples() if condition is None or condition(triple))
     if order == "doubt":
-        return np.fromiter((int(triple.key, 16) for triple in chosen), np.uint64)
-    by_source = sorted((triple.source, int(triple.key, 16)) for triple in chosen)
-    return np.fromiter((key for _, key in by_source), np.uint64, len(by_source))
+        keys = np.fromiter((int(triple.key, 16) for triple in chosen), np.uint64)
+    else:
+        by_source = sorted((triple.source, int(triple.key, 16)) for triple in chosen)
+        keys = np.fromiter((key for _, key in by_source), np.uint64, len(by_source))
+    if condition is not None:
+        condition.require_columns()
+    return keys
 
 
 def _places(keys: NDArray[np.uint64], chosen: NDArray[np.uint64]) -> NDArray[np.intp]:

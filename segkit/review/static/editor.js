@@ -54,6 +54,11 @@ export class Editor extends EventTarget {
     return this.queue.length > 0;
   }
 
+  /** The prompt that is stored, or on its way. @returns {string} */
+  get prompt() {
+    return this.queue.findLast(({ path }) => path === "/api/prompt")?.body.text ?? this.details.text;
+  }
+
   /**
    * Change pixels. The strokes are drawn already, or are drawn now.
    * @param {Stroke[]} strokes
@@ -92,7 +97,7 @@ export class Editor extends EventTarget {
    */
   change(path, body, done) {
     this.queue.push({ path, body, done });
-    if (this.queue.length === 1) void this.send();
+    if (this.queue.length === 1 || this.status === "failed") void this.send();
   }
 
   /** Send what is in the queue, until it is empty or a change fails. */

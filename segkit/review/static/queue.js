@@ -17,6 +17,9 @@ export class Queue extends EventTarget {
     this.where = where;
     this.order = order;
     this.total = 0;
+    /** Why nothing is shown; "" if the conditions are understood. */
+    this.error = "";
+    this._opened = 0;
     /** @type {Record<string, number>} */
     this.counts = {};
     /** @type {Map<number, Item>} */
@@ -25,9 +28,24 @@ export class Queue extends EventTarget {
     this._pages = new Map();
   }
 
-  /** Rank again with other conditions. @param {string} where @param {string} order @param {boolean} fresh */
+  /**
+   * Rank again with other conditions. Where that fails, the queue is empty and has an error: what other conditions have
+   * chosen must not be taken for their results.
+   * @param {string} where
+   * @param {string} order
+   * @param {boolean} fresh
+   */
   async open(where, order, fresh = false) {
-    const page = await this._read(where, order, 0, fresh); // a malformed condition leaves the queue as it is
+    const number = ++this._opened;
+    let page = { total: 0, start: 0, counts: {}, items: /** @type {Item[]} */ ([]) };
+    let reason = "";
+    try {
+      page = await this._read(where, order, 0, fresh);
+    } catch (error) {
+      reason = error instanceof Error ? error.message : String(error);
+    }
+    if (number !== this._opened) return; // other conditions were entered meanwhile
+    this.error = reason;
     this.where = where;
     this.order = order;
     this.items = new Map();
