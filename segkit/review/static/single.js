@@ -38,15 +38,19 @@ export class Single extends Labelling {
     this.accept = el("button", { type: "button", class: "accept", onclick: () => this.decide("accepted") }, `✓ ${TEXTS.decide.accept}`, el("kbd", {}, "A"));
     this.reject = el("button", { type: "button", class: "reject", onclick: () => this.decide("rejected") }, `✕ ${TEXTS.decide.reject}`, el("kbd", {}, "X"));
     this.reopen = el("button", { type: "button", onclick: () => this.decide("open") }, TEXTS.decide.open);
+    this.toPrompt = el("button", { type: "button", hidden: true, onclick: () => this.prompt.focus() }, TEXTS.decide.toPrompt);
     root.append(
       this.toolbar.top, this.toolbar.left,
       el("div", { class: "stage" }, this.canvas, this.toolbar.place),
       el(
         "aside", {}, this.chooser.root, this.legend, this.prompt.root,
-        el("section", { class: "decide" }, el("div", { class: "row" }, this.accept, this.reject),
+        el("section", { class: "decide" }, this.toPrompt, el("div", { class: "row" }, this.accept, this.reject),
           el("div", { class: "row" }, el("label", {}, TEXTS.decide.split, this.split), this.reopen)),
       ),
     );
+    new IntersectionObserver(([{ isIntersecting }]) => { this.toPrompt.hidden = isIntersecting; }, {
+      root: root.querySelector("aside"), rootMargin: "0px 0px -100px 0px",
+    }).observe(this.prompt.text);
     this.wait();
   }
 

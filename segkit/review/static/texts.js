@@ -12,8 +12,10 @@ export const TEXTS = {
   /** @param {Record<string, number>} counts @param {number} total */
   progress: (counts, total) =>
     `${number(counts.accepted ?? 0)} of ${number(total)} accepted, ${number(counts.rejected ?? 0)} left out`,
-  offline: "The server does not answer. Start segkit review again; what this page has shown as saved is stored.",
-  signedOut: "segkit review was started again. Open the address that it printed in another tab; then try again here.",
+  offline:
+    `The server does not answer; what this page has shown as saved is stored. Start segkit review again with --port ${location.port || 80}, ` +
+    "and open the address that it prints in another tab.",
+  signedOut: "segkit review was started again: open the address that it printed in another tab.",
 
   filter: {
     label: "Filter",
@@ -141,6 +143,7 @@ export const TEXTS = {
     accept: "Accept",
     reject: "Leave out",
     open: "Open again",
+    toPrompt: "Prompt ↓ (T)",
     split: "Split",
     /** @param {number} n @param {string} split */
     moved: (n, split) => (n > 1 ? `${n} near-duplicates moved to ${split} together.` : `Moved to ${split}.`),
@@ -152,7 +155,7 @@ export const TEXTS = {
   },
   retry: "Try again",
   /** @param {string} source @param {string} reason */
-  notSaved: (source, reason) => `${source}: not saved. ${reason}`,
+  notSaved: (source, reason) => `${source}: not saved. ${reason} Then press ${TEXTS.retry} here.`,
   conflict: {
     title: "Changed elsewhere",
     /** @param {string} source */
