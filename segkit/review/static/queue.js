@@ -65,10 +65,11 @@ export class Queue extends EventTarget {
 
   /** Show the ranking, now that it is done. */
   sort() {
-    if (!this.ranked) return;
-    this.isUnranked = false;
-    this._replace(this.ranked);
+    const page = this.ranked;
+    if (!page) return;
     this.ranked = null;
+    this.isUnranked = false;
+    this._replace(page);
     this.dispatchEvent(new Event("sorted"));
   }
 
