@@ -25,8 +25,8 @@ from segkit.progress import Progress, silent
 _VERSION = 2
 """Grows whenever measures change their meaning."""
 
-_CHUNK = 1 << 20
-"""Bytes that are decoded and measured at once."""
+_CHUNK = 1 << 18
+"""Bytes that are decoded and measured at once, while other threads wait."""
 
 
 class _Share(Struct, gc=False):
