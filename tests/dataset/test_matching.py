@@ -10,7 +10,8 @@ from tests.dataset.test_dataset import build, render
 
 CONDITIONS = (
     "class:wall share>0.2", "class:floor confidence<0.9", "text:lamp", "source:00*", "split:train", "review:rejected",
-    "by:person", "by:nobody", "-flag:near-duplicate", "flag:prompt-empty", "tokens>3", "width>10", "labelled<1", "mark:1",
+    "by:person", "by:nobody", "-flag:near-duplicate", "flag:prompt-empty", "tokens>3", "width>10", "labelled<1",
+    "mark:1",
 )  # fmt: skip
 
 
