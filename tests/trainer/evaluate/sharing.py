@@ -1,10 +1,11 @@
 """One of several processes of an evaluation; it lists the files that it wrote: see test_evaluation."""
 
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
+from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel  # noqa: F401 - once for both processes
+from transformers import CLIPTextModel, CLIPTokenizer  # noqa: F401
 
 from segkit import storage
 from segkit.models.segment import Segmentation
@@ -14,8 +15,17 @@ from trainer.evaluate.judging import Judge
 from trainer.evaluate.settings import EvaluateSettings
 
 
-def run(steering: str, base: str, rooms: str, out: str) -> None:
-    """Evaluate like the fixture `evaluated`, and list the pictures and judged maps that this process wrote."""
+def run(rank: int, port: int, *places: str) -> int:
+    """Evaluate like the fixture `evaluated`, and list the pictures and judged maps that this process wrote.
+
+    Args:
+        rank: of this process, one of two.
+        port: of the launcher's store.
+        places: ControlNet, base, dataset and output folder.
+    """
+    launcher = {"RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "localhost", "MASTER_PORT": port}
+    os.environ |= {name: str(value) for name, value in launcher.items()}
+    steering, base, rooms, out = places
     write, names = storage.write, []
 
     def listed(path: Path, data: bytes) -> None:
@@ -31,8 +41,5 @@ def run(steering: str, base: str, rooms: str, out: str) -> None:
     settings = EvaluateSettings(base=base, resolution=64, steps=2, device="cpu", guidance=2.0, split="all", judge="eye")
     judge = Judge(segment, {"name": "eye", "revision": "1", "weights": "", "precision": "fp32"})
     evaluation.evaluate([steering, "fresh"], Path(rooms), Path(out), settings, silent, lambda *_: judge)
-    Path(f"{out}-{os.environ['RANK']}.txt").write_text("\n".join(names))
-
-
-if __name__ == "__main__":
-    run(*sys.argv[1:])
+    Path(f"{out}-{rank}.txt").write_text("\n".join(names))
+    return 0

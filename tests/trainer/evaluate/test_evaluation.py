@@ -1,10 +1,7 @@
 """An evaluation from ControlNets to results: what is drawn, judged, kept, refused and written."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from torch import distributed
 
 from segkit import storage
 from segkit.dataset import Dataset
@@ -20,6 +18,8 @@ from segkit.errors import LockedError, UsageError
 from segkit.locks import locked
 from segkit.maps import metrics
 from segkit.progress import silent
+from tests import forks
+from tests.trainer.evaluate import sharing
 from tests.trainer.evaluate.conftest import Load
 from trainer.evaluate import evaluation, judging
 from trainer.evaluate.evaluation import Evaluation
@@ -147,9 +147,12 @@ def test_two_processes_share_the_work(
 ) -> None:
     """Under a launcher each process draws and judges half of the maps, and the first writes the same results."""
     out = tmp_path / "shared"
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
-    command += ["-m", "tests.trainer.evaluate.sharing", str(steering), str(base), str(rooms), str(out)]
-    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    store = distributed.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
+    arguments = [store.port, str(steering), str(base), str(rooms), str(out)]
+    processes = [forks.start(sharing.run, rank, *arguments) for rank in range(2)]
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
 
     drawn = [(tmp_path / f"shared-{rank}.txt").read_text().split() for rank in range(2)]
     assert [len(names) for names in drawn] == [9 + 12, 9 + 12]
