@@ -111,7 +111,8 @@ def make(controlnets: Sequence[str], dataset: Path, palette_file: Path, settings
     for request, triple in zip(requests.of_triples(triples), triples, strict=True):
         size = controls.require_drawable(request, palette, settings.resolution)
         scenes.append(Scene(request, opened.folder / triple.file_name, size))
-    contenders = [contender for one in drawn for contender in _with_control(one, settings)]
+    names = _names(controlnets)
+    contenders = [one for drawing, name in zip(drawn, names, strict=True) for one in _with_control(drawing, name)]
     notes += _notes(triples, settings)
     return Plan(opened, palette, tuple(scenes), (*contenders, *_without_control(drawn)), tuple(filter(None, notes)))
 
@@ -119,8 +120,7 @@ def make(controlnets: Sequence[str], dataset: Path, palette_file: Path, settings
 def _drawing(controlnet: str, palette_file: Path, settings: EvaluateSettings) -> GenerateSettings:
     """Return the settings for pictures of a ControlNet, completed by those of its training."""
     shared: dict[str, Any] = {field.name: getattr(settings, field.name) for field in fields(DrawingSettings)}
-    shared |= {"strengths": "", "strength": 1.0, "controlnet": controlnet, "palette": str(palette_file)}
-    shared["device"] = workers.device(settings.device)
+    shared |= {"controlnet": controlnet, "palette": str(palette_file), "device": workers.device(settings.device)}
     source = sources.sources(GenerateSettings(**shared))
     shared |= {"base": source.base, "tokenizer": source.tokenizer, "prediction": source.prediction}
     return GenerateSettings(**shared)
@@ -138,10 +138,17 @@ def _check_controlnet(drawing: GenerateSettings, palette: Palette) -> str:
     return weights.note if weights else ""
 
 
-def _with_control(drawing: GenerateSettings, settings: EvaluateSettings) -> Iterator[Contender]:
-    for strength in settings.scales:
-        name = drawing.controlnet if len(settings.scales) == 1 else f"{drawing.controlnet}, {grid.label(strength)}"
-        yield Contender(name, "controlnet", _folder(name), replace(drawing, strength=strength))
+def _names(controlnets: Sequence[str]) -> Sequence[str]:
+    """Return short names: those of files and folders, unless two are equal."""
+    short = [Path(name).name if Path(name).expanduser().exists() else name for name in controlnets]
+    return short if len(set(short)) == len(short) else controlnets
+
+
+def _with_control(drawing: GenerateSettings, name: str) -> Iterator[Contender]:
+    for strength in drawing.scales:
+        label = f", {grid.label(strength)}" if drawing.strengths else ""
+        alone = replace(drawing, strengths="", strength=strength)
+        yield Contender(name + label, "controlnet", _folder(drawing.controlnet + label), alone)
 
 
 def _without_control(drawn: Sequence[GenerateSettings]) -> Iterator[Contender]:
@@ -149,8 +156,9 @@ def _without_control(drawn: Sequence[GenerateSettings]) -> Iterator[Contender]:
     bases = list(dict.fromkeys((one.base, one.tokenizer, one.prediction) for one in drawn))
     for base, tokenizer, prediction in bases:
         alone = replace(
-            drawn[0], base=base, tokenizer=tokenizer, prediction=prediction, controlnet=find.FRESH, strength=0.0
-        )
+            drawn[0], base=base, tokenizer=tokenizer, prediction=prediction, controlnet=find.FRESH,
+            strengths="", strength=0.0,
+        )  # fmt: skip
         name = "base alone" if len(bases) == 1 else f"{base} alone"
         yield Contender(name, "base", _folder(f"base {base}"), alone)
 
