@@ -524,8 +524,9 @@ def evaluate(
     from trainer.evaluate.settings import EvaluateSettings
 
     chosen = _settings(EvaluateSettings, settings)
-    several = isinstance(controlnets, Sequence) and not isinstance(controlnets, str)
-    names = [fspath(_named(one, "controlnets")) for one in (controlnets if several else [controlnets])]
+    is_list = isinstance(controlnets, Sequence) and not isinstance(controlnets, str)
+    listed: Any = controlnets if is_list else [controlnets]
+    names = [fspath(_named(one, "controlnets")) for one in listed]
     return evaluation.evaluate(names, _folder(dataset), _path(output, "output"), chosen, progress)
 
 

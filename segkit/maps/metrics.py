@@ -169,7 +169,8 @@ def class_counts(counts: Sequence[PairCounts], classes: int) -> ClassCounts:
 
     def by_class(which: NDArray[np.int64], chosen: NDArray[np.bool_]) -> NDArray[np.float64]:
         flat = rows[chosen] * 256 + which[chosen]
-        return np.bincount(flat, pixels[chosen], len(counts) * 256).reshape(-1, 256)[:, :classes]
+        summed = np.bincount(flat, pixels[chosen], len(counts) * 256)
+        return summed.astype(np.float64).reshape(-1, 256)[:, :classes]
 
     everything = np.ones_like(right)
     return np.stack([by_class(truth, right), by_class(truth, everything), by_class(predicted, everything)], axis=1)
@@ -178,8 +179,17 @@ def class_counts(counts: Sequence[PairCounts], classes: int) -> ClassCounts:
 def class_iou(counts: ClassCounts) -> NDArray[np.float64]:
     """Return the IoU of each class, (..., C); NaN for classes that are not in the truth."""
     both, true, predicted = np.moveaxis(counts, -2, 0)
-    present = true > 0
-    return np.divide(both, true + predicted - both, out=np.full(both.shape, np.nan), where=present)
+    return _divided(both, true + predicted - both, true > 0)
+
+
+def _divided(
+    numerator: NDArray[np.float64], denominator: NDArray[np.float64], where: NDArray[np.bool_]
+) -> NDArray[np.float64]:  # fmt: skip
+    """Return a quotient; NaN elsewhere."""
+    quotient: NDArray[np.float64] = np.divide(
+        numerator, denominator, out=np.full(np.shape(numerator), np.nan), where=where
+    )
+    return quotient
 
 
 def mean_iou(counts: ClassCounts) -> NDArray[np.float64]:
@@ -187,17 +197,17 @@ def mean_iou(counts: ClassCounts) -> NDArray[np.float64]:
     present = counts[..., 1, :] > 0
     number = present.sum(-1)
     summed = np.where(present, np.nan_to_num(class_iou(counts)), 0).sum(-1)
-    return np.divide(summed, number, out=np.full(summed.shape, np.nan), where=number > 0)
+    return _divided(summed, number, number > 0)
 
 
 def pixel_accuracy(counts: ClassCounts) -> NDArray[np.float64]:
     """Return the share of pixels with the true class, (...,); NaN where there are none."""
     right, every = counts[..., 0, :].sum(-1), counts[..., 1, :].sum(-1)
-    return np.divide(right, every, out=np.full(right.shape, np.nan), where=every > 0)
+    return _divided(right, every, every > 0)
 
 
 def frequency_weighted_iou(counts: ClassCounts) -> NDArray[np.float64]:
     """Return the mean IoU of the classes, weighted by their pixels in the truth, (...,); NaN where there are none."""
     true = counts[..., 1, :]
     summed, every = (np.nan_to_num(class_iou(counts)) * true).sum(-1), true.sum(-1)
-    return np.divide(summed, every, out=np.full(summed.shape, np.nan), where=every > 0)
+    return _divided(summed, every, every > 0)

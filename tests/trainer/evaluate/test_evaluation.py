@@ -33,7 +33,7 @@ def evaluate(rooms: Path, steering: Path, base: Path, by_brightness: Load) -> Ev
     """Return a function that evaluates a ControlNet that steers and a fresh one, on six maps, in two steps."""
 
     def run(out: Path, controlnets: Sequence[str] = (str(steering), "fresh"), **changed: Any) -> Evaluation:
-        options = {
+        options: dict[str, Any] = {
             "base": str(base), "resolution": 64, "steps": 2, "device": "cpu", "guidance": 2.0, "split": "all",
             "judge": "eye",
         } | changed  # fmt: skip
