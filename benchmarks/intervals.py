@@ -33,7 +33,7 @@ def main() -> None:
             values = bootstrap.values(metrics.mean_iou, draw(np.random.default_rng(1000 + number), maps)[None])
             interval = bootstrap.estimate(values)
             low, high = np.percentile(values[1:], (2.5, 97.5))
-            held += interval.low <= expectation <= interval.high
+            held += bool(interval.low <= expectation <= interval.high)
             plain += bool(low <= expectation <= high)
         print(f"{maps:4} maps: {held / SETS:.1%}, plain percentiles {plain / SETS:.1%}")
 

@@ -15,7 +15,7 @@ from segkit.errors import UsageError
 from segkit.maps.codec import Labels
 from segkit.palette import Palette
 from segkit.words import count, quote
-from trainer.checkpoints import find
+from trainer.checkpoints import find, runs
 from trainer.evaluate import workers
 from trainer.evaluate.settings import EvaluateSettings
 from trainer.sample import controls, grid, requests, sources
@@ -129,12 +129,16 @@ def _drawing(controlnet: str, palette_file: Path, settings: EvaluateSettings) ->
 def _check_controlnet(drawing: GenerateSettings, palette: Palette) -> str:
     """Refuse a ControlNet that is unavailable or learned other colours; return which step of its run it is."""
     weights = find.find_networks(drawing.base, drawing.controlnet, _INSTEAD)
-    trained = Path(drawing.controlnet).expanduser() / "palette.csv"
-    if trained.is_file():
+    path = Path(drawing.controlnet).expanduser()
+    run = runs.containing(path) or path
+    if (trained := run / "palette.csv").is_file():
         colors = [[(swatch.name, swatch.rgb) for swatch in table] for table in (Palette.load(trained), palette)]
         both = min(map(len, colors))  # the longer one may have further classes: a map that shows them is refused later
         if colors[0][:both] != colors[1][:both]:
-            raise UsageError(f"{sources.palette_note(drawing)} Expected the palette of the dataset to evaluate on.")
+            raise UsageError(
+                f"{drawing.controlnet} was trained with another palette than the dataset's: it knows other colours. "
+                "Evaluate it on a dataset with its own palette."
+            )
     return weights.note if weights else ""
 
 
