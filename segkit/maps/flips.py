@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from segkit.maps.layout import WAVES
 from segkit.maps.recompress import MCU
 from segkit.maps.scene import Floats, Indices, Positions, Scene
-from segkit.maps.spectrum import EXPLAINED, WAVES, Spectrum, excess, square_excess
+from segkit.maps.spectrum import EXPLAINED, Spectrum, excess, square_excess
 
 _SMOOTH = 1.75
 """Cost of each of the eight neighbours with a different label, in squared coefficients, times the mean step of luma:
