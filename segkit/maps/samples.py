@@ -25,6 +25,9 @@ _GREY = 128
 _EXPLAINED = 0.5
 """Right settings leave less than this share of the damage unexplained."""
 
+_JUDGES = 128
+"""Number of units that are compared to find out whether the settings are right."""
+
 _HALF = np.float32(0.5 + 1e-4)
 """Ties are rounded away from zero, as libjpeg does; flat areas have many."""
 
@@ -62,6 +65,8 @@ def explain(scene: Scene, coded: Coded) -> bool:
     rows, columns = visible(scene, coded)
     if not len(rows):
         return True
+    drawn = np.random.default_rng(0).permutation(len(rows))[:_JUDGES]
+    rows, columns = rows[drawn], columns[drawn]
     _, _, residual, _ = compare(scene, coded, rows, columns)
     table = scene.ycc[:, 0]
     plain = _units(coded.luma, rows, columns, MCU) - table.take(_units(scene.labels, rows, columns, MCU))
@@ -95,6 +100,16 @@ def seen(scene: Scene, coded: Coded, rows: Positions, columns: Positions) -> Flo
     scale = scene.layout.scale
     chroma = np.repeat(np.repeat(chroma, scale, 1), scale, 2) if scale > 1 else chroma
     return np.concatenate([luma[..., None], chroma], 3)
+
+
+def observed(scene: Scene, coded: Coded, rows: Positions, columns: Positions) -> Floats:
+    """Return the stored luma and chroma of units, chroma repeated: (N, 16, 16, 3)."""
+    scale = scene.layout.scale
+    planes = [_units(coded.luma, rows, columns, MCU).astype(np.float32)]
+    for channel in (0, 1):
+        chroma = _units(coded.chroma[..., channel], rows, columns, MCU // scale).astype(np.float32) - np.float32(_GREY)
+        planes.append(np.repeat(np.repeat(chroma, scale, 1), scale, 2))
+    return np.stack(planes, 3)
 
 
 def _units(plane: Samples, rows: Positions, columns: Positions, side: int) -> Samples:

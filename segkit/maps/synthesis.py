@@ -23,6 +23,7 @@ from segkit.maps import (
     solid,
     spectrum,
     trials,
+    units,
 )
 from segkit.maps.areas import Areas
 from segkit.maps.borders import Repaired
@@ -76,6 +77,9 @@ _RARELY = 3
 
 _BAD = 10.0
 """Squared excess above which a unit is badly explained."""
+
+_WRONG = 40.0
+"""Squared excess above which the labels of a unit of a JPEG file are searched, unless the map is explained."""
 
 _CORES = 30
 """Pixels inside an unproven class (see Scene.cores) that it takes to keep it."""
@@ -139,9 +143,12 @@ def _search(scene: Scene) -> NDArray[np.bool_]:
     if not _is_explained(scene, measured.excess()) or _unsettled(scene, measured).any():
         measured = _settle(scene, measured)
     focus = spectrum.badly_explained(scene, measured, _BAD)
+    explained = _is_explained(scene, measured.excess())
     doubtful = _dissolve(scene)
     focus |= spectrum.around(spectrum.units(scene, doubtful))
     flips.move_pixels(scene, spectrum.measure(scene, focus))
+    if scene.coded is not None:
+        units.search(scene, scene.coded, focus, _LOUD if explained else _WRONG)
     rivals.replace(scene)
     measured = spectrum.measure(scene, focus)
     if (unsettled := _unsettled(scene, measured)).any():
