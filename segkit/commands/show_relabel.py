@@ -51,7 +51,9 @@ def _row(result: "Taken") -> str:
         notes.append(f"{console.count(result.uncertain, 'uncertain pixel')} {of_them}")
     if result.transparent:
         notes.append(f"{console.count(result.transparent, 'transparent pixel')} became unlabelled")
-    change = f"{console.count(result.pixels, 'pixel')} changed ({result.changed:.1%})" if result.changed else "as it was"
+    change = (
+        f"{console.count(result.pixels, 'pixel')} changed ({result.changed:.1%})" if result.changed else "as it was"
+    )
     return f"{result.source} ({result.key}): {change}{'; ' if notes else ''}{'; '.join(notes)}."
 
 

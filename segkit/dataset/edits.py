@@ -137,7 +137,9 @@ def find(dataset: Dataset, name: str) -> str:
 def _names(dataset: Dataset) -> list[str]:
     """Return sources, with and without their suffix, of so many triples as can be compared in a moment."""
     sources = [triple.source for triple in islice(dataset.triples(), 20_000)]
-    return list(dict.fromkeys([*sources, *(str(PurePosixPath(source).with_suffix("")) for source in sources if source)]))
+    return list(
+        dict.fromkeys([*sources, *(str(PurePosixPath(source).with_suffix("")) for source in sources if source)])
+    )
 
 
 def normalized(name: str, text: str) -> str:

@@ -13,7 +13,7 @@ from segkit.dataset import edits, relabel, saving
 from segkit.dataset.dataset import Dataset
 from segkit.dataset.triple import Triple
 from segkit.errors import DatasetError, MapError, UsageError
-from segkit.maps import codec, diagnose, pixels, snap
+from segkit.maps import MapFile, codec, diagnose, pixels, snap
 from segkit.maps.codec import Labels
 from segkit.palette import UNLABELLED, Palette
 from segkit.progress import Progress, silent
@@ -93,8 +93,8 @@ def take(dataset: Dataset, name: str, control_map: Path | Image.Image) -> Taken:
     triple = dataset.get([key])[0]
     file = "the map" if isinstance(control_map, Image.Image) else str(control_map)
     try:
-        image = control_map if isinstance(control_map, Image.Image) else maps.read(control_map)
-        taken = _taken(dataset, triple, control_map, image, file)
+        source = control_map if isinstance(control_map, Image.Image) else maps.read_file(control_map)
+        taken = _taken(dataset, triple, control_map, source, file)
     except MapError as error:  # its text begins with a verb
         raise MapError(f"{file} {error}") from None
     with dataset.writing():  # the manifest shows it
@@ -193,13 +193,14 @@ _PAINT = (
 )
 
 
-def _readable(image: Image.Image, triple: Triple, palette: Palette, present: Labels | None) -> _Reading:
+def _readable(source: Image.Image | MapFile, triple: Triple, palette: Palette, present: Labels | None) -> _Reading:
     """Read the classes of a painted map, and repair it if that is needed."""
+    image = _image(source)
     labels, off = _read(image, triple, palette, present)
     if not off:
         return _Reading(_plausible(labels, triple, palette))
     try:
-        snapped = snap.snap(image, palette)
+        snapped = snap.snap(source, palette)
     except MapError as error:  # its advice is for maps of other programs; this one was painted by hand
         raise MapError(f"{str(error).partition('. ')[0]}. {_PAINT}") from None
     if snapped.doubtful > DOUBTFUL:
@@ -211,11 +212,17 @@ def _readable(image: Image.Image, triple: Triple, palette: Palette, present: Lab
     return _Reading(_plausible(snapped.labels, triple, palette), f"{cause}; {off:,} pixels repaired", snapped.doubts)
 
 
-def _taken(dataset: Dataset, triple: Triple, control_map: Path | Image.Image, image: Image.Image, file: str) -> Taken:
+def _image(source: Image.Image | MapFile) -> Image.Image:
+    return source.image if isinstance(source, MapFile) else source
+
+
+def _taken(
+    dataset: Dataset, triple: Triple, control_map: Path | Image.Image, source: Image.Image | MapFile, file: str
+) -> Taken:
     stored_path = dataset.folder / triple.conditioning_image_file_name
     in_place = isinstance(control_map, Path) and stored_path.exists() and control_map.resolve() == stored_path.resolve()
     present = saving.present(dataset, triple, in_place)
-    reading = _readable(image, triple, dataset.info.palette, present)
+    reading = _readable(source, triple, dataset.info.palette, present)
     labels, changed = reading.labels, reading.differences(present, in_place)
     if in_place and saving.is_painted_over(triple):
         relabel.take_over(dataset, triple.key, labels)
@@ -224,14 +231,14 @@ def _taken(dataset: Dataset, triple: Triple, control_map: Path | Image.Image, im
     uncertain = 0 if reading.doubts is None else int(reading.doubts.sum())
     return Taken(
         file, triple.key, triple.source, changed / labels.size, reading.note, pixels=changed, uncertain=uncertain,
-        transparent=pixels.transparent(image),
+        transparent=pixels.transparent(_image(source)),
     )  # fmt: skip
 
 
 def _tried(dataset: Dataset, key: str, file: Path) -> Taken:
     triple = dataset.get([key])[0]
     try:
-        return _taken(dataset, triple, file, maps.read(file), str(file))
+        return _taken(dataset, triple, file, maps.read_file(file), str(file))
     except MapError as error:
         return Taken(str(file), key, triple.source, reason=str(error))
     except DatasetError as error:

@@ -81,7 +81,9 @@ class Conditions:
         name = sorted(self.columns)[0]
         near = get_close_matches(name, _FIELDS)
         hint = f" Did you mean {near[0]}?" if near else ""
-        raise UsageError(f"No triple has the column {name!r}, and it is no condition.{hint} Expected conditions: {HELP}.")
+        raise UsageError(
+            f"No triple has the column {name!r}, and it is no condition.{hint} Expected conditions: {HELP}."
+        )
 
 
 def parse(text: str, palette: Palette) -> Conditions:

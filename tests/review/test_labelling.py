@@ -263,7 +263,8 @@ _CONTRAST = """row => {
   };
   let behind = row;
   while (/rgba\\(.*, 0\\)/.test(getComputedStyle(behind).backgroundColor)) behind = behind.parentElement;
-  const [a, b] = [light(getComputedStyle(row).color), light(getComputedStyle(behind).backgroundColor)].sort((x, y) => y - x);
+  const [text, back] = [light(getComputedStyle(row).color), light(getComputedStyle(behind).backgroundColor)];
+  const [a, b] = [Math.max(text, back), Math.min(text, back)];
   return (a + 0.05) / (b + 0.05);
 }"""
 """WCAG's contrast of an element's text and what is behind it."""

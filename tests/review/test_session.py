@@ -1,6 +1,8 @@
 """What the page asks of a dataset."""
 
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -95,7 +97,7 @@ def test_a_request_whose_answer_was_lost_is_carried_out_once(session: Session, r
     """Sent again, it succeeds with the state it led to; without its name, or after other edits, it is a conflict."""
     key, labels = rooms[0].key, rooms[0].labels
     strokes = (Painted(TABLE, (0, 9)),)
-    lost = [
+    lost: list[Callable[[], Any]] = [
         lambda: session.relabel(Relabel(key, 0, strokes, request="a")),
         lambda: session.undo(OfMap(key, 1, request="b")),
         lambda: session.redo(OfMap(key, 2, request="c")),

@@ -42,10 +42,11 @@ export class Grid {
     queue.addEventListener("open", () => {
       this.empty.textContent = queue.error || TEXTS.grid.empty;
       this.empty.classList.toggle("error", queue.error !== "");
-      this.cursor = 0;
-      this.isMarked = false;
-      this.scroller.scrollTop = 0;
-      this.clear();
+      this.top();
+    });
+    queue.addEventListener("sorted", () => this.top());
+    queue.addEventListener("waiting", () => {
+      if (queue.waiting && !queue.total) this.empty.textContent = TEXTS.waiting(queue.waiting);
     });
   }
 
@@ -150,6 +151,14 @@ export class Grid {
   range(from, to) {
     for (let position = Math.min(from, to); position <= Math.max(from, to); position++) this.selected.add(position);
     this.draw();
+  }
+
+  /** Begin again: positions mean other triples now. */
+  top() {
+    this.cursor = 0;
+    this.isMarked = false;
+    this.scroller.scrollTop = 0;
+    this.clear();
   }
 
   clear() {

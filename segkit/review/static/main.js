@@ -75,12 +75,23 @@ async function main() {
   }
 
   const showsHelp = () => keys.help();
+  const filter = () => { if (byId("grid").hidden) void show(null); header.text.focus(); };
   keys.views = {
-    grid: gridKeys(grid, show, showsHelp, () => header.text.focus()),
-    single: singleKeys(single, show, showsHelp),
+    grid: gridKeys(grid, show, showsHelp, filter),
+    single: singleKeys(single, show, showsHelp, filter),
   };
   api.connection.watch();
   queue.addEventListener("open", () => void show(null));
+  let isTouched = false; // from then on, only a click or the view of one triple puts other triples into the grid
+  for (const event of ["keydown", "pointerdown", "wheel"]) {
+    document.addEventListener(event, () => { isTouched = true; }, { once: true, capture: true, passive: true });
+  }
+  queue.addEventListener("ranked", () => { if (!isTouched || byId("grid").hidden) queue.sort(); });
+  queue.addEventListener("sorted", () => {
+    if (!byId("grid").hidden) return;
+    single.begin();
+    message(TEXTS.rankedNext);
+  });
   window.addEventListener("beforeunload", (event) => {
     single.prompt.store();
     if (single.busy.size) event.preventDefault();
