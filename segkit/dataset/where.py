@@ -123,9 +123,10 @@ def _conditions(terms: list[str], palette: Palette, columns: set[str]) -> Iterat
             name = palette.find(value).name
             condition = _has(name)
         elif field in ("share", "confidence"):
+            compare = _comparison(term, sign, value, share=True)
             if not name:
                 raise UsageError(f"Condition {term!r} needs the class before it: class:person {term}")
-            condition = _of_class(name, field, _comparison(term, sign, value, share=True))
+            condition = _of_class(name, field, compare)
         else:
             condition = _of_field(term, field, sign, value)
             columns |= {field} - _TEXTS.keys() - _NUMBERS.keys()
