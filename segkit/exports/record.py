@@ -12,13 +12,14 @@ Tools ignore hidden folders. segkit imports from the record what a layout itself
 """
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from segkit import rows, schema
+from segkit import rows, schema, storage
 from segkit.dataset import info as common
 from segkit.dataset.info import Info
 from segkit.errors import DatasetError, PaletteError, UsageError
@@ -32,6 +33,9 @@ VERSION = 1
 LOCK = f"{FOLDER}/lock"
 RECORD = f"{FOLDER}/export.json"
 COMPLETE = f"{FOLDER}/complete.json"
+
+_HIDDEN = re.compile(re.escape(FOLDER) + r"/(?:(?:parts|annotations)/[0-9]{6,}\.jsonl|(?:export|complete)\.json)")
+"""Names in the hidden folder, which no other tool writes: they are an export's, also without export.json."""
 
 
 class Record(Struct, frozen=True, forbid_unknown_fields=True):
@@ -111,7 +115,7 @@ def refuse_other_files(target: Target) -> None:
         UsageError: there is such a file.
     """
     if not target.exists(RECORD):
-        _clear(target, None)
+        _own_files(target, None)
 
 
 def begin(target: Target, record: Record, overwrite: bool) -> bool:
@@ -157,21 +161,29 @@ def _difference(earlier: Record, record: Record) -> str:
 
 
 def _clear(target: Target, earlier: Record | None) -> None:
-    """Delete an earlier export, after looking for files that it did not write.
+    """Delete an earlier export, and what a killed one left; the caller holds the lock.
 
     Raises:
-        UsageError: there are such files; nothing is deleted.
+        UsageError: there are other files; nothing is deleted.
     """
-    hidden: list[str] = []
-    visible: list[str] = []
-    for name in target.names():
-        is_part = name.startswith((f"{FOLDER}/parts/", f"{FOLDER}/annotations/")) or name in (RECORD, COMPLETE)
-        if earlier and (is_part or LAYOUTS[earlier.to].names.fullmatch(name)):
-            (hidden if is_part else visible).append(name)
-        elif name != LOCK:
-            raise UsageError(f"{target} holds files that no export wrote, such as {name}. Choose another output.")
+    names = _own_files(target, earlier)
+    hidden = {name for name in names if name.startswith(f"{FOLDER}/")}
     # Killed on the way, the folder holds an unfinished export of the earlier kind, whose names are known.
-    target.remove({COMPLETE}.intersection(hidden))
-    target.remove(set(hidden) - {COMPLETE, RECORD})
-    target.remove(visible)
-    target.remove({RECORD}.intersection(hidden))
+    target.remove({COMPLETE} & hidden)
+    target.remove(hidden - {COMPLETE, RECORD})
+    target.remove(names - hidden)
+    target.remove({RECORD} & hidden)
+
+
+def _own_files(target: Target, earlier: Record | None) -> set[str]:
+    """Return the names of all files but the lock, which an export wrote, finished or not.
+
+    Raises:
+        UsageError: there are other files.
+    """
+    names = set(target.names()) - {LOCK}
+    for name in sorted(names):
+        is_visible = earlier is not None and LAYOUTS[earlier.to].names.fullmatch(name)
+        if not (is_visible or _HIDDEN.fullmatch(name) or storage.is_unfinished(name.rpartition("/")[2])):
+            raise UsageError(f"{target} holds files that no export wrote, such as {name}. Choose another output.")
+    return names

@@ -126,6 +126,27 @@ def test_kill_9_loses_nothing(rooms: Dataset, tmp_path: Path, to: str) -> None:
     assert 0 < result.written < 7
 
 
+def test_an_export_killed_at_its_first_record_is_begun_again(rooms: Dataset, tmp_path: Path) -> None:
+    """Temporary files of segkit, its lock, and parts without a record are its own; a file of another name is not."""
+    out, part = tmp_path / "out", storage.TEMPORARY + "0123456789ab"
+    (out / "img").mkdir(parents=True)
+    (out / record.FOLDER / "parts").mkdir(parents=True)
+    (out / record.LOCK).write_text("process 1 on elsewhere")
+    (out / record.part(0)).write_text("half a line")
+    for folder in (out / record.FOLDER, out / "img", out):
+        (folder / part).write_bytes(b"half")
+    (out / record.FOLDER / "mine.json").write_bytes(b"mine")
+
+    with pytest.raises(UsageError, match=r"such as \.segkit-export/mine\.json"):
+        pipeline.export(rooms, out, chosen("kohya"))
+    assert (out / part).exists()
+    (out / record.FOLDER / "mine.json").unlink()
+    pipeline.export(rooms, out, chosen("kohya"))
+    pipeline.export(rooms, tmp_path / "whole", chosen("kohya"))
+
+    assert contents(out) == contents(tmp_path / "whole")
+
+
 def test_other_files_are_never_touched(rooms: Dataset, tmp_path: Path) -> None:
     """A folder with foreign files, a file, the dataset itself and what surrounds it are refused."""
     mine = tmp_path / "mine"
