@@ -116,3 +116,4 @@ class DatasetExportSettings(SelectionSettings):
 
     to: Annotated[Kind, option("Output format.")]
     overwrite: Annotated[bool, option("Replace an earlier export.")] = False
+    verify: Annotated[bool, option("Compare the hashes of all files of an earlier export, not only sizes.")] = False

@@ -6,14 +6,16 @@ The folder `.segkit-export` holds
 - `parts/000000.jsonl` and so on, each written when a piece is in place: its triples' lines of metadata.jsonl, or the
   entry of a shard;
 - `annotations/000000.jsonl`, in layouts that list what a map shows;
-- `complete.json`, written last.
+- `files/000000.jsonl`, the name, size and SHA-256 of every file of a piece, written just before its part;
+- `maps/KEY.png`, the stored map of a triple with two classes of one colour, if maps are exported as RGB;
+- `complete.json`, written last: counts, and the files that list all triples.
 
 Tools ignore hidden folders. segkit imports from the record what a layout itself cannot hold.
 """
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from msgspec import Struct
@@ -24,7 +26,7 @@ from segkit.dataset import info as common
 from segkit.dataset.info import Info
 from segkit.errors import DatasetError, PaletteError, UsageError
 from segkit.exports.layouts import LAYOUTS
-from segkit.exports.target import Target
+from segkit.exports.target import Stamp, Target
 from segkit.settings import Kind
 
 FOLDER = ".segkit-export"
@@ -34,7 +36,10 @@ LOCK = f"{FOLDER}/lock"
 RECORD = f"{FOLDER}/export.json"
 COMPLETE = f"{FOLDER}/complete.json"
 
-_HIDDEN = re.compile(re.escape(FOLDER) + r"/(?:(?:parts|annotations)/[0-9]{6,}\.jsonl|(?:export|complete)\.json)")
+_HIDDEN = re.compile(
+    re.escape(FOLDER)
+    + r"/(?:(?:parts|annotations|files)/[0-9]{6,}\.jsonl|maps/[0-9a-f]{16}\.png|(?:export|complete)\.json)"
+)
 """Names in the hidden folder, which no other tool writes: they are an export's, also without export.json."""
 
 
@@ -74,6 +79,16 @@ def part(number: int) -> str:
 def annotations(number: int) -> str:
     """Return the name of the annotations of a piece."""
     return f"{FOLDER}/annotations/{number:06}.jsonl"
+
+
+def files(number: int) -> str:
+    """Return the name of the list of a piece's files."""
+    return f"{FOLDER}/files/{number:06}.jsonl"
+
+
+def exact_map(key: str) -> str:
+    """Return the name of the stored map of a triple whose exported map has lost classes."""
+    return f"{FOLDER}/maps/{key}.png"
 
 
 def read(target: Target) -> Record | None:
@@ -118,11 +133,8 @@ def refuse_other_files(target: Target) -> None:
         _own_files(target, None)
 
 
-def begin(target: Target, record: Record, overwrite: bool) -> bool:
+def begin(target: Target, record: Record, overwrite: bool) -> None:
     """Begin an export, or continue the same one; the caller holds the lock.
-
-    Returns:
-        Whether it is complete already.
 
     Raises:
         UsageError: the folder holds other files, or another export that may not be replaced.
@@ -130,7 +142,7 @@ def begin(target: Target, record: Record, overwrite: bool) -> bool:
     """
     earlier = read(target)
     if earlier == record and not (overwrite and is_complete(target)):
-        return is_complete(target)
+        return
     if earlier and not overwrite:
         raise UsageError(
             f"{target} holds an export {_difference(earlier, record)}. "
@@ -138,12 +150,17 @@ def begin(target: Target, record: Record, overwrite: bool) -> bool:
         )
     _clear(target, earlier)
     target.write(RECORD, _encode(asdict(record)))
-    return False
 
 
-def complete(target: Target, content: dict[str, Any]) -> None:
-    """Mark an export as complete: the last file."""
-    target.write(COMPLETE, _encode(content))
+def complete(target: Target, content: dict[str, Any], lists: Iterable[Stamp]) -> None:
+    """Mark an export as complete: the last file.
+
+    Args:
+        target: the export.
+        content: what it holds, in numbers.
+        lists: the files that list all triples.
+    """
+    target.write(COMPLETE, _encode({**content, "files": [asdict(file) for file in lists]}))
 
 
 def _encode(content: dict[str, Any]) -> bytes:

@@ -1,17 +1,64 @@
 """Where an export is written, a local folder or a URL: the only module of the package that creates or deletes files."""
 
+import hashlib
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path, PurePath, PurePosixPath
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+from msgspec import Struct
 
 from segkit import storage
 from segkit.errors import UsageError
 from segkit.locks import locked
 from segkit.remote import Location
+
+
+class Stamp(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a file of an export must be.
+
+    Attributes:
+        name: with `/` between folders.
+        size: bytes.
+        sha256: in hex.
+    """
+
+    name: str
+    size: int
+    sha256: str
+
+
+class Tally:
+    """A file that is being written, which counts and hashes what it receives."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._digest = file, hashlib.sha256()
+        self.size = 0
+
+    def __getattr__(self, name: str) -> Any:  # pyarrow also asks for `closed`, `tell` and `flush`
+        return getattr(self._file, name)
+
+    def write(self, data: bytes) -> int:
+        """Write bytes."""
+        self._digest.update(data)
+        self.size += len(data)
+        return self._file.write(data)
+
+    def stamp(self, name: str) -> Stamp:
+        """Return what was written, as the file of that name."""
+        return Stamp(name, self.size, self._digest.hexdigest())
+
+
+_READ = 16 << 20
+"""Bytes that are read at once."""
+
+
+def stamp(name: str, data: bytes) -> Stamp:
+    """Return what a file with this content must be."""
+    return Stamp(name, len(data), storage.sha256(data))
 
 
 @dataclass(frozen=True)
@@ -71,16 +118,28 @@ class Target:
         """
         return self.location.read(name)
 
-    def write(self, name: str, data: bytes) -> None:
+    def sha256(self, name: str, size: int) -> str:
+        """Return the SHA-256 of a file of that size, which is read.
+
+        Raises:
+            LocationError: it is missing or cannot be read.
+        """
+        digest = hashlib.sha256()
+        for start in range(0, size, _READ):
+            digest.update(self.location.read_range(name, start, min(_READ, size - start)))
+        return digest.hexdigest()
+
+    def write(self, name: str, data: bytes) -> Stamp:
         """Write a file.
 
         Raises:
             StorageError, LocationError: it cannot be written.
         """
         self.location.write(name, data)
+        return stamp(name, data)
 
     @contextmanager
-    def writing(self, name: str) -> Iterator[BinaryIO]:
+    def writing(self, name: str) -> Iterator[Tally]:
         """Write a file piece by piece; for a URL it is collected in a temporary file, and uploaded at the end.
 
         Raises:
@@ -88,12 +147,12 @@ class Target:
         """
         if self.folder is not None:
             with storage.writing(self.folder / name) as file:
-                yield file
+                yield Tally(file)
             return
         with tempfile.TemporaryDirectory(prefix="segkit-export-") as folder:
             path = Path(folder) / "file"
             with storage.writing(path) as file:
-                yield file
+                yield Tally(file)
             self.location.upload(path, name)
 
     def remove(self, names: Iterable[str]) -> None:

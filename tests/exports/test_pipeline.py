@@ -186,6 +186,40 @@ def test_an_export_is_replaced_only_on_request(rooms: Dataset, tmp_path: Path) -
     assert not (out / "img").exists()
 
 
+@pytest.mark.parametrize("to", get_args(Kind))
+def test_missing_and_damaged_files_are_restored(rooms: Dataset, tmp_path: Path, to: str) -> None:
+    """Every file but the record: deleted or cut short it is noticed at once; of equal size, when hashes are compared."""
+    settings, out = chosen(to, **SMALL.get(to, {})), tmp_path / "out"
+    pipeline.export(rooms, out, settings)
+    whole = contents(out)
+    names = [name for name in whole if not name.startswith(record.FOLDER)]
+    deleted, cut, flipped = names[0], names[len(names) // 2], names[-1]
+    (out / deleted).unlink()
+    (out / cut).write_bytes(whole[cut][:-1])
+    (out / flipped).write_bytes(bytes([whole[flipped][0] ^ 1]) + whole[flipped][1:])
+
+    result = pipeline.export(rooms, out, settings)
+    verified = pipeline.export(rooms, out, chosen(to, verify=True, **SMALL.get(to, {})))
+
+    assert (result.written, set(result.restored)) == (0, {deleted, cut})
+    assert verified.written == 0
+    assert set(verified.restored) <= {flipped}  # a shard's index may have been written with its other file
+    assert contents(out) == whole
+    assert pipeline.export(rooms, out, chosen(to, verify=True, **SMALL.get(to, {}))).restored == ()
+
+
+def test_a_damaged_record_of_files_costs_a_second_export(rooms: Dataset, tmp_path: Path) -> None:
+    """Without the list of a piece's files, or the mark of the end, they are written again."""
+    out = tmp_path / "out"
+    pipeline.export(rooms, out, chosen("kohya"))
+    whole = contents(out)
+    (out / record.files(1)).write_text("{")
+    (out / record.COMPLETE).write_text("{")
+
+    assert pipeline.export(rooms, out, chosen("kohya")).written == 2
+    assert contents(out) == whole
+
+
 def test_a_changed_dataset_is_noticed(copy: Dataset, tmp_path: Path) -> None:
     """Between two calls, and during one, when what is written is not declared complete."""
     out = tmp_path / "out"
@@ -278,7 +312,10 @@ def test_a_sample_and_lost_classes_are_stated(exported: Exporter, rooms: Dataset
     ("settings", "message"),
     [
         ({"to": "kohya", "shard_size": "1GB"}, "to=kohya writes no shards"),
-        ({"to": "webdataset", "maps": "rgb"}, "to=webdataset has maps of its own"),
+        (
+            {"to": "webdataset", "maps": "rgb"},
+            r"to=webdataset has maps as they are stored, indexed PNGs.*Remove maps=rgb\.",
+        ),
     ],
 )
 def test_settings_without_meaning_are_refused(

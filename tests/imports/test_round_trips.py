@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from PIL import Image
 
 import segkit
 from segkit.dataset import Dataset, history, relabel
@@ -54,17 +55,28 @@ def test_an_export_is_restored_exactly_and_once(kind: str, rooms: Dataset, expor
     assert second.dataset.manifest.read_bytes() == before
 
 
-@pytest.mark.parametrize("kind", ["imagefolder", "fill50k"])
-def test_maps_in_rgb_are_restored_unless_they_hold_two_classes_of_one_colour(
-    kind: str, rooms: Dataset, exported: Exporter, bring: Importer
-) -> None:
-    """A record tells whether a colour was road or skyscraper; where both occur, nothing does."""
+@pytest.mark.parametrize("kind", ["imagefolder", "parquet", "fill50k", "kohya"])
+def test_maps_in_rgb_are_restored_exactly(kind: str, rooms: Dataset, exported: Exporter, bring: Importer) -> None:
+    """A record tells whether a colour was road or skyscraper; where both occur, the stored map lies beside it."""
     outcome = bring(exported(kind, maps="rgb"), size=0, min_size=0)
 
-    assert dict(outcome.rejected) == {"map-unsure": 1}
-    [rejection] = outcome.dataset.rejections()
-    assert "road and skyscraper have one colour" in rejection.message
-    require_equal(outcome.dataset, rooms, but=(rooms[0].key,))
+    assert (outcome.imported, dict(outcome.rejected)) == (7, {})
+    require_equal(outcome.dataset, rooms)
+
+
+def test_a_map_in_rgb_that_was_changed_is_not_replaced_by_the_stored_one(
+    rooms: Dataset, exported: Exporter, bring: Importer, tmp_path: Path
+) -> None:
+    """One pixel in another colour: the map is no longer that of its record, and its triple is left out."""
+    folder = shutil.copytree(exported("fill50k", maps="rgb"), tmp_path / "edited")
+    path = next(folder.rglob(f"source/{rooms[0].key}.png"))
+    with Image.open(path) as image:
+        image.putpixel((0, 0), (1, 2, 3))
+        image.save(path)
+
+    outcome = bring(folder, size=0, min_size=0)
+
+    assert (outcome.imported, outcome.rejected.total()) == (6, 1)
 
 
 def test_a_dataset_is_copied_with_all_that_it_knows(rooms: Dataset, bring: Importer) -> None:
