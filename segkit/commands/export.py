@@ -40,8 +40,8 @@ def command(
 
     Of a dataset: webdataset writes tar shards with an index, which segkit train reads too; imagefolder and parquet are
     for Hugging Face datasets and diffusers' scripts; fill50k is for ControlNet's tutorial; kohya for sd-scripts;
-    coco-panoptic and label-ids for segmentation libraries. Triples that a person left out are not exported. Run the same
-    command again, and files that are missing or have another size are written again.
+    coco-panoptic and label-ids for segmentation libraries. Triples that a person left out are not exported.
+    Run the same command again, and files that are missing or have another size are written again.
 
     Of a run: ldm is a .safetensors file for A1111, Forge and ComfyUI; pth is the same as a .pth file, like the released
     ControlNets; diffusers is a folder. Files are fp16.

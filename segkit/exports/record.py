@@ -28,6 +28,7 @@ from segkit.errors import DatasetError, PaletteError, UsageError
 from segkit.exports.layouts import LAYOUTS
 from segkit.exports.target import Stamp, Target
 from segkit.settings import Kind
+from segkit.words import count, quote
 
 FOLDER = ".segkit-export"
 FORMAT = "segkit-export"
@@ -144,10 +145,8 @@ def begin(target: Target, record: Record, overwrite: bool) -> None:
     if earlier == record and not (overwrite and is_complete(target)):
         return
     if earlier and not overwrite:
-        raise UsageError(
-            f"{target} holds an export {_difference(earlier, record)}. "
-            "Choose another output, or replace it with overwrite=True."
-        )
+        cure = "delete the one there" if target.folder is None else "replace it with overwrite=True"
+        raise UsageError(f"{target} holds an export {_difference(earlier, record)}. Choose another output, or {cure}.")
     _clear(target, earlier)
     target.write(RECORD, _encode(asdict(record)))
 
@@ -174,7 +173,21 @@ def _difference(earlier: Record, record: Record) -> str:
     for name, value in earlier.settings.items():
         if record.settings.get(name) != value:
             return f"with {name}={value!r}, not {record.settings.get(name)!r}"
-    return "of another dataset" if earlier.name != record.name else "of the dataset before it was changed"
+    names = f"of {quote(earlier.name)}, not of {quote(record.name)}"
+    if earlier.name == record.name and earlier.fingerprint != record.fingerprint:
+        return f"of the dataset before it was changed ({_triples(earlier, record)})"
+    if earlier.fingerprint != record.fingerprint:
+        return f"{names}: their triples differ ({_triples(earlier, record)})"
+    if earlier.dataset != record.dataset:
+        return "of the dataset before its palette or its settings were changed; the triples are the same"
+    return f"{names}: their triples are the same, but an export records the dataset's name"
+
+
+def _triples(earlier: Record, record: Record) -> str:
+    """Return how the triples of two exports differ."""
+    if earlier.triples == record.triples:
+        return f"{count(record.triples, 'triple')} as before, but not the same"
+    return f"{earlier.triples:,} triples then, {record.triples:,} now"
 
 
 def _clear(target: Target, earlier: Record | None) -> None:

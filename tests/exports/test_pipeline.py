@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -188,7 +189,7 @@ def test_an_export_is_replaced_only_on_request(rooms: Dataset, tmp_path: Path) -
 
 @pytest.mark.parametrize("to", get_args(Kind))
 def test_missing_and_damaged_files_are_restored(rooms: Dataset, tmp_path: Path, to: str) -> None:
-    """Every file but the record: deleted or cut short it is noticed at once; of equal size, when hashes are compared."""
+    """Files that were deleted or cut short are noticed at once, others of equal size when hashes are compared."""
     settings, out = chosen(to, **SMALL.get(to, {})), tmp_path / "out"
     pipeline.export(rooms, out, settings)
     whole = contents(out)
@@ -218,6 +219,25 @@ def test_a_damaged_record_of_files_costs_a_second_export(rooms: Dataset, tmp_pat
 
     assert pipeline.export(rooms, out, chosen("kohya")).written == 2
     assert contents(out) == whole
+
+
+def test_what_differs_from_an_earlier_export_is_said(copy: Dataset, tmp_path: Path) -> None:
+    """Another name, other triples, or both: each is stated as it is."""
+    out = tmp_path / "out"
+    pipeline.export(copy, out, chosen("kohya"))
+    renamed = tmp_path / "renamed"
+
+    def difference() -> str:
+        with pytest.raises(UsageError) as refused:
+            pipeline.export(Dataset.open(renamed), out, chosen("kohya"))
+        return str(refused.value)
+
+    shutil.copytree(copy.folder, renamed)
+    assert "of copy, not of renamed: their triples are the same" in difference()
+    Dataset.open(renamed).set_prompts({copy[0].key: "another prompt"})
+    assert "of copy, not of renamed: their triples differ (7 triples as before, but not the same)" in difference()
+    Dataset.open(renamed).decide(copy[0].key, "rejected")
+    assert "their triples differ (7 triples then, 6 now)" in difference()
 
 
 def test_a_changed_dataset_is_noticed(copy: Dataset, tmp_path: Path) -> None:

@@ -78,6 +78,9 @@ def test_nothing_is_deleted_at_a_url(bucket: Any, rooms: Dataset) -> None:
         pipeline.export(rooms, "memory://exports/mine", chosen("kohya"))
     with pytest.raises(UsageError, match="deletes nothing at memory://exports/rooms"):
         pipeline.export(rooms, "memory://exports/rooms", chosen("kohya", overwrite=True))
+    with pytest.raises(UsageError, match="Choose another output, or delete the one there") as refused:
+        pipeline.export(rooms, "memory://exports/rooms", chosen("kohya"))
+    assert "overwrite" not in str(refused.value)
     assert _stored(bucket, "/exports") == before
 
 

@@ -19,6 +19,7 @@ from segkit import storage
 from segkit.dataset.formats.shards import Shard
 from segkit.errors import StorageError, UsageError
 from segkit.remote import Location
+from segkit.words import data_size
 from trainer.data.members import Member
 
 BLOCK = 1 << 20
@@ -147,7 +148,7 @@ class CachedShards:
         wanted = min(self._limit, self.size)
         if self._folder and (needed := wanted - self.held()) > (free := storage.free_space(self._folder)):
             raise UsageError(
-                f"The copies of the shards may take {needed / 1e9:.1f} GB more, and {free / 1e9:.1f} GB are free at "
+                f"The copies of the shards may take {data_size(needed)} more, and {data_size(free)} are free at "
                 f"{self._folder}. Use a smaller shard_cache, or another cache_dir."
             )
 
