@@ -106,6 +106,8 @@ class CachedShards:
             return
         for span in _spans([member for member in dict.fromkeys(members) if not self._is_begun(member)]):
             with self._lock_of(span[0]):
+                if all(map(self._is_begun, span)):  # by another thread, which held the lock
+                    continue
                 start, end = span[0].start, span[-1].start + span[-1].size
                 data = self._location.read_range(span[0].shard, start, end - start)
                 for member in span:
