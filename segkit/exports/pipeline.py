@@ -13,7 +13,7 @@ from segkit.dataset import Dataset
 from segkit.dataset import info as common
 from segkit.dataset.formats.writing import Content
 from segkit.dataset.lines import decode
-from segkit.errors import UsageError
+from segkit.errors import DatasetError, UsageError
 from segkit.exports import card, notes, record
 from segkit.exports.inventory import Inventory
 from segkit.exports.layouts import LAYOUTS, Layout
@@ -81,8 +81,12 @@ def export(
     call = Export(dataset, settings, layout, selection, target, Inventory(target, settings.verify), progress)
     known = notes.of(settings, selection, dataset.info.palette)
     with target.locked(record.LOCK):
-        record.begin(target, _record(call), settings.overwrite)
-        written, restored = _write(call, {"triples": selection.total, "splits": selection.by_split, "notes": known})
+        record.begin(target, content := _record(call), settings.overwrite)
+        try:
+            written, restored = _write(call, {"triples": selection.total, "splits": selection.by_split, "notes": known})
+        except DatasetError:  # the dataset is refused: unless a piece is finished, nothing is to be continued
+            record.discard(target, content)
+            raise
     return Exported(
         target.folder or str(target), settings.to, selection.total, selection.by_split, written, tuple(known),
         tuple(restored),

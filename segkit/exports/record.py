@@ -16,6 +16,7 @@ Tools ignore hidden folders. segkit imports from the record what a layout itself
 import json
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from msgspec import Struct
@@ -149,6 +150,13 @@ def begin(target: Target, record: Record, overwrite: bool) -> None:
         raise UsageError(f"{target} holds an export {_difference(earlier, record)}. Choose another output, or {cure}.")
     _clear(target, earlier)
     target.write(RECORD, _encode(asdict(record)))
+
+
+def discard(target: Target, record: Record) -> None:
+    """Delete what was written of an export without a finished piece; nothing at a URL, or beside other files."""
+    if target.folder is not None and not (target.exists(part(0)) or is_complete(target)):
+        with suppress(UsageError):
+            _clear(target, record)
 
 
 def complete(target: Target, content: dict[str, Any], lists: Iterable[Stamp]) -> None:

@@ -83,6 +83,8 @@ class Target:
     def locked(self, lock: str) -> Iterator[None]:
         """Be the only writer of a local folder, and delete the unfinished files of one that was killed.
 
+        If the block raises and leaves no file, the folders that were created are removed again.
+
         At a URL nothing is locked, and there are no unfinished files.
 
         Raises:
@@ -96,11 +98,18 @@ class Target:
             return
         if folder.exists() and not folder.is_dir():
             raise UsageError(f"{folder} is a file; expected a folder. Choose another output.")
+        is_new = not (folder / lock).exists()
+        kept = {*folder.rglob("*"), *([folder] if folder.exists() else [])} if is_new else set[Path]()
         storage.make_folder((folder / lock).parent)
         with locked(folder / lock) as was_killed:
             if was_killed:
                 storage.remove_unfinished(folder)
-            yield
+            try:
+                yield
+            except BaseException:
+                if is_new:
+                    _remove_unused(folder, folder / lock, kept)
+                raise
 
     def names(self) -> Iterable[str]:
         """Return the name of every file."""
@@ -169,6 +178,18 @@ class Target:
             for parent, paths in groupby((self.folder / name for name in names), lambda path: path.parent):
                 storage.remove(paths, parent)
             _remove_empty(self.folder, {parent for name in names for parent in PurePosixPath(name).parents})
+
+
+def _remove_unused(folder: Path, lock: Path, kept: set[Path]) -> None:
+    """Remove a lock and new folders, if there are no files."""
+    below = sorted(folder.rglob("*"), reverse=True)  # what lies in a folder comes before it
+    if any(path.is_file() and path != lock for path in below):
+        return
+    with suppress(OSError):  # Windows keeps a lock that is held
+        lock.unlink()
+        for path in (*below, folder):
+            if path not in kept and path.is_dir():
+                path.rmdir()
 
 
 def _remove_empty(root: Path, folders: Iterable[PurePath]) -> None:

@@ -259,6 +259,20 @@ def test_a_changed_dataset_is_noticed(copy: Dataset, tmp_path: Path) -> None:
     assert not list((tmp_path / "new" / "data").glob("test-*"))  # nothing is written that the record does not mean
 
 
+@pytest.mark.parametrize("to", get_args(Kind))
+def test_a_refused_export_leaves_nothing(copy: Dataset, tmp_path: Path, to: str) -> None:
+    """The first triple is damaged: neither files nor folders stay, but for those that were there."""
+    (copy.folder / copy[0].file_name).write_bytes(b"damaged")
+    (tmp_path / "mine" / "empty").mkdir(parents=True)
+
+    for name in ("new", "mine"):
+        with pytest.raises(DatasetError, match="was changed after it was checked"):
+            pipeline.export(copy, tmp_path / name, chosen(to))
+
+    assert not (tmp_path / "new").exists()
+    assert list((tmp_path / "mine").rglob("*")) == [tmp_path / "mine" / "empty"]
+
+
 @pytest.mark.parametrize("name", ["file_name", "conditioning_image_file_name"])
 def test_a_changed_picture_ends_the_export(copy: Dataset, tmp_path: Path, name: str) -> None:
     """A photo or map with other bytes than its record, or none, is named and not exported."""
@@ -352,6 +366,17 @@ def test_a_shard_size_is_a_size(size: str) -> None:
     """What is no size is refused when the settings are created."""
     with pytest.raises(SettingError, match="expected a size such as 500MB or 1GB"):
         chosen("webdataset", shard_size=size)
+
+
+def test_progress_counts_what_is_done(rooms: Dataset, tmp_path: Path) -> None:
+    """From the first triple to all of them, as other commands count."""
+    steps: list[tuple[str, int, int]] = []
+
+    pipeline.export(rooms, tmp_path / "out", chosen("kohya"), lambda *step: steps.append(step[:3]))
+
+    assert steps[0] == ("triples", 1, 7)
+    assert steps[-1] == ("triples", 7, 7)
+    assert steps == sorted(steps)
 
 
 def test_one_writer_at_a_time(rooms: Dataset, tmp_path: Path) -> None:
