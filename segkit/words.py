@@ -35,7 +35,7 @@ def data_size(number: int) -> str:
         if number >= size:
             digits = max(0, 3 - len(str(number // size)))
             value = -(-number * 10**digits // size) / 10**digits
-            return f"{value:g} {unit}"
+            return f"{value:.12g} {unit}"
     return f"{number} B"
 
 
