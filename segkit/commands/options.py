@@ -165,6 +165,10 @@ def _fields(kind: type) -> list["dataclasses.Field[Any]"]:
     return sorted(dataclasses.fields(kind), key=lambda field: field.name not in declared_here)
 
 
+_NAMES = {"cause": "--from"}
+"""Options whose name is a reserved word in Python."""
+
+
 class _Choice(click.Choice[Any]):
     """Values of a setting. The empty one, which says that nothing was chosen, is accepted but not shown."""
 
@@ -184,7 +188,7 @@ def _type_of(plain: Any) -> Any:
 def _option(kind: type, field: "dataclasses.Field[Any]") -> Callable[[Function], Function]:
     plain, meta = get_args(typing.get_type_hints(kind, include_extras=True)[field.name])
     text = meta.description
-    name = "--" + field.name.replace("_", "-")
+    name = _NAMES.get(field.name, "--" + field.name.replace("_", "-"))
     if plain is bool:
         flags = f"{name}/--no-{name[2:]}" if field.default else name
         return click.option(flags, field.name, is_flag=True, default=field.default, help=text)

@@ -13,7 +13,9 @@ from segkit.dataset.formats.items import Segment
 from segkit.errors import MapError, PhotoError
 from segkit.imports.settings import Repair
 from segkit.maps import codec, diagnose, label_ids, snap
+from segkit.maps import shift as shifts
 from segkit.maps.codec import Labels
+from segkit.maps.shift import Evidence
 from segkit.maps.snap import Snapped
 from segkit.palette import UNLABELLED, Palette
 from segkit.photos import Geometry
@@ -38,6 +40,8 @@ class Rules:
         first_id: finds out the value of the first class in maps of class indices; None if unknown.
         fixed_id: that value where the layout fixes it; None otherwise.
         categories: class of the dataset's palette for each category of COCO panoptic maps.
+        cause: how the maps were made, if a person says so: a key of diagnose.CAUSES; "" to find out.
+        shift: finds out what all maps tell about whether they were painted with a list that starts with black.
     """
 
     palette: Palette
@@ -48,6 +52,8 @@ class Rules:
     first_id: Callable[[], int | None] = lambda: None
     fixed_id: int | None = None
     categories: Mapping[int, int] | None = None
+    cause: str = ""
+    shift: Callable[[], Evidence] = Evidence
 
 
 @dataclass(frozen=True)
@@ -87,11 +93,11 @@ def read(data: bytes, rules: Rules, segments: tuple[Segment, ...] | None = None)
 
 
 def _read(image: Image.Image, rules: Rules) -> Reading:
-    if codec.is_exact(image, rules.painted_with):
+    if not rules.cause and codec.is_exact(image, rules.painted_with):
         labels, off = codec.read(image, rules.painted_with)
         if not off:
             return Reading(mapped(labels, rules.mapping))
-    if rules.fixed_id is not None:
+    if rules.fixed_id is not None and rules.cause in ("", "label-ids"):
         try:
             return _indices(image, rules, rules.fixed_id)
         except MapError:  # its pixels have colours: another kind of map, in the place of one of indices
@@ -116,12 +122,7 @@ def _indices(image: Image.Image, rules: Rules, first: int) -> Reading:
 
 
 def _snapped(image: Image.Image, rules: Rules) -> Reading:
-    try:
-        # a guess would be a colour that is not its class: doubtful pixels get none
-        snapped = snap.snap(image, rules.painted_with, first_id=rules.first_id, unsure="unlabelled")
-    except MapError as error:
-        empty = diagnose.identify(image, rules.painted_with).cause == "blank"
-        raise PhotoError("map-empty" if empty else "map-unsure", f"the map {error}") from None
+    snapped = _as_its_source(image, _repaired(image, rules, rules.cause), rules)
     cause = snapped.diagnosis.cause
     if snapped.palette.hash != rules.painted_with.hash:
         raise PhotoError(
@@ -142,11 +143,45 @@ def _snapped(image: Image.Image, rules: Rules) -> Reading:
     return Reading(mapped(snapped.labels, rules.mapping), cause, round(changed, 4), round(snapped.doubtful, 4))
 
 
+def _repaired(image: Image.Image, rules: Rules, cause: str) -> Snapped:
+    try:
+        # a guess would be a colour that is not its class: doubtful pixels get none
+        return snap.snap(image, rules.painted_with, cause=cause, first_id=rules.first_id, unsure="unlabelled")
+    except MapError as error:
+        diagnosis = diagnose.identify(image, rules.painted_with)
+        if not cause and diagnosis.cause == "unsure" and (verdict := rules.shift().verdict) in diagnosis.possible:
+            return _repaired(image, rules, verdict)  # what the map alone leaves open, its source decides
+        reason = "map-empty" if diagnosis.cause == "blank" else "map-unsure"
+        raise PhotoError(reason, f"the map {error}") from None
+
+
+def _as_its_source(image: Image.Image, snapped: Snapped, rules: Rules) -> Snapped:
+    """Return a map of class colours read as the maps of its source are: exactly, or as painted with a shifted list.
+
+    Raises:
+        PhotoError: nothing decides.
+    """
+    scheme = snapped.diagnosis.scheme
+    if rules.cause or scheme is None or scheme.name != "exact" or codec.is_exact(image, rules.painted_with):
+        return snapped
+    one, source = shifts.evidence(snapped.labels, rules.painted_with), rules.shift()
+    if one.exact:
+        return snapped
+    if source.verdict == "shifted":
+        return _repaired(image, rules, "shifted")
+    if not source.verdict and (doubt := shifts.doubt(snapped.labels, one, rules.painted_with, source)):
+        raise PhotoError(
+            "map-unsure",
+            f"the map cannot be read with certainty: {doubt}. Say which is right: cause=exact or cause=shifted",
+        )
+    return snapped
+
+
 def _require_allowed(snapped: Snapped, repair: Repair) -> None:
     """Refuse a repair that the rules do not allow. A lossless one only replaces colours, each by that of its class."""
     diagnosis = snapped.diagnosis
     lossless = diagnosis.damage == "none" and not snapped.doubtful
-    if repair == "auto" or diagnosis.cause == "exact" or (repair == "only-lossless" and lossless):
+    if repair == "auto" or (lossless and (diagnosis.cause == "exact" or repair == "only-lossless")):
         return
     raise PhotoError("map-not-exact", f"the map needs repair, which repair={repair} forbids: {diagnosis.evidence}")
 

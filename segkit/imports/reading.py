@@ -24,6 +24,7 @@ from segkit.imports.labels import Reading, Rules
 from segkit.imports.sources import Photos
 from segkit.maps import codec
 from segkit.maps.codec import Labels
+from segkit.maps.shift import Evidence
 from segkit.photos import Photo, near_duplicates
 from segkit.photos.quiet import quiet_pillow
 from segkit.photos.stored import decode_grey
@@ -239,7 +240,7 @@ def _labels_of(data: bytes, record: Triple, rules: Rules, item: Item, is_as_reco
 
     Exports hold maps in other forms, too; those must show the classes that are recorded.
     """
-    plain = replace_rules(rules, mapping=None)
+    plain = replace_rules(rules, mapping=None, cause="", shift=Evidence)
     if is_as_recorded:
         plain = replace_rules(plain, fixed_id=None)
     try:

@@ -2,34 +2,27 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from segkit import dataset, maps, photos
+from segkit import dataset, photos
 from segkit.build.settings import BuildSettings
 from segkit.build.target import versions
 from segkit.dataset import Dataset
 from segkit.dataset.formats.items import Collection
 from segkit.dataset.info import FIXED, Info
-from segkit.errors import DatasetError, MapError, PaletteError, UsageError
+from segkit.errors import DatasetError, PaletteError, UsageError
+from segkit.imports import evidence
 from segkit.imports.labels import Mapping256, Rules
 from segkit.imports.settings import ImportSettings
-from segkit.maps import label_ids, snap
+from segkit.maps import snap
 from segkit.palette import PROTOCOLS, UNLABELLED, Palette, protocol
 from segkit.words import listed, quote
 
 NO_SEGMENTER = {"name": "", "revision": ""}
 """Info.models["segmenter"] of a dataset whose maps were all imported."""
-
-SAMPLE = 50
-"""Maps of class indices that are consulted on whether classes count from 0 or from 1."""
-
-_CERTAIN = 10.0
-"""Evidence, in units of a decisive difference, from which on further maps are not consulted."""
 
 
 @dataclass(frozen=True)
@@ -171,13 +164,15 @@ def rules(target: Target, settings: ImportSettings, collection: Collection) -> t
     if mapping is None:
         own = own if collection.info or collection.palette else palette
     fixed = settings.first_id if settings.first_id is not None else collection.first_id
-    first_id = cache(lambda: fixed if fixed is not None else _first_id(collection, own))
+    first_id = evidence.once(lambda: fixed if fixed is not None else evidence.first_id(collection, own, settings.cause))
+    shift = evidence.once(lambda: evidence.shift(collection, own))
     categories = (
         _categories(collection, own if collection.info else palette, asked, notes) if collection.categories else None
     )
     return Rules(
-        palette, own, mapping, settings.repair, settings.max_doubt, first_id, collection.first_id, categories
-    ), notes
+        palette, own, mapping, settings.repair, settings.max_doubt, first_id, collection.first_id, categories,
+        settings.cause, shift,
+    ), notes  # fmt: skip
 
 
 def _mapping(collection: Collection, own: Palette, palette: Palette, asked: bool, notes: list[str]) -> Mapping256:
@@ -227,23 +222,6 @@ def _class(name: str, palette: Palette) -> int:
         return palette.find(name).index
     except PaletteError:
         return UNLABELLED
-
-
-def _first_id(collection: Collection, palette: Palette) -> int | None:
-    """Return whether classes count from 0 or 1 in the maps of a source: one reading for all of them."""
-    evidence = label_ids.Evidence()
-    step = max(1, len(collection.items) // SAMPLE)
-    for item in collection.items[::step]:
-        if item.control_map is None:
-            continue
-        try:
-            image = maps.decode(BytesIO(item.control_map.read()))
-            evidence += label_ids.evidence(label_ids.read(image), palette)
-        except (MapError, OSError):
-            continue
-        if evidence.highest == len(palette) or abs(evidence.gain) > _CERTAIN:
-            break
-    return evidence.first(palette)
 
 
 def require_fitting(target: Target, collections: Sequence[Collection]) -> None:
