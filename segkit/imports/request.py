@@ -39,7 +39,10 @@ class Request:
 
     def __post_init__(self) -> None:
         if (self.photos is None) != (self.maps is None):
-            raise UsageError("photos and maps belong together: pass both, or a source in another layout.")
+            alone, missing = ("photos", "maps") if self.maps is None else ("maps", "photos")
+            raise UsageError(
+                f"{alone}={getattr(self, alone)} needs the folder of its {missing} as well; other layouts are sources."
+            )
 
 
 def run(

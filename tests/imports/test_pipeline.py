@@ -228,7 +228,7 @@ def test_the_command_line(scenes: Scenes, segkit: Segkit, tmp_path: Path) -> Non
     outcome = json.loads(second.out)
     assert (outcome["found"], outcome["imported"], outcome["unchanged"], outcome["merged"]) == (4, 1, 3, 0)
     assert [conflict["what"] for conflict in outcome["conflicts"]] == ["prompt"]
-    assert "--photos and --maps belong together" in alone.err
+    assert f"--photos {one / 'img'} needs the folder of its maps as well" in alone.err
     assert "was built with --size 96, not 128" in fixed.err
     assert segkit("check", tmp_path / "out").code == 0
 
