@@ -1,7 +1,8 @@
 """Control maps of other tools become labels of the dataset's palette, or are left out with a reason."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 
 import numpy as np
@@ -12,7 +13,7 @@ from segkit import maps, photos
 from segkit.dataset.formats.items import Segment
 from segkit.errors import MapError, PhotoError
 from segkit.imports.settings import Repair
-from segkit.maps import codec, diagnose, label_ids, snap
+from segkit.maps import codec, diagnose, label_ids, matching, pixels, schemes, snap
 from segkit.maps import shift as shifts
 from segkit.maps.codec import Labels
 from segkit.maps.shift import Evidence
@@ -22,6 +23,9 @@ from segkit.photos import Geometry
 
 SMALLEST = 0.5
 """Least ratio of a map's width to that of the stored photo: a coarser map would give whole blocks one class."""
+
+_ROUNDED = 1.02
+"""Factor up to which a map has the size of its photo, but for rounding."""
 
 Mapping256 = NDArray[np.uint8]
 """(256,) class of the dataset's palette for each class of another, UNLABELLED for those without a counterpart."""
@@ -40,6 +44,7 @@ class Rules:
         first_id: finds out the value of the first class in maps of class indices; None if unknown.
         fixed_id: that value where the layout fixes it; None otherwise.
         categories: class of the dataset's palette for each category of COCO panoptic maps.
+        names: of these categories.
         cause: how the maps were made, if a person says so: a key of diagnose.CAUSES; "" to find out.
         shift: finds out what all maps tell about whether they were painted with a list that starts with black.
     """
@@ -52,6 +57,7 @@ class Rules:
     first_id: Callable[[], int | None] = lambda: None
     fixed_id: int | None = None
     categories: Mapping[int, int] | None = None
+    names: Mapping[int, str] = field(default_factory=dict)
     cause: str = ""
     shift: Callable[[], Evidence] = Evidence
 
@@ -63,12 +69,14 @@ class Reading:
     Attributes:
         labels: (H, W) uint8, classes of the dataset's palette; 255 = unlabelled.
         cause, changed, doubtful: see Origin.
+        unmapped: classes that the dataset's palette lacks, with their shares of the pixels, which became unlabelled.
     """
 
     labels: Labels
     cause: str = "exact"
     changed: float = 0.0
     doubtful: float = 0.0
+    unmapped: Mapping[str, float] = field(default_factory=dict)
 
 
 def read(data: bytes, rules: Rules, segments: tuple[Segment, ...] | None = None) -> Reading:
@@ -96,7 +104,7 @@ def _read(image: Image.Image, rules: Rules) -> Reading:
     if not rules.cause and codec.is_exact(image, rules.painted_with):
         labels, off = codec.read(image, rules.painted_with)
         if not off:
-            return Reading(mapped(labels, rules.mapping))
+            return _mapped(labels, rules)
     if rules.fixed_id is not None and rules.cause in ("", "label-ids"):
         try:
             return _indices(image, rules, rules.fixed_id)
@@ -118,7 +126,7 @@ def _indices(image: Image.Image, rules: Rules, first: int) -> Reading:
     if wrong.any():
         name, classes = rules.painted_with.name, len(rules.painted_with)
         raise PhotoError("map-unsure", f"the map has the value {ids[wrong][0]}; {name} has {classes} classes")
-    return Reading(mapped(labels, rules.mapping), "label-ids")
+    return _mapped(labels, rules, "label-ids")
 
 
 def _snapped(image: Image.Image, rules: Rules) -> Reading:
@@ -132,15 +140,23 @@ def _snapped(image: Image.Image, rules: Rules) -> Reading:
         )
     _require_allowed(snapped, rules.repair)
     if cause == "foreign":
-        raise PhotoError("map-unsure", f"the map {snapped.diagnosis.painted or snapped.diagnosis.evidence}")
+        raise PhotoError(
+            "map-unsure", f"the map cannot be read: {snapped.diagnosis.painted or snapped.diagnosis.evidence}"
+        )
     if snapped.doubtful > rules.max_doubt:
         raise PhotoError(
             "map-unsure",
             f"{snapped.doubtful:.0%} of the map's pixels fit no class with certainty ({diagnose.CAUSES[cause]}); "
             f"max_doubt={rules.max_doubt:g} allows fewer",
         )
-    changed = 0.0 if cause in ("exact", "label-ids") else snapped.changed
-    return Reading(mapped(snapped.labels, rules.mapping), cause, round(changed, 4), round(snapped.doubtful, 4))
+    changed = 0.0 if cause in ("exact", "label-ids") else _changed(image, snapped.labels, rules.painted_with)
+    return _mapped(snapped.labels, rules, cause, changed, round(snapped.doubtful, 4))
+
+
+def _changed(image: Image.Image, labels: Labels, palette: Palette) -> float:
+    """Return the share of pixels that have another class than that of the nearest colour."""
+    nearest, _ = matching.nearest(pixels.pack_image(image), schemes.known(palette)[0])
+    return round(float(((labels != nearest) & (labels != UNLABELLED)).mean()), 4)
 
 
 def _repaired(image: Image.Image, rules: Rules, cause: str) -> Snapped:
@@ -195,7 +211,34 @@ def _panoptic(image: Image.Image, segments: tuple[Segment, ...], rules: Rules) -
     if unknown := next((number for number in numbers.tolist() if number and number not in classes), None):
         raise PhotoError("map-unsure", f"the map has the segment {unknown}, which its list does not name")
     table = np.array([classes.get(number, UNLABELLED) for number in numbers.tolist()], np.uint8)
-    return Reading(table[places.reshape(packed.shape)], "panoptic-ids")
+    labels = table[places.reshape(packed.shape)]
+    names = {segment.number: rules.names.get(segment.category, str(segment.category)) for segment in segments}
+    lost = Counter[str]()
+    for number, pixel_count in zip(numbers.tolist(), np.bincount(places.ravel()).tolist(), strict=True):
+        if number and classes[number] == UNLABELLED:
+            lost[names[number]] += pixel_count
+    return Reading(labels, "panoptic-ids", unmapped={name: number / labels.size for name, number in lost.items()})
+
+
+def _mapped(labels: Labels, rules: Rules, cause: str = "exact", changed: float = 0.0, doubtful: float = 0.0) -> Reading:
+    return Reading(mapped(labels, rules.mapping), cause, changed, doubtful, unmapped(labels, rules))
+
+
+def unmapped(labels: Labels, rules: Rules) -> dict[str, float]:
+    """Return the classes of a map that the dataset's palette lacks, with their shares of the pixels.
+
+    Args:
+        labels: (H, W) of the maps' palette.
+        rules: how the maps are read.
+    """
+    if rules.mapping is None:
+        return {}
+    counts = codec.count(labels)
+    return {
+        swatch.name: counts[swatch.index] / labels.size
+        for swatch in rules.painted_with
+        if counts[swatch.index] and rules.mapping[swatch.index] == UNLABELLED
+    }
 
 
 def mapped(labels: Labels, mapping: Mapping256 | None) -> Labels:
@@ -268,3 +311,16 @@ def _is_alike(size: tuple[int, int], source: tuple[int, int]) -> bool:
     """Return whether a size has the proportions of another, but for rounding to whole pixels."""
     (width, height), (full_width, full_height) = size, source
     return abs(width * full_height - height * full_width) <= max(full_width, full_height)
+
+
+def enlargement(labels: Labels, geometry: Geometry) -> float:
+    """Return the factor by which a map is enlarged to the size of its photo; 1.0 if it is not.
+
+    Args:
+        labels: (H, W) labels in the proportions of the photo.
+        geometry: the photo's transform; a photo that is itself enlarged does not count.
+    """
+    source = max(geometry.source_width, geometry.source_height)
+    resized = max(geometry.resized_width, geometry.resized_height)
+    factor = min(source, resized) / max(labels.shape)
+    return round(factor, 2) if factor > _ROUNDED else 1.0

@@ -1,5 +1,6 @@
 """The dataset that data is imported into, and how the maps of each source fit its palette."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -55,6 +56,14 @@ class Target:
     def created(self) -> Dataset:
         """Return the dataset, created if necessary. The caller must hold its lock."""
         return self.dataset if self.dataset is not None else Dataset.create(self.folder, self.info)
+
+
+def remove_empty(dataset: Dataset) -> None:
+    """Remove a dataset without triples, and nothing else in its folder. The caller must hold its lock."""
+    (dataset.folder / "metadata.jsonl").unlink(missing_ok=True)
+    for path in dataset.hidden.iterdir():
+        if path.name != "lock":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def find(output: Path, settings: ImportSettings, collections: Sequence[Collection]) -> Target:
@@ -148,35 +157,35 @@ def _likely(collections: Sequence[Collection]) -> str:
     return "ade20k"
 
 
-def rules(target: Target, settings: ImportSettings, collection: Collection) -> tuple[Rules, list[str]]:
-    """Return how the maps of a source become maps of the dataset, and what a user should know about that.
+def rules(target: Target, settings: ImportSettings, collection: Collection) -> Rules:
+    """Return how the maps of a source become maps of the dataset.
 
     Raises:
         UsageError: the source has classes that the dataset's palette lacks, and nobody asked for a mapping by name.
     """
     palette = target.info.palette
-    notes: list[str] = []
     own = collection.info.palette if collection.info else collection.palette
     if own is None:
         own = Palette.load(settings.maps_palette) if settings.maps_palette else palette
     asked = bool(settings.palette or settings.protocol or (settings.maps_palette and collection.palette is None))
-    mapping = None if protocol.extends(palette, own) else _mapping(collection, own, palette, asked, notes)
+    mapping = None if protocol.extends(palette, own) else _mapping(collection, own, target, asked)
     if mapping is None:
         own = own if collection.info or collection.palette else palette
     fixed = settings.first_id if settings.first_id is not None else collection.first_id
     first_id = evidence.once(lambda: fixed if fixed is not None else evidence.first_id(collection, own, settings.cause))
     shift = evidence.once(lambda: evidence.shift(collection, own))
     categories = (
-        _categories(collection, own if collection.info else palette, asked, notes) if collection.categories else None
+        _categories(collection, own if collection.info else palette, target, asked) if collection.categories else None
     )
     return Rules(
         palette, own, mapping, settings.repair, settings.max_doubt, first_id, collection.first_id, categories,
-        settings.cause, shift,
-    ), notes  # fmt: skip
+        dict(collection.categories), settings.cause, shift,
+    )  # fmt: skip
 
 
-def _mapping(collection: Collection, own: Palette, palette: Palette, asked: bool, notes: list[str]) -> Mapping256:
-    """Return the classes of a palette for those of another, by name."""
+def _mapping(collection: Collection, own: Palette, target: Target, asked: bool) -> Mapping256:
+    """Return the classes of the dataset's palette for those of another, by name."""
+    palette = target.info.palette
     mapping = np.full(256, UNLABELLED, np.uint8)
     if asked:
         mapping = snap.class_mapping(own, palette)
@@ -187,15 +196,13 @@ def _mapping(collection: Collection, own: Palette, palette: Palette, asked: bool
     missing = [swatch.name for swatch in own if mapping[swatch.index] == UNLABELLED]
     if missing and not asked:
         raise UsageError(
-            f"{collection.place} has classes that the dataset's palette {palette.name} lacks: {listed(missing)}. Pass "
-            f"a palette that has them, or map classes by name: palette=TABLE"
+            f"{collection.place} has classes that the dataset's palette {palette.name} lacks: {listed(missing)}. "
+            f"Pass a palette that has them: palette=TABLE; {_by_name(target)}"
         )
-    if missing:
-        notes.append(f"{collection.place}: classes without a counterpart, left unlabelled: {listed(missing)}.")
     return mapping
 
 
-def _categories(collection: Collection, palette: Palette, asked: bool, notes: list[str]) -> dict[int, int]:
+def _categories(collection: Collection, palette: Palette, target: Target, asked: bool) -> dict[int, int]:
     """Return the class of each category of COCO panoptic maps: by its name, or by that of COCO's class."""
     coco = Palette.load("coco_panoptic")
     by_coco = snap.class_mapping(coco, palette) if asked else None
@@ -210,11 +217,14 @@ def _categories(collection: Collection, palette: Palette, asked: bool, notes: li
     if missing and not asked and len(missing) > len(classes) / 2:
         raise UsageError(
             f"{collection.place} has categories that the dataset's palette {palette.name} lacks: {listed(missing)}. "
-            "Import it into a dataset of its own with protocol=coco, or pass a palette: palette=TABLE"
+            f"Import it into a dataset of its own with protocol=coco; {_by_name(target)}"
         )
-    if missing:
-        notes.append(f"{collection.place}: categories without a class, left unlabelled: {listed(missing)}.")
     return classes
+
+
+def _by_name(target: Target) -> str:
+    name = target.info.settings["protocol"]
+    return f"or map by name those that have a counterpart, and leave the others unlabelled: protocol={name}"
 
 
 def _class(name: str, palette: Palette) -> int:

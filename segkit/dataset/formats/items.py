@@ -91,6 +91,7 @@ class Item:
         segments: the areas of a COCO panoptic map; None for other maps.
         record: returns the triple, if segkit wrote the data; None otherwise.
         key: of that triple; "" otherwise.
+        fault: why its caption, or its row in a list, cannot be used, as a sentence; "" if it can.
     """
 
     source: str
@@ -101,6 +102,7 @@ class Item:
     segments: tuple[Segment, ...] | None = None
     record: Callable[[], Triple] | None = None
     key: str = ""
+    fault: str = ""
 
 
 @dataclass(frozen=True)
