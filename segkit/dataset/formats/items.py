@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from segkit.dataset.formats.listing import Entry
+from segkit.dataset.formats.listing import Entry, Listing
 from segkit.dataset.info import Info
 from segkit.dataset.triple import Triple
 from segkit.errors import DatasetError
@@ -132,8 +132,14 @@ class Collection:
     info: Info | None = None
 
 
-def of_entry(folder: Path, entry: Entry) -> Item:
-    """Return an entry of a list as an item."""
+def of_listing(folder: Path, listing: Listing) -> Collection:
+    """Return a list as a collection; rows that cannot be used are items, too."""
+    items = [_of_entry(folder, entry) for entry in listing.entries]
+    items += [Item(fault.source, None, None, fault=fault.reason) for fault in listing.faults]
+    return Collection(listing.layout, folder, items, listing.notes)
+
+
+def _of_entry(folder: Path, entry: Entry) -> Item:
     return Item(
         entry.photo.relative_to(folder).as_posix(),
         File(entry.photo),
