@@ -70,7 +70,7 @@ def _fates(result: "Outcome", phrase: Callable[[str], str], dry_run: bool) -> li
 
 
 def _repaired(result: "Outcome") -> list[tuple[str, int, str, str]]:
-    from segkit.maps.diagnose import CAUSES
+    from segkit.maps.causes import CAUSES
 
     return [
         (

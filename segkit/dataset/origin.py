@@ -12,7 +12,7 @@ class Origin(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
         layout: where the triple was imported from, such as "ade20k", "kohya" or "segkit"; "" for a photo that was
             built here. No build prunes an imported triple, or has its map drawn again.
         map_sha256: of the map's file in the source; "" if there was none, so that a segmenter drew it.
-        cause: what the map was: a key of maps.diagnose.CAUSES, such as "exact" or "jpeg"; "" if a segmenter drew it.
+        cause: what the map was: a key of maps.causes.CAUSES, such as "exact" or "jpeg"; "" if a segmenter drew it.
         changed: share of the source's pixels that got another class than that of the nearest colour, 0 to 1.
         doubtful: share of the source's pixels whose class was in doubt, 0 to 1.
         unmapped: share of the source's pixels whose class the dataset's palette lacks, so that they became unlabelled.

@@ -52,7 +52,8 @@ def opened(dataset: Dataset, triple: Triple) -> History:
     file, palette = triple.folder / triple.conditioning_image_file_name, dataset.info.palette
     if not file.exists():
         raise DatasetError(
-            f"{file} is missing. Run segkit build-dataset again with the same photos, output and settings."
+            f"{file} is missing. Run segkit {'import' if triple.origin.layout else 'build-dataset'} again with the same "
+            f"{'sources' if triple.origin.layout else 'photos'}, output and settings."
         )
     if is_painted_over(triple):
         raise DatasetError(

@@ -13,7 +13,7 @@ from segkit import maps, photos
 from segkit.dataset.formats.items import Segment
 from segkit.errors import MapError, PhotoError
 from segkit.imports.settings import Repair
-from segkit.maps import codec, diagnose, label_ids, matching, pixels, schemes, snap
+from segkit.maps import causes, codec, diagnose, label_ids, matching, pixels, schemes, snap
 from segkit.maps import shift as shifts
 from segkit.maps.codec import Labels
 from segkit.maps.shift import Evidence
@@ -45,7 +45,7 @@ class Rules:
         fixed_id: that value where the layout fixes it; None otherwise.
         categories: class of the dataset's palette for each category of COCO panoptic maps.
         names: of these categories.
-        cause: how the maps were made, if a person says so: a key of diagnose.CAUSES; "" to find out.
+        cause: how the maps were made, if a person says so: a key of causes.CAUSES; "" to find out.
         shift: finds out what all maps tell about whether they were painted with a list that starts with black.
     """
 
@@ -146,7 +146,7 @@ def _snapped(image: Image.Image, rules: Rules) -> Reading:
     if snapped.doubtful > rules.max_doubt:
         raise PhotoError(
             "map-unsure",
-            f"{snapped.doubtful:.0%} of the map's pixels fit no class with certainty ({diagnose.CAUSES[cause]}); "
+            f"{snapped.doubtful:.0%} of the map's pixels fit no class with certainty ({causes.CAUSES[cause]}); "
             f"max_doubt={rules.max_doubt:g} allows fewer",
         )
     changed = 0.0 if cause in ("exact", "label-ids") else _changed(image, snapped.labels, rules.painted_with)

@@ -50,7 +50,7 @@ class Outcome:
         rejected: items that were left out, by reason (photos.REASONS and rejection.REASONS).
         by_source: new triples by source.
         splits: new triples by the split that came with them; "" for those without one.
-        repaired: new triples whose map was not exact, by cause (maps.diagnose.CAUSES).
+        repaired: new triples whose map was not exact, by cause (maps.causes.CAUSES).
         segmented: new triples whose map a segmenter drew.
         drafted: prompts that a captioner drafted.
         too_long: new prompts by a person that exceed CLIP's 77 tokens.

@@ -2,13 +2,15 @@
 
 import json
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from segkit.dataset import Dataset, Rejection
+from segkit.dataset.triple import Triple
 from segkit.maps.codec import Labels
 from segkit.palette import UNLABELLED
 from tests.conftest import Segkit
@@ -212,3 +214,50 @@ def test_recorded_reasons_name_options(scenes: Scenes, segkit: Segkit, bring: Im
     assert "--segment-missing MODEL draws one" in recorded
     assert "segment_missing=MODEL draws one" in (tmp_path / "python" / ".segkit" / "rejected.jsonl").read_text()
     assert "--on-leak move moves it there" in (tmp_path / "leaks" / ".segkit" / "rejected.jsonl").read_text()
+
+
+def test_check_knows_that_a_dataset_was_imported(scenes: Scenes, segkit: Segkit, tmp_path: Path) -> None:
+    """What belongs to no triple after a kill, or is missing, is restored by the import, not by a build."""
+    segkit("import", kohya(tmp_path / "k", scenes[:1]), "-o", tmp_path / "out", "--size", 96, "--min-size", 80)
+    [photo] = (tmp_path / "out" / "images").rglob("*.jpg")
+    photo.with_name(f"{'0' * 16}.jpg").write_bytes(photo.read_bytes())
+    photo.unlink()
+
+    checked = segkit("check", tmp_path / "out")
+
+    assert checked.code == 1
+    assert "Move it out of the dataset, or run segkit import again with the same sources" in checked.out
+    assert "Run segkit import again with the same sources" in checked.out
+    assert "build-dataset" not in checked.out
+
+
+def test_a_killed_import_saves_its_work(scenes: Scenes, bring: Importer, tmp_path: Path) -> None:
+    """Photos are recorded a few at a time, so that an import which is killed again and again gets on."""
+    folder = kohya(tmp_path / "k", scenes)
+    imported = Dataset.commit
+    recorded = []
+
+    def commit(dataset: Dataset, triples: Iterable[Triple], rejections: Iterable[Rejection] = ()) -> None:
+        recorded.append(list(triples))
+        imported(dataset, recorded[-1], rejections)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Dataset, "commit", commit)
+        bring(folder)
+
+    assert [len(unit) for unit in recorded if unit][:2] == [4, 2]
+
+
+def test_cityscapes_colours_are_recognised(scenes: Scenes, bring: Importer, tmp_path: Path) -> None:
+    """They are not numbers of COCO's segments, of which some are the same colours."""
+    folder = kohya(tmp_path / "k", scenes[:1])
+    rows = np.arange(SIZE[1])[:, None] * 7 // SIZE[1] + np.zeros((1, SIZE[0]), int)
+    street = [(70, 130, 180), (107, 142, 35), (70, 70, 70), (0, 0, 142), (220, 20, 60), (244, 35, 232), (128, 64, 128)]
+    write(folder / "cond" / "0.png", Image.fromarray(np.array(street, np.uint8)[rows]))
+
+    outcome = bring(folder)
+
+    [example] = outcome.examples
+    assert example.reason == "map-unsure"
+    assert "the colours are Cityscapes'" in example.message
+    assert "a table" in example.message
