@@ -23,21 +23,25 @@ def outcome(result: "Outcome", phrase: Callable[[str], str], dry_run: bool, as_j
         console.table("maps repaired, with mean shares of the pixels", header, _repaired(result))
     if len(result.by_source) > 1:
         console.table("sources", ("source", "new"), result.by_source.most_common())
-    if result.imported:
-        named = [
-            f"{number:,} {split or 'without one'}" for split, number in sorted(result.splits.items(), reverse=True)
-        ]
-        console.line(f"Splits that came with the new photos: {', '.join(named)}.")
     _drawn(result)
     _listed("Near-duplicates in different splits", [f"{leak}." for leak in result.leaks])
     conflicts = [f"{one.source} ({one.key}), {one.what}: {one.reason}." for one in result.conflicts]
     _listed("Conflicts; what the dataset had first stays", conflicts)
-    if result.examples and (result.is_fruitless or dry_run):
-        console.line("Reasons, with examples:")
-        for one in result.examples[:MAX_ROWS]:
-            console.line(f"  {one.source}: {one.reason}: {one.message}.")
+    if result.is_fruitless or dry_run:
+        _reasons(result)
     for note in result.notes:
         console.line(note)
+    return _closing(result, dry_run)
+
+
+def _reasons(result: "Outcome") -> None:
+    if result.examples:
+        console.line("Reasons, with examples:")
+    for one in result.examples[:MAX_ROWS]:
+        console.line(f"  {one.source}: {one.reason}: {one.message}.")
+
+
+def _closing(result: "Outcome", dry_run: bool) -> None:
     if result.is_fruitless:
         return console.line(f"Nothing {'would be' if dry_run else 'was'} imported: {_all(result)} left out.")
     if dry_run:
@@ -82,6 +86,11 @@ def _repaired(result: "Outcome") -> list[tuple[str, int, str, str]]:
 
 
 def _drawn(result: "Outcome") -> None:
+    if result.imported:
+        named = [
+            f"{number:,} {split or 'without one'}" for split, number in sorted(result.splits.items(), reverse=True)
+        ]
+        console.line(f"Splits that came with the new photos: {', '.join(named)}.")
     if result.segmented:
         console.line(f"Maps drawn by the segmenter: {result.segmented:,}.")
     if result.drafted:

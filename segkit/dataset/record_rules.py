@@ -78,8 +78,8 @@ class Intact:
         cure = f"Remove that line from {path}."
         if path.name != "rejected.jsonl":
             cure = (
-                "Correct that line. If that is impossible, move it out of the file, since it may hold a prompt of yours, "
-                f"{rerun_all(self._dataset)}, and set the prompt again with segkit caption --edit."
+                "Correct that line. If that is impossible, move it out of the file, since it may hold a prompt of "
+                f"yours, {rerun_all(self._dataset)}, and set the prompt again with segkit caption --edit."
             )
         self._damaged[place] = Problem("manifest-damaged", "error", place, f"{place} is damaged: {reason}.", cure)
 

@@ -35,13 +35,13 @@ def of_outcome(outcome: Outcome, job: Job) -> Iterator[str]:
         yield _unmapped(outcome)
     if outcome.enlarged:
         yield (
-            f"Maps smaller than the stored photo, enlarged to its size: {outcome.enlarged:,}. Their borders are as coarse "
-            "as they were (origin.enlarged)."
+            f"Maps smaller than the stored photo, enlarged to its size: {outcome.enlarged:,}. Their borders are as "
+            "coarse as they were (origin.enlarged)."
         )
     if outcome.differing:
         yield (
-            f"Photos that the dataset has with another map, which stays: {outcome.differing:,}. If persons drew the maps "
-            "of the sources: maps_by_person=True."
+            f"Photos that the dataset has with another map, which stays: {outcome.differing:,}. If persons drew the "
+            "maps of the sources: maps_by_person=True."
         )
     if outcome.without_prompt:
         yield (
@@ -68,7 +68,9 @@ def _unmapped(outcome: Outcome) -> str:
 
 def _are_swapped(job: Job) -> bool:
     """Return whether the first pairs have a photo as map, and a map as photo."""
-    pairs = ((item.photo, item.control_map, number) for number, one in enumerate(job.items.collections) for item in one.items)
+    pairs = (
+        (item.photo, item.control_map, number) for number, one in enumerate(job.items.collections) for item in one.items
+    )
     sample = [pair for pair in pairs if pair[0] and pair[1]][:SAMPLE]
     return bool(sample) and all(_is_swapped(photo, shown, number, job) for photo, shown, number in sample)
 

@@ -86,7 +86,9 @@ class Merger:
         """Return what persons did in foreign data, as a correction of the triple."""
         data = self._map_data(position, item)
         self._report.place = f"in {item.source}"
-        self.outcome.differing += not self.by_person[self.items.number(position)] and self._differs(triple, position, item)
+        self.outcome.differing += not self.by_person[self.items.number(position)] and self._differs(
+            triple, position, item
+        )
         same_source = bool(data) and storage.sha256(data) == triple.origin.map_sha256
         text = self.prompts.text(item)
         if same_source and triple.edits.revision:

@@ -12,7 +12,6 @@ from segkit.dataset import Dataset, Rejection
 from segkit.dataset.corrections import Conflict
 from segkit.progress import Progress
 
-
 EXAMPLES = 3
 """Items that are named for each reason to leave them out."""
 

@@ -1,7 +1,7 @@
 """import_data(): bring data of other tools, and of segkit, into a dataset. The order of the steps is defined here."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path

@@ -2,30 +2,24 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from dataclasses import replace as replace_rules
 from errno import ENOENT
-from io import BytesIO
-from pathlib import Path
 
 from msgspec.structs import replace
-from PIL import Image
 
 from segkit import photos, storage
 from segkit.build import intake
 from segkit.build.arrival import Kept, Loaded
 from segkit.build.history import History
 from segkit.dataset import Rejection
-from segkit.dataset import history as histories
 from segkit.dataset.formats.items import Content, Item
 from segkit.dataset.origin import Origin
 from segkit.dataset.triple import Triple
 from segkit.errors import DatasetError, PhotoError
+from segkit.imports import fitting, recorded
 from segkit.imports import labels as control_maps
 from segkit.imports.labels import Reading, Rules
 from segkit.imports.sources import Photos
-from segkit.maps import codec
 from segkit.maps.codec import Labels
-from segkit.maps.shift import Evidence
 from segkit.photos import Photo, near_duplicates
 from segkit.photos.quiet import quiet_pillow
 from segkit.photos.stored import decode_grey
@@ -122,7 +116,7 @@ class Reader:
         if item.control_map is None:
             raise PhotoError("record-damaged", "its map is missing")
         data, rules = content(item.control_map, "record-damaged"), self._rules[self._items.number(position)]
-        labels = _labels_of(data, record, rules, item, storage.sha256(data) == record.map_sha256)
+        labels = recorded.labels_of(data, record, rules, item, storage.sha256(data) == record.map_sha256)
         return control_maps.mapped(labels, rules.mapping)
 
     def _foreign(self, position: int, item: Item) -> Incoming:
@@ -179,9 +173,12 @@ class Reader:
                 "map-missing" if missing else "map-unreadable", f"{item.control_map.name}: {error.strerror}"
             ) from None
         reading: Reading = control_maps.read(data, self._rules[self._items.number(position)], item.segments)
-        fitted = control_maps.fit(reading.labels, photo.geometry, photo.image.size)
+        fitted = fitting.fit(reading.labels, photo.geometry, photo.image.size)
         layout = self._items.collection(position).layout
-        lost, enlarged = min(1.0, sum(reading.unmapped.values())), control_maps.enlargement(reading.labels, photo.geometry)
+        lost, enlarged = (
+            min(1.0, sum(reading.unmapped.values())),
+            fitting.enlargement(reading.labels, photo.geometry),
+        )
         origin = Origin(
             layout, storage.sha256(data), reading.cause, reading.changed, reading.doubtful, round(lost, 4), enlarged
         )
@@ -210,18 +207,18 @@ class Reader:
         if record.photo_sha256 and storage.sha256(photo_data) != record.photo_sha256:
             raise PhotoError("record-damaged", f"{item.photo.name} was changed after it was recorded")
         map_data = content(item.control_map, "record-damaged")
-        image = _opened(photo_data)
+        image = recorded.opened(photo_data)
         is_as_recorded = storage.sha256(map_data) == record.map_sha256
-        labels = _labels_of(map_data, record, rules, item, is_as_recorded)
+        labels = recorded.labels_of(map_data, record, rules, item, is_as_recorded)
         fitted = control_maps.mapped(labels, rules.mapping)
         if image.size != (record.width, record.height) or fitted.shape != (record.height, record.width):
             raise PhotoError("record-damaged", f"photo or map are not {record.width}x{record.height}, as recorded")
         stored = {record.file_name: photo_data}
         if rules.mapping is None:
             stored |= {record.conditioning_image_file_name: map_data} if is_as_recorded else {}
-            stored |= _edits(self._items.collection(position).place, record)
+            stored |= recorded.edits(self._items.collection(position).place, record)
         else:
-            record = _in_palette(record, fitted, rules)
+            record = recorded.in_palette(record, fitted, rules)
         origin = record.origin if record.origin.layout else Origin("segkit")
         photo = Photo(image, record.geometry)
         grey = decode_grey(photo_data)
@@ -249,68 +246,3 @@ def content(picture: Content, reason: str = "unreadable", missing: str = "") -> 
     if not data:
         raise PhotoError("empty", "0 bytes")
     return data
-
-
-def _opened(photo: bytes) -> Image.Image:
-    """Return a stored photo, RGB."""
-    try:
-        with Image.open(BytesIO(photo), formats=("JPEG", "PNG")) as opened:
-            return opened.convert("RGB")
-    except Exception as error:  # Pillow raises exceptions of any type on damaged files
-        raise PhotoError("record-damaged", f"its photo does not open ({error})") from None
-
-
-def _labels_of(data: bytes, record: Triple, rules: Rules, item: Item, is_as_recorded: bool) -> Labels:
-    """Return the labels of a map that segkit wrote, in the palette that it was painted with.
-
-    Exports hold maps in other forms, too; those must show the classes that are recorded.
-    """
-    plain = replace_rules(rules, mapping=None, cause="", shift=Evidence)
-    if is_as_recorded:
-        plain = replace_rules(plain, fixed_id=None)
-    try:
-        reading = control_maps.read(data, plain, item.segments if not is_as_recorded else None)
-    except PhotoError as error:
-        if error.reason == "map-empty":
-            raise
-        raise PhotoError("record-damaged", str(error)) from None
-    labels = control_maps.with_classes(reading.labels, [share.name for share in record.classes], rules.painted_with)
-    if reading.cause not in ("exact", "label-ids", "panoptic-ids") or not _shows(labels, record, rules):
-        if alike := control_maps.of_one_color([share.name for share in record.classes], rules.painted_with):
-            raise PhotoError("map-unsure", f"{alike} have one colour in RGB maps; export with maps=indexed")
-        raise PhotoError("record-damaged", "its map does not show the classes that are recorded")
-    return labels
-
-
-def _shows(labels: Labels, record: Triple, rules: Rules) -> bool:
-    """Return whether labels have the recorded classes in their recorded shares."""
-    counts = codec.count(labels)
-    present = {swatch.name: round(counts[swatch.index] / labels.size, 4) for swatch in rules.painted_with}
-    return {name: share for name, share in present.items() if counts[rules.painted_with.find(name).index]} == {
-        share.name: share.share for share in record.classes
-    }
-
-
-def _edits(folder: Path, record: Triple) -> dict[str, bytes]:
-    """Return the history of a triple's map, original first; shards do not hold it."""
-    files = histories.original_path(folder, record.key), histories.path(folder, record.key)
-    if not record.edits.map_edit or not all(file.is_file() for file in files):
-        return {}
-    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
-
-
-def _in_palette(record: Triple, labels: Labels, rules: Rules) -> Triple:
-    """Return a record whose classes are those of the dataset's palette; edits in the other palette are forgotten."""
-    confidence: dict[int, float] = {}
-    for share in record.classes:
-        target = int(rules.mapping[rules.painted_with.find(share.name).index]) if rules.mapping is not None else 255
-        confidence[target] = max(confidence.get(target, 0.0), share.confidence)
-    counts = codec.count(labels)
-    present = sorted(
-        (index for index in range(len(rules.palette)) if counts[index]), key=lambda index: (-counts[index], index)
-    )
-    classes = tuple(
-        codec.ClassShare(rules.palette[index].name, round(counts[index] / labels.size, 4), confidence.get(index, 1.0))
-        for index in present
-    )
-    return replace(record, classes=classes, map_sha256="")

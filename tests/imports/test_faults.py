@@ -37,7 +37,9 @@ def bad_jsonl(folder: Path, scenes: Scenes) -> None:
     pictures(folder, scenes)
     row = '{"file_name": "%d.png", "conditioning_image_file_name": "%d.map.png", "text": "a room"}\n'
     lines = [(row % (number, number)).encode() for number in range(2)]
-    (folder / "metadata.jsonl").write_bytes(b"".join([b"{torn\n", lines[0].replace(b"a room", LATIN), b'{"a": 1}\n', *lines]))
+    (folder / "metadata.jsonl").write_bytes(
+        b"".join([b"{torn\n", lines[0].replace(b"a room", LATIN), b'{"a": 1}\n', *lines])
+    )
 
 
 def bad_csv(folder: Path, scenes: Scenes) -> None:
