@@ -64,14 +64,18 @@ def read(folder: Path, lenient: bool = False, expected: str = EXPECTED) -> Listi
         DatasetError: the folder has no layout that segkit reads, or its lists are damaged or contradict themselves.
     """
     layout = detect(folder)
-    read_lenient = {"fill50k": fill50k.read, "imagefolder": imagefolder.read}.get(layout or "") if lenient else None
-    if read_lenient:
-        listing: Listing | None = read_lenient(folder, lenient=True)
-    else:
-        listing = _LAYOUTS[layout][1](folder) if layout else None
+    listing = _listing(folder, layout, lenient)
     if not listing or not (listing.entries or listing.faults):
         raise DatasetError(_reason(folder, expected))
     return listing
+
+
+def _listing(folder: Path, layout: Layout | None, lenient: bool) -> Listing | None:
+    if lenient and layout == "fill50k":
+        return fill50k.read(folder, lenient=True)
+    if lenient and layout == "imagefolder":
+        return imagefolder.read(folder, lenient=True)
+    return _LAYOUTS[layout][1](folder) if layout else None
 
 
 def _reason(folder: Path, expected: str) -> str:
