@@ -26,7 +26,7 @@ from segkit.dataset.formats import (
     shards,
     webdataset,
 )
-from segkit.dataset.formats.items import Collection, File, Item, of_entry, require_items
+from segkit.dataset.formats.items import Collection, File, Item, of_listing, require_items
 from segkit.dataset.formats.listing import split_of
 from segkit.dataset.triple import Triple
 from segkit.errors import DatasetError, PhotoError, UsageError
@@ -107,15 +107,9 @@ def _part(path: Path, split: str) -> Collection:
         photos_folder, maps_folder = (path / name for name in kohya.FOLDERS)
         collection = pairs.read(photos_folder, maps_folder, layout="kohya")
     elif layouts.detect(path) == "imagefolder" and exported.is_export(path):
-        listing = imagefolder.read(path, keep_rejected=True)
-        collection = Collection(
-            "imagefolder", path, [of_entry(path, entry) for entry in listing.entries], listing.notes
-        )
+        collection = of_listing(path, imagefolder.read(path, keep_rejected=True, lenient=True))
     else:
-        listing = layouts.read(path)
-        collection = Collection(
-            listing.layout, path, [of_entry(path, entry) for entry in listing.entries], listing.notes
-        )
+        collection = of_listing(path, layouts.read(path, lenient=True, expected=EXPECTED))
     items = [replace(item, split=split) for item in collection.items] if split else collection.items
     return replace(collection, place=path, items=items)
 

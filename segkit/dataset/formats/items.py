@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from segkit import maps
-from segkit.dataset.formats.listing import Entry
+from segkit.dataset.formats.listing import Entry, Listing
 from segkit.dataset.info import Info
 from segkit.dataset.triple import Triple
 from segkit.errors import DatasetError, MapError
@@ -121,6 +121,7 @@ class Item:
         segments: the areas of a COCO panoptic map; None for other maps.
         record: returns the triple, if segkit wrote the data; None otherwise.
         key: of that triple; "" otherwise.
+        fault: why its caption, or its row in a list, cannot be used, as a sentence; "" if it can.
     """
 
     source: str
@@ -131,6 +132,7 @@ class Item:
     segments: tuple[Segment, ...] | None = None
     record: Callable[[], Triple] | None = None
     key: str = ""
+    fault: str = ""
 
 
 @dataclass(frozen=True)
@@ -160,8 +162,14 @@ class Collection:
     info: Info | None = None
 
 
-def of_entry(folder: Path, entry: Entry) -> Item:
-    """Return an entry of a list as an item."""
+def of_listing(folder: Path, listing: Listing) -> Collection:
+    """Return a list as a collection; rows that cannot be used are items, too."""
+    items = [_of_entry(folder, entry) for entry in listing.entries]
+    items += [Item(fault.source, None, None, fault=fault.reason) for fault in listing.faults]
+    return Collection(listing.layout, folder, items, listing.notes)
+
+
+def _of_entry(folder: Path, entry: Entry) -> Item:
     return Item(
         entry.photo.relative_to(folder).as_posix(),
         File(entry.photo),
