@@ -106,13 +106,19 @@ def numbered(path: Path) -> Iterator[tuple[int, int, bytes]]:
         raise DatasetError(f"Cannot read {path}: {reason}. Fix that and run the command again.") from None
 
 
-def decode(data: bytes) -> str:
+def decode(data: bytes, errors: str = "strict") -> str:
     """Decode a table: UTF-16 if it starts with a UTF-16 byte-order mark, else UTF-8 with or without one.
+
+    Args:
+        data: the file.
+        errors: "surrogateescape" keeps bytes that are not UTF-8 as lone surrogates.
 
     Raises:
         UnicodeDecodeError: the data is neither.
     """
-    return data.decode("utf-16" if data[:2] in _UTF16 else "utf-8-sig")
+    if data[:2] in _UTF16:
+        return data.decode("utf-16")
+    return data.decode("utf-8-sig", errors)
 
 
 def delimiter(text: str) -> str:

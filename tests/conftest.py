@@ -59,7 +59,8 @@ LONG = (
     "commands/test_sources.py", "trainer/checkpoints/test_runs.py", "build/test_pipeline.py", "maps/test_synthesis.py",
     "commands/test_bad_photos.py", "trainer/step/test_loss.py", "exports/test_read_back.py", "remote/test_s3.py",
     "build/test_remote_photos.py", "imports/test_layouts.py", "imports/test_pipeline.py",
-    "imports/test_round_trips.py", "imports/test_merging.py", "trainer/sample/test_batching.py",
+    "imports/test_round_trips.py", "imports/test_merging.py", "imports/test_faults.py",
+    "trainer/sample/test_batching.py",
     "trainer/test_shards.py",
 )  # fmt: skip
 """Test files that take more than four CPU seconds, about in this order; `make test-quick` leaves them out."""

@@ -17,7 +17,7 @@ import segkit as package
 from segkit import cli
 from segkit.build.settings import BuildSettings, CaptionSettings
 from segkit.errors import SettingError, UsageError
-from segkit.maps import diagnose
+from segkit.maps import causes
 from segkit.schema import Settings
 from segkit.settings import (
     Cause,
@@ -202,7 +202,7 @@ def test_choices_are_listed() -> None:
 
 def test_causes_that_can_be_named_are_causes() -> None:
     """Every cause that snap accepts can also be diagnosed."""
-    assert set(get_args(Cause)) - {""} <= set(diagnose.CAUSES)
+    assert set(get_args(Cause)) - {""} <= set(causes.CAUSES)
 
 
 def test_paths_are_accepted_as_text() -> None:

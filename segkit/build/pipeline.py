@@ -207,11 +207,21 @@ class Tally(Protocol):
         """Report how many have been counted."""
 
 
-def units(arrivals: Iterable[Arrival], history: History, outcome: Tally, progress: Progress) -> Iterator[Unit]:
-    """Group new photos and new rejections into units of UNIT, in order. Everything but new photos is counted here.
+def units(
+    arrivals: Iterable[Arrival], history: History, outcome: Tally, progress: Progress, size: int = 0
+) -> Iterator[Unit]:
+    """Group new photos and new rejections into units, in order. Everything but new photos is counted here.
 
     Kept photos do not occupy a place in a unit, so a resumed run forms the same units as an uninterrupted one.
+
+    Args:
+        arrivals: the decision about each photo.
+        history: knows earlier rejections.
+        outcome: counts.
+        progress: see segkit.progress.
+        size: of a unit; 0 for UNIT.
     """
+    size = size or UNIT
     unit = Unit()
     for arrival in arrivals:
         if isinstance(arrival, Candidate):
@@ -221,7 +231,7 @@ def units(arrivals: Iterable[Arrival], history: History, outcome: Tally, progres
             outcome.report(progress)
         if isinstance(arrival, Rejection) and arrival != history.rejections.get((arrival.source, arrival.sha256)):
             unit.rejections.append(arrival)
-        if len(unit.candidates) + len(unit.rejections) == UNIT:
+        if len(unit.candidates) + len(unit.rejections) == size:
             yield unit
             unit = Unit()
     yield unit

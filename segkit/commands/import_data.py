@@ -1,5 +1,6 @@
 """segkit import."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,8 @@ def command(
     and Parquet files, WebDataset shards, or folders in the layout of fill50k or kohya's scripts. Every map is read
     exactly or repaired, photos are fitted as segkit build-dataset does, and splits that came along are kept. Of equal
     photos and near-duplicates the first source's counts; what persons wrote and decided is merged. Run the command
-    again to add what is new. Exit code 0: done; 1: persons disagree, see the conflicts; 2: usage error.
+    again to add what is new. Exit code 0: done; 1: persons disagree, see the conflicts, or everything was left out; 2:
+    usage error.
     """
     from segkit import console
     from segkit.commands import show_import
@@ -63,7 +65,7 @@ def command(
     settings = take(ImportSettings, with_removals(context, values))
     wanted = request.Request(sources, photos, maps, fetch_limit)
     with console.progress() as progress:
-        outcome = request.run(wanted, local_folder(output), settings, progress, dry_run)
-    outcome.notes = [with_flags(context, note) for note in outcome.notes]
-    show_import.outcome(outcome, dry_run, as_json)
-    context.exit(int(bool(outcome.conflicts)))
+        phrase = partial(with_flags, context)
+        outcome = request.run(wanted, local_folder(output), settings, progress, dry_run, phrase)
+    show_import.outcome(outcome, phrase, dry_run, as_json)
+    context.exit(int(bool(outcome.conflicts) or outcome.is_fruitless))

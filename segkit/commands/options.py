@@ -7,7 +7,8 @@ import re
 import typing
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from types import NoneType
+from typing import Any, Literal, TypeVar, get_args
 
 import click
 from click.core import ParameterSource
@@ -167,14 +168,33 @@ def _fields(kind: type) -> list["dataclasses.Field[Any]"]:
     return sorted(dataclasses.fields(kind), key=lambda field: field.name not in declared_here)
 
 
+_NAMES = {"cause": "--from"}
+"""Options whose name is a reserved word in Python."""
+
+
+class _Choice(click.Choice[Any]):
+    """Values of a setting. The empty one, which says that nothing was chosen, is accepted but not shown."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the value, in its own type."""
+        return "" if value == "" and param is not None and param.default == "" else super().convert(value, param, ctx)
+
+
+def _type_of(plain: Any) -> Any:
+    """Return the type of an option: choices for a Literal, optional or not, of texts or of numbers."""
+    kinds = [kind for kind in get_args(plain) if kind is not NoneType]
+    if NoneType in get_args(plain):
+        return _type_of(kinds[0])
+    return _Choice([choice for choice in kinds if choice != ""]) if typing.get_origin(plain) is Literal else plain
+
+
 def _option(kind: type, field: "dataclasses.Field[Any]") -> Callable[[Function], Function]:
     plain, meta = get_args(typing.get_type_hints(kind, include_extras=True)[field.name])
     text = meta.description
-    name = "--" + field.name.replace("_", "-")
+    name = _NAMES.get(field.name, "--" + field.name.replace("_", "-"))
     if plain is bool:
         flags = f"{name}/--no-{name[2:]}" if field.default else name
         return click.option(flags, field.name, is_flag=True, default=field.default, help=text)
-    choices = get_args(plain)
-    option_type = click.Choice(choices) if choices else plain
+    option_type = _type_of(plain)
     show = field.default not in ("", 0)
     return click.option(name, field.name, type=option_type, default=field.default, show_default=show, help=text)

@@ -5,7 +5,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from segkit import console
+from segkit.commands.options import with_flags
 from segkit.words import listed, quote
 
 if TYPE_CHECKING:
@@ -68,13 +71,20 @@ def _found(outcome: "Outcome | Plan") -> str:
     return f"{console.count(outcome.found, 'file' if outcome.skipped.keys() - {'limit'} else 'photo')} found"
 
 
+def _with_flags(text: str) -> str:
+    """Return a sentence with settings as options of the command that runs, if one does."""
+    context = click.get_current_context(silent=True)
+    return with_flags(context, text) if context else text
+
+
 def _fates(made: str, outcome: "Outcome | Plan") -> list[tuple[str, int]]:
     """Return table rows with the number of files per outcome; they add up to all files found."""
     from segkit.photos import REASONS
 
-    skipped = {"limit": "beyond --limit", **{reason: f"{reason} ({text})" for reason, text in REASONS.items()}}
+    texts = {reason: _with_flags(text) for reason, text in REASONS.items()}
+    skipped = {"limit": "beyond --limit", **{reason: f"{reason} ({text})" for reason, text in texts.items()}}
     rows = [(made, outcome.made), ("already in the dataset", outcome.kept)]
-    rows += [(f"rejected: {reason} ({REASONS[reason]})", number) for reason, number in outcome.rejected.items()]
+    rows += [(f"rejected: {reason} ({texts[reason]})", number) for reason, number in outcome.rejected.items()]
     return rows + [(f"skipped: {skipped[reason]}", number) for reason, number in outcome.skipped.items()]
 
 

@@ -50,7 +50,7 @@ def plan(planned: "TrainingPlan", dataset: Path | str, run: Path, as_json: bool)
         return console.json_object(planned.to_json())
     held_out = f"{planned.held_out:,}" if planned.held_out else "none"
     hint = "" if planned.held_out else f" ({_how_to_hold_out(dataset)})"
-    sizes = ", ".join(f"{count:,} of {size}" for size, count in planned.sizes.items())
+    sizes = ", ".join(f"{console.count(number, 'photo')} of {size}" for size, number in planned.sizes.items())
     resumed = f", resumed at step {planned.resumed:,}" if planned.resumed else ""
     console.line(
         f"{console.count(planned.triples, 'training triple')}, {held_out} held out{hint}; an epoch has {sizes} pixels."

@@ -13,7 +13,7 @@ from segkit import storage
 from segkit.dataset import checked, prompts, record_rules
 from segkit.dataset.dataset import Dataset
 from segkit.dataset.info import Info
-from segkit.dataset.record_rules import BUILD, Intact, Screening, fault, line_with
+from segkit.dataset.record_rules import Intact, Screening, fault, line_with, rerun
 from segkit.dataset.triple import SPLITS, Triple
 from segkit.maps import codec
 from segkit.palette import PROTOCOLS, UNLABELLED, Palette, protocol
@@ -64,10 +64,12 @@ class CheckReport:
     Attributes:
         triples: number of triples checked.
         problems: all problems, errors first.
+        left_out: number of them that a person left out, which metadata.jsonl does not list.
     """
 
     triples: int
     problems: list[Problem]
+    left_out: int = 0
 
     @property
     def failed(self) -> bool:
@@ -124,7 +126,8 @@ def check(
         of_palette(dataset.info, palette, ".segkit/dataset.toml", _RESTORE_INFO),
         checked.settled(dataset, orphans),
     )
-    return CheckReport(screening.total, sorted(problems, key=lambda problem: problem.severity))
+    ordered = sorted(problems, key=lambda problem: problem.severity)
+    return CheckReport(screening.total, ordered, screening.left_out)
 
 
 def _files(dataset: Dataset, triple: Triple) -> Iterator[Problem]:
@@ -137,7 +140,7 @@ def _files(dataset: Dataset, triple: Triple) -> Iterator[Problem]:
     ):
         path = dataset.folder / name
         if not path.is_file():
-            yield fault("file-missing", triple, f"{name} is missing", f"{BUILD.capitalize()}: {_STAY}")
+            yield fault("file-missing", triple, f"{name} is missing", f"R{rerun(triple)[1:]}: {_STAY}")
             continue
         try:
             data = path.read_bytes()
@@ -221,7 +224,7 @@ def of_palette(info: Info, required: Palette | None, place: str, cure: str) -> I
 
 def _restore(triple: Triple) -> str:
     names = f"{triple.file_name} and {triple.conditioning_image_file_name}"
-    return f"Move {names} out of the dataset and {BUILD}: {_STAY}"
+    return f"Move {names} out of the dataset and {rerun(triple)}: {_STAY}"
 
 
 def _restore_map(triple: Triple) -> str:

@@ -87,6 +87,7 @@ class Imported:
         maps, prompts, decisions, splits: numbers of triples.
         unchanged: number of triples that are as the file says already.
         conflicts: what was not taken over.
+        place: where the corrections are, to word conflicts.
     """
 
     maps: int = 0
@@ -95,6 +96,7 @@ class Imported:
     splits: int = 0
     unchanged: int = 0
     conflicts: list[Conflict] = field(default_factory=list)
+    place: str = "in the file"
 
 
 def export_corrections(dataset: Dataset, path: Path) -> int:
@@ -229,13 +231,13 @@ def take_over(dataset: Dataset, triple: Triple, new: Correction, report: Importe
     changes: dict[str, Any] = {}
     if new.text and not (triple.by_person and new.text == triple.text):
         if triple.by_person:
-            conflict("prompt", f"it is {triple.text!r} here and {new.text!r} in the file, both written by a person")
+            conflict("prompt", f"it is {triple.text!r} here and {new.text!r} {report.place}, both written by a person")
         else:
             changes |= {"text": new.text, "tokens": new.tokens, "prompt": PERSON, "problems": ()}
             report.prompts += 1
     if new.review and new.review != triple.review:
         if triple.review != "open":
-            conflict("decision", f"it is {triple.review} here and {new.review} in the file")
+            conflict("decision", f"it is {triple.review} here and {new.review} {report.place}")
         else:
             changes["review"] = new.review
             report.decisions += 1
@@ -254,7 +256,7 @@ def _moved(dataset: Dataset, triple: Triple, new: Correction, report: Imported) 
     if not new.split or new.split == triple.split:
         return []
     if triple.drawn and splits.is_by_hand(triple):
-        reason = f"it was moved to {triple.split} here and to {new.split} in the file"
+        reason = f"it was moved to {triple.split} here and to {new.split} {report.place}"
         report.conflicts.append(Conflict(triple.key, triple.source, "split", reason))
         return []
     report.splits += 1
@@ -266,7 +268,7 @@ def _with_map(dataset: Dataset, triple: Triple, new: Correction, report: Importe
     if not new.masks:
         return triple
     try:
-        save = _map_save(dataset, triple, new)
+        save = _map_save(dataset, triple, new, report.place)
     except (DatasetError, PaletteError, UsageError) as error:
         report.conflicts.append(Conflict(triple.key, triple.source, "map", str(error).rstrip(".")))
         return triple
@@ -276,7 +278,7 @@ def _with_map(dataset: Dataset, triple: Triple, new: Correction, report: Importe
     return saving.store(dataset, save)
 
 
-def _map_save(dataset: Dataset, triple: Triple, new: Correction) -> saving.Save | None:
+def _map_save(dataset: Dataset, triple: Triple, new: Correction, place: str) -> saving.Save | None:
     """Return what to store for the masks of a correction; None if the map shows them already.
 
     Raises:
@@ -286,7 +288,7 @@ def _map_save(dataset: Dataset, triple: Triple, new: Correction) -> saving.Save 
     """
     palette = dataset.info.palette
     if (new.width, new.height) != (triple.width, triple.height):
-        raise UsageError(f"it is {triple.width}x{triple.height} here and {new.width}x{new.height} in the file")
+        raise UsageError(f"it is {triple.width}x{triple.height} here and {new.width}x{new.height} {place}")
     strokes = tuple(Stroke(_label(mask.name, dataset), mask.runs) for mask in new.masks)
     pixels.require_valid(strokes, triple.width * triple.height, palette)
     history = saving.opened(dataset, triple)
@@ -294,7 +296,7 @@ def _map_save(dataset: Dataset, triple: Triple, new: Correction) -> saving.Save 
     before, by_file = labels.copy(), np.zeros(labels.shape, bool)
     pixels.apply(strokes, labels, by_file)
     if differing := int((by_file & touched & (before != labels)).sum()):
-        raise UsageError(f"{differing:,} pixels were given other classes by a person here than in the file")
+        raise UsageError(f"{differing:,} pixels were given other classes by a person here than {place}")
     painted = _without(strokes, touched) if touched.any() else strokes
     if not painted or (np.array_equal(before, labels) and touched[by_file].all()):
         return None

@@ -12,9 +12,11 @@ class Origin(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
         layout: where the triple was imported from, such as "ade20k", "kohya" or "segkit"; "" for a photo that was
             built here. No build prunes an imported triple, or has its map drawn again.
         map_sha256: of the map's file in the source; "" if there was none, so that a segmenter drew it.
-        cause: what the map was: a key of maps.diagnose.CAUSES, such as "exact" or "jpeg"; "" if a segmenter drew it.
-        changed: share of the source's pixels whose colour the repair changed, 0 to 1.
+        cause: what the map was: a key of maps.causes.CAUSES, such as "exact" or "jpeg"; "" if a segmenter drew it.
+        changed: share of the source's pixels that got another class than that of the nearest colour, 0 to 1.
         doubtful: share of the source's pixels whose class was in doubt, 0 to 1.
+        unmapped: share of the source's pixels whose class the dataset's palette lacks, so that they became unlabelled.
+        enlarged: factor by which the map was enlarged to the size of its photo; 1.0 if it was not.
     """
 
     layout: str = ""
@@ -22,6 +24,8 @@ class Origin(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     cause: str = ""
     changed: Annotated[float, Meta(ge=0, le=1)] = 0.0
     doubtful: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    unmapped: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    enlarged: Annotated[float, Meta(ge=1)] = 1.0
 
 
 BUILT = Origin()

@@ -13,7 +13,7 @@ from segkit.dataset import edits, relabel, saving
 from segkit.dataset.dataset import Dataset
 from segkit.dataset.triple import Triple
 from segkit.errors import DatasetError, MapError, UsageError
-from segkit.maps import MapFile, codec, diagnose, pixels, snap
+from segkit.maps import MapFile, causes, codec, pixels, snap
 from segkit.maps.codec import Labels
 from segkit.palette import UNLABELLED, Palette
 from segkit.progress import Progress, silent
@@ -208,7 +208,7 @@ def _readable(source: Image.Image | MapFile, triple: Triple, palette: Palette, p
             f"has {off:,} pixels in colours of no class, and {snapped.doubtful:.0%} of its pixels fit no class with "
             "certainty: paint without smoothing, in the exact colours, and save it as PNG"
         )
-    cause = diagnose.CAUSES[snapped.diagnosis.cause]
+    cause = causes.CAUSES[snapped.diagnosis.cause]
     return _Reading(_plausible(snapped.labels, triple, palette), f"{cause}; {off:,} pixels repaired", snapped.doubts)
 
 

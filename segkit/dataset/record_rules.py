@@ -10,14 +10,28 @@ from pathlib import Path
 from segkit.dataset import history, lookalikes, prompts, saving, splits
 from segkit.dataset.dataset import Dataset
 from segkit.dataset.triple import SPLITS, Triple
+from segkit.errors import DatasetError
 from segkit.problem import Problem
 from segkit.words import quote
 
-BUILD = "run segkit build-dataset again with the same photos, output and settings"
-_CORRECT = (
-    "Correct that line. If that is impossible, move it out of the file, since it may hold a prompt of yours, "
-    f"{BUILD}, and set the prompt again with segkit caption --edit."
-)
+_BUILD = "run segkit build-dataset again with the same photos, output and settings"
+_IMPORT = "run segkit import again with the same sources, output and settings"
+
+
+def rerun(triple: Triple) -> str:
+    """Return the command that writes the files of a triple again, as part of a sentence."""
+    return _IMPORT if triple.origin.layout else _BUILD
+
+
+def rerun_all(dataset: Dataset) -> str:
+    """Return the command, or commands, that write what a dataset lacks, as part of a sentence."""
+    if not dataset.info.models.get("segmenter", {}).get("name"):
+        return _IMPORT
+    try:
+        is_imported = any(triple.origin.layout for triple in dataset.triples())
+    except DatasetError:  # a damaged line, which another rule reports
+        is_imported = False
+    return f"{_BUILD}, or {_IMPORT.removeprefix('run ')}" if is_imported else _BUILD
 
 
 class Intact:
@@ -61,7 +75,12 @@ class Intact:
 
     def _note(self, path: Path, number: int, reason: str) -> None:
         place = f"{path.relative_to(self._dataset.folder).as_posix()}, line {number}"
-        cure = f"Remove that line from {path}." if path.name == "rejected.jsonl" else _CORRECT
+        cure = f"Remove that line from {path}."
+        if path.name != "rejected.jsonl":
+            cure = (
+                "Correct that line. If that is impossible, move it out of the file, since it may hold a prompt of "
+                f"yours, {rerun_all(self._dataset)}, and set the prompt again with segkit caption --edit."
+            )
         self._damaged[place] = Problem("manifest-damaged", "error", place, f"{place} is damaged: {reason}.", cure)
 
 
@@ -70,7 +89,7 @@ def no_manifest(dataset: Dataset) -> Iterator[Problem]:
     if not dataset.manifest.exists():
         table = dataset.folder / "metadata.csv"
         cure = f"Restore it from a copy{f' (is it {table}?)' if table.is_file() else ''}: it holds all prompts. "
-        cure += f"Without one, {BUILD}: prompts are drafted, and those that you wrote are lost."
+        cure += f"Without one, {rerun_all(dataset)}: prompts are drafted, and those that you wrote are lost."
         yield Problem("manifest-damaged", "error", "metadata.jsonl", "metadata.jsonl is missing.", cure)
 
 
@@ -79,11 +98,12 @@ class Screening:
 
     Attributes:
         total: number of triples.
+        left_out: number of them that a person left out.
         repeated: keys that several triples have.
     """
 
     def __init__(self) -> None:
-        self.total = 0
+        self.total = self.left_out = 0
         self.repeated: set[str] = set()
         self._photos: dict[int, bool] = {}  # key to whether the photo is a PNG
         self._splits: dict[int, str] = {}  # key to split
@@ -93,6 +113,7 @@ class Screening:
     def add(self, triple: Triple) -> None:
         """Look at a triple."""
         self.total += 1
+        self.left_out += triple.review == "rejected"
         key, group = int(triple.key, 16), splits.group_number(triple.group)
         if key in self._photos:
             self.repeated.add(triple.key)
@@ -191,6 +212,7 @@ def alike(dataset: Dataset, triples: Iterable[Triple]) -> Iterator[Problem]:
 
 def orphans(dataset: Dataset, screening: Screening) -> Iterator[Problem]:
     """Yield a problem for each visible file that belongs to no triple, in the order of their names."""
+    again = ""
     for parent, folders, names in os.walk(dataset.folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))  # dataset readers ignore hidden ones
         relative = Path(parent).relative_to(dataset.folder)
@@ -202,7 +224,8 @@ def orphans(dataset: Dataset, screening: Screening) -> Iterator[Problem]:
             message = f"{name} does not belong to a triple; stray files can change what HF datasets reads."
             cure = "Move it out of the dataset. Prompts are set with segkit caption --edit or --from-csv."
             if relative.parent.name in ("images", "maps"):  # of a triple that was lost
-                cure = f"Move it out of the dataset, or {BUILD}."
+                again = again or rerun_all(dataset)
+                cure = f"Move it out of the dataset, or {again}."
             yield Problem("orphan", "error", name, message, cure)
 
 

@@ -13,13 +13,14 @@ from segkit.errors import DatasetError
 from segkit.photos import SKIPPED
 
 REASONS = {
-    "photo-missing": "a control map without a photo",
-    "map-missing": "a photo without a control map (segment_missing draws one)",
+    "photo-missing": "a control map whose photo is missing",
+    "map-missing": "a photo without a control map (segment_missing=MODEL draws one)",
     "map-unreadable": "its control map cannot be read",
     "map-size": "its control map has other proportions than the photo",
     "map-unsure": "its control map cannot be read or repaired with certainty",
     "map-not-exact": "its control map is not exact, and repair does not allow more",
     "map-empty": "no pixel of its control map has a class",
+    "entry-unreadable": "its caption, or its row in a list, cannot be read",
     "record-damaged": "a photo or map of a segkit dataset that is not what its record says",
 }
 """Reasons for which imported data is left out, beside those of photos.REASONS: together the closed list."""

@@ -51,8 +51,9 @@ def opened(dataset: Dataset, triple: Triple) -> History:
     """
     file, palette = triple.folder / triple.conditioning_image_file_name, dataset.info.palette
     if not file.exists():
+        command, inputs = ("import", "sources") if triple.origin.layout else ("build-dataset", "photos")
         raise DatasetError(
-            f"{file} is missing. Run segkit build-dataset again with the same photos, output and settings."
+            f"{file} is missing. Run segkit {command} again with the same {inputs}, output and settings."
         )
     if is_painted_over(triple):
         raise DatasetError(

@@ -1,8 +1,13 @@
 """What becomes of each item: a new photo, one to be merged, or one that is left out."""
 
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
 from segkit.build.arrival import Arrival, Candidate, Kept, Likeness
 from segkit.build.history import History
 from segkit.dataset import Dataset, Rejection
+from segkit.dataset.formats.items import Item
 from segkit.dataset.triple import UNDRAWN, key_of
 from segkit.imports.outcome import Leak
 from segkit.imports.reading import Incoming
@@ -18,6 +23,7 @@ class Judge:
         history: what the dataset has.
         dataset: the dataset; None for a new one.
         settings: keep_duplicates and on_leak are read.
+        phrase: words the messages of rejections, such as settings as options of a command.
 
     Attributes:
         leaks: near-duplicates in different splits, so far.
@@ -25,7 +31,11 @@ class Judge:
         merged: key of each photo that the dataset has already, or an earlier source, by position.
     """
 
-    def __init__(self, items: Photos, history: History, dataset: Dataset | None, settings: ImportSettings) -> None:
+    def __init__(
+        self, items: Photos, history: History, dataset: Dataset | None, settings: ImportSettings,
+        phrase: Callable[[str], str] = str,
+    ) -> None:  # fmt: skip
+        self._phrase = phrase
         self._items, self._history, self._settings = items, history, settings
         self._splits: dict[str, str] = {}  # group to split, where it is known
         for triple in dataset.triples() if dataset is not None else ():
@@ -39,26 +49,40 @@ class Judge:
 
     def judge(self, incoming: Incoming) -> Arrival:
         """Decide about the next item."""
+        arrival = self._judge(incoming)
+        if isinstance(arrival, Rejection):
+            arrival = self._history.reject(replace(arrival, message=self._phrase(arrival.message)))
+        return arrival
+
+    def _judge(self, incoming: Incoming) -> Arrival:
         loaded = incoming.loaded
         if isinstance(loaded.outcome, Rejection):  # it does not count as the original of a copy that can be used
-            return self._history.reject(loaded.outcome)
+            return loaded.outcome
         arrival = self._history.judge(loaded, compared=True)
-        if isinstance(arrival, Kept) or self._is_of_another_source(arrival, incoming):
+        if isinstance(arrival, Kept) or self._is_to_be_merged(arrival, incoming):
             self.merged[incoming.position] = key_of(loaded.sha256)
             return Kept(incoming.item.source)
         if not isinstance(arrival, Candidate) or arrival.lost:
             return arrival
         return self._admitted(arrival, incoming)
 
-    def _is_of_another_source(self, arrival: Arrival, incoming: Incoming) -> bool:
-        """Return whether an item is the same photo as one of an earlier collection, with which it is merged."""
+    def _is_to_be_merged(self, arrival: Arrival, incoming: Incoming) -> bool:
+        """Return whether an item is the same photo as one of an earlier collection, or one with other words or map."""
         if not isinstance(arrival, Rejection) or arrival.reason != "identical":
             return False
         row = self._history.contents.find(arrival.sha256)
         if row not in self._accepted and not self._history.contents.is_recorded(row):
             return False
         first = self._history.contents.positions[row]
-        return self._items.number(first) != self._items.number(incoming.position)
+        return self._items.number(first) != self._items.number(incoming.position) or self._differs(first, incoming.item)
+
+    def _differs(self, first: int, item: Item) -> bool:
+        """Return whether an item says something else of a photo than the first one in its collection."""
+        other = self._items.item(first)
+        if item.record or other.record:
+            return False
+        texts = [" ".join(one.text.split()) for one in (item, other)]
+        return (bool(texts[0]) and texts[0] != texts[1]) or _map_of(item) not in (b"", _map_of(other))
 
     def _admitted(self, new: Candidate, incoming: Incoming) -> Candidate | Rejection:
         similar = self._similar(incoming)
@@ -67,7 +91,7 @@ class Judge:
         if similar:
             verdict = self._resolved(new, incoming, similar)
             if isinstance(verdict, Rejection):
-                return self._history.reject(verdict)
+                return verdict
             group = verdict
         if split:
             self._splits.setdefault(group, split)
@@ -109,6 +133,16 @@ class Judge:
         size = geometry.source_width, geometry.source_height
         rejection = self._history.near_duplicate(new.source, new.sha256, similar, size)
         if leak:
-            message = f"{rejection.message}; it is in {split}, the other in {leak[1]}"
+            like = rejection.message.partition(",")[0]  # keep_duplicates does not help
+            message = f"{like}; it is in {split}, the other in {leak[1]}"
+            message += "; on_leak=move moves it there" if single else ""
             return Rejection(rejection.source, rejection.sha256, rejection.reason, message)
         return rejection
+
+
+def _map_of(item: Item) -> bytes:
+    """Return the file of an item's map; b"" if there is none."""
+    try:
+        return item.control_map.read() if item.control_map else b""
+    except OSError:
+        return b""

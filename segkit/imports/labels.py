@@ -1,25 +1,24 @@
 """Control maps of other tools become labels of the dataset's palette, or are left out with a reason."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from segkit import maps, photos
+from segkit import maps
 from segkit.dataset.formats.items import Segment
 from segkit.errors import MapError, PhotoError
 from segkit.imports.settings import Repair
-from segkit.maps import codec, diagnose, label_ids, snap
+from segkit.maps import MapFile, causes, codec, diagnose, label_ids, matching, pixels, schemes, snap
+from segkit.maps import shift as shifts
 from segkit.maps.codec import Labels
+from segkit.maps.shift import Evidence
 from segkit.maps.snap import Snapped
 from segkit.palette import UNLABELLED, Palette
-from segkit.photos import Geometry
-
-SMALLEST = 0.5
-"""Least ratio of a map's width to that of the stored photo: a coarser map would give whole blocks one class."""
 
 Mapping256 = NDArray[np.uint8]
 """(256,) class of the dataset's palette for each class of another, UNLABELLED for those without a counterpart."""
@@ -38,6 +37,9 @@ class Rules:
         first_id: finds out the value of the first class in maps of class indices; None if unknown.
         fixed_id: that value where the layout fixes it; None otherwise.
         categories: class of the dataset's palette for each category of COCO panoptic maps.
+        names: of these categories.
+        cause: how the maps were made, if a person says so: a key of causes.CAUSES; "" to find out.
+        shift: finds out what all maps tell about whether they were painted with a list that starts with black.
     """
 
     palette: Palette
@@ -48,6 +50,9 @@ class Rules:
     first_id: Callable[[], int | None] = lambda: None
     fixed_id: int | None = None
     categories: Mapping[int, int] | None = None
+    names: Mapping[int, str] = field(default_factory=dict)
+    cause: str = ""
+    shift: Callable[[], Evidence] = Evidence
 
 
 @dataclass(frozen=True)
@@ -57,12 +62,14 @@ class Reading:
     Attributes:
         labels: (H, W) uint8, classes of the dataset's palette; 255 = unlabelled.
         cause, changed, doubtful: see Origin.
+        unmapped: classes that the dataset's palette lacks, with their shares of the pixels, which became unlabelled.
     """
 
     labels: Labels
     cause: str = "exact"
     changed: float = 0.0
     doubtful: float = 0.0
+    unmapped: Mapping[str, float] = field(default_factory=dict)
 
 
 def read(data: bytes, rules: Rules, segments: tuple[Segment, ...] | None = None) -> Reading:
@@ -80,23 +87,24 @@ def read(data: bytes, rules: Rules, segments: tuple[Segment, ...] | None = None)
         image = maps.decode(BytesIO(data))
     except MapError as error:
         raise PhotoError("map-unreadable", f"the map {error}") from None
-    reading = _panoptic(image, segments, rules) if segments is not None else _read(image, data, rules)
+    reading = _panoptic(image, segments, rules) if segments is not None else _read(MapFile(image, data), rules)
     if (reading.labels == UNLABELLED).all():
         raise PhotoError("map-empty", "no pixel of the map has a class of the palette")
     return reading
 
 
-def _read(image: Image.Image, data: bytes, rules: Rules) -> Reading:
-    if codec.is_exact(image, rules.painted_with):
+def _read(source: MapFile, rules: Rules) -> Reading:
+    image = source.image
+    if not rules.cause and codec.is_exact(image, rules.painted_with):
         labels, off = codec.read(image, rules.painted_with)
         if not off:
-            return Reading(mapped(labels, rules.mapping))
-    if rules.fixed_id is not None:
+            return _mapped(labels, rules)
+    if rules.fixed_id is not None and rules.cause in ("", "label-ids"):
         try:
             return _indices(image, rules, rules.fixed_id)
         except MapError:  # its pixels have colours: another kind of map, in the place of one of indices
             pass
-    return _snapped(image, data, rules)
+    return _snapped(source, rules)
 
 
 def _indices(image: Image.Image, rules: Rules, first: int) -> Reading:
@@ -112,16 +120,11 @@ def _indices(image: Image.Image, rules: Rules, first: int) -> Reading:
     if wrong.any():
         name, classes = rules.painted_with.name, len(rules.painted_with)
         raise PhotoError("map-unsure", f"the map has the value {ids[wrong][0]}; {name} has {classes} classes")
-    return Reading(mapped(labels, rules.mapping), "label-ids")
+    return _mapped(labels, rules, "label-ids")
 
 
-def _snapped(image: Image.Image, data: bytes, rules: Rules) -> Reading:
-    try:
-        # a guess would be a colour that is not its class: doubtful pixels get none
-        snapped = snap.snap(maps.MapFile(image, data), rules.painted_with, first_id=rules.first_id, unsure="unlabelled")
-    except MapError as error:
-        empty = diagnose.identify(image, rules.painted_with).cause == "blank"
-        raise PhotoError("map-empty" if empty else "map-unsure", f"the map {error}") from None
+def _snapped(source: MapFile, rules: Rules) -> Reading:
+    snapped = _as_its_source(source, _repaired(source, rules, rules.cause), rules)
     cause = snapped.diagnosis.cause
     if snapped.palette.hash != rules.painted_with.hash:
         raise PhotoError(
@@ -131,22 +134,64 @@ def _snapped(image: Image.Image, data: bytes, rules: Rules) -> Reading:
         )
     _require_allowed(snapped, rules.repair)
     if cause == "foreign":
-        raise PhotoError("map-unsure", f"the map {snapped.diagnosis.painted or snapped.diagnosis.evidence}")
+        raise PhotoError(
+            "map-unsure", f"the map cannot be read: {snapped.diagnosis.painted or snapped.diagnosis.evidence}"
+        )
     if snapped.doubtful > rules.max_doubt:
         raise PhotoError(
             "map-unsure",
-            f"{snapped.doubtful:.0%} of the map's pixels fit no class with certainty ({diagnose.CAUSES[cause]}); "
+            f"{snapped.doubtful:.0%} of the map's pixels fit no class with certainty ({causes.CAUSES[cause]}); "
             f"max_doubt={rules.max_doubt:g} allows fewer",
         )
-    changed = 0.0 if cause in ("exact", "label-ids") else snapped.changed
-    return Reading(mapped(snapped.labels, rules.mapping), cause, round(changed, 4), round(snapped.doubtful, 4))
+    changed = 0.0 if cause in ("exact", "label-ids") else _changed(source.image, snapped.labels, rules.painted_with)
+    return _mapped(snapped.labels, rules, cause, changed, round(snapped.doubtful, 4))
+
+
+def _changed(image: Image.Image, labels: Labels, palette: Palette) -> float:
+    """Return the share of pixels that have another class than that of the nearest colour."""
+    nearest, _ = matching.nearest(pixels.pack_image(image), schemes.known(palette)[0])
+    return round(float(((labels != nearest) & (labels != UNLABELLED)).mean()), 4)
+
+
+def _repaired(source: MapFile, rules: Rules, cause: str) -> Snapped:
+    try:
+        # a guess would be a colour that is not its class: doubtful pixels get none
+        return snap.snap(source, rules.painted_with, cause=cause, first_id=rules.first_id, unsure="unlabelled")
+    except MapError as error:
+        diagnosis = diagnose.identify(source.image, rules.painted_with)
+        if not cause and diagnosis.cause == "unsure" and (verdict := rules.shift().verdict) in diagnosis.possible:
+            return _repaired(source, rules, verdict)  # what the map alone leaves open, its source decides
+        reason = "map-empty" if diagnosis.cause == "blank" else "map-unsure"
+        raise PhotoError(reason, f"the map {error}") from None
+
+
+def _as_its_source(source: MapFile, snapped: Snapped, rules: Rules) -> Snapped:
+    """Return a map of class colours read as the maps of its source are: exactly, or as painted with a shifted list.
+
+    Raises:
+        PhotoError: nothing decides.
+    """
+    scheme = snapped.diagnosis.scheme
+    if rules.cause or scheme is None or scheme.name != "exact" or codec.is_exact(source.image, rules.painted_with):
+        return snapped
+    one, all_maps = shifts.evidence(snapped.labels, rules.painted_with), rules.shift()
+    if one.exact:
+        return snapped
+    if all_maps.verdict == "shifted":
+        return _repaired(source, rules, "shifted")
+    if not all_maps.verdict and (doubt := shifts.doubt(snapped.labels, one, rules.painted_with, all_maps)):
+        raise PhotoError(
+            "map-unsure",
+            f"the map cannot be read with certainty: {doubt}. Say which is right: cause=exact or cause=shifted",
+        )
+    return snapped
 
 
 def _require_allowed(snapped: Snapped, repair: Repair) -> None:
     """Refuse a repair that the rules do not allow. A lossless one only replaces colours, each by that of its class."""
     diagnosis = snapped.diagnosis
     lossless = diagnosis.damage == "none" and not snapped.doubtful
-    if repair == "auto" or diagnosis.cause == "exact" or (repair == "only-lossless" and lossless):
+    if repair == "auto" or (lossless and (diagnosis.cause == "exact" or repair == "only-lossless")):
         return
     raise PhotoError("map-not-exact", f"the map needs repair, which repair={repair} forbids: {diagnosis.evidence}")
 
@@ -160,7 +205,34 @@ def _panoptic(image: Image.Image, segments: tuple[Segment, ...], rules: Rules) -
     if unknown := next((number for number in numbers.tolist() if number and number not in classes), None):
         raise PhotoError("map-unsure", f"the map has the segment {unknown}, which its list does not name")
     table = np.array([classes.get(number, UNLABELLED) for number in numbers.tolist()], np.uint8)
-    return Reading(table[places.reshape(packed.shape)], "panoptic-ids")
+    labels = table[places.reshape(packed.shape)]
+    names = {segment.number: rules.names.get(segment.category, str(segment.category)) for segment in segments}
+    lost = Counter[str]()
+    for number, pixel_count in zip(numbers.tolist(), np.bincount(places.ravel()).tolist(), strict=True):
+        if number and classes[number] == UNLABELLED:
+            lost[names[number]] += pixel_count
+    return Reading(labels, "panoptic-ids", unmapped={name: number / labels.size for name, number in lost.items()})
+
+
+def _mapped(labels: Labels, rules: Rules, cause: str = "exact", changed: float = 0.0, doubtful: float = 0.0) -> Reading:
+    return Reading(mapped(labels, rules.mapping), cause, changed, doubtful, unmapped(labels, rules))
+
+
+def unmapped(labels: Labels, rules: Rules) -> dict[str, float]:
+    """Return the classes of a map that the dataset's palette lacks, with their shares of the pixels.
+
+    Args:
+        labels: (H, W) of the maps' palette.
+        rules: how the maps are read.
+    """
+    if rules.mapping is None:
+        return {}
+    counts = codec.count(labels)
+    return {
+        swatch.name: counts[swatch.index] / labels.size
+        for swatch in rules.painted_with
+        if counts[swatch.index] and rules.mapping[swatch.index] == UNLABELLED
+    }
 
 
 def mapped(labels: Labels, mapping: Mapping256 | None) -> Labels:
@@ -193,43 +265,3 @@ def of_one_color(names: Sequence[str], palette: Palette) -> str:
         if other != name:
             return f"{other} and {name}"
     return ""
-
-
-def fit(labels: Labels, geometry: Geometry, size: tuple[int, int]) -> Labels:
-    """Scale and crop labels exactly as their photo was.
-
-    Args:
-        labels: (H, W) labels in the proportions of the photo, upright or as it is stored in its file.
-        geometry: the photo's transform.
-        size: width and height of the stored photo.
-
-    Returns:
-        Labels of that size.
-
-    Raises:
-        PhotoError: "map-size" or "map-unsure".
-    """
-    image = Image.fromarray(labels)
-    source = geometry.source_width, geometry.source_height
-    orientation = geometry.orientation
-    upright, lying = _is_alike(image.size, source), orientation > 4 and _is_alike(image.size, source[::-1])
-    if not (upright or lying):
-        shape, expected = (f"{width}x{height}" for width, height in (image.size, source))
-        raise PhotoError("map-size", f"the map is {shape}, the photo {expected}: other proportions")
-    if orientation > 1 and upright and (lying or orientation < 5):
-        raise PhotoError(
-            "map-unsure",
-            f"the photo is turned by its EXIF orientation {orientation}, and nothing tells whether the map is; turn "
-            "the photo's pixels and remove the tag",
-        )
-    if lying and not upright:
-        image = photos.turned(image, orientation)
-    if image.width < SMALLEST * geometry.resized_width:
-        raise PhotoError("map-size", f"the map has only {image.width}x{image.height} pixels for a photo of {size}")
-    return np.asarray(photos.fit_map(image, geometry, size))
-
-
-def _is_alike(size: tuple[int, int], source: tuple[int, int]) -> bool:
-    """Return whether a size has the proportions of another, but for rounding to whole pixels."""
-    (width, height), (full_width, full_height) = size, source
-    return abs(width * full_height - height * full_width) <= max(full_width, full_height)

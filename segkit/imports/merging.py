@@ -58,6 +58,7 @@ class Merger:
             changed |= {triple.key: triple for triple in changes}
             self.outcome.merged += bool(changes)
             self.outcome.unchanged -= bool(changes)
+            self.outcome.merges += [self.items.name(position)] if changes else []
         self.dataset.commit(changed.values())
         self.outcome.conflicts += self._report.conflicts
         self._report.conflicts.clear()
@@ -84,6 +85,10 @@ class Merger:
     def _of_item(self, triple: Triple, position: int, item: Item) -> Correction:
         """Return what persons did in foreign data, as a correction of the triple."""
         data = self._map_data(position, item)
+        self._report.place = f"in {item.source}"
+        self.outcome.differing += not self.by_person[self.items.number(position)] and self._differs(
+            triple, position, item
+        )
         same_source = bool(data) and storage.sha256(data) == triple.origin.map_sha256
         text = self.prompts.text(item)
         if same_source and triple.edits.revision:
@@ -104,6 +109,17 @@ class Merger:
         except OSError:
             return b""
 
+    def _differs(self, triple: Triple, position: int, item: Item) -> bool:
+        """Return whether the map of an item, which no person drew, is not that of the triple."""
+        try:
+            data = item.control_map.read() if item.control_map else b""
+            if not data or triple.map_by_person or storage.sha256(data) == triple.origin.map_sha256:
+                return False
+            labels = self.reader.map_of(position, (triple.width, triple.height))
+            return labels is not None and not np.array_equal(labels, triple.labels)
+        except (OSError, PhotoError, DatasetError):
+            return False
+
     def _masks(self, triple: Triple, position: int) -> tuple[Mask, ...]:
         try:
             fitted = self.reader.map_of(position, (triple.width, triple.height))
@@ -111,10 +127,11 @@ class Merger:
             source = self.items.name(position)
             self._report.conflicts.append(corrections.Conflict(triple.key, source, "map", str(error)))
             return ()
-        return areas(fitted[0], self.dataset.info.palette) if fitted else ()
+        return areas(fitted, self.dataset.info.palette) if fitted is not None else ()
 
     def _of_record(self, triple: Triple, position: int, record: Triple) -> Correction:
         """Return what persons did to a triple in another dataset, as a correction."""
+        self._report.place = f"in {self.items.collection(position).place}"
         masks: tuple[Mask, ...] = ()
         if record.map_by_person and record.map_sha256 != triple.map_sha256:
             masks = self._recorded_masks(position, record)

@@ -1,7 +1,7 @@
 """import_data(): bring data of other tools, and of segkit, into a dataset. The order of the steps is defined here."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -22,22 +22,23 @@ from segkit.dataset import Dataset, prompts, splits
 from segkit.dataset.formats.items import Collection
 from segkit.dataset.prompts import BUDGET
 from segkit.errors import UsageError
+from segkit.imports import hints
 from segkit.imports import target as targets
 from segkit.imports.assembling import Assembler
+from segkit.imports.job import Job, Phrase
 from segkit.imports.judging import Judge
-from segkit.imports.labels import Rules
 from segkit.imports.merging import Merger
 from segkit.imports.outcome import Outcome
 from segkit.imports.prompting import Prompts
 from segkit.imports.reading import Incoming, Reader
 from segkit.imports.settings import ImportSettings
 from segkit.imports.sources import Photos
-from segkit.imports.target import Target
+from segkit.imports.target import remove_empty
 from segkit.progress import Progress, silent
 from segkit.words import count
 
-READ = ("exact", "label-ids", "panoptic-ids")
-"""Causes that are no damage: such maps are read as they are."""
+UNIT = 4
+"""New photos recorded together where no network needs larger batches: the most work that a kill can lose."""
 
 KNOWN = 32
 """Known photos that are merged and recorded together."""
@@ -57,36 +58,13 @@ class Loaders:
 LOADERS = Loaders()
 
 
-@dataclass(frozen=True)
-class Job:
-    """All that is known before anything is read.
-
-    Attributes:
-        items: all photos and maps of the sources.
-        rules: how the maps of each source are read.
-        by_person: whether persons drew the maps of each source.
-        target: the dataset.
-        settings: of the import.
-    """
-
-    items: Photos
-    rules: Sequence[Rules]
-    by_person: Sequence[bool]
-    target: Target
-    settings: ImportSettings
-
-    @property
-    def draws(self) -> bool:
-        """Whether a segmenter draws missing maps."""
-        return bool(self.settings.segment_missing)
-
-
 def import_data(
     collections: Sequence[Collection],
     output: Path,
     settings: ImportSettings,
     progress: Progress = silent,
     loaders: Loaders = LOADERS,
+    phrase: Phrase = str,
 ) -> Outcome:
     """Import collections into a dataset, new or not. Run again, it adds only what is new.
 
@@ -96,6 +74,7 @@ def import_data(
         settings: see ImportSettings.
         progress: see segkit.progress.
         loaders: load networks if they are needed.
+        phrase: words the messages that are recorded, such as settings as options of a command.
 
     Returns:
         What became of each item.
@@ -109,7 +88,7 @@ def import_data(
         StorageError: the disk is full; finished triples remain.
     """
     started = time.monotonic()
-    job, outcome = prepare(collections, output, settings)
+    job, outcome = prepare(collections, output, settings, phrase)
     if settings.on_leak == "error":
         _require_no_leak(rehearse(job, progress))
     with dataset.locked(output) as was_killed:
@@ -117,12 +96,19 @@ def import_data(
         target.recover(was_killed)
         target.fold()
         _import(job, target, outcome, progress, loaders)
+        if outcome.is_fruitless and job.target.dataset is None:
+            remove_empty(target)
+    outcome.notes += hints.of_outcome(outcome, job)
     outcome.seconds = time.monotonic() - started
     return outcome
 
 
 def plan(
-    collections: Sequence[Collection], output: Path, settings: ImportSettings, progress: Progress = silent
+    collections: Sequence[Collection],
+    output: Path,
+    settings: ImportSettings,
+    progress: Progress = silent,
+    phrase: Phrase = str,
 ) -> Outcome:
     """Return what an import would do: all items are read and judged, without networks, and nothing is written.
 
@@ -130,14 +116,16 @@ def plan(
         UsageError, DatasetError: see import_data.
     """
     started = time.monotonic()
-    job, prepared = prepare(collections, output, settings)
+    job, prepared = prepare(collections, output, settings, phrase)
     outcome = rehearse(job, progress)
-    outcome.notes += prepared.notes
+    outcome.notes += [*prepared.notes, *hints.of_outcome(outcome, job)]
     outcome.seconds = time.monotonic() - started
     return outcome
 
 
-def prepare(collections: Sequence[Collection], output: Path, settings: ImportSettings) -> tuple[Job, Outcome]:
+def prepare(
+    collections: Sequence[Collection], output: Path, settings: ImportSettings, phrase: Phrase = str
+) -> tuple[Job, Outcome]:
     """Return what is to be done, and an outcome that counts all items found; nothing is read or written.
 
     Raises:
@@ -149,11 +137,10 @@ def prepare(collections: Sequence[Collection], output: Path, settings: ImportSet
     outcome = Outcome(output, len(items))
     rules = []
     for collection in collections:
-        of_maps, notes = targets.rules(target, settings, collection)
-        rules.append(of_maps)
-        outcome.notes += [*collection.notes, *notes]
+        rules.append(targets.rules(target, settings, collection))
+        outcome.notes += collection.notes
     by_person = [collection.by_person or settings.maps_by_person for collection in collections]
-    return Job(items, rules, by_person, target, settings), outcome
+    return Job(items, rules, by_person, target, settings, phrase), outcome
 
 
 def rehearse(job: Job, progress: Progress = silent) -> Outcome:
@@ -164,7 +151,7 @@ def rehearse(job: Job, progress: Progress = silent) -> Outcome:
         arrival = judge.judge(incoming)
         outcome.count(arrival)
         if isinstance(arrival, Candidate):
-            _note(outcome, job, incoming, judge.moved)
+            job.note(outcome, incoming, judge.moved)
         outcome.report(progress)
     outcome.leaks = judge.leaks
     return outcome
@@ -173,7 +160,7 @@ def rehearse(job: Job, progress: Progress = silent) -> Outcome:
 def _readers(job: Job, existing: Dataset | None) -> tuple[History, Judge, Reader]:
     history = History(existing, job.settings.keep_duplicates, imports=True)
     history.expect_sources(job.items, job.target.limits)
-    judge = Judge(job.items, history, existing, job.settings)
+    judge = Judge(job.items, history, existing, job.settings, job.phrase)
     return history, judge, Reader(job.items, job.rules, history, job.draws)
 
 
@@ -204,7 +191,9 @@ def _import(job: Job, target: Dataset, outcome: Outcome, progress: Progress, loa
 
     assembler = _assembler(job, target, counter, loaders)
     with Writer(target) as writer:
-        for unit in pipeline.units(arrivals(), history, outcome, progress):
+        needs_batches = job.draws or job.settings.captioner
+        size = pipeline.UNIT if needs_batches else min(UNIT, pipeline.UNIT)
+        for unit in pipeline.units(arrivals(), history, outcome, progress, size):
             finished = _finished(unit, job, waiting, judge, assembler, outcome)
             outcome.report(progress)
             writer.write(finished, unit.rejections)
@@ -217,11 +206,6 @@ def _import(job: Job, target: Dataset, outcome: Outcome, progress: Progress, loa
         merger.merge(dict(known[start : start + KNOWN]))
         progress("known photos", min(start + KNOWN, len(known)), len(known))
     outcome.leaks += judge.leaks
-    if outcome.too_long:
-        outcome.notes.append(
-            f"Prompts by a person over CLIP's {BUDGET} tokens: {outcome.too_long:,}. segkit check calls that an error; "
-            "import them into another folder with shorten_prompts=True, or shorten them with segkit caption --edit."
-        )
     target.fold()
     target.keep_rejections(history.still_rejected)
     _draw(target, job.settings.split)
@@ -285,19 +269,10 @@ def _finished(
     finished = list(assembler(lacks_maps, lacks_prompts).assemble(unit.candidates, incoming, by_person, judge.moved))
     for candidate, done in zip(unit.candidates, finished, strict=True):
         outcome.count(candidate)
-        _note(outcome, job, incoming[candidate.position], judge.moved)
+        job.note(outcome, incoming[candidate.position], judge.moved)
+        outcome.without_prompt += not done.triple.text
         outcome.drafted += bool(done.triple.text) and not (
             incoming[candidate.position].record or incoming[candidate.position].item.text.strip()
         )
         outcome.too_long += done.triple.by_person and done.triple.tokens > BUDGET
     return finished
-
-
-def _note(outcome: Outcome, job: Job, incoming: Incoming, moved: Mapping[int, str]) -> None:
-    """Count a new triple by source, split and repair."""
-    outcome.by_source[str(job.items.collection(incoming.position).place)] += 1
-    outcome.splits[moved.get(incoming.position, incoming.split)] += 1
-    if incoming.labels is None:
-        outcome.segmented += 1
-    elif incoming.record is None and incoming.origin.cause not in READ:
-        outcome.repaired[incoming.origin.cause] += 1

@@ -3,12 +3,13 @@
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from segkit import storage
 from segkit.errors import SettingError, UsageError
 from segkit.imports import pipeline
+from segkit.imports.job import Phrase
 from segkit.imports.outcome import Outcome
 from segkit.imports.settings import ImportSettings
 from segkit.imports.sources import open_all
@@ -46,9 +47,22 @@ class Request:
 
 
 def run(
-    request: Request, output: Path, settings: ImportSettings, progress: Progress = silent, dry_run: bool = False
+    request: Request,
+    output: Path,
+    settings: ImportSettings,
+    progress: Progress = silent,
+    dry_run: bool = False,
+    phrase: Phrase = str,
 ) -> Outcome:
     """Fetch what is behind URLs, open all sources, and import them, or say what an import would do.
+
+    Args:
+        request: what is imported.
+        output: the dataset.
+        settings: see ImportSettings.
+        progress: see segkit.progress.
+        dry_run: write nothing.
+        phrase: words all messages of the outcome and of rejected.jsonl; a command names settings as its options.
 
     Raises:
         LocationError: a URL cannot be read.
@@ -58,8 +72,13 @@ def run(
     with fetched([*request.sources, *pair], output, request.fetch_limit, progress) as paths:
         sources, folders = (paths[:-2], (paths[-2], paths[-1])) if pair else (paths, None)
         collections = open_all(sources, folders)
-        import_all = pipeline.plan if dry_run else pipeline.import_data
-        return import_all(collections, output, settings, progress)
+        if dry_run:
+            outcome = pipeline.plan(collections, output, settings, progress, phrase)
+        else:
+            outcome = pipeline.import_data(collections, output, settings, progress, phrase=phrase)
+    outcome.notes = [phrase(note) for note in outcome.notes]
+    outcome.conflicts = [replace(conflict, reason=phrase(conflict.reason)) for conflict in outcome.conflicts]
+    return outcome
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from segkit.build.settings import MODEL_HELP, CaptionSettings
 from segkit.errors import SettingError
 from segkit.schema import option
+from segkit.settings import Cause
 
 if TYPE_CHECKING:
     from segkit.build.settings import BuildSettings
@@ -27,6 +28,7 @@ class ImportSettings(CaptionSettings):
         str, option("Palette that the maps of foreign layouts use, if another: a name or a table.")
     ] = ""
     first_id: Annotated[Literal[0, 1] | None, option("Value of the first class in maps of class indices.")] = None
+    cause: Annotated[Cause, option("How the maps of foreign layouts were made, instead of detecting it.")] = ""
     repair: Annotated[
         Repair,
         option("Maps that are not exact: repair them, leave them out, or repair only what loses no information."),

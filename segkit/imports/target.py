@@ -1,35 +1,29 @@
 """The dataset that data is imported into, and how the maps of each source fit its palette."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from segkit import dataset, maps, photos
+from segkit import dataset, photos
 from segkit.build.settings import BuildSettings
 from segkit.build.target import versions
 from segkit.dataset import Dataset
 from segkit.dataset.formats.items import Collection
 from segkit.dataset.info import FIXED, Info
-from segkit.errors import DatasetError, MapError, PaletteError, UsageError
+from segkit.errors import DatasetError, PaletteError, UsageError
+from segkit.imports import evidence
 from segkit.imports.labels import Mapping256, Rules
 from segkit.imports.settings import ImportSettings
-from segkit.maps import label_ids, snap
+from segkit.maps import snap
 from segkit.palette import PROTOCOLS, UNLABELLED, Palette, protocol
 from segkit.words import listed, quote
 
 NO_SEGMENTER = {"name": "", "revision": ""}
 """Info.models["segmenter"] of a dataset whose maps were all imported."""
-
-SAMPLE = 50
-"""Maps of class indices that are consulted on whether classes count from 0 or from 1."""
-
-_CERTAIN = 10.0
-"""Evidence, in units of a decisive difference, from which on further maps are not consulted."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +56,14 @@ class Target:
     def created(self) -> Dataset:
         """Return the dataset, created if necessary. The caller must hold its lock."""
         return self.dataset if self.dataset is not None else Dataset.create(self.folder, self.info)
+
+
+def remove_empty(dataset: Dataset) -> None:
+    """Remove a dataset without triples, and nothing else in its folder. The caller must hold its lock."""
+    (dataset.folder / "metadata.jsonl").unlink(missing_ok=True)
+    for path in dataset.hidden.iterdir():
+        if path.name != "lock":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def find(output: Path, settings: ImportSettings, collections: Sequence[Collection]) -> Target:
@@ -155,33 +157,35 @@ def _likely(collections: Sequence[Collection]) -> str:
     return "ade20k"
 
 
-def rules(target: Target, settings: ImportSettings, collection: Collection) -> tuple[Rules, list[str]]:
-    """Return how the maps of a source become maps of the dataset, and what a user should know about that.
+def rules(target: Target, settings: ImportSettings, collection: Collection) -> Rules:
+    """Return how the maps of a source become maps of the dataset.
 
     Raises:
         UsageError: the source has classes that the dataset's palette lacks, and nobody asked for a mapping by name.
     """
     palette = target.info.palette
-    notes: list[str] = []
     own = collection.info.palette if collection.info else collection.palette
     if own is None:
         own = Palette.load(settings.maps_palette) if settings.maps_palette else palette
     asked = bool(settings.palette or settings.protocol or (settings.maps_palette and collection.palette is None))
-    mapping = None if protocol.extends(palette, own) else _mapping(collection, own, palette, asked, notes)
+    mapping = None if protocol.extends(palette, own) else _mapping(collection, own, target, asked)
     if mapping is None:
         own = own if collection.info or collection.palette else palette
     fixed = settings.first_id if settings.first_id is not None else collection.first_id
-    first_id = cache(lambda: fixed if fixed is not None else _first_id(collection, own))
+    first_id = evidence.once(lambda: fixed if fixed is not None else evidence.first_id(collection, own, settings.cause))
+    shift = evidence.once(lambda: evidence.shift(collection, own))
     categories = (
-        _categories(collection, own if collection.info else palette, asked, notes) if collection.categories else None
+        _categories(collection, own if collection.info else palette, target, asked) if collection.categories else None
     )
     return Rules(
-        palette, own, mapping, settings.repair, settings.max_doubt, first_id, collection.first_id, categories
-    ), notes
+        palette, own, mapping, settings.repair, settings.max_doubt, first_id, collection.first_id, categories,
+        dict(collection.categories), settings.cause, shift,
+    )  # fmt: skip
 
 
-def _mapping(collection: Collection, own: Palette, palette: Palette, asked: bool, notes: list[str]) -> Mapping256:
-    """Return the classes of a palette for those of another, by name."""
+def _mapping(collection: Collection, own: Palette, target: Target, asked: bool) -> Mapping256:
+    """Return the classes of the dataset's palette for those of another, by name."""
+    palette = target.info.palette
     mapping = np.full(256, UNLABELLED, np.uint8)
     if asked:
         mapping = snap.class_mapping(own, palette)
@@ -192,15 +196,13 @@ def _mapping(collection: Collection, own: Palette, palette: Palette, asked: bool
     missing = [swatch.name for swatch in own if mapping[swatch.index] == UNLABELLED]
     if missing and not asked:
         raise UsageError(
-            f"{collection.place} has classes that the dataset's palette {palette.name} lacks: {listed(missing)}. Pass "
-            f"a palette that has them, or map classes by name: palette=TABLE"
+            f"{collection.place} has classes that the dataset's palette {palette.name} lacks: {listed(missing)}. "
+            f"Pass a palette that has them: palette=TABLE; {_by_name(target)}"
         )
-    if missing:
-        notes.append(f"{collection.place}: classes without a counterpart, left unlabelled: {listed(missing)}.")
     return mapping
 
 
-def _categories(collection: Collection, palette: Palette, asked: bool, notes: list[str]) -> dict[int, int]:
+def _categories(collection: Collection, palette: Palette, target: Target, asked: bool) -> dict[int, int]:
     """Return the class of each category of COCO panoptic maps: by its name, or by that of COCO's class."""
     coco = Palette.load("coco_panoptic")
     by_coco = snap.class_mapping(coco, palette) if asked else None
@@ -215,11 +217,14 @@ def _categories(collection: Collection, palette: Palette, asked: bool, notes: li
     if missing and not asked and len(missing) > len(classes) / 2:
         raise UsageError(
             f"{collection.place} has categories that the dataset's palette {palette.name} lacks: {listed(missing)}. "
-            "Import it into a dataset of its own with protocol=coco, or pass a palette: palette=TABLE"
+            f"Import it into a dataset of its own with protocol=coco; {_by_name(target)}"
         )
-    if missing:
-        notes.append(f"{collection.place}: categories without a class, left unlabelled: {listed(missing)}.")
     return classes
+
+
+def _by_name(target: Target) -> str:
+    name = target.info.settings["protocol"]
+    return f"or map by name those that have a counterpart, and leave the others unlabelled: protocol={name}"
 
 
 def _class(name: str, palette: Palette) -> int:
@@ -227,23 +232,6 @@ def _class(name: str, palette: Palette) -> int:
         return palette.find(name).index
     except PaletteError:
         return UNLABELLED
-
-
-def _first_id(collection: Collection, palette: Palette) -> int | None:
-    """Return whether classes count from 0 or 1 in the maps of a source: one reading for all of them."""
-    evidence = label_ids.Evidence()
-    step = max(1, len(collection.items) // SAMPLE)
-    for item in collection.items[::step]:
-        if item.control_map is None:
-            continue
-        try:
-            image = maps.decode(BytesIO(item.control_map.read()))
-            evidence += label_ids.evidence(label_ids.read(image), palette)
-        except (MapError, OSError):
-            continue
-        if evidence.highest == len(palette) or abs(evidence.gain) > _CERTAIN:
-            break
-    return evidence.first(palette)
 
 
 def require_fitting(target: Target, collections: Sequence[Collection]) -> None:

@@ -26,39 +26,6 @@ from segkit.maps.schemes import Scheme
 from segkit.palette import UNLABELLED, Palette
 from segkit.palette.color import BLACK
 
-CAUSES = {
-    "exact": "every pixel has the colour of its class, or black",
-    "unsure": "every pixel has the colour of a class, but the classes make more sense in another reading",
-    "shifted": "a list of 151 colours with black first was used for classes that count from 0",
-    "bgr": "red and blue are swapped",
-    "coco": "the colours are COCO's",
-    "golden-angle": "hues advance by the golden angle from class to class, starting with black",
-    "painted": "areas were painted in flat colours that are not quite those of their classes",
-    "foreign": "areas were painted in flat colours that stand for no class with certainty",
-    "stray": "a few pixels have the colour of no class",
-    "noisy": "many colours are a little off those of their classes",
-    "outlined": "white lines were drawn between the areas",
-    "jpeg": "the map was saved as JPEG",
-    "resized": "the map was scaled with a smooth filter",
-    "label-ids": "the pixels are class indices, not colours",
-    "full-ade": "the pixels hold the classes of ADE20K's full release (red / 10 * 256 + green), which are not these",
-    "panoptic-ids": "the pixels are numbers of COCO panoptic segments, whose classes are in a JSON file",
-    "greyscale": "the colours were converted to grey",
-    "mask": "a mask of one or two values does not tell classes apart",
-    "edges": "a drawing of edges has no areas",
-    "depth": "a depth map, or another picture that changes gradually, has no classes",
-    "photo": "a photo, or another picture that is not painted in flat areas, has no classes",
-    "blank": "no pixel has a class",
-    "unknown": "the pixels match no known cause",
-}
-"""Everything that can be wrong with the colours of a map, and descriptions."""
-
-_CREATE = "Create the map again from the photo: segkit build-dataset PHOTOS"
-_CURES = {
-    **dict.fromkeys(("unknown", "greyscale", "mask", "edges", "depth", "blank", "full-ade", "panoptic-ids"), _CREATE),
-    "photo": "Maps of photos are built by: segkit build-dataset PHOTOS",
-}
-
 _HALF = 0.5
 """Minimum share of large flat areas in a map in unknown colours."""
 
@@ -79,7 +46,7 @@ class Diagnosis:
     """How a map was made.
 
     Attributes:
-        cause: a key of CAUSES: the scheme if it is a wrong one, otherwise the damage.
+        cause: a key of causes.CAUSES: the scheme if it is a wrong one, otherwise the damage.
         scheme: how classes were mapped to colours, the colours of painted areas included; None if unknown.
         damage: "none", "stray", "noisy", "outlined", "jpeg" or "resized".
         off_palette: share of pixels that are neither a colour of the palette nor black, 0 to 1.
@@ -120,11 +87,6 @@ def identify(image: Image.Image, palette: Palette) -> Diagnosis:
         evidence = f"{diagnosis.evidence}; as an indexed picture, it may hold class indices under other colours"
         diagnosis = replace(diagnosis, evidence=evidence, possible=("label-ids",))
     return replace(diagnosis, off_palette=off)
-
-
-def cure(cause: str) -> str:
-    """Return what to do if the classes cannot be recovered from the pixels; "" for causes that can be reversed."""
-    return _CURES.get(cause, "")
 
 
 def suspicion(image: Image.Image, labels: Labels, palette: Palette) -> str:
@@ -223,6 +185,8 @@ def _colored(image: Image.Image, packed: Packed, candidates: Sequence[Scheme]) -
         return under(packed, noisy)
     if picture := reasons.picture(packed, float(flat.mean()), right):
         return Diagnosis(picture.cause, None, "none", 0.0, picture.evidence, picture.possible)
+    if scheme is not right and schemes.are_cityscapes(colors, counts):
+        return Diagnosis("cityscapes", None, "none", 0.0, "all flat pixels have colours of Cityscapes")
     if covered >= matching.NEAR:
         return under(packed, scheme, lossy)
     text = reasons.of_flat_pixels(packed, scheme, covered)

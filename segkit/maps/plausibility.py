@@ -71,7 +71,7 @@ _PER_CLASS = 0.45
 _UNSURE = 0.5
 """Share of a decisive difference from which on another reading may be right."""
 
-_BLACK, _HINT = 0.15, 1.0
+BLACK, HINT = 0.15, 1.0
 """Share of black pixels, and difference of log likelihoods, from which on a map of few classes may be shifted."""
 
 _BACKGROUND = frozenset(
@@ -197,7 +197,7 @@ def hints_at_shift(packed: Packed, right: Scheme, shifted: Scheme) -> bool:
     """
     areas = measure(packed)
     black = sum(area.share for area in areas if area.value == 0)
-    return black >= _BLACK and _of_scheme(shifted, areas).likelihood - _of_scheme(right, areas).likelihood >= _HINT
+    return black >= BLACK and _of_scheme(shifted, areas).likelihood - _of_scheme(right, areas).likelihood >= HINT
 
 
 def is_shifted(labels: NDArray[np.uint8], palette: Palette) -> bool:
@@ -207,11 +207,20 @@ def is_shifted(labels: NDArray[np.uint8], palette: Palette) -> bool:
         labels: (H, W) classes, 255 where the map is black.
         palette: the classes.
     """
-    areas = measure(labels)
+    return gain(*readings(measure(labels), palette)) >= _UNSURE
+
+
+def readings(areas: Sequence[Area], palette: Palette) -> tuple[Reading, Reading]:
+    """Judge a map of exact colours as what it says, and as painted with a list that starts with black.
+
+    Args:
+        areas: of its classes; the value 255 is black.
+        palette: the classes.
+    """
     names = [*(swatch.name for swatch in palette), *[""] * (256 - len(palette))]
     right = judge([(names[area.value], area) for area in areas])
     shifted = judge([(names[(area.value + 1) % 256], area) for area in areas])
-    return gain(right, shifted) >= _UNSURE
+    return right, shifted
 
 
 def gain(one: Reading, other: Reading) -> float:

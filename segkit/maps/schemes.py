@@ -4,12 +4,27 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
+from segkit.maps import pixels
+from segkit.maps.pixels import Packed
 from segkit.palette import UNLABELLED, Palette
 from segkit.palette.color import BLACK, RGB
 
 _GOLDEN = 137.508
 """The golden angle: degrees between the hues of consecutive classes."""
+
+
+_CITYSCAPES = (
+    (128, 64, 128), (244, 35, 232), (70, 70, 70), (102, 102, 156), (190, 153, 153), (153, 153, 153), (250, 170, 30),
+    (220, 220, 0), (107, 142, 35), (152, 251, 152), (70, 130, 180), (220, 20, 60), (255, 0, 0), (0, 0, 142), (0, 0, 70),
+    (0, 60, 100), (0, 80, 100), (0, 0, 230), (119, 11, 32), (111, 74, 0), (81, 0, 81), (250, 170, 160), (230, 150, 140),
+    (180, 165, 180), (150, 100, 100), (150, 120, 90), (0, 0, 90), (0, 0, 110),
+)  # fmt: skip
+"""Colours of Cityscapes' classes (cityscapesscripts.helpers.labels). COCO has many of them, for other classes, too."""
+
+_FEW, _ALL = 3, 0.98
+"""Colours of Cityscapes that a map must have, one of them not COCO's, and their share of the flat pixels."""
 
 
 @dataclass(frozen=True)
@@ -78,3 +93,17 @@ def golden_angle_color(index: int) -> RGB:
     ]
     red, green, blue = (int(np.rint(channel * np.float32(255))) for channel in sectors[int(hue)])
     return red, green, blue
+
+
+def are_cityscapes(colors: Packed, counts: NDArray[np.int64]) -> bool:
+    """Report whether the flat colours of a map are those of Cityscapes, and not all of them COCO's as well.
+
+    Args:
+        colors: packed colours.
+        counts: number of pixels of each.
+    """
+    is_known = np.isin(colors, pixels.pack(np.array([*_CITYSCAPES, BLACK], np.uint8)))
+    coco = pixels.pack(np.array([swatch.rgb for swatch in Palette.load("coco_panoptic")], np.uint8))
+    named = colors[is_known & (colors != 0)]
+    own = named[~np.isin(named, coco)]
+    return len(named) >= _FEW and len(own) > 0 and bool(counts[is_known].sum() >= _ALL * counts.sum())

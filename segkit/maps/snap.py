@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from segkit.errors import MapError, PaletteError
-from segkit.maps import borders, codec, coded, diagnose, label_ids, matching, pixels, schemes, solid, synthesis
+from segkit.maps import borders, causes, codec, coded, diagnose, label_ids, matching, pixels, schemes, solid, synthesis
 from segkit.maps.codec import Labels
 from segkit.maps.coded import Coded
 from segkit.maps.diagnose import Diagnosis
@@ -46,7 +46,7 @@ class Snapped:
         vanished: classes that had at least 3 x 3 pixels exactly or nearly in their colour, and have none now.
         doubtful: share of pixels where two classes fit about equally well or none was near, 0 to 1.
         first_id: value that stood for the first class, if the map held class indices; otherwise None.
-        doubts: (H, W) bool, those pixels; None if there are none.
+        doubts: (H, W) bool, the doubtful pixels; None if there are none.
     """
 
     labels: Labels
@@ -75,7 +75,7 @@ def snap(
         source: the map; with its file, if that is at hand: what a JPEG file stores tells more than its colours.
         palette: the palette that the map should be painted with.
         target_palette: palette to convert a map of another palette to, class by class, by name; None converts nothing.
-        cause: a key of diagnose.CAUSES that overrides the diagnosis; "" to diagnose.
+        cause: a key of causes.CAUSES that overrides the diagnosis; "" to diagnose.
         unsure: whether doubtful pixels get the best label or become unlabelled.
         first_id: value of the first class in a map of class indices, 0 or 1; None decides by the values and where
             they lie. A function is called for such a map only.
@@ -156,9 +156,9 @@ def _diagnosed(image: Image.Image, palette: Palette, cause: str) -> Diagnosis:
         raise MapError(f"cannot be repaired with certainty: {diagnosis.evidence}. Say which is right: {choices}")
     if diagnosis.scheme is None and diagnosis.cause != "label-ids":
         advice = f". {_IDS[:-1]}" if "label-ids" in diagnosis.possible else ""
-        if not advice and (cure := _TRY if diagnosis.possible else diagnose.cure(diagnosis.cause)):
+        if not advice and (cure := _TRY if diagnosis.possible else causes.cure(diagnosis.cause)):
             advice = f". {cure}"
-        raise MapError(f"cannot be repaired: {diagnose.CAUSES[diagnosis.cause]} ({diagnosis.evidence}){advice}")
+        raise MapError(f"cannot be repaired: {causes.CAUSES[diagnosis.cause]} ({diagnosis.evidence}){advice}")
     return diagnosis
 
 
@@ -171,7 +171,7 @@ def _overridden(image: Image.Image, diagnosis: Diagnosis, cause: str, palette: P
     evidence = f"specified by the user; it looked like {diagnosis.cause}"
     packed = pixels.pack_image(image, indices=cause == "label-ids")
     if diagnosis.cause == "blank" or (packed == pixels.NO_COLOR).any():
-        raise MapError(f"cannot be repaired: {diagnose.CAUSES[diagnosis.cause]} ({diagnosis.evidence})")
+        raise MapError(f"cannot be repaired: {causes.CAUSES[diagnosis.cause]} ({diagnosis.evidence})")
     if cause == "label-ids":
         return replace(diagnosis, cause=cause, scheme=None, damage="none", evidence=evidence)
     candidates = schemes.known(palette)

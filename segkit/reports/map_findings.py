@@ -9,8 +9,9 @@ from PIL import Image
 
 from segkit.dataset.map_sources import Source
 from segkit.errors import MapError
-from segkit.maps import codec, diagnose, label_ids
-from segkit.maps.diagnose import CAUSES, Diagnosis
+from segkit.maps import causes, codec, diagnose, label_ids
+from segkit.maps.causes import CAUSES
+from segkit.maps.diagnose import Diagnosis
 from segkit.palette import Palette
 from segkit.problem import Problem
 from segkit.progress import Progress
@@ -22,7 +23,7 @@ class MapReport:
 
     Attributes:
         file: name of the map within the target.
-        cause: a key of `diagnose.CAUSES`; "exact" for a map without fault.
+        cause: a key of `causes.CAUSES`; "exact" for a map without fault.
         evidence: what the diagnosis is based on, in words.
         possible: other causes that the pixels do not rule out.
         off_palette: share of pixels whose colour is not in the palette, 0 to 1.
@@ -135,4 +136,4 @@ def _cure(source: Source, diagnosis: Diagnosis) -> str:
         return f"To give its pixels the nearest classes: {source.cure(('--from', 'exact'))}"
     if cause == "foreign":
         return f"If it is painted with another palette: {source.cure(('--palette', 'PALETTE.csv'))} ; else repaint it"
-    return diagnose.cure(cause) or source.cure(("--to", "ade20k") if cause == "coco" else ())
+    return causes.cure(cause) or source.cure(("--to", "ade20k") if cause == "coco" else ())

@@ -158,3 +158,32 @@ def test_an_empty_text_that_was_written_removes(typed: tuple[str, ...], file: di
         click.echo(with_removals(context, with_file(context, values, file), file)["prefix"], nl=False)
 
     assert CliRunner().invoke(write, typed).output == expected
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Settings that need not be chosen."""
+
+    first_id: Annotated[Literal[0, 1] | None, Meta(description="First class.")] = None
+    photo_format: Annotated[Literal["", "jpg", "png"], Meta(description="Format.")] = ""
+
+
+@click.command("choose", cls=Command, example="choose")
+@settings_options(Choices)
+def choose(**values: Any) -> None:
+    """Print the settings."""
+    click.echo(take(Choices, values))
+
+
+def test_choices_that_need_not_be_made() -> None:
+    """Numbers arrive as numbers, nothing chosen stays nothing, and help shows neither types nor the empty choice."""
+
+    def output(*arguments: str) -> str:
+        return CliRunner().invoke(choose, arguments).output.strip()
+
+    assert output("--first-id", "0") == "Choices(first_id=0, photo_format='')"
+    assert output("--first-id", "1", "--photo-format", "png") == "Choices(first_id=1, photo_format='png')"
+    assert output() == output("--photo-format", "") == "Choices(first_id=None, photo_format='')"
+    assert "--first-id [0|1]" in output("--help")
+    assert "--photo-format [jpg|png]" in output("--help")
+    assert "'2' is not one of '0', '1'." in output("--first-id", "2")

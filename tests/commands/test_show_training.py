@@ -60,7 +60,7 @@ def test_a_plan_is_printed_in_words(capsys: Capture) -> None:
 
     text = capsys.readouterr().out
     assert "1,200 training triples, none held out (" in text
-    assert "1,000 of 64 x 64, 200 of 96 x 64 pixels" in text
+    assert "1,000 photos of 64 x 64, 200 photos of 96 x 64 pixels" in text
     assert "4,800,000 trainable weights on cpu, fp32; 300 steps remaining, resumed at step 100." in text
     assert "0.25 s per step, 75 s in total" in text
     assert "Prompts: 1,200, 7 empty.\nA note.\n" in text

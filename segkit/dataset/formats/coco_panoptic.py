@@ -120,15 +120,20 @@ def _listed(folder: Path, path: Path, content: _Json) -> Iterator[items.Item]:
     split = split_of(_YEAR.sub("", name)) or ""
     by_image = {annotation.image_id: annotation for annotation in content.annotations}
     known = {image.id for image in content.images}
-    if unknown := next((annotation for annotation in content.annotations if annotation.image_id not in known), None):
-        raise DatasetError(f"{path}: {unknown.file_name} belongs to image {unknown.image_id}, which is not listed.")
+    for unknown in (annotation for annotation in content.annotations if annotation.image_id not in known):
+        reason = f"{path}: {unknown.file_name} belongs to image {unknown.image_id}, which is not listed."
+        yield items.Item(f"{path.name}, {unknown.file_name}", None, None, fault=reason)
     for image in content.images:
-        photo = file_in(photos or folder / name, image.file_name, str(path))
-        annotation, control_map, segments = by_image.get(image.id), None, None
-        if annotation and maps:
-            control_map = File(file_in(maps, annotation.file_name, str(path)))
-            segments = tuple(Segment(segment.id, segment.category_id) for segment in annotation.segments_info)
-        yield items.Item(photo.relative_to(folder).as_posix(), File(photo), control_map, "", split, segments)
+        try:
+            photo = file_in(photos or folder / name, image.file_name, str(path))
+            annotation, control_map, segments = by_image.get(image.id), None, None
+            if annotation and maps:
+                control_map = File(file_in(maps, annotation.file_name, str(path)))
+                segments = tuple(Segment(segment.id, segment.category_id) for segment in annotation.segments_info)
+        except DatasetError as error:
+            yield items.Item(f"{path.name}, image {image.id}", None, None, fault=str(error))
+        else:
+            yield items.Item(photo.relative_to(folder).as_posix(), File(photo), control_map, "", split, segments)
 
 
 def _folder(places: list[Path], listed: "list[_Image] | list[_Annotation]") -> Path | None:

@@ -5,9 +5,10 @@ Written, held-out triples lie in folders val/ and test/ of the same layout, sinc
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from segkit import storage
-from segkit.dataset.formats.listing import Entry, Listing, file_in, json_objects, prompt
+from segkit.dataset.formats.listing import Entry, Fault, Listing, file_in, json_objects, line_of, prompt, refuse
 from segkit.dataset.formats.writing import Chunks, Content, Item, split_folder
 from segkit.dataset.triple import Triple
 from segkit.errors import DatasetError
@@ -20,21 +21,32 @@ def detect(folder: Path) -> bool:
     return (folder / _LIST).is_file()
 
 
-def read(folder: Path) -> Listing:
+def read(folder: Path, lenient: bool = False) -> Listing:
     """Read a folder with a prompt.json.
+
+    Args:
+        folder: the folder.
+        lenient: pass over rows that cannot be used, as faults of the listing.
 
     Raises:
         DatasetError: the list is damaged, lacks a key, or names a file outside the folder.
     """
     path = folder / _LIST
-    entries = []
-    for line, row in json_objects(path):
-        source = f"{path}, line {line}"
-        if not all(isinstance(row.get(key), str) for key in ("source", "target")):
-            raise DatasetError(f"{source}: expected source, target and prompt.")
-        control_map, photo = (file_in(folder, row[key], source) for key in ("source", "target"))
-        entries.append(Entry(photo, control_map, prompt(row, source), source))
-    return Listing("fill50k", tuple(entries))
+    entries, faults = [], list[Fault]()
+    damaged = faults.append if lenient else refuse
+    for line, row in json_objects(path, damaged):
+        try:
+            entries.append(_entry(folder, row, f"{path}, line {line}"))
+        except DatasetError as error:
+            damaged(Fault(line_of(path, line), str(error)))
+    return Listing("fill50k", tuple(entries), faults=tuple(faults))
+
+
+def _entry(folder: Path, row: dict[str, Any], source: str) -> Entry:
+    if not all(isinstance(row.get(key), str) for key in ("source", "target")):
+        raise DatasetError(f"{source}: expected source, target and prompt.")
+    control_map, photo = (file_in(folder, row[key], source) for key in ("source", "target"))
+    return Entry(photo, control_map, prompt(row, source), source)
 
 
 def files(item: Item, split: str) -> dict[str, bytes]:

@@ -11,7 +11,19 @@ from typing import Any
 
 from segkit import rows, storage
 from segkit.dataset import lines
-from segkit.dataset.formats.listing import MAP_WORDS, Entry, Listing, file_in, json_objects, prompt, split_of
+from segkit.dataset.formats.listing import (
+    MAP_WORDS,
+    Damaged,
+    Entry,
+    Fault,
+    Listing,
+    file_in,
+    json_objects,
+    line_of,
+    prompt,
+    refuse,
+    split_of,
+)
 from segkit.dataset.formats.writing import HF_SPLITS, Chunks, Content, Item
 from segkit.dataset.triple import Triple
 from segkit.errors import DatasetError
@@ -25,7 +37,11 @@ _EXPECTED = "expected file_name, conditioning_image_file_name and text"
 
 def detect(folder: Path) -> bool:
     """Return whether a folder has this layout: metadata, here or in a folder in it, with a column of control maps."""
-    return any(_map_columns(row) for path in _metadata(folder) for _, row in islice(_rows(path), 100))
+    return any(_map_columns(row) for path in _metadata(folder) for _, row in islice(_rows(path, _pass_over), 100))
+
+
+def _pass_over(fault: Fault) -> None:
+    """Leave a row to `read`."""
 
 
 def columns(folder: Path) -> list[str]:
@@ -33,7 +49,7 @@ def columns(folder: Path) -> list[str]:
     return next((list(row) for path in _metadata(folder) for _, row in islice(_rows(path), 1)), [])
 
 
-def read(folder: Path, keep_rejected: bool = False) -> Listing:
+def read(folder: Path, keep_rejected: bool = False, lenient: bool = False) -> Listing:
     """Read the metadata of a folder and of the folders in it.
 
     Splits come from a column `split`, or from folders called train, validation or test. A photo that several lists name
@@ -42,23 +58,30 @@ def read(folder: Path, keep_rejected: bool = False) -> Listing:
     Args:
         folder: the folder.
         keep_rejected: do not leave them out.
+        lenient: pass over rows that cannot be used, as faults of the listing.
 
     Raises:
         DatasetError: the metadata is damaged, lacks a column, names a file outside its folder, or contradicts itself.
     """
     entries: list[Entry] = []
+    faults: list[Fault] = []
+    damaged = faults.append if lenient else refuse
     rejected = 0
     for path in _metadata(folder):
         listed = {entry.photo for entry in entries}
-        for source, row in _rows(path):
-            entry = _entry(folder, path.parent, row, source)
+        for source, row in _rows(path, damaged):
+            try:
+                entry = _entry(folder, path.parent, row, source)
+            except DatasetError as error:
+                damaged(Fault(Path(source).relative_to(folder).as_posix(), str(error)))
+                continue
             if row.get("review") == "rejected" and not keep_rejected:
                 rejected += 1
             elif entry.photo not in listed:
                 entries.append(entry)
     notes = [f"Triples rejected in a review, left out: {rejected:,}."] if rejected else []
     notes += [f"{path} is not read, because {first.name} lies beside it." for first, path in _ignored(folder)]
-    return Listing("imagefolder", tuple(entries), tuple(notes))
+    return Listing("imagefolder", tuple(entries), tuple(notes), tuple(faults))
 
 
 def _entry(root: Path, folder: Path, row: dict[str, Any], source: str) -> Entry:
@@ -120,22 +143,23 @@ def _ignored(folder: Path) -> Iterator[tuple[Path, Path]]:
                 yield first, first.parent / name
 
 
-def _rows(metadata: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def _rows(metadata: Path, damaged: Damaged = refuse) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the position of each row, for error messages, and its cells by column."""
     read_rows = {".csv": _csv, ".parquet": _parquet}.get(metadata.suffix, json_objects)
-    for line, row in read_rows(metadata):
+    for line, row in read_rows(metadata, damaged):
         yield f"{metadata}, line {line}", row
 
 
-def _csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _csv(path: Path, damaged: Damaged) -> Iterator[tuple[int, dict[str, Any]]]:
     header: list[str] = []
     try:
-        for line, cells in rows.csv_rows(rows.decode(path.read_bytes())):
+        for line, cells in rows.csv_rows(rows.decode(path.read_bytes(), "surrogateescape")):
             if not header:
                 header = cells
                 continue
-            if any(cells[len(header) :]):
-                raise DatasetError(f"{path}, line {line}: more cells than columns. Put texts with commas in quotes.")
+            if reason := _unusable(header, cells):
+                damaged(Fault(line_of(path, line), f"{path}: cannot be read, line {line}: {reason}"))
+                continue
             padded = cells[: len(header)] + [""] * (len(header) - len(cells))
             yield line, {column: cell for column, cell in zip(header, padded, strict=True) if column}
     except rows.CsvError as error:
@@ -144,7 +168,16 @@ def _csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise DatasetError(f"{path}: cannot be read ({error}). Correct or remove the file.") from None
 
 
-def _parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _unusable(header: list[str], cells: list[str]) -> str:
+    """Return why a row of a CSV file cannot be used, as a sentence; "" if it can."""
+    if any(cells[len(header) :]):
+        return "more cells than columns. Put texts with commas in quotes."
+    if any(not cell.isascii() and any("\udc80" <= letter <= "\udcff" for letter in cell) for cell in cells):
+        return "not UTF-8. Save the table as UTF-8."
+    return ""
+
+
+def _parquet(path: Path, damaged: Damaged) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         from pyarrow import parquet
     except ModuleNotFoundError:

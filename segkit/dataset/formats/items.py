@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Protocol
 
-from segkit.dataset.formats.listing import Entry
+from segkit import maps
+from segkit.dataset.formats.listing import Entry, Listing
 from segkit.dataset.info import Info
 from segkit.dataset.triple import Triple
-from segkit.errors import DatasetError
+from segkit.errors import DatasetError, MapError
 from segkit.palette import Palette
 
 MAX_BYTES = 2**30
@@ -66,6 +68,34 @@ class File:
 
 
 @dataclass(frozen=True, slots=True)
+class Exact:
+    """A map in RGB, in whose place the map is read that it was painted from.
+
+    Attributes:
+        shown: the map in RGB.
+        stored: the indexed map, which tells classes of one colour apart.
+    """
+
+    shown: Content
+    stored: File
+
+    @property
+    def name(self) -> str:
+        """That of the map in RGB."""
+        return self.shown.name
+
+    def read(self) -> bytes:
+        """Return the indexed map; the one in RGB if somebody changed a pixel of it. See Content."""
+        shown, stored = self.shown.read(), self.stored.read()
+        try:
+            colors = [maps.decode(BytesIO(data)).convert("RGB") for data in (shown, stored)]
+        except MapError:
+            return shown
+        is_alike = colors[0].size == colors[1].size and colors[0].tobytes() == colors[1].tobytes()
+        return stored if is_alike else shown
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
     """An area of a COCO panoptic map.
 
@@ -91,6 +121,7 @@ class Item:
         segments: the areas of a COCO panoptic map; None for other maps.
         record: returns the triple, if segkit wrote the data; None otherwise.
         key: of that triple; "" otherwise.
+        fault: why its caption, or its row in a list, cannot be used, as a sentence; "" if it can.
     """
 
     source: str
@@ -101,6 +132,7 @@ class Item:
     segments: tuple[Segment, ...] | None = None
     record: Callable[[], Triple] | None = None
     key: str = ""
+    fault: str = ""
 
 
 @dataclass(frozen=True)
@@ -130,8 +162,14 @@ class Collection:
     info: Info | None = None
 
 
-def of_entry(folder: Path, entry: Entry) -> Item:
-    """Return an entry of a list as an item."""
+def of_listing(folder: Path, listing: Listing) -> Collection:
+    """Return a list as a collection; rows that cannot be used are items, too."""
+    items = [_of_entry(folder, entry) for entry in listing.entries]
+    items += [Item(fault.source, None, None, fault=fault.reason) for fault in listing.faults]
+    return Collection(listing.layout, folder, items, listing.notes)
+
+
+def _of_entry(folder: Path, entry: Entry) -> Item:
     return Item(
         entry.photo.relative_to(folder).as_posix(),
         File(entry.photo),

@@ -52,23 +52,36 @@ def detect_maps(folder: Path) -> Layout | None:
     return layout
 
 
-def read(folder: Path) -> Listing:
+def read(folder: Path, lenient: bool = False, expected: str = EXPECTED) -> Listing:
     """Read a folder in any layout.
+
+    Args:
+        folder: the folder.
+        lenient: pass over rows of lists that cannot be used, as faults of the listing; not in kohya's layout.
+        expected: what could be read instead, for the error message.
 
     Raises:
         DatasetError: the folder has no layout that segkit reads, or its lists are damaged or contradict themselves.
     """
     layout = detect(folder)
-    listing = _LAYOUTS[layout][1](folder) if layout else None
-    if not listing or not listing.entries:
-        raise DatasetError(_reason(folder))
+    listing = _listing(folder, layout, lenient)
+    if not listing or not (listing.entries or listing.faults):
+        raise DatasetError(_reason(folder, expected))
     return listing
 
 
-def _reason(folder: Path) -> str:
+def _listing(folder: Path, layout: Layout | None, lenient: bool) -> Listing | None:
+    if lenient and layout == "fill50k":
+        return fill50k.read(folder, lenient=True)
+    if lenient and layout == "imagefolder":
+        return imagefolder.read(folder, lenient=True)
+    return _LAYOUTS[layout][1](folder) if layout else None
+
+
+def _reason(folder: Path, expected: str) -> str:
     """Return why a folder cannot be read, with the file that may have been meant."""
     if not folder.is_dir():
-        return f"{folder} {'is a file' if folder.exists() else 'does not exist'}. Expected {EXPECTED}."
+        return f"{folder} {'is a file' if folder.exists() else 'does not exist'}. Expected {expected}."
     if columns := imagefolder.columns(folder):
         return (
             f"{folder}: its metadata has the columns {', '.join(columns)}. Expected file_name, "
@@ -76,7 +89,7 @@ def _reason(folder: Path) -> str:
         )
     if (folder / "prompt.json").is_file():
         return f"{folder / 'prompt.json'} is empty. Expected one JSON object on each line: source, target, prompt."
-    return _misnamed(folder) or f"{folder} is not a dataset. Expected {EXPECTED}."
+    return _misnamed(folder) or f"{folder} is not a dataset. Expected {expected}."
 
 
 def _misnamed(folder: Path) -> str:

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,32 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Fault:
+    """A row of a list that cannot be used.
+
+    Attributes:
+        source: the list and the line, relative to the folder.
+        reason: as a sentence.
+    """
+
+    source: str
+    reason: str
+
+
+Damaged = Callable[[Fault], None]
+"""Called with each row that cannot be used; reading goes on."""
+
+
+def refuse(fault: Fault) -> None:
+    """Refuse a list for one row.
+
+    Raises:
+        DatasetError: always.
+    """
+    raise DatasetError(fault.reason)
+
+
+@dataclass(frozen=True)
 class Listing:
     """The content of a folder in another tool's layout.
 
@@ -56,32 +82,42 @@ class Listing:
         layout: name of the layout.
         entries: all photos, in the order of the lists.
         notes: what a user should know about the reading, as sentences.
+        faults: rows that were passed over.
     """
 
     layout: str
     entries: tuple[Entry, ...]
     notes: tuple[str, ...] = ()
+    faults: tuple[Fault, ...] = ()
 
 
-def json_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def json_objects(path: Path, damaged: Damaged = refuse) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number, object) for each object of a list: JSON Lines, objects over several lines, or one JSON array.
 
     Objects of an array or over several lines are numbered from 1. Nothing is yielded if the list does not exist.
 
+    Args:
+        path: the list.
+        damaged: called with each line that is not a JSON object.
+
     Raises:
-        DatasetError: the list cannot be read, or a line is not a JSON object.
+        DatasetError: the list cannot be read.
     """
 
-    def refuse(number: int, reason: str) -> None:
-        raise DatasetError(
-            f"{path}: cannot be read. Line {number}: {reason}. Expected one JSON object on each line, in UTF-8."
-        )
+    def pass_over(number: int, reason: str) -> None:
+        message = f"{path}: cannot be read. Line {number}: {reason}. Expected one JSON object on each line, in UTF-8."
+        damaged(Fault(line_of(path, number), message))
 
     start = _start(path)
     if start[:1] == b"[" or re.match(rb"\{\s*\n", start):
-        yield from _json(path, is_array=start[:1] == b"[")
+        yield from _json(path, start[:1] == b"[", damaged)
     else:
-        yield from rows.json_lines(path, refuse)
+        yield from rows.json_lines(path, pass_over)
+
+
+def line_of(path: Path, number: int) -> str:
+    """Return the name of a row that cannot be used."""
+    return f"{path.name}, line {number}"
 
 
 def _start(path: Path) -> bytes:
@@ -92,7 +128,7 @@ def _start(path: Path) -> bytes:
         return file.read(1024).removeprefix(b"\xef\xbb\xbf").lstrip()
 
 
-def _json(path: Path, is_array: bool) -> Iterator[tuple[int, dict[str, Any]]]:
+def _json(path: Path, is_array: bool, damaged: Damaged) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         text = path.read_bytes().decode("utf-8-sig")
         objects = json.loads(text) if is_array else list(_objects(text))
@@ -100,12 +136,14 @@ def _json(path: Path, is_array: bool) -> Iterator[tuple[int, dict[str, Any]]]:
         kind = "" if is_array else "it is JSON over several lines, not JSON Lines, and damaged: "
         raise DatasetError(f"{path}: cannot be read ({kind}{error}). Expected one object on each line.") from None
     for number, record in enumerate(objects, 1):
-        if not isinstance(record, dict):
-            kind = type(record).__name__
-            raise DatasetError(f"{path}: cannot be read. Element {number}: expected an object, found {kind}.")
-        if surrogate := rows.lone_surrogate(record):
-            raise DatasetError(f"{path}: cannot be read. Element {number}: {surrogate}.")
-        yield number, record
+        if isinstance(record, dict):
+            reason = rows.lone_surrogate(record)
+        else:
+            reason = f"expected an object, found {type(record).__name__}"
+        if reason:
+            damaged(Fault(line_of(path, number), f"{path}: cannot be read. Element {number}: {reason}."))
+        else:
+            yield number, record
 
 
 def _objects(text: str) -> Iterator[Any]:

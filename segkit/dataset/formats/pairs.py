@@ -26,7 +26,7 @@ def read(photos: Path, control_maps: Path, layout: str = "pairs") -> Collection:
         layout: recorded name of the layout.
 
     Raises:
-        DatasetError: a folder does not exist, two photos or two maps have one name, or a caption is not UTF-8.
+        DatasetError: a folder does not exist, or two photos or two maps have one name.
     """
     for folder in (photos, control_maps):
         if not folder.is_dir():
@@ -36,13 +36,21 @@ def read(photos: Path, control_maps: Path, layout: str = "pairs") -> Collection:
     captions = kohya.captions(photos)
     items, longer = [], 0
     for name, path in by_name.items():
-        text, is_longer = kohya.caption(captions.get(name, []))
+        text, is_longer, fault = _caption(captions.get(name, []))
         longer += is_longer
         map_path = maps.pop(name, None)
         source, split = path.relative_to(photos).as_posix(), _split(path.relative_to(photos))
-        items.append(Item(source, File(path), File(map_path) if map_path else None, text, split))
+        items.append(Item(source, File(path), File(map_path) if map_path else None, text, split, fault=fault))
     items += [Item(path.relative_to(control_maps).as_posix(), None, File(path)) for path in maps.values()]
     return Collection(layout, photos, items, tuple(kohya.notes(by_name, longer)))
+
+
+def _caption(files: list[Path]) -> tuple[str, bool, str]:
+    """Return a photo's caption, whether its file has more lines, and why it cannot be used."""
+    try:
+        return *kohya.caption(files), ""
+    except DatasetError as error:
+        return "", False, str(error)
 
 
 def _by_photo(maps: dict[str, Path], folder: Path) -> dict[str, Path]:

@@ -11,7 +11,7 @@ from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
 from threading import Lock
-from typing import Any, BinaryIO
+from typing import Any
 
 from segkit.dataset import lines
 from segkit.dataset.formats import items
@@ -84,10 +84,10 @@ def read(folder: Path) -> Collection:
         texts = [name for name in names if name != RECORD]
         split, place = _split(folder, path), path.name if path == folder else path.relative_to(folder).as_posix()
         for number, (group, row, values) in enumerate(_rows(path, texts), 1):
-            text = prompt(values, f"{path}, row {number}")
+            text, fault = _prompt(values, f"{path}, row {number}")
             shown: items.Content | None = Cell(path, group, row, control_map) if control_map else None
             named = _split_of(values) or split
-            item = items.Item(f"{place}/{number:08}", Cell(path, group, row, photo), shown, text, named)
+            item = items.Item(f"{place}/{number:08}", Cell(path, group, row, photo), shown, text, named, fault=fault)
             if RECORD in names and isinstance(values.get("source"), str):
                 record = partial(_triple, Cell(path, group, row, RECORD))
                 item = replace(item, source=values["source"], record=record, key=str(values.get("key", "")))
@@ -162,11 +162,28 @@ def _rows(path: Path, names: list[str]) -> Iterator[tuple[int, int, dict[str, An
     try:
         with parquet.ParquetFile(path) as file:
             for group in range(file.num_row_groups):
-                rows = file.read_row_group(group, columns=names).to_pylist() if names else None
+                columns = file.read_row_group(group, columns=names).columns if names else []
                 for row in range(file.metadata.row_group(group).num_rows):
-                    yield group, row, rows[row] if rows else {}
+                    yield group, row, {name: _cell(column, row) for name, column in zip(names, columns, strict=True)}
     except (OSError, ValueError) as error:
         raise DatasetError(f"{path}: cannot be read ({error}). Copy or export it again.") from None
+
+
+def _cell(column: Any, row: int) -> Any:
+    try:
+        return column[row].as_py()
+    except UnicodeDecodeError as error:
+        return error
+
+
+def _prompt(values: dict[str, Any], source: str) -> tuple[str, str]:
+    """Return the prompt of a row, and why it cannot be used."""
+    if error := next((value for value in values.values() if isinstance(value, UnicodeDecodeError)), None):
+        return "", f"{source}: a text is not UTF-8 ({error.reason})."
+    try:
+        return prompt(values, source), ""
+    except DatasetError as error:
+        return "", str(error)
 
 
 def _split(folder: Path, path: Path) -> str:
@@ -233,11 +250,11 @@ def require_library() -> None:
         raise UsageError("Parquet needs pyarrow. Run: pip install 'segkit[parquet]'") from None
 
 
-def write(file: BinaryIO, items: Iterable[Item]) -> int:
+def write(file: Any, items: Iterable[Item]) -> int:
     """Write a shard and return the number of its rows.
 
     Args:
-        file: opened for writing.
+        file: like one opened for writing.
         items: the triples; as many are held in memory as a row group has.
     """
     import pyarrow as pa

@@ -137,7 +137,7 @@ def read(path: Path) -> Collection:
             raise DatasetError(str(error)) from None
         split = split_of(shard.parent.name) if shard.parent != path and shard != path else None
         split = split or split_of(re.split(r"[-_.]", shard.name)[0]) or ""
-        items += [_item(shard, f"{place}/{key}", sample, split) for key, sample in samples.items()]
+        items += [_usable(shard, f"{place}/{key}", sample, split) for key, sample in samples.items()]
     return Collection("webdataset", path, items)
 
 
@@ -146,6 +146,13 @@ def _shards(path: Path) -> list[Path]:
         return [path] if path.suffix.lower() == ".tar" and path.is_file() else []
     places = [path, *(place for place in sorted(path.iterdir()) if place.is_dir() and split_of(place.name))]
     return [shard for place in places for shard in sorted(place.glob("*.tar")) if not shard.name.startswith(".")]
+
+
+def _usable(shard: Path, source: str, sample: list[tuple[str, Member]], split: str) -> Item:
+    try:
+        return _item(shard, source, sample, split)
+    except DatasetError as error:
+        return Item(source, None, None, fault=str(error))
 
 
 def _item(shard: Path, source: str, sample: list[tuple[str, Member]], split: str) -> Item:
