@@ -43,17 +43,19 @@ class Plan:
         lessons: number of training samples by network.
         scenes: number of held-out scenes for evaluation.
         seed: seed for weights and batches.
-        courses: steps, batch size and peak learning rate by course, named "NETWORK: COURSE".
+        courses: steps, batch size, peak learning rate and, if it is longer, the rate's cycle by course, named
+            "NETWORK: COURSE".
     """
 
     lessons: dict[str, int]
     scenes: int
     seed: int
-    courses: dict[str, tuple[int, int, float]]
+    courses: dict[str, tuple[int, int, float] | tuple[int, int, float, int]]
 
     def course(self, name: str) -> Course:
         """Return the course of a name."""
-        return Course(*self.courses[name], self.seed_of(name))
+        steps, batch, rate, *cycle = self.courses[name]
+        return Course(steps, batch, rate, self.seed_of(name), *cycle)
 
     def seed_of(self, name: str) -> int:
         """Return the seed of a network or course: the judge has one of its own."""
@@ -71,7 +73,8 @@ FULL = Plan(
         "captioner: words": (3600, 32, 1e-3),
         "base: pictures": (6000, 8, 2e-3),
         "base: drawing": (14000, 16, 1e-3),
-        "judge: pixels": (4500, 16, 2e-3),
+        "judge: coarse": (2500, 16, 2e-3, 4500),
+        "judge: fine": (450, 16, 1e-3),
     },
 )
 QUICK = Plan(
@@ -85,7 +88,8 @@ QUICK = Plan(
         "captioner: words": (40, 16, 1e-3),
         "base: pictures": (30, 8, 1e-3),
         "base: drawing": (30, 16, 1e-3),
-        "judge: pixels": (40, 8, 2e-3),
+        "judge: coarse": (40, 8, 2e-3, 60),
+        "judge: fine": (10, 8, 1e-3),
     },
 )
 """Shows within two minutes that the script runs and the losses fall; the networks are useless otherwise."""
@@ -169,7 +173,8 @@ def _job(name: str, plan: Plan) -> _Job:
         return _Job(name, network, train_segmenter, lessons.SIZES, maps)
     if name == "judge":
         network = networks.segformer(CLASSES, plan.seed_of(name))
-        return _Job(name, network, {"pixels": judge.train_segformer}, judge.SIZES, maps, judge.FIRST)
+        train_judge: dict[str, TrainFunction] = {"coarse": judge.train_coarsely, "fine": judge.train_finely}
+        return _Job(name, network, train_judge, judge.SIZES, maps, judge.FIRST)
     if name == "captioner":
         network = networks.blip(grammar.vocabulary(), networks.TOY, plan.seed)
         train_captioner: dict[str, TrainFunction] = {
@@ -256,7 +261,7 @@ class _Report:
 )
 @click.option("--force", is_flag=True, help="Overwrite files in a folder that is not empty.")
 def main(output: Path, quick: bool, only: str | None, force: bool) -> None:
-    """Train the toy OneFormer, BLIP and Stable Diffusion on rendered scenes and evaluate them on held-out ones."""
+    """Train the toy OneFormer, BLIP, Stable Diffusion and SegFormer on rendered scenes; evaluate on held-out ones."""
     try:
         if output.exists() and any(output.iterdir()) and not force:
             raise UsageError(f"{output} is not empty. Choose another folder with -o, or overwrite it with --force.")
