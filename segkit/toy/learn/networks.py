@@ -169,7 +169,7 @@ def segformer(classes: Sequence[str], seed: int = 0) -> tuple[Any, Any]:
         num_attention_heads=[1, 2, 4, 4], decoder_hidden_size=64, drop_path_rate=0.0, classifier_dropout_prob=0.0,
         id2label=dict(enumerate(classes)), label2id={name: index for index, name in enumerate(classes)},
     )  # fmt: skip
-    return SegformerForSemanticSegmentation(config), SegformerImageProcessorPil(size={"height": 96, "width": 96})
+    return SegformerForSemanticSegmentation(config), SegformerImageProcessorPil(size={"height": 80, "width": 80})
 
 
 def blip(words: Sequence[str] = _WORDS, scale: Scale = SMALL, seed: int = 0) -> tuple[Any, Any]:

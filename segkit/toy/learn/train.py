@@ -74,7 +74,7 @@ FULL = Plan(
         "base: pictures": (6000, 8, 2e-3),
         "base: drawing": (14000, 16, 1e-3),
         "judge: coarse": (2500, 16, 2e-3, 4500),
-        "judge: fine": (450, 16, 1e-3),
+        "judge: fine": (120, 16, 1e-3),
     },
 )
 QUICK = Plan(
