@@ -99,8 +99,9 @@ def read_usually(examples: list[Example]) -> tuple[torch.Tensor, torch.Tensor]:
     photos: list[torch.Tensor] = []
     controls: list[torch.Tensor] = []
     for example in examples:
-        control_map = example.photo.with_name(f"{example.photo.stem}-rgb.png")
-        for path, tensors in ((example.photo, photos), (control_map, controls)):
+        photo = Path(str(example.photo))
+        control_map = photo.with_name(f"{photo.stem}-rgb.png")
+        for path, tensors in ((photo, photos), (control_map, controls)):
             with Image.open(path) as image:
                 pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).contiguous()
             tensors.append(pixels.float().div(255))

@@ -175,13 +175,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=int, default=160, help="photos of each dataset")
     parser.add_argument("--seeds", type=int, default=3, help="number of datasets")
+    parser.add_argument("--first", type=int, default=FIRST_SEED, help="seed of the first photo of the first dataset")
     parser.add_argument("--damaged", type=float, default=0.0, help="share of dark, blurred or noisy photos")
     options = parser.parse_args()
     print(f"{platform.processor() or platform.machine()}, {date.today()}; every line is a dataset of fresh seeds")
     results = []
     for number in range(options.seeds):
         with tempfile.TemporaryDirectory() as folder:
-            first = FIRST_SEED + 100_000 * number
+            first = options.first + 100_000 * number
             result = measure(Path(folder), options.photos, first, options.damaged)
             results.append(result)
             print(

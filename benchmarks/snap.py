@@ -26,6 +26,7 @@ from segkit.errors import MapError
 from segkit.maps import borders, nearest, pixels, synthesis
 from segkit.maps.codec import Labels
 from segkit.maps.snap import snap
+from segkit.maps.solid import SOFT
 from segkit.palette import UNLABELLED
 from segkit.toy.world import damage
 
@@ -82,7 +83,7 @@ def by_synthesis(image: Image.Image) -> Labels:
 def by_borders(image: Image.Image, *, outlined: bool = False) -> Labels:
     """Return the classes that segkit finds in a scaled or outlined map."""
     packed = pixels.pack_image(image)
-    return CLASSES[borders.repair(packed, COLORS, solid=borders.SOFT, outlined=outlined).indices]
+    return CLASSES[borders.repair(packed, COLORS, side=SOFT, outlined=outlined).indices]
 
 
 def by_snap(image: Image.Image) -> Labels:
@@ -130,6 +131,7 @@ CASES = (
         Case(f"JPEG q{q}, 5 to 60 regions in 512 x 512", solid(5, 60, 512), jpeg(q), by_synthesis, aim)
         for q, aim in AIMS
     ),
+    *(Case(f"JPEG q{q}, thin shapes in 256 x 256", thin(5, 60, 256), jpeg(q), by_synthesis) for q, _ in AIMS),
     *(Case(f"JPEG q{q}, 5 to 60 regions in 256 x 256", solid(5, 60, 256), jpeg(q), by_synthesis) for q, _ in AIMS),
     Case("JPEG q75, 30 regions", solid(30, 30), jpeg(75), by_synthesis, 0.4),
     Case("JPEG q75, 300 regions", solid(300, 300), jpeg(75), by_synthesis, 4.5),
@@ -168,11 +170,15 @@ class Score:
 
 
 def worst(scores: list[Score]) -> str:
-    """Describe the worst of several draws."""
+    """Describe the worst of several draws, and count what was lost and invented in all of them."""
     wrong = max(np.mean(score.wrong) for score in scores)
     lost, invented = max(score.lost for score in scores), max(score.invented for score in scores)
     rate = min(score.pixels / 1e6 / score.seconds for score in scores)
-    return f"{wrong:.2f} % wrong, {lost} classes lost, invented classes in {invented} maps, {rate:.1f} MP/s"
+    maps = sum(len(score.wrong) for score in scores)
+    total = (
+        f"of {maps} maps {sum(score.lost for score in scores)} lost, {sum(score.invented for score in scores)} invented"
+    )
+    return f"{wrong:.2f} % wrong, {lost} classes lost, invented classes in {invented} maps ({total}), {rate:.1f} MP/s"
 
 
 def compare(case: Case, seeds: NDArray[np.int64]) -> None:

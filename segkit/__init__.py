@@ -11,8 +11,8 @@ __version__ = "0.1.0"
 _EXPORTS = {
     **dict.fromkeys(
         (
-            "build_dataset", "caption", "check", "check_palette", "export", "generate", "inspect", "relabel", "remove",
-            "snap", "subset", "train",
+            "build_dataset", "caption", "check", "check_palette", "export", "generate", "import_data", "inspect",
+            "relabel", "remove", "snap", "subset", "train",
         ),
         "segkit.api",
     ),
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         check_palette,
         export,
         generate,
+        import_data,
         inspect,
         relabel,
         remove,
@@ -88,6 +89,7 @@ __all__ = [
     "check_palette",
     "export",
     "generate",
+    "import_data",
     "inspect",
     "relabel",
     "remove",

@@ -8,17 +8,19 @@ is a SegkitError.
 from collections.abc import Sequence
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, overload
 
-from segkit.errors import MapError, UsageError
+from segkit.errors import MapError, SettingError, UsageError
 from segkit.progress import Progress, silent
 from segkit.schema import check_field
 from segkit.settings import (
     Cause,
     Check,
     CheckSettings,
+    DatasetExportSettings,
     DraftSettings,
     DrawSettings,
+    Kind,
     Layout,
     PaletteSettings,
     SnapSettings,
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from segkit.dataset.collection import Triples
     from segkit.dataset.painted import Taken
     from segkit.dataset.remove import Removed
+    from segkit.exports.pipeline import Exported
+    from segkit.imports.outcome import Outcome as Imported
     from segkit.maps.snap import Snapped
     from segkit.reports.findings import PaletteReport
     from trainer.checkpoints.inspect import Inspection
@@ -47,7 +51,8 @@ def build_dataset(photos: PathOrStr, output: PathOrStr, *, progress: Progress = 
     """Turn a folder of photos into a dataset of checked triples, or update one: only new photos are processed.
 
     Args:
-        photos: the folder, searched recursively. It is never changed.
+        photos: a folder, searched recursively; a URL such as "s3://bucket/photos"; tar files such as
+            "photos-{000..009}.tar"; or a list of URLs, .txt. They are never changed.
         output: the dataset's folder: new, empty, or an earlier dataset with the same settings.
         progress: see segkit.progress.
         settings: fields of segkit.build.settings.BuildSettings, such as segmenter="toy" or split="val=0.1".
@@ -60,15 +65,68 @@ def build_dataset(photos: PathOrStr, output: PathOrStr, *, progress: Progress = 
         DatasetError: the output folder contains something else.
         LockedError: another process is writing the dataset.
         ModelError: a network is missing or does not fit the palette.
+        LocationError: a URL cannot be read; finished work is kept.
         StorageError: the disk is full; finished work is kept.
     """
+    from segkit import dataset
     from segkit.build import pipeline
     from segkit.build.settings import BuildSettings
     from segkit.dataset import Dataset
 
     chosen = _settings(BuildSettings, settings)
-    pipeline.build_dataset(_path(photos, "photos"), _path(output, "output"), chosen, progress)
-    return Dataset.open(output)
+    folder = dataset.local_folder(fspath(_named(output, "output")))
+    pipeline.build_dataset(fspath(_named(photos, "photos")), folder, chosen, progress)
+    return Dataset.open(folder)
+
+
+def import_data(
+    sources: "PathOrStr | Dataset | Sequence[PathOrStr | Dataset]",
+    output: PathOrStr,
+    *,
+    photos: PathOrStr | None = None,
+    maps: PathOrStr | None = None,
+    dry_run: bool = False,
+    progress: Progress = silent,
+    **settings: Any,
+) -> "Imported":
+    """Bring datasets of other tools into a dataset, and merge datasets. Run again, it adds only what is new.
+
+    Args:
+        sources: one or more datasets of segkit, exports, or folders, files or URLs of other layouts; [] with photos and
+            maps.
+        output: the dataset's folder: new, empty, or an earlier dataset.
+        photos: a folder of photos, matched by name with the maps.
+        maps: their folder.
+        dry_run: only say what would be imported.
+        progress: see segkit.progress.
+        settings: fields of segkit.imports.settings.ImportSettings, such as repair="never" or split="val=0.1";
+            and fetch_limit="50GB", the most space for the local copy of a URL.
+
+    Returns:
+        What became of each item; its `dataset` is the dataset, its `conflicts` is where persons disagree.
+
+    Raises:
+        UsageError: a setting is unknown, out of range, or differs from the dataset's.
+        DatasetError: a source is damaged or has no known layout, or the output contains something else.
+        LockedError: another process is writing the dataset.
+        ModelError: a network is missing or does not fit the palette.
+        LocationError: a URL cannot be read.
+        StorageError: the disk is full; finished work is kept.
+    """
+    from segkit.dataset import Dataset, local_folder
+    from segkit.imports import request
+    from segkit.imports.settings import ImportSettings
+
+    limit = settings.pop("fetch_limit", request.LIMIT)
+    chosen = _settings(ImportSettings, settings)
+    several = [sources] if isinstance(sources, str | PathLike | Dataset) else list(sources)
+    wanted = request.Request(
+        [fspath(item.folder if isinstance(item, Dataset) else _named(item, "sources")) for item in several],
+        None if photos is None else fspath(_named(photos, "photos")),
+        None if maps is None else fspath(_named(maps, "maps")),
+        limit,
+    )
+    return request.run(wanted, local_folder(fspath(_named(output, "output"))), chosen, progress, dry_run)
 
 
 def check_palette(
@@ -359,7 +417,8 @@ def train(
     the environment variable MKL_CBWR to AUTO,STRICT before PyTorch is used. The command line does so itself.
 
     Args:
-        dataset: a dataset or its folder, or a folder in the layout of fill50k, an imagefolder or kohya's scripts.
+        dataset: a dataset or its folder, a folder or URL of shards, or a folder in the layout of fill50k, an
+            imagefolder or kohya's scripts.
         output: the run's folder: new, empty, or a run with the same settings, which is resumed.
         accept_changes: resume even if photos, maps or prompts have changed.
         progress: see segkit.progress.
@@ -376,10 +435,12 @@ def train(
         StorageError: the disk is full; checkpoints stay.
     """
     from trainer import loop
+    from trainer.data import shards
     from trainer.settings import TrainSettings
 
     chosen = _settings(TrainSettings, settings)
-    return loop.train(_folder(dataset), _path(output, "output"), chosen, progress, accept_changes)
+    data = shards.of_text(dataset) if isinstance(dataset, str) else _folder(dataset)
+    return loop.train(data, _path(output, "output"), chosen, progress, accept_changes)
 
 
 def generate(
@@ -394,8 +455,8 @@ def generate(
     """Draw pictures from control maps with a Stable Diffusion and a ControlNet.
 
     Args:
-        maps: a map, a folder of maps, a dataset (its held-out triples, or all if none are held out) or triples, such
-            as rooms.val.
+        maps: a map, a folder of maps, a dataset or the folder or URL of its shards (the held-out triples, or all if
+            none are held out) or triples, such as rooms.val.
         prompt: for maps without a prompt of their own.
         output: the folder of the pictures, and of their contact sheet strengths.png if there are several strengths.
             Pictures that were drawn before are kept.
@@ -414,6 +475,7 @@ def generate(
     """
     from segkit.dataset import Dataset
     from segkit.dataset.collection import Triples
+    from trainer.data import shards
     from trainer.sample import generate as drawing
     from trainer.sample import requests
     from trainer.settings import GenerateSettings
@@ -424,35 +486,93 @@ def generate(
     if isinstance(maps, Triples) and not isinstance(maps, Dataset):
         drawn = requests.of_triples(maps, prompt)
     else:
-        drawn = requests.find(_folder(maps, "maps"), prompt)
+        drawn = requests.find(shards.of_text(maps) if isinstance(maps, str) else _folder(maps, "maps"), prompt)
     return drawing.generate(drawn, folder, chosen, progress, overwrite)
 
 
+@overload
 def export(
-    run: "PathOrStr | Outcome", to: Layout, output: PathOrStr | None = None, *, full: bool = False,
+    source: "PathOrStr | Outcome",
+    to: Layout,
+    output: PathOrStr | None = None,
+    *,
+    full: bool = False,
     overwrite: bool = False,
-) -> Path:  # fmt: skip
-    """Write the ControlNet of a finished run in another file format.
+) -> Path: ...
+@overload
+def export(
+    source: "PathOrStr | Dataset",
+    to: Kind,
+    output: PathOrStr,
+    *,
+    overwrite: bool = False,
+    progress: Progress = silent,
+    **settings: Any,
+) -> "Exported": ...
+def export(
+    source: "PathOrStr | Outcome | Dataset",
+    to: Layout | Kind,
+    output: PathOrStr | None = None,
+    *,
+    full: bool = False,
+    overwrite: bool = False,
+    progress: Progress = silent,
+    **settings: Any,
+) -> "Path | Exported":
+    """Write the ControlNet of a finished run in another file format, or a dataset in another tool's layout.
 
     Args:
-        run: the run or its folder, or a ControlNet's diffusers folder.
-        to: "ldm" for a .safetensors file (A1111, Forge, ComfyUI), "pth" for a .pth file, "diffusers" for a folder.
-        output: the file or folder; None for one inside the run.
-        full: keep fp32 in files, which otherwise are fp16. Folders always keep it.
-        overwrite: replace an existing file.
+        source: a run or its folder, or a ControlNet's diffusers folder; or a dataset.
+        to: of a run: "ldm" for a .safetensors file (A1111, Forge, ComfyUI), "pth" for a .pth file, "diffusers" for a
+            folder. Of a dataset: "webdataset", "imagefolder", "parquet", "fill50k", "kohya", "coco-panoptic" or
+            "label-ids"; see docs/data.md.
+        output: the file or folder; None for one inside the run. A dataset is also exported to a URL, such as
+            "s3://bucket/rooms".
+        full: of a run: keep fp32 in files, which otherwise are fp16. Folders always keep it.
+        overwrite: replace an existing file or an earlier export.
+        progress: see segkit.progress.
+        settings: of a dataset: fields of segkit.settings.SelectionSettings, such as split="train" or maps="rgb".
 
     Returns:
-        The file or folder that was written.
+        The file or folder that was written; of a dataset, an Exported with `path`, `triples` and `notes`. Interrupted,
+        the same call continues.
 
     Raises:
         ModelError: there is no trained ControlNet, or it is damaged.
         UsageError: a setting is not valid, or the name is taken or does not fit the format.
+        DatasetError: the dataset is damaged, or a file was changed after it was checked.
         StorageError: the disk is full.
+        LocationError: a store cannot be reached or denies access.
     """
+    if to in get_args(Kind):
+        if full:
+            raise UsageError(f"full=True is for runs; to={to} exports a dataset.")
+        return _export_dataset(source, output, {"to": to, "overwrite": overwrite, **settings}, progress)
+    if to not in get_args(Layout):
+        raise SettingError("to", to, " or ".join([*get_args(Layout), *get_args(Kind)]))
+    if settings:
+        raise UsageError(f"{next(iter(settings))} is for datasets; to={to} exports a run.")
     from trainer.checkpoints import export as exports
 
+    folder = _path(source, "source")
+    if (folder / ".segkit" / "dataset.toml").is_file():
+        raise UsageError(f"{folder} is a dataset, which to={to} cannot hold. Use to={' or '.join(get_args(Kind))}.")
     path = None if output is None else _path(output, "output")
-    return exports.export(_path(run, "run"), to, path, full, overwrite)
+    return exports.export(folder, to, path, full, overwrite)  # type: ignore[arg-type]
+
+
+def _export_dataset(source: Any, output: Any, settings: dict[str, Any], progress: Progress) -> "Exported":
+    from segkit.exports import pipeline
+    from segkit.remote import is_url
+
+    chosen = _settings(DatasetExportSettings, settings)
+    if output is None:
+        raise UsageError(f"to={chosen.to} needs an output: a new folder.")
+    if isinstance(source, str | PathLike) and (Path(source) / "run.toml").is_file():
+        layouts = " or ".join(get_args(Layout))
+        raise UsageError(f"{fspath(source)} is a run, which to={chosen.to} cannot hold. Use to={layouts}.")
+    where = output if is_url(output) else _path(output, "output")
+    return pipeline.export(_open(source), where, chosen, progress)
 
 
 def inspect(path: PathOrStr) -> "Inspection":
@@ -518,6 +638,6 @@ def _named(value: Any, name: str) -> PathOrStr:
 
 
 __all__ = [
-    "build_dataset", "caption", "check", "check_palette", "export", "generate", "inspect", "relabel", "remove", "snap",
-    "subset", "train",
+    "build_dataset", "caption", "check", "check_palette", "export", "generate", "import_data", "inspect", "relabel",
+    "remove", "snap", "subset", "train",
 ]  # fmt: skip

@@ -11,6 +11,7 @@ from segkit.errors import UsageError
 
 COMMANDS = {
     "build-dataset": ("build_dataset", "Build a dataset of checked triples from photos."),
+    "import": ("import_data", "Bring datasets of other tools, or of segkit, into a dataset."),
     "check-palette": ("check_palette", "Find clashing colours and off-palette pixels."),
     "snap": ("snap", "Repair control maps made by other tools."),
     "caption": ("caption", "Draft prompts, or set hand-written ones."),
@@ -21,7 +22,7 @@ COMMANDS = {
     "subset": ("subset", "Copy some triples into a new dataset, by hard links."),
     "train": ("train", "Finetune a segmentation ControlNet on a dataset."),
     "generate": ("generate", "Generate pictures from control maps."),
-    "export": ("export", "Convert a trained ControlNet to another format."),
+    "export": ("export", "Convert a dataset or a trained ControlNet for other tools."),
     "inspect": ("inspect_file", "Identify a checkpoint and check it for faults."),
     "demo": ("demo", "Run the whole workflow on rendered photos, offline."),
 }

@@ -12,6 +12,7 @@ SegkitError                 base class; one line: what was found, what was expec
 │   └── ConflictError       a triple was changed meanwhile; carries its present revision
 ├── TrainingError           training cannot continue; existing checkpoints are kept
 ├── ModelError              weights are missing, do not load or do not fit the palette
+├── LocationError           a folder or URL cannot be read or written; carries a reason
 └── StorageError            the disk is full or a write failed; no partial file remains
 
 Messages name settings as in Python, `steps=0`; the command line shows them as its options, `--steps 0`.
@@ -68,7 +69,7 @@ class PhotoError(SegkitError):
     """A photo cannot be used.
 
     Args:
-        reason: a key of photos.REASONS, as recorded in rejected.jsonl.
+        reason: a key of photos.REASONS, or of rejection.REASONS for imported data, as recorded in rejected.jsonl.
         message: what was found.
     """
 
@@ -119,6 +120,22 @@ class ModelError(SegkitError):
 
 class TrainingError(SegkitError):
     """Training cannot continue; existing checkpoints are kept."""
+
+
+class LocationError(SegkitError):
+    """A folder or URL cannot be read or written.
+
+    Args:
+        reason: the kind of fault, such as "missing" or "forbidden"; see segkit.remote.faults.Reason.
+        message: what was found, and what to do next.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[object, ...]:  # pickle would pass the message alone to __init__
+        return type(self), (self.reason, str(self))
 
 
 class StorageError(SegkitError):

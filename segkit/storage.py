@@ -10,6 +10,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -152,6 +153,12 @@ def is_writable(folder: Path) -> bool:
     except StorageError:
         return False
     return True
+
+
+def free_space(folder: Path) -> int:
+    """Return the bytes that are free where a folder is or, if it does not exist, will be."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    return shutil.disk_usage(existing).free
 
 
 def require_rename(folder: Path) -> None:

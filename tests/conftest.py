@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests import gpu
+from tests import gpu, s3
 
 # No test may use the network or a user's model cache. Must be set before huggingface_hub is imported.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -57,13 +57,17 @@ LONG = (
     "trainer/checkpoints/test_single_file.py",
     "build/test_survey.py", "trainer/checkpoints/test_components.py", "build/test_captions.py",
     "commands/test_sources.py", "trainer/checkpoints/test_runs.py", "build/test_pipeline.py", "maps/test_synthesis.py",
-    "commands/test_bad_photos.py", "trainer/step/test_loss.py", "trainer/sample/test_batching.py",
+    "commands/test_bad_photos.py", "trainer/step/test_loss.py", "exports/test_read_back.py", "remote/test_s3.py",
+    "build/test_remote_photos.py", "imports/test_layouts.py", "imports/test_pipeline.py",
+    "imports/test_round_trips.py", "imports/test_merging.py", "trainer/sample/test_batching.py",
+    "trainer/test_shards.py",
 )  # fmt: skip
 """Test files that take more than four CPU seconds, about in this order; `make test-quick` leaves them out."""
 
 NUMBERS = (
-    "trainer/step/test_distributed.py", "trainer/test_train.py", "trainer/data/test_latents.py",
-    "trainer/run/test_previews.py", "trainer/test_options.py", "trainer/step/test_cpu.py",
+    "trainer/step/test_distributed.py", "trainer/test_train.py", "trainer/test_shards.py",
+    "trainer/data/test_latents.py", "trainer/run/test_previews.py", "trainer/test_options.py",
+    "trainer/step/test_cpu.py",
     "trainer/step/test_optimizers.py", "trainer/checkpoints/test_load.py", "trainer/checkpoints/test_ldm.py",
     "trainer/sample/test_generate.py", "trainer/sample/test_sampler.py", "trainer/sample/test_batching.py",
     "trainer/step/test_learner.py", "trainer/step/test_loss.py", "trainer/step/test_resume.py",
@@ -184,6 +188,27 @@ def six_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed in range(6):
         world.scene(seed, ((640, 480), (480, 640), (560, 400))[seed % 3]).photo.save(folder / f"{seed}.jpg", quality=92)
     return folder
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[tuple[str, s3.FaultyApp]]:
+    """A real S3 server on loopback, with a bucket rooms; see `bucket`."""
+    with s3.serving() as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(s3_server: tuple[str, s3.FaultyApp], monkeypatch: pytest.MonkeyPatch) -> Iterator[s3.FaultyApp]:
+    """A server whose buckets this process reaches as s3://rooms/..., and how to make it fail."""
+    import boto3
+
+    address, app = s3_server
+    for name, value in s3.environment(address).items():
+        monkeypatch.setenv(name, value)
+    boto3.client("s3").create_bucket(Bucket="rooms")
+    app.requests.clear()
+    yield app
+    app.faults.clear()
 
 
 @pytest.fixture(scope="session")

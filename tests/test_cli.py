@@ -38,6 +38,7 @@ def test_commands_are_listed_in_workflow_order(segkit: Segkit) -> None:
     order = [word for word in lines if word in COMMANDS]
     assert order == [
         "build-dataset",
+        "import",
         "check-palette",
         "snap",
         "caption",

@@ -28,6 +28,7 @@ COMMANDS = cli.commands()
 
 GUIDES = {
     "build-dataset": "docs/build.md",
+    "import": "docs/data.md",
     "check": "docs/build.md",
     "review": "docs/review.md",
     "relabel": "docs/relabel.md",
@@ -38,7 +39,7 @@ GUIDES = {
     "snap": "docs/palette.md",
     "train": "docs/train.md",
     "generate": "docs/generate-and-export.md",
-    "export": "docs/generate-and-export.md",
+    "export": "docs/data.md",
     "inspect": "docs/generate-and-export.md",
     "demo": "docs/testing.md",
 }

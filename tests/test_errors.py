@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from segkit import errors
-from segkit.errors import ConflictError, PhotoError, SegkitError, SettingError, UsageError
+from segkit.errors import ConflictError, LocationError, PhotoError, SegkitError, SettingError, UsageError
 from segkit.rows import CsvError
 from segkit.schema import InvalidValueError
 
 CLASSES: dict[str, Any] = {name: kind for name, kind in vars(errors).items() if inspect.isclass(kind)}
-PLAIN = [kind for kind in CLASSES.values() if kind not in (SettingError, PhotoError, ConflictError)]
+PLAIN = [kind for kind in CLASSES.values() if kind not in (SettingError, PhotoError, ConflictError, LocationError)]
 """Errors that hold nothing but their message."""
 
 
@@ -62,6 +62,7 @@ def test_a_photo_error_carries_its_reason() -> None:
         SettingError("base", "caf\udce9", "UTF-8 text"),
         PhotoError("too-small", "40 x 30 pixels"),
         ConflictError("changed meanwhile", 3),
+        LocationError("missing", "s3://rooms/0.tar does not exist"),
         CsvError(3, "a quote is left open"),
         InvalidValueError("width", "expected int, found str"),
         InvalidValueError("", "parts is missing"),

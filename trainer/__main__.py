@@ -62,9 +62,10 @@ def _train(arguments: list[str], logs_json: bool, main_process: bool) -> int:
     """Train, print the outcome in the main process, and return the exit code."""
     from segkit import console, interrupts
     from trainer import loop, settings
+    from trainer.data import shards
 
     options = _options(_without_log(arguments))
-    dataset, output = Path(options.pop("dataset")), Path(options.pop("output"))
+    dataset, output = shards.of_text(options.pop("dataset")), Path(options.pop("output"))
     with console.progress("json" if logs_json else "auto") as progress:
         outcome = loop.train(dataset, output, settings.TrainSettings(**options), progress)
     if main_process:

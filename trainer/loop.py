@@ -17,6 +17,7 @@ from trainer.checkpoints.store import Checkpoint
 from trainer.data import examples, latents
 from trainer.data.batches import require_batch
 from trainer.data.latents import Encoder, LatentCache
+from trainer.data.shards import Cache, Data
 from trainer.run import log as run_log
 from trainer.run import run_folder, validation
 from trainer.run.callbacks import Callbacks, Due
@@ -99,12 +100,12 @@ class Outcome:
 
 
 def train(
-    dataset: Path, output: Path, settings: TrainSettings, progress: Progress = silent, accept_changes: bool = False
+    dataset: Data, output: Path, settings: TrainSettings, progress: Progress = silent, accept_changes: bool = False
 ) -> Outcome:
     """Finetune a ControlNet, or resume a stopped run bit for bit.
 
     Args:
-        dataset: training data, in any layout that examples.find knows.
+        dataset: training data, in any layout that examples.find knows, or the URL of shards.
         output: the run folder. If it holds a run with the same settings and data, that run is resumed.
         settings: of the training.
         progress: called with ("photos and maps", done, total), then ("steps", done, total, note).
@@ -124,12 +125,14 @@ class _Training:
     """One run in this process."""
 
     def __init__(
-        self, dataset: Path, output: Path, settings: TrainSettings, accelerator: Accelerator, progress: Progress
+        self, dataset: Data, output: Path, settings: TrainSettings, accelerator: Accelerator, progress: Progress
     ) -> None:
         self.settings, self.output, self.accelerator, self.dataset = settings, output, accelerator, dataset
         self.progress = progress if accelerator.is_main_process else silent
+        on_main(accelerator, lambda: run_folder.require_free(output))  # checked shards are remembered there
         on_main(accelerator, lambda: find_networks(settings))  # before the dataset's pictures are decoded
-        self.examples = on_main(accelerator, lambda: examples.load(dataset, settings, self.progress))
+        copies = Cache.of(settings, output)
+        self.examples = on_main(accelerator, lambda: examples.load(dataset, settings, self.progress, copies))
         require_batch(self.examples.train, settings, accelerator.num_processes)  # before the cache is filled
         self.facts = run_folder.facts(settings, dataset, self.examples, accelerator.num_processes)
         self.losses: list[float] = []
@@ -191,7 +194,9 @@ class _Training:
 
     def _fill_cache(self, encoder: Encoder) -> LatentCache:
         # one answer for all processes
-        folder = on_main(self.accelerator, lambda: latents.folder_for(self.examples, self.dataset, self.output))
+        folder = on_main(
+            self.accelerator, lambda: latents.folder_for(self.examples, self.dataset, self.settings, self.output)
+        )
         return fill_cache(folder, self.examples, self.settings, encoder, self.accelerator, self.progress)
 
     def _open_log(self, step: int) -> AbstractContextManager[RunLog | None]:

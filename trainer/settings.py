@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from segkit import config
 from segkit.errors import SettingError
 from segkit.schema import Settings, option
+from segkit.settings import to_bytes
 
 SEG = "lllyasviel/control_v11p_sd15_seg"
 SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
@@ -98,6 +99,12 @@ class TrainSettings(Settings):
     cache: Annotated[bool, option("Cache VAE latents and text embeddings on disk, so that each is computed once.")] = (
         True
     )
+    cache_dir: Annotated[
+        str, option("Folder of that cache and of copies of remote shards.  [default: in the dataset, or in the run]")
+    ] = ""
+    shard_cache: Annotated[
+        str, option("Space for copies of remote shards, such as 50GB or 500MB; 0 keeps none.", min_length=1)
+    ] = "50GB"
     compile: Annotated[
         bool, option("Compile the networks with torch.compile: minutes to start, then faster on GPUs.")
     ] = False
@@ -133,6 +140,17 @@ class TrainSettings(Settings):
         super().__post_init__()
         if self.cpu and self.device not in ("auto", "cpu"):
             raise SettingError("device", self.device, "cpu, because cpu is set")
+        if not to_bytes(self.shard_cache) and self.shard_cache.strip() != "0":
+            raise SettingError("shard_cache", self.shard_cache, "a size such as 50GB or 500MB, or 0")
+
+    @property
+    def shard_cache_bytes(self) -> int:
+        """Bytes that copies of remote shards may take."""
+        return to_bytes(self.shard_cache)
+
+    def caches(self, run: Path) -> Path:
+        """Return the folder of caches that are not in a dataset."""
+        return Path(self.cache_dir).expanduser() if self.cache_dir else run / "cache"
 
     @property
     def prediction_type(self) -> Literal["epsilon", "v_prediction"] | None:
@@ -244,11 +262,11 @@ class GenerateSettings(SampleSettings):
 class _Locations:
     """What a run.toml may contain in addition to the settings."""
 
-    dataset: Annotated[str, option("Folder of the training data.", min_length=1)]
+    dataset: Annotated[str, option("Folder or URL of the training data.", min_length=1)]
     output: Annotated[str, option("Run folder.", min_length=1)]
 
 
-_PATHS = ("dataset", "output", "base", "controlnet", "tokenizer", "palette", "name")
+_PATHS = ("dataset", "output", "base", "controlnet", "tokenizer", "palette", "name", "cache_dir")
 """Settings of a run.toml that are paths, or become part of one."""
 
 
@@ -264,7 +282,7 @@ def read(path: Path) -> dict[str, Any]:
     return config.read(path, (_Locations, TrainSettings), _PATHS)
 
 
-def to_toml(settings: TrainSettings, dataset: Path, output: Path) -> bytes:
+def to_toml(settings: TrainSettings, dataset: Path | str, output: Path) -> bytes:
     """Return the run.toml of a run: every option, the dataset and the run folder."""
     import tomli_w
 

@@ -1,7 +1,7 @@
 """Turn photos into triples: segment, caption, assemble. Nothing is written here."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 from PIL import Image
@@ -12,7 +12,7 @@ from segkit.build.tools import Drafter, Networks
 from segkit.dataset import Dataset, history, prompts
 from segkit.dataset.prompts import Style
 from segkit.dataset.triple import NOBODY, SPLITS, UNDRAWN, Prompt, Triple, digest, map_name, photo_name
-from segkit.maps import codec
+from segkit.maps import codec, confidence
 from segkit.maps.codec import ClassShare, Labels
 from segkit.palette import Palette
 from segkit.photos.stored import encode_photo
@@ -27,20 +27,27 @@ class Finished:
         photo: the RGB photo as it will be stored.
         labels: (H, W) uint8 palette indices of the control map; 255 = unlabelled.
         palette: the classes and their colours.
+        stored: bytes of files to store as they are, by name in the dataset, before photo and map; they may be photo and
+            map themselves, of another dataset of segkit.
+        confidence: what is stored of the segmenter's confidence, see maps.confidence; b"" for nothing.
     """
 
     triple: Triple
     photo: Image.Image
     labels: Labels
     palette: Palette
+    stored: Mapping[str, bytes] = field(default_factory=dict)
+    confidence: bytes = b""
 
     def photo_bytes(self) -> bytes:
-        """Encode the photo in the format of its file name."""
+        """Encode the photo in the format of its file name, unless its bytes are known."""
+        if data := self.stored.get(self.triple.file_name):
+            return data
         return encode_photo(self.photo, self.triple.file_name.rpartition(".")[2])
 
     def map_bytes(self) -> bytes:
-        """Encode the control map as an indexed PNG."""
-        return codec.encode(self.labels, self.palette)
+        """Encode the control map as an indexed PNG, unless its bytes are known."""
+        return self.stored.get(self.triple.conditioning_image_file_name) or codec.encode(self.labels, self.palette)
 
 
 def finish(
@@ -54,7 +61,7 @@ def finish(
     Args:
         candidates: photos of any sizes.
         tools: the networks, the palette and the batch size.
-        settings: minimum confidence and photo format are read.
+        settings: minimum confidence, photo format and store_confidence are read.
         style: prefix, suffix and template of the prompts.
 
     Yields:
@@ -70,13 +77,14 @@ def finish(
             labels, classes = codec.summarize(
                 segmentation.labels, segmentation.confidence, palette, settings.min_confidence
             )
-            triple = _triple(candidate, classes, settings.photo_format)
+            triple = new_triple(candidate, classes, settings.photo_format)
             if drafting:
                 triple = with_draft(triple, caption, drafting, style)
             if candidate.lost:
                 triple = candidate.lost.rebuilt(triple)
                 triple, labels = history.restored(triple, candidate.lost, labels, palette)
-            finished.append(Finished(triple, candidate.photo.image, labels, palette))
+            stored = confidence.encode(segmentation.confidence) if settings.store_confidence else b""
+            finished.append(Finished(triple, candidate.photo.image, labels, palette, confidence=stored))
         yield finished
 
 
@@ -89,7 +97,14 @@ def _same_size(candidates: Sequence[Candidate], batch: int) -> Iterator[list[Can
             yield group[start : start + batch]
 
 
-def _triple(candidate: Candidate, classes: tuple[ClassShare, ...], photo_format: str) -> Triple:
+def new_triple(candidate: Candidate, classes: tuple[ClassShare, ...], photo_format: str) -> Triple:
+    """Return the triple of a photo, without a prompt or a split.
+
+    Args:
+        candidate: the photo.
+        classes: of its map.
+        photo_format: "jpg" or "png".
+    """
     return Triple(
         file_name=photo_name(candidate.key, "." + photo_format),
         conditioning_image_file_name=map_name(candidate.key),

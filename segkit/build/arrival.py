@@ -1,13 +1,25 @@
 """A photo on its way into a dataset: loaded, and then a new one, one that is kept, or a rejection."""
 
+import math
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
+from segkit import photos
+from segkit.build.remote_photos import RemotePhoto
 from segkit.dataset import Rejection
+from segkit.dataset.rejection import REASONS as OF_IMPORTS
 from segkit.dataset.triple import Triple, key_of
 from segkit.photos import Photo
 from segkit.photos.near_duplicates import Grey
+
+Place = Path | RemotePhoto
+"""Where a photo is: a local file, or a remote one."""
+
+RECONSIDERED = frozenset({"unreadable", "too-small", "too-large", "identical", *OF_IMPORTS})
+"""Reasons that other settings, restored permissions, a deleted original or a corrected map can lift. Every run checks
+such photos again, which costs little."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +33,7 @@ class Candidate:
         phash: 64-bit perceptual hash.
         group: key of the first photo it resembles, or its own key. A group is never divided between splits.
         lost: the triple whose photo or map is missing in the dataset and is built again; None for a new photo.
+        position: place among the photos of the run.
     """
 
     source: str
@@ -29,6 +42,7 @@ class Candidate:
     phash: int
     group: str
     lost: Triple | None = None
+    position: int = -1
 
     @property
     def key(self) -> str:
@@ -80,14 +94,32 @@ class Likeness:
     size: tuple[int, int] | None = None
 
 
-def source_name(path: Path, folder: Path) -> str:
-    r"""Return a photo's path relative to the photo folder, with "/" as separator.
+def source_name(path: Place | PurePath, folder: Path) -> str:
+    r"""Return a photo's path relative to the photo folder, with "/" as separator, or the name of a remote photo.
 
     Bytes that are not UTF-8 become escapes such as "\xe9". Two file names can therefore yield the same source.
     """
-    return printable(path.relative_to(folder).as_posix())
+    return printable(path.name if isinstance(path, RemotePhoto) else path.relative_to(folder).as_posix())
+
+
+def read(path: Place, max_bytes: float = math.inf) -> bytes:
+    """Read the bytes of a photo; see photos.read and RemotePhoto.read."""
+    return path.read(max_bytes) if isinstance(path, RemotePhoto) else photos.read(path, max_bytes)
 
 
 def printable(name: str) -> str:
     """Return a text that may hold file names, with bytes that are not UTF-8 as escapes."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def is_lost(triple: Triple, imports: bool) -> bool:
+    """Return whether the files of a triple are missing, and this kind of run makes them again; see History."""
+    if triple.review == "rejected" or (triple.origin.layout and not imports):
+        return False  # `segkit remove` may have deleted its files; only an import has those of an imported one
+    return not triple.has_files
+
+
+def parents(source: str) -> Iterator[str]:
+    """Yield the folders that a photo lies in, as names relative to the photo folder."""
+    while source := source.rpartition("/")[0]:
+        yield source

@@ -10,8 +10,8 @@ from typing import Any
 
 from segkit.build import tools
 from segkit.build.annotate import finish
-from segkit.build.arrival import Candidate, source_name
-from segkit.build.find import find_photos
+from segkit.build.arrival import Candidate, Place, source_name
+from segkit.build.find import find_photos, folder_of
 from segkit.build.history import History
 from segkit.build.outcome import Outcome, gone_notes, size_note
 from segkit.build.pipeline import examine
@@ -105,7 +105,7 @@ class _Survey:
 
 
 def plan(
-    folder: Path,
+    source: Path | str,
     output: Path,
     settings: BuildSettings,
     progress: Progress = silent,
@@ -119,7 +119,8 @@ def plan(
         UsageError: the folder holds no photos, or the settings differ from those the dataset was built with.
         DatasetError: the output folder is neither empty nor a dataset.
     """
-    paths, passed, outcome = find_photos(folder, output, settings)
+    paths, passed, outcome = find_photos(source, output, settings)
+    folder = folder_of(source)
     existing = open_existing(output, settings)
     history = History(existing, settings.keep_duplicates, settings.retry_rejected)
     sample, recorded = _sample(folder, paths, existing)
@@ -158,7 +159,7 @@ def plan(
     )
 
 
-def _sample(folder: Path, paths: Sequence[Path], existing: Dataset | None) -> tuple[list[Path], int]:
+def _sample(folder: Path, paths: Sequence[Place], existing: Dataset | None) -> tuple[Sequence[Place], int]:
     """Return the photos to open, and how many others the dataset has a triple of, as their names tell."""
     if len(paths) <= SAMPLE:
         return list(paths), 0

@@ -8,14 +8,17 @@ from functools import cache
 from pathlib import Path, PurePath
 
 from segkit import photos
-from segkit.build.arrival import source_name
+from segkit.build import remote_photos
+from segkit.build.arrival import Place, source_name
 from segkit.build.compact import Paths
 from segkit.build.outcome import Outcome
+from segkit.build.remote_photos import RemotePhoto, RemotePhotos
 from segkit.build.settings import BuildSettings
 from segkit.dataset.formats import layouts
 from segkit.dataset.formats.listing import MAP_WORDS
 from segkit.errors import UsageError
 from segkit.photos import PassedOver
+from segkit.remote.faults import shown
 from segkit.words import quote
 
 MATCHING = 0.5
@@ -24,41 +27,69 @@ MATCHING = 0.5
 _MAP_ENDING = re.compile(rf"[-_. ](?:{'|'.join(sorted(MAP_WORDS))})$", re.IGNORECASE)
 
 
-def find_photos(folder: Path, output: Path, settings: BuildSettings) -> tuple[Paths, list[PassedOver], Outcome]:
+def find_photos(
+    source: Path | str, output: Path, settings: BuildSettings
+) -> tuple[Sequence[Place], list[PassedOver], Outcome]:
     """Find the photos to examine.
 
+    Args:
+        source: a folder; or a URL, tar files or a list, see remote_photos.search.
+        output: the dataset's folder, which is not searched.
+        settings: of the build.
+
     Returns:
-        Their paths; the files that are passed over; and an Outcome that counts all files found and those skipped.
+        Where they are; the files that are passed over; and an Outcome that counts all files found and those skipped.
 
     Raises:
         UsageError: the folder does not exist, cannot be read, holds no photos, or is or overlaps a dataset.
         DatasetError: the folder holds the list of another tool's dataset, which is damaged.
+        LocationError: a URL cannot be read.
     """
-    _require_folder(folder)
-    _require_apart(folder, output)
-    if layout := layouts.detect(folder):
-        raise UsageError(
-            f"{folder} already has control maps (layout {layout}), which are not photos. Train on it as it is: "
-            f"segkit train {quote(folder)}; or pass the folder of its photos."
-        )
-    paths, passed = photos.search(folder, output, settings.follow_links)
-    masks = _masks(folder, paths)
-    paths = [path for path in paths if path not in masks]
+    folder = folder_of(source)
+    listing: Sequence[Place]
+    if remote_photos.is_remote(source):
+        listing, passed = remote_photos.search(str(source))
+    else:
+        _require_folder(folder)
+        _require_apart(folder, output)
+        if layout := layouts.detect(folder):
+            raise UsageError(
+                f"{folder} already has control maps (layout {layout}), which are not photos. Train on it as it is: "
+                f"segkit train {quote(folder)}; or pass the folder of its photos."
+            )
+        listing, passed = photos.search(folder, output, settings.follow_links)
+    masks = _masks(folder, [_path(place) for place in listing])
+    listing = [place for place in listing if _path(place) not in masks] if masks else listing
     passed += [
         PassedOver(path, "mask", f"a control map, named like a photo beside {masks[path].name}") for path in masks
     ]
-    if not paths:
+    if not listing:
+        place = shown(str(source))
         raise UsageError(
-            f"{folder} contains no photos. Expected files named .jpg, .png, .webp, .tiff, .heic or the like."
+            f"{place} contains no photos. Expected files named .jpg, .png, .webp, .tiff, .heic or the like."
             + _example(folder, passed)
         )
-    outcome = Outcome(found=len(paths) + len(passed))
-    outcome.notes += _notes(folder, output, masks)
+    outcome = Outcome(found=len(listing) + len(passed))
+    outcome.notes += _notes(None if remote_photos.is_remote(source) else folder, output, masks)
     outcome.skipped.update(item.reason for item in passed if item.reason in photos.SKIPPED)
-    if settings.limit and len(paths) > settings.limit:
-        outcome.skipped["limit"] = len(paths) - settings.limit
-        paths = paths[: settings.limit]
-    return Paths(folder, paths), passed, outcome
+    if settings.limit and len(listing) > settings.limit:
+        outcome.skipped["limit"] = len(listing) - settings.limit
+        listing = listing[: settings.limit]
+    return _compact(folder, listing), passed, outcome
+
+
+def folder_of(source: Path | str) -> Path:
+    """Return the folder that sources are named relative to; the names of remote photos are relative already."""
+    return Path() if remote_photos.is_remote(source) else Path(source)
+
+
+def _path(place: Place) -> Path:
+    return Path(place.name) if isinstance(place, RemotePhoto) else place
+
+
+def _compact(folder: Path, listing: Sequence[Place]) -> Sequence[Place]:
+    remote = [place for place in listing if isinstance(place, RemotePhoto)]
+    return RemotePhotos(remote) if remote else Paths(folder, [_path(place) for place in listing])
 
 
 def _require_folder(folder: Path) -> None:
@@ -88,8 +119,8 @@ def _require_apart(folder: Path, output: Path) -> None:
         raise UsageError(f"{folder} lies in the segkit dataset {dataset}. Expected a folder of photos outside it.")
 
 
-def _notes(folder: Path, output: Path, masks: dict[Path, Path]) -> Iterator[str]:
-    if folder.resolve() in output.resolve().parents:
+def _notes(folder: Path | None, output: Path, masks: dict[Path, Path]) -> Iterator[str]:
+    if folder and folder.resolve() in output.resolve().parents:
         yield f"The output folder {output} lies inside the folder of photos; it is not searched for photos."
     for root, number in Counter(masks.values()).items():
         yield (

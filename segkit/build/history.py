@@ -1,22 +1,30 @@
 """What becomes of a photo, judged by what is known of those before it, in this run and in earlier ones."""
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from segkit.build.arrival import Arrival, Candidate, Kept, Likeness, Loaded, printable, source_name
+from segkit.build.arrival import (
+    RECONSIDERED,
+    Arrival,
+    Candidate,
+    Kept,
+    Likeness,
+    Loaded,
+    Place,
+    is_lost,
+    parents,
+    printable,
+    source_name,
+)
 from segkit.build.compact import NameSet
 from segkit.build.contents import Contents
-from segkit.build.lookalikes import Lookalikes, Pictures
+from segkit.build.lookalikes import Files, Lookalikes, Pictures, Sources
 from segkit.dataset import Dataset, Rejection
 from segkit.dataset.triple import Triple, key_of
 from segkit.photos import Limits, PassedOver, Photo
 from segkit.photos.near_duplicates import Grey
-
-RECONSIDERED = frozenset({"unreadable", "too-small", "too-large", "identical"})
-"""Reasons that other settings, restored permissions or a deleted original can lift. Every run checks such photos again,
-which costs little."""
 
 
 class History:
@@ -29,6 +37,8 @@ class History:
         dataset: the dataset of the earlier runs; None if there is none yet.
         keep_duplicates: admit near-duplicates, in the group of the first one.
         retry: ignore earlier rejections.
+        imports: whether this run imports data. Imported triples that lost their files are made again by an import only,
+            never by a segmenter.
 
     Attributes:
         rejections: earlier rejections by source and SHA-256.
@@ -37,25 +47,29 @@ class History:
         lookalikes: the rows of accepted photos, searchable by likeness.
     """
 
-    def __init__(self, dataset: Dataset | None, keep_duplicates: bool = False, retry: bool = False) -> None:
+    def __init__(
+        self, dataset: Dataset | None, keep_duplicates: bool = False, retry: bool = False, imports: bool = False
+    ) -> None:
         self.contents = Contents()
         self._is_expected = bytearray()  # of each of the dataset's rows: whether a photo of this run has its name
+        self._is_imported = bytearray()  # of each of the dataset's rows
         self._groups: dict[int, str] = {}  # row to group, where that is not the photo's key
         self._lost: dict[int, Triple] = {}  # row to a triple without its files
         self._keep_duplicates = keep_duplicates
         self._retry = retry
-        self._folder, self._names = Path(), NameSet()  # of this run; see expect
-        self._paths: Sequence[Path] = ()
+        self._names = NameSet()  # of this run; see expect
         self._folders: set[str] = set()  # in which this run saw photos
         self._rejected: dict[str, Rejection] = {}  # source to this run's rejection
         self.pictures = Pictures(dataset)
+        self._sources: Sources = Files(Path(), (), self.pictures)
         phashes = array("Q")
         for triple in dataset.triples() if dataset is not None else ():
             row = self.contents.record(triple)
-            if not triple.has_files and triple.review != "rejected":  # whose files `segkit remove` may have deleted
+            if is_lost(triple, imports):
                 self._lost[row] = triple
             if row == len(phashes):
                 phashes.append(int(triple.phash, 16))
+                self._is_imported.append(bool(triple.origin.layout))
             if triple.group != triple.key:
                 self._groups[row] = triple.group
         self.lookalikes = Lookalikes(self._picture, phashes)
@@ -64,7 +78,7 @@ class History:
             self.rejections[rejection.source, rejection.sha256] = rejection
         self._reconsidered = RECONSIDERED | ({"near-duplicate"} if keep_duplicates else set())
 
-    def expect(self, folder: Path, paths: Sequence[Path], limits: Limits) -> None:
+    def expect(self, folder: Path, paths: Sequence[Place], limits: Limits) -> None:
         """Announce all photos of this run, so that a triple's source counts as the original of its copies.
 
         Otherwise a copy that sorts before it would be taken for the original.
@@ -74,21 +88,25 @@ class History:
             paths: the photos in it.
             limits: how they are opened if they must be compared again.
         """
-        if self._paths is paths:
+        if isinstance(self._sources, Files) and self._sources.paths is paths:
             return
-        self._folder, self._paths, self.pictures.limits = folder, paths, limits
-        self._names = NameSet(source_name(path, folder) for path in paths)
+        self.expect_sources(Files(folder, paths, self.pictures), limits)
+
+    def expect_sources(self, sources: Sources, limits: Limits) -> None:
+        """Announce photos that need not be files; see `expect`."""
+        self._sources, self.pictures.limits = sources, limits
+        self._names = NameSet(map(self.source, range(len(sources))))
         self._is_expected = bytearray(source in self._names for source in self.contents.sources)
-        for source in map(self.source, range(len(paths))):
-            self._folders.update(_parents(source))
+        for source in map(self.source, range(len(sources))):
+            self._folders.update(parents(source))
 
     def source(self, position: int) -> str:
         """Return the name of a photo of this run."""
-        return source_name(self._paths[position], self._folder)
+        return self._sources.name(position)
 
     def read_again(self, position: int) -> Grey | None:
         """Return the grey copy of a new photo of this run; None if its file is gone by now."""
-        return self.pictures.new(self._paths[position])
+        return self._sources.new(position)
 
     def verdict(self, source: str, sha256: str) -> Kept | Rejection | None:
         """Return what an earlier run decided about a photo; None for a new one. Thread-safe."""
@@ -134,7 +152,7 @@ class History:
         for item in passed:
             rejection = Rejection(source_name(item.path, folder), "", item.reason, printable(item.message))
             self._rejected[rejection.source] = rejection
-            self._folders.update(_parents(rejection.source))
+            self._folders.update(parents(rejection.source))
             yield rejection
 
     def still_rejected(self, rejection: Rejection) -> bool:
@@ -174,25 +192,33 @@ class History:
         return len(mistaken)
 
     def gone(self) -> set[str]:
-        """Return the SHA-256 of each triple whose photo is gone: not found, and its file neither unread nor skipped."""
+        """Return the SHA-256 of each triple whose photo is gone: not found, and its file neither unread nor skipped.
+
+        The photos of imported triples never were in the folder.
+        """
         unread = {source for source, rejection in self._rejected.items() if not rejection.sha256}
         missing = (
-            (row, source) for row, source in enumerate(self.contents.sources) if self.contents.positions[row] < 0
+            (row, source)
+            for row, source in enumerate(self.contents.sources)
+            if self.contents.positions[row] < 0 and not self._is_imported[row]
         )
         return {
-            self.contents.sha256(row) for row, source in missing if unread.isdisjoint((source, ".", *_parents(source)))
+            self.contents.sha256(row) for row, source in missing if unread.isdisjoint((source, ".", *parents(source)))
         }
 
-    def similar(self, grey: Grey, numbers: Iterable[int]) -> list[Likeness]:
+    def similar(
+        self, grey: Grey, numbers: Iterable[int], counts: Callable[[int], bool] = lambda row: True
+    ) -> list[Likeness]:
         """Return one photo of each group that shows the same picture as a new photo: of several the largest.
 
         Args:
             grey: copy of the new photo.
             numbers: the hashes that resemble its own; see Lookalikes.search.
+            counts: whether a row is compared at all.
         """
         groups: dict[str, list[tuple[int, int, int]]] = {}
         for number in numbers:
-            for row in self.lookalikes.photos(number):
+            for row in filter(counts, self.lookalikes.photos(number)):
                 width, height = self.contents.size(row) or (0, 0)
                 groups.setdefault(self._group(row), []).append((-width * height, row, number))
         similar = []
@@ -235,7 +261,7 @@ class History:
         if isinstance(loaded.outcome, Rejection):
             return loaded.outcome
         if lost := self._lost.get(row):
-            return Candidate(source, digest, loaded.outcome, loaded.phash, lost.group, lost)
+            return Candidate(source, digest, loaded.outcome, loaded.phash, lost.group, lost, loaded.position)
         return self._new(row, loaded, loaded.outcome, compared)
 
     def _new(self, row: int, loaded: Loaded, photo: Photo, compared: bool) -> Candidate | Rejection:
@@ -249,10 +275,25 @@ class History:
             return self.near_duplicate(loaded.source, loaded.sha256, similar, size)
         group = similar[0].group if similar else key
         if not compared:
-            self.lookalikes.add(loaded.phash, row)
-        if group != key:
+            self.accept(row, loaded.phash, group)
+        return Candidate(loaded.source, loaded.sha256, photo, loaded.phash, group, position=loaded.position)
+
+    def accept(self, row: int, phash: int, group: str) -> None:
+        """Compare later photos with this one.
+
+        Args:
+            row: of its content; see `meet`.
+            phash: its perceptual hash.
+            group: its group.
+        """
+        self.lookalikes.add(phash, row)
+        if group != self.contents.key(row):
             self._groups[row] = group
-        return Candidate(loaded.source, loaded.sha256, photo, loaded.phash, group)
+
+    def reject(self, rejection: Rejection) -> Rejection:
+        """Note a rejection of a photo of this run, and return it."""
+        self._rejected[rejection.source] = rejection
+        return rejection
 
     def _group(self, row: int) -> str:
         return self._groups.get(row) or self.contents.key(row)
@@ -266,11 +307,5 @@ class History:
         """Return the grey copy of a photo that is stored, or will be."""
         grey = self.pictures.stored(self.contents.key(row))
         if grey is None and (position := self.contents.positions[row]) >= 0:
-            grey = self.pictures.to_be_stored(self._paths[position])
+            grey = self._sources.to_be_stored(position)
         return grey
-
-
-def _parents(source: str) -> Iterator[str]:
-    """Yield the folders that a photo lies in, as names relative to the photo folder."""
-    while source := source.rpartition("/")[0]:
-        yield source

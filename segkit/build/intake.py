@@ -3,19 +3,24 @@
 import os
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from segkit import photos, storage, threads
-from segkit.build.arrival import Arrival, Kept, Loaded, source_name
+from segkit.build import arrival, remote_photos
+from segkit.build.arrival import Arrival, Kept, Loaded, Place, source_name
 from segkit.build.history import History
+from segkit.build.remote_photos import RemotePhoto, RemotePhotos
 from segkit.dataset import Rejection, stamps
-from segkit.dataset.stamps import Stamps
+from segkit.dataset.stamps import Stamps, Status
 from segkit.errors import PhotoError
 from segkit.photos import Limits, near_duplicates
 from segkit.photos.quiet import quiet_pillow
+
+Result = TypeVar("Result")
 
 PREFETCH = 24
 """Photos decoded ahead: enough to keep a network busy, at the cost of some tens of megabytes."""
@@ -25,7 +30,7 @@ WORKERS = 4
 
 def arrivals(
     folder: Path,
-    paths: Sequence[Path],
+    paths: Sequence[Place],
     limits: Limits,
     history: History,
     surveyed: Iterator[Loaded | None] | None = None,
@@ -50,7 +55,7 @@ def arrivals(
 
 def load_all(
     folder: Path,
-    paths: Sequence[Path],
+    paths: Sequence[Place],
     limits: Limits,
     history: History,
     surveyed: Iterator[Loaded | None] | None = None,
@@ -62,13 +67,13 @@ def load_all(
     stamps remembered.
     """
     reader = _Reader(folder, limits, history, known)
-    with threads.pool(WORKERS) as pool:
+    with threads.pool(remote_photos.WORKERS if isinstance(paths, RemotePhotos) else WORKERS) as pool:
         for position, loaded in enumerate(_prefetch(reader, reader.decided(paths, surveyed, pool), pool)):
             yield replace(loaded, position=position)
 
 
 def _prefetch(
-    reader: "_Reader", decided: Iterable[tuple[Path, Loaded | None]], pool: ThreadPoolExecutor
+    reader: "_Reader", decided: Iterable[tuple[Place, Loaded | None]], pool: ThreadPoolExecutor
 ) -> Iterator[Loaded]:
     """Load what is not decided in threads, and yield all results in order, at most PREFETCH ahead."""
     pending: deque[Future[Loaded]] = deque()
@@ -81,6 +86,23 @@ def _prefetch(
             yield pending.popleft().result()
     finally:
         reader.remember()
+
+
+def in_order(read: Callable[[int], Result], positions: Sequence[int]) -> Iterator[Result]:
+    """Read photos in threads, and yield the results in order, at most PREFETCH ahead.
+
+    Args:
+        read: reads the photo at a position.
+        positions: of the photos.
+    """
+    pending: deque[Future[Result]] = deque()
+    with threads.pool(WORKERS) as pool:
+        for position in positions:
+            pending.append(pool.submit(read, position))
+            if len(pending) > PREFETCH:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
 
 def _done(result: Loaded) -> Future[Loaded]:
@@ -98,8 +120,8 @@ class _Reader:
         self._read: deque[tuple[bytes, os.stat_result, str, int]] = deque()  # filled by threads
 
     def decided(
-        self, paths: Sequence[Path], surveyed: Iterator[Loaded | None] | None, pool: ThreadPoolExecutor
-    ) -> Iterator[tuple[Path, Loaded | None]]:
+        self, paths: Sequence[Place], surveyed: Iterator[Loaded | None] | None, pool: ThreadPoolExecutor
+    ) -> Iterator[tuple[Place, Loaded | None]]:
         """Yield each path with the decision about it, None for a photo that must be read."""
         if surveyed is not None or self._known is None:
             for path in paths:
@@ -107,16 +129,16 @@ class _Reader:
             return
         for chunk in stamps.chunks(paths):
             self.remember()
-            digests = self._known.digests([*map(self._name, chunk)], stamps.statuses([*map(str, chunk)], pool))
+            digests = self._known.digests([*map(self._name, chunk)], _statuses(chunk, pool))
             for path, digest in zip(chunk, digests, strict=True):
                 yield path, self._decision(source_name(path, self._folder), digest) if digest else None
 
-    def load(self, path: Path) -> Loaded:
+    def load(self, path: Place) -> Loaded:
         """Read a photo, and decode it if no earlier run has decided about it."""
         source, digest = source_name(path, self._folder), ""
-        began, status = time.time_ns(), stamps.status(str(path)) if self._known else None
+        began, status = time.time_ns(), _status(path) if self._known else None
         try:
-            data = photos.read(path, self._limits.max_bytes)
+            data = arrival.read(path, self._limits.max_bytes)
             digest = storage.sha256(data)
             if status:
                 self._read.append((self._name(path), status, digest, began))
@@ -137,6 +159,18 @@ class _Reader:
         verdict = self._history.verdict(source, digest)
         return Loaded(source, digest, None if isinstance(verdict, Kept) else verdict) if verdict else None
 
-    def _name(self, path: Path) -> bytes:
+    def _name(self, path: Place) -> bytes:
         """Return a name that no two photos share, unlike their source: the path within the folder, which may move."""
+        if isinstance(path, RemotePhoto):
+            return f"{path.place} {path.start}".encode("utf-8", "surrogateescape")
         return os.fsencode(str(path).removeprefix(self._prefix))
+
+
+def _status(path: Place) -> Status:
+    return path.status() if isinstance(path, RemotePhoto) else stamps.status(str(path))
+
+
+def _statuses(paths: Sequence[Place], pool: ThreadPoolExecutor) -> list[Status]:
+    if isinstance(paths[0], RemotePhoto):
+        return [*pool.map(_status, paths)]
+    return stamps.statuses([*map(str, paths)], pool)

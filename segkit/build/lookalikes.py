@@ -1,13 +1,17 @@
 """Find the photos that show the same picture as a new one: candidates by hash, then a comparison of grey copies."""
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from segkit import photos
+from segkit.build import arrival
+from segkit.build.arrival import Place, source_name
 from segkit.dataset import Dataset
 from segkit.dataset.triple import photo_name
 from segkit.errors import PhotoError
@@ -88,20 +92,68 @@ class Pictures:
         """Return that of a photo in the dataset; None if it is missing or damaged."""
         if self._folder is None:
             return None
-        return read_grey(self._folder / photo_name(key, f".{self._format}"))
+        grey = read_grey(self._folder / photo_name(key, f".{self._format}"))
+        # an imported photo keeps the format that it had
+        other = "png" if self._format == "jpg" else "jpg"
+        return grey if grey is not None else read_grey(self._folder / photo_name(key, f".{other}"))
 
-    def to_be_stored(self, path: Path) -> Grey | None:
+    def to_be_stored(self, path: Place) -> Grey | None:
         """Return that of a source as it will be read from the dataset; None if it cannot be read any more."""
         photo = self._open(path)
         return decode_grey(encode_photo(photo.image, self._format)) if photo else None
 
-    def new(self, path: Path) -> Grey | None:
+    def new(self, path: Place) -> Grey | None:
         """Return that of a source as it is compared with stored ones; None if it cannot be read any more."""
         photo = self._open(path)
         return near_duplicates.grey_copy(photo.image) if photo else None
 
-    def _open(self, path: Path) -> Photo | None:
+    def _open(self, path: Place) -> Photo | None:
         try:
-            return photos.open_photo(photos.read(path, self.limits.max_bytes), self.limits)
+            return photos.open_photo(arrival.read(path, self.limits.max_bytes), self.limits)
         except PhotoError:
             return None
+
+
+class Sources(Protocol):
+    """The photos of a run, by position."""
+
+    def __len__(self) -> int: ...
+
+    def name(self, position: int) -> str:
+        """Return the name that the photo's triple records."""
+
+    def new(self, position: int) -> Grey | None:
+        """Return the photo's grey copy as it is compared with stored ones; None if it cannot be read."""
+
+    def to_be_stored(self, position: int) -> Grey | None:
+        """Return the grey copy as it will be read from the dataset; None if the photo cannot be read."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """Photos in a folder.
+
+    Attributes:
+        folder: the photo folder.
+        paths: the photos in it.
+        pictures: reads them.
+    """
+
+    folder: Path
+    paths: Sequence[Place]
+    pictures: Pictures
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def name(self, position: int) -> str:
+        """Return the path relative to the folder; see arrival.source_name."""
+        return source_name(self.paths[position], self.folder)
+
+    def new(self, position: int) -> Grey | None:
+        """Return the grey copy of a photo as it is."""
+        return self.pictures.new(self.paths[position])
+
+    def to_be_stored(self, position: int) -> Grey | None:
+        """Return the grey copy of a photo as it will be stored."""
+        return self.pictures.to_be_stored(self.paths[position])

@@ -6,14 +6,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, partial
 from itertools import chain
 from pathlib import Path
+from typing import Protocol
 
 from msgspec.structs import replace
 
 from segkit import dataset, photos
 from segkit.build import captions, intake, repainted, tools
 from segkit.build.annotate import Finished, finish
-from segkit.build.arrival import Arrival, Candidate
-from segkit.build.find import find_photos
+from segkit.build.arrival import Arrival, Candidate, Place
+from segkit.build.find import find_photos, folder_of
 from segkit.build.history import History
 from segkit.build.outcome import Outcome, draft_note, gone_notes, size_note
 from segkit.build.settings import BuildSettings
@@ -46,7 +47,7 @@ class Unit:
 
 
 def build_dataset(
-    folder: Path,
+    source: Path | str,
     output: Path,
     settings: BuildSettings,
     progress: Progress = silent,
@@ -55,7 +56,8 @@ def build_dataset(
     """Turn a folder of photos into a dataset, or update a dataset with the photos that are new.
 
     Args:
-        folder: the photos, searched recursively and never changed.
+        source: the photos, which are never changed: a folder that is searched recursively, or a URL, tar files or a
+            list, see remote_photos.search.
         output: a new or empty folder, or a dataset built with the same segmenter and the same FIXED settings.
         settings: see BuildSettings.
         progress: see segkit.progress.
@@ -70,9 +72,11 @@ def build_dataset(
         DatasetError: the output folder is neither empty nor a dataset, or another segmenter or palette was used in it.
         ModelError: a network is missing or damaged, or the segmenter's labels do not fit the palette.
         StorageError: the disk is full; finished triples remain.
+        LocationError: a URL cannot be read; finished triples remain.
     """
     started = time.monotonic()
-    paths, passed, outcome = find_photos(folder, output, settings)
+    paths, passed, outcome = find_photos(source, output, settings)
+    folder = folder_of(source)
     tools = cache(lambda: load(settings))
     with dataset.locked(output) as was_killed, stamps.of_sources(output / ".segkit", settings.rehash) as known:
         target = open_or_create(output, settings, tools)
@@ -170,7 +174,7 @@ def _follow(target: Dataset, history: History, settings: BuildSettings, outcome:
 
 def examine(
     folder: Path,
-    paths: Sequence[Path],
+    paths: Sequence[Place],
     settings: BuildSettings,
     history: History,
     progress: Progress,
@@ -193,7 +197,17 @@ def limits(settings: BuildSettings) -> photos.Limits:
     return photos.Limits(settings.min_size, settings.max_megapixels, settings.size)
 
 
-def units(arrivals: Iterable[Arrival], history: History, outcome: Outcome, progress: Progress) -> Iterator[Unit]:
+class Tally(Protocol):
+    """Counts what becomes of photos."""
+
+    def count(self, arrival: Arrival) -> None:
+        """Count a photo that is no new one."""
+
+    def report(self, progress: Progress) -> None:
+        """Report how many have been counted."""
+
+
+def units(arrivals: Iterable[Arrival], history: History, outcome: Tally, progress: Progress) -> Iterator[Unit]:
     """Group new photos and new rejections into units of UNIT, in order. Everything but new photos is counted here.
 
     Kept photos do not occupy a place in a unit, so a resumed run forms the same units as an uninterrupted one.

@@ -102,6 +102,9 @@ class BuildSettings(CaptionSettings):
     min_confidence: Annotated[
         float, option("Pixels below this segmenter confidence become unlabelled; 0 is off.", ge=0, lt=1)
     ] = 0.0
+    store_confidence: Annotated[bool, option("Store the segmenter's confidence, as a heat map for segkit review.")] = (
+        False
+    )
     photo_format: Annotated[Literal["jpg", "png"], option("Photo format: JPEG quality 95 4:4:4, or PNG.")] = "jpg"
     keep_duplicates: Annotated[bool, option("Keep near-duplicates (in one group, so in one split).")] = False
     follow_links: Annotated[bool, option("Follow symbolic links that lead out of the folder of photos.")] = False

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segkit.build.arrival import Likeness, Loaded
+from segkit.build.arrival import Likeness, Loaded, Place
 from segkit.build.history import History
 from segkit.build.intake import load_all
 from segkit.dataset.stamps import Stamps
@@ -106,7 +106,7 @@ class NewPhotos:
 
 def survey(
     folder: Path,
-    paths: Sequence[Path],
+    paths: Sequence[Place],
     limits: Limits,
     history: History,
     report: Callable[[int], None],

@@ -1,5 +1,6 @@
 """The dataset of a build: opened or created, and never mixed from two segmenters, palettes or sizes."""
 
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
@@ -8,12 +9,14 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from segkit import dataset
+from segkit.build import remote_photos
 from segkit.build.settings import BuildSettings, CaptionSettings
 from segkit.build.tools import Networks
 from segkit.dataset import Dataset
 from segkit.dataset.info import FIXED, Info
 from segkit.errors import DatasetError, UsageError
 from segkit.palette import Palette, protocol
+from segkit.remote.faults import shown
 from segkit.words import quote
 
 
@@ -25,6 +28,15 @@ def open_or_create(output: Path, settings: BuildSettings, tools: Callable[[], Ne
     recorded = settings.recorded() | {"palette": settings.palette, "split": settings.split}
     recorded |= asdict(settings.style(None))
     return Dataset.create(output, Info(tools().palette, tools().identities, recorded, versions()))
+
+
+def default_output(source: Path | str) -> Path:
+    """Return the folder of the dataset of some photos if none is named: beside them, or here for a URL."""
+    if remote_photos.is_remote(source):
+        name = shown(str(source)).rstrip("/").rpartition("/")[2]
+        return Path(f"{re.sub(r'[^A-Za-z0-9_-]+', '-', name).strip('-') or 'photos'}-dataset")
+    folder = Path(source).resolve()
+    return folder.with_name(f"{folder.name}-dataset")
 
 
 def record(target: Dataset, settings: CaptionSettings, networks: Mapping[str, dict[str, str]] | None = None) -> None:
@@ -101,7 +113,7 @@ def require_same_segmenter(target: Dataset, tools: Networks) -> None:
             f"Run: segkit check {quote(target.folder)}"
         )
     before = target.info.models["segmenter"]
-    if before["revision"] != tools.revision:
+    if before["name"] and before["revision"] != tools.revision:  # all maps of a dataset without a name were imported
         raise DatasetError(
             f"{target.folder} was segmented by {before['name']} ({before['revision']}), not by {tools.model} "
             f"({tools.revision}). Pass the same segmenter or another output folder."

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from segkit import storage, threads
 from segkit.build.annotate import Finished
-from segkit.dataset import Dataset, Rejection
+from segkit.dataset import Dataset, Rejection, confidences
 from segkit.dataset.triple import Triple
 
 
@@ -63,6 +63,10 @@ class Writer:
     def _write_pictures(self, finished: Finished) -> Triple:
         photo, control_map = finished.photo_bytes(), finished.map_bytes()
         triple = finished.triple
+        for name, data in finished.stored.items():
+            if name not in (triple.file_name, triple.conditioning_image_file_name):
+                storage.write(self._dataset.folder / name, data)
+        confidences.store(self._dataset.folder, triple.key, finished.confidence)
         storage.write(self._dataset.folder / triple.file_name, photo)
         storage.write(self._dataset.folder / triple.conditioning_image_file_name, control_map)
         return replace(triple, photo_sha256=storage.sha256(photo), map_sha256=storage.sha256(control_map))

@@ -8,6 +8,7 @@ import click
 from segkit.build.settings import BuildSettings
 from segkit.commands.options import (
     Command,
+    PathOrUrl,
     json_option,
     settings_options,
     take,
@@ -26,8 +27,8 @@ from segkit.errors import UsageError
     example="segkit build-dataset photos/ -o rooms --split val=0.1",
     after_interrupt="Run the same command again: triples that are finished are not built again.",
 )
-@click.argument("photos", type=click.Path(path_type=Path), required=False)
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Dataset folder.  [default: PHOTOS-dataset]")
+@click.argument("photos", type=PathOrUrl(), required=False)
+@click.option("-o", "--output", type=PathOrUrl(), help="Dataset folder.  [default: PHOTOS-dataset]")
 @click.option(
     "--config", type=click.Path(path_type=Path), help="A build.toml with any of these options; flags take precedence."
 )
@@ -39,14 +40,17 @@ from segkit.errors import UsageError
 def command(
     context: click.Context,
     /,
-    photos: Path | None,
-    output: Path | None,
+    photos: Path | str | None,
+    output: Path | str | None,
     config: Path | None,
     dry_run: bool,
     as_json: bool,
     **values: Any,
 ) -> None:
-    """Build a dataset of triples (photo, control map, prompt) from a folder of photos.
+    """Build a dataset of triples (photo, control map, prompt) from photos.
+
+    PHOTOS is a folder, a URL such as s3://bucket/photos, tar files such as photos-{000..009}.tar, or a list of URLs,
+    .txt; see docs/data.md.
 
     Each photo gets a control map (indexed PNG in exact class colours) and a drafted prompt. Run the command again
     after adding photos: only new ones are processed, and renamed ones are recognised. Rejected photos are listed with
@@ -54,26 +58,26 @@ def command(
     """
     from segkit import console
     from segkit.build import dry_run as rehearsal
-    from segkit.build import pipeline, settings
+    from segkit.build import pipeline, settings, target
     from segkit.commands import show_build
-    from segkit.dataset import Dataset, stats
+    from segkit.dataset import Dataset, local_folder, stats
     from segkit.reports import dataset_page
 
     file = settings.read(config) if config else {}
-    photos = photos or (Path(file["photos"]) if "photos" in file else None)
+    photos = photos or file.get("photos")
     if photos is None:
         raise UsageError("No photos given. Run segkit build-dataset PHOTOS, or set photos in the --config file.")
     build_settings = take(BuildSettings, with_removals(context, with_file(context, values, file), file))
-    output = output or Path(file.get("output") or photos.resolve().with_name(photos.resolve().name + "-dataset"))
+    folder = local_folder(output or file.get("output") or target.default_output(photos))
     with console.progress() as progress:
         if dry_run:
-            plan = rehearsal.plan(photos, output, build_settings, progress)
+            plan = rehearsal.plan(photos, folder, build_settings, progress)
         else:
-            outcome = pipeline.build_dataset(photos, output, build_settings, progress)
+            outcome = pipeline.build_dataset(photos, folder, build_settings, progress)
     if dry_run:
         show_build.build_plan(plan, [with_flags(context, note) for note in plan.notes], as_json)
         return
-    dataset = Dataset.open(output)
+    dataset = Dataset.open(folder)
     page = dataset_page.write(dataset)
     outcome.notes = [with_flags(context, note) for note in outcome.notes]
-    show_build.build_outcome(outcome, stats.summarize(dataset), output, page, as_json)
+    show_build.build_outcome(outcome, stats.summarize(dataset), folder, page, as_json)

@@ -21,9 +21,9 @@ from trainer.settings import GenerateSettings
 @click.option(
     "--map",
     "source",
-    type=click.Path(path_type=Path),
+    type=click.Path(),
     required=True,
-    help="A control map, a folder of maps, or a dataset.",
+    help="A control map, a folder of maps, a dataset, or the URL of shards.",
 )
 @click.option("--prompt", default="", help="Prompt for maps that have none of their own.")
 @click.option(
@@ -38,22 +38,23 @@ from trainer.settings import GenerateSettings
 @click.option("--overwrite", is_flag=True, help="Replace existing files of the same names.")
 @threads_option
 @json_option
-def command(source: Path, prompt: str, output: Path, overwrite: bool, as_json: bool, **values: Any) -> None:
+def command(source: str, prompt: str, output: Path, overwrite: bool, as_json: bool, **values: Any) -> None:
     """Generate pictures from control maps with a base model and a ControlNet.
 
-    --map takes one file, a folder of maps (NAME.txt beside a map holds its prompt), or a dataset (its held-out
-    triples, or all triples if none are held out). Maps with off-palette pixels are refused; maps are resized with
-    NEAREST. On one machine, equal seeds give equal pictures, however many are generated, one by one or in batches. If
-    interrupted, run the same command again: only missing pictures are generated.
+    --map takes one file, a folder of maps (NAME.txt beside a map holds its prompt), or a dataset or its shards (the
+    held-out triples, or all triples if none are held out). Maps with off-palette pixels are refused; maps are resized
+    with NEAREST. On one machine, equal seeds give equal pictures, however many are generated, one by one or in batches.
+    If interrupted, run the same command again: only missing pictures are generated.
     """
     os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")  # before torch is imported: see trainer.step.cpu.reproducible
     from segkit import console
     from segkit.commands import show_training
+    from trainer.data import shards
     from trainer.sample import generate, grid, requests, sources
 
     settings = take(GenerateSettings, values)
     DrawSettings(prompt=prompt, overwrite=overwrite)  # checks them
-    scenes = requests.find(source, prompt)
+    scenes = requests.find(shards.of_text(source), prompt)
     if note := sources.palette_note(settings):
         console.warning(note)
     with console.progress() as progress:

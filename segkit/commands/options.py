@@ -2,9 +2,11 @@
 
 import dataclasses
 import inspect
+import os
 import re
 import typing
 from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import click
@@ -12,9 +14,20 @@ from click.core import ParameterSource
 
 from segkit import console, log_lines, threads
 from segkit.errors import SegkitError
+from segkit.remote import is_url
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Settings = TypeVar("Settings")
+
+
+class PathOrUrl(click.Path):
+    """A local path, as Path, or a URL, as text."""
+
+    name = "path or URL"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return a URL unchanged, and anything else as a Path."""
+        return value if is_url(value) else Path(os.fsdecode(super().convert(value, param, ctx)))
 
 
 class Command(click.Command):

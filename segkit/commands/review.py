@@ -67,6 +67,7 @@ def command(
     from segkit.dataset import where as conditions
     from segkit.errors import UsageError
     from segkit.models import tokens
+    from segkit.review.findings import Findings
     from segkit.review.session import Session
 
     if sum([bool(exported), bool(imported), forget_originals]) > 1:
@@ -76,9 +77,8 @@ def command(
         return _maintain(opened, exported, imported)
     if where.strip():
         conditions.parse(where, opened.info.palette)
-    session = Session(
-        opened, tokens.counter(tokenizer, download=False), where, order, _networks(opened, assist, captioner)
-    )
+    counter, networks = tokens.counter(tokenizer, download=False), _networks(opened, assist, captioner)
+    session = Session(opened, counter, where, order, networks, Findings(opened))
     return _serve(session, host, port, not no_browser)
 
 

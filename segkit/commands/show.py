@@ -31,6 +31,7 @@ _LAYOUTS = {
     "fill50k": "a folder in fill50k's layout",
     "imagefolder": "an imagefolder",
     "kohya": "a folder in the layout of kohya's scripts",
+    "shards": "a dataset in shards",
 }
 
 

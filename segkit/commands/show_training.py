@@ -44,7 +44,7 @@ def trained(outcome: "TrainingOutcome", as_json: bool) -> None:
     return None
 
 
-def plan(planned: "TrainingPlan", dataset: Path, run: Path, as_json: bool) -> None:
+def plan(planned: "TrainingPlan", dataset: Path | str, run: Path, as_json: bool) -> None:
     """Print the outcome of a dry run."""
     if as_json:
         return console.json_object(planned.to_json())
@@ -78,13 +78,16 @@ def plan(planned: "TrainingPlan", dataset: Path, run: Path, as_json: bool) -> No
     return console.line(f"First batch as the network sees it: {planned.picture}. Nothing was written to {run}.")
 
 
-def _how_to_hold_out(dataset: Path) -> str:
+def _how_to_hold_out(dataset: Path | str) -> str:
     """Return how to hold out triples of a dataset in its layout."""
-    from segkit.dataset.formats import layouts
+    from segkit.dataset.formats import layouts, shards
 
-    if (dataset / ".segkit").is_dir():
+    folder = Path(dataset)
+    if (folder / ".segkit").is_dir():
         return f"segkit build-dataset PHOTOS -o {quote(dataset)} --split val=0.1 holds some out"
-    if layouts.detect(dataset) == "imagefolder":
+    if not folder.is_dir() or (folder / shards.INDEX).is_file():
+        return "--split val=0.1 of build-dataset holds some out in the dataset, which is then exported again"
+    if layouts.detect(folder) == "imagefolder":
         return "val in a column split of its metadata holds a triple out"
     return "this layout holds none out; an imagefolder's metadata.jsonl does, by val in a column split"
 

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import click
 
-from segkit.commands.options import Command, json_option, threads_option
+from segkit.commands.options import Command, PathOrUrl, json_option, threads_option
 from segkit.settings import Cause, SnapSettings, Unsure
 
 
@@ -15,7 +15,7 @@ from segkit.settings import Cause, SnapSettings, Unsure
     example="segkit snap maps/ -o repaired/",
     after_interrupt="No map is half written. Run the command again: it continues.",
 )  # fmt: skip
-@click.argument("maps", type=click.Path(path_type=Path))
+@click.argument("maps", type=PathOrUrl())
 @click.option(
     "-o",
     "--output",
@@ -50,7 +50,7 @@ from segkit.settings import Cause, SnapSettings, Unsure
 @json_option
 @click.pass_context
 def command(
-    context: click.Context, /, maps: Path, output: Path | None, in_place: bool, as_json: bool, **options: Any
+    context: click.Context, /, maps: Path | str, output: Path | None, in_place: bool, as_json: bool, **options: Any
 ) -> None:
     """Repair control maps made by other tools: wrong colours, JPEG artefacts, smooth scaling, white outlines.
 
@@ -64,7 +64,11 @@ def command(
     from segkit.commands import show
     from segkit.dataset import map_repair
     from segkit.errors import UsageError
+    from segkit.reports.findings import COPY
     from segkit.words import quote
+
+    if isinstance(maps, str):
+        raise UsageError(f"{maps}: maps are repaired in local files. {COPY}")
 
     if (output is None) != in_place:
         raise UsageError(f"Pass either -o or --in-place, as in: segkit snap {quote(maps)} -o FOLDER")

@@ -1,7 +1,7 @@
 """segkit train."""
 
 import os
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import click
@@ -18,7 +18,7 @@ from trainer.settings import TrainSettings
     example="segkit train rooms -o rooms-run --base deliberate.safetensors --controlnet control_v11p_sd15_seg.pth",
     after_interrupt="Run the same command again: it resumes from the run's newest checkpoint, or starts without one.",
 )
-@click.argument("dataset", type=click.Path(path_type=Path), required=False)
+@click.argument("dataset", type=click.Path(), required=False)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Run folder.  [default: DATASET-run]")
 @click.option(
     "--config", type=click.Path(path_type=Path), help="A run.toml with any of these options; flags take precedence."
@@ -32,7 +32,7 @@ from trainer.settings import TrainSettings
 def command(
     context: click.Context,
     /,
-    dataset: Path | None,
+    dataset: str | None,
     output: Path | None,
     config: Path | None,
     accept_changes: bool,
@@ -42,7 +42,8 @@ def command(
 ) -> None:
     """Finetune a segmentation ControlNet on the triples of a dataset.
 
-    DATASET is a segkit dataset, or a folder in the layout of fill50k, Hugging Face's imagefolder or kohya's scripts.
+    DATASET is a segkit dataset, a folder or URL of shards that segkit export wrote, or a folder in the layout of
+    fill50k, Hugging Face's imagefolder or kohya's scripts.
     Training stops if the network would see a control pixel that is not a palette colour. If interrupted, run the same
     command again: the run resumes bit for bit. The run folder receives controlnet/ for diffusers, a .safetensors file
     for A1111, Forge and ComfyUI, and checkpoints/. Several GPUs: torchrun --nproc-per-node 2 -m trainer run.toml.
@@ -52,20 +53,23 @@ def command(
     from segkit import console, interrupts
     from segkit.commands import show_training
     from trainer import loop, settings
+    from trainer.data import shards
     from trainer.run import dry_run as rehearsal
 
     file = settings.read(config) if config else {}
-    dataset = dataset or (Path(file["dataset"]) if "dataset" in file else None)
-    if dataset is None:
+    dataset = dataset or file.get("dataset")
+    if not dataset:
         raise UsageError("No dataset given. Run segkit train DATASET, or set dataset in the --config file.")
-    output = output or Path(file.get("output") or f"{dataset.resolve().name}-run")
+    data = shards.of_text(dataset)
+    name = PurePath(data).name or Path(data).resolve().name  # of "." and the like
+    output = output or Path(file.get("output") or f"{name}-run")
     train_settings = take(TrainSettings, with_file(context, values, file))
     if dry_run:
         with console.progress() as progress:
-            plan = rehearsal.plan(dataset, output, train_settings, progress, accept_changes)
-        show_training.plan(plan, dataset, output, as_json)
+            plan = rehearsal.plan(data, output, train_settings, progress, accept_changes)
+        show_training.plan(plan, data, output, as_json)
         return
     with console.progress() as progress:
-        result = loop.train(dataset, output, train_settings, progress, accept_changes)
+        result = loop.train(data, output, train_settings, progress, accept_changes)
     show_training.trained(result, as_json)
     context.exit(0 if result.file else interrupts.EXIT_CODE)

@@ -1,7 +1,7 @@
 """The rules of a dataset: each one inspects the triples and yields problems."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -12,6 +12,7 @@ from PIL import Image
 from segkit import storage
 from segkit.dataset import checked, prompts, record_rules
 from segkit.dataset.dataset import Dataset
+from segkit.dataset.info import Info
 from segkit.dataset.record_rules import BUILD, Intact, Screening, fault, line_with
 from segkit.dataset.triple import SPLITS, Triple
 from segkit.maps import codec
@@ -24,6 +25,10 @@ from segkit.words import are, quote
 COVERAGE = 0.5
 """Labelled share of a map, 0 to 1, below which "coverage-low" warns: such maps teach the network little."""
 
+Cure = Callable[[Triple], str]
+"""Returns what to do about a triple."""
+
+_RESTORE_INFO = "Restore dataset.toml from a copy, or build into another folder."
 _STAY = "photo and map are restored; prompt, split and review stay."
 
 RULES = {
@@ -103,7 +108,7 @@ def check(
     of_records: list[Problem] = []
     for triple in intact:
         screening.add(triple)
-        of_records += record_rules.of_prompt(dataset, triple, count)
+        of_records += record_rules.of_prompt(dataset.folder, triple, count)
         of_records += record_rules.of_split(triple)
     orphans = list(record_rules.orphans(dataset, screening)) if strays else []
     if intact.damage:  # pictures of the damaged lines belong to no triple, until the lines are corrected
@@ -116,7 +121,7 @@ def check(
         record_rules.repeated(dataset, intact, screening),
         record_rules.leaks(intact, screening),
         record_rules.alike(dataset, intact),
-        _palette(dataset, palette),
+        of_palette(dataset.info, palette, ".segkit/dataset.toml", _RESTORE_INFO),
         checked.settled(dataset, orphans),
     )
     return CheckReport(screening.total, sorted(problems, key=lambda problem: problem.severity))
@@ -139,59 +144,79 @@ def _files(dataset: Dataset, triple: Triple) -> Iterator[Problem]:
             if storage.sha256(data) != sha256:
                 cure = _restore(triple) if name == triple.file_name else _restore_map(triple)
                 yield fault("file-changed", triple, f"{name} was changed after it was stored", cure)
-            pictures.append(_open(data))
+            pictures.append(open_stored(data))
         except Exception as error:  # Pillow raises exceptions of any type on damaged files
             reason = f"{type(error).__name__}: {error}"
             yield fault("file-damaged", triple, f"{name} cannot be opened ({reason})", _restore(triple))
     if len(pictures) == 2:
-        yield from _pictures(triple, pictures[0], pictures[1], dataset.info.palette)
+        yield from of_pictures(triple, pictures[0], pictures[1], dataset.info.palette)
 
 
-def _open(data: bytes) -> Image.Image:
+def open_stored(data: bytes) -> Image.Image:
+    """Open a stored photo or control map and load its pixels. Pillow raises exceptions of any type on damaged ones."""
     with Image.open(BytesIO(data), formats=("JPEG", "PNG")) as image:
         image.load()
         return image
 
 
-def _pictures(triple: Triple, photo: Image.Image, control_map: Image.Image, palette: Palette) -> Iterator[Problem]:
+def of_pictures(
+    triple: Triple, photo: Image.Image, control_map: Image.Image, palette: Palette, cure: Cure | None = None
+) -> Iterator[Problem]:
+    """Yield what is wrong with the two pictures of a triple.
+
+    Args:
+        triple: the record.
+        photo: its photo.
+        control_map: its control map.
+        palette: of the map.
+        cure: returns what to do about a triple; None for one in a dataset.
+    """
+    restore, restore_map = cure or _restore, cure or _restore_map
     size = (triple.width, triple.height)
     if photo.size != size or control_map.size != size or triple.width % 8 or triple.height % 8:
         sizes = f"photo {photo.width}x{photo.height}, map {control_map.width}x{control_map.height}"
-        yield fault("size-differs", triple, f"{sizes}, recorded {triple.width}x{triple.height}", _restore(triple))
+        yield fault("size-differs", triple, f"{sizes}, recorded {triple.width}x{triple.height}", restore(triple))
     if not codec.is_exact(control_map, palette):
         actual = f"mode {control_map.mode}" if control_map.mode != "P" else "a different palette"
         expected = f"mode P with the palette {palette.name}"
-        yield fault("map-not-indexed", triple, f"the map has {actual}, expected {expected}", _restore_map(triple))
+        yield fault("map-not-indexed", triple, f"the map has {actual}, expected {expected}", restore_map(triple))
     labels, off = codec.read(control_map, palette)
     if off:
         message = f"{are(off, 'pixel')} not of a class of {palette.name}"
-        yield fault("label-invalid", triple, message, _restore(triple))
+        yield fault("label-invalid", triple, message, restore(triple))
     pixels = zip(palette, codec.count(labels), strict=False)
     present = {(swatch.name, round(number / labels.size, 4)) for swatch, number in pixels if number}
     recorded = {(share.name, share.share) for share in triple.classes}
     if not off and (present != recorded or len(recorded) != len(triple.classes)):
         names = ", ".join(sorted({name for name, _ in present ^ recorded})) or "classes recorded twice"
-        yield fault("classes-differ", triple, f"map and record disagree on: {names}", _restore_map(triple))
+        yield fault("classes-differ", triple, f"map and record disagree on: {names}", restore_map(triple))
     labelled = float((labels != UNLABELLED).mean())
     if labelled < COVERAGE and triple.review == "open":
         message = f"{triple.key} ({triple.source}): only {labelled:.0%} of the map is labelled."
         left_out = line_with(review="rejected")
-        cure = f"Build into another folder with a lower min_confidence, or do not train on it: {left_out}"
-        yield Problem("coverage-low", "warning", triple.key, message, cure)
+        advice = f"Build into another folder with a lower min_confidence, or do not train on it: {left_out}"
+        yield Problem("coverage-low", "warning", triple.key, message, advice)
 
 
-def _palette(dataset: Dataset, required: Palette | None) -> Iterator[Problem]:
-    name, palette = dataset.info.settings.get("protocol"), dataset.info.built_with
-    if required and required.hash == dataset.info.palette.hash:
+def of_palette(info: Info, required: Palette | None, place: str, cure: str) -> Iterator[Problem]:
+    """Yield a problem if a palette is neither its protocol's nor one that adds classes to it; or not the required one.
+
+    Args:
+        info: what the triples share.
+        required: the required palette; None accepts any that the protocol allows.
+        place: the file that holds the palette.
+        cure: what to do about it.
+    """
+    name, palette = info.settings.get("protocol"), info.built_with
+    if required and required.hash == info.palette.hash:
         return
     base = Palette.load(PROTOCOLS[name]) if name in PROTOCOLS else palette
     # Only a dataset that was built with a palette of the user's may differ from its protocol.
-    extended = bool(dataset.info.settings.get("palette")) and protocol.extends(palette, base)
+    extended = bool(info.settings.get("palette")) and protocol.extends(palette, base)
     if palette.hash != (required or base).hash and (required or not extended):
         expected = required.name if required else name
-        message = f".segkit/dataset.toml: the palette differs from {expected}; colours may stand for other classes."
-        cure = "Restore dataset.toml from a copy, or build into another folder."
-        yield Problem("palette-differs", "error", "dataset.toml", message, cure)
+        message = f"{place}: the palette differs from {expected}; colours may stand for other classes."
+        yield Problem("palette-differs", "error", place.rpartition("/")[2], message, cure)
 
 
 def _restore(triple: Triple) -> str:

@@ -113,12 +113,17 @@ def export_corrections(dataset: Dataset, path: Path) -> int:
     """
     if path.exists():
         raise UsageError(f"{path} already exists. Choose another name.")
-    corrections = [correction for triple in dataset.triples() if (correction := _correction(dataset, triple))]
+    corrections = [correction for triple in dataset.triples() if (correction := correction_of(dataset, triple))]
     storage.write(path, b"".join(msgspec.json.encode(one) + b"\n" for one in corrections))
     return len(corrections)
 
 
-def _correction(dataset: Dataset, triple: Triple) -> Correction | None:
+def correction_of(dataset: Dataset, triple: Triple) -> Correction | None:
+    """Return what persons changed in a triple; None if nothing.
+
+    Raises:
+        DatasetError: its map is missing.
+    """
     changes: dict[str, Any] = {}
     if triple.map_by_person:
         changes["masks"] = _masks(dataset, triple)
@@ -141,10 +146,11 @@ def _masks(dataset: Dataset, triple: Triple) -> tuple[Mask, ...]:
         labels = triple.labels
         touched = np.ones(labels.shape, bool)
     present = np.unique(labels[touched]).tolist()
-    return tuple(Mask(_name(label, palette), pixels.runs(touched & (labels == label))) for label in present)
+    return tuple(Mask(class_name(label, palette), pixels.runs(touched & (labels == label))) for label in present)
 
 
-def _name(label: int, palette: Palette) -> str:
+def class_name(label: int, palette: Palette) -> str:
+    """Return the name of a label's class; that of 255 is "unlabelled"."""
     return _UNLABELLED if label == UNLABELLED else palette[label].name
 
 
@@ -173,7 +179,7 @@ def import_corrections(dataset: Dataset, path: Path) -> Imported:
                 for one in unit
                 if one.key not in known
             ]
-            changes = (_taken_over(dataset, known[one.key], one, report) for one in unit if one.key in known)
+            changes = (take_over(dataset, known[one.key], one, report) for one in unit if one.key in known)
             dataset.commit(list({triple.key: triple for change in changes for triple in change}.values()))
         dataset.fold_if_small()
     return report
@@ -206,15 +212,22 @@ def _require_valid(correction: Correction) -> None:
         raise ValueError(f"key {correction.key!r}")
 
 
-def _taken_over(dataset: Dataset, triple: Triple, new: Correction, report: Imported) -> list[Triple]:
-    """Return the records that a correction changes; the map is written."""
+def take_over(dataset: Dataset, triple: Triple, new: Correction, report: Imported) -> list[Triple]:
+    """Return the records that a correction changes; its map is written. The caller must hold the dataset's lock.
+
+    Args:
+        dataset: the dataset to change.
+        triple: the triple as it is.
+        new: what a person changed elsewhere.
+        report: counts the changes; conflicts are added to it.
+    """
     before = len(report.conflicts)
 
     def conflict(what: str, reason: str) -> None:
         report.conflicts.append(Conflict(triple.key, triple.source, what, reason))
 
     changes: dict[str, Any] = {}
-    if new.text and new.text != triple.text:
+    if new.text and not (triple.by_person and new.text == triple.text):
         if triple.by_person:
             conflict("prompt", f"it is {triple.text!r} here and {new.text!r} in the file, both written by a person")
         else:

@@ -16,7 +16,7 @@ from segkit.dataset import lines
 from segkit.dataset.collection import Triples
 from segkit.dataset.info import Info
 from segkit.dataset.locking import locked, writer
-from segkit.dataset.prompts import Count
+from segkit.dataset.prompts import Count, estimate
 from segkit.dataset.records import Records
 from segkit.dataset.triple import Triple
 from segkit.errors import DatasetError, LockedError
@@ -34,12 +34,18 @@ class Dataset(Records, Triples):
 
     `Dataset.open(folder)` opens one, `Dataset.create(folder, info)` creates one. Change it only inside
     `with dataset.writing():`. Triples are read when they are accessed, one of a million as fast as one of ten.
+
+    Attributes:
+        info: what all triples share.
+        count: returns the number of CLIP tokens of prompts that are composed again; an estimate by default.
     """
 
     def __init__(self, folder: Path, info: Info) -> None:
         Records.__init__(self, folder)
         Triples.__init__(self, [])
         self.info = info
+        self.count: Count = estimate
+        self._toml = b""  # the bytes of dataset.toml that `info` was read from
         self._keys: list[str] = []
         self._state: object = None
 
@@ -116,14 +122,12 @@ class Dataset(Records, Triples):
             LockedError: another process is writing the dataset.
         """
         from segkit.dataset import edits  # imports this module
-        from segkit.dataset.prompts import estimate
 
         return len(edits.set_prompts(self, texts.items(), count or estimate))
 
     def set_prompt(self, key: str, text: str, *, revision: int | None = None, count: Count | None = None) -> "State":
         """Set one prompt; see dataset.decisions.set_prompt. Without `count`, its tokens are estimated."""
         from segkit.dataset import decisions  # imports this module
-        from segkit.dataset.prompts import estimate
 
         return decisions.set_prompt(self, key, text, revision=revision, count=count or estimate)
 
@@ -183,8 +187,20 @@ class Dataset(Records, Triples):
 
     def save_info(self, info: Info) -> None:
         """Replace dataset.toml."""
+        self._toml = common.to_toml(info)
+        storage.write(self.hidden / "dataset.toml", self._toml)
         self.info = info
-        storage.write(self.hidden / "dataset.toml", common.to_toml(info))
+
+    def reload_info(self) -> None:
+        """Read dataset.toml again if another process has replaced it: it may have added classes.
+
+        Raises:
+            DatasetError: it is damaged.
+        """
+        file = self.hidden / "dataset.toml"
+        data = file.read_bytes() if file.exists() else b""
+        if data != self._toml or not data:
+            self.info, self._toml = common.read(file), data
 
     @contextmanager
     def writing(self, *, edit: bool = False) -> Iterator[None]:
@@ -198,7 +214,7 @@ class Dataset(Records, Triples):
             DatasetError: dataset.toml, or a line that was changed by hand, is damaged.
         """
         with locked(self.folder) as was_killed:
-            self.info = common.read(self.hidden / "dataset.toml")  # another process may have replaced it
+            self.reload_info()
             self.recover(was_killed, fold=not edit)
             yield
 

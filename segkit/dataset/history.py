@@ -19,9 +19,11 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from segkit import maps, storage
+from segkit.dataset import replay
+from segkit.dataset.replay import Shown
 from segkit.dataset.triple import Triple
 from segkit.errors import DatasetError
-from segkit.maps import codec, strokes
+from segkit.maps import codec
 from segkit.maps.codec import ClassShare, Labels
 from segkit.maps.strokes import Stroke
 from segkit.palette import Palette
@@ -127,29 +129,47 @@ class History:
             entries = (*reachable, *(Entry(entries[-1].number, "undo") for _ in self.undone))
         return History(self.base, self.original, (*entries, entry), self.recorded)
 
-    def replay(self, palette: Palette) -> tuple[Labels, NDArray[np.bool_]]:
-        """Return the map, (H, W) uint8, and which of its pixels a person set, (H, W) bool."""
-        labels = labels_of(self.original, palette).copy()
-        touched = np.full(labels.shape, self.base.map_by == "person")
-        for entry in self.applied:
-            strokes.apply(entry.edit.strokes if entry.edit else (), labels, touched)
-        return labels, touched
+    def shown(self, palette: Palette) -> Shown:
+        """Return the map after all edits that apply."""
+        applied = self.applied
+        identity = self._identity(palette, applied)
+        shown = replay.kept(identity)
+        if shown is None:
+            start = replay.kept(self._identity(palette, applied[:-1])) if applied else None
+            edits = [entry.edit.strokes for entry in (applied[-1:] if start else applied) if entry.edit]
+            start = start or replay.begin(labels_of(self.original, palette), self.base.map_by == "person")
+            shown = start.after(edits) if edits else start
+            self.keep(shown, palette)
+        return shown
 
-    def classes(self, labels: Labels, touched: NDArray[np.bool_], palette: Palette) -> tuple[ClassShare, ...]:
+    def keep(self, shown: Shown, palette: Palette) -> None:
+        """Keep the map in memory, unless it shows an entry that was not saved: another may get its number."""
+        if all(entry.map_sha256 for entry in self.applied):
+            replay.keep(self._identity(palette, self.applied), shown)
+
+    def _identity(self, palette: Palette, applied: tuple[Entry, ...]) -> tuple[object, ...]:
+        """Return what the map follows from: an entry is known by its number and the map after it."""
+        edits = tuple((entry.number, entry.map_sha256) for entry in applied)
+        return storage.sha256(self.original), palette.hash, self.base.map_by, edits
+
+    def replay(self, palette: Palette) -> tuple[Labels, NDArray[np.bool_]]:
+        """Return copies of the map, (H, W) uint8, and of which of its pixels a person set, (H, W) bool."""
+        shown = self.shown(palette)
+        return shown.labels.copy(), shown.touched.copy()
+
+    def classes(self, shown: Shown, palette: Palette) -> tuple[ClassShare, ...]:
         """Return the classes of a map, largest first. Confidence is 1 where a person set pixels, else the original's.
 
         Args:
-            labels: the map, from `replay`.
-            touched: which pixels a person set, from `replay`.
+            shown: the map.
             palette: the classes.
         """
-        if not touched.any():
+        if not shown.counts[1].any():
             return self.base.classes
-        confidence = np.ones(256, np.float32)
+        confidence = np.ones(256)
         for share in self.base.classes:
             confidence[palette.find(share.name).index] = share.confidence
-        pixels = np.where(touched, np.float32(1), confidence[labels])
-        return codec.summarize(labels, pixels, palette)[1]
+        return codec.shares(shown.counts.sum(0), shown.counts[0] * confidence + shown.counts[1], palette)
 
     def encode(self) -> bytes:
         """Return the lines of the history's file."""
@@ -205,7 +225,7 @@ def finished(triple: Triple, data: bytes, palette: Palette) -> Triple | None:
     if not history or not history.unfinished or history.unfinished.map_sha256 != storage.sha256(data):
         return None
     history = history.with_entry(history.unfinished)
-    return recorded(triple, history, history.classes(*history.replay(palette), palette), data)
+    return recorded(triple, history, history.classes(history.shown(palette), palette), data)
 
 
 def restored(triple: Triple, lost: Triple, labels: Labels, palette: Palette) -> tuple[Triple, Labels]:

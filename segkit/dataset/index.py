@@ -71,8 +71,8 @@ class Index:
 
     def is_current(self) -> bool:
         """Return whether the lists are as they were when the index was built."""
-        now, states = time.time_ns(), zip(self._lists, self._states, strict=True)
-        if not all(_state(path, hashed=bool(state[2])) == state for path, state in states):
+        now = time.time_ns()
+        if not are_current(self._states, self._lists):
             return False
         # any later change has another time stamp, so that the files need not be hashed again
         self._states = [state if now - state[1] < _TICK else (*state[:2], 0) for state in self._states]
@@ -151,6 +151,11 @@ def states(lists: Lists) -> list[State]:
             state = _state(path, hashed=False)
         result.append(_state(path, hashed=True) if time.time_ns() - state[1] < _TICK else state)
     return result
+
+
+def are_current(before: Sequence[State], lists: Lists) -> bool:
+    """Return whether the lists are as they were when `states` returned this."""
+    return all(_state(path, hashed=bool(state[2])) == state for path, state in zip(lists, before, strict=True))
 
 
 def build(builders: tuple[Builder, Builder], lists: Lists, at: list[State], belong: bool) -> tuple[Index, bytes]:

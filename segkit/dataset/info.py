@@ -78,7 +78,7 @@ def read(path: Path) -> Info:
         if isinstance(version, int) and version > FORMAT:
             folder = path.parent.parent
             raise DatasetError(f"{folder} has format {version}; this segkit reads up to {FORMAT}. Update segkit.")
-        return _info(schema.convert(content, _File))
+        return from_dict(content)
     except (FileNotFoundError, NotADirectoryError):
         raise
     except (OSError, ValueError, PaletteError) as error:
@@ -92,19 +92,29 @@ def to_toml(info: Info) -> bytes:
 
     from segkit import __version__
 
+    content = to_dict(info)
+    return tomli_w.dumps({"format": content.pop("format"), "segkit": __version__, **content}).encode()
+
+
+def to_dict(info: Info) -> dict[str, Any]:
+    """Return the content of dataset.toml as plain values, without the version of segkit that writes it."""
     classes = [{"name": s.name, "synonyms": list(s.synonyms), "color": to_hex(s.rgb)} for s in info.palette]
-    content = {
+    return {
         "format": FORMAT,
-        "segkit": __version__,
         "settings": info.settings,
         "versions": info.versions,
         "models": info.models,
         "palette": {"name": info.palette.name, "hash": info.palette.hash, "added": info.added, "classes": classes},
     }
-    return tomli_w.dumps(content).encode()
 
 
-def _info(file: _File) -> Info:
+def from_dict(content: Any) -> Info:
+    """Validate and read what `to_dict` returns.
+
+    Raises:
+        ValueError, PaletteError: a key is missing, a value has the wrong type, or the palette's hash does not match.
+    """
+    file = schema.convert(content, _File)
     if not {"name", "revision"} <= file.models.get("segmenter", {}).keys():
         raise ValueError("the segmenter has no name and revision")
     swatches = (

@@ -12,6 +12,7 @@ from msgspec import Struct, defstruct
 from msgspec.structs import astuple
 
 from segkit import rows, storage
+from segkit.dataset.origin import BUILT
 from segkit.dataset.triple import REVIEWS, UNEDITED, Prompt, Triple, key_of, map_name, photo_name
 from segkit.errors import DatasetError
 from segkit.photos.geometry import Geometry
@@ -36,7 +37,7 @@ _Prompt = _line_of(Prompt, {}, optional={"caption": ""})
 _Line = _line_of(
     Triple,
     {"geometry": _Geometry, "prompt": _Prompt, "problems": str},
-    optional={"drawn": "", "edits": UNEDITED},
+    optional={"drawn": "", "edits": UNEDITED, "origin": BUILT},
 )
 
 _DECODER = msgspec.json.Decoder(_Line)
@@ -70,6 +71,21 @@ def place(line: bytes) -> Place:
     return _PLACES.decode(line)
 
 
+def valid_place(line: bytes) -> Place:
+    """Validate a line, and return what decides where it belongs: in half the time that `decode` takes.
+
+    Raises:
+        DatasetError: it is damaged; the message says how.
+    """
+    try:
+        fields = _DECODER.decode(line)
+    except (msgspec.DecodeError, RecursionError):
+        fields = _decode_slowly(line)
+    if not _is_sound(fields):
+        fields = _decode_slowly(line)
+    return Place(fields.source, fields.key, fields.review)
+
+
 def decode(line: bytes) -> Triple:
     """Validate and read a line.
 
@@ -89,7 +105,7 @@ def decode(line: bytes) -> Triple:
     return triple if _is_sound(triple) else _decode_slowly(line)
 
 
-def _is_sound(triple: Triple) -> bool:
+def _is_sound(triple: Any) -> bool:
     """Return whether hashes, names and review are possible, as Triple.from_json demands."""
     key = triple.key
     return (

@@ -3,12 +3,12 @@
 Both are sorted by source and key, and only ever replaced as a whole, line by line and without holding them in memory.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from heapq import merge
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, TypeVar
 
 from segkit import rows, storage
 from segkit.dataset import index as indices
@@ -16,6 +16,8 @@ from segkit.dataset import lines
 from segkit.dataset.index import Index
 from segkit.dataset.triple import Triple
 from segkit.errors import DatasetError, StorageError
+
+T = TypeVar("T")
 
 _BATCH, _CHUNK = 1000, 1 << 20
 """Lines and bytes that are held in memory where a list is rewritten."""
@@ -79,14 +81,18 @@ class Lists:
         """Return a value that differs after any change of the lists."""
         return indices.states(self._paths)
 
+    def are_as(self, states: Sequence[indices.State]) -> bool:
+        """Return whether no list was changed since `state` returned this."""
+        return indices.are_current(states, self._paths)
+
     def _scan(self) -> Index:
         while True:
             builders, belong = (indices.Builder(), indices.Builder()), True
             states = indices.states(self._paths)
             for builder, path in zip(builders, self._paths, strict=True):
-                for offset, triple in read(path, self._damaged):
-                    belong &= (triple.review == "rejected") == (path == self.left_out)
-                    builder.add(triple.source, triple.key, offset)
+                for offset, place in _read(path, self._damaged, lines.valid_place):
+                    belong &= (place.review == "rejected") == (path == self.left_out)
+                    builder.add(place.source, place.key, offset)
             index, data = indices.build(builders, self._paths, states, belong)
             if index.is_current():  # otherwise another process has just replaced a list
                 with suppress(StorageError):  # a read-only dataset is read again each time
@@ -202,13 +208,17 @@ def line(triple: Triple) -> Line:
 
 def read(path: Path, damaged: Damaged) -> Iterator[tuple[int, Triple]]:
     """Yield the offset in bytes and the triple of each line of a list, validated; a missing list has none."""
+    return _read(path, damaged, lines.decode)
+
+
+def _read(path: Path, damaged: Damaged, decode: Callable[[bytes], T]) -> Iterator[tuple[int, T]]:
     for number, offset, data in rows.numbered(path):
         try:
-            triple = lines.decode(data)
+            record = decode(data)
         except DatasetError as error:
             damaged(path, number, str(error))
         else:
-            yield offset, triple
+            yield offset, record
 
 
 def _lines_of(path: Path) -> Iterator[Line]:

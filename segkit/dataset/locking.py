@@ -5,7 +5,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from segkit import locks, storage
-from segkit.errors import DatasetError
+from segkit.errors import DatasetError, UsageError
+from segkit.remote import is_url, location
 
 
 @contextmanager
@@ -42,6 +43,19 @@ def writer(folder: Path) -> str:
     it, since pictures are stored before the records that name them, and records are replaced as a whole.
     """
     return locks.holder(folder / ".segkit" / "lock")
+
+
+def local_folder(output: str | Path) -> Path:
+    """Return the folder that a dataset is written to, which must be local: its guarantees are those of a file system.
+
+    Raises:
+        UsageError: it is a URL.
+    """
+    if is_url(output):
+        raise UsageError(
+            f"{location(output)}: a dataset is written to a local folder. Choose one; segkit export writes it to a URL."
+        )
+    return Path(output)
 
 
 def refuse_other_folder(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Finds control maps in a file, a folder, a dataset, a WebDataset shard, or a folder in another tool's layout.
+"""Finds control maps in a file, a folder, a dataset, shards, or a folder in another tool's layout.
 
 Shards are not unpacked: their maps are read in place, by byte range.
 """
@@ -13,11 +13,11 @@ from PIL import Image
 
 from segkit import maps
 from segkit.dataset.dataset import Dataset
-from segkit.dataset.formats import layouts, webdataset
+from segkit.dataset.formats import layouts, shards, webdataset
 from segkit.errors import DatasetError, MapError
 from segkit.palette import Palette
 
-Kind = Literal["map", "folder", "dataset", "shard", "fill50k", "imagefolder", "kohya"]
+Kind = Literal["map", "folder", "dataset", "shard", "shards", "fill50k", "imagefolder", "kohya"]
 
 
 @dataclass(frozen=True)
@@ -72,16 +72,18 @@ def find(path: Path, palette: Palette, expected: str) -> tuple[Kind, list[Source
     """Find the control maps at a path.
 
     Args:
-        path: a map, a folder of maps, a dataset, a shard (.tar) or a folder in another tool's layout.
+        path: a map, a folder of maps, a dataset, a folder of exported shards, a shard (.tar) or a folder in another
+            tool's layout.
         palette: palette of maps outside a dataset.
         expected: the accepted kinds of target, for error messages.
 
     Returns:
-        The kind of target, its maps, and their palette: a dataset's recorded one, else the one passed in.
+        The kind of target, its maps, and their palette: the recorded one of a dataset or of exported shards, else the
+        one passed in.
 
     Raises:
         MapError: the path contains no control maps, or its metadata or shard is damaged.
-        DatasetError: the path is a damaged dataset.
+        DatasetError: the path is a damaged dataset, or its shards have a damaged index.
     """
     if (path / ".segkit").is_dir():
         dataset = Dataset.open(path)
@@ -90,11 +92,26 @@ def find(path: Path, palette: Palette, expected: str) -> tuple[Kind, list[Source
     if path.suffix.lower() == ".tar" and path.is_file():
         members = webdataset.control_maps(path)
         return "shard", [Source(member.name, path, (member.offset, member.size)) for member in members], palette
+    if (path / shards.INDEX).is_file():
+        return "shards", *_of_shards(path)
     if layout := _detect(path):
         return layout, _listed(path), palette
     folder, files = maps.find(path, expected)
     sources = [Source(file.relative_to(folder).as_posix(), file) for file in files]
     return "folder" if path.is_dir() else "map", sources, palette
+
+
+def _of_shards(folder: Path) -> tuple[list[Source], Palette]:
+    """Return the maps of exported shards, which their index locates, and their palette."""
+    index = shards.decode_index((folder / shards.INDEX).read_bytes(), str(folder / shards.INDEX))
+    sources = []
+    for shard in index.shards:
+        file, listing = folder / shard.name, folder / shard.index_name
+        if not (file.is_file() and listing.is_file()):
+            raise DatasetError(f"{file} or {listing.name} is missing. Copy it again, or export the dataset again.")
+        for sample in shards.decode_samples(listing.read_bytes(), shard, str(listing)):
+            sources.append(Source(f"{sample.key}.{shards.MAP}", file, sample.members[shards.MAP]))
+    return sources, index.info.palette
 
 
 def _detect(path: Path) -> layouts.Layout | None:

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from segkit import storage
-from segkit.dataset import saving, splits
+from segkit.dataset import confidences, saving, splits
 from segkit.dataset.dataset import Dataset
 from segkit.dataset.triple import Triple
 from segkit.errors import UsageError
@@ -82,6 +82,7 @@ def resume(dataset: Dataset) -> None:
 
 def _delete_files(dataset: Dataset, key: str) -> None:
     saving.forget(dataset.folder, [key])
+    confidences.store(dataset.folder, key, b"")
     for name in ("images", "maps"):
         folder = dataset.folder / name / key[:2]
         if files := list(folder.glob(f"{key}.*")):

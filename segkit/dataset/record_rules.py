@@ -117,15 +117,15 @@ class Screening:
         return is_png is not None and (folder, suffix) in (("maps", "png"), ("images", "png" if is_png else "jpg"))
 
 
-def of_prompt(dataset: Dataset, triple: Triple, count: prompts.Count | None) -> Iterator[Problem]:
+def of_prompt(folder: Path, triple: Triple, count: prompts.Count | None) -> Iterator[Problem]:
     """Yield what is wrong with the prompt of a triple.
 
     Args:
-        dataset: the dataset.
+        folder: the dataset's.
         triple: the triple.
         count: counts the tokens of a prompt; None trusts the recorded count.
     """
-    edit = _edit(dataset, triple)
+    edit = _edit(folder, triple)
     place = f"{triple.key} ({triple.source})"
     if not triple.text.strip():
         cure = f"Draft it with segkit caption, or write one with: {edit}"
@@ -134,7 +134,7 @@ def of_prompt(dataset: Dataset, triple: Triple, count: prompts.Count | None) -> 
     tokens = count(triple.text) if count else triple.tokens
     if tokens < len(triple.text.split()) + 2:  # at least one token per word, plus the start and end tokens
         message = f"{place}: the token count of {tokens} is too low for {triple.text[:60]!r}."
-        cure = f"Count them again with: {_edit(dataset, triple, triple.text)}"
+        cure = f"Count them again with: {_edit(folder, triple, triple.text)}"
         yield Problem("tokens-differ", "error", triple.key, message, cure)
     if tokens > prompts.BUDGET:
         message = f"{place}: {tokens} tokens, but CLIP reads only {prompts.BUDGET} and ignores the rest."
@@ -163,7 +163,7 @@ def repeated(dataset: Dataset, triples: Iterable[Triple], screening: Screening) 
             texts = " and ".join(repr(text) for text in dict.fromkeys((first.text, triple.text)))
             message = f"the key appears twice, for {first.source} and {triple.source}, with the prompt {texts}"
             text = max(first, triple, key=lambda either: (either.by_person, bool(either.text))).text
-            cure = f"Merge both lines, with the right prompt: {_edit(dataset, triple, text)}"
+            cure = f"Merge both lines, with the right prompt: {_edit(dataset.folder, triple, text)}"
             yield fault("key-repeated", triple, message, cure)
 
 
@@ -206,10 +206,10 @@ def orphans(dataset: Dataset, screening: Screening) -> Iterator[Problem]:
             yield Problem("orphan", "error", name, message, cure)
 
 
-def _edit(dataset: Dataset, triple: Triple, text: str = "") -> str:
+def _edit(folder: Path, triple: Triple, text: str = "") -> str:
     """Return the command that sets a triple's prompt; without a text, one to fill in."""
     words = quote(text) if text else '"TEXT"'
-    return f"segkit caption {quote(dataset.folder)} --edit {triple.key} {words}"
+    return f"segkit caption {quote(folder)} --edit {triple.key} {words}"
 
 
 def line_with(**values: str) -> str:

@@ -12,6 +12,18 @@ from segkit.dataset.triple import Triple, key_of
 from segkit.errors import DatasetError
 from segkit.photos import SKIPPED
 
+REASONS = {
+    "photo-missing": "a control map without a photo",
+    "map-missing": "a photo without a control map (segment_missing draws one)",
+    "map-unreadable": "its control map cannot be read",
+    "map-size": "its control map has other proportions than the photo",
+    "map-unsure": "its control map cannot be read or repaired with certainty",
+    "map-not-exact": "its control map is not exact, and repair does not allow more",
+    "map-empty": "no pixel of its control map has a class",
+    "record-damaged": "a photo or map of a segkit dataset that is not what its record says",
+}
+"""Reasons for which imported data is left out, beside those of photos.REASONS: together the closed list."""
+
 
 class Rejection(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """A photo that was left out.
@@ -19,7 +31,7 @@ class Rejection(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     Attributes:
         source: its path within the folder of photos.
         sha256: of its bytes; "" if it could not be read.
-        reason: a key of photos.REASONS.
+        reason: a key of photos.REASONS, or of REASONS for imported data.
         message: the details.
     """
 

@@ -149,7 +149,7 @@ def replace_labels(dataset: Dataset, key: str, labels: Labels, *, what: str = ""
         if wrong.size:
             raise UsageError(f"label {wrong[0]} is not a class of {dataset.info.palette.name}.")
         history = saving.opened(dataset, triple)
-        before, _ = history.replay(dataset.info.palette)
+        before = history.shown(dataset.info.palette).labels
         return _edit(dataset, triple, history, pixels.difference(before, labels), what)
 
 
@@ -208,8 +208,7 @@ def relabel_many(dataset: Dataset, keys: Sequence[str], old_label: int, new_labe
 
     def change(triple: Triple) -> saving.Save | None:
         history = saving.opened(dataset, triple)
-        labels, _ = history.replay(palette)
-        runs = pixels.runs(labels == old_label)
+        runs = pixels.runs(history.shown(palette).labels == old_label)
         strokes = (Stroke(new_label, runs),) if runs and old_label != new_label else ()
         return (
             saving.saved(dataset, triple, history, saving.new_entry(history, strokes, what, token)) if strokes else None
@@ -276,16 +275,12 @@ def _get(dataset: Dataset, key: str, revision: int | None) -> Triple:
 
 
 def _edit(dataset: Dataset, triple: Triple, history: History, strokes: tuple[Stroke, ...], what: str) -> State:
-    labels, _ = history.replay(dataset.info.palette)
-    before = labels.copy()
-    pixels.apply(strokes, labels, np.empty(labels.shape, bool))
-    if np.array_equal(before, labels):
+    save = saving.saved(dataset, triple, history, saving.new_entry(history, strokes, what))
+    if np.array_equal(history.shown(dataset.info.palette).labels, save.shown.labels):
         return state_of(triple)
-    if (labels == UNLABELLED).all():
+    if save.shown.is_unlabelled:
         raise MapError("would show no class at all; to leave the triple out, reject it")
-    return _commit(
-        dataset, saving.store(dataset, saving.saved(dataset, triple, history, saving.new_entry(history, strokes, what)))
-    )
+    return _commit(dataset, saving.store(dataset, save))
 
 
 def _step(dataset: Dataset, key: str, revision: int | None, kind: Literal["undo", "redo"]) -> State:

@@ -14,8 +14,10 @@ from msgspec import structs
 
 from segkit import storage
 from segkit.dataset import history as histories
+from segkit.dataset import redraft
 from segkit.dataset.dataset import Dataset
 from segkit.dataset.history import Base, Edit, Entry, History
+from segkit.dataset.replay import Shown
 from segkit.dataset.triple import Triple
 from segkit.errors import DatasetError
 from segkit.maps import codec, strokes
@@ -26,11 +28,19 @@ from segkit.words import quote
 
 @dataclass(frozen=True)
 class Save:
-    """A map to be stored: its history with a new entry, the file's new bytes, and the record."""
+    """A map to be stored.
+
+    Attributes:
+        history: with the new entry.
+        data: the file's new bytes.
+        record: what is recorded.
+        shown: the map.
+    """
 
     history: History
     data: bytes
     record: Triple
+    shown: Shown
 
 
 def opened(dataset: Dataset, triple: Triple) -> History:
@@ -53,8 +63,10 @@ def opened(dataset: Dataset, triple: Triple) -> History:
     if history is None:
         base = Base(triple.classes, triple.edits.map_by, triple.edits.segmenter or segmenter(dataset))
         return History(base, data, recorded=triple.edits.map_edit)
-    if storage.sha256(data) == triple.map_sha256:  # otherwise a save failed, whose entry does not count
-        before, _ = history.replay(palette)
+    digest = storage.sha256(data)
+    is_last = bool(history.entries) and history.entries[-1].map_sha256 == digest
+    if digest == triple.map_sha256 and not is_last:  # a map of a failed save, whose entry does not count, has another
+        before = history.shown(palette).labels
         if outside := strokes.difference(before, histories.labels_of(data, palette)):
             return history.with_entry(new_entry(history, outside, "changed outside segkit"))
     return history
@@ -82,11 +94,13 @@ def new_entry(history: History, painted: tuple[Stroke, ...], what: str, bulk: st
 def saved(dataset: Dataset, triple: Triple, history: History, entry: Entry) -> Save:
     """Return what to store for a new entry of a history."""
     palette, after = dataset.info.palette, history.with_entry(entry)
-    labels, touched = after.replay(palette)
-    data = codec.encode(labels, palette) if after.applied else after.original
+    shown = after.shown(palette)
+    data = codec.encode(shown.labels, palette) if after.applied else after.original
     entry = structs.replace(entry, map_sha256=storage.sha256(data))
     after = replace(after, entries=(*after.entries[:-1], entry))
-    return Save(after, data, histories.recorded(triple, after, after.classes(labels, touched, palette), data))
+    after.keep(shown, palette)  # the next stroke follows soon
+    record = histories.recorded(triple, after, after.classes(shown, palette), data)
+    return Save(after, data, redraft.recomposed(dataset, triple, record), shown)
 
 
 def store(dataset: Dataset, save: Save) -> Triple:
@@ -123,7 +137,7 @@ def present(dataset: Dataset, triple: Triple, painted_over: bool) -> Labels | No
     """
     palette = dataset.info.palette
     if history := histories.read(triple):
-        return history.replay(palette)[0]
+        return history.shown(palette).labels
     file = triple.folder / triple.conditioning_image_file_name
     if painted_over and is_painted_over(triple):
         return None
@@ -144,13 +158,14 @@ def taken_over(dataset: Dataset, triple: Triple, labels: Labels, what: str = "pa
     """
     palette, history = dataset.info.palette, histories.read(triple)
     if history:
-        painted = strokes.difference(history.replay(palette)[0], labels)
+        painted = strokes.difference(history.shown(palette).labels, labels)
         return store(dataset, saved(dataset, triple, history, new_entry(history, painted, what)))
     data = codec.encode(labels, palette)
     storage.write(triple.folder / triple.conditioning_image_file_name, data)  # before the record: it still counts
     _, classes = codec.summarize(labels, np.ones(labels.shape, np.float32), palette)
     edits = structs.replace(triple.edits, map_by="person", segmenter=segmenter(dataset))
-    return triple.edited(classes=classes, map_sha256=storage.sha256(data), edits=edits)
+    record = triple.edited(classes=classes, map_sha256=storage.sha256(data), edits=edits)
+    return redraft.recomposed(dataset, triple, record)
 
 
 def complete(dataset: Dataset) -> int:
@@ -179,7 +194,8 @@ def as_saved(dataset: Dataset, triple: Triple) -> Triple:
         return triple
     file = dataset.folder / triple.conditioning_image_file_name
     with suppress(DatasetError, FileNotFoundError):  # a damaged history, or no map: check and the next edit say so
-        return histories.finished(triple, file.read_bytes(), dataset.info.palette) or triple
+        finished = histories.finished(triple, file.read_bytes(), dataset.info.palette)
+        return redraft.recomposed(dataset, triple, finished) if finished else triple
     return triple
 
 

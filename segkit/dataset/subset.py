@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from segkit import storage
-from segkit.dataset import history
+from segkit.dataset import confidences, history
 from segkit.dataset.dataset import Dataset
 from segkit.dataset.info import FIXED, Info
 from segkit.dataset.locking import locked
@@ -107,15 +107,15 @@ def _units(triples: Iterator[Triple]) -> Iterator[list[Triple]]:
 
 
 def _place(triple: Triple, output: Path, copy: bool) -> bool:
-    """Link or copy the pictures of a triple, and the history of its map; return whether all are links.
+    """Link or copy a triple's pictures, the history of its map and its confidence map; return whether all are links.
 
     Raises:
         DatasetError: a picture is missing.
     """
     linked = True
     pictures = (triple.file_name, triple.conditioning_image_file_name)
-    edited = (history.original_path(triple.folder, triple.key), history.path(triple.folder, triple.key))
-    kept = [file.relative_to(triple.folder).as_posix() for file in edited if file.is_file()]
+    hidden = [place(triple.folder, triple.key) for place in (history.original_path, history.path, confidences.path)]
+    kept = [file.relative_to(triple.folder).as_posix() for file in hidden if file.is_file()]
     for name in (*kept, *pictures):
         source, target = triple.folder / name, output / name
         if not source.is_file():

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from segkit import schema, storage
+from segkit.dataset.origin import BUILT, Origin
 from segkit.errors import DatasetError
 from segkit.maps.codec import ClassShare
 from segkit.photos.geometry import Geometry
@@ -27,13 +28,16 @@ REVIEWS = ("open", "accepted", "rejected")
 UNDRAWN = "later"
 """Value of Triple.drawn while a build is running: splits are drawn at its end."""
 
+IMPORTED = "import"
+"""Value of Triple.drawn for a split that came with imported data: no later draw changes it."""
+
 _HEX = {"key": re.compile("[0-9a-f]{16}"), "sha256": re.compile("[0-9a-f]{64}"), "phash": re.compile("[0-9a-f]{16}")}
 """How the fields with hexadecimal digits look."""
 
 _TIME = "%Y%m%dT%H%M%SZ"
 """The basic form of ISO 8601: readers that guess types would take the other one for a time, and fail at ""."""
 
-_LATER = frozenset(("drawn", "caption", "edits"))
+_LATER = frozenset(("drawn", "caption", "edits", "origin"))
 """Keys that lines of earlier versions lack."""
 
 
@@ -63,7 +67,8 @@ class Edits(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     Attributes:
         revision: how often a person changed map, prompt, split or decision; two writers notice each other by it.
         time: of the last of these changes, ISO 8601 in UTC, such as "20261130T063949Z"; "" if there is none.
-        map_by: "person" if somebody changed the map; "" for the segmenter's map.
+        map_by: "person" if somebody changed the map, or drew it, as in human-made data that was imported; "" for a
+            model's map, or one of unknown origin.
         segmenter: "NAME@REVISION" of the model whose map a person changed; "" if nobody did.
         map_edit: number of the last entry of the map's history that the map shows; see dataset.history.
     """
@@ -105,8 +110,9 @@ class Triple(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
         problems: names of the caption rules that flagged the text.
         photo_sha256, map_sha256: of the two stored files; they reveal any later change.
         drawn: the split that segkit drew; if it differs from `split`, a person changed that. UNDRAWN before the draw;
-            "" in datasets of earlier versions.
+            IMPORTED for a split that came with the data; "" in datasets of earlier versions.
         edits: what a person changed.
+        origin: where an imported triple came from.
         extra: JSON object of the keys that a person or another tool added to the line, also to its nested objects; ""
             if there are none. They have no meaning for segkit, which keeps them.
     """
@@ -132,6 +138,7 @@ class Triple(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     map_sha256: str = ""
     drawn: str = ""
     edits: Edits = UNEDITED
+    origin: Origin = BUILT
     extra: str = ""
 
     @property
@@ -181,7 +188,7 @@ class Triple(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
 
     @property
     def map_by_person(self) -> bool:
-        """Whether a person changed the map."""
+        """Whether a person drew or changed the map."""
         return self.edits.map_by == "person"
 
     def rebuilt(self, new: "Triple") -> "Triple":
@@ -267,7 +274,7 @@ def _without_extra(record: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
     Classes are told apart by name, since their order follows from the map.
     """
     known, extra = _divided(record, Triple)
-    for name, kind in (("geometry", Geometry), ("prompt", Prompt), ("edits", Edits)):
+    for name, kind in (("geometry", Geometry), ("prompt", Prompt), ("edits", Edits), ("origin", Origin)):
         if isinstance(known.get(name), dict):
             known[name], added = _divided(known[name], kind)
             extra |= {name: added} if added else {}
@@ -291,7 +298,7 @@ def _divided(record: Mapping[str, Any], kind: type[Struct]) -> tuple[dict[str, A
 
 def _with_extra(record: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
     """Return a line with what `_without_extra` took out of it; record is changed."""
-    for name in {"geometry", "prompt", "edits"} & extra.keys():
+    for name in {"geometry", "prompt", "edits", "origin"} & extra.keys():
         record[name] |= extra.pop(name)
     by_class = extra.pop("classes", {})
     for share in record["classes"]:

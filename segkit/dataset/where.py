@@ -16,6 +16,9 @@ from segkit.palette import Palette
 
 Condition = Callable[[Triple], bool]
 
+ALIKE = "near-duplicate"
+"""The flag of a triple whose photo looks like an earlier one."""
+
 HELP = (
     "class:NAME (then share>0.3 or confidence<0.5 of that class), text:WORDS, source:PATTERN, key:DIGITS, split:NAME, "
     "review:NAME, by:person|model|nobody, flag:NAME, tokens>N, width>N, height>N, labelled<0.8, or a column of "
@@ -35,10 +38,10 @@ _TEXTS: dict[str, Callable[[Triple, str], bool]] = {
     "split": lambda triple, value: triple.split == value,
     "review": lambda triple, value: triple.review == value,
     "by": lambda triple, value: ("person" if triple.by_person else triple.prompt.by) == value,
-    "flag": lambda triple, value: value in triple.problems,
+    "flag": lambda triple, value: value in triple.problems or (value == ALIKE and triple.group != triple.key),
     "group": lambda triple, value: triple.group == value,
 }
-_VALUES = {"split": SPLITS, "review": REVIEWS, "by": ("person", "model", "nobody"), "flag": tuple(FLAGS)}
+_VALUES = {"split": SPLITS, "review": REVIEWS, "by": ("person", "model", "nobody"), "flag": (*FLAGS, ALIKE)}
 """Fields with few values."""
 
 _NUMBERS: dict[str, Callable[[Triple], float]] = {

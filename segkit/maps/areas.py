@@ -18,6 +18,9 @@ NONE = 255
 _SMALLEST = 4
 """Pixels of the smallest area that is reconsidered."""
 
+_FIXED = 0.05
+"""Share of fixed pixels up to which an area is reconsidered: a class may look like a nearly equal one in places."""
+
 _VISIBLE = 2.0
 """Length of a residual, in luma and chroma, that right labels do not leave."""
 
@@ -41,11 +44,12 @@ class Areas:
 
 
 def same_label(scene: Scene, spectrum: Spectrum) -> Areas | None:
-    """Return connected areas of one label without fixed pixels, None if there are none."""
+    """Return connected areas of one label with hardly any fixed pixels, None if there are none."""
     labels = scene.board.ravel()[spectrum.places]
     owners, sizes = _connect(scene, spectrum.places, labels)
     fixed = np.pad(scene.fixed, 1).ravel()[spectrum.places]
-    kept = (sizes >= _SMALLEST) & (np.bincount(owners.ravel(), fixed.ravel(), len(sizes)) == 0)
+    share = np.bincount(owners.ravel(), fixed.ravel(), len(sizes)) / sizes
+    kept = (sizes >= _SMALLEST) & (share <= _FIXED)
     return _kept(owners, sizes, kept, labels)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from segkit.maps import borders, pixels
+from segkit.maps import borders, pixels, solid
 from segkit.maps.pixels import Packed
 from segkit.maps.schemes import Scheme
 from segkit.palette.color import WHITE
@@ -23,8 +23,8 @@ def identify(packed: Packed, scheme: Scheme) -> str:
 
     Outlines blend an area with white, smooth scaling blends two areas, and JPEG produces colours that are neither.
     """
-    indices = borders.seeds(packed, scheme.colors, borders.SOFT)
-    unlabelled = np.flatnonzero(indices == borders.NO_LABEL)
+    indices = solid.seeds(packed, scheme.colors, solid.SOFT)
+    unlabelled = np.flatnonzero(indices == solid.NO_LABEL)
     if len(unlabelled) > _SAMPLE:
         unlabelled = np.sort(np.random.default_rng(0).choice(unlabelled, _SAMPLE, replace=False))
     if not len(unlabelled):
@@ -32,12 +32,10 @@ def identify(packed: Packed, scheme: Scheme) -> str:
     border = borders.find_candidates(indices, unlabelled)
     observed = pixels.unpack(packed.ravel()[unlabelled]).astype(np.float32)
     colors = np.array([*scheme.colors, *[(0, 0, 0)] * (256 - len(scheme.colors))], np.float32)
-    areas = np.where(
-        (border.labels != borders.NO_LABEL)[..., None], colors[border.labels], np.inf
-    )  # (candidates, N, 3)
+    areas = np.where((border.labels != solid.NO_LABEL)[..., None], colors[border.labels], np.inf)  # (candidates, N, 3)
     with np.errstate(invalid="ignore"):  # missing candidates give inf - inf
         distance = np.nan_to_num(np.linalg.norm(areas - observed, axis=2), nan=np.inf).min(0)
-        telling = (distance > _AT_HAND) & (border.labels[0] != borders.NO_LABEL)
+        telling = (distance > _AT_HAND) & (border.labels[0] != solid.NO_LABEL)
         to_white = np.min([_off_line(observed, area, np.array(WHITE, np.float32)) for area in areas], axis=0)
         pairs = [(0, 1), (0, 2), (1, 2)]
         to_blend = np.min([_off_line(observed, areas[a], areas[b]) for a, b in pairs], axis=0)

@@ -7,22 +7,16 @@ by the labels of its neighbours.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segkit.maps import nearest, pixels
+from segkit.maps import nearest, pixels, solid
 from segkit.maps.pixels import Packed
+from segkit.maps.solid import NO_LABEL, SOLID, Indices
 from segkit.palette.color import RGB
 
-Indices = NDArray[np.uint8]
-"""Labels as indices into a tuple of colours, NO_LABEL for none."""
-
 Floats = NDArray[np.float32]
-
-TOLERANCE = 5.0
-"""RGB L2 within which a pixel may belong to a solid area: JPEG at quality 40 shifts even flat areas by up to 4.5."""
 
 _REACH = (1, 2, 3, 5, 8, 12, 18)
 """Distances, in pixels, at which labels are sampled in eight directions."""
@@ -45,18 +39,8 @@ _DOUBT = 0.75
 _ALIEN = 15.0
 """Distance to the only label around that makes a pixel doubtful."""
 
-SOLID = 9
-"""Side in pixels of the solid square that proves a class in a JPEG map. At quality 50 blends form false squares of 7
-in 4 of 100 maps, and of 9 in none."""
-
-SOFT = 3
-"""The same for an outlined or scaled map, whose areas are undamaged."""
-
 _FEW = 1 << 17
 """Isolated pixels below which no table of nearest colours is built: each map has its own colours, so its own table."""
-
-NO_LABEL = 255
-"""Marks a pixel without a label."""
 
 _OPPONENT = np.array(
     [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32
@@ -97,16 +81,16 @@ class Border:
     distances: Floats
 
 
-def repair(packed: Packed, colors: tuple[RGB, ...], *, solid: int = SOLID, outlined: bool = False) -> Repaired:
+def repair(packed: Packed, colors: tuple[RGB, ...], *, side: int = SOLID, outlined: bool = False) -> Repaired:
     """Determine which of the given colours each pixel had.
 
     Args:
         packed: (H, W) the damaged map, as from pixels.pack_image.
         colors: the 1 to 255 colours that the map was painted with.
-        solid: odd side, in pixels, of a square of one colour that proves that the colour is in the map.
+        side: odd side, in pixels, of a square of one colour that proves that the colour is in the map.
         outlined: areas are separated by white lines, which belong to the areas on both sides.
     """
-    return spread(packed, colors, seeds(packed, colors, solid), outlined=outlined)
+    return spread(packed, colors, solid.seeds(packed, colors, side), outlined=outlined)
 
 
 def spread(packed: Packed, colors: tuple[RGB, ...], seeded: Indices, *, outlined: bool = False) -> Repaired:
@@ -132,77 +116,6 @@ def spread(packed: Packed, colors: tuple[RGB, ...], seeded: Indices, *, outlined
             chosen[isolated] = _nearest(observed[isolated], colors, indices)
         indices[unlabelled], doubtful[unlabelled] = chosen, isolated | _is_doubtful(costs)
     return Repaired(indices.reshape(packed.shape), doubtful.reshape(packed.shape))
-
-
-def seeds(packed: Packed, colors: tuple[RGB, ...], side: int) -> Indices:
-    """Return the labels of solid areas, NO_LABEL elsewhere; see `repair` for the arguments.
-
-    A pixel is solid if all nine pixels around it are near the same colour. A class counts only if its solid pixels
-    contain a square of the given side somewhere in the map, since blends form small false areas.
-    """
-    indices, proven = solid_areas(packed, colors, (side,))
-    return np.where(proven[0][indices], indices, np.uint8(NO_LABEL))
-
-
-def solid_areas(
-    packed: Packed, colors: tuple[RGB, ...], sides: tuple[int, ...]
-) -> tuple[Indices, list[NDArray[np.bool_]]]:
-    """Return the labels of solid pixels and of those beside them, NO_LABEL elsewhere, and the proven classes.
-
-    Args:
-        packed: (H, W) the damaged map.
-        colors: the colours that the map was painted with.
-        sides: ascending odd sides of squares, from 3.
-
-    Returns:
-        (H, W) labels, and for each side the classes that have a solid square of it: (256,).
-    """
-    indices = pixels.look_up(packed, _near(colors))
-    # Neighbourhoods are combined by slicing: scipy.ndimage (binary_erosion, binary_dilation, minimum_filter) gives
-    # bit-equal results, but takes 11 to 36 times as long on a map of 1024 x 1024 pixels.
-    padded = np.pad(indices, 1, mode="edge")
-    same = padded[:, 1:] == padded[:, :-1]
-    across = same[:, 1:] & same[:, :-1]
-    down = padded[1:, 1:-1] == padded[:-1, 1:-1]
-    solid = across[:-2] & across[1:-1] & across[2:] & down[:-1] & down[1:] & (indices != NO_LABEL)
-    core, reached, proven = solid, 3, []
-    for side in sides:
-        for _ in range(reached, side, 2):
-            core = _erode(core)
-        reached = side
-        proven.append(np.bincount(indices[core], minlength=256) > 0)
-    grown = np.pad(solid, 1)  # all neighbours of a solid pixel have its colour
-    grown = grown[:-2] | grown[1:-1] | grown[2:]
-    grown = grown[:, :-2] | grown[:, 1:-1] | grown[:, 2:]
-    return np.where(grown, indices, np.uint8(NO_LABEL)), proven
-
-
-def _erode(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Erode by a 3 x 3 square; pixels outside the map count as False."""
-    padded = np.pad(mask, 1)
-    padded = padded[:-2] & padded[1:-1] & padded[2:]
-    return padded[:, :-2] & padded[:, 1:-1] & padded[:, 2:]
-
-
-@lru_cache(maxsize=2)
-def _near(colors: tuple[RGB, ...]) -> Indices:
-    """Return, for each packed colour, the index of the nearest of the colours within TOLERANCE, NO_LABEL for none.
-
-    Every offset of a sphere is written around all colours at once, farthest offsets first, so that nearer colours
-    overwrite. Of classes that share a colour the lowest index is assigned last and wins.
-    """
-    table = np.full(pixels.COLORS + 1, NO_LABEL, np.uint8)
-    centers = np.array(colors, np.int32)
-    indices = np.arange(len(colors) - 1, -1, -1)
-    radius = int(TOLERANCE)
-    offsets = np.array(list(np.ndindex(*[2 * radius + 1] * 3)), np.int32) - radius
-    squares = (offsets**2).sum(1)
-    sphere = squares <= TOLERANCE**2
-    for offset in offsets[sphere][np.argsort(-squares[sphere], kind="stable")]:
-        shifted = centers[indices] + offset
-        valid = ((shifted >= 0) & (shifted <= 255)).all(1)
-        table[pixels.pack(shifted[valid].astype(np.uint8))] = indices[valid]
-    return table
 
 
 def find_candidates(seeded: Indices, unlabelled: NDArray[np.intp]) -> Border:

@@ -1,5 +1,6 @@
 """Painting label maps as control maps, and reading them back exactly."""
 
+import zlib
 from functools import lru_cache
 from io import BytesIO
 from typing import Annotated
@@ -46,18 +47,22 @@ def paint(labels: Labels, palette: Palette) -> Image.Image:
     Raises:
         ValueError: a label is neither a class nor 255.
     """
-    wrong = (labels >= len(palette)) & (labels != UNLABELLED)
-    if wrong.any():
-        raise ValueError(f"label {labels[wrong][0]} is not a class of {palette.name}, which has {len(palette)}")
     image = Image.fromarray(labels)
+    if wrong := [
+        label for label, number in enumerate(image.histogram()) if number and len(palette) <= label < UNLABELLED
+    ]:
+        raise ValueError(f"label {wrong[0]} is not a class of {palette.name}, which has {len(palette)}")
     image.putpalette(palette.bytes)
     return image
 
 
 def encode(labels: Labels, palette: Palette) -> bytes:
-    """Encode a label map as an indexed PNG (see `paint`)."""
+    """Encode a label map as an indexed PNG (see `paint`).
+
+    Looking for runs of equal pixels only makes maps smaller than zlib's usual search at this level, in half the time.
+    """
     buffer = BytesIO()
-    paint(labels, palette).save(buffer, "PNG", compress_level=4)
+    paint(labels, palette).save(buffer, "PNG", compress_level=4, compress_type=zlib.Z_RLE)
     return buffer.getvalue()
 
 
@@ -140,13 +145,24 @@ def summarize(
     """
     if min_confidence > 0:
         labels = np.where(confidence < min_confidence, np.uint8(UNLABELLED), labels)
-    counts = np.bincount(labels.ravel(), minlength=256)
     sums = np.bincount(labels.ravel(), weights=confidence.ravel(), minlength=256)
+    return labels, shares(np.array(count(labels), np.int64), np.asarray(sums, np.float64), palette)
+
+
+def shares(counts: NDArray[np.int64], sums: NDArray[np.float64], palette: Palette) -> tuple[ClassShare, ...]:
+    """Return the classes of a map, largest share first.
+
+    Args:
+        counts: (256,), numbers of pixels by label.
+        sums: (256,), sums of their confidences.
+        palette: the classes.
+    """
+    total = int(counts.sum())
     present = sorted(np.flatnonzero(counts[: len(palette)]).tolist(), key=lambda index: (-counts[index], index))
-    return labels, tuple(
+    return tuple(
         ClassShare(
             palette[index].name,
-            round(float(counts[index] / labels.size), 4),
+            round(float(counts[index] / total), 4),
             round(float(sums[index] / counts[index]), 4),
         )
         for index in present

@@ -8,7 +8,6 @@ from PIL import Image
 
 from segkit.maps import (
     blur,
-    borders,
     codec,
     greyscale,
     label_ids,
@@ -18,6 +17,7 @@ from segkit.maps import (
     plausibility,
     reasons,
     schemes,
+    solid,
 )
 from segkit.maps.codec import Labels
 from segkit.maps.painted import PaintedArea
@@ -274,16 +274,16 @@ def _survey(packed: Packed, scheme: Scheme, lossy: bool) -> tuple[Scheme, list[P
     areas = painted.find(packed, scheme, painted.LARGE)
     damage = "jpeg" if lossy else blur.identify(packed, _repairable(scheme, areas))
     if damage == "jpeg":  # which shifts flat areas by as much as that
-        near = borders.TOLERANCE
+        near = solid.TOLERANCE
         areas = [area for area in areas if area.distance > near or not (area.certain or area.margin >= painted.NOISE)]
-    room = borders.NO_LABEL - len(scheme.colors)  # more colours cannot be repaired
+    room = solid.NO_LABEL - len(scheme.colors)  # more colours cannot be repaired
     areas = [*areas[:room], *(replace(area, certain=False) for area in areas[room:])]
     return _repairable(scheme, areas), areas, damage
 
 
 def _repairable(scheme: Scheme, areas: Sequence[PaintedArea]) -> Scheme:
     """Return the scheme with the colours of as many areas as repair can tell apart."""
-    return painted.extend(scheme, areas[: max(0, borders.NO_LABEL - len(scheme.colors))])
+    return painted.extend(scheme, areas[: max(0, solid.NO_LABEL - len(scheme.colors))])
 
 
 def _small_areas(packed: Packed, scheme: Scheme, limit: int) -> list[PaintedArea]:

@@ -9,8 +9,9 @@ from segkit.maps.recompress import MCU
 from segkit.maps.scene import Floats, Indices, Positions, Scene
 from segkit.maps.spectrum import EXPLAINED, WAVES, Spectrum, excess, square_excess
 
-_SMOOTH = 100.0
-"""Cost of each of the eight neighbours with a different label, in squared coefficients."""
+_SMOOTH = 1.75
+"""Cost of each of the eight neighbours with a different label, in squared coefficients, times the mean step of luma:
+the coarser the steps, the less the coefficients say about an outline."""
 
 _SWEEPS = 6
 """Turns of each block at most."""
@@ -51,23 +52,29 @@ class Flips:
         )
 
 
-def move_pixels(scene: Scene, spectrum: Spectrum) -> None:
+def move_pixels(scene: Scene, spectrum: Spectrum, smooth: float = 1.0) -> None:
     """Flip pixels along borders, the best one of each block at a time, until no flip reduces the cost.
 
     The blocks of a unit share their chroma: where flips in several of them reduce the cost less than the best of them
     alone, only that one is made. The spectrum is updated along with the labels.
+
+    Args:
+        scene: the map.
+        spectrum: the units with the pixels.
+        smooth: factor of the cost of a rough border.
     """
+    smooth *= _SMOOTH * float(spectrum.layout.luma_steps.mean())
     active = np.flatnonzero(spectrum.excess() > EXPLAINED)
     for _ in range(_SWEEPS):
-        active = _flip(scene, spectrum, active)
+        active = _flip(scene, spectrum, active, smooth)
         if not len(active):
             break
 
 
-def _flip(scene: Scene, spectrum: Spectrum, active: Positions) -> Positions:
+def _flip(scene: Scene, spectrum: Spectrum, active: Positions, smooth: float) -> Positions:
     """Flip the best pixel of each block in each of the active units; return the units that changed."""
-    flips, shape = _promising(scene, spectrum, active), spectrum.layout
-    luma, chroma, gains = _evaluate(scene, spectrum, flips)
+    flips, shape = _promising(scene, spectrum, active, smooth), spectrum.layout
+    luma, chroma, gains = _evaluate(scene, spectrum, flips, smooth)
     order = np.argsort(-gains, kind="stable")
     order = order[gains[order] > _GAIN]
     blocks = flips.units[order] * len(shape.luma_blocks) + shape.luma_blocks[flips.pixels[order]]
@@ -96,7 +103,7 @@ def _compatible(spectrum: Spectrum, best: Flips, chroma: Floats, gains: Floats, 
     return np.asarray(chosen[kept])
 
 
-def _promising(scene: Scene, spectrum: Spectrum, active: Positions) -> Flips:
+def _promising(scene: Scene, spectrum: Spectrum, active: Positions, smooth: float) -> Flips:
     """Return the flips that gain most as far as the cost is linear, at most _TRIALS in each block."""
     flat, shape = scene.board.ravel(), spectrum.layout
     corners = spectrum.places[active, 0] - scene.stride - 1
@@ -123,7 +130,7 @@ def _promising(scene: Scene, spectrum: Spectrum, active: Positions) -> Flips:
     for channel in (0, 1):
         slope = chroma[rows, shape.chroma_blocks[pixels], channel, shape.chroma_pixels[pixels]] / shape.scale**2
         linear += (scene.ycc[:, channel + 1].take(wanted) - scene.ycc[:, channel + 1].take(current)) * slope
-    gains = _SMOOTH * smoother - 2 * linear
+    gains = smooth * smoother - 2 * linear
     keys = rows * len(shape.luma_blocks) + shape.luma_blocks[pixels]
     order = np.flatnonzero(gains > 0)
     order = order[np.lexsort((-gains[order], keys[order]))]
@@ -151,7 +158,7 @@ def _slopes(spectrum: Spectrum, active: Positions) -> tuple[Floats, Floats]:
     return luma @ WAVES.T, chroma @ WAVES.T
 
 
-def _evaluate(scene: Scene, spectrum: Spectrum, flips: Flips) -> tuple[Floats, Floats, Floats]:
+def _evaluate(scene: Scene, spectrum: Spectrum, flips: Flips, smooth: float) -> tuple[Floats, Floats, Floats]:
     """Return the errors of the coefficients after each flip, (N, 64) and (N, 2, 64), and what it gains: (N,)."""
     shape = spectrum.layout
     change = scene.ycc[flips.wanted] - scene.ycc[flips.current]
@@ -161,4 +168,4 @@ def _evaluate(scene: Scene, spectrum: Spectrum, flips: Flips) -> tuple[Floats, F
     luma += change[:, :1] * WAVES[shape.luma_pixels[flips.pixels]]
     chroma += change[:, 1:, None] * (WAVES[shape.chroma_pixels[flips.pixels]] / shape.scale**2)[:, None]
     after = square_excess(luma, shape.luma_limits) + square_excess(chroma, shape.chroma_limits).sum(1)
-    return luma, chroma, before - after + _SMOOTH * flips.smoother
+    return luma, chroma, before - after + smooth * flips.smoother

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from segkit.maps import borders, painted, pixels
+from segkit.maps import painted, pixels, solid
 from segkit.maps.pixels import Packed
 from segkit.maps.schemes import Scheme
 from segkit.palette import UNLABELLED
@@ -91,7 +91,7 @@ def best(colors: Packed, counts: NDArray[np.int64], candidates: Sequence[Scheme]
         squares = np.full(len(flat), np.inf, np.float32)
         for color in np.array([*scheme.colors, BLACK], np.float32):
             np.minimum(squares, ((flat - color) ** 2).sum(1), out=squares)
-        exact, near = float(weights[squares == 0].sum()), float(weights[squares <= borders.TOLERANCE**2].sum())
+        exact, near = float(weights[squares == 0].sum()), float(weights[squares <= solid.TOLERANCE**2].sum())
         score = (exact if exact >= COVERED else 0.0, near)
         if score > best_score:
             best, best_score = scheme, score

@@ -40,14 +40,24 @@ class Compression:
     quality: int
     subsampling: int
 
-    def apply(self, packed: Packed) -> RGBPixels:
-        """Return the colours of packed pixels after a round trip through JPEG: (H, W, 3)."""
+    def apply(self, packed: Packed, mode: str = "RGB") -> RGBPixels:
+        """Return the colours of packed pixels after a round trip through JPEG, in RGB or YCbCr: (H, W, 3)."""
+        return decode(self.encode(packed), mode)
+
+    def encode(self, packed: Packed) -> bytes:
+        """Return packed pixels, (H, W), as JPEG."""
         height, width = packed.shape
         picture = Image.frombuffer("RGB", (width, height), np.ascontiguousarray(packed), "raw", "RGBX", 0, 1)
         buffer = BytesIO()
         picture.save(buffer, "JPEG", quality=self.quality, subsampling=self.subsampling)
-        with Image.open(buffer) as image:
-            return np.asarray(image)
+        return buffer.getvalue()
+
+
+def decode(encoded: bytes, mode: str = "RGB") -> RGBPixels:
+    """Return the colours of a JPEG, in RGB or YCbCr: (H, W, 3)."""
+    with Image.open(BytesIO(encoded)) as image:
+        image.draft(mode, image.size)
+        return np.asarray(image)
 
 
 _COMMON = (75, 95, 90, 80, 85, 92, 70, 50)

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from segkit.maps import differences
 from segkit.maps.areas import Areas
 from segkit.maps.scene import Floats, Positions, Scene, to_ycc
-from segkit.maps.spectrum import WAVES, Spectrum, residual, square_excess
+from segkit.maps.spectrum import WAVES, Spectrum, square_excess
 
 _NEW = 20_000.0
 """Cost of a class that has fewer than _KNOWN pixels elsewhere, in squared coefficients, times the mean step of luma:
@@ -18,6 +19,9 @@ _KNOWN = 50
 
 _SMOOTH = 20.0
 """Cost of each pair of neighbours with different labels along the border of an area, in squared coefficients."""
+
+_SMOOTH_SEEN = 5.0
+"""The same in squared differences of compressed pictures, which show more of an error than the coefficients do."""
 
 _GAIN = 50.0
 """By how much another class must explain an area better, in the same unit."""
@@ -92,7 +96,7 @@ def relabel(scene: Scene, spectrum: Spectrum, areas: Areas | None, *, compressin
     costs = _costs(scene, parts, areas)
     if compressing:
         costs = _compressed_costs(scene, spectrum, areas, costs)
-    costs += _border_costs(scene, spectrum, areas)
+    costs += (_SMOOTH_SEEN if compressing else _SMOOTH) * _border_costs(scene, spectrum, areas)
     allowed = _allowed(scene, areas, costs, _NEW / float(spectrum.layout.luma_steps.mean()))
     best = np.where(allowed, costs, np.inf).argmin(1)
     every = np.arange(len(best))
@@ -175,7 +179,7 @@ def _compressed_costs(scene: Scene, spectrum: Spectrum, areas: Areas, costs: Flo
 
 
 def _border_costs(scene: Scene, spectrum: Spectrum, areas: Areas) -> Floats:
-    """Return the change of the cost of borders if areas had another class: (areas, classes)."""
+    """Return by how many pairs the borders would grow if areas had another class: (areas, classes)."""
     flat = scene.board.ravel()
     numbers = np.full(scene.board.size, -1, np.int32)
     numbers[spectrum.places.ravel()] = areas.owners.ravel()
@@ -189,7 +193,7 @@ def _border_costs(scene: Scene, spectrum: Spectrum, areas: Areas) -> Floats:
         beside, owner = flat[places + offset][outside], owners[outside]
         equal += np.bincount(owner.astype(np.intp) * shape[1] + beside, minlength=len(equal))
         before += np.bincount(owner, beside == flat[places][outside], shape[0]).astype(np.intp)
-    return (_SMOOTH * (before[:, None] - equal.reshape(shape))).astype(np.float32)
+    return (before[:, None] - equal.reshape(shape)).astype(np.float32)
 
 
 def _misfit(scene: Scene, spectrum: Spectrum, areas: Areas, chosen: Positions | None) -> Floats:
@@ -201,7 +205,7 @@ def _misfit(scene: Scene, spectrum: Spectrum, areas: Areas, chosen: Positions | 
     labels = flat[places]
     if chosen is not None:
         flat[places] = chosen.astype(np.uint8)[owners]
-    difference = residual(scene, spectrum.rows[units], spectrum.columns[units], 0)
+    difference = differences.seen(scene, spectrum.rows[units], spectrum.columns[units])
     flat[places] = labels
     squares = (to_ycc(difference.reshape(*inside.shape, 3)[inside]) ** 2).sum(1)
     return np.bincount(owners, squares, len(areas.sizes)).astype(np.float32)

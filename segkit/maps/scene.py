@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from segkit.maps import pixels
+from segkit.maps import pixels, recompress
 from segkit.maps.pixels import Packed
 from segkit.maps.recompress import Compression, RGBPixels
 
@@ -72,9 +72,13 @@ class Scene:
         board[0], board[-1] = board[1], board[-2]
         board[:, 0], board[:, -1] = board[:, 1], board[:, -2]
 
-    def compressed(self, labels: Indices) -> RGBPixels:
-        """Return the compressed picture of labels: (H, W, 3)."""
-        return self.compression.apply(self.packed.take(labels, mode="clip"))  # nothing is clipped; it spares checks
+    def encoded(self, labels: Indices) -> bytes:
+        """Return labels, (H, W), painted and compressed."""
+        return self.compression.encode(self.packed.take(labels, mode="clip"))  # nothing is clipped; it spares checks
+
+    def compressed(self, labels: Indices, mode: str = "RGB") -> RGBPixels:
+        """Return the compressed picture of labels, in RGB or YCbCr: (H, W, 3)."""
+        return recompress.decode(self.encoded(labels), mode)
 
     def cores(self) -> NDArray[np.intp]:
         """Return the number of pixels of each unproven class that have its label on six of eight sides or more.

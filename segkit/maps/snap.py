@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from segkit.errors import MapError, PaletteError
-from segkit.maps import borders, codec, diagnose, label_ids, matching, pixels, schemes, synthesis
+from segkit.maps import borders, codec, diagnose, label_ids, matching, pixels, schemes, solid, synthesis
 from segkit.maps.codec import Labels
 from segkit.maps.diagnose import Diagnosis
 from segkit.maps.pixels import Packed
@@ -98,7 +98,7 @@ def snap(
         labels, doubtful = _restore_borders(packed, scheme, diagnosis.damage)
         before = labels
         if diagnosis.damage != "noisy":
-            before = _classes(scheme)[borders.seeds(packed, _repairable_colors(scheme), borders.SOFT)]
+            before = _classes(scheme)[solid.seeds(packed, _repairable_colors(scheme), solid.SOFT)]
     if (share := float(doubtful.mean())) > _DOUBTFUL:
         raise MapError(
             f"cannot be repaired: {share:.0%} of its pixels fit no class with certainty, so it is not, or not only, "
@@ -218,7 +218,7 @@ def _restore_borders(packed: Packed, scheme: Scheme, damage: str) -> tuple[Label
     if damage == "jpeg":
         repaired = synthesis.repair(packed, colors)
     else:
-        repaired = borders.repair(packed, colors, solid=borders.SOFT, outlined=damage == "outlined")
+        repaired = borders.repair(packed, colors, side=solid.SOFT, outlined=damage == "outlined")
     return _classes(scheme)[repaired.indices], repaired.doubtful
 
 
@@ -243,7 +243,7 @@ def _filled(labels: Labels, holes: NDArray[np.bool_]) -> Labels:
 
 def _repairable_colors(scheme: Scheme) -> tuple[RGB, ...]:
     """Return at most the 255 colours that repair can tell apart; black comes last and yields to a 255th class."""
-    return scheme.colors[: borders.NO_LABEL]
+    return scheme.colors[: solid.NO_LABEL]
 
 
 def _classes(scheme: Scheme) -> NDArray[np.uint8]:

@@ -16,6 +16,8 @@ from PIL.JpegImagePlugin import JpegImageFile
 from scipy import ndimage
 from scipy.fft import dct
 
+from segkit.maps import differences
+from segkit.maps.differences import Differences
 from segkit.maps.recompress import MCU, Compression
 from segkit.maps.scene import YCC, Floats, Indices, Positions, Scene
 
@@ -28,17 +30,8 @@ _SLACK = 0.6
 EXPLAINED = 1.0
 """Squared excess up to which a unit is explained."""
 
-_VISIBLE = 2
-"""Difference of a channel, 0 to 255, above which a unit is worked on."""
-
 _REACH = 3
 """Chroma samples beside a unit that its decoded pixels are blended with, as far as that matters."""
-
-_TILED = 16
-"""If fewer than one unit in this many is compared, only these are compressed, each with the eight around it."""
-
-_LANE = 32
-"""Units at most of a column of the picture in which they are compressed."""
 
 _COSINES = dct(np.eye(BLOCK), axis=0, norm="ortho").astype(np.float32)
 WAVES: Floats = np.einsum("ux,vy->xyuv", _COSINES, _COSINES).reshape(BLOCK**2, BLOCK**2).astype(np.float32)
@@ -203,13 +196,13 @@ def measure(scene: Scene, focus: NDArray[np.bool_] | None = None) -> Spectrum:
     """
     shape = layout(scene.compression)
     margin = _REACH * shape.scale if shape.scale > 1 else 0
+    encoded = None
     if focus is None:
-        compressed = scene.compressed(scene.labels)
-        rows, columns = np.nonzero(_visible(scene.observed, compressed))
-        difference = _patches(np.subtract(scene.observed, compressed, dtype=np.int16), rows, columns, margin)
+        encoded = scene.encoded(scene.labels)
+        rows, columns = differences.visible(scene, encoded)
     else:
         rows, columns = np.nonzero(focus)
-        difference = residual(scene, rows, columns, margin)
+    difference = differences.unclipped(scene, rows, columns, margin, encoded)
     inner = slice(margin, margin + MCU)
     luma_residual = difference[:, inner, inner].astype(np.float32) @ YCC[0]
     chroma_residual = _samples(difference, shape.scale)
@@ -225,60 +218,6 @@ def measure(scene: Scene, focus: NDArray[np.bool_] | None = None) -> Spectrum:
     return Spectrum(shape, rows, columns, places, luma, np.stack(chroma, 2), luma_residual, chroma_residual)
 
 
-def residual(scene: Scene, rows: Positions, columns: Positions, margin: int) -> NDArray[np.int16]:
-    """Return the observed map minus the compressed labels in units with a margin around each.
-
-    Few units are compressed alone, each with the eight around it, as the decoder blends chroma with theirs. Units at
-    the edge of the map are mirrored: a mirrored unit has the chroma samples that the decoder repeats there.
-
-    Returns:
-        (N, 16 + 2 margin, 16 + 2 margin, 3).
-    """
-    if _TILED * len(rows) * MCU**2 > scene.labels.size:
-        difference = np.subtract(scene.observed, scene.compressed(scene.labels), dtype=np.int16)
-        return _patches(difference, rows, columns, margin)
-    tiles = _tiles(scene.labels, rows, columns)
-    side = tiles.shape[1]
-    lanes = max(-(-len(tiles) // _LANE), 1)
-    lane = max(-(-len(tiles) // lanes), 1)
-    mosaic = np.resize(tiles, (lanes, lane * side, side)).swapaxes(0, 1).reshape(lane * side, lanes * side)
-    compressed = scene.compressed(mosaic).reshape(lane, side, lanes, side, 3)
-    cut = slice(MCU - margin, 2 * MCU + margin)
-    windows = compressed[:, cut, :, cut].transpose(2, 0, 1, 3, 4).reshape(-1, *[MCU + 2 * margin] * 2, 3)
-    observed = _tiles(scene.observed, rows, columns)[:, cut, cut]
-    return np.subtract(observed, windows[: len(rows)], dtype=np.int16)
-
-
-def _tiles(picture: NDArray[np.uint8], rows: Positions, columns: Positions) -> NDArray[np.uint8]:
-    """Return each unit of a picture, (H, W) or (H, W, 3), with the eight around it: (N, 48, 48) or (N, 48, 48, 3)."""
-    height, width = (side // MCU for side in picture.shape[:2])
-    units = picture.reshape(height, MCU, width, MCU, -1).swapaxes(1, 2)
-    beside = np.arange(-1, 2)
-    down, across = np.clip(rows[:, None] + beside, 0, height - 1), np.clip(columns[:, None] + beside, 0, width - 1)
-    tiles = units[down[:, :, None], across[:, None]]  # (N, 3, 3, 16, 16, channels)
-    for edge, place in ((0, 0), (height - 1, 2)):
-        tiles[rows == edge, place] = tiles[rows == edge, place, :, ::-1]
-    for edge, place in ((0, 0), (width - 1, 2)):
-        tiles[columns == edge, :, place] = tiles[columns == edge, :, place, :, ::-1]
-    return np.asarray(tiles.swapaxes(2, 3).reshape(-1, 3 * MCU, 3 * MCU, *picture.shape[2:]))
-
-
-def _visible(observed: NDArray[np.uint8], compressed: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Return the units with a visible difference: (H / 16, W / 16)."""
-    height, width = (side // MCU for side in observed.shape[:2])
-    difference = np.maximum(observed, compressed) - np.minimum(observed, compressed)
-    worst: NDArray[np.uint8] = difference.reshape(height, MCU, -1).max(1).reshape(height, width, -1).max(2)
-    return worst > _VISIBLE
-
-
-def _patches(picture: NDArray[np.int16], rows: Positions, columns: Positions, margin: int) -> NDArray[np.int16]:
-    """Return the units of a picture with a margin around each: (N, 16 + 2 margin, 16 + 2 margin, 3)."""
-    padded = np.pad(picture, ((margin, margin), (margin, margin), (0, 0)), mode="edge") if margin else picture
-    side = MCU + 2 * margin
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (side, side), (0, 1))
-    return np.ascontiguousarray(np.moveaxis(windows, 2, -1)[rows * MCU, columns * MCU])
-
-
 def halved(samples: Floats) -> Floats:
     """Return the means of squares of 2 x 2 in (..., side, side, channels) samples."""
     # Sums of slices: mean() over two short axes takes ten times as long.
@@ -286,7 +225,7 @@ def halved(samples: Floats) -> Floats:
     return np.asarray((down[..., ::2, :] + down[..., 1::2, :]) / np.float32(4))
 
 
-def _samples(difference: NDArray[np.int16], scale: int) -> Floats:
+def _samples(difference: Differences, scale: int) -> Floats:
     """Return the chroma samples of (N, side, side, 3) differences of decoded pixels with margins."""
     if scale == 1:
         return np.asarray(difference.astype(np.float32) @ YCC[1:].T)

@@ -8,8 +8,9 @@ and the comparison is repeated. A class stays if it explains enough.
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
-from segkit.maps import areas, borders, flips, pixels, proposals, recompress, relabel, rivals, spectrum
+from segkit.maps import areas, borders, flips, pixels, proposals, recompress, relabel, rivals, solid, spectrum, trials
 from segkit.maps.areas import Areas
 from segkit.maps.borders import Repaired
 from segkit.maps.pixels import Packed
@@ -18,7 +19,7 @@ from segkit.maps.spectrum import Spectrum
 from segkit.palette.color import RGB
 
 _PLAUSIBLE = 5
-"""Side in pixels of the solid square that suggests a class; one of borders.SOLID proves it."""
+"""Side in pixels of the solid square that suggests a class; one of solid.SOLID proves it."""
 
 _SAFER = 7
 _COARSE = 65
@@ -41,6 +42,12 @@ _LOUD = 500.0
 
 _LOUDEST = 5000.0
 """Squared excess of a unit that only a missing class leaves."""
+
+_UNSETTLED = 50.0
+"""Squared excess of a unit that may have the wrong class of two nearly equal colours."""
+
+_GROUP = 4
+"""Units beside each other, so badly explained, that are no coincidence."""
 
 _FEW = 0.001
 """Share of the units with the excess _LOUD up to which the map is explained."""
@@ -73,15 +80,18 @@ def repair(packed: Packed, colors: tuple[RGB, ...]) -> Repaired:
     height, width = packed.shape
     sides = ((0, -height % recompress.MCU), (0, -width % recompress.MCU))
     padded = np.pad(packed, sides, mode="edge")
-    seeded, (plausible, safer, proven) = borders.solid_areas(padded, colors, (_PLAUSIBLE, _SAFER, borders.SOLID))
-    start = borders.spread(padded, colors, np.where(plausible[seeded], seeded, np.uint8(borders.NO_LABEL)))
+    seeded, (plausible, safer, proven) = solid.areas(padded, colors, (_PLAUSIBLE, _SAFER, solid.SOLID))
+    start = borders.spread(padded, colors, np.where(plausible[seeded], seeded, np.uint8(solid.NO_LABEL)))
     table = np.array(colors, np.uint8)
-    painted = pixels.pack(table).take(start.indices)
-    compression = recompress.estimate(padded, painted)
+    compression = recompress.estimate(padded, pixels.pack(table).take(start.indices))
+    if compression is None and (plausible[seeded] != (seeded != solid.NO_LABEL)).any():
+        # A map of small regions has few large squares: with all solid areas, false ones too, more of it is right.
+        painted = pixels.pack(table).take(borders.spread(padded, colors, seeded).indices)
+        compression = recompress.estimate(padded, painted)
     if compression is None:
         return borders.repair(packed, colors)
     if compression.quality < _COARSE and (plausible & ~safer).any():
-        start = borders.spread(padded, colors, np.where(safer[seeded], seeded, np.uint8(borders.NO_LABEL)))
+        start = borders.spread(padded, colors, np.where(safer[seeded], seeded, np.uint8(solid.NO_LABEL)))
     fixed = proven[seeded]
     scene = Scene(pixels.unpack(padded), np.pad(start.indices, 1, mode="edge"), fixed, table, compression)
     doubtful = start.doubtful | _search(scene)
@@ -94,6 +104,27 @@ def _search(scene: Scene) -> NDArray[np.bool_]:
     Returns:
         (H, W) True for pixels of dissolved classes, and where the map remains unexplained.
     """
+    measured = _move_areas(scene)
+    if not _is_explained(scene, measured.excess()) or _unsettled(scene, measured).any():
+        measured = _settle(scene, measured)
+    focus = spectrum.badly_explained(scene, measured, _BAD)
+    doubtful = _dissolve(scene)
+    focus |= spectrum.around(spectrum.units(scene, doubtful))
+    flips.move_pixels(scene, spectrum.measure(scene, focus))
+    rivals.replace(scene)
+    measured = spectrum.measure(scene, focus)
+    if (unsettled := _unsettled(scene, measured)).any():
+        trials.polish(scene, spectrum.around(unsettled))
+        measured = spectrum.measure(scene, focus)
+    unexplained = np.abs(measured.luma_residual.reshape(measured.places.shape)) > _VISIBLE
+    unexplained &= (measured.excess() > _LOUD)[:, None]
+    rows, columns = np.divmod(measured.places[unexplained], scene.stride)
+    doubtful[rows - 1, columns - 1] = True
+    return doubtful
+
+
+def _move_areas(scene: Scene) -> Spectrum:
+    """Relabel areas as the coefficients demand, round by round; return the last spectrum."""
     measured = spectrum.measure(scene)
     flips.move_pixels(scene, measured)
     least, stalled = np.inf, 0
@@ -115,18 +146,7 @@ def _search(scene: Scene) -> NDArray[np.bool_]:
             moved += _relabel(scene, measured, areas.same_label(scene, measured), compressing=True)
         if not moved:
             break
-    if not _is_explained(scene, measured.excess()):
-        measured = _settle(scene, measured)
-    focus = spectrum.badly_explained(scene, measured, _BAD)
-    doubtful = _dissolve(scene)
-    focus |= spectrum.around(spectrum.units(scene, doubtful))
-    measured = spectrum.measure(scene, focus)
-    flips.move_pixels(scene, measured)
-    unexplained = np.abs(measured.luma_residual.reshape(measured.places.shape)) > _VISIBLE
-    unexplained &= (measured.excess() > _LOUD)[:, None]
-    rows, columns = np.divmod(measured.places[unexplained], scene.stride)
-    doubtful[rows - 1, columns - 1] = True
-    return doubtful
+    return measured
 
 
 def _settle(scene: Scene, measured: Spectrum) -> Spectrum:
@@ -134,7 +154,7 @@ def _settle(scene: Scene, measured: Spectrum) -> Spectrum:
     for _ in range(_SETTLING):
         measured = spectrum.measure(scene, spectrum.around(spectrum.badly_explained(scene, measured, _BAD)))
         moved = _relabel(scene, measured, areas.same_residual(scene, measured), compressing=True)
-        if not moved and not rivals.replace(scene, measured, _BAD):
+        if not moved:
             break
     return measured
 
@@ -152,6 +172,14 @@ def _is_explained(scene: Scene, excess: Floats) -> bool:
     """Return whether hardly any unit has an excess that a missing class may leave, and none that it must leave."""
     units = scene.labels.size / recompress.MCU**2
     return bool((excess > _LOUD).sum() <= _FEW * units and excess.max(initial=0) < _LOUDEST)
+
+
+def _unsettled(scene: Scene, measured: Spectrum) -> NDArray[np.bool_]:
+    """Return groups of units, (H / 16, W / 16), that may have the wrong of two nearly equal classes."""
+    groups, _ = ndimage.label(spectrum.badly_explained(scene, measured, _UNSETTLED), np.ones((3, 3), bool))
+    large = np.bincount(groups.ravel()) >= _GROUP
+    large[0] = False
+    return np.asarray(large[groups])
 
 
 def _dissolve(scene: Scene) -> NDArray[np.bool_]:

@@ -9,9 +9,10 @@ from segkit.photos.files import (
     open_photo,
     open_upright,
     read,
+    turned,
     upright,
 )
-from segkit.photos.geometry import Geometry, Photo, fit
+from segkit.photos.geometry import Geometry, Photo, fit, fit_map
 from segkit.photos.search import SUFFIXES, PassedOver, find, search
 
 __all__ = [
@@ -26,9 +27,11 @@ __all__ = [
     "Photo",
     "find",
     "fit",
+    "fit_map",
     "open_photo",
     "open_upright",
     "read",
     "search",
+    "turned",
     "upright",
 ]

@@ -291,7 +291,11 @@ def _draft(image: Image.Image, size: int) -> None:
 
 def upright(image: Image.Image) -> Image.Image:
     """Return a picture, already loaded, with its EXIF orientation applied."""
-    orientation = _orientation(image)
+    return turned(image, _orientation(image))
+
+
+def turned(image: Image.Image, orientation: int) -> Image.Image:
+    """Return a picture with an EXIF orientation, 1 to 8, applied."""
     return image if orientation == 1 else image.transpose(_TRANSPOSES[orientation])
 
 

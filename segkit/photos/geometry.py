@@ -70,3 +70,18 @@ def fit(
     image = image.crop((left, top, left + width, top + height))
     image.info.clear()  # otherwise Pillow would save a PNG with the ICC profile of the source
     return Photo(image, Geometry(*source, orientation, conversions, *resized, left, top))
+
+
+def fit_map(control_map: Image.Image, geometry: Geometry, size: tuple[int, int]) -> Image.Image:
+    """Apply the transform of a photo to its control map: scaled without mixing values, and cropped alike.
+
+    Args:
+        control_map: a picture of mode L with the proportions of the upright photo.
+        geometry: the photo's transform.
+        size: width and height of the stored photo.
+    """
+    resized = geometry.resized_width, geometry.resized_height
+    if control_map.size != resized:
+        control_map = control_map.resize(resized, Resampling.NEAREST)
+    left, top = geometry.crop_left, geometry.crop_top
+    return control_map.crop((left, top, left + size[0], top + size[1]))

@@ -6,7 +6,7 @@ import stat
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from segkit.photos import signatures
 
@@ -33,7 +33,7 @@ class PassedOver:
         message: the details, with the cure if there is one.
     """
 
-    path: Path
+    path: PurePath
     reason: str
     message: str
 
@@ -57,14 +57,14 @@ def search(
         follow_links: follow symbolic links that lead out of the folder.
     """
     photos: set[Path] = set()
-    passed: dict[Path, PassedOver] = {}
+    passed: dict[PurePath, PassedOver] = {}
     for item in _walk(folder, exclude.resolve() if exclude else None, follow_links):
         if isinstance(item, PassedOver):
             passed[item.path] = item
         else:
             photos.add(item)
 
-    def place(path: Path) -> str:
+    def place(path: PurePath) -> str:
         return path.relative_to(folder).as_posix()
 
     return sorted(photos, key=place), [passed[path] for path in sorted(passed, key=place)]
@@ -109,6 +109,22 @@ def _system_file(entry: "os.DirEntry[str]", inside: Path | None) -> tuple[str, s
     if entry.name.startswith("._") or entry.name.lower() in _SYSTEM_FILES:
         return "thumbnail", "written by a NAS, a desktop or macOS"
     return ("hidden", "its name or folder begins with a dot") if entry.name.startswith(".") else None
+
+
+def passed_by_name(name: str) -> tuple[str, str] | None:
+    """Return reason and message if a file is to be passed over for its name, or that of a folder that it lies in.
+
+    Args:
+        name: of a file that is not on the local file system, relative to what is searched, with "/" as separator.
+    """
+    *folders, last = name.split("/")
+    for folder in folders:
+        if folder.lower() in _THUMBNAIL_FOLDERS:
+            return "thumbnail", f"in the folder {folder}"
+    if last.startswith("._") or last.lower() in _SYSTEM_FILES:
+        return "thumbnail", "written by a NAS, a desktop or macOS"
+    is_hidden = any(part.startswith(".") for part in (*folders, last))
+    return ("hidden", "its name or folder begins with a dot") if is_hidden else None
 
 
 def _visible(entry: "os.DirEntry[str]", path: Path) -> Iterator[Path | PassedOver]:

@@ -13,6 +13,7 @@ from segkit.palette.collisions import Pair
 from segkit.palette.tables import Source, Swatch
 from segkit.problem import Problem
 from segkit.progress import Progress, silent
+from segkit.remote import is_url, location
 from segkit.settings import PaletteSettings
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from segkit.palette.free_colors import FreeColor
     from segkit.reports.map_findings import MapReport
 
-Kind = Literal["palette", "sheet", "map", "folder", "dataset", "shard", "fill50k", "imagefolder", "kohya"]
+Kind = Literal["palette", "sheet", "map", "folder", "dataset", "shard", "shards", "fill50k", "imagefolder", "kohya"]
 TABLES = (".csv", ".tsv", ".tab", ".psv", ".json", ".gpl")
 NOTES = (".txt", ".md")
 """Text files, which may hold a table."""
@@ -95,6 +96,10 @@ class PaletteReport:
         }
 
 
+COPY = "Copy them first; segkit import reads maps from a URL, and checks and repairs them."
+"""What to do about maps at a URL."""
+
+
 def examine(
     target: str | None,
     min_distance: float = collisions.MIN_DISTANCE,
@@ -123,6 +128,8 @@ def examine(
     if target is None or target in SHIPPED:
         name = target or "ade20k"
         return _examine_table(name, shipped_folder() / f"{name}.csv", min_distance, against)
+    if is_url(target):
+        raise PaletteError(f"{location(target)}: palettes and maps are read from local files. {COPY}")
     path = _require_target(target)
     if not path.is_dir() and _is_table(path):
         return _examine_table(target, path, min_distance, against)

@@ -45,11 +45,13 @@ def build(session: Session, access: Access) -> ASGIApp:
         Route("/", partial(_file, static, "index.html")),
         Route("/static/{name}", lambda request: _file(static, request.path_params["name"], request)),
         Route("/api/dataset", lambda _: _json(session.describe())),
+        Route("/api/found", lambda _: _json(session.found())),
         Route("/api/items", partial(_items, session)),
         Route("/api/triples/{key}", lambda request: _json(session.details(request.path_params["key"]))),
         Route("/api/tokens", lambda request: _json(session.tokens(request.query_params.get("text", "")))),
         Route("/photo/{key}", partial(_photo, session)),
         Route("/map/{key}", partial(_map, session)),
+        Route("/confidence/{key}", partial(_confidence, session)),
         Route("/thumbnails/photo/{key}", partial(_photo_thumbnail, session)),
         Route("/thumbnails/map/{key}", partial(_map_thumbnail, session)),
         Route("/areas/{key}", partial(_areas, session)),
@@ -144,7 +146,13 @@ def _map_thumbnail(session: Session, request: Request) -> Response:
     return Response(data, media_type="image/png", headers=_KEEP)
 
 
+def _confidence(session: Session, request: Request) -> Response:
+    """Return the confidence map as it was stored, with what a person has changed since: it is not kept by a browser."""
+    data = pictures.confidence(session.triple(request.path_params["key"]), session.dataset.info.palette)
+    return Response(data, media_type="image/png")
+
+
 def _areas(session: Session, request: Request) -> Response:
     """Return the number of each pixel's area, as 16-bit little-endian numbers."""
-    numbers = areas.find(session.triple(request.path_params["key"]).photo)
+    numbers = areas.of_triple(session.triple(request.path_params["key"]))
     return Response(numbers.astype(np.dtype("<u2")).tobytes(), media_type="application/octet-stream", headers=_KEEP)

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-MAX_PIXELS = 500_000
+from segkit.dataset.triple import Triple
+
+MAX_PIXELS = 250_000
 """Larger photos are scaled down for the computation, and the areas up again."""
 
 ROUNDS = 4
@@ -23,18 +25,33 @@ Features = NDArray[np.float32]
 """(N, 5) red, green and blue, and x and y in units in which all count alike."""
 
 
-def find(photo: Image.Image, size: int = 12) -> NDArray[np.uint16]:
+def of_triple(triple: Triple) -> NDArray[np.uint16]:
+    """Divide the photo of a triple into areas; see `find`. A large JPEG is not decoded at its full size."""
+    size = triple.width, triple.height
+    with Image.open(triple.folder / triple.file_name, formats=("JPEG", "PNG")) as image:
+        image.draft("RGB", _computed(size))
+        return find(image.convert("RGB"), size)
+
+
+def _computed(size: tuple[int, int]) -> tuple[int, int]:
+    """Return the width and height at which a photo of some size is divided."""
+    factor = max(1.0, np.sqrt(size[0] * size[1] / MAX_PIXELS))
+    return max(1, round(size[0] / factor)), max(1, round(size[1] / factor))
+
+
+def find(photo: Image.Image, shown: tuple[int, int] | None = None, size: int = 12) -> NDArray[np.uint16]:
     """Divide a photo into areas.
 
     Args:
         photo: RGB.
+        shown: width and height of the result; None for those of the photo.
         size: about the width of an area, in pixels of the photo as it is scaled down.
 
     Returns:
         (H, W) numbers of the areas, from 1.
     """
-    factor = max(1, int(np.ceil(np.sqrt(photo.width * photo.height / MAX_PIXELS))))
-    small = photo.reduce(factor).filter(ImageFilter.GaussianBlur(0.7))
+    shown = shown or photo.size
+    small = photo.resize(_computed(shown), Image.Resampling.BOX).filter(ImageFilter.GaussianBlur(0.7))
     grid = max(1, round(small.height / size)), max(1, round(small.width / size))
     rows, columns = np.indices((small.height, small.width))
     home = rows * grid[0] // small.height, columns * grid[1] // small.width
@@ -44,9 +61,9 @@ def find(photo: Image.Image, size: int = 12) -> NDArray[np.uint16]:
     numbers = cells[0] * grid[1] + cells[1]
     for _ in range(ROUNDS):
         numbers = _nearest(features, _centers(features, numbers, grid[0] * grid[1]), cells, grid)
-    full = numbers.reshape(small.height, small.width) + 1
-    rows, columns = np.arange(photo.height) // factor, np.arange(photo.width) // factor
-    return full[np.ix_(rows, columns)].astype(np.uint16)
+    areas = (numbers.reshape(small.height, small.width) + 1).astype(np.uint16)
+    rows, columns = np.arange(shown[1]) * small.height // shown[1], np.arange(shown[0]) * small.width // shown[0]
+    return areas[np.ix_(rows, columns)]
 
 
 def _centers(features: Features, numbers: NDArray[np.intp], count: int) -> Features:
@@ -66,7 +83,8 @@ def _nearest(
     for down, right in product((-1, 0, 1), repeat=2):
         row, column = np.clip(cells[0] + down, 0, grid[0] - 1), np.clip(cells[1] + right, 0, grid[1] - 1)
         candidates = row * grid[1] + column
-        distances = np.square(features - centers[candidates]).sum(1)
-        nearer = distances < best
-        best[nearer], numbers[nearer] = distances[nearer], candidates[nearer]
+        difference = features - centers[candidates]
+        distances = np.einsum("ij,ij->i", difference, difference)
+        np.copyto(numbers, candidates, where=distances < best)
+        np.minimum(best, distances, out=best)
     return numbers

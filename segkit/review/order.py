@@ -1,6 +1,7 @@
 """Queues that stay in their order while a person works through them, with counts that follow the decisions."""
 
 import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit.dataset import Dataset
+from segkit.problem import Problem
 from segkit.review import queue
 from segkit.review.queue import Order, Ranking
 
@@ -30,8 +32,7 @@ class Queue:
     @cached_property
     def _keys(self) -> NDArray[np.uint64]:
         """The keys as numbers, sorted: 8 bytes each."""
-        keys = self.ranking.keys()
-        return np.sort(np.fromiter((int(key, 16) for key in keys), np.uint64, len(self.ranking)))
+        return np.sort(self.ranking.numbers)
 
     def __contains__(self, key: str) -> bool:
         """Return whether the triple with a key is in the queue."""
@@ -41,10 +42,15 @@ class Queue:
 
 
 class Orders:
-    """The queues of a dataset, ranked when they are first asked for."""
+    """The queues of a dataset, ranked when they are first asked for.
 
-    def __init__(self, dataset: Dataset) -> None:
-        self._dataset = dataset
+    Args:
+        dataset: the dataset.
+        problems: returns what check has found so far.
+    """
+
+    def __init__(self, dataset: Dataset, problems: Callable[[], Sequence[Problem]] = tuple) -> None:
+        self._dataset, self._problems = dataset, problems
         self._queues: dict[tuple[str, str], Queue] = {}
         self._lock = threading.Lock()
 
@@ -57,7 +63,7 @@ class Orders:
         with self._lock:  # two tabs that ask at once wait for one ranking
             ranked = self._queues.pop((where, order), None)
             if ranked is None or fresh:
-                ranking = queue.rank(self._dataset, where=where, order=order)
+                ranking = queue.rank(self._dataset, where=where, order=order, problems=self._problems())
                 ranked = Queue(ranking, dict(ranking.counts))
             self._queues[where, order] = ranked
             while len(self._queues) > KEPT:

@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from segkit import storage
+from segkit.dataset import confidences
 from segkit.dataset.triple import Triple
 from segkit.maps import codec
 from segkit.palette import Palette
@@ -29,6 +30,20 @@ def control_map(triple: Triple, palette: Palette) -> bytes:
     if storage.sha256(data) == triple.map_sha256:
         return data
     return codec.encode(codec.read(triple.control_map, palette)[0], palette)
+
+
+def confidence(triple: Triple, palette: Palette) -> bytes:
+    """Return the confidence map as a greyscale PNG; see dataset.confidences.
+
+    Raises:
+        FileNotFoundError: none was stored.
+    """
+    values = confidences.read(triple, palette)
+    if values is None:
+        raise FileNotFoundError(triple.key)
+    buffer = BytesIO()
+    Image.fromarray(values).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
 
 
 def photo_thumbnail(triple: Triple) -> bytes:

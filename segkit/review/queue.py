@@ -1,22 +1,24 @@
 """The order in which a person goes through a dataset: the most doubtful triples first."""
 
-from collections import Counter
+import shlex
 from collections.abc import Iterator, Sequence
-from io import BytesIO
-from pathlib import Path
 from typing import Literal, overload
 
-import msgspec
 import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
-from segkit.dataset import Dataset, lines
+from segkit.dataset import Dataset, checks, scored
 from segkit.dataset import where as conditions
-from segkit.dataset.doubt import Scorer, by_key, scores
-from segkit.dataset.triple import Triple
+from segkit.dataset.doubt import Scorer, by_key, is_key
+from segkit.dataset.prompts import FLAGS
+from segkit.dataset.triple import REVIEWS, Triple
 from segkit.problem import Problem
 
 Order = Literal["doubt", "source"]
+
+ANY = "check"
+"""The flag of a triple about which check found anything."""
 
 
 class Item(Struct, frozen=True):
@@ -45,19 +47,15 @@ class Ranking(Sequence[Item]):
     """Triples in the order of the queue. It holds one number a triple: an item is read when it is accessed.
 
     Attributes:
+        numbers: the keys as numbers, (triples,).
         counts: number of triples by review, also of those beyond the limit.
     """
 
-    def __init__(self, dataset: Dataset, scorer: Scorer, keys: "Sequence[int]", counts: dict[str, int]) -> None:
-        self._dataset, self._scorer, self._keys, self.counts = dataset, scorer, keys, counts
-
-    @property
-    def items(self) -> "Ranking":
-        """The triples, as a sequence."""
-        return self
+    def __init__(self, dataset: Dataset, scorer: Scorer, numbers: NDArray[np.uint64], counts: dict[str, int]) -> None:
+        self._dataset, self._scorer, self.numbers, self.counts = dataset, scorer, numbers, counts
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return len(self.numbers)
 
     @overload
     def __getitem__(self, place: int) -> Item: ...
@@ -65,12 +63,12 @@ class Ranking(Sequence[Item]):
     def __getitem__(self, place: slice) -> list[Item]: ...
     def __getitem__(self, place: int | slice) -> Item | list[Item]:
         if not isinstance(place, slice):
-            return self._items([self._keys[place]])[0]
-        return self._items(self._keys[place])
+            return self._items([int(self.numbers[place])])[0]
+        return self._items(self.numbers[place].tolist())
 
     def keys(self) -> Iterator[str]:
         """Yield the keys in order, without reading anything."""
-        return (f"{key:016x}" for key in self._keys)
+        return (f"{key:016x}" for key in map(int, self.numbers))
 
     def _items(self, keys: Sequence[int]) -> list[Item]:
         return [self._item(triple) for triple in self._dataset.get([f"{key:016x}" for key in keys])]
@@ -82,30 +80,6 @@ class Ranking(Sequence[Item]):
             "person" if triple.by_person else triple.prompt.by,
             doubtful.doubt, doubtful.reasons, triple.width, triple.height,
         )  # fmt: skip
-
-
-class _Share(Struct, gc=False):
-    name: str
-    share: float
-    confidence: float
-
-
-class _Row(Struct, gc=False):
-    """The fields of a line that the order depends on."""
-
-    key: str
-    source: str
-    text: str
-    group: str
-    review: str
-    problems: str
-    classes: list[_Share]
-
-
-_CHUNK = 1 << 20
-"""Bytes that are decoded at once."""
-
-_ROWS = msgspec.json.Decoder(_Row)
 
 
 def rank(
@@ -120,7 +94,8 @@ def rank(
 
     Args:
         dataset: the dataset; only its records are read.
-        where: conditions, such as "review:open class:lamp"; see segkit.dataset.where. "" for all triples.
+        where: conditions, such as "review:open class:lamp"; see segkit.dataset.where. "" for all triples. A rule of
+            check is a flag, too, for those of `problems`: "flag:file-changed", "flag:check" for any.
         order: the most doubtful first, or by source.
         limit: how many at most; None for all.
         problems: what check found, which counts as doubt.
@@ -130,57 +105,52 @@ def rank(
         PaletteError: there is no such class.
         DatasetError: a line of the manifest is damaged.
     """
+    where, rules = _rules(where)
     scorer = Scorer(dataset.info.palette, by_key(problems))
-    counts: Counter[str] = Counter()
-    sources: list[tuple[str, str]] = []
-
-    def counted() -> Iterator[_Row]:
-        for row in _matching(dataset, where):
-            counts[row.review] += 1
-            if order == "source":
-                sources.append((row.source, row.key))
-            yield row
-
-    keys, doubts = scores(counted(), scorer)
-    if order == "source":
-        places = np.array(sorted(range(len(sources)), key=sources.__getitem__), np.intp)
-    else:
-        places = np.argsort(-doubts, kind="stable")
-    ranked = np.frombuffer(keys, np.uint64)[places][:limit] if len(keys) else np.empty(0, np.uint64)
-    return Ranking(dataset, scorer, ranked.tolist(), dict(counts))
-
-
-def _matching(dataset: Dataset, where: str) -> Iterator[_Row]:
-    if where:
-        condition = conditions.parse(where, dataset.info.palette)
-        return (_row(lines.encode(triple)) for triple in dataset.triples() if condition(triple))
-    return _all(dataset)
+    parts = scored.of_dataset(dataset, scorer.measurer)
+    doubts = np.concatenate(scorer.doubts(*(part.scores for part in parts)))
+    keys = np.concatenate([part.scores.keys for part in parts])
+    reviews = np.concatenate([part.reviews for part in parts])
+    if where or order == "source":
+        places = _places(keys, _chosen(dataset, where, order))
+    if order == "doubt":
+        among = places if where else np.arange(len(keys))
+        places = among[np.argsort(-doubts[among], kind="stable")]
+    for rule in rules:
+        found = {
+            int(problem.place, 16) for problem in problems if is_key(problem.place) and rule in (problem.rule, ANY)
+        }
+        places = places[np.isin(keys[places], np.fromiter(found, np.uint64, len(found)))]
+    numbers = np.bincount(reviews[places], minlength=len(REVIEWS)).tolist()
+    counts = {review: number for review, number in zip(REVIEWS, numbers, strict=True) if number}
+    return Ranking(dataset, scorer, keys[places][:limit], counts)
 
 
-def _all(dataset: Dataset) -> Iterator[_Row]:
-    """Yield a row for each triple. Decoding only the fields that are needed takes half the time."""
-    newer, _ = dataset.pending()
-    dataset.lists.index()  # validates lines that were changed by hand
-    seen = set(newer)
-    for path in (dataset.lists.left_out, dataset.manifest):
-        for row in _rows(path):
-            if row.key not in seen:
-                yield row
-            if path == dataset.lists.left_out:
-                seen.add(row.key)
-    for triple in newer.values():
-        yield _row(lines.encode(triple))
+def _rules(where: str) -> tuple[str, list[str]]:
+    """Divide conditions into those on records, and the rules of check that were broken: "flag:file-changed"."""
+    try:
+        terms = shlex.split(where)
+    except ValueError:  # conditions.parse words it
+        return where, []
+    rules = {f"flag:{rule}": rule for rule in (*checks.RULES, ANY) if rule not in FLAGS}
+    rest = [term for term in terms if term not in rules]
+    return shlex.join(rest), [rules[term] for term in terms if term in rules]
 
 
-def _rows(path: Path) -> Iterator[_Row]:
-    """Yield the rows of a list, which is known to be sound, many at a time."""
-    with path.open("rb") if path.exists() else BytesIO() as file:
-        while chunk := file.read(_CHUNK) + file.readline():
-            try:
-                yield from _ROWS.decode_lines(chunk)
-            except msgspec.DecodeError:  # blank lines and byte-order marks of an editor
-                yield from (_row(line) for line in chunk.splitlines() if line.strip())
+def _chosen(dataset: Dataset, where: str, order: Order) -> NDArray[np.uint64]:
+    """Return the keys of the triples that meet conditions, sorted by source if that is the order."""
+    condition = conditions.parse(where, dataset.info.palette) if where else None
+    chosen = (triple for triple in dataset.triples() if condition is None or condition(triple))
+    if order == "doubt":
+        return np.fromiter((int(triple.key, 16) for triple in chosen), np.uint64)
+    by_source = sorted((triple.source, int(triple.key, 16)) for triple in chosen)
+    return np.fromiter((key for _, key in by_source), np.uint64, len(by_source))
 
 
-def _row(line: bytes) -> _Row:
-    return _ROWS.decode(line.removeprefix(b"\xef\xbb\xbf"))
+def _places(keys: NDArray[np.uint64], chosen: NDArray[np.uint64]) -> NDArray[np.intp]:
+    """Return where chosen keys are among all; those that were added meanwhile are left out."""
+    if not len(keys):
+        return np.empty(0, np.intp)
+    order = np.argsort(keys)
+    places = order[np.minimum(np.searchsorted(keys, chosen, sorter=order), len(keys) - 1)]
+    return np.asarray(places[keys[places] == chosen], np.intp)

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from segkit.dataset import Dataset, decisions, relabel
+from segkit.dataset import Dataset, confidences, decisions, relabel
 from segkit.dataset.prompts import BUDGET, FLAGS, estimate
 from segkit.dataset.relabel import State
 from segkit.dataset.triple import SPLITS, Triple
+from segkit.dataset.where import ALIKE
 from segkit.errors import ConflictError, UsageError
 from segkit.models.tokens import Counter
 from segkit.palette import UNLABELLED
@@ -19,11 +20,14 @@ from segkit.palette.color import to_hex
 from segkit.review import messages
 from segkit.review.assist import Assist
 from segkit.review.drafting import Drafting
+from segkit.review.findings import PATIENCE, Findings
 from segkit.review.order import Orders
-from segkit.review.queue import Order
+from segkit.review.queue import ANY, Order
 
 MAX_ITEMS = 500
 """Triples of one page of the queue."""
+
+_ALIKE = "a near-duplicate of another photo"
 
 ESTIMATE = Counter("estimate", estimate)
 """The counter where CLIP's tokenizer is unavailable."""
@@ -55,6 +59,7 @@ class Session:
         counter: counts the CLIP tokens of prompts.
         where, order: of the queue that the page opens with.
         networks: for clicks and drafts, if they are wanted.
+        findings: of check; None if nothing is checked.
     """
 
     def __init__(
@@ -64,19 +69,24 @@ class Session:
         where: str = "",
         order: Order = "doubt",
         networks: Networks = NO_NETWORKS,
+        findings: Findings | None = None,
     ) -> None:
         self.dataset, self._counter, self._networks = dataset, counter, networks
+        dataset.count = counter.count
         self._start = {"where": where, "order": order}
         self._writing = threading.Lock()
-        self._orders = Orders(dataset)
+        self._findings = findings
+        self._orders = Orders(dataset, findings.all if findings else tuple)
 
     def describe(self) -> Json:
         """Return what all triples share: classes, splits, the opening view."""
+        self.dataset.reload_info()  # another process may have added classes
         return {
             "name": self.dataset.folder.absolute().name,
             "classes": [[s.name, list(s.synonyms), to_hex(s.rgb)] for s in self.dataset.info.palette],
             "splits": SPLITS,
             "flags": FLAGS,
+            "badges": {ANY: "", ALIKE: _ALIKE},
             "budget": BUDGET,
             "counter": self._counter.name,
             "unlabelled": UNLABELLED,
@@ -91,7 +101,11 @@ class Session:
         Raises:
             UsageError, PaletteError: a condition is malformed.
         """
+        if fresh and self._findings:
+            self._findings.again()
         queue = self._orders.get(where, order, fresh)
+        if self._findings:
+            self._findings.begin()  # after the first ranking, which a person waits for
         start = max(0, start)
         chosen = queue.ranking[start : start + min(max(0, limit), MAX_ITEMS)]
         triples = self.dataset.known([item.key for item in chosen])
@@ -101,6 +115,13 @@ class Session:
             if item.key in triples
         ]
         return {"total": len(queue.ranking), "start": start, "counts": queue.counts, "items": rows}
+
+    def found(self) -> Json:
+        """Return about how many triples check has found something so far, and whether it is done."""
+        if not self._findings:
+            return {"done": True, "number": 0}
+        self._findings.wait(PATIENCE)
+        return {"done": self._findings.is_complete, "number": len(self._findings.keys())}
 
     def triple(self, key: str) -> Triple:
         """Return a triple by the text of an address.
@@ -125,13 +146,18 @@ class Session:
         Raises:
             KeyError: there is none.
         """
+        self.dataset.reload_info()
         return self._details(self.triple(key))
 
     def _details(self, triple: Triple) -> Json:
         palette, state = self.dataset.info.palette, relabel.state_of(triple)
         classes = [[palette.find(share.name).index, share.share, share.confidence] for share in triple.classes]
         more = {"classes": classes, "undoable": state.undoable, "redoable": state.redoable}
-        return {**self._row(triple), **more, "tokens": triple.tokens, "in_group": triple.group != triple.key}
+        stored = confidences.path(triple.folder, triple.key).exists()
+        return {
+            **self._row(triple), **more, "tokens": triple.tokens, "in_group": triple.group != triple.key,
+            "confidence": stored, "known_classes": len(palette),
+        }  # fmt: skip
 
     def _row(self, triple: Triple) -> Json:
         return {
@@ -147,7 +173,16 @@ class Session:
             "height": triple.height,
             "photo": triple.photo_sha256[:12],
             "map": triple.map_sha256[:12],
+            "badges": self._badges(triple),
         }
+
+    def _badges(self, triple: Triple) -> list[tuple[str, str, str]]:
+        """Return name, severity and explanation of everything that a person should know about a triple."""
+        problems = self._findings.of(triple.key) if self._findings else ()
+        badges: list[tuple[str, str, str]] = [(found.rule, found.severity, found.message) for found in problems]
+        known = {rule for rule, _, _ in badges}
+        badges += [(flag, "warning", FLAGS.get(flag, flag)) for flag in triple.problems if flag not in known]
+        return badges + ([(ALIKE, "warning", _ALIKE)] if triple.group != triple.key else [])
 
     def relabel(self, change: messages.Relabel) -> Json:
         """Give pixels other classes, as one edit that can be undone.

@@ -75,6 +75,6 @@ def test_every_setting_is_recorded_remembered_or_says_what_to_do_now() -> None:
     assert recorded == {
         "segmenter", "protocol", "size", "min_size", "max_megapixels", "min_confidence", "photo_format",
         "keep_duplicates", "follow_links", "caption", "captioner", "caption_task", "tokenizer", "caption_tokens",
-        "beams",
+        "beams", "store_confidence",
     }  # fmt: skip
     assert CaptionSettings().recorded().keys() < recorded

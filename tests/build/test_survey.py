@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 
 from segkit import photos, storage
 from segkit.build import intake, survey
-from segkit.build.arrival import Candidate, Loaded
+from segkit.build.arrival import Candidate, Loaded, Place
 from segkit.build.history import History
 from segkit.build.lookalikes import Pictures
 from segkit.build.survey import NewPhotos
@@ -97,7 +97,7 @@ class Shelf(Pictures):
         """Return that of a photo in the dataset."""
         return drawings()[self.drawn[self.keys[key]]][1] if key in self.keys else None
 
-    def to_be_stored(self, path: Path) -> Grey | None:
+    def to_be_stored(self, path: Place) -> Grey | None:
         """Return that of a source."""
         return drawings()[self.drawn[int(path.name)]][1]
 

@@ -7,6 +7,7 @@ import pytest
 
 from segkit.models import hub
 from tests.conftest import Segkit
+from tests.dataset.test_dataset import build, render
 from tests.trainer.conftest import SMALL, randomised
 
 
@@ -48,3 +49,55 @@ def test_the_format_must_be_named(segkit: Segkit, tmp_path: Path, options: list[
     assert done.code == 2
     for name in ("ldm", "diffusers", "pth"):
         assert name in done.err
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of three triples, one of them held out."""
+    folder = tmp_path_factory.mktemp("dataset")
+    return build(render(folder / "photos", 3), folder / "rooms", split="val=0.4").folder
+
+
+def test_a_dataset_is_exported(segkit: Segkit, dataset: Path, tmp_path: Path) -> None:
+    """As lines or JSON; run again nothing is written, and other settings need --overwrite, which the message names."""
+    options = ("export", dataset, "--to", "webdataset", "-o", tmp_path / "shards")
+    shown = segkit(*options)
+    again = json.loads(segkit(*options, "--json").out)
+    other = segkit(*options, "--split", "val")
+    replaced = segkit(*options, "--split", "val", "--overwrite")
+
+    assert shown.code == other.code - 2 == replaced.code == 0
+    assert shown.out.splitlines()[-1] == f"Written: {tmp_path / 'shards'}, 3 triples (train 2, val 1)"
+    assert "export the splits one by one (--split train)" in " ".join(shown.out.split())
+    assert (again["written"], again["new"], again["splits"]) == (str(tmp_path / "shards"), 0, {"train": 2, "val": 1})
+    assert "with --split 'all', not 'val'" in other.err
+    assert "replace it with --overwrite." in other.err
+    assert replaced.out == f"Written: {tmp_path / 'shards'}, 1 triple (val 1)\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--to", "pth"], "is a dataset, which --to pth cannot hold. Use --to webdataset"),
+        (["--to", "kohya"], "--to kohya needs an output: a new folder."),
+        (["--to", "kohya", "-o", "out", "--full"], "--full is for runs; --to kohya exports a dataset."),
+        (["--to", "ldm", "--split", "val"], "split is for datasets; --to ldm exports a run."),
+        (["--to", "kohya", "-o", "out", "--shard-size", "many"], "--shard-size 'many': expected a size such as"),
+        (["--to", "kohya", "-o", "out", "-o", "other"], "passed 2 times"),
+    ],
+)
+def test_source_and_format_must_fit(segkit: Segkit, dataset: Path, options: list[str], message: str) -> None:
+    """What is meant for runs is refused for a dataset, and options for the other kind of source are named."""
+    done = segkit("export", dataset, *options)
+
+    assert done.code == 2
+    assert message in " ".join(done.err.split())
+
+
+def test_a_run_is_no_dataset(segkit: Segkit, tmp_path: Path) -> None:
+    """A run's folder with a layout of datasets is refused with the formats for runs."""
+    (tmp_path / "run.toml").write_text("")
+
+    done = segkit("export", tmp_path, "--to", "kohya", "-o", tmp_path / "out")
+
+    assert "is a run, which --to kohya cannot hold. Use --to ldm or diffusers or pth." in " ".join(done.err.split())

@@ -204,3 +204,13 @@ def test_maps_in_cocos_colours_say_how_to_convert_them(segkit: Segkit, tmp_path:
 
     assert "--to ade20k" in done.out
     assert segkit(*advised).code == 0
+
+
+def test_maps_at_a_url_are_refused_with_the_way_round(segkit: Segkit, tmp_path: Path) -> None:
+    """The URL is named as it was typed, not as a path that lost a slash."""
+    for arguments in (("snap", "s3://rooms/maps", "-o", tmp_path / "out"), ("check-palette", "s3://rooms/maps")):
+        result = segkit(*arguments)
+
+        assert result.code == 2
+        assert "s3://rooms/maps" in result.err
+        assert "Copy them first; segkit import reads maps from a URL" in result.err

@@ -209,13 +209,13 @@ def test_paths_that_leave_the_dataset_are_never_opened(copy: Path, monkeypatch: 
     secret = copy.parent / "secret.jpg"
     secret.write_bytes(next((copy / "images").rglob("*.jpg")).read_bytes() + b"secret")
     opened: list[bytes] = []
-    original_open = checks._open
+    original_open = checks.open_stored
 
     def watched(data: bytes) -> Image.Image:
         opened.append(data)
         return original_open(data)
 
-    monkeypatch.setattr(checks, "_open", watched)
+    monkeypatch.setattr(checks, "open_stored", watched)
     damage(copy, lambda folder, lines: lines[0].update(file_name="../secret.jpg"))
     damage(copy, lambda folder, lines: lines[1].update(conditioning_image_file_name=str(secret)))
 

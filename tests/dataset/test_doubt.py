@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from segkit.dataset import Dataset, decisions, doubt
+from segkit.dataset import Dataset, decisions, doubt, measures
 from segkit.dataset.doubt import Scorer
 from segkit.dataset.triple import Triple
 from segkit.maps.codec import ClassShare
@@ -30,7 +30,7 @@ def test_each_kind_of_doubt_is_named(sure: Triple) -> None:
     """It raises the doubt, and its reason says what a person should look at."""
     weak = (*SURE[:2], ClassShare("bed", 0.1, 0.4))
     cases = {
-        "4% of the map expected to be wrong": replace(sure, classes=(ClassShare("wall", 1.0, 0.96),)),
+        "4% of the map expected to be wrong": replace(sure, classes=(ClassShare("wall", 1.0, 0.84),)),
         "bed: confidence 0.40 on 10.0% of the map": replace(sure, classes=weak),
         "named in the prompt, not in the map: lamp, sofa": drafted(sure, "two lamps, a couch and a bed at a wall"),
         "wall: large, but not in the prompt": drafted(sure, "a bed"),
@@ -81,7 +81,7 @@ def test_tiny_classes_count_where_they_are_rare(sure: Triple) -> None:
 
 def test_many_triples_are_measured_as_one_is(sure: Triple, monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunk by chunk, the same doubt; a map without a class is possible; no triple at all, too."""
-    monkeypatch.setattr(doubt, "_CHUNK", 2)
+    monkeypatch.setattr(measures, "_CHUNK", 2)
     triples = [sure, replace(sure, classes=()), replace(sure, problems=("prompt-cut",)), drafted(sure, "a lamp"), sure]
     scorer = Scorer(ADE)
 

@@ -11,14 +11,15 @@ from PIL.Image import Resampling
 
 from segkit.maps import borders, nearest, pixels
 from segkit.maps.codec import Labels
+from segkit.maps.solid import SOLID
 from segkit.toy.world import damage
 
 COLORS = tuple(swatch.rgb for swatch in damage.ADE)
 
 
-def repaired(image: Image.Image, solid: int = borders.SOLID, *, outlined: bool = False) -> Labels:
+def repaired(image: Image.Image, side: int = SOLID, *, outlined: bool = False) -> Labels:
     """Return the classes after repair."""
-    return borders.repair(pixels.pack_image(image), COLORS, solid=solid, outlined=outlined).indices
+    return borders.repair(pixels.pack_image(image), COLORS, side=side, outlined=outlined).indices
 
 
 def percent_wrong(labels: Labels, truth: Labels) -> float:
@@ -44,7 +45,7 @@ def test_smooth_scaling_is_reversed(how: Resampling) -> None:
     """The halved map equals one scaled with NEAREST, except for a few pixels on borders."""
     truth = damage.regions(2, 30, 1024)
 
-    labels = repaired(damage.halved(damage.painted(truth), how), solid=3)
+    labels = repaired(damage.halved(damage.painted(truth), how), side=3)
 
     assert percent_wrong(labels, truth[1::2, 1::2]) <= 0.5
 
@@ -54,7 +55,7 @@ def test_white_outlines_are_removed(draw: Callable[[Labels], Image.Image]) -> No
     """Pixels of soft and hard lines are assigned to the regions on both sides."""
     truth = damage.regions(3, 30, 1024)
 
-    labels = repaired(draw(truth), solid=3, outlined=True)
+    labels = repaired(draw(truth), side=3, outlined=True)
 
     assert percent_wrong(labels, truth) <= 1
 
@@ -65,7 +66,7 @@ def test_an_undamaged_map_of_solid_regions_is_preserved(seed: int, number: int, 
     """If every region is solid, only pixels in very thin corners may be taken for damage."""
     truth = damage.regions(seed, number, size)
 
-    assert percent_wrong(repaired(damage.painted(truth), solid=3), truth) < 0.3
+    assert percent_wrong(repaired(damage.painted(truth), side=3), truth) < 0.3
 
 
 def test_a_class_without_solid_area_vanishes_and_none_is_invented() -> None:

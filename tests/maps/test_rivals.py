@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from segkit.maps import pixels, rivals, spectrum
+from segkit.maps import pixels, rivals
 from segkit.maps.recompress import Compression
 from segkit.maps.scene import Scene
 from segkit.toy.world import damage
@@ -27,7 +27,7 @@ def test_a_bar_gets_the_class_and_the_outline_of_its_rival() -> None:
     """A ragged bar of a class 31 away becomes the class of the square beside it, and straight."""
     map_ = scene(painted=RIGHT, assumed=WRONG)
 
-    assert rivals.replace(map_, spectrum.measure(map_), 10) == 1
+    assert rivals.replace(map_) == 1
     assert not (map_.labels == WRONG).any()
     assert (map_.labels == RIGHT).sum() == 5 * 48 + 20 * 20
 
@@ -38,5 +38,5 @@ def test_a_right_class_stays() -> None:
     map_.observed = map_.compressed(map_.labels)
     before = map_.labels.copy()
 
-    assert rivals.replace(map_, spectrum.measure(map_, np.ones((4, 6), bool)), -1) == 0
+    assert rivals.replace(map_) == 0
     assert (map_.labels == before).all()

@@ -82,6 +82,18 @@ def test_a_dissolved_line_is_doubtful(rest: int) -> None:
     assert not result.doubtful[:50].any()
 
 
+def test_a_map_of_small_regions_is_repaired() -> None:
+    """A map whose regions have few solid squares of five pixels loses no class of 200 pixels or more."""
+    truth = damage.regions(533738644, 55, 256)
+    classes, counts = np.unique(truth, return_counts=True)
+
+    labels = repaired(damage.jpeg(damage.painted(truth), 75))
+
+    lost = [label for label in classes[counts >= 200] if not (labels[truth == label] == label).any()]
+    assert not lost
+    assert 100 * (labels != truth).mean() < 1
+
+
 def test_chroma_at_full_resolution_is_repaired() -> None:
     """A map saved with 4:4:4 is repaired like one saved with 4:2:0."""
     truth = damage.thin(3, 10, 320)

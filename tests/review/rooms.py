@@ -8,10 +8,10 @@ import numpy as np
 from msgspec.structs import replace
 
 from segkit import storage
-from segkit.dataset import Dataset
+from segkit.dataset import Dataset, confidences
 from segkit.dataset.info import Info
 from segkit.dataset.triple import Prompt, Triple, digest, key_of, map_name, photo_name
-from segkit.maps import codec
+from segkit.maps import codec, confidence
 from segkit.maps.codec import Labels
 from segkit.palette import Palette
 from segkit.photos.geometry import Geometry
@@ -30,6 +30,14 @@ def dataset(folder: Path, scenes: int = 6, size: tuple[int, int] = (160, 120)) -
         text = scene.sentence if seed % 3 else ""
         triples.append(_triple(opened, f"room-{seed}.jpg", world.jpeg(scene.photo), scene.labels, text))
     return _with(opened, triples)
+
+
+def unsure(opened: Dataset, key: str) -> None:
+    """Store a confidence map: 0.2 in the upper half, 1 in the lower."""
+    triple = opened.get([key])[0]
+    values = np.ones((triple.height, triple.width), np.float32)
+    values[: triple.height // 2] = 0.2
+    confidences.store(opened.folder, key, confidence.encode(values))
 
 
 def large(folder: Path, width: int, height: int) -> Dataset:

@@ -12,16 +12,18 @@ from pathlib import Path
 
 from segkit.dataset import Dataset
 from segkit.review import server
+from segkit.review.findings import Findings
 from segkit.review.session import NO_NETWORKS, Networks, Session
 
 ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
-def served(dataset: Dataset, networks: Networks = NO_NETWORKS) -> Iterator[str]:
+def served(dataset: Dataset, networks: Networks = NO_NETWORKS, findings: Findings | None = None) -> Iterator[str]:
     """Serve a dataset in a thread; yields the URL with the token."""
     ready = threading.Event()
-    running = server.Server(Session(dataset, networks=networks), "127.0.0.1", 0, lambda _: ready.set())
+    session = Session(dataset, networks=networks, findings=findings)
+    running = server.Server(session, "127.0.0.1", 0, lambda _: ready.set())
     thread = threading.Thread(target=running.run)
     thread.start()
     try:

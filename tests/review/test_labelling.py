@@ -237,3 +237,41 @@ def test_touch_and_pen_paint(rooms: Dataset, open_page: Open) -> None:
 
     labels = rooms.get([key])[0].labels
     assert labels[pixel[0] // 2, pixel[1] // 2] == PALETTE.find("fountain").index
+
+
+def test_a_stored_confidence_is_shown(rooms: Dataset, open_page: Open) -> None:
+    """At the cursor, and as a heat map: the unsure half is dark; what a person painted is sure at once."""
+    for triple in rooms:
+        data.unsure(rooms, triple.key)
+    page = open_page(rooms)
+    key = chromium.open_first(page)
+    width, height = rooms.get([key])[0].width, rooms.get([key])[0].height
+    place = chromium.screen(page, rooms, key)
+    shown = page.locator(".place")
+    page.mouse.move(*place(20.5, height / 2 + 8))
+    chromium.until(page, "document.querySelector('.place').textContent.endsWith('  confidence 1.00')")
+    page.mouse.move(*place(20.5, 8.5))
+    chromium.until(page, "document.querySelector('.place').textContent.includes('confidence 0.1')")
+    assert shown.inner_text().split("  ")[0] in {share.name for share in rooms.get([key])[0].classes}
+
+    page.keyboard.press("y")
+    page.keyboard.press(".")
+    for _ in range(5):
+        page.keyboard.press(".")
+    colors = """([x, y]) => [...document.querySelector('.canvas').getContext('2d').getImageData(x, y, 1, 1).data]"""
+    box = page.locator(".canvas").bounding_box()
+
+    def color(x: float, y: float) -> list[int]:
+        left, top = place(x, y)
+        return list(page.evaluate(colors, [round(left - box["x"]), round(top - box["y"])]))
+
+    page.wait_for_timeout(100)
+    dark, light = color(width / 2, height / 4), color(width / 2, 3 * height / 4)
+    assert (sum(dark[:3]) < 200, sum(light[:3]) > 400) == (True, True)
+
+    chromium.choose(page, "fountain")
+    page.keyboard.press("f")
+    page.mouse.click(*place(20.5, 8.5))
+    chromium.wait_until_saved(page)
+    page.mouse.move(*place(21.5, 8.5))
+    chromium.until(page, "document.querySelector('.place').textContent === 'fountain  confidence 1.00'")

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
-from segkit.dataset import Dataset
+from segkit.dataset import Dataset, classes
+from segkit.review.findings import Findings
 from tests.conftest import find_browser
 from tests.review import chromium, serving
 from tests.review import rooms as data
@@ -101,6 +103,59 @@ def test_a_class_is_changed_in_all_selected(rooms: Dataset, open_page: Open) -> 
     assert all(np.array_equal(rooms.get([key])[0].labels, labels) for key, labels in before.items())
 
 
+def test_what_check_found_is_shown(rooms: Dataset, open_page: Open) -> None:
+    """A badge names it, near-duplicates have one, too; a click shows only these triples, and a repaired one no more."""
+    first, second, *_ = rooms
+    photo = rooms.folder / first.file_name
+    data_before = photo.read_bytes()
+    photo.write_bytes(data_before + b"\0")
+    with rooms.writing():
+        rooms.commit([replace(second, group=first.key)])
+        rooms.fold()
+    with serving.served(rooms, findings=Findings(rooms)) as url:
+        page = open_page(url)
+        page.locator(".message:has-text('Check found') button:has-text('Show')").click()
+        page.wait_for_selector(".cell .badge.warning:has-text('prompt-missing')")
+        page.locator("header input").fill("flag:file-changed")
+        page.keyboard.press("Enter")
+        chromium.until(page, "document.querySelectorAll('.cell').length === 1")
+        assert page.locator(".cell .badge.error").inner_text() == "file-changed"
+        assert page.locator(".cell").get_attribute("data-id") == first.key
+        photo.write_bytes(data_before)
+        page.locator("button:has-text('Rank again')").click()
+        page.wait_for_selector(".empty:not([hidden])")
+
+        page.locator("header input").fill("")
+        page.locator(".filters select").first.select_option(label="near-duplicates")
+        page.wait_for_selector(f"[data-id='{second.key}'] .badge:has-text('near-duplicate')")
+        assert page.locator(".cell").count() == 1
+        page.keyboard.press("Escape")
+        page.locator(".cell").dblclick()
+        page.wait_for_selector("#single .badge:has-text('near-duplicate')")
+
+
+def test_a_class_that_is_added_meanwhile_appears(rooms: Dataset, open_page: Open) -> None:
+    """Without a restart, when the window is looked at again or the next triple is opened; it can be painted at once."""
+    page = open_page(rooms)
+    key = chromium.open_first(page)
+    classes.add_classes(Dataset.open(rooms.folder), ["solar panel"])
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector(".message:has-text('A class was added')")
+    page.keyboard.press("ArrowLeft")
+    chromium.until(page, "key => location.hash.endsWith(key)", key)
+    page.keyboard.press("Tab")
+    chromium.choose(page, "solar")
+    chromium.wait_until_saved(page)
+    assert "solar panel" in {share.name for share in Dataset.open(rooms.folder).get([key])[0].classes}
+
+    classes.add_classes(Dataset.open(rooms.folder), ["wind turbine"])
+    page.evaluate("window.dispatchEvent(new Event('focus'))")
+    page.wait_for_selector(".message:has-text('A class was added')")
+    page.keyboard.press("c")
+    page.keyboard.type("wind tur")
+    page.wait_for_selector("#class-list li:has-text('wind turbine')")
+
+
 def test_two_thousand_triples_scroll(tmp_path: Path, open_page: Open) -> None:
     """Only what is in view exists in the page; the last triple comes into view."""
     page = open_page(data.many(tmp_path / "many", 2000))
@@ -133,6 +188,31 @@ def test_a_killed_server_is_noticed(rooms: Dataset, open_page: Open) -> None:
 
     classes = {share.name for share in Dataset.open(rooms.folder).get([key])[0].classes}
     assert classes & {"sconce", "fountain"} == {"fountain"}
+
+
+def test_a_server_killed_in_the_middle_of_a_save_loses_nothing(rooms: Dataset, open_page: Open) -> None:
+    """SIGKILL while edits are on their way: what the page shows as saved is stored, and check finds no fault."""
+    with serving.command(rooms.folder) as (process, url):
+        page = open_page(url)
+        key = chromium.open_first(page)
+        page.keyboard.press("Tab")
+        chromium.choose(page, "fountain")
+        chromium.wait_until_saved(page)
+        with page.expect_request("**/api/relabel"):
+            page.keyboard.press("Tab")
+            page.keyboard.press("Tab")  # the second region
+            chromium.choose(page, "sconce")
+        process.kill()
+        process.wait()
+        page.wait_for_selector(".status[data-status=failed], .status[data-status=saved]")
+        is_saved = page.locator(".status[data-status=saved]").count() == 1
+
+    opened = Dataset.open(rooms.folder)
+    with opened.writing():  # recovers what was interrupted
+        present = {share.name for share in opened.get([key])[0].classes} & {"sconce", "fountain"}
+    assert "fountain" in present
+    assert present == {"sconce", "fountain"} or not is_saved
+    assert not {"file-changed", "classes-differ", "manifest-damaged"} & {problem.rule for problem in opened.check()}
 
 
 def test_the_browser_is_the_one_that_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,6 +60,27 @@ def test_what_check_found_comes_first(dataset: Dataset) -> None:
     assert "file-changed" in ranking[0].reasons
 
 
+def test_what_check_found_is_a_flag(dataset: Dataset) -> None:
+    """Of one rule or of any, together with other conditions; near-duplicates have a flag of their own."""
+    first, _, third, *_ = dataset.triples()
+    found = [
+        Problem("file-changed", "error", first.key, ""), Problem("coverage-low", "warning", third.key, ""),
+        Problem("orphan", "error", "maps/stray.png", ""),
+    ]  # fmt: skip
+
+    def keys(where: str) -> set[str]:
+        return set(queue.rank(dataset, where=where, problems=found).keys())
+
+    assert keys("flag:check") == {first.key, third.key}
+    assert keys("flag:file-changed") == {first.key}
+    assert keys("flag:check review:open") == {third.key}
+    assert keys("flag:near-duplicate") == set()
+    assert len(keys("-flag:near-duplicate")) == 5
+    assert queue.rank(dataset, where="flag:check", problems=found).counts == {"open": 1, "accepted": 1}
+    with pytest.raises(UsageError, match="Close the quotation"):
+        keys("flag:check text:'a")
+
+
 def test_marks_of_an_editor_are_read_over(dataset: Dataset) -> None:
     """A byte-order mark and blank lines in the manifest."""
     data = dataset.manifest.read_bytes()

@@ -1,5 +1,6 @@
 """Small networks of the real architectures with random weights, and a small dataset."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -80,3 +81,46 @@ def base_folder(
             requires_safety_checker=False,
         ).save_pretrained(folder)  # fmt: skip
     return folder
+
+
+@pytest.fixture(scope="session")
+def shards(rooms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The dataset `rooms` in three shards, shared by all tests: do not modify it."""
+    from segkit.dataset import Dataset
+    from segkit.exports import pipeline
+    from segkit.settings import DatasetExportSettings
+
+    folder = tmp_path_factory.mktemp("shards") / "rooms-shards"
+    pipeline.export(Dataset.open(rooms), folder, DatasetExportSettings(to="webdataset", shard_size="40KB"))
+    return folder
+
+
+@pytest.fixture
+def url(shards: Path) -> Iterator[str]:
+    """The URL of these shards in a store of their own."""
+    import fsspec
+
+    from segkit import remote
+
+    location = remote.location("memory://bucket/rooms")
+    for path in shards.iterdir():
+        if path.is_file():
+            location.upload(path, path.name)
+    yield location.root
+    fsspec.filesystem("memory").rm("/bucket", recursive=True)
+
+
+@pytest.fixture
+def requests_made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int]]:
+    """Collects what is read of remote files: name, first byte and number of bytes."""
+    from segkit.remote.objects import Objects
+
+    made: list[tuple[str, int, int]] = []
+    read = Objects.read
+
+    def noted(self: Objects, path: str, start: int, size: int) -> bytes:
+        made.append((path.rpartition("/")[2], start, size))
+        return read(self, path, start, size)
+
+    monkeypatch.setattr(Objects, "read", noted)
+    return made

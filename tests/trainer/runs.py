@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
+from trainer.data.members import Source
 from trainer.settings import TrainSettings
 
 OPTIONS: dict[str, Any] = {
@@ -16,7 +17,13 @@ OPTIONS: dict[str, Any] = {
 """Options of every run unless a test changes them; no evaluation or previews, which take longer than the steps."""
 
 
-def words(rooms: Path, base: Path, run: Path, **changed: Any) -> list[str]:
+def path_of(source: Source) -> Path:
+    """Return the file of a picture that is not in a shard."""
+    assert isinstance(source, Path)
+    return source
+
+
+def words(rooms: Path | str, base: Path, run: Path, **changed: Any) -> list[str]:
     """Return the command line of a training."""
     options = {f"--{name.replace('_', '-')}": value for name, value in (OPTIONS | changed).items()}
     flags = [name for name, value in options.items() if value is True]
@@ -24,7 +31,7 @@ def words(rooms: Path, base: Path, run: Path, **changed: Any) -> list[str]:
     return ["train", str(rooms), "-o", str(run), "--base", str(base), *flags, *pairs]
 
 
-def train(rooms: Path, base: Path, run: Path, **changed: Any) -> Path:
+def train(rooms: Path | str, base: Path, run: Path, **changed: Any) -> Path:
     """Train in this process, without the command line, and return the run's folder."""
     from trainer import loop
 

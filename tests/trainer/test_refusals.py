@@ -62,7 +62,9 @@ def test_a_path_that_is_not_a_dataset_is_refused(base: Path, tmp_path: Path, seg
     (tmp_path / "file").write_text("x")
     done = segkit(*words(tmp_path / name, base, tmp_path / "run"))
     assert (done.code, done.err.count("\n")) == (2, 1)
-    assert "Expected a dataset (segkit build-dataset), fill50k's prompt.json" in done.err
+    assert (
+        "Expected a dataset (segkit build-dataset), its shards with index.json (segkit export), fill50k's" in done.err
+    )
 
 
 @contextmanager

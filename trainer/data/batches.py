@@ -7,6 +7,7 @@ two processes see the same data as one process with twice the batch size.
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from segkit import threads
 from segkit.errors import DatasetError
 from segkit.palette import Palette
 from segkit.words import are, count
-from trainer.data import crops, repeat_factors, runlength
+from trainer.data import ahead, crops, repeat_factors, runlength
 from trainer.data.buckets import BatchOrder, fit
 from trainer.data.crops import View
 from trainer.data.examples import Example
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 AHEAD = 2
 """Batches that are read ahead while the network computes."""
+
+FETCHED_AHEAD = 16
+"""Batches whose pictures are fetched ahead if they are in remote shards."""
 
 MAPS = 16_384
 """Control maps that stay in memory, run-length encoded: about 10 kB each."""
@@ -141,17 +145,34 @@ class Batches:
         AHEAD batches are read by threads while the caller works on the current one. The order of reading does not
         affect the content, since every batch has its own random streams.
         """
-        with ThreadPoolExecutor(threads.at_most(AHEAD)) as pool:
+        with ThreadPoolExecutor(threads.at_most(AHEAD)) as pool, self._fetching(number + AHEAD + 1) as reached:
             pending: list[Future[Batch]] = []
             try:
                 while True:
                     while len(pending) <= AHEAD:
+                        reached(number)
                         pending.append(pool.submit(self.batch, number))
                         number += 1
                     yield pending.pop(0).result()
             finally:
                 for future in pending:  # else leaving the pool would wait for them
                     future.cancel()
+
+    def _fetching(self, first: int) -> AbstractContextManager[ahead.Reached]:
+        """Return a context in which batches from this number on are fetched ahead, if they are in remote shards."""
+        if ahead.is_remote(example.control_map for example in self._examples):
+            return ahead.working(self._fetch, first, FETCHED_AHEAD)
+        return nullcontext(ahead.go_on_from)
+
+    def _fetch(self, number: int) -> None:
+        """Fetch what a batch consists of; control maps stay in memory."""
+        if number >= self._settings.steps * self._settings.accumulate:  # after the last step
+            return
+        picks = self.picks(number)
+        if self._cache is None:
+            ahead.fetch_all(pick.example.photo for pick in picks)
+        for pick in picks:
+            self._control(pick)
 
     def picks(self, number: int) -> list[Pick]:
         """Return this process's share of a batch, without reading files."""

@@ -55,14 +55,13 @@ class BatchOrder:
         Each photo is in one, or in two where a bucket's last batch is filled up. With weights, a photo may be in
         several or in none.
         """
-        self._epoch: tuple[int, list[list[int]]] = (-1, [])  # number and batches of the epoch that was shuffled last
+        # two, because batches of the next epoch are read ahead
+        self._epoch = lru_cache(maxsize=2)(self._shuffled)
 
     def __getitem__(self, number: int) -> list[int]:
         """Return the indices of a batch's photos, all of one bucket; batches are counted from 0 over all epochs."""
         epoch, index = divmod(number, self.batches)
-        if self._epoch[0] != epoch:
-            self._epoch = (epoch, self._shuffled(epoch))
-        return self._epoch[1][index]
+        return self._epoch(epoch)[index]
 
     def _shuffled(self, epoch: int) -> list[list[int]]:
         random = np.random.default_rng([self._seed, epoch])

@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.Image import Resampling
 
-from segkit import maps, photos, storage
+from segkit import photos
 from segkit.errors import DatasetError, MapError, PhotoError
 from segkit.maps import codec
 from segkit.palette import Palette
 from segkit.words import are
+from trainer.data import members
 from trainer.data.buckets import Size
 from trainer.data.examples import Example
 
@@ -67,9 +68,10 @@ def open_map(example: Example) -> Image.Image:
 
     Raises:
         MapError: it is missing, cannot be decoded, or is not the one that was recorded.
+        DatasetError: its shard is unavailable, or was changed.
     """
     try:
-        return maps.read(example.control_map, example.map_hash)
+        return members.open_map(example.control_map, example.map_hash)
     except MapError as error:
         raise MapError(
             f"{example.control_map} {error}. Was the dataset changed during the training? Run the same command again, "
@@ -105,12 +107,7 @@ def _mirrored(pixels: NDArray[Any], view: View) -> NDArray[Any]:
 
 def _opened(example: Example) -> Image.Image:
     try:
-        data = photos.read(example.photo)
-        if example.photo_hash and storage.sha256(data) != example.photo_hash:
-            raise DatasetError(
-                f"{example.photo}: was changed after it was checked. Run the same command again, with check=full."
-            )
-        image = photos.open_upright(data)
+        image = photos.open_upright(members.read_photo(example.photo, example.photo_hash))
     except PhotoError as error:
         raise DatasetError(
             f"{example.photo}: cannot be read ({error}). Replace it, and resume with accept_changes=True."

@@ -9,6 +9,7 @@ from pathlib import Path
 from segkit.dataset import Dataset, checks, saving, splits
 from segkit.dataset.formats import layouts
 from segkit.dataset.formats.listing import Entry
+from segkit.dataset.info import Info
 from segkit.dataset.triple import SPLITS, UNDRAWN, Triple
 from segkit.errors import DatasetError, UsageError
 from segkit.palette import Palette
@@ -16,7 +17,10 @@ from segkit.problem import Problem
 from segkit.progress import Progress, silent
 from segkit.settings import Check
 from segkit.words import count, quote
-from trainer.data import verify
+from trainer.data import shards, verify
+from trainer.data.members import Source
+from trainer.data.shard_check import ShardCheck
+from trainer.data.shards import NO_CACHE, Cache, Data, Shards
 from trainer.settings import TrainSettings
 
 
@@ -25,14 +29,14 @@ class Example:
     """One photo with its control map and prompt.
 
     Attributes:
-        photo, control_map: the two files.
+        photo, control_map: the two pictures.
         text: the prompt.
         width, height: size of the upright photo in pixels.
-        photo_hash, map_hash: SHA-256 of the two files.
+        photo_hash, map_hash: SHA-256 of the two pictures.
     """
 
-    photo: Path
-    control_map: Path
+    photo: Source
+    control_map: Source
     text: str
     width: int = 0
     height: int = 0
@@ -45,7 +49,7 @@ class Examples:
     """The training and validation data of a folder.
 
     Attributes:
-        layout: "segkit", "fill50k", "imagefolder" or "kohya".
+        layout: "segkit", "shards", "fill50k", "imagefolder" or "kohya".
         train: training examples.
         val: held-out examples.
         palette: palette of the control maps; None for control pictures that are not segmentation maps.
@@ -74,36 +78,45 @@ class Examples:
 
 
 def find(
-    folder: Path,
+    dataset: Data,
     palette: str = "",
     any_control: bool = False,
     progress: Progress = silent,
     check: Check = "full",
     reviewed: bool = False,
 ) -> Examples:
-    """Read the examples of a folder: a dataset, or the layout of fill50k, HF's imagefolder or kohya's scripts.
+    """Read the examples of a dataset, of its shards, or of a layout: fill50k's, HF's imagefolder or kohya's scripts.
 
     A dataset is read as it is now, also while a build is adding to it; what was recorded about its photos and maps is
-    compared with the files. Those of other layouts are all opened, since nothing is recorded about them.
+    compared with the files, or with the members of shards. Those of other layouts are all opened, since nothing is
+    recorded about them.
 
     Args:
-        folder: the dataset.
+        dataset: the folder, or the URL of shards.
         palette: name or file of the control maps' palette; "" for the dataset's own, or ADE20K for other layouts.
         any_control: accept control pictures that are not segmentation maps (other layouts only).
         progress: called with ("photos and maps", done, total), or as dataset.checks does.
-        check: which files of a dataset are read; see dataset.checked. Those that are not are compared with their
-            recorded hashes when they are first used; see crops.
+        check: which files of a dataset or shards are read; see dataset.checked and shard_check. Those that are not are
+            compared with their recorded hashes when they are first used; see crops.
         reviewed: use only the triples of a dataset that a person accepted.
 
     Raises:
         DatasetError: the folder is not a dataset, has errors, or contains nothing to train on; its `problems` list all
             errors.
         PaletteError: the palette is not valid.
+        SegkitError: the URL is unavailable.
     """
+    folder = Path(dataset)
     if (folder / ".segkit").is_dir():
         return _from_dataset(folder, palette, progress, check, reviewed)
+    if location := shards.find(dataset):
+        return _from_shards(shards.open_shards(location), palette, progress, check, reviewed)
     if reviewed:
         raise UsageError(f"{folder} is not a segkit dataset, so nobody has accepted its triples. {_NOT_REVIEWED}")
+    return _from_layout(folder, palette, any_control, progress)
+
+
+def _from_layout(folder: Path, palette: str, any_control: bool, progress: Progress) -> Examples:
     listing = layouts.read(folder)
     map_palette = None if any_control else Palette.load(palette or "ade20k")
     entries = [entry for entry in listing.entries if entry.split != "test"]
@@ -147,20 +160,31 @@ def _require_apart(train: Sequence[Example], val: Sequence[Example]) -> None:
             )
 
 
-def load(folder: Path, settings: TrainSettings, progress: Progress = silent) -> Examples:
+def load(dataset: Data, settings: TrainSettings, progress: Progress = silent, cache: Cache = NO_CACHE) -> Examples:
     """Read the examples of a training; see `find`.
+
+    Args:
+        dataset: the folder, or the URL of shards.
+        settings: of the training.
+        progress: as for `find`.
+        cache: where copies of remote shards are kept.
 
     Raises:
         DatasetError: as `find`, or every prompt is empty: a network trained like that ignores prompts.
         PaletteError: the palette is not valid.
     """
-    examples = find(
-        folder, settings.palette, settings.allow_any_control, progress, settings.check, settings.require_reviewed
-    )
+    if location := shards.find(dataset):
+        opened, checked = shards.open_shards(location, cache), (settings.check, settings.require_reviewed)
+        examples = _from_shards(opened, settings.palette, progress, *checked, cache.stamps)
+    else:
+        examples = find(
+            dataset, settings.palette, settings.allow_any_control, progress, settings.check, settings.require_reviewed
+        )
     if examples.empty_prompts == len(examples.train) and not settings.allow_empty_prompts:
-        draft = f"segkit caption {quote(folder)}" if examples.layout == "segkit" else _WHERE_PROMPTS[examples.layout]
+        is_dataset = examples.layout == "segkit"
+        draft = f"segkit caption {quote(dataset)}" if is_dataset else _WHERE_PROMPTS[examples.layout]
         raise DatasetError(
-            f"{folder}: every prompt is empty. Write some: {draft}. To train without prompts: allow_empty_prompts=True"
+            f"{dataset}: every prompt is empty. Write some: {draft}. To train without prompts: allow_empty_prompts=True"
         )
     return examples
 
@@ -170,6 +194,7 @@ _WHERE_PROMPTS = {
     "fill50k": "the key prompt in prompt.json",
     "imagefolder": "the column text in the metadata",
     "kohya": "NAME.txt beside each photo in img/",
+    "shards": "segkit caption in the dataset that was exported, and export it again",
 }
 
 
@@ -182,15 +207,11 @@ _NOT_REVIEWED = "To train on it as it is: require_reviewed=False"
 
 def _from_dataset(folder: Path, palette: str, progress: Progress, check: Check, reviewed: bool) -> Examples:
     opened = Dataset.open(folder)
-    by_split: dict[str, list[Example]] = {split: [] for split in (*SPLITS, UNDRAWN)}
-    held_out = any(splits.shares(opened.info.settings.get("split", "")).values())
-    reviews, damage = ("accepted",) if reviewed else ("accepted", "open"), None
+    chosen, damage = _Chosen(opened.info, reviewed), None
     # Read before the check, so that all examples are checked although a build may be adding triples.
     try:
         for triple in saving.triples(opened):
-            if triple.review in reviews and triple.split in SPLITS:
-                split = UNDRAWN if held_out and triple.drawn == UNDRAWN else triple.split
-                by_split[split].append(_of_triple(folder, triple))
+            chosen.add(triple, folder / triple.file_name, folder / triple.conditioning_image_file_name)
     except DatasetError as error:
         damage = error  # the check reports all damaged lines
     required = Palette.load(palette) if palette else None
@@ -199,33 +220,74 @@ def _from_dataset(folder: Path, palette: str, progress: Progress, check: Check, 
     _refuse(folder, errors, f"See all: segkit check {quote(folder)}")
     if damage:
         raise damage
-    undrawn = (
-        f"Triples that may yet be held out by a build that has not finished, left alone: {len(by_split[UNDRAWN]):,}."
-    )
-    if reviewed and not by_split["train"]:
-        raise DatasetError(
-            f"{folder}: no triple of the split train is accepted. Accept some with: segkit review {quote(folder)} . "
-            f"{_NOT_REVIEWED}"
-        )
-    if not by_split["train"]:
-        more = f" {undrawn}" if by_split[UNDRAWN] else ""
-        raise DatasetError(
-            f"{folder}: no triple to train on. Add photos with segkit build-dataset, or change split.{more}"
-        )
-    notes = (undrawn,) if by_split[UNDRAWN] else ()
-    return Examples("segkit", by_split["train"], by_split["val"], opened.info.palette, notes)
+    cures = f"segkit review {quote(folder)}", "Add photos with segkit build-dataset, or change split."
+    return chosen.examples("segkit", folder, *cures)
 
 
-def _of_triple(folder: Path, triple: Triple) -> Example:
-    photo, control_map = folder / triple.file_name, folder / triple.conditioning_image_file_name
-    hashes = triple.photo_sha256, triple.map_sha256
-    return Example(photo, control_map, triple.text, triple.width, triple.height, *hashes)
+def _from_shards(
+    opened: Shards, palette: str, progress: Progress, check: Check, reviewed: bool, remembered: Path | None = None
+) -> Examples:
+    chosen, checker = _Chosen(opened.index.info, reviewed), ShardCheck(opened, check, remembered, progress)
+    for shard, samples in checker.samples():
+        for sample in samples:
+            chosen.add(sample.triple, *opened.pictures(shard, sample))
+    _refuse(opened, checker.finish(Palette.load(palette) if palette else None), "")
+    again = "in the dataset that was exported, and export it again"
+    return chosen.examples("shards", opened, f"segkit review {again}", f"Add photos {again}.")
 
 
-def _refuse(folder: Path, problems: Sequence[Problem], advice: str) -> None:
+class _Chosen:
+    """The triples of a dataset that a training uses, by their split.
+
+    Args:
+        info: what the triples share.
+        reviewed: use only those that a person accepted.
+    """
+
+    def __init__(self, info: Info, reviewed: bool) -> None:
+        self._palette, self._reviewed = info.palette, reviewed
+        self._reviews = ("accepted",) if reviewed else ("accepted", "open")
+        self._held_out = any(splits.shares(info.settings.get("split", "")).values())
+        self._by_split: dict[str, list[Example]] = {split: [] for split in (*SPLITS, UNDRAWN)}
+
+    def add(self, triple: Triple, photo: Source, control_map: Source) -> None:
+        """Add a triple with its pictures, if it is to be used."""
+        if triple.review in self._reviews and triple.split in SPLITS:
+            split = UNDRAWN if self._held_out and triple.drawn == UNDRAWN else triple.split
+            hashes = triple.photo_sha256, triple.map_sha256
+            example = Example(photo, control_map, triple.text, triple.width, triple.height, *hashes)
+            self._by_split[split].append(example)
+
+    def examples(self, layout: str, place: object, review: str, add: str) -> Examples:
+        """Return all examples.
+
+        Args:
+            layout: their layout.
+            place: the dataset, for error messages.
+            review: how triples are accepted, for an error message.
+            add: how they are added, for an error message.
+
+        Raises:
+            DatasetError: there is nothing to train on.
+        """
+        by_split = self._by_split
+        number = len(by_split[UNDRAWN])
+        undrawn = f"Triples that may yet be held out by a build that has not finished, left alone: {number:,}."
+        if self._reviewed and not by_split["train"]:
+            raise DatasetError(
+                f"{place}: no triple of the split train is accepted. Accept some with: {review} . {_NOT_REVIEWED}"
+            )
+        if not by_split["train"]:
+            more = f" {undrawn}" if by_split[UNDRAWN] else ""
+            raise DatasetError(f"{place}: no triple to train on. {add}{more}")
+        notes = (undrawn,) if by_split[UNDRAWN] else ()
+        return Examples(layout, by_split["train"], by_split["val"], self._palette, notes)
+
+
+def _refuse(place: object, problems: Sequence[Problem], advice: str) -> None:
     if problems:
         first = problems[0]
         message = (
-            f"{folder}: {count(len(problems), 'error')}, so nothing was trained. {first.message} {first.cure} {advice}"
+            f"{place}: {count(len(problems), 'error')}, so nothing was trained. {first.message} {first.cure} {advice}"
         )
         raise DatasetError(message.strip(), problems)

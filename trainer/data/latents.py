@@ -6,8 +6,8 @@ choose their kernels by shape; alone it is the same to the last bit, whether it 
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterable, Sequence
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,10 +20,11 @@ from segkit.progress import Progress
 from trainer.checkpoints import configs
 from trainer.checkpoints.digest import weights_digest
 from trainer.checkpoints.load import Base
-from trainer.data import crops
+from trainer.data import ahead, crops
 from trainer.data.buckets import fit
 from trainer.data.crops import View
 from trainer.data.examples import Example, Examples
+from trainer.data.shards import Data
 from trainer.data.tensor_store import TensorStore
 from trainer.settings import TrainSettings
 
@@ -221,11 +222,14 @@ class LatentCache:
             lambda done: progress("prompts to cache", done, len(texts)),
         )
         stage = f"photos to cache, {size(photos, (), encoder) / 1e6:,.0f} MB"
-        self._photos.fill(
-            [*views],
-            lambda key: encoder.photo(crops.photo(*views[key])),
-            lambda done: progress(stage, done, len(views)),
-        )
+        with ahead.fetching([example.photo for example, _ in views.values()]) as reached:
+            places = count()
+
+            def encode(key: str) -> "Tensor":
+                reached(next(places))
+                return encoder.photo(crops.photo(*views[key]))
+
+            self._photos.fill([*views], encode, lambda done: progress(stage, done, len(views)))
 
     def refresh(self) -> None:
         """Load what other processes have added."""
@@ -249,8 +253,7 @@ def require_space(folder: Path, needed: int) -> None:
     Raises:
         UsageError: less space is free.
     """
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    free = shutil.disk_usage(existing).free
+    free = storage.free_space(folder)
     if needed > free:
         raise UsageError(
             f"The cache takes {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free at {folder}. Free some space, or "
@@ -258,14 +261,17 @@ def require_space(folder: Path, needed: int) -> None:
         )
 
 
-def folder_for(examples: Examples, dataset: Path, run: Path) -> Path:
-    """Return the folder of the caches: in a dataset, where later runs find them.
+def folder_for(examples: Examples, dataset: Data, settings: TrainSettings, run: Path) -> Path:
+    """Return the folder of the caches: the one that is set, or in a dataset, where later runs find them.
 
-    It is in the run for other layouts, and for a dataset that cannot be written, such as one on a read-only disk.
+    It is in the run for shards and other layouts, and for a dataset that cannot be written, such as one on a read-only
+    disk.
     """
-    shared = dataset / ".segkit" / "cache"
+    if settings.cache_dir or examples.layout != "segkit":
+        return settings.caches(run)
+    shared = Path(dataset) / ".segkit" / "cache"
     folders = [shared, *(path for path in (shared.iterdir() if shared.is_dir() else ()) if path.is_dir())]
-    return shared if examples.layout == "segkit" and all(map(storage.is_writable, folders)) else run / "cache"
+    return shared if all(map(storage.is_writable, folders)) else settings.caches(run)
 
 
 def _views(examples: Examples, settings: TrainSettings) -> Iterable[tuple[Example, View]]:

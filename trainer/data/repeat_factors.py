@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from segkit.errors import UsageError
 from segkit.maps import codec
 from segkit.palette import Palette
-from trainer.data import crops
+from trainer.data import ahead, crops
 from trainer.data.examples import Example
 
 COMMON = 0.1
@@ -30,9 +30,11 @@ def weights(examples: Sequence[Example], palette: Palette | None) -> NDArray[np.
     if palette is None:
         raise UsageError("balance=True needs segmentation maps; do not combine it with allow_any_control=True.")
     present = np.zeros((len(examples), len(palette)), bool)
-    for row, example in zip(present, examples, strict=True):
-        labels, _ = codec.read(crops.open_map(example), palette)
-        row[:] = np.bincount(labels.ravel(), minlength=256)[: len(palette)] > SPECK * labels.size
+    with ahead.fetching([example.control_map for example in examples]) as reached:
+        for place, example in enumerate(examples):
+            reached(place)
+            labels, _ = codec.read(crops.open_map(example), palette)
+            present[place] = np.bincount(labels.ravel(), minlength=256)[: len(palette)] > SPECK * labels.size
     shares = np.maximum(present.mean(0), 1 / len(examples))  # an absent class would divide by zero
     factors = np.maximum(1, np.sqrt(COMMON / shares))
     repeat: NDArray[np.float64] = np.where(present, factors, 1.0).max(1)

@@ -5,13 +5,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from PIL.Image import Resampling
 
-from segkit import maps
 from segkit.maps import codec, metrics
 from segkit.maps.metrics import MapQuality
 from segkit.models import device, hub
@@ -19,8 +19,9 @@ from segkit.models.segment import NeuralSegmenter, Segmenter
 from segkit.palette import Palette
 from segkit.progress import Progress
 from segkit.reports import contact_sheet
-from trainer.data import examples
+from trainer.data import examples, members
 from trainer.data.examples import Example
+from trainer.data.members import Source
 from trainer.sample import generate
 from trainer.sample.requests import DrawRequest
 from trainer.settings import GenerateSettings
@@ -83,7 +84,7 @@ def measure(
         part = _PartialProgress(progress, place * len(requests), 2 * len(requests))
         variant = replace(settings, strength=strength)
         pictures = generate.generate(requests, output / name, variant, part, overwrite=True)
-        drawn.append([_open(picture.path) for picture in pictures])
+        drawn.append([picture.image for picture in pictures])
     sizes = [picture.size for picture in drawn[0]]
     photos = [
         _open(example.photo).resize(size, Resampling.LANCZOS) for example, size in zip(held_out, sizes, strict=True)
@@ -123,11 +124,11 @@ def _quality(
     return metrics.map_quality(confusion, len(pictures), palette)
 
 
-def _labels(path: Path, palette: Palette, size: tuple[int, int]) -> codec.Labels:
-    labels, _ = codec.read(maps.read(path), palette)
+def _labels(source: Source, palette: Palette, size: tuple[int, int]) -> codec.Labels:
+    labels, _ = codec.read(members.open_map(source), palette)
     return np.asarray(Image.fromarray(labels).resize(size, Resampling.NEAREST))
 
 
-def _open(path: Path) -> Image.Image:
-    with Image.open(path) as image:
+def _open(source: Source) -> Image.Image:
+    with Image.open(BytesIO(members.read_photo(source))) as image:
         return image.convert("RGB")

@@ -17,6 +17,9 @@ from trainer.data import examples, latents
 from trainer.data.batches import Batches, Pick
 from trainer.data.examples import Examples
 from trainer.data.latents import Encoder, LatentCache
+from trainer.data.members import Member
+from trainer.data.shard_cache import CachedShards
+from trainer.data.shards import Cache, Data
 from trainer.run import previews, run_folder, setup
 from trainer.run.setup import Setup, weight_bytes
 from trainer.settings import TrainSettings
@@ -77,7 +80,7 @@ class Plan:
 
 
 def plan(
-    dataset: Path, output: Path, settings: TrainSettings, progress: Progress, accept_changes: bool = False
+    dataset: Data, output: Path, settings: TrainSettings, progress: Progress, accept_changes: bool = False
 ) -> Plan:
     """Check everything that loop.train would check, try three steps, and write the first batch beside the run folder.
 
@@ -99,10 +102,14 @@ def plan(
         if accelerator.num_processes > 1:
             raise UsageError("dry_run=True runs in one process. Start it without torchrun and accelerate launch.")
         setup.find_networks(settings)
-        triples = examples.load(dataset, settings, progress)
+        # the run folder is not created, so copies of shards are kept only if their folder is another
+        copies = Cache.of(settings, output if settings.cache_dir else Path(scratch))
+        triples = examples.load(dataset, settings, progress, copies)
         facts = run_folder.facts(settings, dataset, triples, settings.processes or 1)
         start = run_folder.newest(output, facts, triples, settings.steps, accept_changes)
-        trial = _Trial(triples, settings, latents.folder_for(triples, dataset, output), Path(scratch), progress)
+        trial = _Trial(
+            triples, settings, latents.folder_for(triples, dataset, settings, output), Path(scratch), progress
+        )
         prepared = setup.prepare(
             triples, settings, accelerator, output, start, trial.cache_for if settings.cache else None
         )
@@ -114,7 +121,7 @@ def plan(
             triples=len(triples.train),
             held_out=len(triples.val),
             empty_prompts=triples.empty_prompts,
-            notes=(*triples.notes, *filter(None, [prepared.source])),
+            notes=(*triples.notes, *filter(None, [prepared.source, _shards_note(triples, Cache.of(settings, output))])),
             sizes=trial.sizes(),
             trained=sum(weight.numel() for weight in prepared.model.parameters() if weight.requires_grad),
             memory=_memory(prepared, settings, accelerator),
@@ -130,6 +137,23 @@ def plan(
             picture=_write_first_batch(trial, output),
             guess=prepared.guess,
         )
+
+
+def _shards_note(triples: Examples, cache: Cache) -> str:
+    """Return what a training will fetch and keep of remote shards, as a sentence; "" for other data."""
+    photo = triples.train[0].photo
+    if not isinstance(photo, Member) or not isinstance(photo.store, CachedShards):
+        return ""
+    size, held = photo.store.size, photo.store.copied_to(cache.folder).held()
+    if not cache.limit:
+        return (
+            f"Shards of {size / 1e9:,.2f} GB at {photo.store}: no copies are kept, so every epoch fetches them again."
+        )
+    fit = "all of it fits" if size <= cache.limit else "not all of it fits, so that each epoch fetches a part again"
+    return (
+        f"Shards of {size / 1e9:,.2f} GB at {photo.store}: what is read is kept in {cache.folder}, at most "
+        f"{cache.limit / 1e9:,.2f} GB; {fit}. {held / 1e9:,.2f} GB of them are there."
+    )
 
 
 class _Trial:

@@ -18,6 +18,7 @@ from trainer import settings as options
 from trainer.checkpoints import store
 from trainer.checkpoints.store import Checkpoint
 from trainer.data.examples import Examples
+from trainer.data.shards import Data
 from trainer.settings import TrainSettings
 
 _LOCK = ".lock"
@@ -25,12 +26,12 @@ _DIGESTS = "examples.json"
 
 MAY_CHANGE = frozenset(
     "steps checkpoint_every keep best_by evaluate_every preview_every preview_guidance tracker name processes "
-    "gradient_checkpointing cache device allow_empty_prompts check".split()
+    "gradient_checkpointing cache cache_dir shard_cache device allow_empty_prompts check".split()
 )
 """Options that a resumed run may change: none of them alters what a step computes."""
 
 
-def facts(settings: TrainSettings, dataset: Path, examples: Examples, processes: int) -> dict[str, Any]:
+def facts(settings: TrainSettings, dataset: Data, examples: Examples, processes: int) -> dict[str, Any]:
     """Return what the steps of a run depend on: options, dataset, palette and number of processes."""
     palette = examples.palette
     # linear and cosine schedules depend on the number of steps
@@ -51,19 +52,28 @@ def facts(settings: TrainSettings, dataset: Path, examples: Examples, processes:
     }
 
 
-@contextmanager
-def claimed(run: Path) -> Iterator[None]:
-    """Lock a run folder, which is created if it is missing and removed again if no run began.
+def require_free(run: Path) -> None:
+    """Refuse a path at which no run may be, before anything is written there.
 
     Raises:
         UsageError: the path is a file, or a folder of something else.
-        LockedError: another process trains there.
-        StorageError: the disk is read-only, or its file system cannot rename files.
     """
     if run.exists() and not run.is_dir():
         raise UsageError(f"{run} is a file. Choose a new folder.")
     if run.is_dir() and not (run / "run.toml").is_file() and not all(map(_is_of_unstarted_run, run.iterdir())):
         raise UsageError(f"{run} contains files that are not a run's. Choose a new folder.")
+
+
+@contextmanager
+def claimed(run: Path) -> Iterator[None]:
+    """Lock a run folder, which is created if it is missing and removed again if no run began.
+
+    Raises:
+        UsageError: as `require_free`.
+        LockedError: another process trains there.
+        StorageError: the disk is read-only, or its file system cannot rename files.
+    """
+    require_free(run)
     storage.make_folder(run)
     with locks.locked(run / _LOCK):
         storage.remove_unfinished(run)
@@ -160,7 +170,7 @@ def start(run: Path, settings: TrainSettings, facts: dict[str, Any], examples: E
         storage.write(run / "palette.csv", extend.encode(examples.palette))
     storage.write(run / _DIGESTS, json.dumps(_digests(examples)).encode())
     storage.write(run / "run.json", json.dumps(facts, indent=2).encode())
-    storage.write(run / "run.toml", options.to_toml(settings, Path(facts["dataset"]), run))
+    storage.write(run / "run.toml", options.to_toml(settings, facts["dataset"], run))
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """Prepare a training: networks, optimizer, latent cache, batches, validation and previews."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from accelerate import Accelerator
 
@@ -27,6 +27,8 @@ from trainer.step import distributed
 from trainer.step.learner import Learner
 from trainer.step.loss import ControlledUNet, DiffusionLoss, require_unchanged
 from trainer.step.reward import Reward
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -170,6 +172,11 @@ def fill_cache(
     photos, prompts = distributed.on_main(accelerator, missing)
     rank, world_size = accelerator.process_index, accelerator.num_processes
     with distributed.together(accelerator):  # hours, of which some processes need more than others
-        cache.fill(photos[rank::world_size], prompts[rank::world_size], encoder, progress)
+        cache.fill(_share(photos, rank, world_size), _share(prompts, rank, world_size), encoder, progress)
     cache.refresh()  # picks up what the other processes wrote
     return cache
+
+
+def _share(items: Sequence[Item], rank: int, world_size: int) -> Sequence[Item]:
+    """Return a process's part of a list: neighbours, since those are in the same shards."""
+    return items[len(items) * rank // world_size : len(items) * (rank + 1) // world_size]

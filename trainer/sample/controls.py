@@ -1,16 +1,20 @@
 """Control maps of pictures to be drawn: checked, sized, and resized with NEAREST."""
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.Image import Resampling
 
-from segkit import maps
 from segkit.errors import MapError
 from segkit.maps import codec, diagnose
 from segkit.palette import UNLABELLED, Palette
 from segkit.words import quote
+from trainer.data import members
 from trainer.sample.requests import DrawRequest
+
+_OF_EXPORT = "Use the palette of the dataset that was exported"
 
 
 def require_drawable(request: DrawRequest, palette: Palette | None, resolution: int) -> tuple[int, int]:
@@ -32,7 +36,7 @@ def require_drawable(request: DrawRequest, palette: Palette | None, resolution: 
 
 def _read(request: DrawRequest) -> Image.Image:
     try:
-        return maps.read(request.control_map)
+        return members.open_map(request.control_map)
     except MapError as error:
         raise MapError(f"{request.control_map} {error}") from None
 
@@ -40,13 +44,14 @@ def _read(request: DrawRequest) -> Image.Image:
 def _labels(request: DrawRequest, image: Image.Image, palette: Palette) -> codec.Labels:
     path = request.control_map
     labels, off = codec.read(image, palette)
+    fix = f"Fix it: segkit snap {quote(path)} -o fixed.png" if isinstance(path, Path) else _OF_EXPORT
     if off:
         raise MapError(
-            f"{path}: {off:,} of {labels.size:,} pixels are off the palette {palette.name}. Fix it: segkit snap "
-            f"{quote(path)} -o fixed.png (for control images that are not maps: allow_any_control=True)"
+            f"{path}: {off:,} of {labels.size:,} pixels are off the palette {palette.name}. {fix} (for control images "
+            "that are not maps: allow_any_control=True)"
         )
     if reason := diagnose.suspicion(image, labels, palette):
-        cure = f"Fix it: segkit snap {quote(path)} -o fixed.png (if it is right as it is, with --from exact)"
+        cure = f"{fix} (if it is right as it is, with --from exact)"
         blank = f"Paint its areas in colours of the palette {palette.name}."
         raise MapError(f"{path}: {reason}. {blank if (labels == UNLABELLED).all() else cure}")
     return labels

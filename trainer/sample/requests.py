@@ -10,6 +10,9 @@ from segkit.dataset.formats import layouts
 from segkit.dataset.triple import Triple
 from segkit.errors import UsageError
 from segkit.words import quote
+from trainer.data import shards
+from trainer.data.members import Source
+from trainer.data.shards import Data, Shards
 
 
 @dataclass(frozen=True)
@@ -18,13 +21,13 @@ class DrawRequest:
 
     Attributes:
         name: of the picture, without a suffix; may contain "/".
-        control_map: file of the map.
+        control_map: the map.
         prompt: describes the picture.
         cure: how to give the map a prompt of its own, for error messages.
     """
 
     name: str
-    control_map: Path
+    control_map: Source
     prompt: str
     cure: str = field(default="", compare=False)
 
@@ -46,12 +49,13 @@ class Subject:
     size: tuple[int, int]
 
 
-def find(source: Path, prompt: str = "") -> list[DrawRequest]:
+def find(source: Data, prompt: str = "") -> list[DrawRequest]:
     """List the maps of a source with their prompts.
 
     Args:
         source: a map; a folder of maps, where NAME.txt holds the prompt of NAME; or a dataset in any layout that can
-            be trained on, of which the held-out triples are drawn, or all triples if none are held out.
+            be trained on, or the URL of shards, of which the held-out triples are drawn, or all triples if none are
+            held out.
         prompt: for maps without a prompt.
 
     Raises:
@@ -59,20 +63,35 @@ def find(source: Path, prompt: str = "") -> list[DrawRequest]:
         DatasetError: the dataset is damaged.
         UsageError: a map has no prompt, or two maps would get the same picture name.
     """
-    if (source / ".segkit").is_dir():
-        dataset = Dataset.open(source)
-        requests = _of_dataset(dataset)
-    elif layouts.detect_maps(source):
-        requests = _of_entries(source)
-    else:
-        folder, files = maps.find(source)
-        requests = [_of_file(path, path.relative_to(folder)) for path in files]
-    requests = [replace(request, prompt=request.prompt or prompt) for request in requests]
+    requests = [replace(request, prompt=request.prompt or prompt) for request in _all(source)]
     for request in requests:
         if not request.prompt:
             raise UsageError(f'{request.control_map} has no prompt. Pass prompt="...", or {request.cure}.')
     _require_unique_names(requests)
     return requests
+
+
+def _all(source: Data) -> list[DrawRequest]:
+    folder = Path(source)
+    if (folder / ".segkit").is_dir():
+        return _of_dataset(Dataset.open(folder))
+    if location := shards.find(source):
+        return _of_shards(shards.open_shards(location))
+    if layouts.detect_maps(folder):
+        return _of_entries(folder)
+    top, files = maps.find(folder)
+    return [_of_file(path, path.relative_to(top)) for path in files]
+
+
+def _of_shards(opened: Shards) -> list[DrawRequest]:
+    cure = "draft the missing ones in the dataset that was exported: segkit caption"
+    usable = [
+        (sample.triple.split, DrawRequest(sample.key, opened.pictures(shard, sample)[1], sample.triple.text, cure))
+        for shard, samples in opened.samples()
+        for sample in samples
+        if sample.triple.review != "rejected"
+    ]
+    return [request for split, request in usable if split == "val"] or [request for _, request in usable]
 
 
 def _of_dataset(dataset: Dataset) -> list[DrawRequest]:
@@ -125,7 +144,7 @@ def _sidecar_prompt(sidecar: Path) -> str:
 
 
 def _require_unique_names(requests: list[DrawRequest]) -> None:
-    first: dict[str, Path] = {}
+    first: dict[str, Source] = {}
     for request in requests:
         other = first.setdefault(request.name, request.control_map)
         if other != request.control_map:

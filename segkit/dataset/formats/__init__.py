@@ -1,1 +1,1 @@
-"""Readers for other tools' dataset layouts, one module each."""
+"""Other tools' dataset layouts, one module each."""

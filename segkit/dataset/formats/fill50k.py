@@ -1,8 +1,15 @@
-"""The layout of ControlNet's Fill50K tutorial: prompt.json, one object with source, target and prompt on each line."""
+"""The layout of ControlNet's Fill50K tutorial: prompt.json, one object with source, target and prompt on each line.
 
+Written, held-out triples lie in folders val/ and test/ of the same layout, since the tutorial knows no splits.
+"""
+
+from collections.abc import Iterator
 from pathlib import Path
 
+from segkit import storage
 from segkit.dataset.formats.listing import Entry, Listing, file_in, json_objects, prompt
+from segkit.dataset.formats.writing import Chunks, Content, Item, split_folder
+from segkit.dataset.triple import Triple
 from segkit.errors import DatasetError
 
 _LIST = "prompt.json"
@@ -28,3 +35,24 @@ def read(folder: Path) -> Listing:
         control_map, photo = (file_in(folder, row[key], source) for key in ("source", "target"))
         entries.append(Entry(photo, control_map, prompt(row, source), source))
     return Listing("fill50k", tuple(entries))
+
+
+def files(item: Item, split: str) -> dict[str, bytes]:
+    """Return the files of a triple by name: its photo in target/, its map in source/."""
+    folder = split_folder(item.triple.split, split)
+    return {folder + name: data for name, data in zip(_names(item.triple), (item.control_map, item.photo), strict=True)}
+
+
+def lists(content: Content) -> Iterator[tuple[str, Chunks]]:
+    """Yield the prompt.json of each split."""
+    for split in content.splits:
+        yield content.folder(split) + _LIST, map(_line, content.of_split(split))
+
+
+def _names(triple: Triple) -> tuple[str, str]:
+    return f"source/{triple.key}.png", f"target/{triple.key}{Path(triple.file_name).suffix}"
+
+
+def _line(triple: Triple) -> bytes:
+    source, target = _names(triple)
+    return storage.to_line({"source": source, "target": target, "prompt": triple.text})

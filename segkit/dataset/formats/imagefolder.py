@@ -1,6 +1,7 @@
 """Hugging Face's imagefolder: metadata with file_name, a column of control maps, and a prompt.
 
 A dataset of segkit has this layout too; without its hidden folder, its splits and rejected triples are still honoured.
+Written, each split is a folder with metadata of its own, which Hugging Face and segkit read as that split.
 """
 
 from collections.abc import Iterator
@@ -8,8 +9,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from segkit import rows
+from segkit import rows, storage
+from segkit.dataset import lines
 from segkit.dataset.formats.listing import MAP_WORDS, Entry, Listing, file_in, json_objects, prompt, split_of
+from segkit.dataset.formats.writing import HF_SPLITS, Chunks, Content, Item
+from segkit.dataset.triple import Triple
 from segkit.errors import DatasetError
 
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
@@ -29,11 +33,15 @@ def columns(folder: Path) -> list[str]:
     return next((list(row) for path in _metadata(folder) for _, row in islice(_rows(path), 1)), [])
 
 
-def read(folder: Path) -> Listing:
+def read(folder: Path, keep_rejected: bool = False) -> Listing:
     """Read the metadata of a folder and of the folders in it.
 
     Splits come from a column `split`, or from folders called train, validation or test. A photo that several lists name
     is read from the first. Rows with `review` "rejected", as segkit writes them, are left out.
+
+    Args:
+        folder: the folder.
+        keep_rejected: do not leave them out.
 
     Raises:
         DatasetError: the metadata is damaged, lacks a column, names a file outside its folder, or contradicts itself.
@@ -44,7 +52,7 @@ def read(folder: Path) -> Listing:
         listed = {entry.photo for entry in entries}
         for source, row in _rows(path):
             entry = _entry(folder, path.parent, row, source)
-            if row.get("review") == "rejected":
+            if row.get("review") == "rejected" and not keep_rejected:
                 rejected += 1
             elif entry.photo not in listed:
                 entries.append(entry)
@@ -62,7 +70,8 @@ def _entry(root: Path, folder: Path, row: dict[str, Any], source: str) -> Entry:
             f"{source}: the map could be {' or '.join(names)}. Rename the map's column to {_STANDARD[0]}."
         )
     photo, control_map = file_in(folder, row["file_name"], source), file_in(folder, row[names[0]], source)
-    return Entry(photo, control_map, prompt(row, source), source, _split(root, photo, row, source))
+    split = _split(root, photo, row, source)
+    return Entry(photo, control_map, prompt(row, source), source, split or "train", has_split=bool(split))
 
 
 def _map_columns(row: dict[str, Any]) -> list[str]:
@@ -83,7 +92,7 @@ def _split(root: Path, photo: Path, row: dict[str, Any], source: str) -> str:
     folders = [split for part in photo.relative_to(root).parts[:-1] if (split := split_of(part))]
     by_folder, cell = folders[0] if folders else None, row.get("split")
     if cell is None or cell == "":
-        return by_folder or "train"
+        return by_folder or ""
     by_column = split_of(cell) if isinstance(cell, str) else None
     if by_column is None:
         raise DatasetError(f"{source}: split is {cell!r}; expected train, val or test.")
@@ -148,3 +157,41 @@ def _parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 yield number, row
     except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
         raise DatasetError(f"{path}: cannot be read ({error}). Correct or remove the file.") from None
+
+
+def files(item: Item, split: str) -> dict[str, bytes]:
+    """Return the files of a triple by name: as in a dataset, within the folder of its split."""
+    triple, folder = item.triple, HF_SPLITS[item.triple.split]
+    return {
+        f"{folder}/{triple.file_name}": item.photo,
+        f"{folder}/{triple.conditioning_image_file_name}": item.control_map,
+    }
+
+
+def lists(content: Content) -> Iterator[tuple[str, Chunks]]:
+    """Yield the metadata.jsonl of each split."""
+    for split in content.splits:
+        yield f"{HF_SPLITS[split]}/metadata.jsonl", map(_line, content.of_split(split))
+
+
+def _line(triple: Triple) -> bytes:
+    names = {"file_name": triple.file_name, "conditioning_image_file_name": triple.conditioning_image_file_name}
+    return storage.to_line(names | columns_of(triple))
+
+
+def columns_of(triple: Triple) -> dict[str, str | int]:
+    """Return the columns beside the pictures in Hugging Face's layouts: text and numbers only, never null.
+
+    Lists, objects and keys that somebody added would give the splits different features, which `datasets` refuses; the
+    triple's whole line of metadata.jsonl is one text, `record`.
+    """
+    return {
+        "text": triple.text,
+        "key": triple.key,
+        "source": triple.source,
+        "split": triple.split,
+        "width": triple.width,
+        "height": triple.height,
+        "review": triple.review,
+        "record": lines.encode(triple).decode().rstrip("\n"),
+    }

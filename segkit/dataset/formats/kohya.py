@@ -1,25 +1,30 @@
 """The layout of kohya's sd-scripts: photos with captions in img/, control maps of the same names in cond/.
 
-Captions are NAME.txt or NAME.caption beside the photo. Both folders may hold subfolders such as 10_rooms.
+Captions are NAME.txt or NAME.caption beside the photo. Both folders may hold subfolders such as 10_rooms. Written,
+held-out triples lie in folders val/ and test/ of the same layout, since sd-scripts trains on all that img/ holds.
 """
 
+import math
 import os
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from segkit import photos
 from segkit.dataset.formats.listing import Entry, Listing
+from segkit.dataset.formats.writing import Chunks, Content, Item, split_folder
 from segkit.errors import DatasetError
 from segkit.words import count
 
-_FOLDERS = ("img", "cond")
+FOLDERS = ("img", "cond")
+"""Folders of photos and of control maps."""
+
 _CAPTION_SUFFIXES = (".txt", ".caption")
 
 
 def detect(folder: Path) -> bool:
     """Return whether a folder has this layout: img/ and cond/."""
-    return all((folder / name).is_dir() for name in _FOLDERS)
+    return all((folder / name).is_dir() for name in FOLDERS)
 
 
 def read(folder: Path) -> Listing:
@@ -29,7 +34,7 @@ def read(folder: Path) -> Listing:
         DatasetError: a photo has no control map, a control map no photo, two files have one name, or a caption is not
             UTF-8.
     """
-    by_name, control_maps = (_pictures(folder / name) for name in _FOLDERS)
+    by_name, control_maps = (pictures(folder / name) for name in FOLDERS)
     if unpaired := sorted(by_name.keys() ^ control_maps.keys()):
         name = unpaired[0]
         lacking = (
@@ -39,16 +44,22 @@ def read(folder: Path) -> Listing:
             f"{folder}: {count(len(unpaired), 'file')} without a counterpart of the same name: {lacking}. Add or "
             "remove it."
         )
-    captions = _captions(folder / "img")
+    texts = captions(folder / "img")
     entries, longer = [], 0
     for name, photo in by_name.items():
-        text, is_longer = _caption(captions.get(name, []))
+        text, is_longer = caption(texts.get(name, []))
         longer += is_longer
         entries.append(Entry(photo, control_maps[name], text, str(folder)))
-    return Listing("kohya", tuple(entries), tuple(_notes(by_name, longer)))
+    return Listing("kohya", tuple(entries), tuple(notes(by_name, longer)))
 
 
-def _notes(names: Iterable[str], longer: int) -> Iterable[str]:
+def notes(names: Iterable[str], longer: int) -> Iterable[str]:
+    """Yield what a user should know about captions and folder names, as sentences.
+
+    Args:
+        names: relative paths of the photos without suffix.
+        longer: number of captions of several lines.
+    """
     if longer:
         yield f"Captions of several lines, of which the first is used: {longer:,}."
     repeats = {name.partition("/")[0] for name in names if "/" in name and name.partition("_")[0].isdigit()}
@@ -56,8 +67,12 @@ def _notes(names: Iterable[str], longer: int) -> Iterable[str]:
         yield f"Repeats in folder names such as {min(repeats)} are ignored: an epoch shows every photo once."
 
 
-def _pictures(folder: Path) -> dict[str, Path]:
-    """Return the pictures below a folder by relative path without suffix."""
+def pictures(folder: Path) -> dict[str, Path]:
+    """Return the pictures below a folder by relative path without suffix.
+
+    Raises:
+        DatasetError: two pictures differ only in their suffix.
+    """
     pictures: dict[str, Path] = {}
     for path in photos.find(folder, follow_links=True):
         name = _name(path, folder)
@@ -72,7 +87,7 @@ def _name(path: Path, folder: Path) -> str:
     return unicodedata.normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())
 
 
-def _captions(folder: Path) -> dict[str, list[Path]]:
+def captions(folder: Path) -> dict[str, list[Path]]:
     """Return the caption files below a folder by relative path without suffix, whatever the case of their suffix."""
     captions: dict[str, list[Path]] = {}
     for place, folders, files in os.walk(folder):
@@ -84,7 +99,7 @@ def _captions(folder: Path) -> dict[str, list[Path]]:
     return captions
 
 
-def _caption(files: list[Path]) -> tuple[str, bool]:
+def caption(files: list[Path]) -> tuple[str, bool]:
     """Return a photo's caption, and whether its file has more lines, which sd-scripts ignores too.
 
     Raises:
@@ -104,3 +119,48 @@ def _caption(files: list[Path]) -> tuple[str, bool]:
         raise DatasetError(f"{nul}: contains a NUL character. Save it as UTF-8 text.")
     lines = next(iter(texts.values()), [])
     return (lines[0] if lines else ""), len(lines) > 1
+
+
+def files(item: Item, split: str) -> dict[str, bytes]:
+    """Return the files of a triple by name: photo and caption in img/, map in cond/.
+
+    sd-scripts reads the first line of a caption, and refuses an empty file; a photo without one has an empty prompt.
+    """
+    folder, caption = split_folder(item.triple.split, split), " ".join(item.triple.text.split())
+    names = {f"img/{item.key}{item.suffix}": item.photo, f"cond/{item.key}.png": item.control_map}
+    if caption:
+        names[f"img/{item.key}.txt"] = caption.encode()
+    return {folder + name: data for name, data in names.items()}
+
+
+def lists(content: Content) -> Iterator[tuple[str, Chunks]]:
+    """Yield the dataset.toml of each split."""
+    for split in content.splits:
+        yield f"{content.folder(split)}dataset.toml", [_toml(content.sizes)]
+
+
+def _toml(sizes: Iterable[tuple[int, int]]) -> bytes:
+    """Return a dataset.toml with which sd-scripts resizes neither photos nor maps, which would blend colours.
+
+    A picture whose sides are multiples of bucket_reso_steps, and whose area is at most that of the resolution, is its
+    own bucket if bucket_no_upscale is set (BucketManager.select_bucket).
+    """
+    width, height = max(sizes, key=math.prod)
+    steps = math.gcd(*(side for size in sizes for side in size), 64)
+    return f"""\
+# Run sd-scripts in this folder, or make the two folders absolute paths. Pictures keep their sizes: no map is resized.
+[general]
+caption_extension = ".txt"
+enable_bucket = true
+bucket_no_upscale = true
+bucket_reso_steps = {steps}
+
+[[datasets]]
+resolution = [{width}, {height}]
+batch_size = 1
+
+[[datasets.subsets]]
+image_dir = "img"
+conditioning_data_dir = "cond"
+num_repeats = 1
+""".encode()

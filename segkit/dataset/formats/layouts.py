@@ -20,8 +20,8 @@ _LAYOUTS: dict[Layout, tuple[Callable[[Path], bool], Callable[[Path], Listing], 
 _LISTS = ("prompt.json", *imagefolder.METADATA)
 _BEGINNINGS = ("meta", "prompt")
 EXPECTED = (
-    "a dataset (segkit build-dataset), fill50k's prompt.json, an imagefolder's metadata.jsonl, .csv or .parquet, or "
-    "kohya's img/ and cond/"
+    "a dataset (segkit build-dataset), its shards with index.json (segkit export), fill50k's prompt.json, an "
+    "imagefolder's metadata.jsonl, .csv or .parquet, or kohya's img/ and cond/"
 )
 
 

@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ class Entry:
         text: the prompt; "" if there is none.
         source: where the entry was read, for error messages: a list and its line, or a folder.
         split: "train", "val" or "test".
+        has_split: whether the dataset names the split; otherwise it is "train".
     """
 
     photo: Path
@@ -44,6 +45,7 @@ class Entry:
     text: str
     source: str
     split: str = "train"
+    has_split: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)

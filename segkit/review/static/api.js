@@ -2,11 +2,12 @@
 /**
  * The server's addresses.
  * @typedef {{id: string, rev: number, source: string, text: string, split: string, review: string, by: string,
- *   flags: string[], width: number, height: number, photo: string, map: string, doubt?: number, reasons?: string[]}} Item
+ *   flags: string[], width: number, height: number, photo: string, map: string,
+ *   badges: [string, string, string][], doubt?: number, reasons?: string[]}} Item
  * @typedef {Item & {classes: [number, number, number][], tokens: number, undoable: number, redoable: number,
- *   moved?: string[]}} Details
+ *   confidence: boolean, known_classes: number, moved?: string[]}} Details
  * @typedef {{label: number, runs: number[]}} Stroke
- * @typedef {{name: string, classes: [string, string[], string][], splits: string[], flags: Record<string, string>,
+ * @typedef {{name: string, classes: [string, string[], string][], splits: string[], flags: Record<string, string>, badges: Record<string, string>,
  *   budget: number, counter: string, unlabelled: number, assist: string, drafts: boolean, where: string, order: string}} Dataset
  */
 

@@ -72,3 +72,8 @@ export function ask(title, content, buttons) {
     });
   });
 }
+
+/** What check found about a triple, and its flags, each with the explanation as its title. @param {{badges: [string, string, string][]}} item */
+export function badges({ badges: shown }) {
+  return el("span", { class: "badges" }, ...shown.map(([name, severity, title]) => el("span", { class: `badge ${severity}`, title }, name)));
+}

@@ -44,8 +44,10 @@ export class Editor extends EventTarget {
     const [details, map] = await read(id);
     const photo = new Image();
     photo.src = api.photoUrl(details);
-    await photo.decode();
-    return new Editor(details, new LabelMap(map, palette, look), photo, resolve);
+    const [sure] = await Promise.all([confidence(details), photo.decode()]);
+    const editor = new Editor(details, new LabelMap(map, palette, look), photo, resolve);
+    editor.map.sure = sure;
+    return editor;
   }
 
   get isBusy() {
@@ -103,6 +105,7 @@ export class Editor extends EventTarget {
         const after = await api.post(change.path, { id: before.id, rev: before.rev, ...change.body });
         this.details = after;
         this.queue.shift();
+        if (change.body.strokes && after.confidence) this.map.setSure(await confidence(after));
         await change.done?.();
       } catch (error) {
         if (!(await this._recover(change, error))) return;
@@ -134,6 +137,7 @@ export class Editor extends EventTarget {
   /** Read the triple again; changes in the queue are drawn on top. */
   async reload() {
     const [details, map] = await read(this.details.id);
+    this.map.sure = await confidence(details);
     this.dispatchEvent(new Event("reload")); // before: a stroke that is being drawn belongs to the old labels
     this.details = details;
     this.map.labels = map.labels;
@@ -147,6 +151,12 @@ export class Editor extends EventTarget {
     this.status = status;
     this.dispatchEvent(new Event("change"));
   }
+}
+
+/** Read how sure the segmenter was, if that was stored. @param {Details} details */
+async function confidence(details) {
+  if (!details.confidence) return null;
+  return decode(await (await api.request(`/confidence/${details.id}`)).arrayBuffer());
 }
 
 /**

@@ -3,7 +3,7 @@
 
 import * as api from "./api.js";
 import { Bulk } from "./bulk.js";
-import { el } from "./dom.js";
+import { badges, el } from "./dom.js";
 import { TEXTS } from "./texts.js";
 
 const CELL = 224;
@@ -111,7 +111,7 @@ export class Grid {
         class: `cell ${item.review}`, role: "option", "data-id": item.id, title: [item.source, item.text, why].filter(Boolean).join("\n"),
         onclick: (/** @type {MouseEvent} */ event) => this._click(position, event), ondblclick: () => this.open(position),
       },
-      el("div", { class: "pictures" }, photo, map),
+      el("div", { class: "pictures" }, photo, map, badges(item)),
       el("div", { class: "foot" },
         el("div", { class: "line" }, review, el("span", { class: "source" }, item.source)),
         el("div", { class: "line text" }, why || item.text)),

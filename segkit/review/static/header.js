@@ -26,9 +26,10 @@ export class Header {
     this.text = el("input", { type: "search", placeholder: T.placeholder, value: dataset.where, "aria-label": T.label });
     this.preset = el("select", { "aria-label": T.presets });
     for (const [value, text] of Object.entries(PRESETS)) this.preset.append(el("option", { value }, text));
-    for (const flag of Object.keys(dataset.flags)) this.preset.append(el("option", { value: `flag:${flag}` }, flag));
-    this.cls = el("select", { "aria-label": T.cls }, el("option", { value: "" }, T.anyClass));
-    for (const name of dataset.classes.map(([name]) => name).sort()) this.cls.append(el("option", { value: name }, name));
+    const flags = { ...T.badges, ...Object.fromEntries(Object.keys(dataset.flags).map((flag) => [flag, flag])) };
+    for (const [flag, text] of Object.entries(flags)) this.preset.append(el("option", { value: `flag:${flag}` }, text));
+    this.cls = el("select", { "aria-label": T.cls });
+    this.offer(dataset);
     this.order = el("select", { "aria-label": T.order });
     for (const order of ["doubt", "source"]) {
       this.order.append(el("option", { value: order }, T[/** @type {"doubt"} */ (order)]));
@@ -50,6 +51,20 @@ export class Header {
       el("div", { class: "corner" }, theme, keys),
     );
     queue.addEventListener("items", () => this.show());
+  }
+
+  /** Offer the classes of a dataset. @param {import("./api.js").Dataset} dataset */
+  offer(dataset) {
+    const { value } = this.cls;
+    const names = dataset.classes.map(([name]) => name).sort();
+    this.cls.replaceChildren(el("option", { value: "" }, T.anyClass), ...names.map((name) => el("option", { value: name }, name)));
+    this.cls.value = value;
+  }
+
+  /** Show the triples with a flag. @param {string} flag */
+  filter(flag) {
+    this.preset.value = `flag:${flag}`;
+    return this.apply(true);
   }
 
   /** The conditions of all fields. */

@@ -83,9 +83,9 @@ export class Labelling {
       return;
     }
     const label = map.labels[pixel];
-    const confidence = this.confidences.get(label);
-    const text = confidence === undefined ? "" : `  ${TEXTS.legend.confidence(confidence)}`;
-    this.toolbar.place.textContent = `${this.palette.name(label)}${text}`;
+    const [here, mean] = [map.confidence(pixel), this.confidences.get(label)];
+    const text = here === undefined ? TEXTS.legend.confidence(mean) : TEXTS.legend.confidenceHere(here);
+    this.toolbar.place.textContent = [this.palette.name(label), text].filter(Boolean).join("  ");
   }
 
   /** Select the region of a pixel. @param {number} pixel @param {boolean} additive */

@@ -6,6 +6,7 @@ import { hasPattern } from "./palette.js";
 
 /** @typedef {import("./regions.js").Box} Box */
 /** @typedef {import("./palette.js").Palette} Palette */
+/** @typedef {{width: number, height: number, labels: Uint8Array}} Sure */
 /** @typedef {{patterns: boolean, isolated: number | null, confidence: Map<number, number> | null}} Look */
 
 export class LabelMap {
@@ -23,6 +24,8 @@ export class LabelMap {
     this.canvas = document.createElement("canvas");
     this.canvas.width = width;
     this.canvas.height = height;
+    /** How sure the segmenter was, 0 to 255, at a lower resolution; null if that was not stored. @type {Sure | null} */
+    this.sure = null;
     /** @type {Regions | null} */
     this._regions = null;
     this._colors = new Uint32Array(256);
@@ -59,6 +62,11 @@ export class LabelMap {
     const image = new ImageData(width, height);
     const pixels = new Uint32Array(image.data.buffer);
     const { labels, _colors: colors, _marks: marks } = this;
+    if (this.look.confidence && this.sure) {
+      this._paintSure(this.sure, box, pixels);
+      context(this.canvas).putImageData(image, box.left, box.top);
+      return;
+    }
     for (let y = 0, to = 0; y < height; y++) {
       let from = (box.top + y) * this.width + box.left;
       for (let x = 0; x < width; x++, to++, from++) {
@@ -70,6 +78,33 @@ export class LabelMap {
       }
     }
     context(this.canvas).putImageData(image, box.left, box.top);
+  }
+
+  /** Colour pixels by confidence. @param {Sure} sure @param {Box} box @param {Uint32Array} pixels */
+  _paintSure(sure, box, pixels) {
+    const { isolated } = this.look;
+    const colors = Uint32Array.from({ length: 256 }, (_, value) => pack(...heat(value / 255), 255));
+    for (let y = box.top, to = 0; y < box.bottom; y++) {
+      const row = Math.floor((y * sure.height) / this.height) * sure.width;
+      for (let x = box.left; x < box.right; x++, to++) {
+        const isShown = isolated === null || this.labels[y * this.width + x] === isolated;
+        pixels[to] = isShown ? colors[sure.labels[row + Math.floor((x * sure.width) / this.width)]] : 0;
+      }
+    }
+  }
+
+  /** Show other confidences: a person is sure of what is painted. @param {Sure | null} sure */
+  setSure(sure) {
+    this.sure = sure;
+    if (this.look.confidence) this.paint(this.whole);
+  }
+
+  /** How sure the segmenter was of a pixel, 0 to 1; undefined if that was not stored. @param {number} pixel */
+  confidence(pixel) {
+    if (!this.sure) return undefined;
+    const [x, y] = [pixel % this.width, Math.floor(pixel / this.width)];
+    const { width, height, labels } = this.sure;
+    return labels[Math.floor((y * height) / this.height) * width + Math.floor((x * width) / this.width)] / 255;
   }
 
   /** The labels have changed within a box. @param {Box} box */

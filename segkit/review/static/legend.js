@@ -28,7 +28,7 @@ export function legend(map, confidences, isolate) {
             "data-label": label, onclick: () => isolate(label),
           },
           swatch(map.palette, label), el("span", { class: "name" }, map.palette.name(label)),
-          el("span", { class: "confidence", title: confidence === undefined ? "" : T.confidence(confidence) },
+          el("span", { class: "confidence", title: T.confidence(confidence) },
             confidence === undefined ? "" : confidence.toFixed(2)),
           el("span", { class: "share" }, T.share(share)),
         ),

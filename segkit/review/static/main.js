@@ -23,8 +23,34 @@ async function main() {
   const keys = new Keys();
   const header = new Header(byId("header"), dataset, queue, () => keys.help());
   const grid = new Grid(byId("grid"), palette, queue, (position) => show(position));
-  const single = new Single(byId("single"), dataset, palette, queue, { back: () => show(null), moved });
+  const single = new Single(byId("single"), dataset, palette, queue, { back: () => show(null), moved, reload });
   grid.look("overlay");
+
+  /** Know the classes that were added to the palette meanwhile. */
+  async function reload() {
+    /** @type {import("./api.js").Dataset} */
+    const now = await api.get("/api/dataset");
+    const added = now.classes.length - palette.names.length;
+    if (!added) return;
+    palette.load(now);
+    header.offer(now);
+    single.chooser.search();
+    message(TEXTS.added(added));
+  }
+
+  /** Tell what check has found, once it is done. */
+  async function found() {
+    for (;;) {
+      const { done, number } = await api.get("/api/found");
+      if (!done) {
+        await new Promise((go) => setTimeout(go, 1000));
+        continue;
+      }
+      if (!number) return;
+      if (queue.total) await queue.reload();
+      return void message(TEXTS.found(number), { action: TEXTS.showFound, run: () => void header.filter("check") });
+    }
+  }
 
   /** @param {number} position */
   function moved(position) {
@@ -61,6 +87,8 @@ async function main() {
   const linked = location.hash.slice(1);
   byId("grid").hidden = false;
   await queue.open(header.where, dataset.order);
+  window.addEventListener("focus", () => void reload().catch(() => undefined));
+  void found().catch(() => undefined);
   const place = [...queue.items].find(([, item]) => item.id === linked);
   if (place) await show(place[0]);
 }

@@ -9,11 +9,16 @@ export class Palette {
   /** @param {Dataset} dataset */
   constructor(dataset) {
     this.unlabelled = dataset.unlabelled;
+    /** @type {number[]} */
+    this.recent = [];
+    this.load(dataset);
+  }
+
+  /** Know the classes of a dataset, to which some may have been added. @param {Dataset} dataset */
+  load(dataset) {
     this.names = dataset.classes.map(([name]) => name);
     this.synonyms = dataset.classes.map(([, synonyms]) => synonyms);
     this.hex = dataset.classes.map(([, , hex]) => hex);
-    /** @type {number[]} */
-    this.recent = [];
   }
 
   /** @param {number} label */

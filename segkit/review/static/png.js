@@ -1,9 +1,9 @@
 // @ts-check
-/** Class indices from an indexed PNG. A canvas would return colours, which a browser may change; the bytes are exact. */
+/** Class indices from an indexed PNG, and values from a grey one. A canvas would return colours, which a browser may change; the bytes are exact. */
 
 /**
- * @param {ArrayBuffer} buffer an 8-bit indexed PNG, not interlaced, as the server sends it
- * @returns {Promise<{width: number, height: number, labels: Uint8Array}>} indices in row-major order
+ * @param {ArrayBuffer} buffer an 8-bit PNG, indexed or grey, not interlaced, as the server sends it
+ * @returns {Promise<{width: number, height: number, labels: Uint8Array}>} pixel values in row-major order
  */
 export async function decode(buffer) {
   const view = new DataView(buffer);
@@ -15,8 +15,8 @@ export async function decode(buffer) {
     if (type === 0x49484452) {
       width = view.getUint32(at + 8);
       height = view.getUint32(at + 12);
-      if (view.getUint8(at + 16) !== 8 || view.getUint8(at + 17) !== 3 || view.getUint8(at + 20)) {
-        throw new Error("not an 8-bit indexed PNG");
+      if (view.getUint8(at + 16) !== 8 || ![0, 3].includes(view.getUint8(at + 17)) || view.getUint8(at + 20)) {
+        throw new Error("neither an indexed nor a grey PNG of 8 bits");
       }
     }
     if (type === 0x49444154) parts.push(new Uint8Array(buffer, at + 8, view.getUint32(at)));

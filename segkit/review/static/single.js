@@ -3,7 +3,7 @@
 
 import * as api from "./api.js";
 import { resolve } from "./conflict.js";
-import { el, message } from "./dom.js";
+import { badges, el, message } from "./dom.js";
 import { Editor } from "./editor.js";
 import { Labelling } from "./labelling.js";
 import { Prompt } from "./prompt.js";
@@ -15,7 +15,7 @@ export class Single extends Labelling {
    * @param {import("./api.js").Dataset} dataset
    * @param {import("./palette.js").Palette} palette
    * @param {import("./queue.js").Queue} queue
-   * @param {{back(): void, moved(position: number): void}} host
+   * @param {{back(): void, moved(position: number): void, reload(): Promise<void>}} host
    */
   constructor(root, dataset, palette, queue, host) {
     super(dataset, palette, { back: () => host.back() });
@@ -73,7 +73,8 @@ export class Single extends Labelling {
   load(id) {
     let loading = this.editors.get(id);
     if (!loading) {
-      loading = Editor.load(id, this.palette, { ...this.look, confidence: null }, resolve).then((editor) => {
+      loading = Editor.load(id, this.palette, { ...this.look, confidence: null }, resolve).then(async (editor) => {
+        if (editor.details.known_classes !== this.palette.names.length) await this.host.reload();
         editor.addEventListener("change", () => this.changed(editor));
         editor.addEventListener("refused", () => message(editor.reason, { error: true }));
         editor.addEventListener("reload", () => {
@@ -127,7 +128,7 @@ export class Single extends Labelling {
     this.reasons.textContent = (item?.reasons ?? []).join("; ");
     this.reasons.title = this.reasons.textContent;
     const review = TEXTS.reviews[/** @type {"open"} */ (details.review)];
-    this.toolbar.title.replaceChildren(this.source, el("span", { class: `review ${details.review}` }, review), this.reasons);
+    this.toolbar.title.replaceChildren(this.source, el("span", { class: `review ${details.review}` }, review), badges(details), this.reasons);
     this.toolbar.showState(editor);
     this.split.value = details.split;
     this.reopen.disabled = details.review === "open";

@@ -26,6 +26,7 @@ export const TEXTS = {
     flagged: "prompts with a flag",
     person: "prompts of a person",
     noPrompt: "without a prompt",
+    badges: { check: "found by check", "near-duplicate": "near-duplicates" },
     cls: "Class",
     anyClass: "any class",
     order: "Order",
@@ -34,6 +35,11 @@ export const TEXTS = {
     refresh: "Rank again",
     refreshTitle: "Rank the triples again, with what has been changed",
   },
+  /** @param {number} n */
+  found: (n) => `Check found something about ${number(n)} ${n === 1 ? "triple" : "triples"}.`,
+  showFound: "Show",
+  /** @param {number} n */
+  added: (n) => (n === 1 ? "A class was added to the palette." : `${number(n)} classes were added to the palette.`),
   theme: "Light or dark",
   help: "Keys",
   view: { photo: "photo", overlay: "both", map: "map" },
@@ -89,7 +95,7 @@ export const TEXTS = {
   patterns: "Patterns",
   patternsTitle: "Show a pattern for each class, beside its colour",
   confidence: "Confidence",
-  confidenceTitle: "Colour each class by the segmenter's mean confidence: dark is low",
+  confidenceTitle: "Colour the map by the segmenter's confidence: dark is low",
   undo: "Undo",
   redo: "Redo",
   back: "All triples",
@@ -111,8 +117,10 @@ export const TEXTS = {
     isolate: "Show only this class; again shows all",
     /** @param {number} share */
     share: (share) => `${(100 * share).toFixed(1)} %`,
+    /** @param {number | undefined} mean */
+    confidence: (mean) => (mean === undefined ? "" : `mean confidence ${mean.toFixed(2)}`),
     /** @param {number} confidence */
-    confidence: (confidence) => `confidence ${confidence.toFixed(2)}`,
+    confidenceHere: (confidence) => `confidence ${confidence.toFixed(2)}`,
   },
   prompt: {
     title: "Prompt",

@@ -10,7 +10,7 @@ from segkit.models import hub
 from tests.conftest import Segkit
 from trainer.checkpoints import find
 from trainer.data import examples
-from trainer.sample import generate
+from trainer.sample import controls
 from trainer.settings import SEG
 
 
@@ -63,7 +63,7 @@ def test_missing_networks_are_reported_before_pictures_are_decoded(
 
     monkeypatch.setattr(hub, "hub_answers", lambda: False)
     monkeypatch.setattr(examples, "load", too_late)
-    monkeypatch.setattr(generate, "_require_drawable", too_late)
+    monkeypatch.setattr(controls, "require_drawable", too_late)
     name, *options = arguments
 
     done = segkit(name, *(["--map"] if name == "generate" else []), rooms, *options)

@@ -15,6 +15,7 @@ from segkit import storage
 from segkit.errors import DatasetError, MapError
 from segkit.palette import Palette
 from tests.trainer.data.test_batches import example, pictures
+from tests.trainer.runs import path_of
 from trainer.data import crops
 from trainer.data.batches import Batches
 from trainer.data.crops import View
@@ -51,7 +52,7 @@ def test_pixels_keep_their_values(tmp_path: Path) -> None:
 
     photo, labels = crops.photo(single, view), crops.control_map(single, view, ADE)
 
-    with Image.open(single.photo) as image:
+    with Image.open(path_of(single.photo)) as image:
         levels = np.asarray(image)[4:36, 8:40]
     assert np.array_equal(((photo + 1) * 127.5).round().byte().permute(1, 2, 0).numpy(), levels)
     assert {tuple(color) for color in levels.reshape(-1, 3).tolist()} <= COLORS
@@ -63,7 +64,7 @@ def test_pixels_keep_their_values(tmp_path: Path) -> None:
 def test_a_control_picture_without_a_palette_stays_rgb(tmp_path: Path) -> None:
     """Its colours are returned as they are, also where they are not a palette's; a palette refuses them."""
     single = example(tmp_path, 1, (64, 64))
-    Image.new("RGB", (128, 128), (1, 2, 3)).save(single.control_map)
+    Image.new("RGB", (128, 128), (1, 2, 3)).save(path_of(single.control_map))
     view = crops.center_crop(single, (64, 64), False)
 
     pixels = crops.control_map(single, view, None)
@@ -110,13 +111,13 @@ def test_photo_and_map_are_cropped_alike(
 def test_a_map_that_changes_during_training_is_refused(tmp_path: Path) -> None:
     """One pixel off the palette or an unreadable file is an error."""
     single = example(tmp_path, 1, (64, 64))
-    damaged = Image.open(single.control_map).convert("RGB")
+    damaged = Image.open(path_of(single.control_map)).convert("RGB")
     damaged.putpixel((3, 3), (1, 2, 3))
-    damaged.save(single.control_map)
+    damaged.save(path_of(single.control_map))
 
     with pytest.raises(MapError, match="1 pixel is off the palette ade20k"):
         Batches([single], ADE, TrainSettings(batch_size=1, resolution=64)).batch(0)
-    (single.control_map).write_bytes(b"rubbish")
+    path_of(single.control_map).write_bytes(b"rubbish")
     with pytest.raises(MapError, match="does not open"):
         Batches([single], ADE, TrainSettings(batch_size=1, resolution=64)).batch(0)
 
@@ -125,10 +126,10 @@ def test_photos_that_change_during_training_are_refused(tmp_path: Path) -> None:
     """A photo of another size or an unreadable file is an error."""
     single = example(tmp_path, 1, (64, 64))
     batches = Batches([single], ADE, TrainSettings(batch_size=1, resolution=64))
-    Image.new("RGB", (80, 64)).save(single.photo)
+    Image.new("RGB", (80, 64)).save(path_of(single.photo))
     with pytest.raises(DatasetError, match="its size changed during the training"):
         batches.batch(0)
-    single.photo.write_bytes(b"rubbish")
+    path_of(single.photo).write_bytes(b"rubbish")
     with pytest.raises(DatasetError, match="cannot be read"):
         batches.batch(0)
 

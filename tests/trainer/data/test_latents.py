@@ -95,11 +95,13 @@ def test_the_cache_returns_what_the_encoder_computes(tmp_path: Path, encoder: En
 
 
 def test_a_cache_has_its_place(tmp_path: Path) -> None:
-    """Later runs find the cache of a dataset; for other layouts it is in the run, so that no foreign folder changes."""
-    data = Examples("segkit", [], [], None)
+    """Later runs find the cache of a dataset; for other layouts it is in the run, unless a folder is set."""
+    data, run, settings = Examples("segkit", [], [], None), tmp_path / "run", TrainSettings()
+    elsewhere = TrainSettings(cache_dir=str(tmp_path / "fast"))
 
-    assert latents.folder_for(data, tmp_path, tmp_path / "run") == tmp_path / ".segkit" / "cache"
-    assert latents.folder_for(replace(data, layout="kohya"), tmp_path, tmp_path / "run") == tmp_path / "run" / "cache"
+    assert latents.folder_for(data, tmp_path, settings, run) == tmp_path / ".segkit" / "cache"
+    assert latents.folder_for(replace(data, layout="kohya"), tmp_path, settings, run) == run / "cache"
+    assert latents.folder_for(data, tmp_path, elsewhere, run) == tmp_path / "fast"
 
 
 def test_space_is_needed_only_for_what_is_written(tmp_path: Path) -> None:

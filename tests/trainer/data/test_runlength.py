@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from segkit.palette import Palette
 from tests.trainer.data.test_batches import example
+from tests.trainer.runs import path_of
 from trainer.data import runlength
 from trainer.data.batches import Batches
 from trainer.settings import TrainSettings
@@ -32,7 +33,7 @@ def test_a_map_is_read_once(tmp_path: Path) -> None:
         for number in range(8)
     ]
     first = batches.batch(0).controls
-    single.control_map.unlink()
+    path_of(single.control_map).unlink()
 
     later = [batches.batch(number).controls for number in range(8)]
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from segkit.palette import Palette
 from segkit.progress import silent
+from tests.trainer.runs import path_of
 from trainer.checkpoints import export, load
 from trainer.data import examples
 from trainer.evaluate import fidelity
@@ -44,14 +45,14 @@ def test_all_kinds_of_pictures_are_segmented(rooms: Path, settings: GenerateSett
     def segment(pictures: Any) -> Any:
         shown.extend(pictures)
         photos = len(shown) == 3 * len(dataset.val)
-        maps = [np.asarray(load_image(example.control_map)) for example in dataset.val]
+        maps = [np.asarray(load_image(path_of(example.control_map))) for example in dataset.val]
         return [
             type("Segmentation", (), {"labels": labels if photos else np.full_like(labels, 149)}) for labels in maps
         ]
 
     measured = fidelity.measure(dataset.val, ADE, settings, tmp_path / "drawn", segment, silent)
 
-    sizes = [load_image(example.control_map).size for example in dataset.val]
+    sizes = [load_image(path_of(example.control_map)).size for example in dataset.val]
     assert [picture.size for picture in shown] == sizes * 3
     steered, alone = shown[: len(sizes)], shown[len(sizes) : 2 * len(sizes)]
     assert all(a.tobytes() != b.tobytes() for a, b in zip(steered, alone, strict=True))

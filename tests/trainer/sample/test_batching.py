@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from segkit.models import hub
+from tests.trainer.runs import path_of
 from tests.trainer.sample.maps import ADE, write_map
 from trainer.checkpoints import find, load
 from trainer.sample import networks, sampler, sources
@@ -65,7 +66,7 @@ def test_a_picture_equals_that_of_the_pipeline(settings: GenerateSettings, tmp_p
     subject = subjects(tmp_path, 2)[1]
     base = load.load_base(plain.base)
     controlnet = load.load_controlnet(find.find_controlnet(plain.controlnet), base).eval()
-    with Image.open(subject.request.control_map) as control:
+    with Image.open(path_of(subject.request.control_map)) as control:
         pixels = torch.from_numpy(np.array(control.convert("RGB"))).permute(2, 0, 1)[None] / 255
     with hub.quiet():
         pipeline = StableDiffusionControlNetPipeline(

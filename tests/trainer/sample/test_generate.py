@@ -19,6 +19,7 @@ from segkit.palette import Palette, extend
 from segkit.toy import world
 from segkit.toy.world import damage
 from tests.conftest import Models, Segkit
+from tests.trainer.runs import path_of
 from tests.trainer.sample.maps import ADE, write_map
 from trainer.checkpoints import export, find, load, runs
 from trainer.sample import controls, networks, sampler, sources
@@ -200,7 +201,7 @@ def test_the_controlnet_receives_palette_colours_only(
     drawn.draw([Subject(request, 0, 1.0, (160, 104))])
 
     assert received[0].shape == (2, 3, 104, 160)
-    with Image.open(request.control_map) as image:
+    with Image.open(path_of(request.control_map)) as image:
         resized = image.resize((160, 104), Image.Resampling.NEAREST).convert("RGB")
     np.testing.assert_array_equal(np.rint(received[0][1].permute(1, 2, 0).numpy() * 255), np.asarray(resized))
 

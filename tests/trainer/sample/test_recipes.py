@@ -12,6 +12,7 @@ from PIL import Image
 
 from segkit.palette import Palette
 from segkit.storage import sha256
+from tests.trainer.runs import path_of
 from trainer.sample import recipes
 from trainer.sample.recipes import Recipes
 from trainer.sample.requests import DrawRequest, Subject
@@ -69,7 +70,8 @@ def test_another_computation_is_another_recipe(subject: Subject, changed: dict[s
 def test_a_changed_map_is_another_recipe(subject: Subject) -> None:
     """The map counts by its content, not by its name."""
     before = RECIPES.recipe(subject)
-    renamed = subject.request.control_map.rename(subject.request.control_map.with_name("b.png"))
+    control_map = path_of(subject.request.control_map)
+    renamed = control_map.rename(control_map.with_name("b.png"))
     moved = replace(subject, request=replace(subject.request, control_map=renamed))
     assert RECIPES.recipe(moved) == before
 

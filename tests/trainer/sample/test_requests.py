@@ -12,6 +12,7 @@ from segkit.dataset import Dataset
 from segkit.errors import MapError, UsageError
 from tests.conftest import Segkit
 from tests.trainer.data.test_examples import write
+from tests.trainer.runs import path_of
 from trainer.sample import requests
 from trainer.sample.requests import DrawRequest
 
@@ -100,7 +101,7 @@ def test_triples_have_their_own_prompt(rooms: Path, tmp_path: Path) -> None:
     triples = list(Dataset.open(rooms).triples())[:2]
     described = requests.of_triples(triples, "a common prompt")
     assert [(request.name, request.prompt) for request in described] == [(one.key, one.text) for one in triples]
-    assert all(request.control_map.is_file() for request in described)
+    assert all(path_of(request.control_map).is_file() for request in described)
 
     bare = tmp_path / "bare"
     shutil.copytree(rooms, bare)

@@ -21,8 +21,8 @@ class Runs:
     """Trainings of two processes with one photo each. Do not modify them.
 
     Attributes:
-        folder: plain runs: two-WAY is uninterrupted, stopped-WAY was resumed after three of four steps; and
-            two-reward, with REWARD.
+        folder: plain runs: two-WAY is uninterrupted, stopped-WAY was resumed after three of four steps, shards was
+            resumed from shards of the dataset, and two-reward has a REWARD.
         whole: an uninterrupted run, one step longer than the one that was stopped by a signal.
         signalled: a run that SIGTERM to the launcher stopped, resumed for one step.
         exit_code: exit code of the launcher that the signal stopped.
@@ -52,7 +52,7 @@ def sharded(rooms: Path, base: Path, run: Path, kind: str, cache: bool) -> list[
 
 
 @pytest.fixture(scope="module")
-def runs(rooms: Path, base: Path, tmp_path_factory: pytest.TempPathFactory) -> Runs:
+def runs(rooms: Path, shards: Path, base: Path, tmp_path_factory: pytest.TempPathFactory) -> Runs:
     """All plain trainings of two processes; starting processes takes longer than their steps."""
     folder = tmp_path_factory.mktemp("two")
     whole, signalled = (
@@ -68,6 +68,10 @@ def runs(rooms: Path, base: Path, tmp_path_factory: pytest.TempPathFactory) -> R
         for name, steps in (("two", STEPS), ("stopped", STEPS - 1), ("stopped", STEPS))
     ]
     plain.append(toml(rooms, base, folder / "two-reward", batch_size=1, steps=2, processes=2, **REWARD))
+    plain += [
+        toml(data, base, folder / "shards", batch_size=1, steps=steps, processes=2)
+        for data, steps in ((rooms, STEPS - 1), (shards, STEPS))
+    ]
     jobs = [(job, dict[str, str]()) for job in plain]
     jobs += sharded(rooms, base, folder / "sharded", "SHARDED_STATE_DICT", cache=True)
     jobs.append((toml(rooms / "nothing", base, folder / "failed", batch_size=1), {}))
@@ -113,6 +117,14 @@ def test_two_processes_resume_bit_for_bit(runs: Runs, way: str) -> None:
     assert log(whole) == log(stopped) == log(cached)
     assert same(weights_of(whole), weights_of(stopped))
     assert same(weights_of(whole), weights_of(cached))
+
+
+def test_two_processes_go_on_from_shards(runs: Runs) -> None:
+    """The last step's pictures come from shards of the dataset; the run equals one on the dataset, bit for bit."""
+    whole, changed = runs.folder / "two-cache", runs.folder / "shards"
+
+    assert log(whole) == log(changed)
+    assert same(weights_of(whole), weights_of(changed))
 
 
 def test_two_processes_stop_together(runs: Runs) -> None:

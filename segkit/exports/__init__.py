@@ -1,0 +1,1 @@
+"""Export: a dataset in the layouts of other tools, or in shards."""

@@ -1,0 +1,1 @@
+"""Bring datasets of other tools, and of segkit, into a dataset."""

@@ -1,0 +1,303 @@
+"""import_data(): bring data of other tools, and of segkit, into a dataset. The order of the steps is defined here."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+from msgspec import structs
+
+from segkit import dataset
+from segkit.build import pipeline, tools
+from segkit.build.annotate import Finished, record_models
+from segkit.build.arrival import Arrival, Candidate
+from segkit.build.history import History
+from segkit.build.pipeline import Unit
+from segkit.build.settings import BuildSettings, CaptionSettings
+from segkit.build.target import require_same_segmenter
+from segkit.build.tools import Drafter, Networks
+from segkit.build.writer import Writer
+from segkit.dataset import Dataset, prompts, splits
+from segkit.dataset.formats.items import Collection
+from segkit.dataset.prompts import BUDGET
+from segkit.errors import UsageError
+from segkit.imports import target as targets
+from segkit.imports.assembling import Assembler
+from segkit.imports.judging import Judge
+from segkit.imports.labels import Rules
+from segkit.imports.merging import Merger
+from segkit.imports.outcome import Outcome
+from segkit.imports.prompting import Prompts
+from segkit.imports.reading import Incoming, Reader
+from segkit.imports.settings import ImportSettings
+from segkit.imports.sources import Photos
+from segkit.imports.target import Target
+from segkit.progress import Progress, silent
+from segkit.words import count
+
+READ = ("exact", "label-ids", "panoptic-ids")
+"""Causes that are no damage: such maps are read as they are."""
+
+KNOWN = 32
+"""Known photos that are merged and recorded together."""
+
+SHOWN = 5
+"""Leaks that an error message names."""
+
+
+@dataclass(frozen=True)
+class Loaders:
+    """What loads networks; each is called when the first item needs it."""
+
+    networks: Callable[[BuildSettings], Networks] = tools.load
+    drafting: Callable[[CaptionSettings], Drafter] = tools.load_drafting
+
+
+LOADERS = Loaders()
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that is known before anything is read.
+
+    Attributes:
+        items: all photos and maps of the sources.
+        rules: how the maps of each source are read.
+        by_person: whether persons drew the maps of each source.
+        target: the dataset.
+        settings: of the import.
+    """
+
+    items: Photos
+    rules: Sequence[Rules]
+    by_person: Sequence[bool]
+    target: Target
+    settings: ImportSettings
+
+    @property
+    def draws(self) -> bool:
+        """Whether a segmenter draws missing maps."""
+        return bool(self.settings.segment_missing)
+
+
+def import_data(
+    collections: Sequence[Collection],
+    output: Path,
+    settings: ImportSettings,
+    progress: Progress = silent,
+    loaders: Loaders = LOADERS,
+) -> Outcome:
+    """Import collections into a dataset, new or not. Run again, it adds only what is new.
+
+    Args:
+        collections: what is imported, from sources.open_all; of two that hold the same photo, the first counts.
+        output: a new or empty folder, or a dataset with the same settings.
+        settings: see ImportSettings.
+        progress: see segkit.progress.
+        loaders: load networks if they are needed.
+
+    Returns:
+        What became of each item.
+
+    Raises:
+        UsageError: the settings differ from the dataset's, a source lacks classes, or photos in different splits look
+            alike and on_leak is "error"; nothing is changed.
+        DatasetError: the output is neither empty nor a dataset.
+        LockedError: another process is writing the dataset.
+        ModelError: a network is missing or damaged.
+        StorageError: the disk is full; finished triples remain.
+    """
+    started = time.monotonic()
+    job, outcome = prepare(collections, output, settings)
+    if settings.on_leak == "error":
+        _require_no_leak(rehearse(job, progress))
+    with dataset.locked(output) as was_killed:
+        target = job.target.created()
+        target.recover(was_killed)
+        target.fold()
+        _import(job, target, outcome, progress, loaders)
+    outcome.seconds = time.monotonic() - started
+    return outcome
+
+
+def plan(
+    collections: Sequence[Collection], output: Path, settings: ImportSettings, progress: Progress = silent
+) -> Outcome:
+    """Return what an import would do: all items are read and judged, without networks, and nothing is written.
+
+    Raises:
+        UsageError, DatasetError: see import_data.
+    """
+    started = time.monotonic()
+    job, prepared = prepare(collections, output, settings)
+    outcome = rehearse(job, progress)
+    outcome.notes += prepared.notes
+    outcome.seconds = time.monotonic() - started
+    return outcome
+
+
+def prepare(collections: Sequence[Collection], output: Path, settings: ImportSettings) -> tuple[Job, Outcome]:
+    """Return what is to be done, and an outcome that counts all items found; nothing is read or written.
+
+    Raises:
+        UsageError, DatasetError: see import_data.
+    """
+    target = targets.find(output, settings, collections)
+    targets.require_fitting(target, collections)
+    items = Photos(collections, target.limits, target.photo_format)
+    outcome = Outcome(output, len(items))
+    rules = []
+    for collection in collections:
+        of_maps, notes = targets.rules(target, settings, collection)
+        rules.append(of_maps)
+        outcome.notes += [*collection.notes, *notes]
+    by_person = [collection.by_person or settings.maps_by_person for collection in collections]
+    return Job(items, rules, by_person, target, settings), outcome
+
+
+def rehearse(job: Job, progress: Progress = silent) -> Outcome:
+    """Read and judge all items as an import would, without networks and without writing anything."""
+    outcome = Outcome(job.target.folder, len(job.items))
+    _, judge, reader = _readers(job, job.target.dataset)
+    for incoming in reader.read_all():
+        arrival = judge.judge(incoming)
+        outcome.count(arrival)
+        if isinstance(arrival, Candidate):
+            _note(outcome, job, incoming, judge.moved)
+        outcome.report(progress)
+    outcome.leaks = judge.leaks
+    return outcome
+
+
+def _readers(job: Job, existing: Dataset | None) -> tuple[History, Judge, Reader]:
+    history = History(existing, job.settings.keep_duplicates, imports=True)
+    history.expect_sources(job.items, job.target.limits)
+    judge = Judge(job.items, history, existing, job.settings)
+    return history, judge, Reader(job.items, job.rules, history, job.draws)
+
+
+def _require_no_leak(outcome: Outcome) -> None:
+    if outcome.leaks:
+        shown = "; ".join(
+            f"{leak.source} ({leak.split}) like {leak.other} ({leak.other_split})" for leak in outcome.leaks[:SHOWN]
+        )
+        number = count(len(outcome.leaks), "photo")
+        raise UsageError(
+            f"{number} in one split look like one in another: {shown}. Nothing was changed. on_leak=drop leaves them "
+            "out, on_leak=move moves them."
+        )
+
+
+def _import(job: Job, target: Dataset, outcome: Outcome, progress: Progress, loaders: Loaders) -> None:
+    """Import everything; the lock is held."""
+    history, judge, reader = _readers(job, target)
+    counter = _prompts(job)
+    waiting: dict[int, Incoming] = {}
+
+    def arrivals() -> Iterator[Arrival]:
+        for incoming in reader.read_all():
+            arrival = judge.judge(incoming)
+            if isinstance(arrival, Candidate):
+                waiting[incoming.position] = incoming
+            yield arrival
+
+    assembler = _assembler(job, target, counter, loaders)
+    with Writer(target) as writer:
+        for unit in pipeline.units(arrivals(), history, outcome, progress):
+            finished = _finished(unit, job, waiting, judge, assembler, outcome)
+            outcome.report(progress)
+            writer.write(finished, unit.rejections)
+    if outcome.imported and "tokenizer" not in target.info.models:
+        record_models(target, {"tokenizer": {"name": counter.tokenizer}})
+    target.fold()
+    merger = Merger(target, job.items, reader, counter, job.by_person, outcome)
+    known = list(judge.merged.items())
+    for start in range(0, len(known), KNOWN):
+        merger.merge(dict(known[start : start + KNOWN]))
+        progress("known photos", min(start + KNOWN, len(known)), len(known))
+    outcome.leaks += judge.leaks
+    if outcome.too_long:
+        outcome.notes.append(
+            f"Prompts by a person over CLIP's {BUDGET} tokens: {outcome.too_long:,}. segkit check calls that an error; "
+            "import them into another folder with shorten_prompts=True, or shorten them with segkit caption --edit."
+        )
+    target.fold()
+    target.keep_rejections(history.still_rejected)
+    _draw(target, job.settings.split)
+
+
+def _draw(target: Dataset, split: str) -> None:
+    """Draw the splits of photos that came without one. Those that came with the data, and earlier draws, stay."""
+    if split and split != target.info.settings.get("split", ""):
+        target.save_info(structs.replace(target.info, settings={**target.info.settings, "split": split}))
+    splits.apply(target, "")
+
+
+def _prompts(job: Job) -> Prompts:
+    from segkit.models import tokens
+
+    counter = tokens.counter(job.settings.tokenizer)
+    settings = job.settings
+    return Prompts(counter.count, settings.prompts_by_model, counter.name, settings.shorten_prompts)
+
+
+def _segmenter(job: Job) -> BuildSettings:
+    settings = job.target.info.settings
+    return job.settings.for_segmenter(str(settings["protocol"]), str(settings.get("palette", "")))
+
+
+def _assembler(job: Job, target: Dataset, counter: Prompts, loaders: Loaders) -> Callable[[bool, bool], Assembler]:
+    """Return what makes an assembler for a unit that lacks maps, or prompts."""
+    load_segmenter = cache(lambda: loaders.networks(_segmenter(job)))
+    load_drafter = cache(lambda: loaders.drafting(job.settings))
+
+    def make(lacks_maps: bool, lacks_prompts: bool) -> Assembler:
+        segmenter = load_segmenter() if lacks_maps else None
+        drafter = load_drafter() if lacks_prompts and job.settings.captioner else None
+        if segmenter:
+            require_same_segmenter(target, segmenter)
+            record_models(target, segmenter.identities)
+            segmenter = replace(segmenter, palette=target.info.palette)
+        if drafter:
+            record_models(target, drafter.identities)
+        style = prompts.recorded_style(target.info.settings)
+        return Assembler(target.info.palette, job.target.photo_format, counter, segmenter, drafter, style)
+
+    return make
+
+
+def _finished(
+    unit: Unit,
+    job: Job,
+    waiting: dict[int, Incoming],
+    judge: Judge,
+    assembler: Callable[[bool, bool], Assembler],
+    outcome: Outcome,
+) -> list[Finished]:
+    """Return the triples of a unit, counted."""
+    if not unit.candidates:
+        return []
+    incoming = {candidate.position: waiting.pop(candidate.position) for candidate in unit.candidates}
+    by_person = {position: job.by_person[job.items.number(position)] for position in incoming}
+    lacks_maps = any(one.labels is None for one in incoming.values())
+    lacks_prompts = any(not (one.record or one.item.text.strip()) for one in incoming.values())
+    finished = list(assembler(lacks_maps, lacks_prompts).assemble(unit.candidates, incoming, by_person, judge.moved))
+    for candidate, done in zip(unit.candidates, finished, strict=True):
+        outcome.count(candidate)
+        _note(outcome, job, incoming[candidate.position], judge.moved)
+        outcome.drafted += bool(done.triple.text) and not (
+            incoming[candidate.position].record or incoming[candidate.position].item.text.strip()
+        )
+        outcome.too_long += done.triple.by_person and done.triple.tokens > BUDGET
+    return finished
+
+
+def _note(outcome: Outcome, job: Job, incoming: Incoming, moved: Mapping[int, str]) -> None:
+    """Count a new triple by source, split and repair."""
+    outcome.by_source[str(job.items.collection(incoming.position).place)] += 1
+    outcome.splits[moved.get(incoming.position, incoming.split)] += 1
+    if incoming.labels is None:
+        outcome.segmented += 1
+    elif incoming.record is None and incoming.origin.cause not in READ:
+        outcome.repaired[incoming.origin.cause] += 1
