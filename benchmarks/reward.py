@@ -20,6 +20,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,7 +134,7 @@ def trained(arm: str, start: Path, options: argparse.Namespace) -> tuple[Path, s
     return run, f"({outcome.steps:,} steps, {(time.perf_counter() - began) / 60:.1f} minutes now)"
 
 
-def reward_of(arm: str) -> dict[str, object]:
+def reward_of(arm: str) -> dict[str, Any]:
     """Return the settings of an arm by its name."""
     if arm == "plain":
         return {}

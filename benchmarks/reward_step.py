@@ -103,8 +103,8 @@ def batch_of(base: Base, size: int, rewarded: torch.Tensor | None, step: int) ->
 def ours(size: int, until: int, share: float) -> Callable[[int], object]:
     """Return a function that takes one of segkit's steps; a share of 0 trains without a reward."""
     base = load_base("toy")
-    reward = {"reward": "toy", "reward_until": until, "reward_share": share} if share else {}
-    settings = TrainSettings(base="toy", controlnet="fresh", batch_size=size, resolution=64, cpu=True, **reward)  # type: ignore[arg-type]
+    reward: dict[str, Any] = {"reward": "toy", "reward_until": until, "reward_share": share} if share else {}
+    settings = TrainSettings(base="toy", controlnet="fresh", batch_size=size, resolution=64, cpu=True, **reward)
     rewarder = None
     if share:
         scorer = Scorer("toy", ADE, Device("cpu", "fp32"))
