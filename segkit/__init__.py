@@ -11,8 +11,8 @@ __version__ = "0.1.0"
 _EXPORTS = {
     **dict.fromkeys(
         (
-            "build_dataset", "caption", "check", "check_palette", "export", "generate", "import_data", "inspect",
-            "relabel", "remove", "snap", "subset", "train",
+            "build_dataset", "caption", "check", "check_palette", "evaluate", "export", "generate", "import_data",
+            "inspect", "relabel", "remove", "snap", "subset", "train",
         ),
         "segkit.api",
     ),
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         caption,
         check,
         check_palette,
+        evaluate,
         export,
         generate,
         import_data,
@@ -87,6 +88,7 @@ __all__ = [
     "caption",
     "check",
     "check_palette",
+    "evaluate",
     "export",
     "generate",
     "import_data",

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from segkit.maps.snap import Snapped
     from segkit.reports.findings import PaletteReport
     from trainer.checkpoints.inspect import Inspection
+    from trainer.evaluate.evaluation import Evaluation
     from trainer.loop import Outcome
     from trainer.sample.generate import Picture
 
@@ -490,6 +491,45 @@ def generate(
     return drawing.generate(drawn, folder, chosen, progress, overwrite)
 
 
+def evaluate(
+    controlnets: "PathOrStr | Outcome | Sequence[PathOrStr | Outcome]",
+    dataset: "PathOrStr | Dataset",
+    *,
+    output: PathOrStr = "evaluation",
+    progress: Progress = silent,
+    **settings: Any,
+) -> "Evaluation":
+    """Measure how well pictures of ControlNets agree with their control maps, as a segmenter sees them.
+
+    Args:
+        controlnets: one or several: runs, files, folders or hub ids. Several are compared paired.
+        dataset: the dataset or its folder, whose held-out maps are drawn.
+        output: the folder of pictures, report and tables. Pictures that were drawn and judged before are kept.
+        progress: see segkit.progress.
+        settings: fields of trainer.evaluate.settings.EvaluateSettings, such as judge="toy", limit=100 or count=4.
+
+    Returns:
+        All scores with intervals, and the `verdict`; `miou` is that of the first ControlNet.
+
+    Raises:
+        UsageError: a setting is unknown or out of range, a ControlNet knows other colours, or the output folder
+            contains something else.
+        DatasetError: the dataset is damaged.
+        MapError: a map is off the palette.
+        ModelError: a network is missing, damaged or of another kind.
+        LockedError: another process is writing the output folder.
+        TrainingError: the GPU's memory is too small.
+    """
+    from trainer.evaluate import evaluation
+    from trainer.evaluate.settings import EvaluateSettings
+
+    chosen = _settings(EvaluateSettings, settings)
+    is_list = isinstance(controlnets, Sequence) and not isinstance(controlnets, str)
+    listed: Any = controlnets if is_list else [controlnets]
+    names = [fspath(_named(one, "controlnets")) for one in listed]
+    return evaluation.evaluate(names, _folder(dataset), _path(output, "output"), chosen, progress)
+
+
 @overload
 def export(
     source: "PathOrStr | Outcome",
@@ -638,6 +678,6 @@ def _named(value: Any, name: str) -> PathOrStr:
 
 
 __all__ = [
-    "build_dataset", "caption", "check", "check_palette", "export", "generate", "import_data", "inspect", "relabel",
-    "remove", "snap", "subset", "train",
+    "build_dataset", "caption", "check", "check_palette", "evaluate", "export", "generate", "import_data", "inspect",
+    "relabel", "remove", "snap", "subset", "train",
 ]  # fmt: skip

@@ -22,6 +22,7 @@ COMMANDS = {
     "subset": ("subset", "Copy some triples into a new dataset, by hard links."),
     "train": ("train", "Finetune a segmentation ControlNet on a dataset."),
     "generate": ("generate", "Generate pictures from control maps."),
+    "evaluate": ("evaluate", "Measure how well ControlNets obey their maps."),
     "export": ("export", "Convert a dataset or a trained ControlNet for other tools."),
     "inspect": ("inspect_file", "Identify a checkpoint and check it for faults."),
     "demo": ("demo", "Run the whole workflow on rendered photos, offline."),

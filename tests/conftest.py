@@ -51,7 +51,7 @@ LONG = (
     "test_read_only.py", "test_kills.py", "test_api.py", "trainer/data/test_examples.py", "trainer/test_refusals.py",
     "trainer/run/test_run_folder.py", "commands/test_build_dataset.py", "trainer/checkpoints/test_prediction.py",
     "trainer/test_options.py", "trainer/run/test_callbacks.py", "trainer/run/test_dry_run.py",
-    "trainer/sample/test_sampler.py", "trainer/run/test_validation.py", "trainer/evaluate/test_fidelity.py",
+    "trainer/sample/test_sampler.py", "trainer/run/test_validation.py", "trainer/evaluate/test_evaluation.py",
     "commands/test_train.py", "trainer/run/test_stopping.py", "build/test_dry_run.py",
     "trainer/checkpoints/test_ldm.py", "dataset/test_saving.py", "commands/test_caption.py", "toy/world/test_scenes.py",
     "trainer/checkpoints/test_single_file.py",

@@ -24,7 +24,7 @@ def rooms(six_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset
 
 
 def test_a_session_from_photos_to_pictures(rooms: Dataset, tmp_path: Path) -> None:
-    """Build, look, check, train, generate, export, inspect: each result is a value for the next call."""
+    """Build, look, check, train, generate, evaluate, export, inspect: each result is a value for the next call."""
     assert rooms.check() == segkit.check(rooms).problems == []
     triple = rooms[0]
     assert rooms[triple.key].labels.shape == (triple.height, triple.width)
@@ -34,10 +34,15 @@ def test_a_session_from_photos_to_pictures(rooms: Dataset, tmp_path: Path) -> No
         rooms, tmp_path / "run", base="toy", controlnet="fresh", steps=2, batch_size=1, resolution=64, preview_every=0
     )
     pictures = segkit.generate(rooms.val, controlnet=run, seed=3, steps=2, resolution=64, output=tmp_path / "pictures")
+    evaluation = segkit.evaluate(
+        run, rooms, judge="toy", steps=2, resolution=64, limit=1, output=tmp_path / "evaluation"
+    )
     written = segkit.export(run, "pth", tmp_path / "rooms.pth")
 
     assert (run.steps, Path(run)) == (2, tmp_path / "run")
     assert [picture.image.mode for picture in pictures] == ["RGB"] * len(rooms.val)
+    assert 0 <= evaluation.miou.low <= evaluation.miou.value <= evaluation.miou.high <= 1
+    assert [score.name for score in evaluation.results.scores] == ["run", "base alone", "photos"]
     assert segkit.inspect(written).is_sound
 
 

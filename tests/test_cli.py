@@ -49,6 +49,7 @@ def test_commands_are_listed_in_workflow_order(segkit: Segkit) -> None:
         "subset",
         "train",
         "generate",
+        "evaluate",
         "export",
         "inspect",
         "demo",

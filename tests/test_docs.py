@@ -39,6 +39,7 @@ GUIDES = {
     "snap": "docs/palette.md",
     "train": "docs/train.md",
     "generate": "docs/generate-and-export.md",
+    "evaluate": "docs/evaluate.md",
     "export": "docs/data.md",
     "inspect": "docs/generate-and-export.md",
     "demo": "docs/testing.md",
@@ -50,12 +51,14 @@ SHORTER = {
     "seed=0": "seed=0, steps=2",
     "--steps 500": "--steps 2 --preview-every 0",
     "segkit generate": "segkit generate --steps 2",
+    "segkit evaluate": "segkit evaluate --steps 2",
     "segkit demo": "segkit demo --photos 2",
 }
 """Long work is cut short: a text in an example, and what is run in its place."""
 
 RELEASED = {
     "shi-labs/oneformer_ade20k_swin_large": "segmenter",
+    "facebook/mask2former-swin-large-ade-semantic": "segmenter",
     "Salesforce/blip-image-captioning-base": "captioner",
     "Salesforce/blip-image-captioning-large": "captioner",
 }

@@ -18,7 +18,7 @@ def load(path: Path) -> Any:
 SHORT = """
 import dataclasses, segkit.toy.demo, trainer.run.validation, trainer.sample.sampler
 trainer.run.validation.MIN_LOSSES, trainer.sample.sampler.STEPS = 2, 2
-segkit.toy.demo.SAMPLING = dataclasses.replace(segkit.toy.demo.SAMPLING, steps=2)
+segkit.toy.demo.EVALUATION = dataclasses.replace(segkit.toy.demo.EVALUATION, steps=2)
 del dataclasses, segkit, trainer
 """
 """Shortens validation, previews and pictures of the last notebook, after its first cell."""

@@ -225,16 +225,13 @@ def _scales(text: str) -> tuple[float, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenerateSettings(SampleSettings):
-    """Settings for drawing pictures from control maps.
+class DrawingSettings(SampleSettings):
+    """Which pictures are drawn of a map, with which base, and where.
 
     Raises:
         UsageError: a value is outside its range, or two settings contradict each other.
     """
 
-    controlnet: Annotated[
-        str, option("ControlNet: a segkit train run, a file, a folder or a hub id.", min_length=1)
-    ] = SEG
     base: Annotated[str, option("Base Stable Diffusion: a folder, a file, a hub id, or toy.  [default: the run's]")] = (
         ""
     )
@@ -242,8 +239,6 @@ class GenerateSettings(SampleSettings):
     prediction: Annotated[
         Literal["auto", "epsilon", "v_prediction"], option("What the UNet predicts; auto reads it from the base.")
     ] = "auto"
-    palette: Annotated[str, option("Palette of the control maps.  [default: the run's, or ade20k]")] = ""
-    allow_any_control: Annotated[bool, option("Accept control images that are not segmentation maps.")] = False
     seed: Annotated[int, option("Seed of each map's first picture.", ge=0)] = 0
     count: Annotated[int, option("Pictures per map, with consecutive seeds.", ge=1)] = 1
     device: Annotated[str, option("Where networks run: auto, cpu, cuda, cuda:1, mps.", min_length=1)] = "auto"
@@ -256,6 +251,21 @@ class GenerateSettings(SampleSettings):
         super().__post_init__()
         if not 0 <= self.seed < 2**63 - self.count:
             raise SettingError("seed", self.seed, f"0 to {2**63 - self.count - 1}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateSettings(DrawingSettings):
+    """Settings for drawing pictures from control maps.
+
+    Raises:
+        UsageError: a value is outside its range, or two settings contradict each other.
+    """
+
+    controlnet: Annotated[
+        str, option("ControlNet: a segkit train run, a file, a folder or a hub id.", min_length=1)
+    ] = SEG
+    palette: Annotated[str, option("Palette of the control maps.  [default: the run's, or ade20k]")] = ""
+    allow_any_control: Annotated[bool, option("Accept control images that are not segmentation maps.")] = False
 
 
 @dataclass(frozen=True)

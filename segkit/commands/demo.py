@@ -66,7 +66,7 @@ def _train(folder: Path, steps: int | None) -> int:
     from segkit.commands import show_training
     from segkit.toy import demo
     from trainer import loop
-    from trainer.evaluate import fidelity
+    from trainer.evaluate import evaluation
 
     console.line(
         "Training a fresh ControlNet for the toy Stable Diffusion, which draws rooms and streets but knows no maps."
@@ -78,6 +78,8 @@ def _train(folder: Path, steps: int | None) -> int:
     if not outcome.file:  # stopped
         return interrupts.EXIT_CODE
     with console.progress() as progress:
-        result = fidelity.of_run(folder / "run", folder / "dataset", demo.SAMPLING, folder / "pictures", progress)
-    show_training.obedience(result)
+        result = evaluation.evaluate(
+            [str(folder / "run")], folder / "dataset", folder / "evaluation", demo.EVALUATION, progress
+        )
+    show_training.evaluated(result, as_json=False)
     return 0

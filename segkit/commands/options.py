@@ -70,13 +70,16 @@ class Command(click.Command):
             raise click.exceptions.Abort(f"Interrupted. {self._after_interrupt}".strip()) from None
 
     def with_flags(self, text: str) -> str:
-        """Return a message of the library with its settings as options: "steps=0" becomes "--steps 0"."""
+        """Return a message of the library with its settings as options: "steps=0" becomes "--steps 0".
+
+        A flag that is off becomes its opposite, --no-flag, or where there is none "without --flag".
+        """
         options = {option.name: option for option in self.params if isinstance(option, click.Option)}
 
         def flag(setting: re.Match[str]) -> str:
             option, value = options[setting["name"]], setting["value"]
             if value == "False":
-                return option.secondary_opts[-1]
+                return option.secondary_opts[-1] if option.secondary_opts else f"without {option.opts[-1]}"
             return option.opts[-1] + ("" if value else " ")
 
         # not inside a path or an option that is already there

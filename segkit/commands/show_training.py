@@ -10,7 +10,7 @@ from segkit import console
 from segkit.words import listed, quote
 
 if TYPE_CHECKING:
-    from trainer.evaluate.fidelity import Fidelity
+    from trainer.evaluate.evaluation import Evaluation
     from trainer.loop import Outcome as TrainingOutcome
     from trainer.run.dry_run import Plan as TrainingPlan
     from trainer.sample.generate import Picture
@@ -132,13 +132,15 @@ def _rows_left_out(pictures: "Sequence[Picture]") -> str:
     return f" (the first {ROWS} of {rows:,} rows)" if rows > ROWS else ""
 
 
-def obedience(fidelity: "Fidelity") -> None:
-    """Print how much of the maps a segmenter finds in the pictures drawn from them."""
-    rows = [
-        ("base alone (before)", fidelity.alone.miou, fidelity.alone.accuracy),
-        ("with the ControlNet (after)", fidelity.steered.miou, fidelity.steered.accuracy),
-        ("photos (upper bound)", fidelity.photos.miou, fidelity.photos.accuracy),
-    ]
-    title = f"{console.count(fidelity.photos.scenes, 'held-out map')}, compared with a segmentation of the pictures"
-    console.table(title, ("pictures", "mIoU", "pixels"), [(name, f"{miou:.3f}", share) for name, miou, share in rows])
-    console.line(f"Contact sheet: {fidelity.sheet} (map, photo, before, after)")
+def evaluated(evaluation: "Evaluation", as_json: bool) -> None:
+    """Print how well pictures agree with their maps, and where the report is."""
+    from trainer.evaluate.scores import METRICS
+
+    if as_json:
+        return console.json_object(evaluation.to_json())
+    results = evaluation.results
+    rows = [(score.name, *(str(score.metrics[key]) for key in METRICS)) for score in results.scores]
+    title = f"{console.count(results.maps, 'map')}, compared with what {evaluation.judge['name']} sees (95 % interval)"
+    console.table(title, ("pictures", *METRICS.values()), rows)
+    console.line(evaluation.verdict)
+    return console.line(f"Report: {evaluation.report}")

@@ -17,7 +17,8 @@ from segkit.maps.metrics import MapQuality
 from segkit.models import hub
 from segkit.progress import Progress
 from segkit.toy import world
-from trainer.settings import GenerateSettings, TrainSettings
+from trainer.evaluate.settings import EvaluateSettings
+from trainer.settings import TrainSettings
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,10 @@ TRAIN = TrainSettings(
 )  # fmt: skip
 """Training settings of the toy ControlNet."""
 
-SAMPLING = GenerateSettings(base=hub.TOY, resolution=64, steps=20, guidance=2.0)
-"""Sampling settings for pictures of the toy ControlNet."""
+EVALUATION = EvaluateSettings(judge=hub.TOY, resolution=64, steps=20, guidance=2.0)
+"""How pictures of the toy ControlNet are drawn, and who judges them."""
 
-_DEMO_FILES = ("photos", "dataset", "contact-sheet.png", "run", "pictures")
+_DEMO_FILES = ("photos", "dataset", "contact-sheet.png", "run", "evaluation")
 _PHOTO = re.compile(r"(room|street) [0-9]{3,5}\.jpg")
 
 

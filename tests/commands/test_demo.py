@@ -57,17 +57,18 @@ def test_a_second_demo_repeats_no_work(segkit: Segkit, shown: Result, folder: Pa
 
 def test_the_demo_trains_and_measures_pictures(segkit: Segkit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """--train writes a run and its report, and measures pictures from before and after training and the photos."""
-    monkeypatch.setattr("segkit.toy.demo.SAMPLING", replace(demo.SAMPLING, steps=2))  # pictures need not be good
+    monkeypatch.setattr("segkit.toy.demo.EVALUATION", replace(demo.EVALUATION, steps=2))  # pictures need not be good
     monkeypatch.setattr("trainer.sample.sampler.STEPS", 2)
     done = segkit("demo", tmp_path / "demo", "--train", "--photos", "30", "--steps", "2")
 
     assert done.code == 0
-    rows = re.findall(r"\((before|after|upper bound)\)\s+│\s+(0\.\d{3})", done.out)
-    assert [name for name, _ in rows] == ["before", "after", "upper bound"]
+    rows = re.findall(r"│ (run|base alone|photos)\s+│ (0\.\d{3})", done.out)
+    assert [name for name, _ in rows] == ["run", "base alone", "photos"]
     assert float(rows[2][1]) > 0.6 > float(rows[0][1])
+    assert any("The judge, toy, also drew the dataset's maps" in line for line in done.progress)
     assert (tmp_path / "demo" / "run" / "report.html").is_file()
     assert (tmp_path / "demo" / "run" / "run.safetensors").is_file()
-    with Image.open(tmp_path / "demo" / "pictures" / "before-after.png") as sheet:
+    with Image.open(tmp_path / "demo" / "evaluation" / "samples.png") as sheet:
         assert sheet.height > 200
     again = segkit("demo", tmp_path / "demo", "--train", "--photos", "30", "--steps", "2")
-    assert re.findall(r"\((before|after|upper bound)\)\s+│\s+(0\.\d{3})", again.out) == rows
+    assert re.findall(r"│ (run|base alone|photos)\s+│ (0\.\d{3})", again.out) == rows

@@ -98,6 +98,7 @@ def test_only_the_settings_are_taken() -> None:
         ("min_size=0: expected at least 1.", "--min-size 0: expected at least 1."),
         ("Try min_size=8, quiet=True or cache=False.", "Try --min-size 8, --quiet or --no-cache."),
         ("device='tpu': expected cpu", "--device 'tpu': expected cpu"),
+        ("To see more: quiet=False", "To see more: without --quiet"),
         ("other=3, /data/name=x/min_size=2, --name=x", "other=3, /data/name=x/min_size=2, --name=x"),
     ],
 )

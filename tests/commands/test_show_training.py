@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from segkit.commands import show_training
-from segkit.maps.metrics import MapQuality
-from trainer.evaluate.fidelity import Fidelity
+from tests.trainer.evaluate.test_scores import example
 from trainer.loop import Outcome
 from trainer.run.dry_run import Plan
 from trainer.sample.generate import Picture
@@ -129,16 +128,20 @@ def test_pictures_that_existed_are_counted_apart(capsys: Capture) -> None:
     }  # fmt: skip
 
 
-def test_obedience_is_compared_before_and_after(capsys: Capture) -> None:
-    """The rows are in the order before, after, upper bound."""
-    before, after, photos = (MapQuality(12, accuracy, miou, {}) for accuracy, miou in ((0.2, 0.1), (0.6, 0.5), (1, 1)))
+def test_an_evaluation_is_printed_with_intervals(capsys: Capture) -> None:
+    """A row for each contender, the verdict and the report; as JSON every number."""
+    evaluation = example()
 
-    show_training.obedience(Fidelity(after, before, photos, Path("sheet.png")))
-
+    show_training.evaluated(evaluation, False)
     text = capsys.readouterr().out
-    assert "12 held-out maps" in text
-    assert text.index("0.100") < text.index("0.500") < text.index("1.000")
-    assert "Contact sheet: sheet.png" in text
+    show_training.evaluated(evaluation, True)
+    record = json.loads(capsys.readouterr().out)
+
+    assert "2 maps, compared with what eye sees" in text
+    assert text.index("rooms-run") < text.index("base alone") < text.index("photos")
+    assert evaluation.verdict in text
+    assert "Report: out/report.html" in text
+    assert record == {"schema": 1, **evaluation.to_json()}
 
 
 @pytest.mark.parametrize(

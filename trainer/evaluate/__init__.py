@@ -1,1 +1,1 @@
-"""How well a ControlNet obeys its control maps."""
+"""How well ControlNets obey their control maps: pictures drawn, judged by a segmenter, scored and reported."""

@@ -1,0 +1,236 @@
+"""An evaluation from ControlNets to results: what is drawn, judged, kept, refused and written."""
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from torch import distributed
+
+from segkit import storage
+from segkit.dataset import Dataset
+from segkit.errors import LockedError, UsageError
+from segkit.locks import locked
+from segkit.maps import metrics
+from segkit.progress import silent
+from tests import forks
+from tests.trainer.evaluate import sharing
+from tests.trainer.evaluate.conftest import Load
+from trainer.evaluate import evaluation, judging
+from trainer.evaluate.evaluation import Evaluation
+from trainer.evaluate.settings import EvaluateSettings
+
+Evaluate = Callable[..., Evaluation]
+
+
+@pytest.fixture(scope="module")
+def evaluate(rooms: Path, steering: Path, base: Path, by_brightness: Load) -> Evaluate:
+    """Return a function that evaluates a ControlNet that steers and a fresh one, on six maps, in two steps."""
+
+    def run(out: Path, controlnets: Sequence[str] = (str(steering), "fresh"), **changed: Any) -> Evaluation:
+        options: dict[str, Any] = {
+            "base": str(base), "resolution": 64, "steps": 2, "device": "cpu", "guidance": 2.0, "split": "all",
+            "judge": "eye",
+        } | changed  # fmt: skip
+        return evaluation.evaluate(controlnets, rooms, out, EvaluateSettings(**options), silent, by_brightness)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def evaluated(evaluate: Evaluate, tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
+    """A whole evaluation. Do not change it."""
+    return evaluate(tmp_path_factory.mktemp("evaluated") / "out")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return all files of a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_scores_equal_those_computed_from_the_stored_files(evaluated: Evaluation, rooms: Path) -> None:
+    """Every number can be recomputed from maps and judged maps; the photos are judged in the pictures' size."""
+    record = json.loads((evaluated.output / "evaluation.json").read_text())
+    dataset = Dataset.open(rooms)
+    folders = {one["name"]: Path(one["pictures"]).name for one in record["contenders"]} | {"photos": "photos"}
+    for score in evaluated.results.scores:
+        confusion = metrics.empty_confusion()
+        for triple in dataset:
+            suffix = "" if score.kind == "photos" else "-0"
+            with Image.open(evaluated.output / "judged" / folders[score.name] / f"{triple.key}{suffix}.png") as judged:
+                truth = triple.control_map.resize(judged.size, Image.Resampling.NEAREST)
+                confusion += metrics.confusion(np.asarray(truth), np.asarray(judged))
+        quality = metrics.map_quality(confusion, 6, dataset.info.palette)
+        assert score.metrics["miou"].value == pytest.approx(quality.miou)
+        assert score.metrics["accuracy"].value == pytest.approx(quality.accuracy)
+        assert {name: iou.value for name, iou in score.classes.items()} == pytest.approx(quality.iou)
+        assert np.array_equal(score.confusion, confusion)
+    assert evaluated.miou == evaluated.results.scores[0].metrics["miou"]
+    assert [score.kind for score in evaluated.results.scores] == ["controlnet", "controlnet", "base", "photos"]
+
+
+def test_a_fresh_controlnet_draws_what_the_base_draws(evaluated: Evaluation) -> None:
+    """Same maps, prompts and noise: without a trained ControlNet every paired difference is exactly zero."""
+    differences = {(one.first, one.second): one.metrics for one in evaluated.results.differences}
+    folders = [one["pictures"] for one in json.loads((evaluated.output / "evaluation.json").read_text())["contenders"]]
+    steered, fresh, alone = (
+        [np.asarray(Image.open(path)).tobytes() for path in sorted((evaluated.output / folder).glob("*.png"))]
+        for folder in folders
+    )
+
+    assert fresh == alone
+    assert not set(steered) & set(fresh)
+    assert all((one.value, one.low, one.high) == (0, 0, 0) for one in differences["fresh", "base alone"].values())
+    assert len(differences) == 3
+
+
+def test_finished_pictures_are_neither_drawn_nor_judged_again(
+    evaluated: Evaluation, evaluate: Evaluate, by_brightness: Load, tmp_path: Path
+) -> None:
+    """The same evaluation again gives the same bytes; what is missing or was replaced is drawn or judged again."""
+    shown: list[Any] = by_brightness.shown  # type: ignore[attr-defined]
+    out = tmp_path / "out"
+    shutil.copytree(evaluated.output, out)
+    before = contents(out)
+    pictures = [name for name in before if name.startswith("pictures/steering")]
+    photos = [name for name in before if name.startswith("judged/photos")]
+    (out / pictures[0]).unlink()
+    (out / photos[0]).write_bytes(before[photos[1]])
+    shown.clear()
+
+    again = evaluate(out)
+
+    assert len(shown) == 1  # the photo; the picture is the same as before, so what the judge saw still holds
+    after = contents(out)
+    assert after.pop("evaluation.json") != before.pop("evaluation.json")  # it names its folder
+    assert after == before
+    assert again.to_json() == evaluated.to_json() | {"output": str(out)}
+
+
+def test_a_killed_evaluation_continues(
+    evaluated: Evaluation, evaluate: Evaluate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ended at any file, the next call repeats no finished one, and ends with the bytes of an uninterrupted one."""
+    out, write, written = tmp_path / "out", storage.write, []
+
+    def work(most: int) -> None:
+        count = iter(range(most))
+
+        def write_or_die(path: Path, data: bytes) -> None:
+            if next(count, None) is None:
+                raise KeyboardInterrupt
+            written.append(path)
+            write(path, data)
+
+        monkeypatch.setattr(storage, "write", write_or_die)
+        evaluate(out)
+
+    for most in (3, 15, 30):
+        with pytest.raises(KeyboardInterrupt):
+            work(most)
+    work(1000)
+
+    pictures = [path for path in written if path.parent.parent.name in ("pictures", "judged")]
+    assert len(pictures) == len(set(pictures)) == 18 + 24
+    expected, result = contents(evaluated.output), contents(out)
+    assert expected.pop("evaluation.json") != result.pop("evaluation.json")
+    assert result == expected
+
+
+def test_two_processes_share_the_work(
+    evaluated: Evaluation, rooms: Path, steering: Path, base: Path, tmp_path: Path
+) -> None:
+    """Under a launcher each process draws and judges half of the maps, and the first writes the same results."""
+    out = tmp_path / "shared"
+    store = distributed.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
+    arguments = [store.port, str(steering), str(base), str(rooms), str(out)]
+    processes = [forks.start(sharing.run, rank, *arguments) for rank in range(2)]
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+
+    drawn = [(tmp_path / f"shared-{rank}.txt").read_text().split() for rank in range(2)]
+    assert [len(names) for names in drawn] == [9 + 12, 9 + 12]
+    assert not set(drawn[0]) & set(drawn[1])
+    for name in ("per-class.csv", "per-map.csv", "samples.png"):
+        assert (out / name).read_bytes() == (evaluated.output / name).read_bytes()
+
+
+def test_several_pictures_of_a_map_are_averaged(evaluate: Evaluate, steering: Path, tmp_path: Path) -> None:
+    """With two pictures a map, mIoU is the mean over two evaluations with one picture each; maps can be limited."""
+
+    def miou(**changed: Any) -> float:
+        return evaluate(tmp_path / "out", [str(steering)], limit=2, **changed).miou.value
+
+    assert miou(count=2, seed=4) == pytest.approx((miou(seed=4) + miou(seed=5)) / 2)
+
+
+def test_strengths_are_compared_like_controlnets(evaluate: Evaluate, steering: Path, tmp_path: Path) -> None:
+    """Each strength has a row, and the base alone is drawn once."""
+    result = evaluate(tmp_path / "out", [str(steering)], strengths="0.5,1", limit=1)
+
+    names = [score.name for score in result.results.scores]
+    assert names == ["steering, 0.5", "steering, 1", "base alone", "photos"]
+    assert result.verdict.startswith("No difference between")
+    assert any("1 map only" in note for note in result.notes)
+
+
+def test_tables_have_a_row_for_each_class_and_map(evaluated: Evaluation) -> None:
+    """CSV files read by pandas agree with the results."""
+    classes, maps = (pd.read_csv(evaluated.output / name) for name in ("per-class.csv", "per-map.csv"))
+
+    assert len(classes) == 4 * len(evaluated.results.support)
+    assert len(maps) == 4 * 6
+    assert maps["map"].nunique() == 6
+    photos = classes[classes["pictures"] == "photos"]
+    assert photos["share"].sum() == pytest.approx(1)
+    assert float(photos["iou"].mean()) == pytest.approx(evaluated.results.named("photos").metrics["miou"].value)
+
+
+def test_the_report_shows_everything_without_a_network(evaluated: Evaluation) -> None:
+    """The page has the verdict, every contender and the judge, and loads nothing."""
+    html = evaluated.report.read_text()
+
+    assert evaluated.verdict in html
+    assert "seen by eye" in html
+    assert "http" not in html.replace("http-equiv", "")
+    assert html.count("data:image/") >= 6 * 2
+
+
+def test_a_judge_that_drew_the_maps_is_reported(rooms: Path) -> None:
+    """By its weights or by name and revision; another segmenter passes."""
+    dataset = Dataset.open(rooms)
+    drew = dataset.info.models["segmenter"]
+
+    def conflict(**identity: str) -> str:
+        return judging.conflict(judging.Judge(lambda pictures: [], identity), dataset)
+
+    assert not conflict(name="eye", revision="1", weights="")
+    assert "copy, also drew" in conflict(name="copy", revision="?", weights=drew["weights"])
+    assert conflict(name=drew["name"], revision=drew["revision"], weights="")
+
+
+def test_what_cannot_be_evaluated_is_refused(evaluate: Evaluate, steering: Path, tmp_path: Path) -> None:
+    """Foreign files, a ControlNet twice, other colours, a missing split, a folder in use: one line, nothing drawn."""
+
+    def refuse(match: str, *controlnets: str, out: str = "out", **changed: Any) -> None:
+        with pytest.raises(UsageError, match=match):
+            evaluate(tmp_path / out, controlnets, **changed)
+
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").touch()
+    refuse("contains thesis.txt", "fresh", out="mine")
+    refuse("each named once", "fresh", "fresh")
+    refuse("no triple of the split test", "fresh", split="test")
+    shutil.copytree(steering, tmp_path / "run")
+    table = (tmp_path / "out" / "palette.csv").read_text()
+    (tmp_path / "run" / "palette.csv").write_text(table.replace("120,120,120", "121,120,120", 1))
+    refuse("trained with another palette", str(tmp_path / "run"))
+    assert not (tmp_path / "out" / "pictures").exists()
+    with locked(tmp_path / "out" / ".lock"), pytest.raises(LockedError):
+        evaluate(tmp_path / "out", ["fresh"])

@@ -1,0 +1,218 @@
+"""segkit evaluate, from ControlNets to results: draw, judge, score, report. Finished pictures are never drawn again."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from segkit import locks, storage
+from segkit.dataset import Dataset
+from segkit.errors import UsageError
+from segkit.maps import metrics
+from segkit.maps.bootstrap import Estimate
+from segkit.palette import Palette, extend
+from segkit.progress import NOTICE, Progress
+from trainer.evaluate import judging, outputs, plan, report, scores, workers
+from trainer.evaluate.judging import Exhibit, Judge
+from trainer.evaluate.plan import Plan, Scene
+from trainer.evaluate.report import Shown
+from trainer.evaluate.scores import Results, Sighting
+from trainer.evaluate.settings import EvaluateSettings
+from trainer.evaluate.workers import Worker
+from trainer.sample import generate
+from trainer.step import meeting
+
+PICTURES, JUDGED, PALETTE = "pictures", "judged", "palette.csv"
+"""What an evaluation's folder holds besides its results."""
+
+_LOCK = ".lock"
+_NAMES = {PICTURES, JUDGED, PALETTE, _LOCK, f"{_LOCK}-marker", outputs.RECORD, outputs.PER_CLASS, outputs.PER_MAP}
+_NAMES |= {report.REPORT, report.SAMPLES}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The outcome of an evaluation.
+
+    Attributes:
+        output: its folder.
+        results: all scores with their intervals.
+        judge: name, revision, hash of the weights and precision of the segmenter.
+        notes: what a reader should know, as sentences.
+    """
+
+    output: Path
+    results: Results
+    judge: dict[str, str]
+    notes: tuple[str, ...]
+
+    @property
+    def miou(self) -> Estimate:
+        """MIoU of the first ControlNet."""
+        return self.results.scores[0].metrics["miou"]
+
+    @property
+    def verdict(self) -> str:
+        """What was measured, in one sentence."""
+        return self.results.verdict
+
+    @property
+    def report(self) -> Path:
+        """The report's file."""
+        return self.output / report.REPORT
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the outcome as JSON values, without the scores of single maps."""
+        return {
+            "output": str(self.output), "maps": self.results.maps, "verdict": self.verdict, "judge": self.judge,
+            "notes": list(self.notes), **outputs.scores_json(self.results),
+        }  # fmt: skip
+
+
+def evaluate(
+    controlnets: Sequence[str], dataset: Path, output: Path, settings: EvaluateSettings, progress: Progress,
+    load: Callable[[EvaluateSettings, Palette], Judge] = judging.load,
+) -> Evaluation:  # fmt: skip
+    """Draw a dataset's maps with ControlNets and with their base alone, judge the pictures and the photos, and compare.
+
+    Processes that accelerate launch or torchrun started share drawing and judging; each returns the whole outcome, and
+    the first writes it.
+
+    Args:
+        controlnets: runs, files, folders or hub ids.
+        dataset: folder of the dataset.
+        output: folder of the evaluation: new, empty, or of an earlier one, whose equal pictures are reused.
+        settings: what is drawn, and who judges it.
+        progress: called with ("pictures", done, total), ("judging", done, total) and ("scores", done, total).
+        load: loads the judge.
+
+    Raises:
+        UsageError: the output folder contains something else, or see plan.make.
+        DatasetError: the dataset is damaged.
+        MapError: a map has off-palette pixels.
+        PhotoError: a photo cannot be read.
+        ModelError: a network is missing, damaged or of another kind.
+        TrainingError: the GPU has too little memory, or another process of the evaluation failed.
+        LockedError: another evaluation is writing the folder.
+        StorageError: the disk is full; finished pictures are kept.
+    """
+    worker = workers.current()
+    progress = worker.reports(progress)
+    with _claimed(output, worker):
+        storage.write(output / PALETTE, extend.encode(Dataset.open(dataset).info.palette))
+        planned = plan.make(controlnets, dataset, output / PALETTE, settings)
+        judge = load(settings, planned.palette)
+        notes = tuple(filter(None, (judging.conflict(judge, planned.dataset), *planned.notes)))
+        for note in notes:
+            progress(NOTICE, 0, 0, note)
+        with meeting.meeting(worker.rank, worker.count):
+            _draw(planned, output, worker, progress)
+            everything = [exhibit for drawings in _exhibits(planned, output, settings) for exhibit in drawings]
+            judging.judge_all(worker.share(everything), judge, planned.palette, progress)
+        sightings = _sightings(planned, output, settings, progress)
+        evaluation = Evaluation(output, scores.compute(sightings, planned.palette), judge.identity, notes)
+        if worker.is_main:
+            _write(evaluation, planned, settings)
+    return evaluation
+
+
+@contextmanager
+def _claimed(output: Path, worker: Worker) -> Iterator[None]:
+    """Refuse a folder of other things, and lock it: of several processes, the first holds the lock for all."""
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"{output} is a file. Choose a new folder.")
+    foreign = [path for path in output.glob("*") if path.name not in _NAMES and storage.TEMPORARY not in path.name]
+    if foreign:
+        raise UsageError(f"{output} contains {foreign[0].name}, which is not of an evaluation. Choose a new folder.")
+    storage.make_folder(output)
+    with locks.locked(output / _LOCK) if worker.is_main else nullcontext():
+        yield
+
+
+def _draw(planned: Plan, output: Path, worker: Worker, progress: Progress) -> None:
+    requests = worker.share([scene.request for scene in planned.scenes])
+    if not requests:
+        return
+    for place, contender in enumerate(planned.contenders):
+        pictures = len(requests) * contender.settings.count
+        part = _PartialProgress(progress, place * pictures, len(planned.contenders) * pictures)
+        generate.generate(requests, output / PICTURES / contender.folder, contender.settings, part, overwrite=True)
+
+
+@dataclass(frozen=True)
+class _PartialProgress:
+    """Reports the progress of a part as progress of the whole."""
+
+    progress: Progress
+    offset: int
+    whole: int
+
+    def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
+        self.progress(stage, self.offset + done, self.whole, note)
+
+
+def _exhibits(planned: Plan, output: Path, settings: EvaluateSettings) -> list[list[Exhibit]]:
+    """Return what is judged: for each contender and seed, and last for the photos, an exhibit of each map."""
+    seeds = range(settings.seed, settings.seed + settings.count)
+    drawings = [(contender.folder, f"-{seed}") for contender in planned.contenders for seed in seeds]
+    drawn = [
+        [
+            _exhibit(output / PICTURES / folder / f"{scene.request.name}{suffix}.png", scene, output / JUDGED / folder)
+            for scene in planned.scenes
+        ]
+        for folder, suffix in drawings
+    ]
+    photos = [_exhibit(scene.photo, scene, output / JUDGED / judging.PHOTOS) for scene in planned.scenes]
+    return [*drawn, photos]
+
+
+def _exhibit(picture: Path, scene: Scene, folder: Path) -> Exhibit:
+    return Exhibit(picture, scene.size, folder / f"{picture.stem}.png")
+
+
+def _sightings(planned: Plan, output: Path, settings: EvaluateSettings, progress: Progress) -> list[Sighting]:
+    """Compare what the judge saw with the maps."""
+    exhibits = _exhibits(planned, output, settings)
+    areas: list[list[metrics.PairCounts]] = [[] for _ in exhibits]
+    boundaries: list[list[metrics.PairCounts]] = [[] for _ in exhibits]
+    for done, scene in enumerate(planned.scenes):
+        progress("scores", done, len(planned.scenes))
+        truth = scene.truth(planned.palette)
+        for place, drawing in enumerate(exhibits):
+            seen = judging.labels(drawing[done], planned.palette)
+            areas[place].append(metrics.count_pairs(truth, seen))
+            boundaries[place].append(metrics.count_boundary_pairs(truth, seen))
+    progress("scores", len(planned.scenes), len(planned.scenes))
+    named = [(contender.name, contender.kind) for contender in planned.contenders]
+    parts = [slice(place * settings.count, (place + 1) * settings.count) for place in range(len(named))]
+    sightings = [
+        Sighting(name, kind, areas[part], boundaries[part]) for (name, kind), part in zip(named, parts, strict=True)
+    ]
+    return [*sightings, Sighting("photos", "photos", areas[-1:], boundaries[-1:])]
+
+
+def _shown(planned: Plan, output: Path, settings: EvaluateSettings) -> list[Shown]:
+    """Return what the report can show of each map: the first picture of each contender."""
+    exhibits = _exhibits(planned, output, settings)
+    firsts = [*exhibits[: -1 : settings.count], exhibits[-1]]
+    return [Shown(scene, [drawing[place] for drawing in firsts]) for place, scene in enumerate(planned.scenes)]
+
+
+def _write(evaluation: Evaluation, planned: Plan, settings: EvaluateSettings) -> None:
+    """Write the report, the tables and, last, the record."""
+    output, results, palette = evaluation.output, evaluation.results, planned.palette
+    contenders = [
+        {"name": one.name, "kind": one.kind, "pictures": f"{PICTURES}/{one.folder}", "base": one.settings.base}
+        for one in planned.contenders
+    ]
+    facts = {"dataset": str(planned.dataset.folder), "contenders": contenders, "settings": asdict(settings)}
+    options = {"dataset": facts["dataset"], "maps": results.maps, **asdict(settings)}
+    shown = {
+        "judge": evaluation.judge["name"],
+        "notes": evaluation.notes,
+        "options": [(name, value) for name, value in options.items() if value != ""],
+    }
+    report.write(output, results, _shown(planned, output, settings), palette, shown)
+    keys = [scene.request.name for scene in planned.scenes]
+    outputs.write(output, evaluation.to_json() | facts, results, keys, palette)

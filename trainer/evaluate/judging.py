@@ -1,0 +1,143 @@
+"""What a segmenter sees in pictures: a label map of each, kept beside it, so that no picture is judged twice."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from PIL.Image import Resampling
+
+from segkit import photos, storage
+from segkit.dataset import Dataset
+from segkit.errors import MapError
+from segkit.maps import codec
+from segkit.maps.codec import Labels
+from segkit.models import device, hub
+from segkit.models.segment import ROLE, NeuralSegmenter, Segmenter
+from segkit.palette import Palette
+from segkit.progress import Progress
+from trainer.evaluate import workers
+from trainer.evaluate.settings import EvaluateSettings
+from trainer.sample import recipes
+
+PHOTOS = "photos"
+"""Folder of the judged photos."""
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A segmenter that looks at pictures.
+
+    Attributes:
+        segment: maps RGB pictures of one size to segmentations in the palette's classes.
+        identity: name, revision, hash of the weights and precision, as Info.models records segmenters.
+    """
+
+    segment: Segmenter
+    identity: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """A picture to judge.
+
+    Attributes:
+        picture: file of the picture or photo.
+        size: width and height at which it is judged.
+        judged: file of the judge's label map.
+    """
+
+    picture: Path
+    size: tuple[int, int]
+    judged: Path
+
+
+def load(settings: EvaluateSettings, palette: Palette) -> Judge:
+    """Load the judge.
+
+    Raises:
+        ModelError: it is missing or damaged, or its labels do not fit the palette.
+        UsageError: the device is not available, or does not support the precision.
+    """
+    resolved = device.resolve(workers.device(settings.device), settings.precision)
+    hub.find(settings.judge, ROLE)
+    segmenter = NeuralSegmenter(settings.judge, palette, resolved)
+    source = segmenter.source
+    identity = {"name": source.name, "revision": source.revision, "weights": source.weights}
+    return Judge(segmenter, identity | {"precision": resolved.precision})
+
+
+def conflict(judge: Judge, dataset: Dataset) -> str:
+    """Return that the judge also drew the maps, as a sentence; "" if it did not."""
+    drew = dataset.info.models["segmenter"]
+    same_weights = bool(drew.get("weights")) and drew["weights"] == judge.identity.get("weights")
+    same_model = bool(drew["name"]) and all(drew[key] == judge.identity.get(key) for key in ("name", "revision"))
+    if not (same_weights or same_model):
+        return ""
+    return (
+        f"The judge, {judge.identity['name']}, also drew the dataset's maps: it repeats its own mistakes, which "
+        "flatters pictures and photos alike. Choose a judge of another kind."
+    )
+
+
+def judge_all(exhibits: Sequence[Exhibit], judge: Judge, palette: Palette, progress: Progress) -> None:
+    """Let the judge look at every picture that it has not seen yet.
+
+    It sees them one at a time: what it sees in a picture must not depend, even by a rounding error, on which others
+    were left when an evaluation was resumed.
+
+    Args:
+        exhibits: the pictures.
+        judge: the segmenter.
+        palette: of the label maps.
+        progress: called with ("judging", done, total).
+
+    Raises:
+        PhotoError: a photo cannot be read.
+        ModelError: the network returned NaN.
+        StorageError: the disk is full.
+    """
+    for done, exhibit in enumerate(exhibits):
+        progress("judging", done, len(exhibits))
+        data = exhibit.picture.read_bytes()
+        recipe = _recipe(data, exhibit, judge, palette)
+        if recipes.read(exhibit.judged) != recipe:
+            (segmentation,) = judge.segment([opened(data, exhibit.size)])
+            painted = codec.paint(segmentation.labels, palette)
+            storage.write(exhibit.judged, recipes.encode(painted, recipe))
+    progress("judging", len(exhibits), len(exhibits))
+
+
+def _recipe(data: bytes, exhibit: Exhibit, judge: Judge, palette: Palette) -> dict[str, Any]:
+    return {
+        "picture_sha256": storage.sha256(data), "size": list(exhibit.size), "judge": judge.identity,
+        "palette_hash": palette.hash,
+    }  # fmt: skip
+
+
+def opened(data: bytes, size: tuple[int, int]) -> Image.Image:
+    """Return an encoded photo or picture, RGB, upright, in the size at which it is judged.
+
+    Raises:
+        PhotoError: it cannot be decoded.
+    """
+    image = photos.open_upright(data)
+    return image if image.size == size else image.resize(size, Resampling.LANCZOS)
+
+
+def labels(exhibit: Exhibit, palette: Palette) -> Labels:
+    """Return what the judge saw, (H, W) class indices.
+
+    Raises:
+        MapError: the judge's map is missing or damaged.
+    """
+    try:
+        with Image.open(exhibit.judged, formats=["PNG"]) as image:
+            seen, off = codec.read(image, palette)
+    except OSError as error:
+        raise MapError(f"{exhibit.judged} cannot be read ({error}). Run the same evaluation again.") from None
+    if off or seen.shape != exhibit.size[::-1]:
+        raise MapError(f"{exhibit.judged} is not what the judge saw. Delete it, and run the same evaluation again.")
+    return np.asarray(seen)

@@ -1,0 +1,200 @@
+"""What an evaluation draws: the same maps, prompts and noise with each ControlNet and with the base alone."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from segkit import storage
+from segkit.dataset import Dataset
+from segkit.dataset.triple import Triple
+from segkit.errors import UsageError
+from segkit.maps.codec import Labels
+from segkit.palette import Palette
+from segkit.words import count, quote
+from trainer.checkpoints import find, runs
+from trainer.evaluate import workers
+from trainer.evaluate.settings import EvaluateSettings
+from trainer.sample import controls, grid, requests, sources
+from trainer.sample.requests import DrawRequest
+from trainer.settings import DrawingSettings, GenerateSettings
+
+Kind = Literal["controlnet", "base", "photos"]
+
+FEW = 30
+"""Maps below which a percentile interval is noticeably too narrow."""
+
+_INSTEAD = "a run of segkit train, a file or a folder"
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A map to draw.
+
+    Attributes:
+        request: its control map and prompt; the name is the triple's key.
+        photo: file of the photo.
+        size: width and height of its pictures.
+    """
+
+    request: DrawRequest
+    photo: Path
+    size: tuple[int, int]
+
+    def truth(self, palette: Palette) -> Labels:
+        """Return the map in the size of its pictures, (H, W) class indices."""
+        return np.ascontiguousarray(controls.pixels(self.request, palette, self.size))
+
+
+@dataclass(frozen=True)
+class Contender:
+    """What pictures are drawn with.
+
+    Attributes:
+        name: in tables and messages.
+        kind: a ControlNet, or a base without control.
+        folder: of its pictures within the evaluation.
+        settings: networks and sampling.
+    """
+
+    name: str
+    kind: Kind
+    folder: str
+    settings: GenerateSettings
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an evaluation draws.
+
+    Attributes:
+        dataset: of the maps.
+        palette: of the maps.
+        scenes: the maps.
+        contenders: the ControlNets in their order, then the bases without control.
+        notes: what a reader of the results should know, as sentences.
+    """
+
+    dataset: Dataset
+    palette: Palette
+    scenes: tuple[Scene, ...]
+    contenders: tuple[Contender, ...]
+    notes: tuple[str, ...]
+
+
+def make(controlnets: Sequence[str], dataset: Path, palette_file: Path, settings: EvaluateSettings) -> Plan:
+    """Plan an evaluation; maps, palettes and the names of networks are checked before anything slow begins.
+
+    Args:
+        controlnets: runs, files, folders or hub ids.
+        dataset: folder of a dataset.
+        palette_file: where the dataset's palette was written to.
+        settings: of the evaluation.
+
+    Raises:
+        UsageError: a ControlNet is named twice or knows other colours, or there is no map to draw.
+        DatasetError: the folder is not a dataset, or is damaged.
+        MapError: a map has off-palette pixels.
+        ModelError: a network is unavailable.
+    """
+    if not controlnets or len(set(controlnets)) < len(controlnets):
+        raise UsageError(f"{', '.join(controlnets) or 'No ControlNet'}: expected ControlNets, each named once.")
+    opened = Dataset.open(dataset)
+    palette = opened.info.palette
+    drawn = [_drawing(name, palette_file, settings) for name in controlnets]
+    notes = [_check_controlnet(one, palette) for one in drawn]
+    triples = _triples(opened, settings)
+    scenes = []
+    for request, triple in zip(requests.of_triples(triples), triples, strict=True):
+        size = controls.require_drawable(request, palette, settings.resolution)
+        scenes.append(Scene(request, opened.folder / triple.file_name, size))
+    names = _names(controlnets)
+    contenders = [one for drawing, name in zip(drawn, names, strict=True) for one in _with_control(drawing, name)]
+    notes += _notes(triples, settings)
+    return Plan(opened, palette, tuple(scenes), (*contenders, *_without_control(drawn)), tuple(filter(None, notes)))
+
+
+def _drawing(controlnet: str, palette_file: Path, settings: EvaluateSettings) -> GenerateSettings:
+    """Return the settings for pictures of a ControlNet, completed by those of its training."""
+    shared: dict[str, Any] = {field.name: getattr(settings, field.name) for field in fields(DrawingSettings)}
+    shared |= {"controlnet": controlnet, "palette": str(palette_file), "device": workers.device(settings.device)}
+    source = sources.sources(GenerateSettings(**shared))
+    shared |= {"base": source.base, "tokenizer": source.tokenizer, "prediction": source.prediction}
+    return GenerateSettings(**shared)
+
+
+def _check_controlnet(drawing: GenerateSettings, palette: Palette) -> str:
+    """Refuse a ControlNet that is unavailable or learned other colours; return which step of its run it is."""
+    weights = find.find_networks(drawing.base, drawing.controlnet, _INSTEAD)
+    path = Path(drawing.controlnet).expanduser()
+    run = runs.containing(path) or path
+    if (trained := run / "palette.csv").is_file():
+        colors = [[(swatch.name, swatch.rgb) for swatch in table] for table in (Palette.load(trained), palette)]
+        both = min(map(len, colors))  # the longer one may have further classes: a map that shows them is refused later
+        if colors[0][:both] != colors[1][:both]:
+            raise UsageError(
+                f"{drawing.controlnet} was trained with another palette than the dataset's: it knows other colours. "
+                "Evaluate it on a dataset with its own palette."
+            )
+    return weights.note if weights else ""
+
+
+def _names(controlnets: Sequence[str]) -> Sequence[str]:
+    """Return short names: those of files and folders, unless two are equal."""
+    short = [Path(name).name if Path(name).expanduser().exists() else name for name in controlnets]
+    return short if len(set(short)) == len(short) else controlnets
+
+
+def _with_control(drawing: GenerateSettings, name: str) -> Iterator[Contender]:
+    for strength in drawing.scales:
+        label = f", {grid.label(strength)}" if drawing.strengths else ""
+        alone = replace(drawing, strengths="", strength=strength)
+        yield Contender(name + label, "controlnet", _folder(drawing.controlnet + label), alone)
+
+
+def _without_control(drawn: Sequence[GenerateSettings]) -> Iterator[Contender]:
+    """Yield each base once. A fresh ControlNet takes part, with a strength of zero: it changes nothing."""
+    bases = list(dict.fromkeys((one.base, one.tokenizer, one.prediction) for one in drawn))
+    for base, tokenizer, prediction in bases:
+        alone = replace(
+            drawn[0], base=base, tokenizer=tokenizer, prediction=prediction, controlnet=find.FRESH,
+            strengths="", strength=0.0,
+        )  # fmt: skip
+        name = "base alone" if len(bases) == 1 else f"{base} alone"
+        yield Contender(name, "base", _folder(f"base {base}"), alone)
+
+
+def _folder(name: str) -> str:
+    """Return the folder of a contender's pictures: readable, and unique whatever characters the name contains."""
+    words = re.sub(r"[^A-Za-z0-9.]+", "-", Path(name).name).strip("-.")[:40]
+    return f"{words}-{storage.sha256(name.encode())[:6]}"
+
+
+def _triples(dataset: Dataset, settings: EvaluateSettings) -> list[Triple]:
+    """Return the triples to draw, in the order of their keys: these are hashes, so the first are a random sample."""
+    usable = [triple for triple in dataset.triples() if triple.review != "rejected"]
+    split = settings.split or ("val" if any(triple.split == "val" for triple in usable) else "all")
+    chosen = sorted((one for one in usable if split in (one.split, "all")), key=lambda triple: triple.key)
+    if not chosen:
+        raise UsageError(
+            f"{dataset.folder} has no triple of the split {split}. Choose another split=, or hold some out: "
+            f"segkit build-dataset PHOTOS -o {quote(dataset.folder)} --split val=0.1"
+        )
+    return chosen[: settings.limit or None]
+
+
+def _notes(triples: Sequence[Triple], settings: EvaluateSettings) -> Iterator[str]:
+    if not settings.split and triples[0].split != "val":
+        yield "No triple is held out: the maps may be those that the ControlNet was trained on."
+    by_person = sum(triple.map_by_person for triple in triples)
+    accepted = sum(triple.review == "accepted" and not triple.map_by_person for triple in triples)
+    if by_person or accepted:
+        yield (
+            f"Of {count(len(triples), 'map')}, {by_person:,} were drawn or corrected by a person, and {accepted:,} "
+            "more were accepted."
+        )
+    if len(triples) < FEW:
+        yield f"{count(len(triples), 'map')} only: intervals from fewer than {FEW} maps are too narrow."
