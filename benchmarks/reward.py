@@ -38,7 +38,7 @@ from trainer import loop
 from trainer.run import dry_run
 from trainer.sample import generate
 from trainer.sample.requests import DrawRequest
-from trainer.settings import TrainSettings
+from trainer.settings import GenerateSettings, TrainSettings
 
 ADE = Palette.load("ade20k")
 FIRST_SCENE = 900_000
@@ -53,6 +53,9 @@ CONTINUED = replace(
     demo.TRAIN, learning_rate=1e-3, warmup=20, schedule="cosine", ema=0.99, evaluate_every=0, preview_every=0
 )
 """Settings of every arm: those of the demo at a third of its learning rate."""
+
+SAMPLING = GenerateSettings(base=hub.TOY, resolution=SIDE, steps=20, guidance=2.0, batch_size=BATCH)
+"""How every picture is drawn."""
 
 Confusions = NDArray[np.int64]
 """(N, 256, 256): the confusion of each map."""
@@ -85,7 +88,7 @@ def main() -> None:
     begun: dict[str, Confusions] = {}
     for arm in dict.fromkeys(["start", *options.arms]):
         run, note = (start, "") if arm == "start" else trained(arm, start, options)
-        settings = replace(demo.SAMPLING, controlnet=str(run), batch_size=BATCH)
+        settings = replace(SAMPLING, controlnet=str(run))
         drawn = generate.generate(maps.requests, options.folder / "pictures" / arm, settings, quiet, overwrite=True)
         for name, judge in judges.items():
             found = confusions(judge, [picture.image for picture in drawn], maps.labels)
@@ -100,7 +103,7 @@ def quiet(stage: str, done: int, total: int, note: str = "") -> None:
 def prepared(folder: Path, steps: int) -> Path:
     """Return the run of the demo, made if it is missing."""
     if not (folder / "run" / "result.json").is_file():
-        command = [sys.executable, "-m", "segkit.cli", "demo", str(folder), "--train", "--steps", str(steps)]
+        command = [sys.executable, "-m", "segkit", "demo", str(folder), "--train", "--steps", str(steps)]
         subprocess.run(command, check=True)
     return folder / "run"
 
