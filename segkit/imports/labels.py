@@ -80,13 +80,13 @@ def read(data: bytes, rules: Rules, segments: tuple[Segment, ...] | None = None)
         image = maps.decode(BytesIO(data))
     except MapError as error:
         raise PhotoError("map-unreadable", f"the map {error}") from None
-    reading = _panoptic(image, segments, rules) if segments is not None else _read(image, rules)
+    reading = _panoptic(image, segments, rules) if segments is not None else _read(image, data, rules)
     if (reading.labels == UNLABELLED).all():
         raise PhotoError("map-empty", "no pixel of the map has a class of the palette")
     return reading
 
 
-def _read(image: Image.Image, rules: Rules) -> Reading:
+def _read(image: Image.Image, data: bytes, rules: Rules) -> Reading:
     if codec.is_exact(image, rules.painted_with):
         labels, off = codec.read(image, rules.painted_with)
         if not off:
@@ -96,7 +96,7 @@ def _read(image: Image.Image, rules: Rules) -> Reading:
             return _indices(image, rules, rules.fixed_id)
         except MapError:  # its pixels have colours: another kind of map, in the place of one of indices
             pass
-    return _snapped(image, rules)
+    return _snapped(image, data, rules)
 
 
 def _indices(image: Image.Image, rules: Rules, first: int) -> Reading:
@@ -115,10 +115,10 @@ def _indices(image: Image.Image, rules: Rules, first: int) -> Reading:
     return Reading(mapped(labels, rules.mapping), "label-ids")
 
 
-def _snapped(image: Image.Image, rules: Rules) -> Reading:
+def _snapped(image: Image.Image, data: bytes, rules: Rules) -> Reading:
     try:
         # a guess would be a colour that is not its class: doubtful pixels get none
-        snapped = snap.snap(image, rules.painted_with, first_id=rules.first_id, unsure="unlabelled")
+        snapped = snap.snap(maps.MapFile(image, data), rules.painted_with, first_id=rules.first_id, unsure="unlabelled")
     except MapError as error:
         empty = diagnose.identify(image, rules.painted_with).cause == "blank"
         raise PhotoError("map-empty" if empty else "map-unsure", f"the map {error}") from None
