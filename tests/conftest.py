@@ -71,7 +71,7 @@ NUMBERS = (
     "trainer/step/test_optimizers.py", "trainer/checkpoints/test_load.py", "trainer/checkpoints/test_ldm.py",
     "trainer/sample/test_generate.py", "trainer/sample/test_sampler.py", "trainer/sample/test_batching.py",
     "trainer/step/test_learner.py", "trainer/step/test_loss.py", "trainer/step/test_resume.py",
-    "models/test_argmax.py", "models/test_segment.py",
+    "models/test_argmax.py", "models/test_segment.py", "models/test_scores.py", "trainer/step/test_reward.py",
 )  # fmt: skip
 """Test files that compare results of networks numerically."""
 
