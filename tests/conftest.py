@@ -61,6 +61,7 @@ LONG = (
     "build/test_remote_photos.py", "imports/test_layouts.py", "imports/test_pipeline.py",
     "imports/test_round_trips.py", "imports/test_merging.py", "trainer/sample/test_batching.py",
     "trainer/test_shards.py",
+    "trainer/step/test_reward.py",
 )  # fmt: skip
 """Test files that take more than four CPU seconds, about in this order; `make test-quick` leaves them out."""
 
