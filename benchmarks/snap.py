@@ -5,9 +5,9 @@
     python benchmarks/snap.py --seed 123456789      # repeats a run
 
 Synthetic maps with irregular regions of random classes, some with poles, stripes, wires and letters, are damaged and
-repaired. The worst of the draws is reported: wrong pixels in percent of all pixels, lost classes of 200 pixels or more
-(none of their pixels is right), maps with invented classes, and megapixels per CPU second of one thread; the methods
-run alternately.
+repaired, JPEG maps both from their files and from their colours alone. The worst of the draws is reported: wrong pixels
+in percent of all pixels, lost classes of 200 pixels or more (none of their pixels is right), maps with invented
+classes, and megapixels per CPU second of one thread; the methods run alternately.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,7 @@ from PIL import Image
 from PIL.Image import Resampling
 
 from segkit.errors import MapError
-from segkit.maps import borders, nearest, pixels, synthesis
+from segkit.maps import MapFile, borders, coded, nearest, pixels, synthesis
 from segkit.maps.codec import Labels
 from segkit.maps.snap import snap
 from segkit.maps.solid import SOFT
@@ -41,13 +42,16 @@ LARGE = 200
 COLORS = tuple(dict.fromkeys(swatch.rgb for swatch in damage.ADE))
 CLASSES = np.array([damage.ADE.by_color[rgb] for rgb in COLORS], np.uint8)
 
+Picture = Image.Image | MapFile
+"""A damaged control map, decoded or with its file."""
+
 Draw = Callable[[int], Labels]
 """Draws a label map from a seed."""
 
-Damage = Callable[[Labels], tuple[Image.Image, Labels]]
+Damage = Callable[[Labels], tuple[Picture, Labels]]
 """Damages a label map: returns the damaged control map and its ground truth."""
 
-Method = Callable[[Image.Image], Labels]
+Method = Callable[[Picture], Labels]
 """Repairs a damaged control map."""
 
 
@@ -70,40 +74,57 @@ def jpeg(quality: int) -> Damage:
     return lambda truth: (damage.jpeg(damage.painted(truth), quality), truth)
 
 
+def jpeg_file(quality: int) -> Damage:
+    """Return the same damage, with the file at hand."""
+
+    def apply(truth: Labels) -> tuple[MapFile, Labels]:
+        buffer = BytesIO()
+        damage.painted(truth).save(buffer, "JPEG", quality=quality)
+        return MapFile(Image.open(buffer).convert("RGB"), buffer.getvalue()), truth
+
+    return apply
+
+
 def halved(resampling: Resampling) -> Damage:
     """Return damage by halving the size; the ground truth is the label map halved with NEAREST."""
     return lambda truth: (damage.halved(damage.painted(truth), resampling), truth[1::2, 1::2])
 
 
-def by_synthesis(image: Image.Image) -> Labels:
-    """Return the classes that segkit finds in a JPEG map."""
-    return CLASSES[synthesis.repair(pixels.pack_image(image), COLORS).indices]
+def by_synthesis(picture: Picture) -> Labels:
+    """Return the classes that segkit finds in a JPEG map; reading what its file stores is part of the time."""
+    stored = coded.read(picture.data) if isinstance(picture, MapFile) else None
+    return CLASSES[synthesis.repair(pixels.pack_image(decoded(picture)), COLORS, stored).indices]
 
 
-def by_borders(image: Image.Image, *, outlined: bool = False) -> Labels:
+def decoded(picture: Picture) -> Image.Image:
+    """Return the colours of a map."""
+    return picture.image if isinstance(picture, MapFile) else picture
+
+
+def by_borders(picture: Picture, *, outlined: bool = False) -> Labels:
     """Return the classes that segkit finds in a scaled or outlined map."""
-    packed = pixels.pack_image(image)
+    packed = pixels.pack_image(decoded(picture))
     return CLASSES[borders.repair(packed, COLORS, side=SOFT, outlined=outlined).indices]
 
 
-def by_snap(image: Image.Image) -> Labels:
+def by_snap(picture: Picture) -> Labels:
     """Return what `segkit snap` makes of a map; a refusal counts as unlabelled."""
     try:
-        return snap(image, damage.ADE).labels
+        return snap(picture, damage.ADE).labels
     except MapError:
-        return np.full(image.size[::-1], UNLABELLED, np.uint8)
+        return np.full(decoded(picture).size[::-1], UNLABELLED, np.uint8)
 
 
-def by_nearest(image: Image.Image) -> Labels:
+def by_nearest(picture: Picture) -> Labels:
     """Return the classes of the nearest colours."""
-    return CLASSES[nearest.nearest(pixels.pack_image(image), COLORS)]
+    return CLASSES[nearest.nearest(pixels.pack_image(decoded(picture)), COLORS)]
 
 
-def by_quantize(image: Image.Image) -> Labels:
+def by_quantize(picture: Picture) -> Labels:
     """Return the classes found by Pillow's quantize."""
     palette = Image.new("P", (1, 1))
     palette.putpalette(np.array(COLORS, np.uint8).tobytes())
-    places = np.asarray(image.quantize(palette=palette, dither=Image.Dither.NONE))
+    places = np.asarray(decoded(picture).quantize(palette=palette, dither=Image.Dither.NONE))
     return np.asarray(CLASSES[np.minimum(places, len(CLASSES) - 1)])
 
 
@@ -124,17 +145,24 @@ def by_hand(truth: Labels) -> tuple[Image.Image, Labels]:
 
 
 OUTLINED = partial(by_borders, outlined=True)
+KINDS = ((".jpg file", jpeg_file), ("decoded JPEG", jpeg))
+"""What is known of a JPEG map: its file, or only the colours, as of a PNG made from it."""
+
+
+def jpeg_cases(kind: str, by: Callable[[int], Damage]) -> list[Case]:
+    """Return the cases of JPEG maps of one kind."""
+    cases: list[tuple[str, Draw, int, float | None]]
+    cases = [(f"q{q}, 5 to 60 regions, thin shapes", thin(5, 60), q, aim) for q, aim in AIMS]
+    cases += [(f"q{q}, thin shapes in 512 x 512", thin(5, 60, 512), q, None) for q, _ in AIMS]
+    cases += [(f"q{q}, 5 to 60 regions in 512 x 512", solid(5, 60, 512), q, aim) for q, aim in AIMS]
+    cases += [(f"q{q}, thin shapes in 256 x 256", thin(5, 60, 256), q, None) for q, _ in AIMS]
+    cases += [(f"q{q}, 5 to 60 regions in 256 x 256", solid(5, 60, 256), q, None) for q, _ in AIMS]
+    cases += [("q75, 30 regions", solid(30, 30), 75, 0.4), ("q75, 300 regions", solid(300, 300), 75, 4.5)]
+    return [Case(f"{kind}, {name}", draw, by(quality), by_synthesis, aim) for name, draw, quality, aim in cases]
+
+
 CASES = (
-    *(Case(f"JPEG q{q}, 5 to 60 regions, thin shapes", thin(5, 60), jpeg(q), by_synthesis, aim) for q, aim in AIMS),
-    *(Case(f"JPEG q{q}, the same in 512 x 512", thin(5, 60, 512), jpeg(q), by_synthesis) for q, _ in AIMS),
-    *(
-        Case(f"JPEG q{q}, 5 to 60 regions in 512 x 512", solid(5, 60, 512), jpeg(q), by_synthesis, aim)
-        for q, aim in AIMS
-    ),
-    *(Case(f"JPEG q{q}, thin shapes in 256 x 256", thin(5, 60, 256), jpeg(q), by_synthesis) for q, _ in AIMS),
-    *(Case(f"JPEG q{q}, 5 to 60 regions in 256 x 256", solid(5, 60, 256), jpeg(q), by_synthesis) for q, _ in AIMS),
-    Case("JPEG q75, 30 regions", solid(30, 30), jpeg(75), by_synthesis, 0.4),
-    Case("JPEG q75, 300 regions", solid(300, 300), jpeg(75), by_synthesis, 4.5),
+    *(case for kind, by in KINDS for case in jpeg_cases(kind, by)),
     Case("painted by hand, 5 to 60 regions, thin shapes", thin(5, 60), by_hand, by_snap, 0.0),
     Case("LANCZOS halved, 30 regions", solid(30, 30), halved(Resampling.LANCZOS), by_borders, 0.5),
     Case("BILINEAR halved, 30 regions", solid(30, 30), halved(Resampling.BILINEAR), by_borders, 0.5),
@@ -156,10 +184,10 @@ class Score:
     seconds: float = 0.0
     pixels: int = 0
 
-    def add(self, repair: Method, image: Image.Image, truth: Labels) -> None:
+    def add(self, repair: Method, picture: Picture, truth: Labels) -> None:
         """Repair one map and add the result."""
         start = time.process_time()
-        labels = repair(image)
+        labels = repair(picture)
         self.seconds += time.process_time() - start
         self.pixels += truth.size
         self.wrong.append(float(100 * (labels != truth).mean()))
@@ -189,9 +217,9 @@ def compare(case: Case, seeds: NDArray[np.int64]) -> None:
         for name in methods:
             scores[name].append(Score())
         for seed in draw:
-            image, truth = case.apply(case.draw(seed))
+            picture, truth = case.apply(case.draw(seed))
             for name, method in methods.items():
-                scores[name][-1].add(method, image, truth)
+                scores[name][-1].add(method, picture, truth)
     aim = f" (at most {case.aim} %)" if case.aim is not None else ""
     print(f"{case.name}{aim}")
     for name in methods:

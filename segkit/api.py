@@ -207,10 +207,10 @@ def snap(
     )
     target = Palette.load(chosen.to) if chosen.to else None
     try:
-        image = control_map if isinstance(control_map, Image.Image) else maps.read(Path(control_map))
+        source = control_map if isinstance(control_map, Image.Image) else maps.read_file(Path(control_map))
         painted_with = Palette.load(chosen.palette)
         return repair.snap(
-            image,
+            source,
             painted_with,
             target_palette=target,
             cause=chosen.cause,

@@ -7,8 +7,6 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from segkit import locks, storage
 from segkit.dataset import repair_record
 from segkit.dataset.formats import layouts
@@ -16,6 +14,7 @@ from segkit.dataset.repair_record import Record
 from segkit.errors import DatasetError, MapError, UsageError
 from segkit.maps import codec, label_ids, snap
 from segkit.maps import files as map_files
+from segkit.maps.files import MapFile
 from segkit.maps.snap import Snapped
 from segkit.palette import Palette
 from segkit.progress import Progress, silent
@@ -179,9 +178,9 @@ def _snap_file(
     path: Path,
     backup: Path | None,
     record: Record | None,
-    repair: Callable[[Image.Image], Snapped],
+    repair: Callable[[MapFile], Snapped],
 ) -> SnapResult:
-    result = repair(map_files.read(file))
+    result = repair(map_files.read_file(file))
     data = codec.encode(result.labels, result.palette)
     if record is not None:
         record.add(file.read_bytes(), path)
@@ -197,18 +196,18 @@ def _snap_file(
 
 
 def _repaired(
-    image: Image.Image,
+    source: MapFile,
     palette: Palette,
     target: Palette | None,
     rules: SnapSettings,
     first_id: Callable[[], int | None],
 ) -> Snapped:
     """Repair one map of a folder; two values are class indices if the folder shows from which number they count."""
-    repair = partial(snap.snap, image, palette, target_palette=target, unsure=rules.unsure, first_id=first_id)
+    repair = partial(snap.snap, source, palette, target_palette=target, unsure=rules.unsure, first_id=first_id)
     try:
         return repair(cause=rules.cause)
     except MapError:
-        if rules.cause or not label_ids.are_two(image, palette) or first_id() is None:
+        if rules.cause or not label_ids.are_two(source.image, palette) or first_id() is None:
             raise
     return repair(cause="label-ids")
 

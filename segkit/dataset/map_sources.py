@@ -15,6 +15,7 @@ from segkit import maps
 from segkit.dataset.dataset import Dataset
 from segkit.dataset.formats import layouts, shards, webdataset
 from segkit.errors import DatasetError, MapError
+from segkit.maps import MapFile
 from segkit.palette import Palette
 
 Kind = Literal["map", "folder", "dataset", "shard", "shards", "fill50k", "imagefolder", "kohya"]
@@ -38,14 +39,23 @@ class Source:
         """Open the map and load its pixels.
 
         Raises:
+            MapError: as `read_file`.
+        """
+        return maps.read(self.file) if self.span is None else self.read_file().image
+
+    def read_file(self) -> MapFile:
+        """Open the map, load its pixels, and keep its file.
+
+        Raises:
             MapError: the map is missing or cannot be decoded. The message begins with a verb, to follow the name.
         """
         if self.span is None:
-            return maps.read(self.file)
+            return maps.read_file(self.file)
         start, size = self.span
         with self.file.open("rb") as shard:
             shard.seek(start)
-            return maps.decode(BytesIO(shard.read(size)))
+            data = shard.read(size)
+        return MapFile(maps.decode(BytesIO(data)), data)
 
     def cure(self, options: tuple[str, ...] = ()) -> str:
         """Return the shell command that repairs the map; a shard's map is unpacked first.

@@ -12,7 +12,7 @@ from segkit.dataset import edits, relabel, saving
 from segkit.dataset.dataset import Dataset
 from segkit.dataset.triple import Triple
 from segkit.errors import DatasetError, MapError, UsageError
-from segkit.maps import causes, codec, snap
+from segkit.maps import MapFile, causes, codec, snap
 from segkit.maps.codec import Labels
 from segkit.palette import UNLABELLED, Palette
 from segkit.progress import Progress, silent
@@ -62,8 +62,8 @@ def take(dataset: Dataset, name: str, control_map: Path | Image.Image) -> Taken:
     triple = dataset.get([key])[0]
     file = "the map" if isinstance(control_map, Image.Image) else str(control_map)
     try:
-        image = control_map if isinstance(control_map, Image.Image) else maps.read(control_map)
-        taken = _taken(dataset, triple, control_map, image, file)
+        source = control_map if isinstance(control_map, Image.Image) else maps.read_file(control_map)
+        taken = _taken(dataset, triple, control_map, source, file)
     except MapError as error:  # its text begins with a verb
         raise MapError(f"{file} {error}") from None
     with dataset.writing():  # the manifest shows it
@@ -156,12 +156,15 @@ def _merged(triple: Triple, labels: Labels, palette: Palette) -> str:
     return ""
 
 
-def _readable(image: Image.Image, triple: Triple, palette: Palette, present: Labels | None) -> tuple[Labels, str]:
+def _readable(
+    source: Image.Image | MapFile, triple: Triple, palette: Palette, present: Labels | None
+) -> tuple[Labels, str]:
     """Return the classes of a painted map, and how it was repaired; "" if that was not needed."""
+    image = source.image if isinstance(source, MapFile) else source
     labels, off = _read(image, triple, palette, present)
     if not off:
         return _plausible(labels, triple, palette), ""
-    snapped = snap.snap(image, palette)
+    snapped = snap.snap(source, palette)
     if snapped.doubtful > DOUBTFUL:
         raise MapError(
             f"has {off:,} pixels in colours of no class, and {snapped.doubtful:.0%} of its pixels fit no class with "
@@ -171,11 +174,13 @@ def _readable(image: Image.Image, triple: Triple, palette: Palette, present: Lab
     return _plausible(snapped.labels, triple, palette), f"{cause}; {off:,} pixels repaired"
 
 
-def _taken(dataset: Dataset, triple: Triple, control_map: Path | Image.Image, image: Image.Image, file: str) -> Taken:
+def _taken(
+    dataset: Dataset, triple: Triple, control_map: Path | Image.Image, source: Image.Image | MapFile, file: str
+) -> Taken:
     stored_path = dataset.folder / triple.conditioning_image_file_name
     in_place = isinstance(control_map, Path) and stored_path.exists() and control_map.resolve() == stored_path.resolve()
     present = saving.present(dataset, triple, in_place)
-    labels, note = _readable(image, triple, dataset.info.palette, present)
+    labels, note = _readable(source, triple, dataset.info.palette, present)
     changed = 1.0 if present is None else float((labels != present).mean())
     if in_place and saving.is_painted_over(triple):
         relabel.take_over(dataset, triple.key, labels)
@@ -187,7 +192,7 @@ def _taken(dataset: Dataset, triple: Triple, control_map: Path | Image.Image, im
 def _tried(dataset: Dataset, key: str, file: Path) -> Taken:
     triple = dataset.get([key])[0]
     try:
-        return _taken(dataset, triple, file, maps.read(file), str(file))
+        return _taken(dataset, triple, file, maps.read_file(file), str(file))
     except MapError as error:
         return Taken(str(file), key, triple.source, reason=str(error))
     except DatasetError as error:

@@ -13,7 +13,7 @@ from segkit import maps
 from segkit.dataset.formats.items import Segment
 from segkit.errors import MapError, PhotoError
 from segkit.imports.settings import Repair
-from segkit.maps import causes, codec, diagnose, label_ids, matching, pixels, schemes, snap
+from segkit.maps import MapFile, causes, codec, diagnose, label_ids, matching, pixels, schemes, snap
 from segkit.maps import shift as shifts
 from segkit.maps.codec import Labels
 from segkit.maps.shift import Evidence
@@ -87,13 +87,14 @@ def read(data: bytes, rules: Rules, segments: tuple[Segment, ...] | None = None)
         image = maps.decode(BytesIO(data))
     except MapError as error:
         raise PhotoError("map-unreadable", f"the map {error}") from None
-    reading = _panoptic(image, segments, rules) if segments is not None else _read(image, rules)
+    reading = _panoptic(image, segments, rules) if segments is not None else _read(MapFile(image, data), rules)
     if (reading.labels == UNLABELLED).all():
         raise PhotoError("map-empty", "no pixel of the map has a class of the palette")
     return reading
 
 
-def _read(image: Image.Image, rules: Rules) -> Reading:
+def _read(source: MapFile, rules: Rules) -> Reading:
+    image = source.image
     if not rules.cause and codec.is_exact(image, rules.painted_with):
         labels, off = codec.read(image, rules.painted_with)
         if not off:
@@ -103,7 +104,7 @@ def _read(image: Image.Image, rules: Rules) -> Reading:
             return _indices(image, rules, rules.fixed_id)
         except MapError:  # its pixels have colours: another kind of map, in the place of one of indices
             pass
-    return _snapped(image, rules)
+    return _snapped(source, rules)
 
 
 def _indices(image: Image.Image, rules: Rules, first: int) -> Reading:
@@ -122,8 +123,8 @@ def _indices(image: Image.Image, rules: Rules, first: int) -> Reading:
     return _mapped(labels, rules, "label-ids")
 
 
-def _snapped(image: Image.Image, rules: Rules) -> Reading:
-    snapped = _as_its_source(image, _repaired(image, rules, rules.cause), rules)
+def _snapped(source: MapFile, rules: Rules) -> Reading:
+    snapped = _as_its_source(source, _repaired(source, rules, rules.cause), rules)
     cause = snapped.diagnosis.cause
     if snapped.palette.hash != rules.painted_with.hash:
         raise PhotoError(
@@ -142,7 +143,7 @@ def _snapped(image: Image.Image, rules: Rules) -> Reading:
             f"{snapped.doubtful:.0%} of the map's pixels fit no class with certainty ({causes.CAUSES[cause]}); "
             f"max_doubt={rules.max_doubt:g} allows fewer",
         )
-    changed = 0.0 if cause in ("exact", "label-ids") else _changed(image, snapped.labels, rules.painted_with)
+    changed = 0.0 if cause in ("exact", "label-ids") else _changed(source.image, snapped.labels, rules.painted_with)
     return _mapped(snapped.labels, rules, cause, changed, round(snapped.doubtful, 4))
 
 
@@ -152,33 +153,33 @@ def _changed(image: Image.Image, labels: Labels, palette: Palette) -> float:
     return round(float(((labels != nearest) & (labels != UNLABELLED)).mean()), 4)
 
 
-def _repaired(image: Image.Image, rules: Rules, cause: str) -> Snapped:
+def _repaired(source: MapFile, rules: Rules, cause: str) -> Snapped:
     try:
         # a guess would be a colour that is not its class: doubtful pixels get none
-        return snap.snap(image, rules.painted_with, cause=cause, first_id=rules.first_id, unsure="unlabelled")
+        return snap.snap(source, rules.painted_with, cause=cause, first_id=rules.first_id, unsure="unlabelled")
     except MapError as error:
-        diagnosis = diagnose.identify(image, rules.painted_with)
+        diagnosis = diagnose.identify(source.image, rules.painted_with)
         if not cause and diagnosis.cause == "unsure" and (verdict := rules.shift().verdict) in diagnosis.possible:
-            return _repaired(image, rules, verdict)  # what the map alone leaves open, its source decides
+            return _repaired(source, rules, verdict)  # what the map alone leaves open, its source decides
         reason = "map-empty" if diagnosis.cause == "blank" else "map-unsure"
         raise PhotoError(reason, f"the map {error}") from None
 
 
-def _as_its_source(image: Image.Image, snapped: Snapped, rules: Rules) -> Snapped:
+def _as_its_source(source: MapFile, snapped: Snapped, rules: Rules) -> Snapped:
     """Return a map of class colours read as the maps of its source are: exactly, or as painted with a shifted list.
 
     Raises:
         PhotoError: nothing decides.
     """
     scheme = snapped.diagnosis.scheme
-    if rules.cause or scheme is None or scheme.name != "exact" or codec.is_exact(image, rules.painted_with):
+    if rules.cause or scheme is None or scheme.name != "exact" or codec.is_exact(source.image, rules.painted_with):
         return snapped
-    one, source = shifts.evidence(snapped.labels, rules.painted_with), rules.shift()
+    one, known = shifts.evidence(snapped.labels, rules.painted_with), rules.shift()
     if one.exact:
         return snapped
-    if source.verdict == "shifted":
-        return _repaired(image, rules, "shifted")
-    if not source.verdict and (doubt := shifts.doubt(snapped.labels, one, rules.painted_with, source)):
+    if known.verdict == "shifted":
+        return _repaired(source, rules, "shifted")
+    if not known.verdict and (doubt := shifts.doubt(snapped.labels, one, rules.painted_with, known)):
         raise PhotoError(
             "map-unsure",
             f"the map cannot be read with certainty: {doubt}. Say which is right: cause=exact or cause=shifted",

@@ -2,9 +2,11 @@
 
 from segkit.maps.files import (
     FORMATS,
+    MapFile,
     decode,
     find,
     read,
+    read_file,
 )
 
-__all__ = ["FORMATS", "decode", "find", "read"]
+__all__ = ["FORMATS", "MapFile", "decode", "find", "read", "read_file"]

@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from segkit.maps import recompress
+from segkit.maps import recompress, samples
 from segkit.maps.recompress import MCU, RGBPixels
-from segkit.maps.scene import Positions, Scene
+from segkit.maps.scene import YCC, Floats, Positions, Scene, to_ycc
 
 Differences = NDArray[np.int16]
 """(N, side, side, 3) differences of colour channels in N units, or in units with a margin around each."""
@@ -18,6 +18,8 @@ _TILED = 16
 
 _LANE = 32
 """Units at most of a column of the picture in which they are compressed."""
+
+_RGB_OF_YCC = np.linalg.inv(YCC).astype(np.float32)
 
 _CHROMA = np.arange(256) - 128
 _RED_OF_CR = ((91881 * _CHROMA + 32768) >> 16).astype(np.int16)
@@ -41,6 +43,20 @@ def seen(scene: Scene, rows: Positions, columns: Positions) -> Differences:
     """Return the difference of the pictures in units: (N, 16, 16, 3)."""
     observed, compressed = _pair(scene, rows, columns, 0)
     return np.subtract(observed, compressed, dtype=np.int16)
+
+
+def in_rgb(scene: Scene, rows: Positions, columns: Positions) -> Floats:
+    """Return the difference of the pictures in units, unclipped if the samples are known: (N, 16, 16, 3)."""
+    if scene.coded is None:
+        return seen(scene, rows, columns).astype(np.float32)
+    return samples.seen(scene, scene.coded, rows, columns) @ _RGB_OF_YCC.T
+
+
+def in_ycc(scene: Scene, rows: Positions, columns: Positions) -> Floats:
+    """Return the same difference in luma and chroma: (N, 16, 16, 3)."""
+    if scene.coded is None:
+        return to_ycc(seen(scene, rows, columns))
+    return samples.seen(scene, scene.coded, rows, columns)
 
 
 def unclipped(

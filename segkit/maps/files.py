@@ -1,6 +1,7 @@
 """Finding control maps, and opening them safely."""
 
 import os
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -13,6 +14,14 @@ from segkit.photos.quiet import quiet_pillow
 
 FORMATS = ("PNG", "BMP", "GIF", "TIFF", "WEBP", "JPEG")
 """File formats in which control maps occur, lossy ones included."""
+
+
+@dataclass(frozen=True)
+class MapFile:
+    """A map and the bytes of its file, which store more than its colours if it is JPEG."""
+
+    image: Image.Image
+    data: bytes
 
 
 def find(target: Path, expected: str = "a control map such as map.png, or a folder of them") -> tuple[Path, list[Path]]:
@@ -39,6 +48,18 @@ def find(target: Path, expected: str = "a control map such as map.png, or a fold
     return target.parent, [target]
 
 
+def read_file(path: Path) -> MapFile:
+    """Open a map and load its pixels, upright, and keep its file.
+
+    Raises:
+        MapError: as `read`.
+    """
+    if not path.is_file():
+        raise MapError("is not a file" if path.exists() else "does not exist")
+    data = _bytes(path)
+    return MapFile(decode(BytesIO(data)), data)
+
+
 def read(path: Path, sha256: str = "") -> Image.Image:
     """Open a map and load its pixels, upright.
 
@@ -54,13 +75,17 @@ def read(path: Path, sha256: str = "") -> Image.Image:
         raise MapError("is not a file" if path.exists() else "does not exist")
     if not sha256:
         return decode(path)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise MapError(f"cannot be read ({os.strerror(error.errno or 0)})") from None
+    data = _bytes(path)
     if storage.sha256(data) != sha256:
         raise MapError("was changed after it was checked")
     return decode(BytesIO(data))
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise MapError(f"cannot be read ({os.strerror(error.errno or 0)})") from None
 
 
 def decode(source: Path | BinaryIO) -> Image.Image:

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from segkit.maps.layout import WAVES
 from segkit.maps.recompress import MCU
 from segkit.maps.scene import Floats, Indices, Positions, Scene
-from segkit.maps.spectrum import EXPLAINED, WAVES, Spectrum, excess, square_excess
+from segkit.maps.spectrum import EXPLAINED, Spectrum, excess, square_excess
 
-_SMOOTH = 1.75
+SMOOTH = 1.75
 """Cost of each of the eight neighbours with a different label, in squared coefficients, times the mean step of luma:
 the coarser the steps, the less the coefficients say about an outline."""
 
@@ -63,7 +64,7 @@ def move_pixels(scene: Scene, spectrum: Spectrum, smooth: float = 1.0) -> None:
         spectrum: the units with the pixels.
         smooth: factor of the cost of a rough border.
     """
-    smooth *= _SMOOTH * float(spectrum.layout.luma_steps.mean())
+    smooth *= SMOOTH * float(spectrum.layout.luma_steps.mean())
     active = np.flatnonzero(spectrum.excess() > EXPLAINED)
     for _ in range(_SWEEPS):
         active = _flip(scene, spectrum, active, smooth)

@@ -33,12 +33,14 @@ class Compression:
     """Settings of libjpeg.
 
     Attributes:
-        quality: 1 to 100.
+        quality: 1 to 100; 0 if the tables are known.
         subsampling: 0 for chroma at full resolution (4:4:4), 2 for a quarter of the samples (4:2:0).
+        tables: the 64 steps of luma, and those of chroma; none if they follow from the quality.
     """
 
     quality: int
     subsampling: int
+    tables: tuple[tuple[int, ...], ...] = ()
 
     def apply(self, packed: Packed, mode: str = "RGB") -> RGBPixels:
         """Return the colours of packed pixels after a round trip through JPEG, in RGB or YCbCr: (H, W, 3)."""
@@ -49,7 +51,10 @@ class Compression:
         height, width = packed.shape
         picture = Image.frombuffer("RGB", (width, height), np.ascontiguousarray(packed), "raw", "RGBX", 0, 1)
         buffer = BytesIO()
-        picture.save(buffer, "JPEG", quality=self.quality, subsampling=self.subsampling)
+        if self.tables:
+            picture.save(buffer, "JPEG", qtables=self.tables, subsampling=self.subsampling)
+        else:
+            picture.save(buffer, "JPEG", quality=self.quality, subsampling=self.subsampling)
         return buffer.getvalue()
 
 

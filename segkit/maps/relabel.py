@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from segkit.maps import differences
 from segkit.maps.areas import Areas
-from segkit.maps.scene import Floats, Positions, Scene, to_ycc
-from segkit.maps.spectrum import WAVES, Spectrum, square_excess
+from segkit.maps.layout import WAVES
+from segkit.maps.scene import Floats, Positions, Scene
+from segkit.maps.spectrum import Spectrum, square_excess
 
 _NEW = 20_000.0
 """Cost of a class that has fewer than _KNOWN pixels elsewhere, in squared coefficients, times the mean step of luma:
@@ -205,9 +206,9 @@ def _misfit(scene: Scene, spectrum: Spectrum, areas: Areas, chosen: Positions | 
     labels = flat[places]
     if chosen is not None:
         flat[places] = chosen.astype(np.uint8)[owners]
-    difference = differences.seen(scene, spectrum.rows[units], spectrum.columns[units])
+    difference = differences.in_ycc(scene, spectrum.rows[units], spectrum.columns[units])
     flat[places] = labels
-    squares = (to_ycc(difference.reshape(*inside.shape, 3)[inside]) ** 2).sum(1)
+    squares = (difference.reshape(*inside.shape, 3)[inside] ** 2).sum(1)
     return np.bincount(owners, squares, len(areas.sizes)).astype(np.float32)
 
 

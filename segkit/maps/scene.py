@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from segkit.maps import pixels, recompress
+from segkit.maps.coded import Coded
+from segkit.maps.layout import layout
 from segkit.maps.pixels import Packed
 from segkit.maps.recompress import Compression, RGBPixels
 
@@ -31,6 +33,7 @@ class Scene:
         fixed: (H, W) True where the label is beyond doubt.
         colors: (classes, 3) the colours of the classes.
         compression: how the map was damaged.
+        coded: the stored samples, if the map is a JPEG file.
     """
 
     observed: RGBPixels
@@ -38,8 +41,10 @@ class Scene:
     fixed: NDArray[np.bool_]
     colors: RGBPixels
     compression: Compression
+    coded: Coded | None = None
 
     def __post_init__(self) -> None:
+        self.layout = layout(self.compression)
         self.ycc = np.round(to_ycc(self.colors))  # as libjpeg does
         self.packed: Packed = np.resize(pixels.pack(self.colors), 256)
         self.proven = self._histogram(self.fixed) > 0

@@ -8,9 +8,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from segkit.errors import MapError, PaletteError
-from segkit.maps import borders, causes, codec, diagnose, label_ids, matching, pixels, schemes, solid, synthesis
+from segkit.maps import borders, causes, codec, coded, diagnose, label_ids, matching, pixels, schemes, solid, synthesis
 from segkit.maps.codec import Labels
+from segkit.maps.coded import Coded
 from segkit.maps.diagnose import Diagnosis
+from segkit.maps.files import MapFile
 from segkit.maps.pixels import Packed
 from segkit.maps.schemes import Scheme
 from segkit.palette import UNLABELLED, Palette, simplify
@@ -57,7 +59,7 @@ class Snapped:
 
 
 def snap(
-    image: Image.Image,
+    source: Image.Image | MapFile,
     palette: Palette,
     *,
     target_palette: Palette | None = None,
@@ -68,7 +70,7 @@ def snap(
     """Repair one map.
 
     Args:
-        image: the map.
+        source: the map; with its file, if that is at hand: what a JPEG file stores tells more than its colours.
         palette: the palette that the map should be painted with.
         target_palette: palette to convert a map of another palette to, class by class, by name; None converts nothing.
         cause: a key of causes.CAUSES that overrides the diagnosis; "" to diagnose.
@@ -79,6 +81,7 @@ def snap(
     Raises:
         MapError: the cause is unknown or cannot be reversed. The message begins with a verb, to follow a file name.
     """
+    image, encoded = (source, b"") if isinstance(source, Image.Image) else (source.image, source.data)
     diagnosis = _diagnosed(image, palette, cause)
     if diagnosis.scheme is None:
         labels, first = _from_ids(image, palette, diagnosis, cause, first_id)
@@ -95,7 +98,8 @@ def snap(
         labels = _look_up(packed, scheme)
         before, doubtful = labels, np.zeros(labels.shape, bool)
     else:
-        labels, doubtful = _restore_borders(packed, scheme, diagnosis.damage)
+        stored = coded.read(encoded) if diagnosis.damage == "jpeg" and image.format == "JPEG" else None
+        labels, doubtful = _restore_borders(packed, scheme, diagnosis.damage, stored)
         before = labels
         if diagnosis.damage != "noisy":
             before = _classes(scheme)[solid.seeds(packed, _repairable_colors(scheme), solid.SOFT)]
@@ -206,7 +210,9 @@ def _from_ids(
     return label_ids.to_labels(ids, first), first
 
 
-def _restore_borders(packed: Packed, scheme: Scheme, damage: str) -> tuple[Labels, NDArray[np.bool_]]:
+def _restore_borders(
+    packed: Packed, scheme: Scheme, damage: str, stored: Coded | None
+) -> tuple[Labels, NDArray[np.bool_]]:
     """Return the classes of a damaged map, and where they are doubtful."""
     if damage == "noisy":
         labels, certain = matching.nearest(packed, scheme)
@@ -216,7 +222,7 @@ def _restore_borders(packed: Packed, scheme: Scheme, damage: str) -> tuple[Label
         return _filled(_look_up(packed, scheme), stray), stray
     colors = _repairable_colors(scheme)
     if damage == "jpeg":
-        repaired = synthesis.repair(packed, colors)
+        repaired = synthesis.repair(packed, colors, stored)
     else:
         repaired = borders.repair(packed, colors, side=solid.SOFT, outlined=damage == "outlined")
     return _classes(scheme)[repaired.indices], repaired.doubtful

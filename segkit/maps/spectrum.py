@@ -6,36 +6,22 @@ What exceeds half a step is evidence against the labels; quantization, which cha
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
-from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
-from PIL.JpegImagePlugin import JpegImageFile
 from scipy import ndimage
-from scipy.fft import dct
 
-from segkit.maps import differences
+from segkit.maps import differences, samples
 from segkit.maps.differences import Differences
-from segkit.maps.recompress import MCU, Compression
+from segkit.maps.layout import BLOCK, WAVES, Layout
+from segkit.maps.recompress import MCU
 from segkit.maps.scene import YCC, Floats, Indices, Positions, Scene
-
-BLOCK = 8
-"""Side in pixels of the blocks that JPEG transforms."""
-
-_SLACK = 0.6
-"""Excess over half a step that rounding to whole colours explains."""
 
 EXPLAINED = 1.0
 """Squared excess up to which a unit is explained."""
 
 _REACH = 3
 """Chroma samples beside a unit that its decoded pixels are blended with, as far as that matters."""
-
-_COSINES = dct(np.eye(BLOCK), axis=0, norm="ortho").astype(np.float32)
-WAVES: Floats = np.einsum("ux,vy->xyuv", _COSINES, _COSINES).reshape(BLOCK**2, BLOCK**2).astype(np.float32)
-"""The coefficients of each pixel of a block: (64 pixels, 64 coefficients), orthonormal."""
 
 
 def _sharpening() -> Floats:
@@ -52,52 +38,6 @@ def _sharpening() -> Floats:
 
 
 _SHARPENING = _sharpening()
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where the pixels of a unit of MCU x MCU pixels are stored.
-
-    Attributes:
-        scale: pixels per chroma sample along an axis: 2 for 4:2:0, 1 for 4:4:4.
-        luma_limits: (64,) half the steps of luma coefficients, plus the slack.
-        chroma_limits: (64,) the same for chroma.
-        luma_steps: (64,) the steps of luma coefficients.
-        chroma_steps: (64,) the same for chroma.
-        luma_blocks: (256,) block of each pixel in its unit.
-        luma_pixels: (256,) position in its block, 0 to 63.
-        chroma_blocks: (256,) chroma block of each pixel in its unit; there is only one in 4:2:0.
-        chroma_pixels: (256,) its sample in that block, 0 to 63.
-    """
-
-    scale: int
-    luma_limits: Floats
-    chroma_limits: Floats
-    luma_steps: Floats
-    chroma_steps: Floats
-    luma_blocks: Positions
-    luma_pixels: Positions
-    chroma_blocks: Positions
-    chroma_pixels: Positions
-
-
-@lru_cache(maxsize=16)
-def layout(compression: Compression) -> Layout:
-    """Return the layout of units, and the steps, under a compression."""
-    buffer = BytesIO()
-    Image.new("RGB", (MCU, MCU)).save(buffer, "JPEG", quality=compression.quality, subsampling=compression.subsampling)
-    buffer.seek(0)
-    with JpegImageFile(buffer) as image:
-        luma, chroma = (np.array(image.quantization[number], np.float32) for number in (0, 1))
-    scale = 2 if compression.subsampling else 1
-    row, column = np.divmod(np.arange(MCU**2), MCU)
-    blocks, places = [], []
-    for step in (1, scale):
-        down, across = row // step, column // step
-        blocks.append(down // BLOCK * (MCU // step // BLOCK) + across // BLOCK)
-        places.append(down % BLOCK * BLOCK + across % BLOCK)
-    half_luma, half_chroma = (np.asarray(steps / 2 + _SLACK, np.float32) for steps in (luma, chroma))
-    return Layout(scale, half_luma, half_chroma, luma, chroma, blocks[0], places[0], blocks[1], places[1])
 
 
 @dataclass
@@ -185,37 +125,54 @@ def square_excess(errors: Floats, limits: Floats) -> Floats:
 
 
 def measure(scene: Scene, focus: NDArray[np.bool_] | None = None) -> Spectrum:
-    """Compress the labels and compare the coefficients with those of the observed map.
-
-    The stored coefficients are those of the compressed labels plus the rounded difference of the pictures. The
-    difference is exactly zero where the labels are right, also where colours were clipped at 0 and 255.
+    """Compare the coefficients of the labels with those of the observed map.
 
     Args:
         scene: the map.
         focus: (H / 16, W / 16) the units to compare; None for those with a visible difference.
     """
-    shape = layout(scene.compression)
-    margin = _REACH * shape.scale if shape.scale > 1 else 0
+    if scene.coded is not None:
+        rows, columns = samples.visible(scene, scene.coded) if focus is None else np.nonzero(focus)
+        places = _places(scene, rows, columns)
+        return Spectrum(scene.layout, rows, columns, places, *samples.compare(scene, scene.coded, rows, columns))
     encoded = None
     if focus is None:
         encoded = scene.encoded(scene.labels)
         rows, columns = differences.visible(scene, encoded)
     else:
         rows, columns = np.nonzero(focus)
+    places = _places(scene, rows, columns)
+    return Spectrum(scene.layout, rows, columns, places, *_compare(scene, rows, columns, encoded))
+
+
+def _places(scene: Scene, rows: Positions, columns: Positions) -> Positions:
+    """Return the positions of the pixels of units on the flattened board: (N, 256)."""
+    first = (rows * MCU + 1) * scene.stride + columns * MCU + 1
+    return np.asarray(first[:, None] + (np.arange(MCU)[:, None] * scene.stride + np.arange(MCU)).ravel())
+
+
+def _compare(
+    scene: Scene, rows: Positions, columns: Positions, encoded: bytes | None
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Return the errors and residuals of Spectrum from decoded colours.
+
+    The stored coefficients are those of the compressed labels plus the rounded difference of the pictures. The
+    difference is exactly zero where the labels are right, also where colours were clipped at 0 and 255.
+    """
+    shape = scene.layout
+    margin = _REACH * shape.scale if shape.scale > 1 else 0
     difference = differences.unclipped(scene, rows, columns, margin, encoded)
     inner = slice(margin, margin + MCU)
     luma_residual = difference[:, inner, inner].astype(np.float32) @ YCC[0]
     chroma_residual = _samples(difference, shape.scale)
-    first = (rows * MCU + 1) * scene.stride + columns * MCU + 1
-    places = first[:, None] + (np.arange(MCU)[:, None] * scene.stride + np.arange(MCU)).ravel()
-    labels = scene.board.ravel()[places].reshape(-1, MCU, MCU)
+    labels = scene.board.ravel()[_places(scene, rows, columns)].reshape(-1, MCU, MCU)
     luma = _errors(scene.ycc[:, 0].take(labels), luma_residual, shape.luma_steps)
     chroma = []
     for channel in (0, 1):
         painted = scene.ycc[:, channel + 1].take(labels)[..., None]
         painted = halved(painted) if shape.scale > 1 else painted
         chroma.append(_errors(painted[..., 0], chroma_residual[..., channel], shape.chroma_steps))
-    return Spectrum(shape, rows, columns, places, luma, np.stack(chroma, 2), luma_residual, chroma_residual)
+    return luma, np.stack(chroma, 2), luma_residual, chroma_residual
 
 
 def halved(samples: Floats) -> Floats:

@@ -10,10 +10,27 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from segkit.maps import areas, borders, flips, pixels, proposals, recompress, relabel, rivals, solid, spectrum, trials
+from segkit.maps import (
+    areas,
+    borders,
+    flips,
+    pixels,
+    proposals,
+    recompress,
+    relabel,
+    rivals,
+    samples,
+    solid,
+    spectrum,
+    trials,
+    units,
+)
 from segkit.maps.areas import Areas
 from segkit.maps.borders import Repaired
+from segkit.maps.coded import Coded
+from segkit.maps.layout import layout
 from segkit.maps.pixels import Packed
+from segkit.maps.recompress import Compression
 from segkit.maps.scene import Floats, Scene
 from segkit.maps.spectrum import Spectrum
 from segkit.palette.color import RGB
@@ -22,8 +39,8 @@ _PLAUSIBLE = 5
 """Side in pixels of the solid square that suggests a class; one of solid.SOLID proves it."""
 
 _SAFER = 7
-_COARSE = 65
-"""Below this quality blends form squares of _PLAUSIBLE, and _SAFER is the side that suggests a class."""
+_COARSE = 40.4
+"""Mean step of luma, as at quality 65, above which blends form squares of _PLAUSIBLE; _SAFER then suggests a class."""
 
 _ROUNDS = 12
 """Rounds of the search at most."""
@@ -61,6 +78,9 @@ _RARELY = 3
 _BAD = 10.0
 """Squared excess above which a unit is badly explained."""
 
+_WRONG = 40.0
+"""Squared excess above which the labels of a unit of a JPEG file are searched, unless the map is explained."""
+
 _CORES = 30
 """Pixels inside an unproven class (see Scene.cores) that it takes to keep it."""
 
@@ -68,7 +88,7 @@ _CORE_SHARE = 0.15
 """Least share of the pixels of such a class; a line of three pixels has a third, one of two has none."""
 
 
-def repair(packed: Packed, colors: tuple[RGB, ...]) -> Repaired:
+def repair(packed: Packed, colors: tuple[RGB, ...], coded: Coded | None = None) -> Repaired:
     """Determine which of the given colours each pixel of a JPEG map had.
 
     If no compression explains the damage (the map was cropped or scaled afterwards), borders.repair decides alone.
@@ -76,26 +96,41 @@ def repair(packed: Packed, colors: tuple[RGB, ...]) -> Repaired:
     Args:
         packed: (H, W) the damaged map, as from pixels.pack_image.
         colors: the 1 to 255 colours that the map was painted with.
+        coded: what the file of the map stores, if it is a JPEG file.
     """
     height, width = packed.shape
     sides = ((0, -height % recompress.MCU), (0, -width % recompress.MCU))
     padded = np.pad(packed, sides, mode="edge")
-    seeded, (plausible, safer, proven) = solid.areas(padded, colors, (_PLAUSIBLE, _SAFER, solid.SOLID))
-    start = borders.spread(padded, colors, np.where(plausible[seeded], seeded, np.uint8(solid.NO_LABEL)))
+    scene, doubtful = _start(padded, colors, coded if coded and (coded.height, coded.width) == packed.shape else None)
+    if scene is None:
+        return borders.repair(packed, colors)
+    doubtful = doubtful | _search(scene)
+    return Repaired(scene.labels[:height, :width].copy(), doubtful[:height, :width])
+
+
+def _start(packed: Packed, colors: tuple[RGB, ...], coded: Coded | None) -> tuple[Scene | None, NDArray[np.bool_]]:
+    """Return the first labels, None if no compression explains the map, and where they are doubtful: (H, W)."""
     table = np.array(colors, np.uint8)
-    compression = recompress.estimate(padded, pixels.pack(table).take(start.indices))
+    seeded, (plausible, safer, proven) = solid.areas(packed, colors, (_PLAUSIBLE, _SAFER, solid.SOLID))
+    start = borders.spread(packed, colors, np.where(plausible[seeded], seeded, np.uint8(solid.NO_LABEL)))
+
+    def scene(start: Repaired, compression: Compression, coded: Coded | None) -> tuple[Scene, NDArray[np.bool_]]:
+        if layout(compression).luma_steps.mean() > _COARSE and (plausible & ~safer).any():
+            start = borders.spread(packed, colors, np.where(safer[seeded], seeded, np.uint8(solid.NO_LABEL)))
+        board = np.pad(start.indices, 1, mode="edge")
+        observed = pixels.unpack(packed)
+        return Scene(observed, board, proven[seeded], table, compression, coded), start.doubtful
+
+    if coded is not None:
+        known = scene(start, coded.compression, coded)
+        if samples.explain(known[0], coded):
+            return known
+    compression = recompress.estimate(packed, pixels.pack(table).take(start.indices))
     if compression is None and (plausible[seeded] != (seeded != solid.NO_LABEL)).any():
         # A map of small regions has few large squares: with all solid areas, false ones too, more of it is right.
-        painted = pixels.pack(table).take(borders.spread(padded, colors, seeded).indices)
-        compression = recompress.estimate(padded, painted)
-    if compression is None:
-        return borders.repair(packed, colors)
-    if compression.quality < _COARSE and (plausible & ~safer).any():
-        start = borders.spread(padded, colors, np.where(safer[seeded], seeded, np.uint8(solid.NO_LABEL)))
-    fixed = proven[seeded]
-    scene = Scene(pixels.unpack(padded), np.pad(start.indices, 1, mode="edge"), fixed, table, compression)
-    doubtful = start.doubtful | _search(scene)
-    return Repaired(scene.labels[:height, :width].copy(), doubtful[:height, :width])
+        painted = pixels.pack(table).take(borders.spread(packed, colors, seeded).indices)
+        compression = recompress.estimate(packed, painted)
+    return (None, start.doubtful) if compression is None else scene(start, compression, None)
 
 
 def _search(scene: Scene) -> NDArray[np.bool_]:
@@ -108,9 +143,12 @@ def _search(scene: Scene) -> NDArray[np.bool_]:
     if not _is_explained(scene, measured.excess()) or _unsettled(scene, measured).any():
         measured = _settle(scene, measured)
     focus = spectrum.badly_explained(scene, measured, _BAD)
+    explained = _is_explained(scene, measured.excess())
     doubtful = _dissolve(scene)
     focus |= spectrum.around(spectrum.units(scene, doubtful))
     flips.move_pixels(scene, spectrum.measure(scene, focus))
+    if scene.coded is not None:
+        units.search(scene, scene.coded, focus, _LOUD if explained else _WRONG)
     rivals.replace(scene)
     measured = spectrum.measure(scene, focus)
     if (unsettled := _unsettled(scene, measured)).any():

@@ -101,7 +101,7 @@ class _Window:
 
 def scale(scene: Scene) -> float:
     """Return the mean step of luma: the coarser the steps, the larger the errors that wrong labels may explain."""
-    return float(spectrum.layout(scene.compression).luma_steps.mean())
+    return float(scene.layout.luma_steps.mean())
 
 
 def adapt(scene: Scene, focus: NDArray[np.bool_]) -> None:
@@ -191,5 +191,5 @@ def _trials(window: _Window, candidates: list[Indices], before: Floats) -> list[
 
 def _errors(scene: Scene, rows: Positions, columns: Positions) -> Floats:
     """Return the squared error of each unit: (N,)."""
-    difference = differences.seen(scene, rows, columns).reshape(len(rows), -1).astype(np.float32)
+    difference = differences.in_rgb(scene, rows, columns).reshape(len(rows), -1)
     return np.asarray(np.einsum("ij,ij->i", difference, difference))

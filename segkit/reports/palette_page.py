@@ -79,9 +79,10 @@ def _worst(report: PaletteReport) -> list[_Repair]:
 
 def _repair(map_report: MapReport, palette: Palette) -> _Repair:
     try:
-        image = map_report.source.read()
+        source = map_report.source.read_file()
     except MapError as error:  # the file vanished or changed after it was diagnosed
         return _Repair(map_report, [], str(error))
+    image = source.image
     packed = pixels.pack_image(image)
     original = _shrink(Image.fromarray(pixels.unpack(packed)))
     labels, _ = codec.read(image, palette)
@@ -92,7 +93,7 @@ def _repair(map_report: MapReport, palette: Palette) -> _Repair:
     ]
     target = Palette.load("ade20k") if map_report.cause == "coco" else None
     try:
-        snapped = snap.snap(image, palette, target_palette=target)
+        snapped = snap.snap(source, palette, target_palette=target)
     except MapError as error:
         return _Repair(map_report, pictures, str(error))
     repaired = _shrink(codec.paint(snapped.labels, snapped.palette))

@@ -1,11 +1,14 @@
 """Repair of foreign maps."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from segkit import maps
 from segkit.errors import MapError
 from segkit.maps import codec, schemes, snap
 from segkit.maps.codec import Labels
@@ -162,3 +165,21 @@ def test_colours_are_never_read_as_indices() -> None:
     """This holds even if the user specifies label IDs."""
     with pytest.raises(MapError, match="its pixels have colours"):
         snap.snap(damage.painted(damage.place(1, 9, 64)), ADE, cause="label-ids")
+
+
+def test_a_jpeg_file_is_repaired_from_what_it_stores(tmp_path: Path) -> None:
+    """With its file a map is repaired from its samples; turned by EXIF, from its colours."""
+    truth = damage.thin(8, 12, 256)
+    path, turned = tmp_path / "map.jpg", tmp_path / "turned.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    damage.painted(truth).save(path, quality=75)
+    damage.painted(truth).save(turned, quality=75, exif=exif)
+
+    by_file = snap.snap(maps.read_file(path), ADE)
+
+    assert by_file.diagnosis.cause == "jpeg"
+    assert share_wrong(by_file, truth) < 0.002
+    assert (by_file.labels != snap.snap(maps.read(path), ADE).labels).any()
+    upside_down = snap.snap(maps.read_file(turned), ADE)
+    assert (upside_down.labels == snap.snap(maps.read(turned), ADE).labels).all()

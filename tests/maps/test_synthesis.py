@@ -1,13 +1,17 @@
 """Repair of JPEG maps by compressing the repaired map again."""
 
+from io import BytesIO
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from segkit.maps import borders, nearest, pixels, synthesis
+from segkit.maps import borders, coded, nearest, pixels, synthesis
 from segkit.maps.codec import Labels
+from segkit.maps.coded import Coded
+from segkit.maps.pixels import Packed
 from segkit.toy.world import damage
 
 COLORS = tuple(swatch.rgb for swatch in damage.ADE)
@@ -16,6 +20,16 @@ COLORS = tuple(swatch.rgb for swatch in damage.ADE)
 def repaired(image: Image.Image) -> Labels:
     """Return the classes after repair."""
     return synthesis.repair(pixels.pack_image(image), COLORS).indices
+
+
+def as_file(image: Image.Image, quality: int) -> tuple[Packed, Coded]:
+    """Return a picture saved as JPEG: its colours, and what the file stores."""
+    buffer = BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    stored = coded.read(buffer.getvalue())
+    assert stored is not None
+    with Image.open(buffer) as decoded:
+        return pixels.pack_image(decoded), stored
 
 
 def with_bar(seed: int, width: int, upright: bool) -> tuple[Labels, int]:
@@ -125,3 +139,24 @@ def test_tiny_maps_are_repaired(shape: tuple[int, int]) -> None:
     truth = np.full(shape, 5, np.uint8)
 
     assert (repaired(damage.painted(truth)) == truth).all()
+
+
+@pytest.mark.parametrize(("quality", "limit"), [(90, 0.15), (75, 0.4), (50, 1.0)])
+def test_a_jpeg_file_is_restored_from_what_it_stores(quality: int, limit: float) -> None:
+    """Few pixels are wrong in a map with thin shapes whose sides are no whole blocks."""
+    truth = damage.thin(3, 10, 320)[:310, :300]
+    packed, stored = as_file(damage.painted(truth), quality)
+
+    result = synthesis.repair(packed, COLORS, stored)
+
+    assert 100 * (result.indices != truth).mean() <= limit
+
+
+def test_a_map_that_was_scaled_before_it_was_saved_is_repaired_by_its_colors() -> None:
+    """What the file stores explains no labels, so it makes no difference."""
+    truth = damage.regions(4, 8, 320)
+    packed, stored = as_file(damage.halved(damage.painted(truth), Image.Resampling.BILINEAR), 95)
+
+    result = synthesis.repair(packed, COLORS, stored)
+
+    assert (result.indices == synthesis.repair(packed, COLORS).indices).all()
