@@ -571,11 +571,12 @@ def export(
         full: of a run: keep fp32 in files, which otherwise are fp16. Folders always keep it.
         overwrite: replace an existing file or an earlier export.
         progress: see segkit.progress.
-        settings: of a dataset: fields of segkit.settings.SelectionSettings, such as split="train" or maps="rgb".
+        settings: of a dataset: fields of segkit.settings.SelectionSettings, such as split="train" or maps="rgb", and
+            verify=True to compare the hashes of an earlier export's files rather than sizes alone.
 
     Returns:
         The file or folder that was written; of a dataset, an Exported with `path`, `triples` and `notes`. Interrupted,
-        the same call continues.
+        the same call continues; called again, it writes those files that are missing or damaged, named in `restored`.
 
     Raises:
         ModelError: there is no trained ControlNet, or it is damaged.

@@ -77,7 +77,7 @@ class ExportSettings(Settings):
     overwrite: Annotated[bool, option("Replace an existing file or folder.")] = False
 
 
-_UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 """Bytes of the units of shard sizes."""
 
 
@@ -116,3 +116,4 @@ class DatasetExportSettings(SelectionSettings):
 
     to: Annotated[Kind, option("Output format.")]
     overwrite: Annotated[bool, option("Replace an earlier export.")] = False
+    verify: Annotated[bool, option("Compare the hashes of all files of an earlier export, not only sizes.")] = False

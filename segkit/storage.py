@@ -30,6 +30,11 @@ NOT_SUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 _UNFINISHED = re.compile(re.escape(TEMPORARY) + "[0-9a-f]{12}")
 
 
+def is_unfinished(name: str) -> bool:
+    """Return whether a file name, without folders, is one that segkit gives to an unfinished file."""
+    return bool(_UNFINISHED.fullmatch(name))
+
+
 def write(path: Path, data: bytes) -> None:
     """Write a file atomically, creating missing parent folders.
 
@@ -124,7 +129,7 @@ def remove_unfinished(folder: Path) -> None:
         StorageError: a file cannot be deleted.
     """
     for parent, _, names in os.walk(folder):
-        unfinished = [Path(parent) / name for name in names if _UNFINISHED.fullmatch(name)]
+        unfinished = [Path(parent) / name for name in names if is_unfinished(name)]
         if unfinished:
             remove(unfinished, Path(parent))
 

@@ -26,6 +26,19 @@ def listed(names: Sequence[str], most: int = 3) -> str:
     return f"{', '.join(names[:most])} and {len(names) - most:,} more"
 
 
+def data_size(number: int) -> str:
+    """Return a number of bytes in a fitting unit of powers of 1000, such as "100 kB" or "1.5 GB", as settings take it.
+
+    It has three digits, rounded up, so that what exceeds a limit of three digits does not look like it.
+    """
+    for unit, size in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 1000)):
+        if number >= size:
+            digits = max(0, 3 - len(str(number // size)))
+            value = -(-number * 10**digits // size) / 10**digits
+            return f"{value:.12g} {unit}"
+    return f"{number} B"
+
+
 def duration(seconds: float) -> str:
     """Return a duration in its two largest units: "under 1 s", "45 s", "1 min 57 s", "2 h 5 min" or "3 d 4 h"."""
     whole = round(seconds)

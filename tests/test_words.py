@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segkit import words
+from segkit.settings import to_bytes
 
 
 def test_a_number_agrees_with_its_noun() -> None:
@@ -28,6 +29,15 @@ def test_durations_have_two_units() -> None:
     seconds = (0.4, 59.4, 60, 117, 3600, 7500, 90_000, 1e8)
     texts = ["under 1 s", "59 s", "1 min 0 s", "1 min 57 s", "1 h 0 min", "2 h 5 min", "1 d 1 h", "1,157 d 9 h"]
     assert [words.duration(number) for number in seconds] == texts
+
+
+def test_sizes_have_fitting_units() -> None:
+    """Three digits, rounded up, and read back by the settings that take a size."""
+    sizes = (0, 999, 1000, 100_000, 100_040, 999_999, 1_234_567, 5 * 10**10, 2 * 10**12)
+    texts = ["0 B", "999 B", "1 kB", "100 kB", "101 kB", "1000 kB", "1.24 MB", "50 GB", "2 TB"]
+
+    assert [words.data_size(number) for number in sizes] == texts
+    assert all(to_bytes(text) >= number for text, number in zip(texts, sizes, strict=True))
 
 
 def test_timestamps_are_in_utc() -> None:

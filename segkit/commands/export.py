@@ -27,6 +27,7 @@ from segkit.settings import Kind, Layout, SelectionSettings
 @settings_options(SelectionSettings)
 @click.option("--full", is_flag=True, help="Of a run: fp32 files instead of fp16; diffusers folders are always fp32.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file or folder, or an earlier export.")
+@click.option("--verify", is_flag=True, help="Of a dataset: compare hashes of an earlier export's files, not sizes.")
 @json_option
 @click.pass_context
 def command(
@@ -40,6 +41,7 @@ def command(
     Of a dataset: webdataset writes tar shards with an index, which segkit train reads too; imagefolder and parquet are
     for Hugging Face datasets and diffusers' scripts; fill50k is for ControlNet's tutorial; kohya for sd-scripts;
     coco-panoptic and label-ids for segmentation libraries. Triples that a person left out are not exported.
+    Run the same command again, and files that are missing or have another size are written again.
 
     Of a run: ldm is a .safetensors file for A1111, Forge and ComfyUI; pth is the same as a .pth file, like the released
     ControlNets; diffusers is a folder. Files are fp16.

@@ -217,6 +217,7 @@ def check_report(report: "CheckReport", folder: Path, as_json: bool, doubtful: "
             {
                 "dataset": str(folder),
                 "triples": report.triples,
+                "left_out": report.left_out,
                 "counts": report.counts(),
                 "problems": [problem.to_json() for problem in report.problems],
                 "doubtful": [item.to_json() for item in doubtful],
@@ -232,7 +233,8 @@ def check_report(report: "CheckReport", folder: Path, as_json: bool, doubtful: "
     errors = sum(problem.severity == "error" for problem in report.problems)
     counts = f"{console.count(errors, 'error')}, {console.count(len(report.problems) - errors, 'warning')}"
     verdict = counts if report.problems else "no problems"
-    return console.line(f"{folder}: {console.count(report.triples, 'triple')}, {verdict}.")
+    left_out = f" ({report.left_out:,} left out)" if report.left_out else ""
+    return console.line(f"{folder}: {console.count(report.triples, 'triple')}{left_out}, {verdict}.")
 
 
 def demo_report(

@@ -8,6 +8,7 @@ import click
 
 from segkit import console
 from segkit.commands.options import with_flags
+from segkit.words import listed
 
 if TYPE_CHECKING:
     from segkit.exports.pipeline import Exported
@@ -23,7 +24,10 @@ def exported(result: "Path | Exported", as_json: bool) -> None:
         return console.json_object({"written": fields.pop("path"), "new": fields.pop("written"), **fields})
     splits = ", ".join(f"{split} {number:,}" for split, number in result.splits.items())
     before = result.triples - result.written
-    earlier = f"; {before:,} of them were there already" if before else ""
+    earlier = f"; {before:,} of them were exported before" if before else ""
     for note in notes:
         console.line(note)
+    if result.restored:
+        number = console.count(len(result.restored), "file")
+        console.line(f"Missing or damaged, and written again: {number} ({listed(result.restored)})")
     return console.line(f"Written: {result.path}, {console.count(result.triples, 'triple')} ({splits}){earlier}")

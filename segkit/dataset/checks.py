@@ -64,10 +64,12 @@ class CheckReport:
     Attributes:
         triples: number of triples checked.
         problems: all problems, errors first.
+        left_out: number of them that a person left out, which metadata.jsonl does not list.
     """
 
     triples: int
     problems: list[Problem]
+    left_out: int = 0
 
     @property
     def failed(self) -> bool:
@@ -124,7 +126,8 @@ def check(
         of_palette(dataset.info, palette, ".segkit/dataset.toml", _RESTORE_INFO),
         checked.settled(dataset, orphans),
     )
-    return CheckReport(screening.total, sorted(problems, key=lambda problem: problem.severity))
+    ordered = sorted(problems, key=lambda problem: problem.severity)
+    return CheckReport(screening.total, ordered, screening.left_out)
 
 
 def _files(dataset: Dataset, triple: Triple) -> Iterator[Problem]:

@@ -12,6 +12,11 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Lists = tuple[Path, Path]
 """The manifest, and the list of the records left out."""
@@ -96,6 +101,15 @@ class Index:
     def _between(self, column: Sequence[int], low: int, high: int) -> range:
         """Return the rows of a sorted column with values from low to high."""
         return range(bisect_left(column, low), bisect_right(column, high))
+
+    def in_order(self) -> "NDArray[np.uint64]":
+        """Return the keys as numbers in the order of their places, each once."""
+        import numpy as np
+
+        keys, places = np.asarray(self._keys, np.uint64), np.asarray(self._places, np.intp)
+        is_first = np.ones(len(keys), bool)
+        is_first[1:] = keys[1:] != keys[:-1]
+        return keys[is_first][np.argsort(places[is_first])]
 
     def repeated(self) -> set[str]:
         """Return the keys that several records have."""

@@ -16,8 +16,12 @@ from segkit.dataset import lines
 from segkit.dataset.index import Index
 from segkit.dataset.triple import Triple
 from segkit.errors import DatasetError, StorageError
+from segkit.progress import Progress, silent
 
 T = TypeVar("T")
+
+_READ = 1000
+"""Lines after which progress is reported."""
 
 _BATCH, _CHUNK = 1000, 1 << 20
 """Lines and bytes that are held in memory where a list is rewritten."""
@@ -67,14 +71,21 @@ class Lists:
     def _paths(self) -> tuple[Path, Path]:
         return self.manifest, self.left_out
 
-    def index(self) -> Index:
+    def has_index(self) -> bool:
+        """Return whether `index` needs to read nothing, since it did before."""
+        return self._index is not None and self._index.is_current()
+
+    def index(self, progress: Progress = silent) -> Index:
         """Return the places of all lines. If a list was changed by hand, it is read and validated.
+
+        Args:
+            progress: called with the bytes of the lists that were validated.
 
         Raises:
             DatasetError: a line is damaged.
         """
         if not self._index or not self._index.is_current():
-            self._index = indices.load(self._index_file, self._paths) or self._scan()
+            self._index = indices.load(self._index_file, self._paths) or self._scan(progress)
         return self._index
 
     def state(self) -> list[indices.State]:
@@ -85,14 +96,18 @@ class Lists:
         """Return whether no list was changed since `state` returned this."""
         return indices.are_current(states, self._paths)
 
-    def _scan(self) -> Index:
+    def _scan(self, progress: Progress) -> Index:
         while True:
             builders, belong = (indices.Builder(), indices.Builder()), True
             states = indices.states(self._paths)
+            before, size = 0, sum(state[0] for state in states)
             for builder, path in zip(builders, self._paths, strict=True):
                 for offset, place in _read(path, self._damaged, lines.valid_place):
                     belong &= (place.review == "rejected") == (path == self.left_out)
                     builder.add(place.source, place.key, offset)
+                    if len(builder.keys) % _READ == 0:
+                        progress("bytes validated", before + offset, size)
+                before = states[0][0]
             index, data = indices.build(builders, self._paths, states, belong)
             if index.is_current():  # otherwise another process has just replaced a list
                 with suppress(StorageError):  # a read-only dataset is read again each time

@@ -1,16 +1,15 @@
 """How much each kind of doubt applies to triples, measured for many at once from their records."""
 
 import itertools
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from operator import attrgetter
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segkit.palette import Palette, simplify
+from segkit.dataset.vocabulary import Vocabulary
+from segkit.palette import Palette
 
 FEW = 100
 """Triples of a dataset below which no class counts as rare."""
@@ -44,14 +43,6 @@ _AGREED = 0.25
 
 _CHUNK = 2_000
 """Triples that are measured at once."""
-
-_WORDS = re.compile(r"[^\W_]+")
-
-_LOWER = bytes(ord(chr(code).lower()) if chr(code).isalnum() else ord(" ") for code in range(128)).ljust(256)
-"""Capitals become small letters, and what is neither letter nor digit a blank."""
-
-Words = tuple[str, ...]
-Classes = frozenset[str]
 
 
 class ShareLike(Protocol):
@@ -133,41 +124,6 @@ class Scores:
         return Scores(self.keys[kept], self.doubts[kept], rows, self.tiny_ids[tiny], self.counts)
 
 
-class Vocabulary:
-    """The names of classes, found in texts.
-
-    Args:
-        palette: the classes; synonyms and plurals are understood.
-    """
-
-    def __init__(self, palette: Palette) -> None:
-        meanings: dict[Words, set[str]] = {}
-        for swatch in palette:
-            for name in (swatch.name, *swatch.synonyms):
-                words = tuple(_WORDS.findall(simplify(name)))
-                for form in (words, (*words[:-1], f"{words[-1]}s")) if words else ():
-                    meanings.setdefault(form, set()).add(swatch.name)
-        self._phrases: dict[str, list[tuple[Words, Classes]]] = {}
-        for words, names in sorted(meanings.items(), key=lambda pair: -len(pair[0])):
-            self._phrases.setdefault(words[0], []).append((words, frozenset(names)))
-        self._simple = {word: phrases[0][1] for word, phrases in self._phrases.items() if len(phrases[0][0]) == 1}
-        self._beginnings = frozenset(self._phrases.keys() - self._simple.keys())
-
-    def named(self, text: str) -> list[Classes]:
-        """Return, for each class that a text names, the classes that the word may mean."""
-        words = _words(text)
-        if self._beginnings.isdisjoint(words):  # no name of several words, which is slower to tell
-            return [self._simple[word] for word in words if word in self._simple]
-        result, beyond = [], 0
-        for place in [place for place, word in enumerate(words) if word in self._phrases]:
-            for phrase, names in self._phrases[words[place]] if place >= beyond else ():
-                if len(phrase) == 1 or tuple(words[place : place + len(phrase)]) == phrase:
-                    result.append(names)
-                    beyond = place + len(phrase)
-                    break
-        return result
-
-
 class _Ids(dict[str, int]):
     """Palette indices by name; a name of another palette has the number `others`."""
 
@@ -196,11 +152,11 @@ class Measurer:
         """Measure each kind of doubt but RARE and PROBLEM, for triples that fit into memory."""
         lengths = np.array([len(row.classes) for row in rows], np.intp)
         entries = list(itertools.chain.from_iterable([row.classes for row in rows]))
-        names, number = [entry.name for entry in entries], len(entries)
-        ids = np.fromiter(map(self._ids.__getitem__, names), np.int32, number)
-        share = np.fromiter(map(attrgetter("share"), entries), np.float32, number)
-        confidence = np.fromiter(map(attrgetter("confidence"), entries), np.float32, number)
-        absent, unnamed, agreed = self._of_prompts(rows, names)
+        number = len(entries)
+        ids = np.fromiter(map(self._ids.__getitem__, [entry.name for entry in entries]), np.int32, number)
+        share = np.fromiter([entry.share for entry in entries], np.float32, number)
+        confidence = np.fromiter([entry.confidence for entry in entries], np.float32, number)
+        absent, unnamed, agreed = self._of_prompts(rows, ids, share, lengths)
         expected = share * (1 - confidence)
         expected[agreed] *= np.float32(_AGREED)
         columns = [
@@ -219,31 +175,36 @@ class Measurer:
             np.bincount(ids, minlength=len(self._ids) + 1),
         )
 
-    def _of_prompts(self, rows: Sequence[Row], names: Sequence[str]) -> tuple[list[float], list[float], list[int]]:
+    def _of_prompts(
+        self, rows: Sequence[Row], ids: NDArray[np.int32], share: NDArray[np.float32], lengths: NDArray[np.intp]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.intp]]:
         """Compare prompts with maps.
 
         Args:
             rows: the triples.
-            names: of their classes, one triple's after the other's.
+            ids: of their classes, one triple's after the other's.
+            share: likewise.
+            lengths: numbers of classes of each triple.
 
         Returns:
-            ABSENT and UNNAMED of each triple, and the places of the names that the prompt of their triple names.
+            ABSENT and UNNAMED of each triple, and the places of the classes that the prompt of their triple names.
         """
-        absent, unnamed, agreed, end = [], [], [], 0
-        named = self._vocabulary.named
-        for row in rows:
-            start, end = end, end + len(row.classes)
-            mentioned, missing = named(row.text) if row.text else [], 0
-            if mentioned:
-                present = names[start:end]
-                for meant in mentioned:
-                    common = meant.intersection(present)
-                    missing += not common
-                    agreed += [names.index(name, start, end) for name in common]
-            absent.append(min(0.2 * missing, 0.4))
-            is_large = bool(row.text) and end > start and row.classes[0].share >= _BIG
-            unnamed.append(0.03 if is_large and not any(names[start] in meant for meant in mentioned) else 0.0)
-        return absent, unnamed, list(dict.fromkeys(agreed))
+        phrases = [self._vocabulary.phrases(row.text) for row in rows]
+        mentions = np.fromiter(itertools.chain.from_iterable(phrases), np.intp)
+        of_mention = np.repeat(np.arange(len(rows)), [len(numbers) for numbers in phrases])
+        places = np.full((len(rows), len(self._ids) + 1), -1, np.intp)  # of each class of each triple; -1: not there
+        places[np.repeat(np.arange(len(rows)), lengths), ids] = np.arange(len(ids))
+        meant, classes = self._vocabulary.meanings(mentions)
+        present = places[of_mention[meant], classes]
+        is_missing = np.ones(len(mentions), bool)
+        is_missing[meant[present >= 0]] = False
+        missing = np.bincount(of_mention[is_missing], minlength=len(rows))
+        absent = np.minimum(np.float32(0.2) * missing, 0.4)
+        first = np.cumsum(lengths) - lengths
+        is_large = np.array([bool(row.text) for row in rows], bool) & (lengths > 0)
+        is_large[is_large] = share[first[is_large]] >= _BIG
+        is_large[of_mention[meant[present == first[of_mention[meant]]]]] = False
+        return absent.astype(np.float32), 0.03 * is_large.astype(np.float32), np.unique(present[present >= 0])
 
     def scores(self, chunks: Iterable[Sequence[Row]]) -> Scores:
         """Measure many triples, a chunk at a time; see `chunked`."""
@@ -266,11 +227,6 @@ def chunked(rows: Iterable[Row]) -> Iterator[list[Row]]:
     remaining = iter(rows)
     while chunk := list(itertools.islice(remaining, _CHUNK)):
         yield chunk
-
-
-def _words(text: str) -> list[str]:
-    """Return the words of a text in lower case. ASCII, which nearly all prompts are, takes a third of the time."""
-    return text.encode().translate(_LOWER).decode().split() if text.isascii() else _WORDS.findall(text.lower())
 
 
 def rare(scores: Iterable[Scores]) -> NDArray[np.bool_]:

@@ -98,11 +98,12 @@ class Screening:
 
     Attributes:
         total: number of triples.
+        left_out: number of them that a person left out.
         repeated: keys that several triples have.
     """
 
     def __init__(self) -> None:
-        self.total = 0
+        self.total = self.left_out = 0
         self.repeated: set[str] = set()
         self._photos: dict[int, bool] = {}  # key to whether the photo is a PNG
         self._splits: dict[int, str] = {}  # key to split
@@ -112,6 +113,7 @@ class Screening:
     def add(self, triple: Triple) -> None:
         """Look at a triple."""
         self.total += 1
+        self.left_out += triple.review == "rejected"
         key, group = int(triple.key, 16), splits.group_number(triple.group)
         if key in self._photos:
             self.repeated.add(triple.key)

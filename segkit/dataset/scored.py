@@ -20,12 +20,13 @@ from segkit.dataset.measures import Measurer, Scores, chunked
 from segkit.dataset.triple import REVIEWS
 from segkit.errors import StorageError
 from segkit.palette import Palette
+from segkit.progress import Progress, silent
 
 _VERSION = 2
 """Grows whenever measures change their meaning."""
 
-_CHUNK = 1 << 20
-"""Bytes that are decoded and measured at once."""
+_CHUNK = 1 << 18
+"""Bytes that are decoded and measured at once, while other threads wait."""
 
 
 class _Share(Struct, gc=False):
@@ -67,43 +68,60 @@ class Scored:
         return Scored(self.scores.without(keys), self.reviews[~np.isin(self.scores.keys, keys)])
 
 
-def of_dataset(dataset: Dataset, measurer: Measurer) -> tuple[Scored, Scored]:
+def of_dataset(dataset: Dataset, measurer: Measurer, progress: Progress = silent) -> tuple[Scored, Scored]:
     """Return the scores of all triples: those that the lists have, and those of parts that are not folded in yet.
+
+    Edits that are stored meanwhile are among them.
+
+    Args:
+        dataset: the dataset.
+        measurer: for its palette.
+        progress: called with the number of triples that were measured, and before it, if the lists were changed by
+            hand, with the bytes that were validated. What it raises ends the work.
 
     Raises:
         DatasetError: a line is damaged.
     """
-    newer = list(dataset.pending()[0].values())  # before the lists: a fold meanwhile moves them there
+    while True:
+        states = dataset.lists.state()
+        in_lists = _of_lists(dataset, measurer, progress)
+        newer = list(dataset.pending()[0].values())  # after the lists, which takes long: with all edits until now
+        if dataset.lists.are_as(states):  # otherwise a fold may have moved edits to where they were not read
+            break
     scores = measurer.scores(chunked(newer))
     pending = Scored(scores, np.array([REVIEWS.index(triple.review) for triple in newer], np.uint8))
-    return _of_lists(dataset, measurer).without(scores.keys), pending
+    return in_lists.without(scores.keys), pending
 
 
-def _of_lists(dataset: Dataset, measurer: Measurer) -> Scored:
+def _of_lists(dataset: Dataset, measurer: Measurer, progress: Progress) -> Scored:
     """Return the scores of the triples in the lists, from the cache if that is up to date.
 
     Raises:
         DatasetError: a line is damaged.
     """
-    dataset.lists.index()  # validates lines that were changed by hand
+    dataset.lists.index(progress)  # validates lines that were changed by hand
     file = dataset.hidden / "cache" / "doubt"
     cached = _read(file, dataset)
     if cached:
         return cached
     states = dataset.lists.state()
-    scored = _measured(dataset, measurer)
+    scored = _measured(dataset, measurer, progress)
     if dataset.lists.are_as(states):  # otherwise one was replaced meanwhile
         with suppress(StorageError):  # a read-only dataset is measured again each time
             storage.write(file, _encoded(scored, states, dataset.info.palette))
     return scored
 
 
-def _measured(dataset: Dataset, measurer: Measurer) -> Scored:
+def _measured(dataset: Dataset, measurer: Measurer, progress: Progress) -> Scored:
     reviews: list[NDArray[np.uint8]] = [np.empty(0, np.uint8)]
     numbers = {review: number for number, review in enumerate(REVIEWS)}
+    done, total = 0, len(dataset.lists.index())
 
     def noted(path: Path) -> Iterator[Sequence[_Row]]:
+        nonlocal done
         for chunk in _rows(path):
+            progress("triples ranked", done, total)
+            done += len(chunk)
             reviews.append(np.array([numbers[row.review] for row in chunk], np.uint8))
             yield chunk
 

@@ -144,8 +144,7 @@ class Triple(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     @property
     def by_person(self) -> bool:
         """Whether a person wrote the text, through segkit or by editing the manifest."""
-        edited = self.prompt.digest != digest(self.text) if self.prompt.digest else self.prompt.by == "nobody"
-        return self.prompt.human or (edited and bool(self.text))
+        return written_by_person(self.prompt, self.text)
 
     @property
     def photo(self) -> "Image.Image":
@@ -309,6 +308,17 @@ def _with_extra(record: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]
 def digest(text: str) -> str:
     """Return the first 16 hex digits of a text's SHA-256."""
     return storage.sha256(text.encode("utf-8", "surrogatepass"))[:16]
+
+
+def written_by_person(prompt: Any, text: str) -> bool:
+    """Return whether a person wrote a text, through segkit or by editing the manifest.
+
+    Args:
+        prompt: its Prompt, or a value with `by`, `human` and `digest`.
+        text: as the manifest has it.
+    """
+    edited = prompt.digest != digest(text) if prompt.digest else prompt.by == "nobody"
+    return prompt.human or (edited and bool(text))
 
 
 def _split_words(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The layouts that a dataset is exported to: how each writes its files, and which names it uses."""
 
-import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -8,11 +7,10 @@ from typing import Any
 
 import msgspec
 
-from segkit import storage
 from segkit.dataset.formats import coco_panoptic, fill50k, imagefolder, kohya, label_ids, parquet, shards
 from segkit.dataset.formats.shards import Index, Sample, Shard
 from segkit.dataset.formats.writing import Chunks, Content, Item
-from segkit.exports.target import Target
+from segkit.exports.target import Stamp, Target
 from segkit.settings import Kind
 
 _FOLDERS = r"(?:val/|test/)?"
@@ -38,8 +36,8 @@ class Place:
     count: int
 
 
-WriteShard = Callable[[Place, Iterable[Item]], dict[str, Any]]
-"""Writes a shard of some triples, and returns what the list of shards needs to know of it."""
+WriteShard = Callable[[Place, Iterable[Item]], tuple[dict[str, Any], list[Stamp]]]
+"""Writes a shard of some triples, and returns what the list of shards needs to know of it, and its files."""
 
 
 def _no_files(item: Item, split: str) -> dict[str, bytes]:
@@ -60,7 +58,8 @@ class Layout:
         lists: yields the lists of all triples by name.
         annotation: returns what `lists` needs to know of a triple's pixels.
         shard: writes a shard of some triples and returns what `finish` needs to know of it.
-        finish: called with the content of the export and what `shard` returned for each shard; writes the last file.
+        finish: called with the content of the export and what `shard` returned for each shard; writes the last file
+            and returns what it is.
         by_split: whether a shard holds triples of one split only.
         shard_size: default size of a shard, in bytes.
         has_card: whether a dataset card is written.
@@ -72,46 +71,42 @@ class Layout:
     lists: Callable[[Content], Iterator[tuple[str, Chunks]]] = _no_lists
     annotation: Callable[[Item], dict[str, Any]] | None = None
     shard: WriteShard | None = None
-    finish: Callable[[Target, Content, list[dict[str, Any]]], None] | None = None
+    finish: Callable[[Target, Content, list[dict[str, Any]]], Stamp] | None = None
     by_split: bool = False
     shard_size: int = 0
     has_card: bool = False
     require: Callable[[], None] = lambda: None
 
 
-def write_tar(place: Place, items: Iterable[Item]) -> dict[str, Any]:
-    """Write a tar shard and then its index; return its entry in index.json."""
-    name, size, digest = shards.shard_name(place.number), 0, hashlib.sha256()
+def write_tar(place: Place, items: Iterable[Item]) -> tuple[dict[str, Any], list[Stamp]]:
+    """Write a tar shard and then its index; return its entry in index.json, and both files."""
+    name = shards.shard_name(place.number)
     samples = []
     with place.target.writing(name) as file:
         for item in items:
-            data, members = shards.pack(item.key, shards.members(item.triple, item.photo, item.stored_map), size)
+            contents = shards.members(item.triple, item.photo, item.stored_map)
+            data, members = shards.pack(item.key, contents, file.size)
             samples.append(Sample(item.triple, members))
             file.write(data)
-            digest.update(data)
-            size += len(data)
         file.write(shards.END)
-        digest.update(shards.END)
-    index = shards.encode_samples(samples)
-    place.target.write(shards.index_name(name), index)
-    sizes = size + len(shards.END), len(index)
-    shard = Shard(name, sizes[0], digest.hexdigest(), len(samples), storage.sha256(index), sizes[1])
-    entry: dict[str, Any] = msgspec.to_builtins(shard)
-    return entry
+    tar = file.stamp(name)
+    index = place.target.write(shards.index_name(name), shards.encode_samples(samples))
+    shard = Shard(name, tar.size, tar.sha256, len(samples), index.sha256, index.size)
+    return msgspec.to_builtins(shard), [tar, index]
 
 
-def write_index(target: Target, content: Content, entries: list[dict[str, Any]]) -> None:
+def write_index(target: Target, content: Content, entries: list[dict[str, Any]]) -> Stamp:
     """Write index.json, which makes the shards complete."""
     index = Index(content.name, content.info, tuple(msgspec.convert(entries, list[Shard])))
-    target.write(shards.INDEX, shards.encode_index(index))
+    return target.write(shards.INDEX, shards.encode_index(index))
 
 
-def write_parquet(place: Place, items: Iterable[Item]) -> dict[str, Any]:
-    """Write a parquet shard and return its name and its number of rows."""
+def write_parquet(place: Place, items: Iterable[Item]) -> tuple[dict[str, Any], list[Stamp]]:
+    """Write a parquet shard; return its name and its number of rows, and the file."""
     name = parquet.shard_name(place.split, place.number, place.count)
     with place.target.writing(name) as file:
         rows = parquet.write(file, items)
-    return {"name": name, "rows": rows}
+    return {"name": name, "rows": rows}, [file.stamp(name)]
 
 
 LAYOUTS: dict[Kind, Layout] = {

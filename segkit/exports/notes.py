@@ -35,7 +35,10 @@ def _colors(settings: DatasetExportSettings, selection: Selection, palette: Pale
     lost = [name for name in first if first[name] != name and selection.pixels[name]]
     if settings.maps == "rgb" and lost:
         pairs = [f"{name} is read as {first[name]}" for name in lost]
-        yield f"RGB maps hold colours, which some classes share: {listed(pairs)}. Indexed maps keep the classes."
+        yield (
+            f"RGB maps hold colours, which some classes share: {listed(pairs)}. Indexed maps keep the classes; segkit "
+            "import restores them from the export's record."
+        )
 
 
 def _sizes(settings: DatasetExportSettings, selection: Selection) -> Iterator[str]:

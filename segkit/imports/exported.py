@@ -8,7 +8,7 @@ from pathlib import Path
 from segkit import rows
 from segkit.dataset import info as common
 from segkit.dataset import lines
-from segkit.dataset.formats.items import Collection, File, Item
+from segkit.dataset.formats.items import Collection, Exact, File, Item
 from segkit.dataset.info import Info
 from segkit.dataset.triple import Triple
 from segkit.errors import DatasetError, PaletteError
@@ -35,7 +35,7 @@ def restored(collection: Collection) -> Collection:
         return without_records(collection)
     info = _info(folder / HIDDEN / "export.json")
     records = dict(_records(folder))
-    items = [_with_record(item, records) for item in collection.items]
+    items = [_with_exact_map(folder, _with_record(item, records)) for item in collection.items]
     notes = list(collection.notes)
     if not (folder / HIDDEN / "complete.json").is_file():
         notes.append(f"{folder} is an unfinished export: what it lacks is not imported.")
@@ -79,3 +79,11 @@ def _with_record(item: Item, records: dict[str, tuple[str, Callable[[], Triple]]
         return item
     source, record = records[item.photo.path.stem]
     return replace(item, source=source, record=record, key=item.photo.path.stem)
+
+
+def _with_exact_map(folder: Path, item: Item) -> Item:
+    """Read the stored map in place of one in RGB whose colours stand for several of its classes."""
+    exact = folder / HIDDEN / "maps" / f"{item.key}.png"
+    if not (item.record and item.control_map and exact.is_file()):
+        return item
+    return replace(item, control_map=Exact(item.control_map, File(exact)))

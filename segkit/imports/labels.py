@@ -174,12 +174,12 @@ def _as_its_source(source: MapFile, snapped: Snapped, rules: Rules) -> Snapped:
     scheme = snapped.diagnosis.scheme
     if rules.cause or scheme is None or scheme.name != "exact" or codec.is_exact(source.image, rules.painted_with):
         return snapped
-    one, known = shifts.evidence(snapped.labels, rules.painted_with), rules.shift()
+    one, all_maps = shifts.evidence(snapped.labels, rules.painted_with), rules.shift()
     if one.exact:
         return snapped
-    if known.verdict == "shifted":
+    if all_maps.verdict == "shifted":
         return _repaired(source, rules, "shifted")
-    if not known.verdict and (doubt := shifts.doubt(snapped.labels, one, rules.painted_with, known)):
+    if not all_maps.verdict and (doubt := shifts.doubt(snapped.labels, one, rules.painted_with, all_maps)):
         raise PhotoError(
             "map-unsure",
             f"the map cannot be read with certainty: {doubt}. Say which is right: cause=exact or cause=shifted",

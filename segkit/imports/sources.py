@@ -12,7 +12,7 @@ from PIL import Image
 
 from segkit import photos
 from segkit.build.arrival import printable
-from segkit.dataset import Dataset, lines, saving
+from segkit.dataset import Dataset, saving
 from segkit.dataset import history as histories
 from segkit.dataset.formats import (
     ade20k,
@@ -28,10 +28,9 @@ from segkit.dataset.formats import (
 )
 from segkit.dataset.formats.items import Collection, File, Item, of_listing, require_items
 from segkit.dataset.formats.listing import split_of
-from segkit.dataset.formats.shards import Sample
 from segkit.dataset.triple import Triple
 from segkit.errors import DatasetError, PhotoError, UsageError
-from segkit.imports import exported
+from segkit.imports import exported, sharded
 from segkit.photos import Limits, near_duplicates
 from segkit.photos.near_duplicates import Grey
 from segkit.photos.stored import decode_grey, encode_photo
@@ -74,7 +73,7 @@ def _open(path: Path) -> Collection:
     if (path / ".segkit" / "dataset.toml").is_file():
         return _dataset(path)
     if (path / shards.INDEX).is_file():
-        return _shards(path)
+        return sharded.read(path)
     for layout in (webdataset, coco_panoptic, ade20k, label_ids, parquet):
         if layout.detect(path):
             return exported.restored(layout.read(path))
@@ -131,36 +130,6 @@ def _record(dataset: Dataset, key: str, edited: bool) -> Triple:
     with _READING:
         triple = dataset.get([key])[0]
         return saving.as_saved(dataset, triple) if edited else triple
-
-
-def _shards(path: Path) -> Collection:
-    where = path / shards.INDEX
-    index = shards.decode_index(where.read_bytes(), str(where))
-    items = []
-    for shard in index.shards:
-        file = path / shard.name
-        if not file.is_file() or file.stat().st_size != shard.bytes:
-            state = "has another size" if file.is_file() else "is missing"
-            raise DatasetError(f"{file} {state} than {shards.INDEX} says. Copy it again.")
-        list_path = path / shard.index_name
-        if not list_path.is_file():
-            raise DatasetError(f"{list_path} is missing. Copy it again.")
-        for sample in shards.decode_samples(list_path.read_bytes(), shard, str(list_path)):
-            items.append(_sample(file, sample))
-    return Collection("segkit", path, items, info=index.info)
-
-
-def _sample(shard: Path, sample: Sample) -> Item:
-    def member(extension: str) -> File:
-        return File(shard, *sample.members[extension], f"{sample.key}.{extension}")
-
-    photo, control_map, record = map(member, (sample.photo, shards.MAP, shards.RECORD))
-    triple = sample.triple
-    return Item(triple.source, photo, control_map, split=triple.split, record=partial(_line, record), key=triple.key)
-
-
-def _line(record: File) -> Triple:
-    return lines.decode(record.read())
 
 
 def _named(collections: list[Collection]) -> list[Collection]:

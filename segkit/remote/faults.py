@@ -29,6 +29,9 @@ _CODES: dict[str, Reason] = {
 }  # fmt: skip
 """Error codes of S3 (and its status codes, where an answer to HEAD has no body) and what they mean."""
 
+_OF_STORE: tuple[Reason, ...] = ("no-credentials", "no-bucket", "wrong-region", "unreachable")
+"""Faults of a whole store, whose messages name the URL that a person typed rather than a file in it."""
+
 _PASSING = ("unreachable", "incomplete", "failing")
 
 _NAMES: dict[str, Reason] = {
@@ -98,12 +101,13 @@ _TYPES: tuple[tuple[tuple[type[Exception], ...], Reason], ...] = (
 )
 
 
-def fault_of(error: Exception, url: str) -> Fault | None:
+def fault_of(error: Exception, url: str, root: str = "") -> Fault | None:
     """Return what an exception of a store's library means; None if it is not the store's.
 
     Args:
         error: the exception.
         url: that of the file or folder, which may hold secrets: it is shown by `shown`.
+        root: the URL that was typed, of which `url` is a part; "" if it is `url`.
     """
     chain = [*_chain(error)]
     answer = next((answer for item in chain if (answer := _answer(item))), {})
@@ -113,7 +117,9 @@ def fault_of(error: Exception, url: str) -> Fault | None:
     reason = own or _CODES.get(code) or named or _of_status(status) or _of_type(error)
     if reason is None:
         return None
-    return Fault(reason, _message(reason, url, error, _region(answer)), _wait(answer, chain))
+    is_hidden = "/." in url.removeprefix(root.rstrip("/"))  # a file that segkit keeps for itself
+    place = root if root and (is_hidden or reason in _OF_STORE) else url
+    return Fault(reason, _message(reason, place, error, _region(answer)), _wait(answer, chain))
 
 
 def shown(url: str) -> str:

@@ -216,7 +216,8 @@ class Location:
 
     def _known(self, name: str) -> Entry:
         if (entry := self.stat(name)) is None:
-            raise LocationError("missing", f"{shown(self._path(name))} does not exist. Check the address.")
+            what = "path" if self.is_local else "address"
+            raise LocationError("missing", f"{shown(self._path(name))} does not exist. Check the {what}.")
         return entry
 
     @property
@@ -234,7 +235,7 @@ class Location:
         patience = replace(self.patience, attempts=1) if self.is_local else self.patience
 
         def translated(error: Exception) -> Fault | None:
-            return None if isinstance(error, SegkitError) else fault_of(error, self._path(name))
+            return None if isinstance(error, SegkitError) else fault_of(error, self._path(name), self.root)
 
         return retried(work, translated, patience)
 

@@ -15,6 +15,7 @@ from segkit.progress import Progress, silent
 from segkit.remote.lists import expanded
 from segkit.remote.locations import Location, is_name, is_url, location
 from segkit.remote.store import Entry
+from segkit.words import data_size
 
 RECORD = ".staged.jsonl"
 """What was copied: name, size and version. It names whole files only, since each is written before its line."""
@@ -55,8 +56,9 @@ def stage(source: str, folder: Path, limit: int, progress: Progress = silent) ->
         raise UsageError(f"{places[0]} contains no files. Check the address.")
     if total > limit:
         raise UsageError(
-            f"{places[0]}: {total / 1e9:,.1f} GB are to be copied to this machine, more than {limit / 1e9:,.1f} GB. "
-            "Copy them yourself, and pass the local folder."
+            f"{places[0]}: {data_size(total)} are to be copied to this machine, but at most {data_size(limit)} may be. "
+            f"Pass a larger limit, such as fetch_limit={data_size(total).replace(' ', '')}, or copy them yourself and "
+            "pass the local folder."
         )
     is_one_file = len(places) == 1 and is_file[0] is not None
     _copy(files, target.parent if is_one_file else target, folder / RECORD, progress)

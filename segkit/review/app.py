@@ -119,6 +119,8 @@ def _items(session: Session, request: Request) -> Response:
         start, limit = int(query.get("start", "0")), int(query.get("limit", "100"))
     except ValueError:
         raise UsageError("start and limit are numbers.") from None
+    if query.get("unranked") == "1":
+        return _json(session.unranked(start, limit))
     order: Order = "source" if query.get("order") == "source" else "doubt"
     return _json(session.items(query.get("where", "").strip(), order, start, limit, query.get("fresh") == "1"))
 

@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 from segkit.dataset import Dataset, checks, scored
 from segkit.dataset import where as conditions
 from segkit.dataset.doubt import Scorer, by_key, is_key
+from segkit.dataset.matching import matching
 from segkit.dataset.prompts import FLAGS
 from segkit.dataset.triple import REVIEWS, Triple
+from segkit.dataset.where import Conditions
 from segkit.problem import Problem
+from segkit.progress import Progress, silent
 
 Order = Literal["doubt", "source"]
 
@@ -48,11 +51,18 @@ class Ranking(Sequence[Item]):
 
     Attributes:
         numbers: the keys as numbers, (triples,).
+        reviews: position of each triple's review in REVIEWS, (triples,).
         counts: number of triples by review, also of those beyond the limit.
     """
 
-    def __init__(self, dataset: Dataset, scorer: Scorer, numbers: NDArray[np.uint64], counts: dict[str, int]) -> None:
-        self._dataset, self._scorer, self.numbers, self.counts = dataset, scorer, numbers, counts
+    def __init__(
+        self, dataset: Dataset, scorer: Scorer, numbers: NDArray[np.uint64], reviews: NDArray[np.uint8],
+        limit: int | None = None,
+    ) -> None:  # fmt: skip
+        self._dataset, self._scorer = dataset, scorer
+        self.numbers, self.reviews = numbers[:limit], reviews[:limit]
+        counts = np.bincount(reviews, minlength=len(REVIEWS)).tolist()
+        self.counts = {review: number for review, number in zip(REVIEWS, counts, strict=True) if number}
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -89,6 +99,7 @@ def rank(
     order: Order = "doubt",
     limit: int | None = None,
     problems: Sequence[Problem] = (),
+    progress: Progress = silent,
 ) -> Ranking:
     """Rank the triples of a dataset.
 
@@ -99,51 +110,64 @@ def rank(
         order: the most doubtful first, or by source.
         limit: how many at most; None for all.
         problems: what check found, which counts as doubt.
+        progress: called with the number of triples; see scored.of_dataset. What it raises ends the work.
 
     Raises:
         UsageError: a condition is malformed.
         PaletteError: there is no such class.
         DatasetError: a line of the manifest is damaged.
     """
-    where, rules = _rules(where)
+    where, rules, among = _divided(where)
+    condition = conditions.parse(where, dataset.info.palette) if where else None  # refused before the long work
     scorer = Scorer(dataset.info.palette, by_key(problems))
-    parts = scored.of_dataset(dataset, scorer.measurer)
+    parts = scored.of_dataset(dataset, scorer.measurer, progress)
     doubts = np.concatenate(scorer.doubts(*(part.scores for part in parts)))
     keys = np.concatenate([part.scores.keys for part in parts])
     reviews = np.concatenate([part.reviews for part in parts])
-    if where or order == "source":
-        places = _places(keys, _chosen(dataset, where, order))
+    places = np.arange(len(keys))
+    if condition is not None or order == "source":
+        places = _places(keys, _chosen(dataset, condition, progress))
     if order == "doubt":
-        among = places if where else np.arange(len(keys))
-        places = among[np.argsort(-doubts[among], kind="stable")]
+        places = places[np.argsort(-doubts[places], kind="stable")]
+    places = places[among[reviews[places]]]
     for rule in rules:
         found = {
             int(problem.place, 16) for problem in problems if is_key(problem.place) and rule in (problem.rule, ANY)
         }
         places = places[np.isin(keys[places], np.fromiter(found, np.uint64, len(found)))]
-    numbers = np.bincount(reviews[places], minlength=len(REVIEWS)).tolist()
-    counts = {review: number for review, number in zip(REVIEWS, numbers, strict=True) if number}
-    return Ranking(dataset, scorer, keys[places][:limit], counts)
+    return Ranking(dataset, scorer, keys[places], reviews[places], limit)
 
 
-def _rules(where: str) -> tuple[str, list[str]]:
-    """Divide conditions into those on records, and the rules of check that were broken: "flag:file-changed"."""
+def unranked(dataset: Dataset) -> Ranking:
+    """Return the triples of a dataset in the order of its lists, until they are ranked. All count as open."""
+    numbers = dataset.lists.index().in_order()
+    return Ranking(dataset, Scorer(dataset.info.palette), numbers, np.zeros(len(numbers), np.uint8))
+
+
+def _divided(where: str) -> tuple[str, list[str], NDArray[np.bool_]]:
+    """Divide conditions by what they need.
+
+    Returns:
+        Those on records; the rules of check that were broken, as in "flag:file-changed"; and whether each of REVIEWS
+        counts, as in "review:open", for which no record is read.
+    """
+    among = np.ones(len(REVIEWS), bool)
     try:
         terms = shlex.split(where)
     except ValueError:  # conditions.parse words it
-        return where, []
-    rules = {f"flag:{rule}": rule for rule in (*checks.RULES, ANY) if rule not in FLAGS}
-    rest = [term for term in terms if term not in rules]
-    return shlex.join(rest), [rules[term] for term in terms if term in rules]
+        return where, [], among
+    by_rule = {f"flag:{rule}": rule for rule in (*checks.RULES, ANY) if rule not in FLAGS}
+    by_review = {f"review:{review}": np.array(REVIEWS) == review for review in REVIEWS}
+    by_review |= {f"-{term}": ~chosen for term, chosen in by_review.items()}
+    for term in terms:
+        among &= by_review.get(term, True)
+    rest = [term for term in terms if term not in by_rule and term not in by_review]
+    return shlex.join(rest), [by_rule[term] for term in terms if term in by_rule], among
 
 
-def _chosen(dataset: Dataset, where: str, order: Order) -> NDArray[np.uint64]:
-    """Return the keys of the triples that meet conditions, sorted by source if that is the order."""
-    condition = conditions.parse(where, dataset.info.palette) if where else None
-    chosen = (triple for triple in dataset.triples() if condition is None or condition(triple))
-    if order == "doubt":
-        return np.fromiter((int(triple.key, 16) for triple in chosen), np.uint64)
-    by_source = sorted((triple.source, int(triple.key, 16)) for triple in chosen)
+def _chosen(dataset: Dataset, condition: Conditions | None, progress: Progress) -> NDArray[np.uint64]:
+    """Return the keys of the triples that meet conditions, sorted by source."""
+    by_source = sorted(set(matching(dataset, condition, progress)))
     return np.fromiter((key for _, key in by_source), np.uint64, len(by_source))
 
 

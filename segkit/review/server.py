@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable
+from contextlib import closing
 from types import FrameType
 
 import uvicorn
@@ -53,7 +54,7 @@ class Server:
     """
 
     def __init__(self, session: Session, host: str, port: int, ready: Callable[[str], None]) -> None:
-        self._socket = _listen(host, port)
+        self._session, self._socket = session, _listen(host, port)
         access = Access(self._socket.getsockname()[1], is_open=host not in LOOPBACK)
         self.url = f"http://{_name(host)}:{access.port}/?token={access.token}"
         config = uvicorn.Config(
@@ -64,7 +65,7 @@ class Server:
 
     def run(self) -> None:
         """Answer until Ctrl-C, SIGTERM or `stop`; changes that are being stored are finished."""
-        with self._socket:
+        with self._socket, closing(self._session):
             self._server.run([self._socket])
 
     def stop(self) -> None:

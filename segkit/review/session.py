@@ -21,11 +21,13 @@ from segkit.review import messages
 from segkit.review.assist import Assist
 from segkit.review.drafting import Drafting
 from segkit.review.findings import PATIENCE, Findings
-from segkit.review.order import Orders
+from segkit.review.order import Orders, Queue, Waiting
 from segkit.review.queue import ANY, Order
 
 MAX_ITEMS = 500
 """Triples of one page of the queue."""
+
+_NOTHING: "Json" = {"total": 0, "start": 0, "counts": {}, "items": [], "waiting": None}
 
 _ALIKE = "a near-duplicate of another photo"
 
@@ -98,14 +100,28 @@ class Session:
     def items(self, where: str, order: Order, start: int, limit: int, fresh: bool) -> Json:
         """Return a part of the queue, with each triple as it is now.
 
+        While a large dataset is ranked, "waiting" says how far that is. Without conditions, the items are in the order
+        of the dataset until then; with conditions, there are none.
+
         Raises:
             UsageError, PaletteError: a condition is malformed.
         """
         if fresh and self._findings:
             self._findings.again()
         queue = self._orders.get(where, order, fresh)
+        if isinstance(queue, Waiting):
+            before = _NOTHING if where else self.unranked(start, limit)
+            return {**before, "waiting": queue}
         if self._findings:
             self._findings.begin()  # after the first ranking, which a person waits for
+        return self._part(queue, start, limit)
+
+    def unranked(self, start: int, limit: int) -> Json:
+        """Return a part of a large dataset in its own order, also when it is ranked: the page may show this order."""
+        queue = self._orders.unranked()
+        return self._part(queue, start, limit) if queue else _NOTHING
+
+    def _part(self, queue: Queue, start: int, limit: int) -> Json:
         start = max(0, start)
         chosen = queue.ranking[start : start + min(max(0, limit), MAX_ITEMS)]
         triples = self.dataset.known([item.key for item in chosen])
@@ -114,7 +130,11 @@ class Session:
             for item in chosen
             if item.key in triples
         ]
-        return {"total": len(queue.ranking), "start": start, "counts": queue.counts, "items": rows}
+        return {"total": len(queue.ranking), "start": start, "counts": queue.counts, "items": rows, "waiting": None}
+
+    def close(self) -> None:
+        """End what runs in the background for the page."""
+        self._orders.stop()
 
     def found(self) -> Json:
         """Return about how many triples check has found something so far, and whether it is done."""

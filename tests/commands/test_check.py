@@ -35,6 +35,17 @@ def test_a_clean_dataset_passes(segkit: Segkit, dataset: Dataset) -> None:
     assert shown.out.splitlines()[-1] == f"{dataset.folder}: 4 triples, no problems."
 
 
+def test_triples_that_were_left_out_are_counted_apart(segkit: Segkit, dataset: Dataset) -> None:
+    """They are checked, too, but metadata.jsonl does not list them."""
+    dataset.decide(dataset[0].key, "rejected")
+
+    shown = segkit("check", dataset.folder).out.splitlines()[-1]
+    as_json = json.loads(segkit("check", dataset.folder, "--json").out)
+
+    assert shown == f"{dataset.folder}: 4 triples (1 left out), no problems."
+    assert (as_json["triples"], as_json["left_out"]) == (4, 1)
+
+
 def test_counts_come_first_then_problems_by_severity(segkit: Segkit, dataset: Dataset) -> None:
     """The counts by rule are followed by the problems, errors before warnings, each with its cure on the next line."""
     spoil(dataset)

@@ -75,6 +75,24 @@ def test_a_dataset_is_exported(segkit: Segkit, dataset: Path, tmp_path: Path) ->
     assert replaced.out == f"Written: {tmp_path / 'shards'}, 1 triple (val 1)\n"
 
 
+def test_what_was_restored_is_named(segkit: Segkit, dataset: Path, tmp_path: Path) -> None:
+    """Run again, the command names the files that it wrote again; --verify also finds those of the same size."""
+    options = ("export", dataset, "--to", "kohya", "-o", tmp_path / "out")
+    segkit(*options)
+    photo = sorted((tmp_path / "out" / "img").glob("*.jpg"))[0]
+    data = photo.read_bytes()
+
+    photo.unlink()
+    shown = segkit(*options)
+    photo.write_bytes(data[:-1] + b"\0")
+    unread = json.loads(segkit(*options, "--json").out)
+    verified = json.loads(segkit(*options, "--verify", "--json").out)
+
+    assert f"Missing or damaged, and written again: 1 file (img/{photo.name})" in shown.out
+    assert (unread["restored"], verified["restored"]) == ([], [f"img/{photo.name}"])
+    assert photo.read_bytes() == data
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -126,6 +127,27 @@ def test_kill_9_loses_nothing(rooms: Dataset, tmp_path: Path, to: str) -> None:
     assert 0 < result.written < 7
 
 
+def test_an_export_killed_at_its_first_record_is_begun_again(rooms: Dataset, tmp_path: Path) -> None:
+    """Temporary files of segkit, its lock, and parts without a record are its own; a file of another name is not."""
+    out, part = tmp_path / "out", storage.TEMPORARY + "0123456789ab"
+    (out / "img").mkdir(parents=True)
+    (out / record.FOLDER / "parts").mkdir(parents=True)
+    (out / record.LOCK).write_text("process 1 on elsewhere")
+    (out / record.part(0)).write_text("half a line")
+    for folder in (out / record.FOLDER, out / "img", out):
+        (folder / part).write_bytes(b"half")
+    (out / record.FOLDER / "mine.json").write_bytes(b"mine")
+
+    with pytest.raises(UsageError, match=r"such as \.segkit-export/mine\.json"):
+        pipeline.export(rooms, out, chosen("kohya"))
+    assert (out / part).exists()
+    (out / record.FOLDER / "mine.json").unlink()
+    pipeline.export(rooms, out, chosen("kohya"))
+    pipeline.export(rooms, tmp_path / "whole", chosen("kohya"))
+
+    assert contents(out) == contents(tmp_path / "whole")
+
+
 def test_other_files_are_never_touched(rooms: Dataset, tmp_path: Path) -> None:
     """A folder with foreign files, a file, the dataset itself and what surrounds it are refused."""
     mine = tmp_path / "mine"
@@ -165,6 +187,59 @@ def test_an_export_is_replaced_only_on_request(rooms: Dataset, tmp_path: Path) -
     assert not (out / "img").exists()
 
 
+@pytest.mark.parametrize("to", get_args(Kind))
+def test_missing_and_damaged_files_are_restored(rooms: Dataset, tmp_path: Path, to: str) -> None:
+    """Files that were deleted or cut short are noticed at once, others of equal size when hashes are compared."""
+    settings, out = chosen(to, **SMALL.get(to, {})), tmp_path / "out"
+    pipeline.export(rooms, out, settings)
+    whole = contents(out)
+    names = [name for name in whole if not name.startswith(record.FOLDER)]
+    deleted, cut, flipped = names[0], names[len(names) // 2], names[-1]
+    (out / deleted).unlink()
+    (out / cut).write_bytes(whole[cut][:-1])
+    (out / flipped).write_bytes(bytes([whole[flipped][0] ^ 1]) + whole[flipped][1:])
+
+    result = pipeline.export(rooms, out, settings)
+    verified = pipeline.export(rooms, out, chosen(to, verify=True, **SMALL.get(to, {})))
+
+    assert (result.written, set(result.restored)) == (0, {deleted, cut})
+    assert verified.written == 0
+    assert set(verified.restored) <= {flipped}  # a shard's index may have been written with its other file
+    assert contents(out) == whole
+    assert pipeline.export(rooms, out, chosen(to, verify=True, **SMALL.get(to, {}))).restored == ()
+
+
+def test_a_damaged_record_of_files_costs_a_second_export(rooms: Dataset, tmp_path: Path) -> None:
+    """Without the list of a piece's files, or the mark of the end, they are written again."""
+    out = tmp_path / "out"
+    pipeline.export(rooms, out, chosen("kohya"))
+    whole = contents(out)
+    (out / record.files(1)).write_text("{")
+    (out / record.COMPLETE).write_text("{")
+
+    assert pipeline.export(rooms, out, chosen("kohya")).written == 2
+    assert contents(out) == whole
+
+
+def test_what_differs_from_an_earlier_export_is_said(copy: Dataset, tmp_path: Path) -> None:
+    """Another name, other triples, or both: each is stated as it is."""
+    out = tmp_path / "out"
+    pipeline.export(copy, out, chosen("kohya"))
+    renamed = tmp_path / "renamed"
+
+    def difference() -> str:
+        with pytest.raises(UsageError) as refused:
+            pipeline.export(Dataset.open(renamed), out, chosen("kohya"))
+        return str(refused.value)
+
+    shutil.copytree(copy.folder, renamed)
+    assert "of copy, not of renamed: their triples are the same" in difference()
+    Dataset.open(renamed).set_prompts({copy[0].key: "another prompt"})
+    assert "of copy, not of renamed: their triples differ (7 triples as before, but not the same)" in difference()
+    Dataset.open(renamed).decide(copy[0].key, "rejected")
+    assert "their triples differ (7 triples then, 6 now)" in difference()
+
+
 def test_a_changed_dataset_is_noticed(copy: Dataset, tmp_path: Path) -> None:
     """Between two calls, and during one, when what is written is not declared complete."""
     out = tmp_path / "out"
@@ -182,6 +257,20 @@ def test_a_changed_dataset_is_noticed(copy: Dataset, tmp_path: Path) -> None:
         pipeline.export(Dataset.open(copy.folder), tmp_path / "new", chosen("parquet"), edit)
     assert not record.is_complete(Target(location(tmp_path / "new")))
     assert not list((tmp_path / "new" / "data").glob("test-*"))  # nothing is written that the record does not mean
+
+
+@pytest.mark.parametrize("to", get_args(Kind))
+def test_a_refused_export_leaves_nothing(copy: Dataset, tmp_path: Path, to: str) -> None:
+    """The first triple is damaged: neither files nor folders stay, but for those that were there."""
+    (copy.folder / copy[0].file_name).write_bytes(b"damaged")
+    (tmp_path / "mine" / "empty").mkdir(parents=True)
+
+    for name in ("new", "mine"):
+        with pytest.raises(DatasetError, match="was changed after it was checked"):
+            pipeline.export(copy, tmp_path / name, chosen(to))
+
+    assert not (tmp_path / "new").exists()
+    assert list((tmp_path / "mine").rglob("*")) == [tmp_path / "mine" / "empty"]
 
 
 @pytest.mark.parametrize("name", ["file_name", "conditioning_image_file_name"])
@@ -257,7 +346,10 @@ def test_a_sample_and_lost_classes_are_stated(exported: Exporter, rooms: Dataset
     ("settings", "message"),
     [
         ({"to": "kohya", "shard_size": "1GB"}, "to=kohya writes no shards"),
-        ({"to": "webdataset", "maps": "rgb"}, "to=webdataset has maps of its own"),
+        (
+            {"to": "webdataset", "maps": "rgb"},
+            r"to=webdataset has maps as they are stored, indexed PNGs.*Remove maps=rgb\.",
+        ),
     ],
 )
 def test_settings_without_meaning_are_refused(
@@ -274,6 +366,17 @@ def test_a_shard_size_is_a_size(size: str) -> None:
     """What is no size is refused when the settings are created."""
     with pytest.raises(SettingError, match="expected a size such as 500MB or 1GB"):
         chosen("webdataset", shard_size=size)
+
+
+def test_progress_counts_what_is_done(rooms: Dataset, tmp_path: Path) -> None:
+    """From the first triple to all of them, as other commands count."""
+    steps: list[tuple[str, int, int]] = []
+
+    pipeline.export(rooms, tmp_path / "out", chosen("kohya"), lambda *step: steps.append(step[:3]))
+
+    assert steps[0] == ("triples", 1, 7)
+    assert steps[-1] == ("triples", 7, 7)
+    assert steps == sorted(steps)
 
 
 def test_one_writer_at_a_time(rooms: Dataset, tmp_path: Path) -> None:

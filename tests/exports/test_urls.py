@@ -54,6 +54,20 @@ def test_a_url_receives_what_a_folder_does(
     assert _stored(bucket, "/exports/rooms") == contents(tmp_path / "local")
 
 
+def test_missing_files_are_restored_at_a_url(bucket: Any, rooms: Dataset) -> None:
+    """One that was deleted and one that was cut short, and no others are sent."""
+    pipeline.export(rooms, "memory://exports/rooms", chosen("kohya"))
+    before = _stored(bucket, "/exports/rooms")
+    first, second, *_ = sorted(name for name in before if name.startswith("img/"))
+    bucket.rm(f"/exports/rooms/{first}")
+    bucket.pipe(f"/exports/rooms/{second}", before[second][:-1])
+
+    result = pipeline.export(rooms, "memory://exports/rooms", chosen("kohya"))
+
+    assert (result.written, sorted(result.restored)) == (0, [first, second])
+    assert _stored(bucket, "/exports/rooms") == before
+
+
 def test_nothing_is_deleted_at_a_url(bucket: Any, rooms: Dataset) -> None:
     """Other files, and another export even with overwrite, are refused."""
     bucket.pipe("/exports/mine/notes.txt", b"mine")
@@ -64,6 +78,9 @@ def test_nothing_is_deleted_at_a_url(bucket: Any, rooms: Dataset) -> None:
         pipeline.export(rooms, "memory://exports/mine", chosen("kohya"))
     with pytest.raises(UsageError, match="deletes nothing at memory://exports/rooms"):
         pipeline.export(rooms, "memory://exports/rooms", chosen("kohya", overwrite=True))
+    with pytest.raises(UsageError, match="Choose another output, or delete the one there") as refused:
+        pipeline.export(rooms, "memory://exports/rooms", chosen("kohya"))
+    assert "overwrite" not in str(refused.value)
     assert _stored(bucket, "/exports") == before
 
 

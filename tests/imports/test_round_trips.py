@@ -9,11 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from PIL import Image
 
 import segkit
 from segkit.dataset import Dataset, history, relabel
+from segkit.dataset.formats import shards
 from segkit.dataset.origin import Origin
 from segkit.dataset.triple import SPLITS, Triple
+from segkit.errors import DatasetError
 from segkit.exports import pipeline as exporting
 from tests.dataset.test_dataset import written
 from tests.exports.conftest import Exporter, chosen
@@ -54,17 +57,70 @@ def test_an_export_is_restored_exactly_and_once(kind: str, rooms: Dataset, expor
     assert second.dataset.manifest.read_bytes() == before
 
 
-@pytest.mark.parametrize("kind", ["imagefolder", "fill50k"])
-def test_maps_in_rgb_are_restored_unless_they_hold_two_classes_of_one_colour(
-    kind: str, rooms: Dataset, exported: Exporter, bring: Importer
-) -> None:
-    """A record tells whether a colour was road or skyscraper; where both occur, nothing does."""
+@pytest.mark.parametrize("kind", ["imagefolder", "parquet", "fill50k", "kohya"])
+def test_maps_in_rgb_are_restored_exactly(kind: str, rooms: Dataset, exported: Exporter, bring: Importer) -> None:
+    """A record tells whether a colour was road or skyscraper; where both occur, the stored map lies beside it."""
     outcome = bring(exported(kind, maps="rgb"), size=0, min_size=0)
 
-    assert dict(outcome.rejected) == {"map-unsure": 1}
-    [rejection] = outcome.dataset.rejections()
-    assert "road and skyscraper have one colour" in rejection.message
-    require_equal(outcome.dataset, rooms, but=(rooms[0].key,))
+    assert (outcome.imported, dict(outcome.rejected)) == (7, {})
+    require_equal(outcome.dataset, rooms)
+
+
+def test_a_map_in_rgb_that_was_changed_is_not_replaced_by_the_stored_one(
+    rooms: Dataset, exported: Exporter, bring: Importer, tmp_path: Path
+) -> None:
+    """One pixel in another colour: the map is no longer that of its record, and its triple is left out."""
+    folder = shutil.copytree(exported("fill50k", maps="rgb"), tmp_path / "edited")
+    path = next(folder.rglob(f"source/{rooms[0].key}.png"))
+    with Image.open(path) as image:
+        image.putpixel((0, 0), (1, 2, 3))
+        image.save(path)
+
+    outcome = bring(folder, size=0, min_size=0)
+
+    assert (outcome.imported, outcome.rejected.total()) == (6, 1)
+
+
+def test_a_damaged_shard_is_named_with_its_damaged_triples(
+    rooms: Dataset, exported: Exporter, bring: Importer, tmp_path: Path
+) -> None:
+    """A byte of a prompt in a record, which no hash of a picture covers, is noticed; the rest is imported."""
+    folder = shutil.copytree(exported("webdataset", shard_size="40kB"), tmp_path / "damaged")
+    path = folder / "000001.tar"
+    data = path.read_bytes()
+    index = shards.decode_index((folder / shards.INDEX).read_bytes(), "")
+    samples = shards.decode_samples((folder / "000001.index.jsonl").read_bytes(), index.shards[1], "")
+    start, size = samples[0].members[shards.RECORD]
+    place = data.index(b'"text": "', start, start + size) + len(b'"text": "')
+    path.write_bytes(data[:place] + b"X" + data[place + 1 :])
+
+    outcome = bring(folder, size=0, min_size=0)
+
+    source = samples[0].triple.source
+    assert (outcome.imported, dict(outcome.rejected)) == (6, {"record-damaged": 1})
+    assert f"its SHA-256 is not that in index.json. Left out of it: 1 damaged triple ({source})." in outcome.notes[0]
+    require_equal(outcome.dataset, rooms, but=(samples[0].key,))
+
+    header = data.index(f"{samples[0].key}.txt".encode())
+    path.write_bytes(data[: header + 400] + b"X" + data[header + 401 :])
+    assert "All its photos, maps and records are intact" in bring(folder, out="all", size=0, min_size=0).notes[0]
+
+
+def test_what_is_missing_of_shards_is_said(exported: Exporter, bring: Importer, tmp_path: Path) -> None:
+    """A shard that is missing, or of another size, and a missing index of one."""
+    folder = shutil.copytree(exported("webdataset", shard_size="40kB"), tmp_path / "shards")
+    tar, index = folder / "000001.tar", folder / "000000.index.jsonl"
+    size = tar.stat().st_size
+
+    tar.write_bytes(tar.read_bytes()[:-1])
+    with pytest.raises(DatasetError, match=rf"000001\.tar has {size - 1:,} bytes; index\.json says {size:,}\."):
+        bring(folder)
+    tar.unlink()
+    with pytest.raises(DatasetError, match=r"000001\.tar is missing; index\.json lists it\. Copy it again\."):
+        bring(folder)
+    index.unlink()
+    with pytest.raises(DatasetError, match=r"000000\.index\.jsonl is missing; index\.json lists it"):
+        bring(folder)
 
 
 def test_a_dataset_is_copied_with_all_that_it_knows(rooms: Dataset, bring: Importer) -> None:

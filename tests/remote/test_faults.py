@@ -5,7 +5,7 @@ import pytest
 import requests
 from huggingface_hub.errors import OfflineModeIsEnabled
 
-from segkit.remote.faults import fault_of, shown
+from segkit.remote.faults import NoBucketError, fault_of, shown
 from segkit.remote.retry import Patience
 
 
@@ -41,6 +41,20 @@ def test_exceptions_have_a_meaning(error: Exception, reason: str | None) -> None
 
     assert (fault.reason if fault else None) == reason
     assert fault is None or "\n" not in str(fault.error())
+
+
+def test_a_fault_of_the_whole_store_names_what_was_typed() -> None:
+    """Neither a file that segkit keeps for itself, nor one of many in a bucket that does not exist."""
+    typed, hidden = "s3://nowhere/rooms/", "s3://nowhere/rooms/.segkit-export/export.json"
+    messages = [
+        fault.message
+        for error, url in ((NoBucketError(), hidden), (answered(403), hidden), (answered(403), f"{typed}000000.tar"))
+        if (fault := fault_of(error, url, typed))
+    ]
+
+    assert "bucket nowhere does not exist. Check the name in s3://nowhere/rooms/," in messages[0]
+    assert "Access to s3://nowhere/rooms/ is denied" in messages[1]
+    assert "Access to s3://nowhere/rooms/000000.tar is denied" in messages[2]
 
 
 def test_the_store_says_how_long_to_wait() -> None:

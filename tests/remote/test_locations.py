@@ -75,7 +75,8 @@ def test_wrong_bytes_are_refused(place: Location, tmp_path: Path) -> None:
 def test_a_missing_file_is_named(place: Location, tmp_path: Path) -> None:
     """The error says which file does not exist, and why it was raised."""
     for call in (place.read, place.size, lambda name: place.download(name, tmp_path / "copy")):
-        with pytest.raises(LocationError, match=r"place/gone\.tar does not exist") as caught:
+        cure = "path" if place.is_local else "address"
+        with pytest.raises(LocationError, match=rf"place/gone\.tar does not exist\. Check the {cure}\.") as caught:
             call("gone.tar")
         assert caught.value.reason == "missing"
 

@@ -17,6 +17,7 @@ from segkit import storage
 from segkit.errors import UsageError
 from segkit.models import hub
 from segkit.progress import Progress
+from segkit.words import data_size
 from trainer.checkpoints import configs
 from trainer.checkpoints.digest import weights_digest
 from trainer.checkpoints.load import Base
@@ -230,7 +231,7 @@ def require_space(folder: Path, needed: int) -> None:
     free = storage.free_space(folder)
     if needed > free:
         raise UsageError(
-            f"The cache takes {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free at {folder}. Free some space, or "
+            f"The cache takes {data_size(needed)}, and {data_size(free)} are free at {folder}. Free some space, or "
             "use cache=False, which makes each step slower."
         )
 

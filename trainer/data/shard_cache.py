@@ -19,6 +19,7 @@ from segkit import storage
 from segkit.dataset.formats.shards import Shard
 from segkit.errors import StorageError, UsageError
 from segkit.remote import Location
+from segkit.words import data_size
 from trainer.data.members import Member
 
 BLOCK = 1 << 20
@@ -105,6 +106,8 @@ class CachedShards:
             return
         for span in _spans([member for member in dict.fromkeys(members) if not self._is_begun(member)]):
             with self._lock_of(span[0]):
+                if all(map(self._is_begun, span)):  # by another thread, which held the lock
+                    continue
                 start, end = span[0].start, span[-1].start + span[-1].size
                 data = self._location.read_range(span[0].shard, start, end - start)
                 for member in span:
@@ -147,7 +150,7 @@ class CachedShards:
         wanted = min(self._limit, self.size)
         if self._folder and (needed := wanted - self.held()) > (free := storage.free_space(self._folder)):
             raise UsageError(
-                f"The copies of the shards may take {needed / 1e9:.1f} GB more, and {free / 1e9:.1f} GB are free at "
+                f"The copies of the shards may take {data_size(needed)} more, and {data_size(free)} are free at "
                 f"{self._folder}. Use a smaller shard_cache, or another cache_dir."
             )
 

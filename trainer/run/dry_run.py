@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from segkit.errors import UsageError
 from segkit.progress import Progress
 from segkit.reports import contact_sheet
+from segkit.words import data_size
 from trainer.checkpoints import quiet
 from trainer.data import examples, latents
 from trainer.data.batches import Batches, Pick
@@ -146,13 +147,11 @@ def _shards_note(triples: Examples, cache: Cache) -> str:
         return ""
     size, held = photo.store.size, photo.store.copied_to(cache.folder).held()
     if not cache.limit:
-        return (
-            f"Shards of {size / 1e9:,.2f} GB at {photo.store}: no copies are kept, so every epoch fetches them again."
-        )
+        return f"Shards of {data_size(size)} at {photo.store}: no copies are kept, so every epoch fetches them again."
     fit = "all of it fits" if size <= cache.limit else "not all of it fits, so that each epoch fetches a part again"
     return (
-        f"Shards of {size / 1e9:,.2f} GB at {photo.store}: what is read is kept in {cache.folder}, at most "
-        f"{cache.limit / 1e9:,.2f} GB; {fit}. {held / 1e9:,.2f} GB of them are there."
+        f"Shards of {data_size(size)} at {photo.store}: what is read is kept in {cache.folder}, at most "
+        f"{data_size(cache.limit)}; {fit}. {data_size(held)} of them are there."
     )
 
 

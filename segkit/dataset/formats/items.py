@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Protocol
 
+from segkit import maps
 from segkit.dataset.formats.listing import Entry, Listing
 from segkit.dataset.info import Info
 from segkit.dataset.triple import Triple
-from segkit.errors import DatasetError
+from segkit.errors import DatasetError, MapError
 from segkit.palette import Palette
 
 MAX_BYTES = 2**30
@@ -63,6 +65,34 @@ class File:
         if 0 <= self.size != len(data):
             raise OSError(5, f"ends within {self.member}")
         return data
+
+
+@dataclass(frozen=True, slots=True)
+class Exact:
+    """A map in RGB, in whose place the map is read that it was painted from.
+
+    Attributes:
+        shown: the map in RGB.
+        stored: the indexed map, which tells classes of one colour apart.
+    """
+
+    shown: Content
+    stored: File
+
+    @property
+    def name(self) -> str:
+        """That of the map in RGB."""
+        return self.shown.name
+
+    def read(self) -> bytes:
+        """Return the indexed map; the one in RGB if somebody changed a pixel of it. See Content."""
+        shown, stored = self.shown.read(), self.stored.read()
+        try:
+            colors = [maps.decode(BytesIO(data)).convert("RGB") for data in (shown, stored)]
+        except MapError:
+            return shown
+        is_alike = colors[0].size == colors[1].size and colors[0].tobytes() == colors[1].tobytes()
+        return stored if is_alike else shown
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
 from threading import Lock
-from typing import Any, BinaryIO
+from typing import Any
 
 from segkit.dataset import lines
 from segkit.dataset.formats import items
@@ -250,11 +250,11 @@ def require_library() -> None:
         raise UsageError("Parquet needs pyarrow. Run: pip install 'segkit[parquet]'") from None
 
 
-def write(file: BinaryIO, items: Iterable[Item]) -> int:
+def write(file: Any, items: Iterable[Item]) -> int:
     """Write a shard and return the number of its rows.
 
     Args:
-        file: opened for writing.
+        file: like one opened for writing.
         items: the triples; as many are held in memory as a row group has.
     """
     import pyarrow as pa

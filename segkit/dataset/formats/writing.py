@@ -54,6 +54,11 @@ class Item:
         """Suffix of the photo: ".jpg" or ".png"."""
         return PurePosixPath(self.triple.file_name).suffix
 
+    @property
+    def shares_color(self) -> bool:
+        """Whether two classes of the map have one colour, so that RGB cannot tell them apart."""
+        return len({self.palette.find(share.name).rgb for share in self.triple.classes}) < len(self.triple.classes)
+
     @cached_property
     def labels(self) -> Labels:
         """The class of every pixel: (H, W) uint8 indices, 255 where unlabelled.

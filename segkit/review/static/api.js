@@ -7,6 +7,8 @@
  * @typedef {Item & {classes: [number, number, number][], tokens: number, undoable: number, redoable: number,
  *   confidence: boolean, known_classes: number, moved?: string[]}} Details
  * @typedef {{label: number, runs: number[]}} Stroke
+ * @typedef {{stage: string, done: number, total: number}} Waiting
+ * @typedef {{total: number, start: number, counts: Record<string, number>, items: Item[], waiting: Waiting | null}} Page
  * @typedef {{name: string, classes: [string, string[], string][], splits: string[], flags: Record<string, string>, badges: Record<string, string>,
  *   budget: number, counter: string, unlabelled: number, assist: string, drafts: boolean, where: string, order: string}} Dataset
  */

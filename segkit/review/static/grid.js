@@ -39,9 +39,11 @@ export class Grid {
     queue.addEventListener("items", () => this.draw());
     queue.addEventListener("open", () => {
       this.empty.textContent = TEXTS.grid.empty;
-      this.cursor = 0;
-      this.scroller.scrollTop = 0;
-      this.clear();
+      this.top();
+    });
+    queue.addEventListener("sorted", () => this.top());
+    queue.addEventListener("waiting", () => {
+      if (queue.waiting && !queue.total) this.empty.textContent = TEXTS.waiting(queue.waiting);
     });
   }
 
@@ -138,6 +140,13 @@ export class Grid {
   range(from, to) {
     for (let position = Math.min(from, to); position <= Math.max(from, to); position++) this.selected.add(position);
     this.draw();
+  }
+
+  /** Begin again: positions mean other triples now. */
+  top() {
+    this.cursor = 0;
+    this.scroller.scrollTop = 0;
+    this.clear();
   }
 
   clear() {

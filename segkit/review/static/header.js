@@ -22,7 +22,8 @@ export class Header {
   constructor(root, dataset, queue, help) {
     this.queue = queue;
     this.bar = el("progress", { max: 1, value: 0 });
-    this.progress = el("span", { class: "progress-text" });
+    this.progress = el("span", { class: "progress-text", role: "status" });
+    this.ranked = el("button", { type: "button", class: "ranked", hidden: true, onclick: () => queue.sort() }, TEXTS.showRanked);
     this.text = el("input", { type: "search", placeholder: T.placeholder, value: dataset.where, "aria-label": T.label });
     this.preset = el("select", { "aria-label": T.presets });
     for (const [value, text] of Object.entries(PRESETS)) this.preset.append(el("option", { value }, text));
@@ -46,11 +47,11 @@ export class Header {
     this.text.addEventListener("search", () => this.apply());
     root.append(
       el("h1", { title: dataset.name }, dataset.name),
-      el("div", { class: "progress" }, this.bar, this.progress),
+      el("div", { class: "progress" }, this.bar, this.progress, this.ranked),
       el("div", { class: "filters" }, this.preset, this.cls, this.text, this.order, refresh),
       el("div", { class: "corner" }, theme, keys),
     );
-    queue.addEventListener("items", () => this.show());
+    for (const event of ["items", "waiting", "ranked"]) queue.addEventListener(event, () => this.show());
   }
 
   /** Offer the classes of a dataset. @param {import("./api.js").Dataset} dataset */
@@ -78,7 +79,7 @@ export class Header {
   /** Show the triples that meet the conditions. @param {boolean} fresh */
   async apply(fresh = false) {
     const [where, order] = [this.where, this.order.value];
-    if (!fresh && where === this.queue.where && order === this.queue.order && this.queue.total) return;
+    if (!fresh && where === this.queue.where && order === this.queue.order && this.queue.total) return this.queue.stay();
     this.text.setCustomValidity("");
     try {
       await this.queue.open(where, order, fresh);
@@ -88,7 +89,14 @@ export class Header {
   }
 
   show() {
-    const { counts, total } = this.queue;
+    const { counts, total, waiting, ranked } = this.queue;
+    this.ranked.hidden = !ranked;
+    if (waiting) {
+      this.bar.max = Math.max(1, waiting.total);
+      this.bar.value = waiting.done;
+      return void (this.progress.textContent = TEXTS.waiting(waiting));
+    }
+    if (ranked) return void (this.progress.textContent = TEXTS.ranked);
     this.bar.max = Math.max(1, total);
     this.bar.value = (counts.accepted ?? 0) + (counts.rejected ?? 0);
     this.progress.textContent = TEXTS.progress(counts, total);

@@ -67,7 +67,7 @@ async function main() {
     byId("single").hidden = isGrid;
     const showsHelp = () => keys.help();
     const filter = () => { if (byId("grid").hidden) void show(null); header.text.focus(); };
-    keys.bindings = isGrid ? gridKeys(grid, show, showsHelp, filter) : singleKeys(single, show, showsHelp);
+    keys.bindings = isGrid ? gridKeys(grid, show, showsHelp, filter) : singleKeys(single, show, showsHelp, filter);
     if (position !== null) return single.open(position).catch(failed);
     history.replaceState(null, "", location.pathname);
     grid.go(grid.cursor);
@@ -75,6 +75,16 @@ async function main() {
   }
 
   queue.addEventListener("open", () => void show(null));
+  let isTouched = false; // from then on, only a click or the view of one triple puts other triples into the grid
+  for (const event of ["keydown", "pointerdown", "wheel"]) {
+    document.addEventListener(event, () => { isTouched = true; }, { once: true, capture: true, passive: true });
+  }
+  queue.addEventListener("ranked", () => { if (!isTouched || byId("grid").hidden) queue.sort(); });
+  queue.addEventListener("sorted", () => {
+    if (!byId("grid").hidden) return;
+    single.begin();
+    message(TEXTS.rankedNext);
+  });
   window.addEventListener("beforeunload", (event) => {
     single.prompt.store();
     if (single.busy.size) event.preventDefault();

@@ -4,6 +4,7 @@
 import * as api from "./api.js";
 
 /** @typedef {import("./api.js").Item} Item */
+/** @typedef {import("./api.js").Page} Page */
 
 const PAGE = 100;
 
@@ -23,17 +24,97 @@ export class Queue extends EventTarget {
     this.items = new Map();
     /** @type {Map<number, Promise<void>>} */
     this._pages = new Map();
+    /** How far the ranking is that is waited for. @type {api.Waiting | null} */
+    this.waiting = null;
+    /** The first page of the ranking that is ready to replace the order of the dataset. @type {Page | null} */
+    this.ranked = null;
+    this.isUnranked = false;
+    this._turn = 0;
   }
 
-  /** Rank again with other conditions. @param {string} where @param {string} order @param {boolean} fresh */
+  /**
+   * Rank again with other conditions; until that is done, what is shown stays. A large dataset is shown in its own order
+   * at first: the event "ranked" says when `sort` may replace that.
+   * @param {string} where
+   * @param {string} order
+   * @param {boolean} fresh
+   */
   async open(where, order, fresh = false) {
-    const page = await this._read(where, order, 0, fresh); // a malformed condition leaves the queue as it is
+    const turn = ++this._turn;
+    const isFirst = !this.total;
+    const page = await this._wait(turn, where, order, fresh, isFirst).catch((error) => {
+      if (turn === this._turn) this.stay(); // a malformed condition leaves the queue as it is
+      throw error;
+    });
+    if (!page) return;
     this.where = where;
     this.order = order;
+    this.ranked = null;
+    this.isUnranked = page.waiting !== null;
+    this._replace(page);
+    this.dispatchEvent(new Event("open"));
+    if (this.isUnranked) this._follow(turn);
+  }
+
+  /** Go on with what is shown, whatever is waited for. */
+  stay() {
+    const turn = ++this._turn;
+    this._report(null);
+    if (this.isUnranked && !this.ranked) this._follow(turn);
+  }
+
+  /** Show the ranking, now that it is done. */
+  sort() {
+    const page = this.ranked;
+    if (!page) return;
+    this.ranked = null;
+    this.isUnranked = false;
+    this._replace(page);
+    this.dispatchEvent(new Event("sorted"));
+  }
+
+  /** Tell when the ranking is done. @param {number} turn */
+  _follow(turn) {
+    this._wait(turn, this.where, this.order, false, false).then((page) => {
+      if (!page) return;
+      this.counts = page.counts;
+      if (this.order === "source") return void this.dispatchEvent(new Event("items")); // that is the dataset's order
+      this.ranked = page;
+      this.dispatchEvent(new Event("ranked"));
+    }).catch(() => { if (turn === this._turn) this._report(null); });
+  }
+
+  /**
+   * Wait for the first page of a ranking, which the server answers within a second with how far it is.
+   * @param {number} turn
+   * @param {string} where
+   * @param {string} order
+   * @param {boolean} fresh
+   * @param {boolean} takesUnranked whether items in the order of the dataset will do
+   * @returns {Promise<Page | null>} null if another ranking was wanted meanwhile
+   */
+  async _wait(turn, where, order, fresh, takesUnranked) {
+    let page = await this._read(where, order, 0, fresh);
+    while (turn === this._turn && page.waiting && !(takesUnranked && page.items.length)) {
+      this._report(page.waiting);
+      page = await this._read(where, order, 0, false);
+    }
+    if (turn !== this._turn) return null;
+    this._report(page.waiting);
+    return page;
+  }
+
+  /** @param {api.Waiting | null} waiting */
+  _report(waiting) {
+    this.waiting = waiting;
+    this.dispatchEvent(new Event("waiting"));
+  }
+
+  /** @param {Page} page */
+  _replace(page) {
     this.items = new Map();
     this._pages = new Map([[0, Promise.resolve()]]);
     this._take(page);
-    this.dispatchEvent(new Event("open"));
   }
 
   /** Return an item; one that is not here yet arrives with the event "items". @param {number} position */
@@ -76,21 +157,31 @@ export class Queue extends EventTarget {
     const page = Math.floor(position / PAGE);
     let reading = this._pages.get(page);
     if (!reading) {
-      reading = this._read(this.where, this.order, page * PAGE, false).then((result) => this._take(result));
+      const pages = this._pages; // an answer that is late must not get into another order
+      const read = this._read(this.where, this.order, page * PAGE, false, this.isUnranked);
+      reading = read.then((result) => { if (pages === this._pages) this._take(result); });
       this._pages.set(page, reading);
-      reading.catch(() => this._pages.delete(page));
+      reading.catch(() => pages.delete(page));
     }
     return reading;
   }
 
-  /** @param {string} where @param {string} order @param {number} start @param {boolean} fresh */
-  _read(where, order, start, fresh) {
+  /**
+   * @param {string} where
+   * @param {string} order
+   * @param {number} start
+   * @param {boolean} fresh
+   * @param {boolean} unranked
+   * @returns {Promise<Page>}
+   */
+  _read(where, order, start, fresh, unranked = false) {
     const query = new URLSearchParams({ where, order, start: String(start), limit: String(PAGE) });
     if (fresh) query.set("fresh", "1");
+    if (unranked) query.set("unranked", "1");
     return api.get(`/api/items?${query}`);
   }
 
-  /** @param {{total: number, start: number, counts: Record<string, number>, items: Item[]}} page */
+  /** @param {Page} page */
   _take(page) {
     this.total = page.total;
     this.counts = page.counts;

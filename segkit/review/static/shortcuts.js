@@ -40,9 +40,10 @@ export function gridKeys(grid, show, help, filter) {
  * @param {import("./single.js").Single} single
  * @param {(position: number | null) => void} show
  * @param {() => void} help
+ * @param {() => void} filter
  * @returns {Binding[]}
  */
-export function singleKeys(single, show, help) {
+export function singleKeys(single, show, help, filter) {
   const tool = (/** @type {string} */ key, /** @type {Tool} */ name) =>
     /** @type {Binding} */ ({ keys: [key], group: "edit", text: K[/** @type {"brush"} */ (name)], run: () => single.tool(name) });
   const split = (/** @type {string} */ key, /** @type {"train" | "val" | "test"} */ name) =>
@@ -52,6 +53,7 @@ export function singleKeys(single, show, help) {
     { keys: ["ArrowRight"], group: "go", text: K.next, run: () => void single.step(1) },
     { keys: ["ArrowLeft"], group: "go", text: K.previous, run: () => void single.step(-1) },
     { keys: ["g"], group: "go", text: K.grid, run: () => show(null) },
+    { keys: ["/"], group: "go", text: K.filter, run: filter },
     { keys: ["?"], group: "go", text: K.help, run: help },
     { keys: ["a"], group: "decide", text: K.accept, run: () => single.decide("accepted") },
     { keys: ["x"], group: "decide", text: K.reject, run: () => single.decide("rejected") },

@@ -123,7 +123,7 @@ export class Single extends Labelling {
     if (!editor) return;
     const { details, map } = editor;
     const item = this.queue.peek(this.position);
-    this.source.textContent = `${this.position + 1} / ${this.queue.total}  ${details.source}`;
+    this.source.textContent = `${this.position < 0 ? "–" : this.position + 1} / ${this.queue.total}  ${details.source}`;
     this.source.title = details.source;
     this.reasons.textContent = (item?.reasons ?? []).join("; ");
     this.reasons.title = this.reasons.textContent;
@@ -172,6 +172,15 @@ export class Single extends Labelling {
     for (const [id, loading] of this.editors) {
       void loading.then((editor) => { if (!editor.isBusy) this.editors.delete(id); }, () => undefined);
     }
+  }
+
+  /** Keep the triple that is shown, and go on with the first of a queue whose order has changed. */
+  begin() {
+    if (!this.editor) return void this.open(0); // the one on its way was not worked on yet
+    const item = this.queue.peek(0);
+    this.position = item && item.id === this.editor?.details.id ? 0 : -1;
+    this.refresh(false);
+    void this.ahead(this.position + 1);
   }
 
   /** Go to another triple. @param {number} step */

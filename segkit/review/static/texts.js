@@ -12,6 +12,16 @@ export const TEXTS = {
   /** @param {Record<string, number>} counts @param {number} total */
   progress: (counts, total) =>
     `${number(counts.accepted ?? 0)} of ${number(total)} accepted, ${number(counts.rejected ?? 0)} left out`,
+  /** @param {{stage: string, done: number, total: number}} waiting */
+  waiting: ({ stage, done, total }) => {
+    const percent = `${Math.floor((100 * done) / Math.max(1, total))} %`;
+    if (stage === "bytes validated") return `Reading the manifest, which was changed: ${percent}`;
+    if (stage === "triples ranked") return `Ranking ${number(total)} triples by doubt: ${percent}`;
+    return stage === "triples filtered" ? `Filtering ${number(total)} triples: ${percent}` : "Ranking the triples…";
+  },
+  ranked: "Ranked by doubt.",
+  rankedNext: "The triples are ranked by doubt now: the next one is the most doubtful.",
+  showRanked: "Show the most doubtful first",
   offline: "The server does not answer. Start segkit review again; what this page shows as saved is stored.",
   signedOut: "This address belongs to an earlier start of segkit review. Open the address that it prints now.",
 
