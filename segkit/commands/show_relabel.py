@@ -29,13 +29,11 @@ def taken(results: Sequence["Taken"], folder: Path, as_json: bool) -> None:
         return console.json_object({"dataset": str(folder), "maps": [asdict(result) for result in results]})
     failed = [result for result in results if result.reason]
     done = [result for result in results if result.changed and not result.reason]
-    for result in [*failed, *done][:MAX_ROWS]:
-        if result.reason:
-            console.line(f"{result.file} {result.reason}.")
-        else:
-            repaired = f" ({result.note})" if result.note else ""
-            console.line(f"{result.source} ({result.key}): {result.changed:.1%} of the pixels changed{repaired}.")
-    if (more := len(failed) + len(done) - MAX_ROWS) > 0:
+    noted = [result for result in results if result.note and not result.changed and not result.reason]
+    rows = [*failed, *done, *noted]
+    for result in rows[:MAX_ROWS]:
+        console.line(f"{result.file} {result.reason}." if result.reason else _row(result))
+    if (more := len(rows) - MAX_ROWS) > 0:
         console.line(f"... and {more:,} more")
     same = len(results) - len(failed) - len(done)
     rest = (f", {same:,} as they were" if same else "") + (f", {len(failed):,} not taken" if failed else "")
@@ -43,6 +41,20 @@ def taken(results: Sequence["Taken"], folder: Path, as_json: bool) -> None:
     if done:
         console.line(f"To undo one: segkit relabel {quote(folder)} {done[0].key} --undo")
     return None
+
+
+def _row(result: "Taken") -> str:
+    """Return what became of a map that was taken, or is as it was."""
+    notes = [result.note] if result.note else []
+    if result.uncertain:
+        of_them = "got the likeliest class" if result.changed else "are the only ones that may differ"
+        notes.append(f"{console.count(result.uncertain, 'uncertain pixel')} {of_them}")
+    if result.transparent:
+        notes.append(f"{console.count(result.transparent, 'transparent pixel')} became unlabelled")
+    change = (
+        f"{console.count(result.pixels, 'pixel')} changed ({result.changed:.1%})" if result.changed else "as it was"
+    )
+    return f"{result.source} ({result.key}): {change}{'; ' if notes else ''}{'; '.join(notes)}."
 
 
 def stepped(state: "State", key: str, what: str, as_json: bool) -> None:

@@ -1,4 +1,7 @@
-"""Prompts, decisions and splits of single triples, as a person sets them one after the other."""
+"""Prompts, decisions and splits of single triples, as a person sets them one after the other.
+
+A change that is sent again with the revision that it was made on, since its answer was lost, is carried out once.
+"""
 
 from segkit.dataset import edits
 from segkit.dataset.dataset import Dataset
@@ -26,9 +29,10 @@ def set_prompt(dataset: Dataset, key: str, text: str, *, revision: int | None = 
     """
     with dataset.writing(edit=True):
         triple = dataset.get([key])[0]
-        require_revision(triple, revision)
         prompt = edits.normalized(key, text)
-        if triple.prompt == PERSON and triple.text == prompt:
+        is_set = triple.prompt == PERSON and triple.text == prompt
+        _require(triple, revision, is_set)
+        if is_set:
             return state_of(triple)
         return _record(dataset, triple.edited(text=prompt, tokens=count(prompt), prompt=PERSON, problems=()))
 
@@ -52,7 +56,7 @@ def decide(dataset: Dataset, key: str, review: str, *, revision: int | None = No
         raise UsageError(f"review={review!r}: expected {', '.join(REVIEWS)}.")
     with dataset.writing(edit=True):
         triple = dataset.get([key])[0]
-        require_revision(triple, revision)
+        _require(triple, revision, triple.review == review)
         return state_of(triple) if triple.review == review else _record(dataset, triple.edited(review=review))
 
 
@@ -66,7 +70,7 @@ def move(dataset: Dataset, key: str, split: str, *, revision: int | None = None)
         revision: the revision of that triple that the person saw; None accepts any.
 
     Returns:
-        The keys of the triples that moved; none if they are in that split.
+        The keys of the triples that moved; none if they were in that split before.
 
     Raises:
         KeyError: no triple has the key.
@@ -78,11 +82,19 @@ def move(dataset: Dataset, key: str, split: str, *, revision: int | None = None)
         raise UsageError(f"split={split!r}: expected {', '.join(SPLITS)}.")
     with dataset.writing(edit=True):
         triple = dataset.get([key])[0]
-        require_revision(triple, revision)
-        moved = [member.edited(split=split) for member in dataset.group(triple.group) if member.split != split]
+        _require(triple, revision, triple.split == split)
+        group = list(dataset.group(triple.group))
+        moved = [member.edited(split=split) for member in group if member.split != split]
         dataset.commit(moved)
         dataset.fold_after_edit()
-    return [member.key for member in moved]
+        is_repeated = revision is not None and triple.edits.revision > revision
+    return [member.key for member in (group if is_repeated else moved)]
+
+
+def _require(triple: Triple, revision: int | None, is_set: bool) -> None:
+    """Refuse a stale change, but not one that was sent again because its answer was lost: its value is stored."""
+    if not (is_set and revision is not None and triple.edits.revision == revision + 1):
+        require_revision(triple, revision)
 
 
 def _record(dataset: Dataset, triple: Triple) -> State:

@@ -1,7 +1,9 @@
 """What a person changes in a dataset: prompts, which no model replaces afterwards."""
 
 from collections.abc import Iterable
-from pathlib import Path
+from difflib import get_close_matches
+from itertools import islice
+from pathlib import Path, PurePosixPath
 
 from segkit import rows
 from segkit.dataset.dataset import Dataset
@@ -124,9 +126,19 @@ def find(dataset: Dataset, name: str) -> str:
         )
     if 0 < len(name) < 4:
         raise UsageError(f"{name!r}: expected at least 4 digits of a key, a source or a file name.")
+    near = get_close_matches(name, _names(dataset), 3, 0.7) if name else []
+    hint = f" Did you mean {' or '.join(near)}?" if near else ""
     raise UsageError(
-        f"{name!r} is not a key, source or file name in the dataset. Keys are listed in metadata.jsonl and "
+        f"{name!r} is not a key, source or file name in the dataset.{hint} Keys are listed in metadata.jsonl and "
         ".segkit/report.html."
+    )
+
+
+def _names(dataset: Dataset) -> list[str]:
+    """Return sources, with and without their suffix, of so many triples as can be compared in a moment."""
+    sources = [triple.source for triple in islice(dataset.triples(), 20_000)]
+    return list(
+        dict.fromkeys([*sources, *(str(PurePosixPath(source).with_suffix("")) for source in sources if source)])
     )
 
 

@@ -65,6 +65,7 @@ class Entry(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
         map_sha256: of the map's file afterwards.
         edit: the change.
         bulk: token of the change of many maps that it belongs to.
+        request: who asked for it names the request, so that one whose answer was lost can be repeated; "" if not.
     """
 
     number: int
@@ -72,6 +73,7 @@ class Entry(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
     map_sha256: str = ""
     edit: Edit | None = None
     bulk: str = ""
+    request: str = ""
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,7 @@ def matching(dataset: Dataset, condition: Conditions | None, progress: Progress 
         DatasetError: a line is damaged.
     """
     total, done = len(dataset.lists.index()), 0  # validates lines that were changed by hand
+    whole = condition is not None and bool(condition.columns)  # at first: those that a triple has are removed
     newer = dataset.known(dataset.pending()[0])
     for triple in newer.values():
         if condition is None or condition(triple):
@@ -78,7 +79,7 @@ def matching(dataset: Dataset, condition: Conditions | None, progress: Progress 
     with ExitStack() as stack:  # both lists are opened at first: a fold moves triples from one to the other
         paths = [path for path in (dataset.manifest, dataset.lists.left_out) if path.exists()]
         for file in [stack.enter_context(path.open("rb")) for path in paths]:
-            for rows in _read(file, whole=condition is not None and bool(condition.columns)):
+            for rows in _read(file, whole):
                 progress("triples filtered", done, total)
                 done += len(rows)
                 for row in rows:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from segkit import maps, photos
@@ -12,7 +13,7 @@ from segkit.dataset import edits, relabel, saving
 from segkit.dataset.dataset import Dataset
 from segkit.dataset.triple import Triple
 from segkit.errors import DatasetError, MapError, UsageError
-from segkit.maps import MapFile, causes, codec, snap
+from segkit.maps import MapFile, causes, codec, pixels, snap
 from segkit.maps.codec import Labels
 from segkit.palette import UNLABELLED, Palette
 from segkit.progress import Progress, silent
@@ -32,6 +33,9 @@ class Taken:
         changed: share of the pixels that have another class now, 0 to 1.
         note: how the map was repaired; "" if it was exact.
         reason: why it was not taken, beginning with a verb; "" if it was.
+        pixels: number of those that have another class now.
+        uncertain: number of pixels that fit two classes about equally well, or none.
+        transparent: number of transparent pixels, which are unlabelled.
     """
 
     file: str
@@ -40,6 +44,33 @@ class Taken:
     changed: float = 0.0
     note: str = ""
     reason: str = ""
+    pixels: int = 0
+    uncertain: int = 0
+    transparent: int = 0
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """A painted map as it was read.
+
+    Attributes:
+        labels: (H, W) uint8 class indices.
+        note: see Taken.
+        doubts: (H, W) bool, pixels whose class is in doubt; None if there are none.
+    """
+
+    labels: Labels
+    note: str = ""
+    doubts: NDArray[np.bool_] | None = None
+
+    def differences(self, present: Labels | None, in_place: bool) -> int:
+        """Return how many pixels differ from the map that is stored; 0 if all of them are in doubt."""
+        if present is None:
+            return self.labels.size
+        differs = self.labels != present
+        if self.doubts is not None and not in_place and not (differs & ~self.doubts).any():
+            return 0  # such as a JPEG of the stored map: nothing was painted
+        return int(differs.sum())
 
 
 def take(dataset: Dataset, name: str, control_map: Path | Image.Image) -> Taken:
@@ -156,22 +187,33 @@ def _merged(triple: Triple, labels: Labels, palette: Palette) -> str:
     return ""
 
 
-def _readable(
-    source: Image.Image | MapFile, triple: Triple, palette: Palette, present: Labels | None
-) -> tuple[Labels, str]:
-    """Return the classes of a painted map, and how it was repaired; "" if that was not needed."""
-    image = source.image if isinstance(source, MapFile) else source
+_PAINT = (
+    "Paint on a copy of the stored map, in the exact colours of its classes and without smoothing, and save it as PNG "
+    "(segkit check-palette PALETTE --swatches FILE.gpl writes the colours for an editor)"
+)
+
+
+def _readable(source: Image.Image | MapFile, triple: Triple, palette: Palette, present: Labels | None) -> _Reading:
+    """Read the classes of a painted map, and repair it if that is needed."""
+    image = _image(source)
     labels, off = _read(image, triple, palette, present)
     if not off:
-        return _plausible(labels, triple, palette), ""
-    snapped = snap.snap(source, palette)
+        return _Reading(_plausible(labels, triple, palette))
+    try:
+        snapped = snap.snap(source, palette)
+    except MapError as error:  # its advice is for maps of other programs; this one was painted by hand
+        raise MapError(f"{str(error).partition('. ')[0]}. {_PAINT}") from None
     if snapped.doubtful > DOUBTFUL:
         raise MapError(
             f"has {off:,} pixels in colours of no class, and {snapped.doubtful:.0%} of its pixels fit no class with "
             "certainty: paint without smoothing, in the exact colours, and save it as PNG"
         )
     cause = causes.CAUSES[snapped.diagnosis.cause]
-    return _plausible(snapped.labels, triple, palette), f"{cause}; {off:,} pixels repaired"
+    return _Reading(_plausible(snapped.labels, triple, palette), f"{cause}; {off:,} pixels repaired", snapped.doubts)
+
+
+def _image(source: Image.Image | MapFile) -> Image.Image:
+    return source.image if isinstance(source, MapFile) else source
 
 
 def _taken(
@@ -180,13 +222,17 @@ def _taken(
     stored_path = dataset.folder / triple.conditioning_image_file_name
     in_place = isinstance(control_map, Path) and stored_path.exists() and control_map.resolve() == stored_path.resolve()
     present = saving.present(dataset, triple, in_place)
-    labels, note = _readable(source, triple, dataset.info.palette, present)
-    changed = 1.0 if present is None else float((labels != present).mean())
+    reading = _readable(source, triple, dataset.info.palette, present)
+    labels, changed = reading.labels, reading.differences(present, in_place)
     if in_place and saving.is_painted_over(triple):
         relabel.take_over(dataset, triple.key, labels)
     elif changed:
         relabel.replace_labels(dataset, triple.key, labels, what=f"painted: {Path(file).name}")
-    return Taken(file, triple.key, triple.source, changed, note)
+    uncertain = 0 if reading.doubts is None else int(reading.doubts.sum())
+    return Taken(
+        file, triple.key, triple.source, changed / labels.size, reading.note, pixels=changed, uncertain=uncertain,
+        transparent=pixels.transparent(_image(source)),
+    )  # fmt: skip
 
 
 def _tried(dataset: Dataset, key: str, file: Path) -> Taken:

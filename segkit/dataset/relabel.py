@@ -6,10 +6,9 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from segkit import storage
 from segkit.dataset import history as histories
@@ -97,7 +96,13 @@ def require_revision(triple: Triple, revision: int | None) -> None:
 
 
 def relabel(
-    dataset: Dataset, key: str, strokes: Sequence[Stroke], *, revision: int | None = None, what: str = ""
+    dataset: Dataset,
+    key: str,
+    strokes: Sequence[Stroke],
+    *,
+    revision: int | None = None,
+    what: str = "",
+    request: str = "",
 ) -> State:
     """Set the classes of some pixels of a map. The original is kept; the change can be undone.
 
@@ -107,6 +112,7 @@ def relabel(
         strokes: applied in this order; together they are one edit.
         revision: the revision that the person saw; None accepts any.
         what: a short description.
+        request: a random name of this request. Where its answer was lost, it can be sent again: it is carried out once.
 
     Returns:
         The new state; the old one if no pixel changes.
@@ -120,9 +126,12 @@ def relabel(
         LockedError: another process is writing the dataset.
     """
     with dataset.writing(edit=True):
-        triple = _get(dataset, key, revision)
+        triple = dataset.get([key])[0]
+        if _is_repeated(triple, revision, request):
+            return state_of(triple)
+        require_revision(triple, revision)
         pixels.require_valid(strokes, triple.width * triple.height, dataset.info.palette)
-        return _edit(dataset, triple, saving.opened(dataset, triple), tuple(strokes), what)
+        return _edit(dataset, triple, saving.opened(dataset, triple), tuple(strokes), what, request)
 
 
 def replace_labels(dataset: Dataset, key: str, labels: Labels, *, what: str = "", revision: int | None = None) -> State:
@@ -168,24 +177,24 @@ def take_over(dataset: Dataset, key: str, labels: Labels) -> State:
         return _commit(dataset, saving.taken_over(dataset, _get(dataset, key, None), labels))
 
 
-def undo(dataset: Dataset, key: str, *, revision: int | None = None) -> State:
+def undo(dataset: Dataset, key: str, *, revision: int | None = None, request: str = "") -> State:
     """Undo the last edit of a map, also one of an earlier session.
 
     Raises:
         UsageError: there is nothing to undo.
         Others: see `relabel`.
     """
-    return _step(dataset, key, revision, "undo")
+    return _step(dataset, key, revision, Entry(0, "undo", request=request))
 
 
-def redo(dataset: Dataset, key: str, *, revision: int | None = None) -> State:
+def redo(dataset: Dataset, key: str, *, revision: int | None = None, request: str = "") -> State:
     """Apply the edit again that was undone last.
 
     Raises:
         UsageError: there is nothing to redo.
         Others: see `relabel`.
     """
-    return _step(dataset, key, revision, "redo")
+    return _step(dataset, key, revision, Entry(0, "redo", request=request))
 
 
 def relabel_many(dataset: Dataset, keys: Sequence[str], old_label: int, new_label: int) -> Bulk:
@@ -274,8 +283,18 @@ def _get(dataset: Dataset, key: str, revision: int | None) -> Triple:
     return triple
 
 
-def _edit(dataset: Dataset, triple: Triple, history: History, strokes: tuple[Stroke, ...], what: str) -> State:
-    save = saving.saved(dataset, triple, history, saving.new_entry(history, strokes, what))
+def _is_repeated(triple: Triple, revision: int | None, request: str) -> bool:
+    """Return whether the last entry of a map's history is what a request asks for that comes from before it."""
+    if not request or revision in (None, triple.edits.revision):
+        return False
+    history = histories.read(triple)
+    return bool(history and history.entries and history.entries[-1].request == request)
+
+
+def _edit(
+    dataset: Dataset, triple: Triple, history: History, strokes: tuple[Stroke, ...], what: str, request: str = ""
+) -> State:
+    save = saving.saved(dataset, triple, history, saving.new_entry(history, strokes, what, request=request))
     if np.array_equal(history.shown(dataset.info.palette).labels, save.shown.labels):
         return state_of(triple)
     if save.shown.is_unlabelled:
@@ -283,13 +302,17 @@ def _edit(dataset: Dataset, triple: Triple, history: History, strokes: tuple[Str
     return _commit(dataset, saving.store(dataset, save))
 
 
-def _step(dataset: Dataset, key: str, revision: int | None, kind: Literal["undo", "redo"]) -> State:
+def _step(dataset: Dataset, key: str, revision: int | None, entry: Entry) -> State:
+    """Carry out an undo or redo, whose number is not known yet."""
     with dataset.writing(edit=True):
-        triple = _get(dataset, key, revision)
+        triple = dataset.get([key])[0]
+        if _is_repeated(triple, revision, entry.request):
+            return state_of(triple)
+        require_revision(triple, revision)
         history = saving.opened(dataset, triple)
-        if not (history.applied if kind == "undo" else history.undone):
-            raise UsageError(f"There is nothing to {kind} on the map of {triple.source}.")
-        entry = Entry(history.next_number, kind)
+        if not (history.applied if entry.kind == "undo" else history.undone):
+            raise UsageError(f"There is nothing to {entry.kind} on the map of {triple.source}.")
+        entry = structs.replace(entry, number=history.next_number)
         return _commit(dataset, saving.store(dataset, saving.saved(dataset, triple, history, entry)))
 
 

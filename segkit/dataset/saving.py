@@ -79,7 +79,7 @@ def segmenter(dataset: Dataset) -> str:
     return f"{model.get('name', '')}@{model.get('revision', '')}"
 
 
-def new_entry(history: History, painted: tuple[Stroke, ...], what: str, bulk: str = "") -> Entry:
+def new_entry(history: History, painted: tuple[Stroke, ...], what: str, bulk: str = "", request: str = "") -> Entry:
     """Return the entry of an edit made now.
 
     Args:
@@ -87,9 +87,10 @@ def new_entry(history: History, painted: tuple[Stroke, ...], what: str, bulk: st
         painted: the strokes of the edit.
         what: a short description.
         bulk: token of the change of many maps that it belongs to.
+        request: see Entry.
     """
     edit = Edit(painted, what, datetime.now(UTC).isoformat(timespec="seconds"))
-    return Entry(history.next_number, "edit", "", edit, bulk)
+    return Entry(history.next_number, "edit", "", edit, bulk, request)
 
 
 def saved(dataset: Dataset, triple: Triple, history: History, entry: Entry) -> Save:

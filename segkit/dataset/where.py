@@ -5,6 +5,7 @@ import operator
 import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from math import isfinite
 from typing import Any
@@ -43,13 +44,14 @@ _TEXTS: dict[str, Callable[[Triple, str], bool]] = {
 }
 _VALUES = {"split": SPLITS, "review": REVIEWS, "by": ("person", "model", "nobody"), "flag": (*FLAGS, ALIKE)}
 """Fields with few values."""
-
 _NUMBERS: dict[str, Callable[[Triple], float]] = {
     "tokens": lambda triple: triple.tokens,
     "width": lambda triple: triple.width,
     "height": lambda triple: triple.height,
     "labelled": lambda triple: sum(share.share for share in triple.classes),
 }
+
+_FIELDS = ("class", "share", "confidence", *_TEXTS, *_NUMBERS)
 
 
 class Conditions:
@@ -74,8 +76,14 @@ class Conditions:
         Raises:
             UsageError: there is one, probably a typing error.
         """
-        if self.columns:
-            raise UsageError(f"No triple has the column {sorted(self.columns)[0]!r}. Expected conditions: {HELP}.")
+        if not self.columns:
+            return
+        name = sorted(self.columns)[0]
+        near = get_close_matches(name, _FIELDS)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise UsageError(
+            f"No triple has the column {name!r}, and it is no condition.{hint} Expected conditions: {HELP}."
+        )
 
 
 def parse(text: str, palette: Palette) -> Conditions:
@@ -115,9 +123,10 @@ def _conditions(terms: list[str], palette: Palette, columns: set[str]) -> Iterat
             name = palette.find(value).name
             condition = _has(name)
         elif field in ("share", "confidence"):
+            compare = _comparison(term, sign, value, share=True)
             if not name:
                 raise UsageError(f"Condition {term!r} needs the class before it: class:person {term}")
-            condition = _of_class(name, field, _comparison(term, sign, value, share=True))
+            condition = _of_class(name, field, compare)
         else:
             condition = _of_field(term, field, sign, value)
             columns |= {field} - _TEXTS.keys() - _NUMBERS.keys()

@@ -47,6 +47,11 @@ def pack_image(image: Image.Image, indices: bool = False) -> Packed:
     return colors
 
 
+def transparent(image: Image.Image) -> int:
+    """Return the number of fully transparent pixels, which `pack_image` reads as black."""
+    return image.convert("RGBA").getchannel("A").histogram()[0] if image.has_transparency_data else 0
+
+
 def pack(colors: NDArray[np.uint8]) -> Packed:
     """Pack (..., 3) colours into (...) integers."""
     red, green, blue = (colors[..., channel].astype(np.uint32) for channel in range(3))

@@ -46,6 +46,7 @@ class Snapped:
         vanished: classes that had at least 3 x 3 pixels exactly or nearly in their colour, and have none now.
         doubtful: share of pixels where two classes fit about equally well or none was near, 0 to 1.
         first_id: value that stood for the first class, if the map held class indices; otherwise None.
+        doubts: (H, W) bool, those pixels; None if there are none.
     """
 
     labels: Labels
@@ -56,6 +57,7 @@ class Snapped:
     vanished: tuple[str, ...]
     doubtful: float
     first_id: int | None = None
+    doubts: NDArray[np.bool_] | None = None
 
 
 def snap(
@@ -111,7 +113,9 @@ def snap(
     if unsure == "unlabelled":
         labels[doubtful] = UNLABELLED
     appeared, vanished = _changes(before, labels, scheme.palette)
-    snapped = Snapped(labels, scheme.palette, diagnosis, 0.0, appeared, vanished, float(doubtful.mean()))
+    snapped = Snapped(
+        labels, scheme.palette, diagnosis, 0.0, appeared, vanished, share, doubts=doubtful if share else None
+    )
     return _finished(image, snapped, target_palette)
 
 

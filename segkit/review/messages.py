@@ -55,7 +55,17 @@ class OfTriple(Struct, frozen=True, forbid_unknown_fields=True):
     rev: Revision
 
 
-class Relabel(OfTriple, frozen=True, forbid_unknown_fields=True):
+class OfMap(OfTriple, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A change of a map.
+
+    Attributes:
+        request: a random name, the same when the change is sent again since its answer was lost.
+    """
+
+    request: Annotated[str, Meta(max_length=64)] = ""
+
+
+class Relabel(OfMap, frozen=True, forbid_unknown_fields=True):
     """New classes for pixels."""
 
     strokes: Annotated[tuple[Painted, ...], Meta(min_length=1, max_length=256)]

@@ -168,6 +168,8 @@ def _divided(where: str) -> tuple[str, list[str], NDArray[np.bool_]]:
 def _chosen(dataset: Dataset, condition: Conditions | None, progress: Progress) -> NDArray[np.uint64]:
     """Return the keys of the triples that meet conditions, sorted by source."""
     by_source = sorted(set(matching(dataset, condition, progress)))
+    if condition is not None:
+        condition.require_columns()
     return np.fromiter((key for _, key in by_source), np.uint64, len(by_source))
 
 

@@ -213,16 +213,24 @@ class Session:
         """
         strokes = [painted.stroke() for painted in change.strokes]
         return self._changed(
-            change.id, lambda: relabel.relabel(self.dataset, change.id, strokes, revision=change.rev, what=change.what)
+            change.id,
+            lambda: relabel.relabel(
+                self.dataset, change.id, strokes, revision=change.rev, what=change.what, request=change.request
+            ),
         )
 
-    def undo(self, change: messages.OfTriple) -> Json:
+    def undo(self, change: messages.OfMap) -> Json:
         """Take the last edit of a map back."""
-        return self._changed(change.id, lambda: relabel.undo(self.dataset, change.id, revision=change.rev))
+        return self._stepped(relabel.undo, change)
 
-    def redo(self, change: messages.OfTriple) -> Json:
+    def redo(self, change: messages.OfMap) -> Json:
         """Repeat the edit of a map that was taken back last."""
-        return self._changed(change.id, lambda: relabel.redo(self.dataset, change.id, revision=change.rev))
+        return self._stepped(relabel.redo, change)
+
+    def _stepped(self, step: Callable[..., State], change: messages.OfMap) -> Json:
+        return self._changed(
+            change.id, lambda: step(self.dataset, change.id, revision=change.rev, request=change.request)
+        )
 
     def set_prompt(self, change: messages.SetPrompt) -> Json:
         """Set a prompt that a person wrote."""

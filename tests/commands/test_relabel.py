@@ -30,7 +30,7 @@ def test_a_map_is_taken_undone_and_redone(segkit: Segkit, rooms: Dataset, tmp_pa
     redone = segkit("relabel", rooms.folder, "000.png", "--redo")
 
     assert taken.code == undone.code == redone.code == 0
-    assert f"000.png ({rooms[0].key}): 4.9% of the pixels changed." in taken.out
+    assert f"000.png ({rooms[0].key}): 600 pixels changed (4.9%)." in taken.out
     assert "--undo" in taken.out
     assert json.loads(undone.out)["redoable"] == 1
     assert "Edits left to undo: 1, to redo: 0." in redone.out

@@ -90,6 +90,40 @@ def test_a_map_a_little_off_its_colours_is_repaired(dataset: Dataset, tmp_path: 
     assert [problem for problem in dataset.check() if problem.severity == "error"] == []
 
 
+def test_a_jpeg_of_the_stored_map_is_no_edit(dataset: Dataset, tmp_path: Path) -> None:
+    """Where it differs in uncertain pixels only, nothing was painted: the record stays, and the pixels are counted."""
+    before = dataset[0]
+    before.control_map.convert("RGB").save(tmp_path / "map.jpg", quality=95, subsampling=0)
+
+    taken = painted.take(dataset, before.key, tmp_path / "map.jpg")
+
+    assert (taken.changed, taken.pixels) == (0, 0)
+    assert "saved as JPEG" in taken.note
+    assert dataset[0] == before
+
+
+def test_transparent_pixels_are_counted(dataset: Dataset) -> None:
+    """They become unlabelled, and the result says how many."""
+    image = dataset[0].control_map.convert("RGBA")
+    image.paste((0, 0, 0, 0), (0, 0, 16, 8))
+
+    taken = painted.take(dataset, dataset[0].key, image)
+
+    assert (taken.transparent, taken.pixels) == (128, 128)
+    assert (dataset[0].labels[:8, :16] == 255).all()
+
+
+def test_advice_fits_a_map_painted_by_hand(dataset: Dataset) -> None:
+    """Noise is refused without options of other commands; a name that is a little off is suggested."""
+    first = dataset[0]
+    noise = np.random.default_rng(0).integers(0, 256, (first.height, first.width, 3), np.uint8)
+    with pytest.raises(MapError, match=r"cannot be repaired: .*Paint on a copy of the stored map") as error:
+        painted.take(dataset, first.key, Image.fromarray(noise))
+    assert "build-dataset" not in str(error.value)
+    with pytest.raises(UsageError, match=f"Did you mean .*{first.source}"):
+        painted.take(dataset, f"{first.source}x", first.control_map)
+
+
 def test_classes_of_one_colour_stay_apart_where_nothing_was_painted(dataset: Dataset, tmp_path: Path) -> None:
     """ADE20K's road and skyscraper share a colour, which RGB pictures cannot tell; the map before can."""
     labels = dataset[0].labels

@@ -239,6 +239,37 @@ def test_touch_and_pen_paint(rooms: Dataset, open_page: Open) -> None:
     assert labels[pixel[0] // 2, pixel[1] // 2] == PALETTE.find("fountain").index
 
 
+def test_a_class_shown_alone_stays_readable(rooms: Dataset, open_page: Open) -> None:
+    """Its row in the legend has the background that its text is made for, under the cursor and beside it, dark too."""
+    page = open_page(rooms)
+    chromium.open_first(page)
+    row = page.locator(".legend button").first
+    row.click()
+    page.wait_for_selector(".legend button[aria-pressed=true]")
+    for theme in ("light", "dark"):
+        page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
+        for pointer in (row.hover, page.locator(".title .source").hover):
+            pointer()
+            assert row.evaluate(_CONTRAST) >= 4.5
+
+
+_CONTRAST = """row => {
+  const light = (color) => {
+    const [r, g, b] = color.match(/[\\d.]+/g).slice(0, 3).map((c) => {
+      const value = Number(c) / 255;
+      return value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+    });
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  let behind = row;
+  while (/rgba\\(.*, 0\\)/.test(getComputedStyle(behind).backgroundColor)) behind = behind.parentElement;
+  const [text, back] = [light(getComputedStyle(row).color), light(getComputedStyle(behind).backgroundColor)];
+  const [a, b] = [Math.max(text, back), Math.min(text, back)];
+  return (a + 0.05) / (b + 0.05);
+}"""
+"""WCAG's contrast of an element's text and what is behind it."""
+
+
 def test_a_stored_confidence_is_shown(rooms: Dataset, open_page: Open) -> None:
     """At the cursor, and as a heat map: the unsure half is dark; what a person painted is sure at once."""
     for triple in rooms:

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,14 +53,72 @@ def test_decisions_advance(rooms: Dataset, open_page: Open) -> None:
     page.keyboard.press("g")
 
     page.wait_for_selector(f"[data-id='{keys[0]}'] .review.accepted")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_selector(f".cell.cursor.marked[data-id='{keys[2]}']")
     page.keyboard.press("x")
     page.wait_for_selector(f"[data-id='{keys[2]}'] .review.rejected")
+    page.wait_for_selector(f".message:has-text('{rooms.get([keys[2]])[0].source}: left out.') button:has-text('Undo')")
     page.keyboard.press("Enter")
     page.wait_for_selector(".title .review.rejected")
     page.keyboard.press("o")
     page.wait_for_selector(".title .review.open")
     page.wait_for_selector(".status[data-status=saved]")
     assert [triple.review for triple in rooms.get(keys)] == ["accepted", "rejected", "open"]
+
+
+def test_letters_decide_on_nothing_that_nobody_chose(rooms: Dataset, open_page: Open) -> None:
+    """Escape never leaves a triple; back in the grid, a typed word decides on no photo, and a message says why."""
+    page = open_page(rooms)
+    chromium.open_first(page)
+    page.keyboard.press("b")
+    for _ in range(3):
+        page.keyboard.press("Escape")
+    assert page.locator("#single").is_visible()
+    page.wait_for_selector("button[data-tool=region][aria-pressed=true]")
+    page.keyboard.press("?")
+    assert page.locator("dialog .keys").count() == 2
+    assert {"brush", "select all"} <= set(page.locator("dialog dd").all_inner_texts())
+    page.keyboard.press("Escape")
+    page.keyboard.press("g")
+    page.keyboard.type("box a")
+    page.wait_for_selector(".message:has-text('First choose a triple')")
+    assert page.locator(".cell[aria-selected=true]").count() == 0
+    assert {triple.review for triple in Dataset.open(rooms.folder)} == {"open"}
+
+
+def test_what_is_typed_is_not_called_saved(rooms: Dataset, open_page: Open) -> None:
+    """After Escape, the status says that the prompt is not stored; going on stores it, and says so."""
+    page = open_page(rooms)
+    key = chromium.open_first(page)
+    page.keyboard.press("t")
+    page.keyboard.press("Control+a")
+    page.keyboard.insert_text("a quiet room")
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".status[data-status=typed]:has-text('not saved')")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector(".message:has-text('a quiet room')")
+    chromium.until(page, "key => location.hash.length === 17 && !location.hash.endsWith(key)", arg=key)
+    page.keyboard.press("ArrowLeft")
+    chromium.until(page, "document.querySelector('.prompt textarea').value === 'a quiet room'")
+    chromium.wait_until_saved(page, undoable=False)
+    assert Dataset.open(rooms.folder).get([key])[0].text == "a quiet room"
+
+
+@pytest.mark.parametrize("where", ["class:bicylce", "class:chair confidence<<3", "foo:bar", "review:opne"])
+def test_a_wrong_filter_shows_nothing_but_the_error(rooms: Dataset, open_page: Open, where: str) -> None:
+    """No earlier result stays below other conditions; the error is in their place, and goes with a correction."""
+    page = open_page(rooms, expected="400")
+    page.locator("header input").fill(where)
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".empty.error")
+    assert where.split()[-1].split(":")[-1] in page.locator(".empty").inner_text() or "foo" in where
+    assert page.locator(".cell, .message.error").count() == 0
+    assert page.locator("button:has-text('Accept what is visible')").is_disabled()
+    page.locator("header input").fill("review:open")
+    page.keyboard.press("Enter")
+    chromium.until(page, "document.querySelectorAll('.cell').length === 6")
+    assert page.locator(".empty, [aria-invalid=true]").locator("visible=true").count() == 0
 
 
 @pytest.mark.parametrize("choice", ["mine", "theirs"])
@@ -188,6 +247,29 @@ def test_a_killed_server_is_noticed(rooms: Dataset, open_page: Open) -> None:
 
     classes = {share.name for share in Dataset.open(rooms.folder).get([key])[0].classes}
     assert classes & {"sconce", "fountain"} == {"fountain"}
+
+
+def test_an_edit_whose_answer_was_lost_is_sent_again(rooms: Dataset, open_page: Open) -> None:
+    """It was stored: Try again succeeds without a conflict, and the next edit follows."""
+    page = open_page(rooms)
+    key = chromium.open_first(page)
+
+    def lose(route: Any) -> None:
+        route.fetch()
+        route.abort()
+
+    page.route("**/api/relabel", lose, times=1)
+    page.keyboard.press("Tab")
+    chromium.choose(page, "fountain")
+    page.wait_for_selector(".status[data-status=failed]")
+    assert {share.name for share in Dataset.open(rooms.folder).get([key])[0].classes} >= {"fountain"}
+    page.locator(".message.error button:has-text('Try again')").click()
+    chromium.wait_until_saved(page)
+    page.keyboard.press("Control+z")
+    page.wait_for_selector("button:not([disabled]):has-text('Redo')")
+    chromium.wait_until_saved(page, undoable=False)
+    assert page.locator("dialog, .message.error").count() == 0
+    assert Dataset.open(rooms.folder).get([key])[0].edits.revision == 2
 
 
 def test_a_server_killed_in_the_middle_of_a_save_loses_nothing(rooms: Dataset, open_page: Open) -> None:

@@ -1,6 +1,8 @@
 """What the page asks of a dataset."""
 
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from segkit.review.messages import (
     BulkUndo,
     Decide,
     Move,
+    OfMap,
     OfTriple,
     Painted,
     Relabel,
@@ -66,10 +69,10 @@ def test_a_stroke_sets_exactly_its_pixels(session: Session, rooms: Dataset) -> N
     assert np.array_equal(rooms.get([key])[0].labels, expected)
     shares = {index: share for index, share, _ in done["classes"]}
     assert shares[TABLE] == pytest.approx(np.mean(expected == TABLE), abs=1e-4)
-    undone = session.undo(OfTriple(key, 1))
+    undone = session.undo(OfMap(key, 1))
     assert (undone["rev"], undone["undoable"], undone["redoable"]) == (2, 0, 1)
     assert np.array_equal(rooms.get([key])[0].labels, labels)
-    session.redo(OfTriple(key, 2))
+    session.redo(OfMap(key, 2))
     assert np.array_equal(rooms.get([key])[0].labels, expected)
 
 
@@ -88,6 +91,33 @@ def test_an_old_revision_changes_nothing(session: Session, rooms: Dataset) -> No
         session.move(Move(key, 0, "val"))
     assert session.details(key)["text"] == "first"
     assert session.revision(key) == 1
+
+
+def test_a_request_whose_answer_was_lost_is_carried_out_once(session: Session, rooms: Dataset) -> None:
+    """Sent again, it succeeds with the state it led to; without its name, or after other edits, it is a conflict."""
+    key, labels = rooms[0].key, rooms[0].labels
+    strokes = (Painted(TABLE, (0, 9)),)
+    lost: list[Callable[[], Any]] = [
+        lambda: session.relabel(Relabel(key, 0, strokes, request="a")),
+        lambda: session.undo(OfMap(key, 1, request="b")),
+        lambda: session.redo(OfMap(key, 2, request="c")),
+        lambda: session.set_prompt(SetPrompt(key, 3, "a room")),
+        lambda: session.decide(Decide(key, 4, "accepted")),
+        lambda: session.move(Move(key, 5, "val")),
+    ]
+    for send in lost:
+        assert send() == send()
+        with pytest.raises(ConflictError):
+            session.undo(OfMap(key, 0, request="d"))
+    labels.ravel()[:9] = TABLE
+    present = rooms.get([key])[0]
+    assert (present.edits.revision, present.text, present.split) == (6, "a room", "val")
+    assert np.array_equal(present.labels, labels)
+
+    session.relabel(Relabel(key, 6, (Painted(WALL, (0, 9)),), request="e"))
+    for send in (lost[2], lost[3], lambda: session.relabel(Relabel(key, 6, (Painted(WALL, (0, 9)),)))):
+        with pytest.raises(ConflictError):
+            send()
 
 
 def test_decisions_are_counted(session: Session, rooms: Dataset) -> None:

@@ -13,6 +13,8 @@
  *   budget: number, counter: string, unlabelled: number, assist: string, drafts: boolean, where: string, order: string}} Dataset
  */
 
+import { TEXTS } from "./texts.js";
+
 export class ApiError extends Error {
   /**
    * @param {string} text
@@ -23,6 +25,25 @@ export class ApiError extends Error {
     this.status = status;
   }
 }
+
+/** Whether the server answers this page, with the event "change". */
+class Connection extends EventTarget {
+  isUp = true;
+
+  /** @param {boolean} isUp */
+  report(isUp) {
+    if (isUp === this.isUp) return;
+    this.isUp = isUp;
+    this.dispatchEvent(new Event("change"));
+  }
+
+  /** Ask from time to time, so that a server that has ended is noticed without a change. */
+  watch() {
+    setInterval(() => { if (!document.hidden) void request("/static/icon.svg").catch(() => undefined); }, 5000);
+  }
+}
+
+export const connection = new Connection();
 
 /** The triple has changed since the page read it. */
 export class ConflictError extends ApiError {}
@@ -36,8 +57,11 @@ export async function request(path, options) {
   try {
     response = await fetch(path, options);
   } catch {
-    throw new ApiError("", 0);
+    connection.report(false);
+    throw new ApiError(TEXTS.offline, 0);
   }
+  connection.report(response.status !== 401); // another start of the server does not know this page
+  if (response.status === 401) throw new ApiError(TEXTS.signedOut, 401);
   if (response.ok) return response;
   const reason = await response.json().then((body) => String(body.error), () => response.statusText);
   throw response.status === 409 ? new ConflictError(reason, 409) : new ApiError(reason, response.status);

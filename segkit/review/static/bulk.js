@@ -25,6 +25,7 @@ export class Bulk {
       button(T.accept, () => this.decideSelected("accepted")), button(T.reject, () => this.decideSelected("rejected")),
       button(T.changeClass, () => this.changeClass()), button(T.none, () => grid.clear()),
     );
+    this.acceptVisible = button(T.acceptPage, () => this.acceptPage());
     this.hint = el("span", { class: "hint" }, T.hint);
     this.views = el("div", { class: "views", role: "group" });
     for (const [view, text] of Object.entries(TEXTS.view)) {
@@ -32,11 +33,12 @@ export class Bulk {
     }
     this.root = el(
       "div", { class: "bulk" }, this.views, this.selection, this.hint,
-      el("div", { class: "row end" }, button(T.all, () => grid.all()), button(T.acceptPage, () => this.acceptPage())),
+      el("div", { class: "row end" }, button(T.all, () => grid.all()), this.acceptVisible),
     );
   }
 
   show() {
+    this.acceptVisible.disabled = !this.queue.total;
     const { size } = this.grid.selected;
     this.selection.hidden = !size;
     this.hint.hidden = size > 0;
@@ -70,7 +72,8 @@ export class Bulk {
       const before = new Map(changing.map((item) => [item.id, item.review]));
       const result = await send(changing, review);
       await this.queue.reload();
-      const text = T.decided(result.changed.length, result.conflicts.length);
+      const [first] = changing.filter((item) => item.id === result.changed[0]);
+      const text = T.decided(result.changed.length, first?.source ?? "", review, result.conflicts.length);
       message(text, { action: T.undo, run: () => this.restore(result.changed, before) });
     });
   }
@@ -138,6 +141,6 @@ async function attempt(action) {
   try {
     await action();
   } catch (error) {
-    message((error instanceof Error && error.message) || TEXTS.offline, { error: true });
+    message(error instanceof Error ? error.message : String(error), { error: true });
   }
 }

@@ -54,6 +54,11 @@ export class Editor extends EventTarget {
     return this.queue.length > 0;
   }
 
+  /** The prompt that is stored, or on its way. @returns {string} */
+  get prompt() {
+    return this.queue.findLast(({ path }) => path === "/api/prompt")?.body.text ?? this.details.text;
+  }
+
   /**
    * Change pixels. The strokes are drawn already, or are drawn now.
    * @param {Stroke[]} strokes
@@ -64,7 +69,7 @@ export class Editor extends EventTarget {
     const some = strokes.filter((stroke) => stroke.runs.length);
     if (!some.length) return;
     if (!isDrawn) this.map.apply(some);
-    this.change("/api/relabel", { strokes: some, what });
+    this.change("/api/relabel", { strokes: some, what, request: random() });
   }
 
   /** Report whether an edit can be taken back or repeated, once all changes are sent. @param {"undo" | "redo"} kind */
@@ -81,7 +86,7 @@ export class Editor extends EventTarget {
   /** Take the last edit back, or repeat it. @param {"undo" | "redo"} kind */
   step(kind) {
     if (!this.can(kind)) return;
-    this.change(`/api/${kind}`, {}, () => this.reload());
+    this.change(`/api/${kind}`, { request: random() }, () => this.reload());
   }
 
   /**
@@ -92,7 +97,7 @@ export class Editor extends EventTarget {
    */
   change(path, body, done) {
     this.queue.push({ path, body, done });
-    if (this.queue.length === 1) void this.send();
+    if (this.queue.length === 1 || this.status === "failed") void this.send();
   }
 
   /** Send what is in the queue, until it is empty or a change fails. */
@@ -151,6 +156,11 @@ export class Editor extends EventTarget {
     this.status = status;
     this.dispatchEvent(new Event("change"));
   }
+}
+
+/** Return a name for a request: one whose answer is lost is sent again, and carried out once. */
+function random() {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /** Read how sure the segmenter was, if that was stored. @param {Details} details */

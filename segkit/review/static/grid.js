@@ -3,7 +3,7 @@
 
 import * as api from "./api.js";
 import { Bulk } from "./bulk.js";
-import { badges, el } from "./dom.js";
+import { badges, el, message } from "./dom.js";
 import { TEXTS } from "./texts.js";
 
 const CELL = 224;
@@ -23,6 +23,8 @@ export class Grid {
     this.queue = queue;
     this.open = open;
     this.cursor = 0;
+    /** Whether the person put the cursor where it is: only then, letters decide on the triple there. */
+    this.isMarked = false;
     this.view = "overlay";
     /** Positions. @type {Set<number>} */
     this.selected = new Set();
@@ -38,7 +40,8 @@ export class Grid {
     new ResizeObserver(() => this.draw()).observe(this.scroller);
     queue.addEventListener("items", () => this.draw());
     queue.addEventListener("open", () => {
-      this.empty.textContent = TEXTS.grid.empty;
+      this.empty.textContent = queue.error || TEXTS.grid.empty;
+      this.empty.classList.toggle("error", queue.error !== "");
       this.top();
     });
     queue.addEventListener("sorted", () => this.top());
@@ -81,6 +84,7 @@ export class Grid {
       const [x, y] = [left + (position % columns) * (CELL + GAP), GAP + Math.floor(position / columns) * this.height];
       cell.style.transform = `translate(${x}px, ${y}px)`;
       cell.classList.toggle("cursor", position === this.cursor);
+      cell.classList.toggle("marked", this.isMarked);
       cell.setAttribute("aria-selected", String(this.selected.has(position)));
     }
     this.bulk.show();
@@ -116,7 +120,7 @@ export class Grid {
       el("div", { class: "pictures" }, photo, map, badges(item)),
       el("div", { class: "foot" },
         el("div", { class: "line" }, review, el("span", { class: "source" }, item.source)),
-        el("div", { class: "line text" }, why || item.text)),
+        el("div", { class: "line text", title: why || item.text }, why || item.text)),
     );
   }
 
@@ -127,6 +131,7 @@ export class Grid {
     else if (this.selected.size) this.clear();
     if (!event.shiftKey) this.anchor = position;
     this.cursor = position;
+    this.isMarked = true;
     this.draw();
   }
 
@@ -134,6 +139,12 @@ export class Grid {
   toggle(position) {
     if (!this.selected.delete(position)) this.selected.add(position);
     this.draw();
+  }
+
+  /** Select or unselect the triple that the person went to. */
+  mark() {
+    if (!this.isMarked) return void message(TEXTS.grid.unmarked);
+    this.toggle(this.cursor);
   }
 
   /** @param {number} from @param {number} to */
@@ -145,6 +156,7 @@ export class Grid {
   /** Begin again: positions mean other triples now. */
   top() {
     this.cursor = 0;
+    this.isMarked = false;
     this.scroller.scrollTop = 0;
     this.clear();
   }
@@ -162,6 +174,7 @@ export class Grid {
   move(columns, rows, extend = false) {
     if (!this.queue.total) return;
     const before = this.cursor;
+    this.isMarked = true;
     this.go(this.cursor + columns + rows * this.columns);
     if (extend) this.range(before, this.cursor);
   }
@@ -175,8 +188,9 @@ export class Grid {
     this.draw();
   }
 
-  /** Decide on the selection, or on the triple at the cursor. @param {string} review */
+  /** Decide on the selection, or on the triple that the person went to. @param {string} review */
   async decide(review) {
+    if (!this.selected.size && !this.isMarked) return void message(TEXTS.grid.unmarked);
     const item = await this.queue.at(this.cursor);
     await this.bulk.decide(this.selected.size ? await this.items() : item ? [item] : [], review);
   }

@@ -1,7 +1,7 @@
 // @ts-check
 /** The top of the page: name, progress, filters. */
 
-import { el, message } from "./dom.js";
+import { el } from "./dom.js";
 import { TEXTS } from "./texts.js";
 
 /** @typedef {import("./queue.js").Queue} Queue */
@@ -52,6 +52,7 @@ export class Header {
       el("div", { class: "corner" }, theme, keys),
     );
     for (const event of ["items", "waiting", "ranked"]) queue.addEventListener(event, () => this.show());
+    queue.addEventListener("open", () => this.text.setAttribute("aria-invalid", String(queue.error !== "")));
   }
 
   /** Offer the classes of a dataset. @param {import("./api.js").Dataset} dataset */
@@ -80,12 +81,7 @@ export class Header {
   async apply(fresh = false) {
     const [where, order] = [this.where, this.order.value];
     if (!fresh && where === this.queue.where && order === this.queue.order && this.queue.total) return this.queue.stay();
-    this.text.setCustomValidity("");
-    try {
-      await this.queue.open(where, order, fresh);
-    } catch (error) {
-      message(error instanceof Error ? error.message : String(error), { error: true });
-    }
+    await this.queue.open(where, order, fresh);
   }
 
   show() {

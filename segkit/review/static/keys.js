@@ -20,8 +20,10 @@ export function name(event) {
 
 export class Keys {
   constructor() {
-    /** @type {Binding[]} */
+    /** Those that are understood now. @type {Binding[]} */
     this.bindings = [];
+    /** Those of all views, for the help. @type {Record<string, Binding[]>} */
+    this.views = {};
     document.addEventListener("keydown", (event) => this._down(event));
     document.addEventListener("keyup", (event) => this._up(event));
     window.addEventListener("blur", () => { for (const binding of this.bindings) binding.up?.(); });
@@ -48,21 +50,28 @@ export class Keys {
     return this.bindings.find((binding) => binding.keys.includes(pressed));
   }
 
-  /** Show all keys. */
+  /** Show all keys: those of this view first. */
   async help() {
-    const columns = el("div", { class: "keys" });
-    for (const [group, title] of Object.entries(TEXTS.keys.groups)) {
-      const bindings = this.bindings.filter((binding) => binding.group === group && binding.shown?.length !== 0);
-      if (!bindings.length) continue;
-      const list = el("dl", {});
-      for (const { keys, text, shown: instead } of bindings) {
-        const shown = (instead ?? keys).flatMap((key, i) => [i ? " " : "", el("kbd", {}, printed(key))]);
-        list.append(el("div", {}, el("dt", {}, ...shown), el("dd", {}, text)));
-      }
-      columns.append(el("section", {}, el("h3", {}, title), list));
-    }
-    await ask(TEXTS.keys.title, [columns], [{ value: "", text: TEXTS.keys.close, main: true }]);
+    const views = Object.entries(this.views).sort(([, one], [, other]) => Number(other === this.bindings) - Number(one === this.bindings));
+    const content = views.flatMap(([view, bindings]) => [el("h2", {}, TEXTS.keys.views[/** @type {"grid"} */ (view)]), columns(bindings)]);
+    await ask(TEXTS.keys.title, content, [{ value: "", text: TEXTS.keys.close, main: true }]);
   }
+}
+
+/** List the keys of a view by their groups. @param {Binding[]} all */
+function columns(all) {
+  const box = el("div", { class: "keys" });
+  for (const [group, title] of Object.entries(TEXTS.keys.groups)) {
+    const bindings = all.filter((binding) => binding.group === group && binding.shown?.length !== 0);
+    if (!bindings.length) continue;
+    const list = el("dl", {});
+    for (const { keys, text, shown: instead } of bindings) {
+      const shown = (instead ?? keys).flatMap((key, i) => [i ? " " : "", el("kbd", {}, printed(key))]);
+      list.append(el("div", {}, el("dt", {}, ...shown), el("dd", {}, text)));
+    }
+    box.append(el("section", {}, el("h3", {}, title), list));
+  }
+  return box;
 }
 
 const PRINTED = {

@@ -2,7 +2,7 @@
 /** The page: the grid of all triples, the view of one, and the keys of both. */
 
 import * as api from "./api.js";
-import { byId, message } from "./dom.js";
+import { byId, clearErrors, message } from "./dom.js";
 import { Grid } from "./grid.js";
 import { Header, restoreTheme } from "./header.js";
 import { Keys } from "./keys.js";
@@ -65,15 +65,22 @@ async function main() {
     if (isGrid) single.leave();
     byId("grid").hidden = !isGrid;
     byId("single").hidden = isGrid;
-    const showsHelp = () => keys.help();
-    const filter = () => { if (byId("grid").hidden) void show(null); header.text.focus(); };
-    keys.bindings = isGrid ? gridKeys(grid, show, showsHelp, filter) : singleKeys(single, show, showsHelp, filter);
+    keys.bindings = isGrid ? keys.views.grid : keys.views.single;
+    clearErrors();
+    grid.isMarked = false;
     if (position !== null) return single.open(position).catch(failed);
     history.replaceState(null, "", location.pathname);
     grid.go(grid.cursor);
-    grid.scroller.focus();
+    if (document.activeElement !== header.text) grid.scroller.focus(); // who types another filter meanwhile goes on
   }
 
+  const showsHelp = () => keys.help();
+  const filter = () => { if (byId("grid").hidden) void show(null); header.text.focus(); };
+  keys.views = {
+    grid: gridKeys(grid, show, showsHelp, filter),
+    single: singleKeys(single, show, showsHelp, filter),
+  };
+  api.connection.watch();
   queue.addEventListener("open", () => void show(null));
   let isTouched = false; // from then on, only a click or the view of one triple puts other triples into the grid
   for (const event of ["keydown", "pointerdown", "wheel"]) {
@@ -105,8 +112,7 @@ async function main() {
 
 /** Show an error that no part of the page handles. @param {unknown} error */
 function failed(error) {
-  const isForeign = error instanceof api.ApiError && error.status === 401;
-  message(isForeign ? TEXTS.signedOut : (error instanceof Error && error.message) || TEXTS.offline, { error: true });
+  message(error instanceof Error ? error.message : String(error), { error: true });
 }
 
 main().catch(failed);

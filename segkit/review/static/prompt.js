@@ -2,7 +2,7 @@
 /** The prompt: edited in place, with its length in tokens. */
 
 import * as api from "./api.js";
-import { el } from "./dom.js";
+import { el, message } from "./dom.js";
 import { TEXTS } from "./texts.js";
 
 const T = TEXTS.prompt;
@@ -11,8 +11,10 @@ export class Prompt {
   /**
    * @param {{budget: number, counter: string, flags: Record<string, string>, drafts: boolean}} dataset
    * @param {(text: string) => void} save
+   * @param {() => void} typed called when the text begins or ceases to differ from what is stored
    */
-  constructor(dataset, save) {
+  constructor(dataset, save, typed) {
+    this._typed = typed;
     this.dataset = dataset;
     this._save = save;
     this.stored = "";
@@ -43,12 +45,17 @@ export class Prompt {
     return normalized(this.text.value) !== this.stored;
   }
 
-  /** Show a triple's prompt; what is being typed stays. @param {import("./api.js").Details} details @param {boolean} isNew */
-  show(details, isNew) {
-    const keep = !isNew && this.isChanged && details.text !== normalized(this.text.value);
-    this.stored = details.text;
+  /**
+   * Show a triple's prompt; what is being typed stays.
+   * @param {import("./api.js").Details} details
+   * @param {boolean} isNew
+   * @param {string} text that is stored, or on its way
+   */
+  show(details, isNew, text) {
+    const keep = !isNew && this.isChanged && text !== normalized(this.text.value);
+    this.stored = text;
     this.id = details.id;
-    if (!keep) this.text.value = details.text;
+    if (!keep) this.text.value = text;
     this.writer.textContent = TEXTS.writers[/** @type {"person"} */ (details.by)] ?? details.by;
     this.flags.replaceChildren(...details.flags.map((flag) => el("p", {}, this.dataset.flags[flag] ?? flag)));
     this._tokens(details.tokens);
@@ -85,13 +92,19 @@ export class Prompt {
     }
   }
 
-  /** Store what was typed. */
-  store() {
+  /** Store what was typed. @param {boolean} isLeaving whether the person goes on without asking for it, and is told */
+  store(isLeaving = false) {
     const text = normalized(this.text.value);
-    if (!text || !this.isChanged) return;
+    if (!this.isChanged) return;
+    if (!text) {
+      this.text.value = this.stored;
+      this._changed();
+      return void message(T.empty);
+    }
     this.stored = text;
-    this._buttons();
     this._save(text);
+    this._buttons();
+    if (isLeaving) message(T.left(text));
   }
 
   /** @param {string} name */
@@ -118,7 +131,9 @@ export class Prompt {
   _buttons() {
     this.save.disabled = !this.isChanged || !normalized(this.text.value);
     this.revert.disabled = !this.isChanged;
+    if (this.root.classList.contains("changed") === this.isChanged) return;
     this.root.classList.toggle("changed", this.isChanged);
+    this._typed();
   }
 
   /** @param {number} tokens */

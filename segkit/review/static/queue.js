@@ -8,6 +8,9 @@ import * as api from "./api.js";
 
 const PAGE = 100;
 
+/** @type {Page} */
+const NOTHING = { total: 0, start: 0, counts: {}, items: [], waiting: null };
+
 export class Queue extends EventTarget {
   /**
    * @param {string} where
@@ -18,6 +21,8 @@ export class Queue extends EventTarget {
     this.where = where;
     this.order = order;
     this.total = 0;
+    /** Why nothing is shown; "" if the conditions are understood. */
+    this.error = "";
     /** @type {Record<string, number>} */
     this.counts = {};
     /** @type {Map<number, Item>} */
@@ -34,7 +39,8 @@ export class Queue extends EventTarget {
 
   /**
    * Rank again with other conditions; until that is done, what is shown stays. A large dataset is shown in its own order
-   * at first: the event "ranked" says when `sort` may replace that.
+   * at first: the event "ranked" says when `sort` may replace that. Where ranking fails, the queue is empty and has an
+   * error: what other conditions have chosen must not be taken for their results.
    * @param {string} where
    * @param {string} order
    * @param {boolean} fresh
@@ -42,9 +48,12 @@ export class Queue extends EventTarget {
   async open(where, order, fresh = false) {
     const turn = ++this._turn;
     const isFirst = !this.total;
+    this.error = "";
     const page = await this._wait(turn, where, order, fresh, isFirst).catch((error) => {
-      if (turn === this._turn) this.stay(); // a malformed condition leaves the queue as it is
-      throw error;
+      if (turn !== this._turn) return null; // other conditions were entered meanwhile
+      this.error = error instanceof Error ? error.message : String(error);
+      this._report(null);
+      return NOTHING;
     });
     if (!page) return;
     this.where = where;

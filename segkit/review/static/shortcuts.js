@@ -22,15 +22,15 @@ export function gridKeys(grid, show, help, filter) {
     { keys: ["ArrowRight", "shift+ArrowRight"], shown: ["←↑→↓", "Shift"], group: "grid", text: K.move, run: move(1, 0) },
     { keys: ["ArrowUp", "shift+ArrowUp"], shown: [], group: "grid", text: K.move, run: move(0, -1) },
     { keys: ["ArrowDown", "shift+ArrowDown"], shown: [], group: "grid", text: K.move, run: move(0, 1) },
-    { keys: ["Home"], group: "grid", text: K.first, run: () => grid.go(0) },
-    { keys: ["End"], group: "grid", text: K.last, run: () => grid.go(grid.queue.total - 1) },
+    { keys: ["Home"], group: "grid", text: K.first, run: () => grid.move(-Infinity, 0) },
+    { keys: ["End"], group: "grid", text: K.last, run: () => grid.move(Infinity, 0) },
     { keys: ["a"], group: "decide", text: K.acceptThese, run: () => void grid.decide("accepted") },
     { keys: ["x"], group: "decide", text: K.rejectThese, run: () => void grid.decide("rejected") },
     { keys: ["o"], group: "decide", text: K.reopen, run: () => void grid.decide("open") },
     { keys: ["Enter", "g"], group: "go", text: K.open, run: () => show(grid.cursor) },
-    { keys: ["Space"], group: "grid", text: K.select, run: () => grid.toggle(grid.cursor) },
+    { keys: ["Space"], group: "grid", text: K.select, run: () => grid.mark() },
     { keys: ["ctrl+a"], group: "grid", text: K.selectAll, run: () => grid.all() },
-    { keys: ["Escape"], group: "grid", text: K.cancel, run: () => grid.clear() },
+    { keys: ["Escape"], group: "grid", text: K.clear, run: () => grid.clear() },
     { keys: ["/"], group: "go", text: K.filter, run: filter },
     { keys: ["?"], group: "go", text: K.help, run: help },
   ];
@@ -103,8 +103,8 @@ export function singleKeys(single, show, help, filter) {
       keys: ["Escape"], group: "edit", text: K.cancel,
       run: () => {
         if (single.tools.isDrawing) single.tools.cancel();
-        else if (viewer.selection) single.unselect();
-        else show(null);
+        else if (viewer.selection || viewer.points.length) single.unselect();
+        else single.tool("region"); // never out of the view: letters mean other things in the grid
       },
     },
   ];

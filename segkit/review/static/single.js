@@ -27,7 +27,10 @@ export class Single extends Labelling {
     this.editors = new Map();
     /** Editors with changes that the server has not acknowledged. @type {Set<Editor>} */
     this.busy = new Set();
-    this.prompt = new Prompt(dataset, (text) => this.editor?.change("/api/prompt", { text }));
+    /** Functions that remove the messages about them. @type {Map<Editor, () => void>} */
+    this.failures = new Map();
+    this.prompt = new Prompt(dataset, (text) => this.editor?.change("/api/prompt", { text }), () => this.state());
+    api.connection.addEventListener("change", () => this.state());
     this.source = el("span", { class: "source" });
     this.reasons = el("span", { class: "reasons" });
     this.split = el("select", { "aria-label": TEXTS.decide.split, onchange: () => this.move(this.split.value) });
@@ -35,15 +38,19 @@ export class Single extends Labelling {
     this.accept = el("button", { type: "button", class: "accept", onclick: () => this.decide("accepted") }, `✓ ${TEXTS.decide.accept}`, el("kbd", {}, "A"));
     this.reject = el("button", { type: "button", class: "reject", onclick: () => this.decide("rejected") }, `✕ ${TEXTS.decide.reject}`, el("kbd", {}, "X"));
     this.reopen = el("button", { type: "button", onclick: () => this.decide("open") }, TEXTS.decide.open);
+    this.toPrompt = el("button", { type: "button", hidden: true, onclick: () => this.prompt.focus() }, TEXTS.decide.toPrompt);
     root.append(
       this.toolbar.top, this.toolbar.left,
       el("div", { class: "stage" }, this.canvas, this.toolbar.place),
       el(
         "aside", {}, this.chooser.root, this.legend, this.prompt.root,
-        el("section", { class: "decide" }, el("div", { class: "row" }, this.accept, this.reject),
+        el("section", { class: "decide" }, this.toPrompt, el("div", { class: "row" }, this.accept, this.reject),
           el("div", { class: "row" }, el("label", {}, TEXTS.decide.split, this.split), this.reopen)),
       ),
     );
+    new IntersectionObserver(([{ isIntersecting }]) => { this.toPrompt.hidden = isIntersecting; }, {
+      root: root.querySelector("aside"), rootMargin: "0px 0px -100px 0px",
+    }).observe(this.prompt.text);
     this.wait();
   }
 
@@ -51,7 +58,7 @@ export class Single extends Labelling {
   async open(position) {
     const item = await this.queue.at(position);
     if (!item) return;
-    this.prompt.store(); // what was typed belongs to the triple that is left
+    this.prompt.store(true); // what was typed belongs to the triple that is left
     this.position = position;
     this.wait(); // keys pressed meanwhile must not reach the triple that is left
     const editor = await this.load(item.id);
@@ -110,9 +117,11 @@ export class Single extends Labelling {
       this.busy.delete(editor);
       this.queue.update(editor.details);
     }
+    this.failures.get(editor)?.();
+    this.failures.delete(editor);
     if (editor.status === "failed") {
       const text = TEXTS.notSaved(editor.details.source, editor.reason);
-      message(text, { error: true, action: TEXTS.retry, run: () => editor.send() });
+      this.failures.set(editor, message(text, { error: true, action: TEXTS.retry, run: () => editor.send() }));
     }
     if (editor === this.editor) this.refresh(false);
   }
@@ -129,10 +138,10 @@ export class Single extends Labelling {
     this.reasons.title = this.reasons.textContent;
     const review = TEXTS.reviews[/** @type {"open"} */ (details.review)];
     this.toolbar.title.replaceChildren(this.source, el("span", { class: `review ${details.review}` }, review), badges(details), this.reasons);
-    this.toolbar.showState(editor);
     this.split.value = details.split;
     this.reopen.disabled = details.review === "open";
-    this.prompt.show(details, isNew);
+    this.prompt.show(details, isNew, editor.prompt);
+    this.state();
     const names = details.classes.map(([label]) => this.palette.name(label));
     if (isNew) this.prompt.offer(names);
     this.showLegend(map);
@@ -140,10 +149,15 @@ export class Single extends Labelling {
     this.viewer.draw();
   }
 
+  /** Show what can be undone, and what is not stored. */
+  state() {
+    this.toolbar.showState(this.editor, this.prompt.isChanged);
+  }
+
   /** Decide, and go on. @param {"open" | "accepted" | "rejected"} review */
   decide(review) {
     if (!this.editor) return;
-    this.prompt.store();
+    this.prompt.store(true);
     if (this.editor.details.review !== review) this.editor.change("/api/decide", { review });
     if (review !== "open") void this.step(1);
   }
@@ -167,7 +181,7 @@ export class Single extends Labelling {
 
   /** Go to the grid, where everything that is loaded may be changed. */
   leave() {
-    this.prompt.store();
+    this.prompt.store(true);
     this.wait();
     for (const [id, loading] of this.editors) {
       void loading.then((editor) => { if (!editor.isBusy) this.editors.delete(id); }, () => undefined);

@@ -22,8 +22,10 @@ export const TEXTS = {
   ranked: "Ranked by doubt.",
   rankedNext: "The triples are ranked by doubt now: the next one is the most doubtful.",
   showRanked: "Show the most doubtful first",
-  offline: "The server does not answer. Start segkit review again; what this page shows as saved is stored.",
-  signedOut: "This address belongs to an earlier start of segkit review. Open the address that it prints now.",
+  offline:
+    `The server does not answer; what this page has shown as saved is stored. Start segkit review again with --port ${location.port || 80}, ` +
+    "and open the address that it prints in another tab.",
+  signedOut: "segkit review was started again: open the address that it printed in another tab.",
 
   filter: {
     label: "Filter",
@@ -65,9 +67,10 @@ export const TEXTS = {
     changeClass: "Change a class…",
     none: "Clear",
     all: "Select all",
-    /** @param {number} done @param {number} conflicts */
-    decided: (done, conflicts) =>
-      `${number(done)} decided.` + (conflicts ? ` ${number(conflicts)} changed meanwhile and stay as they are.` : ""),
+    unmarked: "First choose a triple: click it, or go to it with the arrows.",
+    /** @param {number} done @param {string} source of the first @param {string} review @param {number} conflicts */
+    decided: (done, source, review, conflicts) =>
+      `${done === 1 ? source : `${number(done)} triples`}: ${TEXTS.reviews[/** @type {"open"} */ (review)]}.` + (conflicts ? ` ${number(conflicts)} changed meanwhile and stay as they are.` : ""),
     undo: "Undo",
     /** @param {number} kept */
     undone: (kept) => (kept ? `Undone, except in ${number(kept)} that were edited since.` : "Undone."),
@@ -142,22 +145,27 @@ export const TEXTS = {
     draft: "Draft again",
     drafting: "Drafting…",
     insert: "Add to the prompt:",
-    empty: "A prompt cannot be empty.",
+    empty: "A prompt cannot be empty: the earlier one is kept.",
+    /** @param {string} text */
+    left: (text) => `Prompt stored as yours: ${text.length > 60 ? `${text.slice(0, 60)}…` : text}`,
   },
   decide: {
     accept: "Accept",
     reject: "Leave out",
     open: "Open again",
+    toPrompt: "Prompt ↓ (T)",
     split: "Split",
     /** @param {number} n @param {string} split */
     moved: (n, split) => (n > 1 ? `${n} near-duplicates moved to ${split} together.` : `Moved to ${split}.`),
     last: "This is the last triple of the queue.",
     first: "This is the first triple of the queue.",
   },
-  status: { saved: "Saved", saving: "Saving…", failed: "Not saved" },
+  status: {
+    saved: "Saved", saving: "Saving…", failed: "Not saved", typed: "Prompt not saved", offline: "Server does not answer",
+  },
   retry: "Try again",
   /** @param {string} source @param {string} reason */
-  notSaved: (source, reason) => `${source}: not saved. ${reason || TEXTS.offline}`,
+  notSaved: (source, reason) => `${source}: not saved. ${reason} Then press ${TEXTS.retry} here.`,
   conflict: {
     title: "Changed elsewhere",
     /** @param {string} source */
@@ -173,11 +181,12 @@ export const TEXTS = {
   painted: { brush: "brush", eraser: "eraser", polygon: "polygon", lasso: "lasso", region: "", fill: "", pick: "", assist: "assist", hand: "" },
   keys: {
     title: "Keys",
+    views: { grid: "All triples", single: "One triple" },
     close: "Close",
     groups: { go: "Go", decide: "Decide", show: "Show", edit: "Edit the map", prompt: "Prompt", grid: "In the grid" },
     next: "next triple",
     previous: "previous triple",
-    grid: "all triples, or back",
+    grid: "all triples",
     open: "open the triple",
     help: "this list",
     filter: "filter",
@@ -214,14 +223,15 @@ export const TEXTS = {
     unlabelled: "selection becomes unlabelled",
     undo: "undo",
     redo: "redo",
-    cancel: "unselect, give up a shape",
+    cancel: "unselect, give up a shape; back to the region tool",
+    clear: "unselect all",
     finish: "close the polygon",
     prompt: "edit the prompt; Enter saves, Escape leaves",
     select: "select or unselect",
     move: "move; with Shift, select",
     first: "first triple",
     last: "last triple",
-    acceptThese: "accept the selected ones, or the one at the cursor",
+    acceptThese: "accept the selected triples, or the marked one",
     rejectThese: "leave them out",
     selectAll: "select all",
   },

@@ -1,6 +1,7 @@
 // @ts-check
 /** The tools and switches of the single view. */
 
+import { connection } from "./api.js";
 import { el } from "./dom.js";
 import { TEXTS } from "./texts.js";
 
@@ -58,12 +59,14 @@ export class Toolbar {
     for (const [name, button] of this.tools) button.setAttribute("aria-pressed", String(name === tool));
   }
 
-  /** @param {import("./editor.js").Editor | null} editor */
-  showState(editor) {
+  /** @param {import("./editor.js").Editor | null} editor @param {boolean} isTyped whether the prompt differs from the stored one */
+  showState(editor, isTyped = false) {
     this.undo.disabled = !editor?.can("undo");
     this.redo.disabled = !editor?.can("redo");
-    this.status.textContent = editor ? TEXTS.status[editor.status] : "";
-    this.status.dataset.status = editor?.status ?? "";
+    let status = editor?.status ?? "";
+    if (status === "saved") status = isTyped ? "typed" : connection.isUp ? "saved" : "offline";
+    this.status.textContent = status && TEXTS.status[/** @type {"saved"} */ (status)];
+    this.status.dataset.status = status;
   }
 }
 
