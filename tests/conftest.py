@@ -62,6 +62,7 @@ LONG = (
     "imports/test_round_trips.py", "imports/test_merging.py", "imports/test_faults.py",
     "trainer/sample/test_batching.py",
     "trainer/test_shards.py",
+    "trainer/step/test_reward.py",
 )  # fmt: skip
 """Test files that take more than four CPU seconds, about in this order; `make test-quick` leaves them out."""
 
@@ -72,7 +73,7 @@ NUMBERS = (
     "trainer/step/test_optimizers.py", "trainer/checkpoints/test_load.py", "trainer/checkpoints/test_ldm.py",
     "trainer/sample/test_generate.py", "trainer/sample/test_sampler.py", "trainer/sample/test_batching.py",
     "trainer/step/test_learner.py", "trainer/step/test_loss.py", "trainer/step/test_resume.py",
-    "models/test_argmax.py", "models/test_segment.py",
+    "models/test_argmax.py", "models/test_segment.py", "models/test_scores.py", "trainer/step/test_reward.py",
 )  # fmt: skip
 """Test files that compare results of networks numerically."""
 

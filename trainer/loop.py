@@ -282,6 +282,8 @@ def _out_of_memory(settings: TrainSettings) -> str:
     remedies = []
     if not settings.gradient_checkpointing:
         remedies.append("gradient_checkpointing=True, which a resumed run may add")
+    if settings.reward and settings.reward_share > 1 / settings.batch_size:
+        remedies.append(f"reward_share={1 / settings.batch_size:.3g}")
     if settings.batch_size > 1:
         half = settings.batch_size // 2
         remedies.append(f"batch_size={half} with accumulate={-(-settings.batch_size * settings.accumulate // half)}")

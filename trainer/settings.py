@@ -85,6 +85,16 @@ class TrainSettings(Settings):
         float, option("Decay of an exponential moving average of the weights, such as 0.9999; 0: no EMA.", ge=0, lt=1)
     ] = 0.0
     min_snr: Annotated[float, option("Gamma of Min-SNR loss weighting, such as 5; 0: uniform weights.", ge=0)] = 0.0
+    reward: Annotated[
+        str, option("Segmenter whose view of the predicted picture joins the loss: a name, folder or hub id.")
+    ] = ""
+    reward_weight: Annotated[float, option("Weight of the reward's loss beside the diffusion loss.", gt=0)] = 0.5
+    reward_until: Annotated[
+        int, option("Latest timestep from which a picture is predicted for the reward.", ge=0, le=998)
+    ] = 200
+    reward_share: Annotated[
+        float, option("Share of the photos that are drawn up to that timestep, and so rewarded.", gt=0, lt=1)
+    ] = 0.25
     balance: Annotated[bool, option("Sample photos with rare classes more often.")] = False
     cache: Annotated[bool, option("Cache VAE latents and text embeddings on disk, so that each is computed once.")] = (
         True

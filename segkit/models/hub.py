@@ -53,6 +53,8 @@ SHORT_NAMES = {
 """Hub ids by role and short name."""
 TOY = "toy"
 """Short name of the networks shipped with segkit, which know the toy world only."""
+TOY_JUDGE = "toy-judge"
+"""Short name of a second toy segmenter, for judging pictures; it has nothing in common with the first."""
 
 _HASHED = (".json", ".safetensors", ".bin", ".txt", ".model")
 """Files that decide what a network computes."""
@@ -92,12 +94,12 @@ def find(name: str, role: str) -> tuple[str, Path]:
     """Find a model by folder, short name or hub id, and download it if it is missing and the hub answers.
 
     Args:
-        name: a folder with config.json and weights, a short name such as "oneformer-tiny", a hub id, or "toy" for the
-            network shipped with segkit ("./toy" is a folder).
+        name: a folder with config.json and weights, a short name such as "oneformer-tiny", a hub id, "toy" for the
+            network shipped with segkit ("./toy" is a folder), or "toy-judge" for its second segmenter.
         role: "segmenter", "captioner" or "assist"; also the name of the command-line option.
 
     Returns:
-        The hub id, "toy" or the folder's own name (without "/"); and the folder.
+        The hub id, "toy", "toy-judge" or the folder's own name (without "/"); and the folder.
 
     Raises:
         ModelError: no such folder, a file is missing, or the model is neither on this machine nor downloadable.
@@ -105,6 +107,8 @@ def find(name: str, role: str) -> tuple[str, Path]:
     refuse_broken_torchvision()
     if name == TOY:
         return TOY, shipped(role)
+    if (name, role) == (TOY_JUDGE, "segmenter"):
+        return TOY_JUDGE, shipped(role, "judge")
     path = Path(name).expanduser()
     if path.is_dir():
         _require_files(path, role)
@@ -117,21 +121,25 @@ def find(name: str, role: str) -> tuple[str, Path]:
 
 
 def toy_folder() -> Path:
-    """Return the folder of the shipped networks, with one subfolder per role: segmenter, captioner, base."""
+    """Return the folder of the shipped networks, with one subfolder per role: segmenter, captioner, base, judge."""
     return Path(__file__).parent.parent / "toy" / "weights"
 
 
-def shipped(role: str) -> Path:
-    """Return the folder of the shipped network for a role: "segmenter", "captioner" or "base".
+def shipped(role: str, network: str = "") -> Path:
+    """Return the folder of a shipped network.
+
+    Args:
+        role: "segmenter", "captioner" or "base"; also the name of the command-line option.
+        network: its folder's name, if it is not the role's: "judge".
 
     Raises:
         ModelError: the installation lacks it.
     """
-    folder = toy_folder() / role
+    folder = toy_folder() / (network or role)
     if not (has_weights(folder) or (folder / "model_index.json").is_file()):
         raise ModelError(
             f"{role} {TOY}: {folder} is missing from this installation. Reinstall segkit, or train the network with "
-            f"python -m segkit.toy.learn -o toy-weights and pass {role}=toy-weights/{role}"
+            f"python -m segkit.toy.learn -o toy-weights and pass {role}=toy-weights/{folder.name}"
         )
     return folder
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ROLE = "segmenter"
 _NO_CLASS = {"unlabeled", "unlabelled", "background", "void", "ignore", "no label"}
 """Labels of networks that denote no class; their pixels become unlabelled."""
-_MASK_SIZES: dict[str, tuple[int, int] | None] = {"oneformer": None, "maskformer": None, "mask2former": (384, 384)}
+MASK_SIZES: dict[str, tuple[int, int] | None] = {"oneformer": None, "maskformer": None, "mask2former": (384, 384)}
 """Mask classifiers by model type, with the size to which post_process_semantic_segmentation scales their masks before
 it combines them; None: not at all."""
 
@@ -59,8 +59,8 @@ class NeuralSegmenter:
     def __init__(self, name: str, palette: Palette, device: Device) -> None:
         self.source = hub.locate(name, ROLE)
         self._device = device
-        self._model = _load_model(self.source).to(device.name)
-        self._processor = _load_processor(self.source, self._model.config)
+        self._model = load_model(self.source).to(device.name)
+        self._processor = load_processor(self.source, self._model.config)
         self._indices = match_labels(self._model.config.id2label, palette, self.source.name)
 
     @property
@@ -108,8 +108,8 @@ class NeuralSegmenter:
     def _label(self, outputs: Any, size: tuple[int, int], count: int) -> list[tuple["Tensor", "Tensor"]]:
         """Return the network's class indices and the confidence for each photo, both (H, W)."""
         model_type = self._model.config.model_type
-        if model_type in _MASK_SIZES:
-            scores = query_scores(outputs, _MASK_SIZES[model_type])
+        if model_type in MASK_SIZES:
+            scores = query_scores(outputs, MASK_SIZES[model_type])
             _require_finite(scores)
             return [argmax.label(picture, size) for picture in scores]
         if "logits" in outputs and outputs.logits.ndim == 4:
@@ -223,7 +223,12 @@ def _find(label: str, palette: Palette) -> int | None:
     return None
 
 
-def _load_model(source: hub.Source) -> Any:
+def load_model(source: hub.Source) -> Any:
+    """Load a segmentation network in fp32 and eval mode.
+
+    Raises:
+        ModelError: it is damaged or not a segmenter.
+    """
     import transformers
 
     configuration = config.load(source.folder, ROLE)
@@ -236,7 +241,16 @@ def _load_model(source: hub.Source) -> Any:
     )
 
 
-def _load_processor(source: hub.Source, configuration: Any) -> Any:
+def load_processor(source: hub.Source, configuration: Any) -> Any:
+    """Load a segmenter's processor; OneFormer's includes a tokenizer.
+
+    Args:
+        source: the model.
+        configuration: of the network.
+
+    Raises:
+        ModelError: a file is missing or damaged.
+    """
     from transformers import AutoTokenizer, OneFormerProcessor
 
     # Not from the top level: transformers 5.17 has a placeholder there that needs torchvision, even for backend="pil".

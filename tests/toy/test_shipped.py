@@ -13,7 +13,7 @@ from segkit.toy.learn import measure
 
 CPU = Device("cpu", "fp32")
 WEIGHTS = hub.toy_folder()
-NAMES = ("segmenter", "captioner", "base")
+NAMES = ("segmenter", "captioner", "base", "judge")
 FIGURES = json.loads((WEIGHTS / "figures.json").read_text())
 SCENES = range(500_000, 500_064)
 """Disjoint from the training scenes (from 1,000,000 on) and the scenes of the model card (from 0 on)."""
@@ -29,6 +29,17 @@ def test_segmenter_accuracy(side: int, miou: float, accuracy: float) -> None:
     assert quality.miou >= miou
     assert quality.accuracy >= accuracy
     assert quality.miou == pytest.approx(FIGURES["segmenter"]["trained"][str(side)]["miou"], abs=0.02)
+
+
+@pytest.mark.parametrize("side", [128, 256])
+def test_judge_accuracy(side: int) -> None:
+    """The SegFormer segments 64 new scenes at 0.80 mIoU or more, and about as well as its model card states."""
+    ade = Palette.load("ade20k")
+
+    quality = measure.segmenter(NeuralSegmenter(hub.TOY_JUDGE, ade, CPU), SCENES, (side, side), ade)
+
+    assert quality.miou >= 0.80
+    assert quality.miou == pytest.approx(FIGURES["judge"]["trained"][str(side)]["miou"], abs=0.03)
 
 
 def test_caption_accuracy() -> None:
@@ -51,7 +62,8 @@ def test_drawing_accuracy() -> None:
 
 
 def test_the_weights_are_small() -> None:
-    """OneFormer and BLIP take at most 12 MB together, the Stable Diffusion 10 MB."""
+    """OneFormer and BLIP take at most 12 MB together, the Stable Diffusion 10 MB, the SegFormer 3 MB."""
     sizes = {name: sum(path.stat().st_size for path in (WEIGHTS / name).rglob("*") if path.is_file()) for name in NAMES}
     assert sizes["segmenter"] + sizes["captioner"] <= 12e6
     assert sizes["base"] <= 10e6
+    assert sizes["judge"] <= 3e6

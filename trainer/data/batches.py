@@ -1,8 +1,8 @@
 """Batches of photos, prompts and control maps; the maps are class indices.
 
-Every random draw for a photo (mirroring, prompt dropout, noise, timestep) is a function of the seed, the batch's number
-and the photo's slot in the batch over all processes. A resumed run therefore continues bit for bit, and two processes
-see the same data as one process with twice the batch size.
+Every random draw for a photo (mirroring, prompt dropout, reward, noise, timestep) is a function of the seed, the
+batch's number and the photo's slot in the batch over all processes. A resumed run therefore continues bit for bit, and
+two processes see the same data as one process with twice the batch size.
 """
 
 from collections.abc import Iterator, Sequence
@@ -40,12 +40,13 @@ FETCHED_AHEAD = 16
 MAPS = 16_384
 """Control maps that stay in memory, run-length encoded: about 10 kB each."""
 
-_VIEW, _NOISE = 0, 1  # separate random streams for mirroring and dropout, and for noise and timestep
+# separate random streams: mirroring and dropout; noise and timestep; which photos are rewarded
+_VIEW, _NOISE, _REWARD = 0, 1, 2
 
 
 def unaugmented(settings: TrainSettings) -> TrainSettings:
     """Return settings for previews and validation: batches of one photo, no augmentation, the same in every run."""
-    return replace(settings, batch_size=1, flip=False, prompt_dropout=0.0, seed=0, balance=False)
+    return replace(settings, batch_size=1, flip=False, prompt_dropout=0.0, seed=0, balance=False, reward="")
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class Batch:
         controls: (B, H, W) uint8 class indices, or (B, H, W, 3) uint8 RGB of control pictures that are not maps.
         texts: B prompts; dropped ones are "".
         generators: B random generators for noise and timestep.
+        rewarded: (B,) bool, which photos get an early timestep and a reward; None without a reward.
     """
 
     photos: "Tensor | None"
@@ -82,6 +84,7 @@ class Batch:
     controls: "Tensor"
     texts: list[str]
     generators: list["torch.Generator"]
+    rewarded: "Tensor | None" = None
 
     def require_photos(self) -> "Tensor":
         """Return the photos of a batch that was read without a cache."""
@@ -127,14 +130,14 @@ class Batches:
         share: tuple[int, int] = (0, 1),
         control_examples: Sequence[Example] | None = None,
     ) -> None:
-        self._settings, self._cache, (self._rank, world) = settings, cache, share
+        self._settings, self._cache, (self._rank, self._world) = settings, cache, share
         self._control_examples = dict(zip(examples, control_examples or examples, strict=True))
-        require_batch(examples, settings, world)
+        require_batch(examples, settings, self._world)
         self._examples, self._palette = examples, palette
         self._runs = lru_cache(maxsize=MAPS)(self._read)
         self._sizes = [fit(example.width, example.height, settings.resolution) for example in examples]
         weights = repeat_factors.weights(examples, palette) if settings.balance else None
-        self.order = BatchOrder(self._sizes, settings.batch_size * world, settings.seed, weights)
+        self.order = BatchOrder(self._sizes, settings.batch_size * self._world, settings.seed, weights)
 
     def starting_at(self, number: int) -> Iterator[Batch]:
         """Yield batches without end, starting with this number; batches are counted from 0 over all epochs.
@@ -202,12 +205,25 @@ class Batches:
             torch.from_numpy(np.stack([self._control(pick) for pick in picks])),
             texts,
             [_generator(self._settings.seed, number, slot) for slot in self._slots()],
+            torch.from_numpy(self._rewarded(number)) if self._settings.reward else None,
         )
 
     def _slots(self) -> range:
         """Return this process's positions in the batch over all processes."""
         size = self._settings.batch_size
         return range(self._rank * size, (self._rank + 1) * size)
+
+    def _rewarded(self, number: int) -> NDArray[np.bool_]:
+        """Return which of this process's photos are rewarded, (B,).
+
+        Systematic sampling over the batch of all processes: each photo is chosen with a probability of exactly
+        reward_share, and their number is that share of the batch, rounded up or down.
+        """
+        settings, slots = self._settings, self._slots()
+        offset = np.random.default_rng([settings.seed, number, 0, _REWARD]).random()
+        passed = np.floor(offset + settings.reward_share * np.arange(slots.start, slots.stop + 1))
+        chosen: NDArray[np.bool_] = np.diff(passed) > 0
+        return chosen
 
     def _control(self, pick: Pick) -> NDArray[np.uint8]:
         example, view = self._control_examples[pick.example], pick.view

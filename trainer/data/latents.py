@@ -75,15 +75,16 @@ class Encoder:
             hidden_states: Tensor = self._text_encoder(tokens.input_ids.to(self._device))[0][0]
         return hidden_states
 
-    def decoder(self, alone: bool) -> "Decoder":
-        """Return the VAE's decoder, for previews.
+    def decoder(self, alone: bool, resident: bool = False) -> "Decoder":
+        """Return the VAE's decoder, for previews and rewards.
 
         Args:
-            alone: the encoder is no longer needed and may be freed; the decoder then waits on the CPU between uses.
+            alone: the encoder is no longer needed and may be freed.
+            resident: the decoder stays on the device. Otherwise, if it is alone, it waits on the CPU between uses.
         """
         if alone:
             self._vae.encoder = self._vae.quant_conv = None
-        return Decoder(self._vae, self._device, "cpu" if alone else self._device)
+        return Decoder(self._vae, self._device, "cpu" if alone and not resident else self._device)
 
     def count_truncated(self, texts: Sequence[str]) -> int:
         """Return how many prompts have more tokens than the text encoder reads."""
@@ -118,6 +119,31 @@ class Decoder:
     def __init__(self, vae: "AutoencoderKL", device: "torch.device", home: "torch.device | str") -> None:
         self._vae, self._device, self._home = vae.to(home), device, home
         self._dtype = vae.dtype
+
+    @property
+    def bytes(self) -> int:
+        """Size of the VAE's weights."""
+        return sum(weight.numel() * weight.element_size() for weight in self._vae.parameters())
+
+    def enable_gradient_checkpointing(self) -> None:
+        """Recompute the decoder's activations in the backward pass of `pixels`."""
+        self._vae.enable_gradient_checkpointing()
+
+    def pixels(self, latents: "Tensor") -> "Tensor":
+        """Decode a batch of latents on the device, with gradients; the VAE must stay there.
+
+        Args:
+            latents: (B, 4, h, w), multiplied by the VAE's scaling factor.
+
+        Returns:
+            (B, 3, 8h, 8w) float32, 0 to 1.
+        """
+        import torch
+
+        scaled = (latents / self._vae.config.scaling_factor).to(self._dtype)
+        with torch.autocast(latents.device.type, enabled=False):  # the weights have the dtype of the arithmetic
+            decoded: Tensor = self._vae.decode(scaled, return_dict=False)[0]
+        return (decoded.float() / 2 + 0.5).clamp(0, 1)
 
     def picture(self, latents: "Tensor") -> Image.Image:
         """Decode latents; if the device runs out of memory, on the CPU.

@@ -213,6 +213,7 @@ def _memory(prepared: Setup, settings: TrainSettings, accelerator: Accelerator) 
         settings.optimizer: STATE_BYTES[settings.optimizer] * trained,
         "running mean": 4 * trained if settings.ema else 0,
         "VAE and text encoder": prepared.encoder_bytes,
+        "reward": prepared.reward_bytes,
     }
     if accelerator.device.type == "cuda":
         peak = torch.cuda.max_memory_allocated(accelerator.device)

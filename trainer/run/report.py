@@ -16,8 +16,14 @@ _TITLES = {
     "loss": "Training loss per step (thin line) and its mean over 50 steps",
     "held_out_loss": "Loss on held-out photos, with the same noise and timesteps at every evaluation",
     "control_gap": "Control gap: held-out loss with shuffled maps minus loss with the true maps, ± 2 standard errors",
+    "reward_loss": "Cross entropy between the maps and what the reward's segmenter sees, per step and as a mean",
+    "reward_agreement": "Share of pixels in which the reward's segmenter sees the map's class, and their mean",
+    "reward_gradient": "Share of the reward in the gradient by the prediction, per step and as a mean",
     "photos_per_second": "Photos per second",
 }
+_NOISY = ("loss", "reward_loss", "reward_agreement", "reward_gradient")
+"""Quantities of single batches, which are shown with their mean over _WINDOW steps."""
+
 _POINTS = 600
 """Points per curve, roughly; more would be invisible at this width."""
 
@@ -133,7 +139,7 @@ def _charts(lines: Sequence[Mapping[str, Any]]) -> Iterator[Chart]:
         if len(measured) < 2:
             continue
         points = [(float(line["step"]), float(line[name])) for line in measured]
-        if name == "loss":
+        if name in _NOISY:
             yield _chart(title, _moving_mean(points), raw=points)
         else:
             errors = [float(line.get(f"{name}_error", 0.0)) for line in measured]

@@ -11,6 +11,7 @@ from typing import Any
 
 from segkit import locks, storage
 from segkit.errors import TrainingError, UsageError
+from segkit.models import hub
 from segkit.palette import extend
 from segkit.words import count
 from trainer import settings as options
@@ -35,6 +36,7 @@ def facts(settings: TrainSettings, dataset: Data, examples: Examples, processes:
     palette = examples.palette
     # linear and cosine schedules depend on the number of steps
     free = MAY_CHANGE if settings.schedule == "constant" else MAY_CHANGE - {"steps"}
+    segmenter = hub.locate(settings.reward, "segmenter") if settings.reward else None
     return {
         "options": {name: value for name, value in asdict(settings).items() if name not in free},
         "dataset": str(dataset),
@@ -45,6 +47,7 @@ def facts(settings: TrainSettings, dataset: Data, examples: Examples, processes:
             "triples": len(examples.train),
             "palette": palette.name if palette else "none",
             "palette_hash": palette.hash if palette else "none",
+            **({"reward": segmenter.name, "reward_weights": segmenter.weights} if segmenter else {}),
         },
     }
 
@@ -187,6 +190,8 @@ def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     ]
     if before["told"]["palette_hash"] != now["told"]["palette_hash"]:
         differences.append("the palette has changed")
+    if before["told"].get("reward_weights") != now["told"].get("reward_weights"):
+        differences.append("the weights of the reward's segmenter have changed")
     if before["processes"] != now["processes"]:
         differences.append(f"the number of processes was {before['processes']}, now {now['processes']}")
     return differences

@@ -7,6 +7,10 @@ from typing import Any, TypeVar
 
 from accelerate import Accelerator
 
+from segkit.errors import UsageError
+from segkit.models import hub
+from segkit.models.device import Device
+from segkit.models.scores import Scorer
 from segkit.progress import Progress
 from trainer.checkpoints import configs, find, load
 from trainer.checkpoints.runs import Weights
@@ -14,7 +18,7 @@ from trainer.checkpoints.store import Checkpoint
 from trainer.data import latents
 from trainer.data.batches import Batches
 from trainer.data.examples import Examples
-from trainer.data.latents import Encoder, LatentCache
+from trainer.data.latents import Decoder, Encoder, LatentCache
 from trainer.data.paint import PalettePainter
 from trainer.run.previews import PreviewModel, Previews
 from trainer.run.validation import Validation
@@ -22,6 +26,7 @@ from trainer.settings import TrainSettings
 from trainer.step import distributed
 from trainer.step.learner import Learner
 from trainer.step.loss import ControlledUNet, DiffusionLoss, require_unchanged
+from trainer.step.reward import Reward
 
 Item = TypeVar("Item")
 
@@ -39,6 +44,7 @@ class Setup:
         previews: None if disabled.
         model: the networks, before accelerate wrapped them.
         encoder_bytes: weights of VAE and text encoder that stay in memory; 0 with a cache.
+        reward_bytes: weights of segmenter and, with a cache, VAE that stay in memory for the reward; 0 without one.
         guess: how the base's prediction type was guessed, in words; "" if it was recorded or set.
         source: which step of which run a new run starts from, as a sentence; "" if it does not start from a run.
     """
@@ -51,6 +57,7 @@ class Setup:
     previews: Previews | None
     model: ControlledUNet
     encoder_bytes: int
+    reward_bytes: int = 0
     guess: str = ""
     source: str = ""
 
@@ -59,8 +66,10 @@ def find_networks(settings: TrainSettings) -> Weights | None:
     """Return where the initial ControlNet is, None for a fresh one, before the dataset is read or the cache is filled.
 
     Raises:
-        ModelError: it or the base is missing or unavailable.
+        ModelError: it, the base or the reward's segmenter is missing or unavailable.
     """
+    if settings.reward:
+        hub.find(settings.reward, "segmenter")
     return find.find_networks(settings.base, settings.controlnet, "controlnet=fresh")
 
 
@@ -91,13 +100,17 @@ def prepare(
     # before the optimizer needs it.
     cache = cache_for(encoder) if cache_for else None
     paint = PalettePainter(examples.palette, device)
-    objective = DiffusionLoss(base, None if cache else encoder, paint, device, settings.min_snr)
+    decoder = None
+    if settings.preview_every or settings.reward:
+        decoder = encoder.decoder(alone=cache is not None, resident=bool(settings.reward))
+    reward = _reward(examples, settings, accelerator, decoder) if decoder and settings.reward else None
+    objective = DiffusionLoss(base, None if cache else encoder, paint, device, settings.min_snr, reward)
     if source is None:
         require_unchanged(base, controlnet)
     previews = None
-    if settings.preview_every:
+    if settings.preview_every and decoder:
         preview_model = PreviewModel(
-            encoder.decoder(alone=cache is not None), (cache or encoder).prompt, paint, base.prediction,
+            decoder, (cache or encoder).prompt, paint, base.prediction,
             configs.vae_scale_factor(base.vae.config), base.vae.config.latent_channels,
         )  # fmt: skip
         previews = Previews(examples, settings, preview_model, run, device)
@@ -112,9 +125,27 @@ def prepare(
         previews=previews,
         model=model,
         encoder_bytes=0 if cache else sum(map(weight_bytes, (base.vae, base.text_encoder))),
+        reward_bytes=reward.bytes(with_vae=cache is not None) if reward else 0,
         guess=base.guess.sentence if base.guess else "",
         source=source.note if source and not start else "",
     )
+
+
+def _reward(examples: Examples, settings: TrainSettings, accelerator: Accelerator, decoder: Decoder) -> Reward:
+    """Load the reward's segmenter.
+
+    Raises:
+        UsageError: the control pictures are not segmentation maps.
+        ModelError: the segmenter is unsuitable.
+    """
+    if examples.palette is None:
+        raise UsageError(
+            f"reward={settings.reward}: the control images are not segmentation maps, so there are no classes to "
+            "reward. Train without a reward."
+        )
+    precision = accelerator.mixed_precision.replace("no", "fp32")
+    scorer = Scorer(settings.reward, examples.palette, Device(str(accelerator.device), precision))
+    return Reward(scorer, decoder, settings)
 
 
 def weight_bytes(network: Any) -> int:

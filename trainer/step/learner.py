@@ -17,7 +17,7 @@ from segkit.progress import go_on
 from trainer.checkpoints.store import Checkpoint
 from trainer.data.batches import Batch, Batches
 from trainer.settings import TrainSettings
-from trainer.step import cpu, distributed, optimizers, resume
+from trainer.step import cpu, distributed, optimizers, resume, reward
 from trainer.step.loss import ControlledUNet, DiffusionLoss
 from trainer.step.optimizers import EMA
 from trainer.step.resume import TrainingState
@@ -30,8 +30,9 @@ class StepResult:
     Attributes:
         step: counted from 0.
         learning_rate: of the ControlNet.
-        loss: scalar; mean over all batches and processes.
+        loss: scalar; mean of the diffusion loss over all batches and processes.
         off_palette: scalar; off-palette pixels that this process's ControlNet received.
+        reward_sums: (6,) sums over all batches and processes: see loss.Terms; None without a reward.
         batches: the training data of the step.
         submitted_at: time.perf_counter() when the host had queued the step.
     """
@@ -40,6 +41,7 @@ class StepResult:
     learning_rate: float
     loss: torch.Tensor
     off_palette: torch.Tensor
+    reward_sums: torch.Tensor | None
     batches: list[Batch]
     submitted_at: float
 
@@ -104,14 +106,16 @@ class Learner:
             group["lr"] = peak * optimizers.lr_factor(step, settings)
         total_loss = torch.zeros((), device=accelerator.device)
         off_palette = torch.zeros((), dtype=torch.long, device=accelerator.device)
+        sums = torch.zeros(6, device=accelerator.device)
         batches = [next(dataloader) for _ in range(settings.accumulate)]
         for batch in batches:
             with accelerator.accumulate(self._model):  # gradients are synchronised at the last batch only
                 with accelerator.autocast():
-                    loss, off = self._objective.loss(self._model, batch)
-                total_loss += accelerator.reduce(loss.detach(), "mean")
-                off_palette += off
-                accelerator.backward(loss)
+                    terms = self._objective.terms(self._model, batch)
+                total_loss += accelerator.reduce(terms.diffusion.detach(), "mean")
+                off_palette += terms.off_palette
+                accelerator.backward(terms.loss)
+                sums += terms.sums
                 if accelerator.sync_gradients:
                     accelerator.clip_grad_norm_(self._trainable(), settings.clip)
                 self._optimizer.step()  # accelerate makes this and zero_grad no-ops until the last batch
@@ -119,8 +123,16 @@ class Learner:
         if self._ema:
             self._ema.update(self._trainable())
         learning_rate = self._optimizer.param_groups[0]["lr"]
-        mean_loss = total_loss / settings.accumulate
-        return StepResult(step, learning_rate, mean_loss, off_palette, batches, time.perf_counter())
+        reward_sums = accelerator.reduce(sums, "sum") if settings.reward else None
+        return StepResult(
+            step,
+            learning_rate,
+            total_loss / settings.accumulate,
+            off_palette,
+            reward_sums,
+            batches,
+            time.perf_counter(),
+        )
 
     def read_metrics(self, result: StepResult, run: Path) -> dict[str, float]:
         """Wait until the device has finished a step, and return its metrics.
@@ -130,17 +142,20 @@ class Learner:
             run: the run folder, where the data of a step is saved if its loss is not finite.
 
         Returns:
-            "loss", the mean over all processes, and "learning_rate".
+            "loss", the mean over all processes, and "learning_rate"; with a reward and photos that earned one, also
+            those of `reward.metrics`.
 
         Raises:
             TrainingError: the loss is NaN or infinite.
             MapError: the network received an off-palette pixel.
         """
         self._objective.require_exact(result.off_palette)
-        loss = float(result.loss)
-        if not math.isfinite(loss):
+        metrics = {"loss": float(result.loss), "learning_rate": result.learning_rate}
+        if result.reward_sums is not None:
+            metrics |= reward.metrics(result.reward_sums.tolist())
+        if not all(map(math.isfinite, metrics.values())):
             self._report_divergence(result, run)
-        return {"loss": loss, "learning_rate": result.learning_rate}
+        return metrics
 
     def _trainable(self) -> list[torch.Tensor]:
         return [weight for weight in self._model.parameters() if weight.requires_grad]

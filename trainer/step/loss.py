@@ -1,6 +1,7 @@
 """The diffusion loss: error of the UNet, conditioned by the ControlNet, in predicting the noise (or the velocity)."""
 
 from contextlib import nullcontext
+from dataclasses import dataclass
 
 import torch
 from diffusers import ControlNetModel, DDPMScheduler, UNet2DConditionModel
@@ -13,6 +14,8 @@ from trainer.checkpoints.load import Base
 from trainer.data.batches import Batch
 from trainer.data.latents import Encoder
 from trainer.data.paint import PalettePainter
+from trainer.step import reward
+from trainer.step.reward import TIMESTEPS, Reward
 
 UNLOCKED = ("up_blocks", "conv_norm_out", "conv_out")
 """Parts of the UNet that --sd-unlocked trains (sd_locked = False in the original ControlNet code, cldm)."""
@@ -68,6 +71,34 @@ class ControlledUNet(nn.Module):
         return prediction
 
 
+@dataclass(frozen=True)
+class Terms:
+    """The terms of a batch's loss.
+
+    Attributes:
+        diffusion: fp32 scalar; mean squared error of the predicted noise or velocity, weighted.
+        off_palette: int64 scalar; off-palette control pixels.
+        reward: fp32 scalar; what the reward adds to the loss; None for a batch without rewarded photos.
+        sums: (6,) fp32, for the log: rewarded photos; sum of their cross entropies; pixels that agree; pixels with a
+            class; and, once the backward pass is done, the sums of squares of the diffusion loss's and the reward's
+            gradient by the prediction.
+    """
+
+    diffusion: Tensor
+    off_palette: Tensor
+    reward: Tensor | None
+    sums: Tensor
+
+    @property
+    def loss(self) -> Tensor:
+        """What a step minimises."""
+        return self.diffusion if self.reward is None else self.diffusion + self.reward
+
+
+DIFFUSION_GRADIENT, REWARD_GRADIENT = 4, 5
+"""Places of the sums of squares in Terms.sums."""
+
+
 class DiffusionLoss:
     """Mean squared error of the predicted noise or velocity, on batches with or without cached latents.
 
@@ -77,22 +108,33 @@ class DiffusionLoss:
         paint: paints class indices with the palette.
         device: where the loss is computed.
         min_snr: gamma of Min-SNR weighting (Hang et al. 2023, arXiv 2303.09556); 0 weights all timesteps equally.
+        rewarded: joins the loss of batches that have rewarded photos; None without.
     """
 
     def __init__(
-        self, base: Base, encoder: Encoder | None, paint: PalettePainter, device: torch.device, min_snr: float = 0.0
-    ) -> None:
+        self, base: Base, encoder: Encoder | None, paint: PalettePainter, device: torch.device, min_snr: float = 0.0,
+        rewarded: Reward | None = None,
+    ) -> None:  # fmt: skip
+        self._reward = rewarded
         self._encoder, self._paint, self._device, self._min_snr = encoder, paint, device, min_snr
         self._scaling_factor: float = base.vae.config.scaling_factor
         self._noise_scheduler = DDPMScheduler(**configs.SCHEDULER, prediction_type=base.prediction)
         self._v_prediction = base.prediction == "v_prediction"
         # Not diffusers' compute_snr: it squares a ratio of square roots, which rounds differently, and copies its
         # table to the GPU at each step.
-        alphas_cumprod = self._noise_scheduler.alphas_cumprod.to(device)
-        self._snr = alphas_cumprod / (1 - alphas_cumprod)
+        self._alphas_cumprod = self._noise_scheduler.alphas_cumprod.to(device)
+        self._snr = self._alphas_cumprod / (1 - self._alphas_cumprod)
 
     def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return a batch's loss, an fp32 scalar, and the number of off-palette control pixels, an int64 scalar.
+
+        See `terms` for the arguments.
+        """
+        terms = self.terms(model, batch)
+        return terms.loss, terms.off_palette
+
+    def terms(self, model: nn.Module, batch: Batch) -> Terms:
+        """Return the terms of a batch's loss.
 
         Args:
             model: a ControlledUNet, possibly wrapped by accelerate.
@@ -101,10 +143,34 @@ class DiffusionLoss:
         latents, timesteps, noise = self._sample(batch)
         noisy_latents = self._noise_scheduler.add_noise(latents, noise, timesteps)
         target = self._noise_scheduler.get_velocity(latents, noise, timesteps) if self._v_prediction else noise
-        control = self._paint(self._to_device(batch.controls))
-        prediction = model(noisy_latents, timesteps, self._encode_prompts(batch), control)
-        loss = functional.mse_loss(prediction.float(), target.float(), reduction="none").mean((1, 2, 3))  # (B,)
-        return (loss * self._min_snr_weights(timesteps)).mean(), self._paint.count_off_palette(control)
+        labels = self._to_device(batch.controls)
+        control = self._paint(labels)
+        prediction = model(noisy_latents, timesteps, self._encode_prompts(batch), control).float()
+        sums = torch.zeros(6, device=self._device)
+        watched = _watched(prediction, sums, DIFFUSION_GRADIENT) if self._reward else prediction
+        diffusion = self._weighted_error(watched, target, timesteps, batch)
+        term = None
+        if self._reward and batch.rewarded is not None and bool(batch.rewarded.any()):
+            places = batch.rewarded.nonzero()[:, 0].to(self._device)
+            watched = _watched(prediction, sums, REWARD_GRADIENT)[places]
+            clean = reward.predicted_latents(
+                noisy_latents[places], watched, self._alphas_cumprod[timesteps[places]], self._v_prediction
+            )
+            agreement = self._reward.agreement(clean, labels[places])
+            sums[:DIFFUSION_GRADIENT] = agreement.sums()
+            # By the expected number of rewarded photos, not the actual one: the mean over processes is then the value
+            # of one process with all their photos, and its expectation is that over the early timesteps.
+            expected = self._reward.timesteps.share * len(labels)
+            term = self._reward.weight * agreement.losses.sum() / expected
+        return Terms(diffusion, self._paint.count_off_palette(control), term, sums)
+
+    def _weighted_error(self, prediction: Tensor, target: Tensor, timesteps: Tensor, batch: Batch) -> Tensor:
+        """Return the mean squared error; Min-SNR and importance weights apply by photo."""
+        loss = functional.mse_loss(prediction, target.float(), reduction="none").mean((1, 2, 3))  # (B,)
+        loss = loss * self._min_snr_weights(timesteps)
+        if self._reward and batch.rewarded is not None:
+            loss = loss * self._reward.timesteps.weights(self._to_device(batch.rewarded))
+        return loss.mean()
 
     def require_exact(self, off: Tensor) -> None:
         """Raise MapError if off-palette pixels were counted. Waits for the device."""
@@ -131,15 +197,21 @@ class DiffusionLoss:
         samples = [
             (
                 torch.randn(shape, generator=generator),
-                torch.randint(1000, (), generator=generator),
+                self._draw_timestep(batch, place),
                 torch.randn(shape, generator=generator),
             )
-            for generator in batch.generators
+            for place, generator in enumerate(batch.generators)
         ]
         posterior_noise, timesteps, noise = (
             self._to_device(torch.stack(tensors)) for tensors in zip(*samples, strict=True)
         )
         return (mean + std * posterior_noise) * self._scaling_factor, timesteps, noise
+
+    def _draw_timestep(self, batch: Batch, place: int) -> Tensor:
+        generator = batch.generators[place]
+        if self._reward and batch.rewarded is not None:
+            return self._reward.timesteps.draw(bool(batch.rewarded[place]), generator)
+        return torch.randint(TIMESTEPS, (), generator=generator)
 
     def _encode_photos(self, batch: Batch) -> Tensor:
         """Return mean and log-variance of the latents, (B, 2, 4, h, w), in fp32."""
@@ -162,6 +234,18 @@ class DiffusionLoss:
         """Copy a tensor to the device without waiting for the copy: pinned memory makes it asynchronous."""
         source = tensor.pin_memory() if self._device.type == "cuda" else tensor
         return source.to(self._device, non_blocking=True)
+
+
+def _watched(tensor: Tensor, sums: Tensor, place: int) -> Tensor:
+    """Return a view whose gradient, once it is computed, adds its sum of squares to sums[place]."""
+    view = tensor.view_as(tensor)
+
+    def add(gradient: Tensor) -> None:
+        sums[place] += gradient.detach().float().square().sum()
+
+    if view.requires_grad:  # not during validation
+        view.register_hook(add)  # type: ignore[no-untyped-call]
+    return view
 
 
 @torch.no_grad()

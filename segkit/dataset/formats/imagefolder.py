@@ -36,12 +36,22 @@ _EXPECTED = "expected file_name, conditioning_image_file_name and text"
 
 
 def detect(folder: Path) -> bool:
-    """Return whether a folder has this layout: metadata, here or in a folder in it, with a column of control maps."""
-    return any(_map_columns(row) for path in _metadata(folder) for _, row in islice(_rows(path, _pass_over), 100))
+    """Return whether a folder has this layout: metadata, here or in a folder in it, with a column of control maps.
+
+    Damaged rows are left to `read`.
+
+    Raises:
+        DatasetError: all rows of a list are damaged.
+    """
+    return any(map(_has_maps, _metadata(folder)))
 
 
-def _pass_over(fault: Fault) -> None:
-    """Leave a row to `read`."""
+def _has_maps(metadata: Path) -> bool:
+    faults: list[Fault] = []
+    first_rows = [row for _, row in islice(_rows(metadata, faults.append), 100)]
+    if faults and not first_rows:
+        refuse(faults[0])
+    return any(map(_map_columns, first_rows))
 
 
 def columns(folder: Path) -> list[str]:

@@ -7,11 +7,15 @@ from segkit.toy.learn import measure, networks
 
 _CARD = """# The networks of segkit's toy world
 
-A OneFormer (`segmenter/`, {segmenter[parameters]:,} parameters) and a BLIP captioner (`captioner/`,
-{captioner[parameters]:,} parameters) in transformers' folder format, and a Stable Diffusion with the classes of SD1
-(`base/`, {base[parameters]:,} parameters) in diffusers' format, all in fp16. **They know only the rendered rooms
+A OneFormer (`segmenter/`, {segmenter[parameters]:,} parameters), a BLIP captioner (`captioner/`,
+{captioner[parameters]:,} parameters) and a SegFormer (`judge/`, {judge[parameters]:,} parameters) in
+transformers' folder format, and a Stable Diffusion with the classes of SD1 (`base/`,
+{base[parameters]:,} parameters) in diffusers' format, all in fp16. **They know only the rendered rooms
 and streets of `segkit.toy.world`** and are useless for real photos. With them segkit can be tried, taught and tested
 without a download, in a world where the ground truth of every pixel is known.
+
+The SegFormer judges pictures and is used for neither maps nor rewards. It shares nothing with the OneFormer: neither
+architecture nor seed nor training scenes. Its name is `toy-judge`.
 
 Usage: `segkit build-dataset photos/ --segmenter toy --captioner toy`, `segkit train DATASET --base toy --controlnet
 fresh --resolution 64`. Licence: Apache-2.0, like segkit. They were trained on rendered scenes only.
@@ -26,9 +30,10 @@ differently.
 
 {courses}
 
-AdamW with a one-cycle learning rate: it rises over the first tenth of a course, then falls to zero. Seed {seed}. Losses
-are means over the first and the last tenth of the steps. The base was trained on photos of 64 x 64 pixels with their
-true sentences, one in ten of them empty, and never on a map: layout is what a ControlNet has to add.
+AdamW with a one-cycle learning rate: it rises over the first tenth of a course, then falls to zero. Seed {seed}; the
+judge's {judge_seed}. Losses are means over the first and the last tenth of the steps. The base was trained on photos
+of 64 x 64 pixels with their true sentences, one in ten of them empty, and never on a map: layout is what a ControlNet
+has to add.
 
 {machines}
 
@@ -57,6 +62,10 @@ the picture drawn from it ({steps} steps of DPM-Solver++, guidance scale {guidan
 Intersection over union of the segmenter by class:
 
 {classes}
+
+The judge:
+
+{judged}
 """
 
 
@@ -68,17 +77,6 @@ def write(figures: dict[str, Any]) -> str:
     """
     segmenter, captioner = figures["segmenter"], figures["captioner"]
     sides = list(segmenter["trained"])
-    maps = _table(
-        ("maps", "mIoU", "pixel accuracy", "mIoU untrained"),
-        [
-            (
-                f"{side} px",
-                *(f"{segmenter['trained'][side][key]:.3f}" for key in ("miou", "accuracy")),
-                f"{segmenter['untrained'][side]['miou']:.3f}",
-            )
-            for side in sides
-        ],
-    )
     captions = _table(
         ("captions", "precision", "recall", "truthful", "recall untrained"),
         [
@@ -94,7 +92,7 @@ def write(figures: dict[str, Any]) -> str:
         (name, *(f"{segmenter['trained'][side]['iou'].get(name, float('nan')):.3f}" for side in sides))
         for name in segmenter["trained"][sides[0]]["iou"]
     ]
-    names = ("segmenter", "captioner", "base")
+    names = ("segmenter", "captioner", "base", "judge")
     return _CARD.format(
         **figures,
         scenes_of=", ".join(f"{figures[name]['lessons']:,} for the {name}" for name in names),
@@ -103,12 +101,28 @@ def write(figures: dict[str, Any]) -> str:
         scale=networks.TOY,
         last=figures["scenes"] - 1,
         untrained=segmenter["untrained"][sides[0]]["scenes"],
-        maps=maps,
+        judge_seed=next(iter(figures["judge"]["courses"].values()))["seed"],
+        maps=_maps(segmenter),
+        judged=_maps(figures["judge"]),
         captions=captions,
         drawings=_drawings(figures["base"]),
         steps=measure.STEPS,
         guidance=measure.GUIDANCE,
         classes=_table(("class", *(f"{side} px" for side in sides)), by_class),
+    )
+
+
+def _maps(figures: dict[str, Any]) -> str:
+    return _table(
+        ("maps", "mIoU", "pixel accuracy", "mIoU untrained"),
+        [
+            (
+                f"{side} px",
+                *(f"{quality[key]:.3f}" for key in ("miou", "accuracy")),
+                f"{figures['untrained'][side]['miou']:.3f}",
+            )
+            for side, quality in figures["trained"].items()
+        ],
     )
 
 
@@ -152,6 +166,7 @@ _SUMMARY_KEYS = {
     "segmenter": ("miou", "accuracy"),
     "captioner": ("precision", "recall", "truthful"),
     "base": ("photos", "kept", "named"),
+    "judge": ("miou", "accuracy"),
 }
 
 

@@ -25,12 +25,14 @@ class Course:
         batch: samples per step.
         rate: peak learning rate of the one-cycle schedule.
         seed: seed for weights and batches.
+        cycle: steps of the learning-rate cycle; larger than `steps` if the next course lets the rate fall; 0: `steps`.
     """
 
     steps: int
     batch: int
     rate: float
     seed: int
+    cycle: int = 0
 
 
 def autocast(device: str) -> AbstractContextManager[object]:
@@ -59,7 +61,8 @@ def optimize(course: Course, parameters: Iterable["Tensor"], loss: Callable[[], 
 
     trained = list(parameters)
     optimizer = torch.optim.AdamW(trained, course.rate, weight_decay=0.02, fused=True)
-    lr_scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, course.rate, total_steps=course.steps, pct_start=0.1)
+    cycle = course.cycle or course.steps
+    lr_scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, course.rate, total_steps=cycle, pct_start=0.1)
     for _ in range(course.steps):
         value = loss()
         optimizer.zero_grad()

@@ -52,11 +52,11 @@ def lesson(number: int, sizes: Sizes = SIZES) -> Lesson:
     return Lesson(scene.photo, scene.labels, scene.sentence)
 
 
-def render(number: int, sizes: Sizes = SIZES) -> list[Lesson]:
-    """Render samples 0 to number - 1 on all cores (at most 16)."""
+def render(number: int, sizes: Sizes = SIZES, first: int = 0) -> list[Lesson]:
+    """Render samples first to first + number - 1 on all cores (at most 16)."""
     workers = min(os.cpu_count() or 1, 16)
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        return list(pool.map(partial(lesson, sizes=sizes), range(number), chunksize=50))
+        return list(pool.map(partial(lesson, sizes=sizes), range(first, first + number), chunksize=50))
 
 
 def batches(samples: Sequence[Lesson], size: int, seed: int, *, mixed: bool = False) -> Iterator[list[Lesson]]:

@@ -18,15 +18,15 @@ from segkit.models.caption import NeuralCaptioner
 from segkit.models.device import Device
 from segkit.models.segment import NeuralSegmenter
 from segkit.palette import Palette
-from segkit.toy.learn import base, captioner, card, lessons, measure, networks, segmenter
+from segkit.toy.learn import base, captioner, card, judge, lessons, measure, networks, segmenter
 from segkit.toy.learn.course import Course, Report
 from segkit.toy.learn.lessons import Lesson
-from segkit.toy.world import grammar
+from segkit.toy.world import CLASSES, grammar
 
 Figures = dict[str, Any]
 """The contents of figures.json."""
 
-NETWORKS = ("segmenter", "captioner", "base")
+NETWORKS = ("segmenter", "captioner", "base", "judge")
 
 SIDES = (128, 256)
 """Sides of the square held-out scenes, in pixels."""
@@ -43,21 +43,27 @@ class Plan:
         lessons: number of training samples by network.
         scenes: number of held-out scenes for evaluation.
         seed: seed for weights and batches.
-        courses: steps, batch size and peak learning rate by course, named "NETWORK: COURSE".
+        courses: steps, batch size, peak learning rate and, if it is longer, the rate's cycle by course, named
+            "NETWORK: COURSE".
     """
 
     lessons: dict[str, int]
     scenes: int
     seed: int
-    courses: dict[str, tuple[int, int, float]]
+    courses: dict[str, tuple[int, int, float] | tuple[int, int, float, int]]
 
     def course(self, name: str) -> Course:
         """Return the course of a name."""
-        return Course(*self.courses[name], self.seed)
+        steps, batch, rate, *cycle = self.courses[name]
+        return Course(steps, batch, rate, self.seed_of(name), *cycle)
+
+    def seed_of(self, name: str) -> int:
+        """Return the seed of a network or course: the judge has one of its own."""
+        return self.seed + (judge.SEED if name.startswith("judge") else 0)
 
 
 FULL = Plan(
-    lessons={"segmenter": 8000, "captioner": 20000, "base": 16000},
+    lessons={"segmenter": 8000, "captioner": 20000, "base": 16000, "judge": 8000},
     scenes=500,
     seed=1,
     courses={
@@ -67,10 +73,12 @@ FULL = Plan(
         "captioner: words": (3600, 32, 1e-3),
         "base: pictures": (6000, 8, 2e-3),
         "base: drawing": (14000, 16, 1e-3),
+        "judge: coarse": (2500, 16, 2e-3, 4500),
+        "judge: fine": (120, 16, 1e-3),
     },
 )
 QUICK = Plan(
-    lessons={"segmenter": 120, "captioner": 120, "base": 120},
+    lessons={"segmenter": 120, "captioner": 120, "base": 120, "judge": 120},
     scenes=12,
     seed=1,
     courses={
@@ -80,6 +88,8 @@ QUICK = Plan(
         "captioner: words": (40, 16, 1e-3),
         "base: pictures": (30, 8, 1e-3),
         "base: drawing": (30, 16, 1e-3),
+        "judge: coarse": (40, 8, 2e-3, 60),
+        "judge: fine": (10, 8, 1e-3),
     },
 )
 """Shows within two minutes that the script runs and the losses fall; the networks are useless otherwise."""
@@ -127,6 +137,7 @@ class _Job:
         courses: train functions by course name, in order.
         sizes: sizes of the training scenes.
         measure: evaluates the saved folder, loaded as users load it, on the scenes of a range of seeds.
+        first: number of the first training scene.
     """
 
     name: str
@@ -134,6 +145,7 @@ class _Job:
     courses: dict[str, TrainFunction]
     sizes: lessons.Sizes
     measure: Callable[[Path, range], Figures]
+    first: int = 0
 
 
 def _job(name: str, plan: Plan) -> _Job:
@@ -159,6 +171,10 @@ def _job(name: str, plan: Plan) -> _Job:
             "masks": segmenter.train_oneformer,
         }
         return _Job(name, network, train_segmenter, lessons.SIZES, maps)
+    if name == "judge":
+        network = networks.segformer(CLASSES, plan.seed_of(name))
+        train_judge: dict[str, TrainFunction] = {"coarse": judge.train_coarsely, "fine": judge.train_finely}
+        return _Job(name, network, train_judge, judge.SIZES, maps, judge.FIRST)
     if name == "captioner":
         network = networks.blip(grammar.vocabulary(), networks.TOY, plan.seed)
         train_captioner: dict[str, TrainFunction] = {
@@ -180,7 +196,7 @@ def _train(job: _Job, plan: Plan, folder: Path, device: str) -> Figures:
     with hub.quiet():
         untrained = job.measure(networks.write(folder / job.name, job.network), range(min(plan.scenes, 40)))
     console.line(f"{job.name}: rendering {plan.lessons[job.name]:,} scenes")
-    samples = lessons.render(plan.lessons[job.name], job.sizes)
+    samples = lessons.render(plan.lessons[job.name], job.sizes, job.first)
     courses = {}
     for name, train_function in job.courses.items():
         title = f"{job.name}: {name}"
@@ -245,7 +261,7 @@ class _Report:
 )
 @click.option("--force", is_flag=True, help="Overwrite files in a folder that is not empty.")
 def main(output: Path, quick: bool, only: str | None, force: bool) -> None:
-    """Train the toy OneFormer, BLIP and Stable Diffusion on rendered scenes and evaluate them on held-out ones."""
+    """Train the toy OneFormer, BLIP, Stable Diffusion and SegFormer on rendered scenes; evaluate on held-out ones."""
     try:
         if output.exists() and any(output.iterdir()) and not force:
             raise UsageError(f"{output} is not empty. Choose another folder with -o, or overwrite it with --force.")

@@ -10,6 +10,9 @@ from tests.trainer.runs import log, log_lines, require_near, same, toml, train, 
 
 RATE, STEPS = 1e-6, 4
 WAYS = {"cache": True, "no-cache": False}
+REWARD = {"reward": "toy", "reward_until": 700, "reward_share": 0.5}
+"""One of two photos is rewarded at each step, in either process."""
+
 CELLS = pytest.mark.parametrize("way", WAYS)
 
 
@@ -18,8 +21,8 @@ class Runs:
     """Trainings of two processes with one photo each. Do not modify them.
 
     Attributes:
-        folder: plain runs: two-WAY is uninterrupted, stopped-WAY was resumed after three of four steps, and shards was
-            resumed from shards of the dataset.
+        folder: plain runs: two-WAY is uninterrupted, stopped-WAY was resumed after three of four steps, shards was
+            resumed from shards of the dataset, and two-reward has a REWARD.
         whole: an uninterrupted run, one step longer than the one that was stopped by a signal.
         signalled: a run that SIGTERM to the launcher stopped, resumed for one step.
         exit_code: exit code of the launcher that the signal stopped.
@@ -64,6 +67,7 @@ def runs(rooms: Path, shards: Path, base: Path, tmp_path_factory: pytest.TempPat
         for way, cache in WAYS.items()
         for name, steps in (("two", STEPS), ("stopped", STEPS - 1), ("stopped", STEPS))
     ]
+    plain.append(toml(rooms, base, folder / "two-reward", batch_size=1, steps=2, processes=2, **REWARD))
     plain += [
         toml(data, base, folder / "shards", batch_size=1, steps=steps, processes=2)
         for data, steps in ((rooms, STEPS - 1), (shards, STEPS))
@@ -91,6 +95,18 @@ def test_processes_average_their_gradients(runs: Runs, rooms: Path, base: Path, 
     one = train(rooms, base, tmp_path / "one", batch_size=2, steps=STEPS, learning_rate=RATE, cache=WAYS[way])
 
     require_near(runs.folder / f"two-{way}", one, RATE, STEPS)
+
+
+def test_processes_share_a_reward(runs: Runs, rooms: Path, base: Path, tmp_path: Path) -> None:
+    """Two processes, of which one has a rewarded photo at each step, equal one process with both photos."""
+    one = train(rooms, base, tmp_path / "one", batch_size=2, steps=2, learning_rate=RATE, **REWARD)
+
+    # Two steps only: AdamW's first steps turn rounding of tiny gradients into steps of the learning rate's size, and
+    # the gradient through a VAE of random weights multiplies that.
+    require_near(runs.folder / "two-reward", one, RATE, 2)
+    for line, other in zip(log(runs.folder / "two-reward"), log(one), strict=True):
+        for name in ("reward_loss", "reward_agreement", "reward_gradient"):
+            assert line[name] == pytest.approx(other[name], rel=1e-3)
 
 
 @CELLS
