@@ -78,7 +78,7 @@ def test_out_of_memory_is_reported_with_remedies(
     def run_out_of_memory(*args: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    monkeypatch.setattr(DiffusionLoss, "loss", run_out_of_memory)
+    monkeypatch.setattr(DiffusionLoss, "terms", run_out_of_memory)
     done = segkit(*words(rooms, base, tmp_path / "run", resolution=576, no_cache=True))
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert (
