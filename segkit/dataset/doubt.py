@@ -74,9 +74,9 @@ class Scorer:
 
     def _with_findings(self, keys: NDArray[np.uint64], doubts: NDArray[np.float32]) -> NDArray[np.float32]:
         if self._findings:
-            found = {int(key, 16): self._severity(key) for key in self._findings if is_key(key)}
-            for place in np.flatnonzero(np.isin(keys, np.fromiter(found, np.uint64, len(found)))).tolist():
-                doubts[place] = 1 - (1 - doubts[place]) * np.float32(1 - found[int(keys[place])])
+            severities = {int(key, 16): self._severity(key) for key in self._findings if is_key(key)}
+            for place in np.flatnonzero(np.isin(keys, np.fromiter(severities, np.uint64, len(severities)))).tolist():
+                doubts[place] = 1 - (1 - doubts[place]) * np.float32(1 - severities[int(keys[place])])
         return doubts
 
     def _severity(self, key: str) -> float:

@@ -164,36 +164,40 @@ def rules(target: Target, settings: ImportSettings, collection: Collection) -> R
         UsageError: the source has classes that the dataset's palette lacks, and nobody asked for a mapping by name.
     """
     palette = target.info.palette
-    own = collection.info.palette if collection.info else collection.palette
-    if own is None:
-        own = Palette.load(settings.maps_palette) if settings.maps_palette else palette
+    source_palette = collection.info.palette if collection.info else collection.palette
+    if source_palette is None:
+        source_palette = Palette.load(settings.maps_palette) if settings.maps_palette else palette
     asked = bool(settings.palette or settings.protocol or (settings.maps_palette and collection.palette is None))
-    mapping = None if protocol.extends(palette, own) else _mapping(collection, own, target, asked)
+    mapping = None if protocol.extends(palette, source_palette) else _mapping(collection, source_palette, target, asked)
     if mapping is None:
-        own = own if collection.info or collection.palette else palette
+        source_palette = source_palette if collection.info or collection.palette else palette
     fixed = settings.first_id if settings.first_id is not None else collection.first_id
-    first_id = evidence.once(lambda: fixed if fixed is not None else evidence.first_id(collection, own, settings.cause))
-    shift = evidence.once(lambda: evidence.shift(collection, own))
+    first_id = evidence.once(
+        lambda: fixed if fixed is not None else evidence.first_id(collection, source_palette, settings.cause)
+    )
+    shift = evidence.once(lambda: evidence.shift(collection, source_palette))
     categories = (
-        _categories(collection, own if collection.info else palette, target, asked) if collection.categories else None
+        _categories(collection, source_palette if collection.info else palette, target, asked)
+        if collection.categories
+        else None
     )
     return Rules(
-        palette, own, mapping, settings.repair, settings.max_doubt, first_id, collection.first_id, categories,
-        dict(collection.categories), settings.cause, shift,
+        palette, source_palette, mapping, settings.repair, settings.max_doubt, first_id, collection.first_id,
+        categories, dict(collection.categories), settings.cause, shift,
     )  # fmt: skip
 
 
-def _mapping(collection: Collection, own: Palette, target: Target, asked: bool) -> Mapping256:
+def _mapping(collection: Collection, source_palette: Palette, target: Target, asked: bool) -> Mapping256:
     """Return the classes of the dataset's palette for those of another, by name."""
     palette = target.info.palette
     mapping = np.full(256, UNLABELLED, np.uint8)
     if asked:
-        mapping = snap.class_mapping(own, palette)
+        mapping = snap.class_mapping(source_palette, palette)
     else:
-        for swatch in own:
+        for swatch in source_palette:
             if known := [other.index for other in palette if other.name == swatch.name]:
                 mapping[swatch.index] = known[0]
-    missing = [swatch.name for swatch in own if mapping[swatch.index] == UNLABELLED]
+    missing = [swatch.name for swatch in source_palette if mapping[swatch.index] == UNLABELLED]
     if missing and not asked:
         raise UsageError(
             f"{collection.place} has classes that the dataset's palette {palette.name} lacks: {listed(missing)}. "
@@ -242,9 +246,9 @@ def require_fitting(target: Target, collections: Sequence[Collection]) -> None:
     """
     size = int(target.info.settings["size"])
     for collection in collections:
-        own = int(collection.info.settings.get("size", size)) if collection.info else size
-        if own > size:
+        stored_size = int(collection.info.settings.get("size", size)) if collection.info else size
+        if stored_size > size:
             raise DatasetError(
-                f"{collection.place} holds photos of size={own}, the dataset {target.folder} of size={size}. Triples "
-                "of segkit are imported as they are: choose another output."
+                f"{collection.place} holds photos of size={stored_size}, the dataset {target.folder} of size={size}. "
+                "Triples of segkit are imported as they are: choose another output."
             )

@@ -105,5 +105,5 @@ def are_cityscapes(colors: Packed, counts: NDArray[np.int64]) -> bool:
     is_known = np.isin(colors, pixels.pack(np.array([*_CITYSCAPES, BLACK], np.uint8)))
     coco = pixels.pack(np.array([swatch.rgb for swatch in Palette.load("coco_panoptic")], np.uint8))
     named = colors[is_known & (colors != 0)]
-    own = named[~np.isin(named, coco)]
-    return len(named) >= _FEW and len(own) > 0 and bool(counts[is_known].sum() >= _ALL * counts.sum())
+    not_coco = named[~np.isin(named, coco)]
+    return len(named) >= _FEW and len(not_coco) > 0 and bool(counts[is_known].sum() >= _ALL * counts.sum())

@@ -113,8 +113,8 @@ def fault_of(error: Exception, url: str, root: str = "") -> Fault | None:
     answer = next((answer for item in chain if (answer := _answer(item))), {})
     code, status = _code(answer), _status(answer, chain)
     named: Reason | None = next((_NAMES[name] for item in chain for name in _kinds(item) if name in _NAMES), None)
-    own: Reason | None = _of_type(error) if isinstance(error, NoBucketError | IncompleteError) else None
-    reason = own or _CODES.get(code) or named or _of_status(status) or _of_type(error)
+    from_type: Reason | None = _of_type(error) if isinstance(error, NoBucketError | IncompleteError) else None
+    reason = from_type or _CODES.get(code) or named or _of_status(status) or _of_type(error)
     if reason is None:
         return None
     is_hidden = "/." in url.removeprefix(root.rstrip("/"))  # a file that segkit keeps for itself

@@ -131,10 +131,10 @@ def rank(
         places = places[np.argsort(-doubts[places], kind="stable")]
     places = places[among[reviews[places]]]
     for rule in rules:
-        found = {
+        flagged = {
             int(problem.place, 16) for problem in problems if is_key(problem.place) and rule in (problem.rule, ANY)
         }
-        places = places[np.isin(keys[places], np.fromiter(found, np.uint64, len(found)))]
+        places = places[np.isin(keys[places], np.fromiter(flagged, np.uint64, len(flagged)))]
     return Ranking(dataset, scorer, keys[places], reviews[places], limit)
 
 

@@ -199,7 +199,7 @@ class Session:
     def _badges(self, triple: Triple) -> list[tuple[str, str, str]]:
         """Return name, severity and explanation of everything that a person should know about a triple."""
         problems = self._findings.of(triple.key) if self._findings else ()
-        badges: list[tuple[str, str, str]] = [(found.rule, found.severity, found.message) for found in problems]
+        badges: list[tuple[str, str, str]] = [(problem.rule, problem.severity, problem.message) for problem in problems]
         known = {rule for rule, _, _ in badges}
         badges += [(flag, "warning", FLAGS.get(flag, flag)) for flag in triple.problems if flag not in known]
         return badges + ([(ALIKE, "warning", _ALIKE)] if triple.group != triple.key else [])
