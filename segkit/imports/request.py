@@ -14,7 +14,7 @@ from segkit.imports.outcome import Outcome
 from segkit.imports.settings import ImportSettings
 from segkit.imports.sources import open_all
 from segkit.progress import Progress, silent
-from segkit.remote import is_url
+from segkit.remote import is_url, lists
 from segkit.remote.staging import stage
 from segkit.settings import to_bytes
 
@@ -108,6 +108,13 @@ def fetched(sources: Sequence[Path | str], output: Path, limit: str, progress: P
             place = folder / storage.sha256(str(source).encode())[:12]  # two sources may have one name
             paths.append(stage(str(source), place, most, progress))
         else:
-            paths.append(Path(source))
+            paths += _local(Path(source))
     yield paths  # left by an exception, it goes no further
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _local(source: Path) -> list[Path]:
+    """Return the tar files that a path with braces stands for; another path as it is, also if its name has braces."""
+    if source.suffix != ".tar" or "{" not in str(source) or source.exists():
+        return [source]
+    return [Path(name) for name in lists.expanded(str(source))]

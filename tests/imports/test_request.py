@@ -86,3 +86,19 @@ def test_a_failed_import_keeps_what_it_fetched(bucket: FaultyApp, tmp_path: Path
         segkit.import_data(place.root, tmp_path / "rooms", fetch_limit="0.001kB")
     with pytest.raises(UsageError, match="local folder"):
         segkit.import_data(tmp_path, "s3://rooms/new")
+
+
+def test_local_tar_files_are_named_with_braces(segkit: Segkit, rooms: Dataset, tmp_path: Path) -> None:
+    """As at a URL, one name stands for several tar files; a missing one is named."""
+    segkit("export", rooms.folder, "--to", "webdataset", "-o", tmp_path / "shards", "--shard-size", "1B")
+    count = len(list((tmp_path / "shards").glob("*.tar")))
+
+    done = segkit(
+        "import", tmp_path / "shards" / f"{{000000..{count - 1:06}}}.tar", "-o", tmp_path / "out", "--min-size", 32
+    )
+    missing = segkit("import", tmp_path / "shards" / f"{{000000..{count:06}}}.tar", "-o", tmp_path / "none")
+
+    assert done.code == 0, done.err
+    assert f"{count} items found" in done.out
+    assert missing.code == 2
+    assert f"{count:06}.tar does not exist" in missing.err
