@@ -37,9 +37,10 @@ def command(controlnets: tuple[str, ...], dataset: Path, output: Path, as_json: 
 
     CONTROLNETS are segkit train runs, files, folders or hub ids. The dataset's held-out maps are drawn with each of
     them and with the base alone, with the same prompts and noise; a segmenter, the judge, looks at these pictures and
-    at the photos, which are the ceiling. Every score has a 95 % interval over maps, and differences are paired. The
-    folder receives report.html, evaluation.json, per-class.csv, per-map.csv, samples.png and all pictures, which are
-    reused. Several GPUs: accelerate launch -m segkit evaluate ...
+    at the photos, which are the ceiling. --features and --clip also measure the quality of the pictures: KID or FID,
+    the CLIP score, and with --count 2 or more their diversity. Every score but FID has a 95 % interval over maps, and
+    differences are paired. The folder receives report.html, evaluation.json, per-class.csv, per-map.csv, samples.png
+    and all pictures, which are reused. Several GPUs: accelerate launch -m segkit evaluate ...
     """
     os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")  # before torch is imported: see trainer.step.cpu.reproducible
     from segkit import console

@@ -16,7 +16,7 @@ from trainer.evaluate.settings import EvaluateSettings
 
 
 def run(rank: int, port: int, *places: str) -> int:
-    """Evaluate like the fixture `evaluated`, and list the pictures and judged maps that this process wrote.
+    """Evaluate like the fixture `evaluated`, and list the pictures, judged maps and features that this process wrote.
 
     Args:
         rank: of this process, one of two.
@@ -29,8 +29,8 @@ def run(rank: int, port: int, *places: str) -> int:
     write, names = storage.write, []
 
     def listed(path: Path, data: bytes) -> None:
-        if path.parent.parent.name in ("pictures", "judged"):
-            names.append(f"{path.parent.parent.name}/{path.parent.name}/{path.name}")
+        if {"pictures", "judged", "features"} & set(path.parts):
+            names.append("/".join(path.parts[-3:]))
         write(path, data)
 
     def segment(pictures: object) -> list[Segmentation]:
@@ -38,7 +38,9 @@ def run(rank: int, port: int, *places: str) -> int:
         return [Segmentation(np.where(one, 3, 0).astype(np.uint8), np.ones(one.shape, np.float32)) for one in bright]
 
     storage.write = listed
-    settings = EvaluateSettings(base=base, resolution=64, steps=2, device="cpu", guidance=2.0, split="all", judge="eye")
+    settings = EvaluateSettings(
+        base=base, resolution=64, steps=2, device="cpu", guidance=2.0, split="all", judge="eye", features="toy-judge"
+    )
     judge = Judge(segment, {"name": "eye", "revision": "1", "weights": "", "precision": "fp32"})
     evaluation.evaluate([steering, "fresh"], Path(rooms), Path(out), settings, silent, lambda *_: judge)
     Path(f"{out}-{rank}.txt").write_text("\n".join(names))

@@ -72,5 +72,4 @@ def _frechet(one: Values, other: Values) -> float:
 
 def _triangle(features: Values) -> Values:
     """Return a triangular matrix with the covariance of features: R of their QR decomposition."""
-    triangle: Values = np.linalg.qr(features, mode="r")
-    return triangle
+    return np.asarray(np.linalg.qr(features, mode="r"))
