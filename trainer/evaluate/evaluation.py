@@ -213,6 +213,7 @@ def _shown(planned: Plan, output: Path, settings: EvaluateSettings) -> list[Show
 def _write(evaluation: Evaluation, planned: Plan, settings: EvaluateSettings) -> None:
     """Write the report, the tables and, last, the record."""
     output, results, palette = evaluation.output, evaluation.results, planned.palette
+    storage.remove_unfinished(output)  # of a killed process; by now no other one draws or judges
     contenders = [
         {"name": one.name, "kind": one.kind, "pictures": f"{PICTURES}/{one.folder}", "base": one.settings.base}
         for one in planned.contenders

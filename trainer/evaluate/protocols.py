@@ -35,18 +35,16 @@ _DRAWN = tuple(field.name for field in fields(SampleSettings) if field.name not 
 
 
 def require_judge(settings: "EvaluateSettings") -> None:
-    """Refuse a judge that is not the preset's: it must have its name, or be a folder of a network of its architecture.
+    """Find the judge before anything slow begins; that of a preset has its name, or its architecture in a folder.
 
     Raises:
-        UsageError: it is another network.
-        ModelError: its config.json is damaged.
+        ModelError: it is missing, or its config.json is damaged.
+        SettingError: it is not the preset's.
     """
-    if not settings.preset:
-        return
-    preset, name = PRESETS[settings.preset], _hub_id(settings.judge)
-    if name == _hub_id(preset.values["judge"]):
-        return
     name, folder = hub.find(settings.judge, ROLE)
+    if not settings.preset or name == _hub_id(PRESETS[settings.preset].values["judge"]):
+        return
+    preset = PRESETS[settings.preset]
     if not _agrees(preset.architecture, config.load(folder, ROLE).to_dict()):
         raise SettingError(
             "judge", settings.judge,

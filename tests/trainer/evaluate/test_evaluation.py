@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from segkit.locks import locked
 from segkit.maps import metrics
 from segkit.progress import silent
 from tests import forks
-from tests.trainer.evaluate import sharing
+from tests.trainer.evaluate import processes
 from tests.trainer.evaluate.conftest import Load
 from trainer.evaluate import evaluation, judging
 from trainer.evaluate.evaluation import Evaluation
@@ -35,7 +36,7 @@ def evaluate(rooms: Path, steering: Path, base: Path, by_brightness: Load) -> Ev
     def run(out: Path, controlnets: Sequence[str] = (str(steering), "fresh"), **changed: Any) -> Evaluation:
         options: dict[str, Any] = {
             "base": str(base), "resolution": 64, "steps": 2, "device": "cpu", "guidance": 2.0, "split": "all",
-            "judge": "eye",
+            "judge": "toy",
         } | changed  # fmt: skip
         return evaluation.evaluate(controlnets, rooms, out, EvaluateSettings(**options), silent, by_brightness)
 
@@ -113,30 +114,21 @@ def test_finished_pictures_are_neither_drawn_nor_judged_again(
 
 
 def test_a_killed_evaluation_continues(
-    evaluated: Evaluation, evaluate: Evaluate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    evaluated: Evaluation, rooms: Path, steering: Path, base: Path, tmp_path: Path
 ) -> None:
-    """Ended at any file, the next call repeats no finished one, and ends with the bytes of an uninterrupted one."""
-    out, write, written = tmp_path / "out", storage.write, []
+    """By kill -9 at flushes of pictures and judged maps: what was written is not repeated, and results are the same."""
+    out, log = tmp_path / "out", tmp_path / "log.txt"
+    places = [str(path) for path in (steering, base, rooms, out, log)]
 
-    def work(most: int) -> None:
-        count = iter(range(most))
+    lasts = [1, 5, 20, 33, 42]  # a lock's probe, the protocol, pictures of both ControlNets, judged maps
+    killed = [forks.run(processes.kill, last, *places).returncode for last in lasts]
+    unfinished = [path for path in out.rglob("*") if storage.is_unfinished(path.name)]
+    assert forks.run(processes.kill, 0, *places).returncode == 0
 
-        def write_or_die(path: Path, data: bytes) -> None:
-            if next(count, None) is None:
-                raise KeyboardInterrupt
-            written.append(path)
-            write(path, data)
-
-        monkeypatch.setattr(storage, "write", write_or_die)
-        evaluate(out)
-
-    for most in (3, 15, 30):
-        with pytest.raises(KeyboardInterrupt):
-            work(most)
-    work(1000)
-
-    pictures = [path for path in written if path.parent.parent.name in ("pictures", "judged")]
-    assert len(pictures) == len(set(pictures)) == 18 + 24
+    written = log.read_text().split()
+    assert killed == [-signal.SIGKILL] * len(lasts)
+    assert unfinished
+    assert len(written) == len(set(written)) == 18 + 24
     expected, result = contents(evaluated.output), contents(out)
     assert expected.pop("evaluation.json") != result.pop("evaluation.json")
     assert result == expected
@@ -149,10 +141,10 @@ def test_two_processes_share_the_work(
     out = tmp_path / "shared"
     store = distributed.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
     arguments = [store.port, str(steering), str(base), str(rooms), str(out)]
-    processes = [forks.start(sharing.run, rank, *arguments) for rank in range(2)]
-    for process in processes:
+    started = [forks.start(processes.share, rank, *arguments, f"{out}-{rank}.txt") for rank in range(2)]
+    for process in started:
         process.join()
-    assert [process.exitcode for process in processes] == [0, 0]
+    assert [process.exitcode for process in started] == [0, 0]
 
     drawn = [(tmp_path / f"shared-{rank}.txt").read_text().split() for rank in range(2)]
     assert [len(names) for names in drawn] == [9 + 12, 9 + 12]
@@ -197,7 +189,7 @@ def test_the_report_shows_everything_without_a_network(evaluated: Evaluation) ->
     html = evaluated.report.read_text()
 
     assert evaluated.verdict in html
-    assert "seen by eye" in html
+    assert "seen by toy" in html
     assert "http" not in html.replace("http-equiv", "")
     assert html.count("data:image/") >= 6 * 2
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import segkit as api
-from segkit.errors import SettingError, UsageError
+from segkit.errors import ModelError, SettingError, UsageError
+from segkit.models import hub
 from segkit.models.device import Device
 from segkit.models.segment import NeuralSegmenter
 from segkit.palette import Palette
@@ -64,9 +65,13 @@ def test_the_judge_of_a_preset_is_known_by_name_or_architecture(
     tmp_path: Path, models: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A released one by its short name or hub id, a copy of it by its config.json; others are refused."""
-    monkeypatch.chdir(tmp_path)
-    for judge in ("mask2former-large", "facebook/mask2former-swin-large-ade-semantic"):
-        protocols.require_judge(preset(PLUS_PLUS, judge=judge))
+    released = "facebook/mask2former-swin-large-ade-semantic"
+    with monkeypatch.context() as patch:
+        patch.setattr(hub, "_cached", {released: tmp_path}.get)
+        for judge in ("mask2former-large", released):
+            protocols.require_judge(preset(PLUS_PLUS, judge=judge))
+        with pytest.raises(ModelError, match="cannot be used"):
+            protocols.require_judge(preset("controlnet-paper", judge=released))
     protocols.require_judge(preset("controlnet-paper", judge=str(models.oneformer)))
     small = families.write(tmp_path / "small", "mask2former")
     for settings in (preset(PLUS_PLUS, judge=str(small)), preset("controlnet-paper", judge=str(small))):
