@@ -121,7 +121,7 @@ def evaluate(
             judging.judge_all(worker.share(everything), judge, planned.palette, progress)
         sightings = _sightings(planned, output, settings, progress)
         results = scores.compute(sightings, planned.palette)
-        protocol = protocols.of_maps(settings, planned.scenes)
+        protocol = protocols.of_results(settings, planned.scenes, judge)
         evaluation = Evaluation(output, results, judge.identity, notes, protocol)
         if worker.is_main:
             _write(evaluation, planned, settings)

@@ -65,7 +65,7 @@ def load(settings: EvaluateSettings, palette: Palette) -> Judge:
         UsageError: the device is not available, or does not support the precision.
     """
     resolved = device.resolve(workers.device(settings.device), settings.precision)
-    hub.find(settings.judge, ROLE)
+    hub.find(settings.judge, ROLE, "judge")
     segmenter = NeuralSegmenter(settings.judge, palette, resolved, settings.judge_size)
     source = segmenter.source
     identity = {"name": source.name, "revision": source.revision, "weights": source.weights}

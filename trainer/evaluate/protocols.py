@@ -14,6 +14,7 @@ from segkit import storage
 from segkit.errors import SettingError, UsageError
 from segkit.models import config, hub
 from segkit.models.segment import ROLE
+from trainer.evaluate.judging import Judge
 from trainer.evaluate.plan import Scene
 from trainer.evaluate.presets import PRESETS
 from trainer.settings import SampleSettings
@@ -41,7 +42,7 @@ def require_judge(settings: "EvaluateSettings") -> None:
         ModelError: it is missing, or its config.json is damaged.
         SettingError: it is not the preset's.
     """
-    name, folder = hub.find(settings.judge, ROLE)
+    name, folder = hub.find(settings.judge, ROLE, "judge")
     if not settings.preset or name == _hub_id(PRESETS[settings.preset].values["judge"]):
         return
     preset = PRESETS[settings.preset]
@@ -78,11 +79,11 @@ def describe(settings: "EvaluateSettings") -> dict[str, Any]:
     }  # fmt: skip
 
 
-def of_maps(settings: "EvaluateSettings", scenes: Sequence[Scene]) -> dict[str, Any]:
-    """Return the protocol of results as JSON values: see describe; and pictures of each map, and which maps."""
+def of_results(settings: "EvaluateSettings", scenes: Sequence[Scene], judge: Judge) -> dict[str, Any]:
+    """Return the protocol of results as JSON values: see describe; the judge's weights, pictures of each map, the maps."""
     digests = "".join(storage.sha256(scene.request.control_map.read_bytes()) for scene in scenes)
     return {
-        **describe(settings), "count": settings.count, "maps": len(scenes),
+        **describe(settings), "judge_weights": judge.identity["weights"], "count": settings.count, "maps": len(scenes),
         "maps_sha256": storage.sha256(digests.encode()),
     }  # fmt: skip
 

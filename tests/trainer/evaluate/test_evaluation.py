@@ -218,6 +218,7 @@ def test_what_cannot_be_evaluated_is_refused(evaluate: Evaluate, steering: Path,
     (tmp_path / "mine" / "thesis.txt").touch()
     refuse("contains thesis.txt", "fresh", out="mine")
     refuse("each named once", "fresh", "fresh")
+    refuse("each named once", str(steering), f"{steering}/.")
     refuse("no triple of the split test", "fresh", split="test")
     shutil.copytree(steering, tmp_path / "run")
     table = (tmp_path / "out" / "palette.csv").read_text()

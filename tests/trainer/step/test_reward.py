@@ -200,4 +200,4 @@ def test_a_reward_needs_maps_and_a_segmenter(rooms: Path, base: Path, tmp_path: 
     done = segkit(*words(tmp_path / "no-dataset", base, tmp_path / "run", reward="./missing"))
 
     assert (done.code, done.err.count("\n")) == (2, 1)
-    assert "segmenter ./missing: no such folder" in done.err
+    assert "reward ./missing: no such folder" in done.err
