@@ -116,7 +116,7 @@ def evaluate(
             progress(NOTICE, 0, 0, note)
         protocols.record(output, settings)
         with meeting.meeting(worker.rank, worker.count):
-            _draw(planned, output, worker, progress)
+            _draw(planned, output, worker, progress, set(notes))
             everything = [exhibit for drawings in _exhibits(planned, output, settings) for exhibit in drawings]
             judging.judge_all(worker.share(everything), judge, planned.palette, progress)
         sightings = _sightings(planned, output, settings, progress)
@@ -141,25 +141,37 @@ def _claimed(output: Path, worker: Worker) -> Iterator[None]:
         yield
 
 
-def _draw(planned: Plan, output: Path, worker: Worker, progress: Progress) -> None:
+def _draw(planned: Plan, output: Path, worker: Worker, progress: Progress, stated: set[str]) -> None:
     requests = worker.share([scene.request for scene in planned.scenes])
     if not requests:
         return
     for place, contender in enumerate(planned.contenders):
         pictures = len(requests) * contender.settings.count
-        part = _PartialProgress(progress, place * pictures, len(planned.contenders) * pictures)
+        part = _PartialProgress(progress, place * pictures, len(planned.contenders) * pictures, stated)
         generate.generate(requests, output / PICTURES / contender.folder, contender.settings, part, overwrite=True)
 
 
 @dataclass(frozen=True)
 class _PartialProgress:
-    """Reports the progress of a part as progress of the whole."""
+    """Reports the progress of a part as progress of the whole, and each notice once.
+
+    Attributes:
+        progress: of the whole.
+        offset: how many the parts before have.
+        whole: how many there are.
+        stated: notices that were reported, of all parts.
+    """
 
     progress: Progress
     offset: int
     whole: int
+    stated: set[str]
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
+        if stage == NOTICE:
+            if note in self.stated:
+                return
+            self.stated.add(note)
         self.progress(stage, self.offset + done, self.whole, note)
 
 

@@ -80,7 +80,7 @@ def describe(settings: "EvaluateSettings") -> dict[str, Any]:
 
 
 def of_results(settings: "EvaluateSettings", scenes: Sequence[Scene], judge: Judge) -> dict[str, Any]:
-    """Return the protocol of results as JSON values: see describe; the judge's weights, pictures of each map, the maps."""
+    """Return the protocol of results as JSON values: see describe; the judge's weights, and what is averaged over."""
     digests = "".join(storage.sha256(scene.request.control_map.read_bytes()) for scene in scenes)
     return {
         **describe(settings), "judge_weights": judge.identity["weights"], "count": settings.count, "maps": len(scenes),

@@ -18,13 +18,15 @@ from segkit.dataset import Dataset
 from segkit.errors import LockedError, UsageError
 from segkit.locks import locked
 from segkit.maps import metrics
-from segkit.progress import silent
+from segkit.progress import NOTICE, Progress, silent
 from tests import forks
 from tests.trainer.evaluate import processes
 from tests.trainer.evaluate.conftest import Load
+from trainer.checkpoints import runs
 from trainer.evaluate import evaluation, judging
 from trainer.evaluate.evaluation import Evaluation
 from trainer.evaluate.settings import EvaluateSettings
+from trainer.settings import TrainSettings, to_toml
 
 Evaluate = Callable[..., Evaluation]
 
@@ -33,12 +35,14 @@ Evaluate = Callable[..., Evaluation]
 def evaluate(rooms: Path, steering: Path, base: Path, by_brightness: Load) -> Evaluate:
     """Return a function that evaluates a ControlNet that steers and a fresh one, on six maps, in two steps."""
 
-    def run(out: Path, controlnets: Sequence[str] = (str(steering), "fresh"), **changed: Any) -> Evaluation:
+    def run(
+        out: Path, controlnets: Sequence[str] = (str(steering), "fresh"), progress: Progress = silent, **changed: Any
+    ) -> Evaluation:
         options: dict[str, Any] = {
             "base": str(base), "resolution": 64, "steps": 2, "device": "cpu", "guidance": 2.0, "split": "all",
             "judge": "toy",
         } | changed  # fmt: skip
-        return evaluation.evaluate(controlnets, rooms, out, EvaluateSettings(**options), silent, by_brightness)
+        return evaluation.evaluate(controlnets, rooms, out, EvaluateSettings(**options), progress, by_brightness)
 
     return run
 
@@ -162,14 +166,27 @@ def test_several_pictures_of_a_map_are_averaged(evaluate: Evaluate, steering: Pa
     assert miou(count=2, seed=4) == pytest.approx((miou(seed=4) + miou(seed=5)) / 2)
 
 
-def test_strengths_are_compared_like_controlnets(evaluate: Evaluate, steering: Path, tmp_path: Path) -> None:
-    """Each strength has a row, and the base alone is drawn once."""
-    result = evaluate(tmp_path / "out", [str(steering)], strengths="0.5,1", limit=1)
+def test_strengths_are_compared_like_controlnets(
+    evaluate: Evaluate, steering: Path, rooms: Path, tmp_path: Path
+) -> None:
+    """Each strength of a run has a row, the base alone is drawn once, and each notice is reported once."""
+    run, notices = tmp_path / "run", list[str]()
+    shutil.copytree(steering, run / "controlnet")
+    (run / "run.toml").write_bytes(to_toml(TrainSettings(), rooms, run))
+    (run / "run.json").write_text('{"told": {}}')
+    runs.record(run, 3)
+
+    def progress(stage: str, done: int, total: int, note: str = "") -> None:
+        notices.extend([note] if stage == NOTICE else [])
+
+    result = evaluate(tmp_path / "out", [str(run)], progress, strengths="0.5,1", limit=1)
 
     names = [score.name for score in result.results.scores]
-    assert names == ["steering, 0.5", "steering, 1", "base alone", "photos"]
+    assert names == ["run, 0.5", "run, 1", "base alone", "photos"]
     assert result.verdict.startswith("No difference between")
     assert any("1 map only" in note for note in result.notes)
+    assert sorted(notices) == sorted(result.notes)
+    assert f"ControlNet: {run}, step 3, the result of a finished run." in notices
 
 
 def test_tables_have_a_row_for_each_class_and_map(evaluated: Evaluation) -> None:

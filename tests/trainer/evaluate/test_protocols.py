@@ -66,6 +66,7 @@ def test_the_judge_of_a_preset_is_known_by_name_or_architecture(
 ) -> None:
     """A released one by its short name or hub id, a copy of it by its config.json; others are refused."""
     released = "facebook/mask2former-swin-large-ade-semantic"
+    (tmp_path / "config.json").write_text("{")
     with monkeypatch.context() as patch:
         patch.setattr(hub, "_cached", {released: tmp_path}.get)
         for judge in ("mask2former-large", released):
