@@ -134,6 +134,7 @@ def _rows_left_out(pictures: "Sequence[Picture]") -> str:
 
 def evaluated(evaluation: "Evaluation", as_json: bool) -> None:
     """Print how well pictures agree with their maps, and where the report is."""
+    from trainer.evaluate import protocols
     from trainer.evaluate.scores import METRICS
 
     if as_json:
@@ -147,4 +148,6 @@ def evaluated(evaluation: "Evaluation", as_json: bool) -> None:
         console.table("Quality of the pictures (95 % interval)", ("pictures", *titles.values()), cells)
         console.line(" ".join(results.quality.explanations))
     console.line(evaluation.verdict)
+    if evaluation.protocol["name"] != protocols.CUSTOM:
+        console.line(f"Protocol: {evaluation.protocol['name']}. Figures of other protocols do not compare.")
     return console.line(f"Report: {evaluation.report}")

@@ -18,6 +18,8 @@ from segkit.models import device, hub
 from segkit.models.segment import ROLE, NeuralSegmenter, Segmenter
 from segkit.palette import Palette
 from segkit.progress import Progress
+from segkit.words import listed
+from trainer.checkpoints import rewards
 from trainer.evaluate import workers
 from trainer.evaluate.settings import EvaluateSettings
 from trainer.sample import recipes
@@ -32,7 +34,8 @@ class Judge:
 
     Attributes:
         segment: maps RGB pictures of one size to segmentations in the palette's classes.
-        identity: name, revision, hash of the weights and precision, as Info.models records segmenters.
+        identity: name, revision, hash of the weights and precision, as Info.models records segmenters; and the size at
+            which it looks at pictures, if that is not its own.
     """
 
     segment: Segmenter
@@ -62,11 +65,12 @@ def load(settings: EvaluateSettings, palette: Palette) -> Judge:
         UsageError: the device is not available, or does not support the precision.
     """
     resolved = device.resolve(workers.device(settings.device), settings.precision)
-    hub.find(settings.judge, ROLE)
-    segmenter = NeuralSegmenter(settings.judge, palette, resolved)
+    hub.find(settings.judge, ROLE, "judge")
+    segmenter = NeuralSegmenter(settings.judge, palette, resolved, settings.judge_size)
     source = segmenter.source
     identity = {"name": source.name, "revision": source.revision, "weights": source.weights}
-    return Judge(segmenter, identity | {"precision": resolved.precision})
+    side = {"size": str(settings.judge_size)} if settings.judge_size else {}
+    return Judge(segmenter, identity | {"precision": resolved.precision} | side)
 
 
 def conflict(judge: Judge, dataset: Dataset) -> str:
@@ -79,6 +83,26 @@ def conflict(judge: Judge, dataset: Dataset) -> str:
     return (
         f"The judge, {judge.identity['name']}, also drew the dataset's maps: it repeats its own mistakes, which "
         "flatters pictures and photos alike. Choose a judge of another kind."
+    )
+
+
+def reward_conflict(judge: Judge, controlnets: Sequence[str]) -> str:
+    """Return which ControlNets were trained against the judge, as a sentence; "" if none is known to be.
+
+    Args:
+        judge: the segmenter.
+        controlnets: their names, as for load.load_controlnet.
+
+    Raises:
+        ModelError: a run.json is damaged.
+    """
+    weights = judge.identity.get("weights")
+    flattered = [name for name in controlnets if weights and weights in rewards.of_controlnet(name)]
+    if not flattered:
+        return ""
+    return (
+        f"The judge, {judge.identity['name']}, also gave the reward in the training of {listed(flattered)}, which "
+        "flatters the pictures: they were trained to please it. Choose a judge of another kind."
     )
 
 

@@ -69,7 +69,7 @@ def find_networks(settings: TrainSettings) -> Weights | None:
         ModelError: it, the base or the reward's segmenter is missing or unavailable.
     """
     if settings.reward:
-        hub.find(settings.reward, "segmenter")
+        hub.find(settings.reward, "segmenter", "reward")
     return find.find_networks(settings.base, settings.controlnet, "controlnet=fresh")
 
 

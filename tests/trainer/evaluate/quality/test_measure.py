@@ -103,7 +103,9 @@ def test_fid_replaces_kid_where_there_are_enough_maps(command: Any, monkeypatch:
     """With the toy judge's features; FID has no interval and no difference."""
     monkeypatch.setattr(measure, "ENOUGH", 3)
 
-    quality = json.loads(command("--json", features="toy-judge").out)["quality"]
+    result = command("--json", features="toy-judge")
+    print(result)
+    quality = json.loads(result.out)["quality"]
 
     values = {score["name"]: score["values"] for score in quality["scores"]}
     assert set(values["steering"]) == {"fid", "clip_score"}
