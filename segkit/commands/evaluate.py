@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from segkit.commands.options import Command, json_option, settings_options, take_typed, threads_option
+from segkit.commands.options import Command, json_option, settings_options, take_typed, threads_option, with_flags
 from trainer.evaluate.settings import EvaluateSettings
 
 
@@ -52,6 +52,10 @@ def command(
 
     settings = EvaluateSettings(**presets.complete(take_typed(EvaluateSettings, context, values)))
     with console.progress() as progress:
-        result = evaluation.evaluate(controlnets, dataset, output, settings, progress)
+
+        def report(stage: str, done: int, total: int, note: str = "") -> None:
+            progress(stage, done, total, note and with_flags(context, note))
+
+        result = evaluation.evaluate(controlnets, dataset, output, settings, report)
     if workers.current().is_main:
         show_training.evaluated(result, as_json)

@@ -75,8 +75,8 @@ def test_scores_equal_those_computed_from_the_stored_files(evaluated: Evaluation
         assert score.metrics["accuracy"].value == pytest.approx(quality.accuracy)
         assert {name: iou.value for name, iou in score.classes.items()} == pytest.approx(quality.iou)
         assert np.array_equal(score.confusion, confusion)
-    assert "Not measured: KID and FID (features=, " in evaluated.notes[-1]
-    assert "and the CLIP score (clip=, " in evaluated.notes[-1]
+    assert "Not measured: KID and FID (pass features=WEIGHTS, " in evaluated.notes[-1]
+    assert "and the CLIP score (pass clip=FOLDER, " in evaluated.notes[-1]
     assert record["quality"]["scores"] == []
     assert evaluated.miou == evaluated.results.scores[0].metrics["miou"]
     assert [score.kind for score in evaluated.results.scores] == ["controlnet", "controlnet", "base", "photos"]

@@ -43,8 +43,8 @@ class Networks:
     def notes(self, prompts: Sequence[str]) -> Iterator[str]:
         """Yield what is left out, and how many prompts the CLIP does not read to their end, as sentences."""
         absent = {
-            FEATURES: "KID and FID (features=, the weights of FID's Inception or a vision model)",
-            CLIP: "the CLIP score (clip=, a CLIP of transformers)",
+            FEATURES: "KID and FID (pass features=WEIGHTS, those of FID's Inception or a vision model)",
+            CLIP: "the CLIP score (pass clip=FOLDER, a CLIP of transformers)",
         }
         if missing := [text for role, text in absent.items() if role not in self.extractors]:
             yield f"Not measured: {' and '.join(missing)}."

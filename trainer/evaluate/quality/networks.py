@@ -80,6 +80,8 @@ def load_features(name: str, device: Device) -> Extractor:
     Raises:
         ModelError: it is missing, damaged or of another kind, or a pickle that asks for code.
     """
+    from transformers import AutoModel
+
     path = Path(name).expanduser()
     if path.is_file() or path.suffix in _FILES:
         return _inception(path, device)
@@ -87,7 +89,8 @@ def load_features(name: str, device: Device) -> Extractor:
     source = hub.locate(hub.TOY_JUDGE, segment.ROLE) if toy else hub.locate(name, FEATURES)
     configuration = config.load(source.folder, FEATURES)
     extra = {"add_pooling_layer": False} if configuration.model_type in _CLASS_TOKEN else {}
-    return _vision_model(source, _load(source, FEATURES, **extra), device, FEATURES)
+    model = hub.load_checked(AutoModel, source, FEATURES, config=configuration, **extra)
+    return _vision_model(source, model, device, FEATURES)
 
 
 def load_clip(name: str, device: Device) -> Clip:
@@ -101,14 +104,17 @@ def load_clip(name: str, device: Device) -> Clip:
         ModelError: it is missing, damaged, or not a CLIP.
     """
     import torch
+    from transformers import CLIPModel
 
     if name == hub.TOY:
         raise ModelError(f"{CLIP} {name}: no such network is shipped. Expected a CLIP, such as clip-base.")
     source = hub.locate(name, CLIP)
-    kind = config.load(source.folder, CLIP).model_type
-    if kind != "clip":
-        raise ModelError(f"{CLIP} {source.folder}: a model of type {kind}. Expected a CLIP, such as clip-base.")
-    model = _load(source, CLIP)
+    configuration = config.load(source.folder, CLIP)
+    if configuration.model_type != "clip":
+        raise ModelError(
+            f"{CLIP} {source.folder}: a model of type {configuration.model_type}. Expected a CLIP, such as clip-base."
+        )
+    model = hub.load_checked(CLIPModel, source, CLIP, config=configuration)
     tokenizer = _tokenizer(source.folder)
     tokens = int(model.config.text_config.max_position_embeddings)
 
@@ -163,13 +169,6 @@ def _vision_model(source: hub.Source, model: Any, device: Device, role: str) -> 
             return _vector(run(pixel_values=inputs["pixel_values"]), source.folder, role)
 
     return Extractor(embed, {"name": source.name, "revision": source.revision, "weights": source.weights})
-
-
-def _load(source: hub.Source, role: str, **settings: Any) -> Any:
-    from transformers import AutoModel
-
-    config.load(source.folder, role)  # refuses code of the model's own
-    return hub.load_checked(AutoModel, source, role, **settings)
 
 
 def _tokenizer(folder: Path) -> Any:
