@@ -31,8 +31,7 @@ def main() -> None:
     """Print coverage, the mean error, and the standard deviation of values, for each likeness and shift."""
     print("likeness, shift, maps: intervals that hold the true value; true value, mean error, standard deviation")
     for likeness, shift in ((0.0, 0.0), (0.0, 0.3), (0.3, 0.0), (0.3, 0.3)):
-        large = draw(np.random.default_rng(0), LARGE, 0, shift)
-        true = distances.kid(*large, Bootstrap(LARGE))[0] if shift else 0.0
+        true = distances.kid(*draw(np.random.default_rng(0), LARGE, 0, shift), Bootstrap(LARGE))[0]
         for maps in (12, 32, 128):
             values, held = [], 0
             for seed in range(SETS):

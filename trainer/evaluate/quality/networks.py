@@ -83,7 +83,7 @@ def load_features(name: str, device: Device) -> Extractor:
     from transformers import AutoModel
 
     path = Path(name).expanduser()
-    if path.is_file() or path.suffix in _FILES:
+    if path.is_file() or (path.suffix in _FILES and not path.is_dir()):
         return _inception(path, device)
     toy = name in (hub.TOY, hub.TOY_JUDGE)
     source = hub.locate(hub.TOY_JUDGE, segment.ROLE) if toy else hub.locate(name, FEATURES)
