@@ -132,7 +132,8 @@ def test_a_killed_evaluation_continues(
     written = log.read_text().split()
     assert killed == [-signal.SIGKILL] * len(lasts)
     assert unfinished
-    assert len(written) == len(set(written)) == 18 + 24
+    assert len(written) == len(set(written))
+    assert 0 <= 18 + 24 - len(written) <= len(lasts)  # a file may be in its place, and not in the list yet
     expected, result = contents(evaluated.output), contents(out)
     assert expected.pop("evaluation.json") != result.pop("evaluation.json")
     assert result == expected
