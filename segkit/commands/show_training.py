@@ -143,6 +143,10 @@ def evaluated(evaluation: "Evaluation", as_json: bool) -> None:
     rows = [(score.name, *(str(score.metrics[key]) for key in METRICS)) for score in results.scores]
     title = f"{console.count(results.maps, 'map')}, compared with what {evaluation.judge['name']} sees (95 % interval)"
     console.table(title, ("pictures", *METRICS.values()), rows)
+    if titles := results.quality.titles:
+        cells = [(score.name, *map(score.cell, titles)) for score in results.quality.scores]
+        console.table("Quality of the pictures (95 % interval)", ("pictures", *titles.values()), cells)
+        console.line(" ".join(results.quality.explanations))
     console.line(evaluation.verdict)
     if evaluation.protocol["name"] != protocols.CUSTOM:
         console.line(f"Protocol: {evaluation.protocol['name']}. Figures of other protocols do not compare.")

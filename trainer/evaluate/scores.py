@@ -1,7 +1,7 @@
 """Scores of an evaluation: each with its interval, paired differences, and a verdict in one sentence."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
 
@@ -14,6 +14,7 @@ from segkit.maps.metrics import ClassCounts, Confusion, PairCounts
 from segkit.palette import Palette
 from segkit.words import count
 from trainer.evaluate.plan import Kind
+from trainer.evaluate.quality.results import Quality
 
 METRICS = {
     "miou": "mIoU",
@@ -102,12 +103,14 @@ class Results:
         scores: the ControlNets, the bases alone, the photos.
         differences: of each two ControlNets, and of each ControlNet and each base.
         support: by the name of each class in the maps.
+        quality: of the pictures, beside their agreement with the maps.
     """
 
     maps: int
     scores: tuple[Score, ...]
     differences: tuple[Difference, ...]
     support: dict[str, Support]
+    quality: Quality = field(default_factory=Quality)
 
     def named(self, name: str) -> Score:
         """Return the score of a contender."""
