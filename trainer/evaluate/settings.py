@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from segkit.schema import option
-from trainer.settings import DrawingSettings
+from trainer.settings import JUDGE, DrawingSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,7 @@ class EvaluateSettings(DrawingSettings):
             "trained against.",
             min_length=1,
         ),
-    ] = "mask2former-large"
+    ] = JUDGE
     split: Annotated[
         Literal["", "train", "val", "test", "all"],
         option("Triples to draw.  [default: those of val, or all if none are held out]"),
