@@ -1,6 +1,7 @@
 """Print the results of training, generation and evaluation: lines and tables, or one JSON object."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from math import isnan
 from pathlib import Path
@@ -32,6 +33,7 @@ def trained(outcome: "TrainingOutcome", as_json: bool) -> None:
                 "cut_prompts": outcome.truncated,
                 "best_step": outcome.best,
                 "says": outcome.verdict,
+                "fidelity": asdict(outcome.fidelity) if outcome.fidelity else None,
                 "file": str(outcome.file) if outcome.file else None,
                 "triples": outcome.triples,
                 "empty_prompts": outcome.empty_prompts,
@@ -69,6 +71,11 @@ def plan(planned: "TrainingPlan", dataset: Path | str, run: Path, as_json: bool)
         console.line(
             f"Cache: {console.count(planned.cache_photos, 'photo')} (mirrored ones included) still to be encoded: "
             f"{planned.cache / 1e6:,.1f} MB, {_duration(planned.cache_seconds)}."
+        )
+    if planned.evaluations:
+        console.line(
+            f"Fidelity: {console.count(planned.evaluations, 'evaluation')} of {_duration(planned.fidelity_seconds)}, "
+            f"{_duration(planned.evaluations * planned.fidelity_seconds)} of the time below."
         )
     end = datetime.now() + timedelta(seconds=planned.seconds)
     console.line(

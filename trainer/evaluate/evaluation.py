@@ -13,6 +13,7 @@ from segkit.maps import metrics
 from segkit.maps.bootstrap import Estimate
 from segkit.palette import Palette, extend
 from segkit.progress import NOTICE, Progress
+from trainer.checkpoints import runs
 from trainer.evaluate import judging, outputs, plan, report, scores, workers
 from trainer.evaluate.judging import Exhibit, Judge
 from trainer.evaluate.plan import Plan, Scene
@@ -103,7 +104,7 @@ def evaluate(
         storage.write(output / PALETTE, extend.encode(Dataset.open(dataset).info.palette))
         planned = plan.make(controlnets, dataset, output / PALETTE, settings)
         judge = load(settings, planned.palette)
-        notes = tuple(filter(None, (judging.conflict(judge, planned.dataset), *planned.notes)))
+        notes = (*_conflicts(judge, planned), *planned.notes)
         for note in notes:
             progress(NOTICE, 0, 0, note)
         with meeting.meeting(worker.rank, worker.count):
@@ -115,6 +116,17 @@ def evaluate(
         if worker.is_main:
             _write(evaluation, planned, settings)
     return evaluation
+
+
+def _conflicts(judge: Judge, planned: Plan) -> Iterator[str]:
+    """Yield that the judge also drew the maps, or gave the reward of a ControlNet."""
+    if note := judging.drew_the_maps(judge.identity, planned.dataset.info.models["segmenter"]):
+        yield note
+    controlnets = [Path(one.settings.controlnet).expanduser() for one in planned.contenders if one.kind == "controlnet"]
+    runs_of = filter(None, map(runs.containing, controlnets))
+    facts = [runs.facts(run) for run in runs_of if (run / "run.json").is_file()]
+    rewards = [{"name": one.get("reward", ""), "weights": one.get("reward_weights", "")} for one in facts]
+    yield from {note: None for reward in rewards if (note := judging.gives_the_reward(judge.identity, reward))}
 
 
 @contextmanager

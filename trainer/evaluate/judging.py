@@ -1,6 +1,6 @@
 """What a segmenter sees in pictures: a label map of each, kept beside it, so that no picture is judged twice."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,6 @@ from PIL import Image
 from PIL.Image import Resampling
 
 from segkit import photos, storage
-from segkit.dataset import Dataset
 from segkit.errors import MapError
 from segkit.maps import codec
 from segkit.maps.codec import Labels
@@ -64,22 +63,49 @@ def load(settings: EvaluateSettings, palette: Palette) -> Judge:
     resolved = device.resolve(workers.device(settings.device), settings.precision)
     hub.find(settings.judge, ROLE)
     segmenter = NeuralSegmenter(settings.judge, palette, resolved)
-    source = segmenter.source
-    identity = {"name": source.name, "revision": source.revision, "weights": source.weights}
-    return Judge(segmenter, identity | {"precision": resolved.precision})
+    return Judge(segmenter, identity(segmenter.source) | {"precision": resolved.precision})
 
 
-def conflict(judge: Judge, dataset: Dataset) -> str:
-    """Return that the judge also drew the maps, as a sentence; "" if it did not."""
-    drew = dataset.info.models["segmenter"]
-    same_weights = bool(drew.get("weights")) and drew["weights"] == judge.identity.get("weights")
-    same_model = bool(drew["name"]) and all(drew[key] == judge.identity.get(key) for key in ("name", "revision"))
-    if not (same_weights or same_model):
+def identity(source: hub.Source) -> dict[str, str]:
+    """Return name, revision and hash of the weights of a segmenter, as Info.models records them."""
+    return {"name": source.name, "revision": source.revision, "weights": source.weights}
+
+
+def drew_the_maps(judge: Mapping[str, str], segmenter: Mapping[str, str]) -> str:
+    """Return that the judge also drew the maps, as a sentence; "" if it did not.
+
+    Args:
+        judge: its identity.
+        segmenter: what drew the maps, as Info.models records it; empty if that is unknown.
+    """
+    if not _is_same(judge, segmenter):
         return ""
     return (
-        f"The judge, {judge.identity['name']}, also drew the dataset's maps: it repeats its own mistakes, which "
-        "flatters pictures and photos alike. Choose a judge of another kind."
+        f"The judge, {judge['name']}, also drew the dataset's maps: it repeats its own mistakes, which flatters "
+        "pictures and photos alike. Choose a judge of another kind."
     )
+
+
+def gives_the_reward(judge: Mapping[str, str], reward: Mapping[str, str]) -> str:
+    """Return that the ControlNet was trained against the judge, as a sentence; "" if it was not.
+
+    Args:
+        judge: its identity.
+        reward: that of the reward's segmenter; empty without a reward.
+    """
+    if not _is_same(judge, reward):
+        return ""
+    return (
+        f"The judge, {judge['name']}, also gives the reward in training: the ControlNet learns to please it, which "
+        "flatters its pictures. Choose a judge of another kind."
+    )
+
+
+def _is_same(judge: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    """Return whether two identities have the same weights, or the same name and revision."""
+    same_weights = bool(other.get("weights")) and other["weights"] == judge.get("weights")
+    named = bool(other.get("name")) and bool(other.get("revision"))
+    return same_weights or (named and all(other[key] == judge.get(key) for key in ("name", "revision")))
 
 
 def judge_all(exhibits: Sequence[Exhibit], judge: Judge, palette: Palette, progress: Progress) -> None:

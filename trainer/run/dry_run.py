@@ -21,7 +21,7 @@ from trainer.data.latents import Encoder, LatentCache
 from trainer.data.members import Member
 from trainer.data.shard_cache import CachedShards
 from trainer.data.shards import Cache, Data
-from trainer.run import previews, run_folder, setup
+from trainer.run import fidelity, previews, run_folder, setup
 from trainer.run.setup import Setup, weight_bytes
 from trainer.settings import TrainSettings
 from trainer.step.distributed import launched
@@ -49,6 +49,8 @@ class Plan:
         cache_photos: photos that it lacks, mirrored ones included.
         cache_seconds: estimated time to encode them.
         step_seconds: time of a step.
+        fidelity_seconds: estimated time of an evaluation of fidelity; 0 without.
+        evaluations: number of them.
         seconds: estimated total, without validation, previews and checkpoints.
         cut: number of prompts that the text encoder truncates.
         device: device type and precision, such as "cuda, bf16".
@@ -69,6 +71,8 @@ class Plan:
     cache_photos: int
     cache_seconds: float
     step_seconds: float
+    fidelity_seconds: float
+    evaluations: int
     seconds: float
     cut: int
     device: str
@@ -116,13 +120,19 @@ def plan(
         )
         resumed = start.step if start else 0
         step_seconds = _time_steps(prepared, settings, resumed)
+        processes = settings.processes or 1
+        fidelity_seconds = prepared.fidelity.trial(prepared.learner) / processes if prepared.fidelity else 0.0
+        evaluations = fidelity.evaluations(settings, resumed)
         cache_seconds = trial.missing_photos * trial.photo_seconds
         remaining = settings.steps - resumed
         return Plan(
             triples=len(triples.train),
             held_out=len(triples.val),
             empty_prompts=triples.empty_prompts,
-            notes=(*triples.notes, *filter(None, [prepared.source, _shards_note(triples, Cache.of(settings, output))])),
+            notes=(
+                *triples.notes,
+                *filter(None, (prepared.source, *prepared.notes, _shards_note(triples, Cache.of(settings, output)))),
+            ),
             sizes=trial.sizes(),
             trained=sum(weight.numel() for weight in prepared.model.parameters() if weight.requires_grad),
             memory=_memory(prepared, settings, accelerator),
@@ -132,7 +142,9 @@ def plan(
             cache_photos=trial.missing_photos,
             cache_seconds=cache_seconds,
             step_seconds=step_seconds,
-            seconds=remaining * step_seconds + cache_seconds,
+            fidelity_seconds=fidelity_seconds,
+            evaluations=evaluations,
+            seconds=remaining * step_seconds + cache_seconds + evaluations * fidelity_seconds,
             cut=prepared.truncated,
             device=f"{accelerator.device.type}, {accelerator.mixed_precision.replace('no', 'fp32')}",
             picture=_write_first_batch(trial, output),
@@ -214,6 +226,7 @@ def _memory(prepared: Setup, settings: TrainSettings, accelerator: Accelerator) 
         "running mean": 4 * trained if settings.ema else 0,
         "VAE and text encoder": prepared.encoder_bytes,
         "reward": prepared.reward_bytes,
+        "judge": prepared.fidelity.judge_bytes if prepared.fidelity else 0,
     }
     if accelerator.device.type == "cuda":
         peak = torch.cuda.max_memory_allocated(accelerator.device)

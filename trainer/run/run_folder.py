@@ -25,8 +25,8 @@ _LOCK = ".lock"
 _DIGESTS = "examples.json"
 
 MAY_CHANGE = frozenset(
-    "steps checkpoint_every keep best_by evaluate_every preview_every preview_guidance tracker name processes "
-    "gradient_checkpointing cache cache_dir shard_cache device allow_empty_prompts check".split()
+    "steps checkpoint_every keep best_by evaluate_every evaluate_fidelity judge preview_every preview_guidance tracker "
+    "name processes gradient_checkpointing cache cache_dir shard_cache device allow_empty_prompts check".split()
 )
 """Options that a resumed run may change: none of them alters what a step computes."""
 
@@ -203,7 +203,7 @@ def best(run: Path, step: int, metric: str, value: float | None = None) -> int |
     Args:
         run: the run folder.
         step: of the checkpoint.
-        metric: "held_out_loss", where lower is better, or "control_gap", where higher is better.
+        metric: "held_out_loss", where lower is better, or "control_gap" or "fidelity", where higher is better.
         value: of the metric; None if it was not measured.
 
     Returns:
@@ -213,7 +213,7 @@ def best(run: Path, step: int, metric: str, value: float | None = None) -> int |
     record = json.loads(path.read_text("utf-8")) if path.is_file() else {}
     if metric not in record or record["step"] > step:  # judged by another metric before, or the step is repeated
         record = {}
-    better = value is not None and (not record or (value > record[metric]) == (metric == "control_gap"))
+    better = value is not None and (not record or (value > record[metric]) == (metric != "held_out_loss"))
     if better:
         record = {"step": step, metric: value}
         storage.write(path, json.dumps(record).encode())

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from segkit.errors import SettingError
 from segkit.schema import Settings, option
 from segkit.settings import to_bytes
-from trainer.settings.networks import SD15, SEG
+from trainer.settings.networks import JUDGE, SD15, SEG
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,8 +117,8 @@ class TrainSettings(Settings):
     checkpoint_every: Annotated[int, option("Steps between checkpoints.", ge=1)] = 500
     keep: Annotated[int, option("Number of recent checkpoints to keep, in addition to the best.", ge=1)] = 3
     best_by: Annotated[
-        Literal["held_out_loss", "control_gap"],
-        option("Metric for the best checkpoint: lowest loss or highest gap."),
+        Literal["held_out_loss", "control_gap", "fidelity"],
+        option("Metric for the best checkpoint: lowest loss, highest gap or highest fidelity."),
     ] = "held_out_loss"
     evaluate_every: Annotated[
         int,
@@ -127,7 +127,21 @@ class TrainSettings(Settings):
         ),
     ] = 250
     preview_every: Annotated[int, option("Steps between preview images for the report. 0: never.", ge=0)] = 300
-    preview_guidance: Annotated[float, option("Guidance scale of the previews.", ge=0)] = 5.0
+    preview_guidance: Annotated[
+        float, option("Guidance scale of the previews, and of the pictures that are judged.", ge=0)
+    ] = 5.0
+    evaluate_fidelity: Annotated[
+        int,
+        option("Steps between evaluations, which draw 32 held-out maps and let the judge look: mIoU. 0: never.", ge=0),
+    ] = 0
+    judge: Annotated[
+        str,
+        option(
+            "Segmenter that looks at those pictures, as for evaluate: one that neither drew the maps nor gives the "
+            "reward.",
+            min_length=1,
+        ),
+    ] = JUDGE
     tracker: Annotated[
         Literal["", "tensorboard", "wandb"],
         option("Also log to this tracker; TensorBoard is used whenever it is installed."),
@@ -139,6 +153,8 @@ class TrainSettings(Settings):
             raise SettingError("device", self.device, "cpu, because cpu is set")
         if not to_bytes(self.shard_cache) and self.shard_cache.strip() != "0":
             raise SettingError("shard_cache", self.shard_cache, "a size such as 50GB or 500MB, or 0")
+        if self.best_by == "fidelity" and not self.evaluate_fidelity:
+            raise SettingError("best_by", self.best_by, "held_out_loss or control_gap, because evaluate_fidelity is 0")
 
     @property
     def shard_cache_bytes(self) -> int:
