@@ -163,7 +163,7 @@ class _Training:
             notes = (*notes, *filter(None, (self.setup.source, *self.setup.notes)))
             if self.callbacks.skipped and file:
                 notes = (*notes, "Validation or previews of the last step were skipped, because you stopped the run.")
-            best = run_folder.best(self.output, steps, self.settings.best_by)
+            best = run_folder.best(self.output, steps, self.settings)
             return Outcome(
                 run=self.output,
                 steps=steps,

@@ -162,12 +162,12 @@ class Callbacks:
         Raises:
             StorageError: the disk is full; earlier checkpoints are unharmed.
         """
-        folder, metric = self._run / "checkpoints", self._settings.best_by
+        folder, settings = self._run / "checkpoints", self._settings
         self._setup.learner.save(folder, step, {**self._facts, **validated})
 
         def prune() -> None:
-            best = run_folder.best(self._run, step, metric, validated.get(metric))
-            store.prune(folder, self._settings.keep, [] if best is None else [best])
+            best = run_folder.best(self._run, step, settings, validated.get(settings.best_by))
+            store.prune(folder, settings.keep, [] if best is None else [best])
 
         on_main(self._accelerator, prune)
         self.saved = step

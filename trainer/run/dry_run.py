@@ -199,7 +199,9 @@ class _Trial:
         picks = self.picks(range(STEPS * self._settings.accumulate))
         views = [(pick.example, pick.view) for pick in picks]
         began = time.perf_counter()
-        cache.fill(views, ["", *(pick.text for pick in picks)], encoder, self._progress)
+        drawn = fidelity.chosen(self._examples)[:1] if self._settings.evaluate_fidelity else []
+        texts = ["", *(pick.text for pick in picks), *(example.text for example in drawn)]
+        cache.fill(views, texts, encoder, self._progress)
         self.photo_seconds = (time.perf_counter() - began) / len(set(views))
         return cache
 

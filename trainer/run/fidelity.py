@@ -108,7 +108,7 @@ class Fidelity:
     def __init__(self, examples: Examples, settings: TrainSettings, drawer: Drawer, judge: NeuralSegmenter) -> None:
         self._palette = require_maps(examples, settings)
         self._drawer, self._judge = drawer, judge
-        self._targets = [_target(example, self._palette, settings.resolution) for example in _chosen(examples)]
+        self._targets = [_target(example, self._palette, settings.resolution) for example in chosen(examples)]
         judge.park()
 
     def __len__(self) -> int:
@@ -209,7 +209,7 @@ class Fidelity:
         return len(self) * (self._drawer.sampling.steps * (drawn - began) + judged - drawn)
 
 
-def _chosen(examples: Examples) -> list[Example]:
+def chosen(examples: Examples) -> list[Example]:
     """Return the examples to draw: those with the first keys, which are hashes, or else with the first hashes."""
     keyed = examples.layout in _KEYED
     return sorted(examples.val, key=lambda one: one.photo.stem if keyed else one.photo_hash)[:MAPS]

@@ -115,7 +115,7 @@ def write(run: Path, options: Mapping[str, Any], facts: Mapping[str, Any]) -> Pa
         total=int(options["steps"]),
         message=message[:1].upper() + message[1:],
         best=best,
-        scores=[f"{name.replace('_', ' ')} {value:,.5g}" for name, value in best.items() if name != "step"],
+        scores=[f"{name.replace('_', ' ')} {_shown(value)}" for name, value in best.items() if name != "step"],
         previews=_latest_previews(run),
         charts=list(_charts(lines)),
         options=[(name, value) for name, value in {**options, **facts}.items() if value != ""],
@@ -123,6 +123,10 @@ def write(run: Path, options: Mapping[str, Any], facts: Mapping[str, Any]) -> Pa
     path = run / "report.html"
     storage.write(path, html.encode())
     return path
+
+
+def _shown(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:,.5g}"
 
 
 def _latest_previews(run: Path) -> page.Picture | None:

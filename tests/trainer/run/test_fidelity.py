@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.trainer.runs import log, same, train, weights_of, words
 from trainer.checkpoints import store
 from trainer.run import run_folder
 from trainer.sample import sampler
+from trainer.settings import TrainSettings
 
 pytestmark = pytest.mark.usefixtures("short_callbacks")
 
@@ -40,25 +42,6 @@ def test_an_evaluation_does_not_change_a_training(whole: Path, held_out: Path, b
     assert [line["loss"] for line in log(plain)] == [line["loss"] for line in log(whole)]
 
 
-def test_a_resumed_run_measures_the_same(
-    whole: Path, held_out: Path, base: Path, tmp_path: Path, segkit: Segkit
-) -> None:
-    """Stopped and resumed, and without the cache, a run has the same log, weights and best checkpoint."""
-    run = tmp_path / "run"
-    for steps in (1, 2):
-        done = segkit(*words(held_out, base, run, **MEASURED | {"steps": steps}, no_cache=True), "--json")
-        assert (done.code, done.err) == (0, "")
-
-    assert log(run) == log(whole)
-    assert same(weights_of(run), weights_of(whole))
-    assert (run / "best.json").read_bytes() == (whole / "best.json").read_bytes()
-    outcome, last = json.loads(done.out), log(whole)[-1]
-    assert outcome["fidelity"] == {
-        "value": last["fidelity"], "low": last["fidelity_low"], "high": last["fidelity_high"]
-    }  # fmt: skip
-    assert any("3 maps only" in note for note in outcome["notes"])
-
-
 def test_figures_are_those_of_segkit_evaluate(whole: Path, held_out: Path, tmp_path: Path, segkit: Segkit) -> None:
     """The finished run, evaluated with the settings of the pictures, has the last logged mIoU and interval."""
     options = "--judge toy-judge --resolution 64 --steps 2 --guidance 5 --limit 32"
@@ -79,16 +62,22 @@ def test_the_best_checkpoint_has_the_highest_fidelity(whole: Path) -> None:
     best = max(values, key=lambda step: values[step])
 
     assert len(values) == 2
-    assert json.loads((whole / "best.json").read_text()) == {"step": best, "fidelity": values[best]}
+    assert json.loads((whole / "best.json").read_text()) == {
+        "step": best, "fidelity": values[best], "judge": "toy-judge", "guidance": 5.0
+    }  # fmt: skip
+    assert f"Best checkpoint: step {best} (fidelity" in (whole / "report.html").read_text()
     kept = {int(path.name[-8:]) for path in (whole / "checkpoints").iterdir()}
     assert kept == {best, 2}
 
 
 def test_the_best_is_remembered_across_a_resume(tmp_path: Path) -> None:
     """Of checkpoints measured before and after, one without a figure among them, the highest mIoU is the best."""
+    settings = TrainSettings(**MEASURED)
     measured = [(1, 0.3), (2, 0.5), (3, None), (4, 0.4), (5, 0.5), (6, 0.6)]
 
-    assert [run_folder.best(tmp_path, step, "fidelity", value) for step, value in measured] == [1, 2, 2, 2, 2, 6]
+    assert [run_folder.best(tmp_path, step, settings, value) for step, value in measured] == [1, 2, 2, 2, 2, 6]
+    for changed in ({"judge": "toy"}, {"preview_guidance": 2.0}):  # other figures
+        assert run_folder.best(tmp_path, 7, replace(settings, **changed), 0.1) == 7
 
 
 def test_figures_are_logged_and_shown(whole: Path) -> None:
@@ -108,8 +97,8 @@ def test_figures_are_logged_and_shown(whole: Path) -> None:
 def test_ctrl_c_abandons_an_evaluation(
     whole: Path, held_out: Path, base: Path, tmp_path: Path, segkit: Segkit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the first picture after a step, the step is saved, and the resumed run equals the uninterrupted one."""
-    run, arguments = tmp_path / "run", words(held_out, base, tmp_path / "run", **MEASURED)
+    """In a picture after a step, the step is saved. Resumed, also without the cache, the run has the same figures."""
+    run, arguments = tmp_path / "run", words(held_out, base, tmp_path / "run", **MEASURED, no_cache=True)
     with monkeypatch.context() as patch:
         calls = interrupt_call(patch, sampler, "sample", 4)  # three maps were drawn before the first step
         stopped = segkit(*arguments)
@@ -118,9 +107,14 @@ def test_ctrl_c_abandons_an_evaluation(
     assert (stopped.code, len(calls), newest.step if newest else 0) == (130, 4, 1)
     assert "Stopping after this step" in stopped.err
     assert "stopped before validation, fidelity and previews were complete" in lines(run)[-1]["says"]
-    assert segkit(*arguments).code == 0
+
+    resumed = segkit(*arguments, "--json")
+    outcome, last = json.loads(resumed.out), log(run)[-1]
     assert same(weights_of(run), weights_of(whole))
-    assert log(run)[-1] == log(whole)[-1]
+    assert last == log(whole)[-1]
+    interval = {"low": last["fidelity_low"], "high": last["fidelity_high"]}
+    assert outcome["fidelity"] == {"value": last["fidelity"], **interval}
+    assert any("3 maps only" in note for note in outcome["notes"])
 
 
 def test_too_little_memory_does_not_end_a_training(
