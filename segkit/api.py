@@ -520,10 +520,10 @@ def evaluate(
         LockedError: another process is writing the output folder.
         TrainingError: the GPU's memory is too small.
     """
-    from trainer.evaluate import evaluation
+    from trainer.evaluate import evaluation, presets
     from trainer.evaluate.settings import EvaluateSettings
 
-    chosen = _settings(EvaluateSettings, settings)
+    chosen = _settings(EvaluateSettings, presets.complete(settings))
     is_list = isinstance(controlnets, Sequence) and not isinstance(controlnets, str)
     listed: Any = controlnets if is_list else [controlnets]
     names = [fspath(_named(one, "controlnets")) for one in listed]

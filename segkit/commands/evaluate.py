@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from segkit.commands.options import Command, json_option, settings_options, take, threads_option
+from segkit.commands.options import Command, json_option, settings_options, take_typed, threads_option
 from trainer.evaluate.settings import EvaluateSettings
 
 
@@ -32,7 +32,10 @@ from trainer.evaluate.settings import EvaluateSettings
 @settings_options(EvaluateSettings)
 @threads_option
 @json_option
-def command(controlnets: tuple[str, ...], dataset: Path, output: Path, as_json: bool, **values: Any) -> None:
+@click.pass_context
+def command(
+    context: click.Context, controlnets: tuple[str, ...], dataset: Path, output: Path, as_json: bool, **values: Any
+) -> None:
     """Measure how well pictures of one or more ControlNets agree with their control maps.
 
     CONTROLNETS are segkit train runs, files, folders or hub ids. The dataset's held-out maps are drawn with each of
@@ -44,9 +47,9 @@ def command(controlnets: tuple[str, ...], dataset: Path, output: Path, as_json: 
     os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")  # before torch is imported: see trainer.step.cpu.reproducible
     from segkit import console
     from segkit.commands import show_training
-    from trainer.evaluate import evaluation, workers
+    from trainer.evaluate import evaluation, presets, workers
 
-    settings = take(EvaluateSettings, values)
+    settings = EvaluateSettings(**presets.complete(take_typed(EvaluateSettings, context, values)))
     with console.progress() as progress:
         result = evaluation.evaluate(controlnets, dataset, output, settings, progress)
     if workers.current().is_main:

@@ -141,6 +141,7 @@ def _rows_left_out(pictures: "Sequence[Picture]") -> str:
 
 def evaluated(evaluation: "Evaluation", as_json: bool) -> None:
     """Print how well pictures agree with their maps, and where the report is."""
+    from trainer.evaluate import protocols
     from trainer.evaluate.scores import METRICS
 
     if as_json:
@@ -150,4 +151,6 @@ def evaluated(evaluation: "Evaluation", as_json: bool) -> None:
     title = f"{console.count(results.maps, 'map')}, compared with what {evaluation.judge['name']} sees (95 % interval)"
     console.table(title, ("pictures", *METRICS.values()), rows)
     console.line(evaluation.verdict)
+    if evaluation.protocol["name"] != protocols.CUSTOM:
+        console.line(f"Protocol: {evaluation.protocol['name']}. Figures of other protocols do not compare.")
     return console.line(f"Report: {evaluation.report}")

@@ -62,14 +62,14 @@ def containing(path: Path) -> Path | None:
 
 
 def facts(run: Path) -> dict[str, Any]:
-    """Return what a run was trained on and against, as run.json has it.
+    """Return what a run was started with, in short: initial ControlNet, dataset, palette and reward.
 
     Raises:
-        ModelError: run.json is missing or damaged.
+        ModelError: its run.json is missing or damaged.
     """
     try:
         content: dict[str, Any] = json.loads((run / "run.json").read_text("utf-8"))["told"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{run / 'run.json'} is damaged ({error}).") from None
     return content
 

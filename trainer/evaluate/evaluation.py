@@ -13,8 +13,7 @@ from segkit.maps import metrics
 from segkit.maps.bootstrap import Estimate
 from segkit.palette import Palette, extend
 from segkit.progress import NOTICE, Progress
-from trainer.checkpoints import runs
-from trainer.evaluate import judging, outputs, plan, report, scores, workers
+from trainer.evaluate import judging, outputs, plan, protocols, report, scores, workers
 from trainer.evaluate.judging import Exhibit, Judge
 from trainer.evaluate.plan import Plan, Scene
 from trainer.evaluate.report import Shown
@@ -29,7 +28,7 @@ PICTURES, JUDGED, PALETTE = "pictures", "judged", "palette.csv"
 
 _LOCK = ".lock"
 _NAMES = {PICTURES, JUDGED, PALETTE, _LOCK, f"{_LOCK}-marker", outputs.RECORD, outputs.PER_CLASS, outputs.PER_MAP}
-_NAMES |= {report.REPORT, report.SAMPLES}
+_NAMES |= {report.REPORT, report.SAMPLES, protocols.FILE}
 
 
 @dataclass(frozen=True)
@@ -41,12 +40,15 @@ class Evaluation:
         results: all scores with their intervals.
         judge: name, revision, hash of the weights and precision of the segmenter.
         notes: what a reader should know, as sentences.
+        protocol: name, how pictures were drawn and judged, and of which maps: figures of two evaluations compare only
+            if their protocols are equal.
     """
 
     output: Path
     results: Results
     judge: dict[str, str]
     notes: tuple[str, ...]
+    protocol: dict[str, Any]
 
     @property
     def miou(self) -> Estimate:
@@ -67,7 +69,7 @@ class Evaluation:
         """Return the outcome as JSON values, without the scores of single maps."""
         return {
             "output": str(self.output), "maps": self.results.maps, "verdict": self.verdict, "judge": self.judge,
-            "notes": list(self.notes), **outputs.scores_json(self.results),
+            "protocol": self.protocol, "notes": list(self.notes), **outputs.scores_json(self.results),
         }  # fmt: skip
 
 
@@ -89,7 +91,8 @@ def evaluate(
         load: loads the judge.
 
     Raises:
-        UsageError: the output folder contains something else, or see plan.make.
+        UsageError: the output folder contains something else or an evaluation by another protocol, the judge is not
+            the preset's, or see plan.make.
         DatasetError: the dataset is damaged.
         MapError: a map has off-palette pixels.
         PhotoError: a photo cannot be read.
@@ -101,32 +104,31 @@ def evaluate(
     worker = workers.current()
     progress = worker.reports(progress)
     with _claimed(output, worker):
+        protocols.require_same(output, settings)
+        protocols.require_judge(settings)
         storage.write(output / PALETTE, extend.encode(Dataset.open(dataset).info.palette))
         planned = plan.make(controlnets, dataset, output / PALETTE, settings)
         judge = load(settings, planned.palette)
-        notes = (*_conflicts(judge, planned), *planned.notes)
+        conflicts = (
+            judging.conflict(judge, planned.dataset.info.models["segmenter"]),
+            judging.reward_conflict(judge, controlnets),
+        )
+        caveats = protocols.notes(settings, len(planned.scenes))
+        notes = tuple(filter(None, (*conflicts, *planned.notes, *caveats)))
         for note in notes:
             progress(NOTICE, 0, 0, note)
+        protocols.record(output, settings)
         with meeting.meeting(worker.rank, worker.count):
-            _draw(planned, output, worker, progress)
+            _draw(planned, output, worker, progress, set(notes))
             everything = [exhibit for drawings in _exhibits(planned, output, settings) for exhibit in drawings]
             judging.judge_all(worker.share(everything), judge, planned.palette, progress)
         sightings = _sightings(planned, output, settings, progress)
-        evaluation = Evaluation(output, scores.compute(sightings, planned.palette), judge.identity, notes)
+        results = scores.compute(sightings, planned.palette)
+        protocol = protocols.of_results(settings, planned.scenes, judge)
+        evaluation = Evaluation(output, results, judge.identity, notes, protocol)
         if worker.is_main:
             _write(evaluation, planned, settings)
     return evaluation
-
-
-def _conflicts(judge: Judge, planned: Plan) -> Iterator[str]:
-    """Yield that the judge also drew the maps, or gave the reward of a ControlNet."""
-    if note := judging.drew_the_maps(judge.identity, planned.dataset.info.models["segmenter"]):
-        yield note
-    controlnets = [Path(one.settings.controlnet).expanduser() for one in planned.contenders if one.kind == "controlnet"]
-    runs_of = filter(None, map(runs.containing, controlnets))
-    facts = [runs.facts(run) for run in runs_of if (run / "run.json").is_file()]
-    rewards = [{"name": one.get("reward", ""), "weights": one.get("reward_weights", "")} for one in facts]
-    yield from {note: None for reward in rewards if (note := judging.gives_the_reward(judge.identity, reward))}
 
 
 @contextmanager
@@ -142,25 +144,37 @@ def _claimed(output: Path, worker: Worker) -> Iterator[None]:
         yield
 
 
-def _draw(planned: Plan, output: Path, worker: Worker, progress: Progress) -> None:
+def _draw(planned: Plan, output: Path, worker: Worker, progress: Progress, stated: set[str]) -> None:
     requests = worker.share([scene.request for scene in planned.scenes])
     if not requests:
         return
     for place, contender in enumerate(planned.contenders):
         pictures = len(requests) * contender.settings.count
-        part = _PartialProgress(progress, place * pictures, len(planned.contenders) * pictures)
+        part = _PartialProgress(progress, place * pictures, len(planned.contenders) * pictures, stated)
         generate.generate(requests, output / PICTURES / contender.folder, contender.settings, part, overwrite=True)
 
 
 @dataclass(frozen=True)
 class _PartialProgress:
-    """Reports the progress of a part as progress of the whole."""
+    """Reports the progress of a part as progress of the whole, and each notice once.
+
+    Attributes:
+        progress: of the whole.
+        offset: how many the parts before have.
+        whole: how many there are.
+        stated: notices that were reported, of all parts.
+    """
 
     progress: Progress
     offset: int
     whole: int
+    stated: set[str]
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
+        if stage == NOTICE:
+            if note in self.stated:
+                return
+            self.stated.add(note)
         self.progress(stage, self.offset + done, self.whole, note)
 
 
@@ -214,6 +228,7 @@ def _shown(planned: Plan, output: Path, settings: EvaluateSettings) -> list[Show
 def _write(evaluation: Evaluation, planned: Plan, settings: EvaluateSettings) -> None:
     """Write the report, the tables and, last, the record."""
     output, results, palette = evaluation.output, evaluation.results, planned.palette
+    storage.remove_unfinished(output)  # of a killed process; by now no other one draws or judges
     contenders = [
         {"name": one.name, "kind": one.kind, "pictures": f"{PICTURES}/{one.folder}", "base": one.settings.base}
         for one in planned.contenders
@@ -222,6 +237,7 @@ def _write(evaluation: Evaluation, planned: Plan, settings: EvaluateSettings) ->
     options = {"dataset": facts["dataset"], "maps": results.maps, **asdict(settings)}
     shown = {
         "judge": evaluation.judge["name"],
+        "protocol": evaluation.protocol["name"],
         "notes": evaluation.notes,
         "options": [(name, value) for name, value in options.items() if value != ""],
     }

@@ -17,6 +17,8 @@ from segkit.models import device, hub
 from segkit.models.segment import ROLE, NeuralSegmenter, Segmenter
 from segkit.palette import Palette
 from segkit.progress import Progress
+from segkit.words import listed
+from trainer.checkpoints import rewards
 from trainer.evaluate import workers
 from trainer.evaluate.settings import EvaluateSettings
 from trainer.sample import recipes
@@ -31,7 +33,8 @@ class Judge:
 
     Attributes:
         segment: maps RGB pictures of one size to segmentations in the palette's classes.
-        identity: name, revision, hash of the weights and precision, as Info.models records segmenters.
+        identity: name, revision, hash of the weights and precision, as Info.models records segmenters; and the size at
+            which it looks at pictures, if that is not its own.
     """
 
     segment: Segmenter
@@ -61,9 +64,10 @@ def load(settings: EvaluateSettings, palette: Palette) -> Judge:
         UsageError: the device is not available, or does not support the precision.
     """
     resolved = device.resolve(workers.device(settings.device), settings.precision)
-    hub.find(settings.judge, ROLE)
-    segmenter = NeuralSegmenter(settings.judge, palette, resolved)
-    return Judge(segmenter, identity(segmenter.source) | {"precision": resolved.precision})
+    hub.find(settings.judge, ROLE, "judge")
+    segmenter = NeuralSegmenter(settings.judge, palette, resolved, settings.judge_size)
+    side = {"size": str(settings.judge_size)} if settings.judge_size else {}
+    return Judge(segmenter, identity(segmenter.source) | {"precision": resolved.precision} | side)
 
 
 def identity(source: hub.Source) -> dict[str, str]:
@@ -71,41 +75,51 @@ def identity(source: hub.Source) -> dict[str, str]:
     return {"name": source.name, "revision": source.revision, "weights": source.weights}
 
 
-def drew_the_maps(judge: Mapping[str, str], segmenter: Mapping[str, str]) -> str:
+def conflict(judge: Judge, drew: Mapping[str, str]) -> str:
     """Return that the judge also drew the maps, as a sentence; "" if it did not.
 
     Args:
-        judge: its identity.
-        segmenter: what drew the maps, as Info.models records it; empty if that is unknown.
+        judge: the segmenter.
+        drew: what drew the maps, as Info.models records it; empty if that is unknown.
     """
-    if not _is_same(judge, segmenter):
+    same_weights = bool(drew.get("weights")) and drew["weights"] == judge.identity.get("weights")
+    same_model = bool(drew.get("name")) and all(drew[key] == judge.identity.get(key) for key in ("name", "revision"))
+    if not (same_weights or same_model):
         return ""
     return (
-        f"The judge, {judge['name']}, also drew the dataset's maps: it repeats its own mistakes, which flatters "
-        "pictures and photos alike. Choose a judge of another kind."
+        f"The judge, {judge.identity['name']}, also drew the dataset's maps: it repeats its own mistakes, which "
+        "flatters pictures and photos alike. Choose a judge of another kind."
     )
 
 
-def gives_the_reward(judge: Mapping[str, str], reward: Mapping[str, str]) -> str:
-    """Return that the ControlNet was trained against the judge, as a sentence; "" if it was not.
+def reward_conflict(judge: Judge, controlnets: Sequence[str]) -> str:
+    """Return which ControlNets were trained against the judge, as a sentence; "" if none is known to be.
 
     Args:
-        judge: its identity.
-        reward: that of the reward's segmenter; empty without a reward.
+        judge: the segmenter.
+        controlnets: their names, as for load.load_controlnet.
+
+    Raises:
+        ModelError: a run.json is damaged.
     """
-    if not _is_same(judge, reward):
+    return trained_against(judge, {name: rewards.of_controlnet(name) for name in controlnets})
+
+
+def trained_against(judge: Judge, given: Mapping[str, Sequence[str]]) -> str:
+    """Return which ControlNets were trained against the judge, as a sentence; "" if none was.
+
+    Args:
+        judge: the segmenter.
+        given: by the name of each ControlNet, the hashes of the weights of the segmenters that gave it a reward.
+    """
+    weights = judge.identity.get("weights")
+    flattered = [name for name, rewarding in given.items() if weights and weights in rewarding]
+    if not flattered:
         return ""
     return (
-        f"The judge, {judge['name']}, also gives the reward in training: the ControlNet learns to please it, which "
-        "flatters its pictures. Choose a judge of another kind."
+        f"The judge, {judge.identity['name']}, also gave the reward in the training of {listed(flattered)}, which "
+        "flatters the pictures: they were trained to please it. Choose a judge of another kind."
     )
-
-
-def _is_same(judge: Mapping[str, str], other: Mapping[str, str]) -> bool:
-    """Return whether two identities have the same weights, or the same name and revision."""
-    same_weights = bool(other.get("weights")) and other["weights"] == judge.get("weights")
-    named = bool(other.get("name")) and bool(other.get("revision"))
-    return same_weights or (named and all(other[key] == judge.get(key) for key in ("name", "revision")))
 
 
 def judge_all(exhibits: Sequence[Exhibit], judge: Judge, palette: Palette, progress: Progress) -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from segkit.schema import option
+from trainer.evaluate import presets
 from trainer.settings import JUDGE, DrawingSettings
 
 
@@ -15,6 +16,10 @@ class EvaluateSettings(DrawingSettings):
         UsageError: a value is outside its range, or two settings contradict each other.
     """
 
+    preset: Annotated[
+        presets.PresetName,
+        option("Protocol of published figures: it fixes how pictures are drawn and judged. See docs/evaluate.md."),
+    ] = ""
     judge: Annotated[
         str,
         option(
@@ -23,8 +28,15 @@ class EvaluateSettings(DrawingSettings):
             min_length=1,
         ),
     ] = JUDGE
+    judge_size: Annotated[
+        int, option("Shorter side to which the judge scales pictures.  [default: its own]", ge=0, le=4096)
+    ] = 0
     split: Annotated[
         Literal["", "train", "val", "test", "all"],
         option("Triples to draw.  [default: those of val, or all if none are held out]"),
     ] = ""
     limit: Annotated[int, option("Most maps to draw, always the same ones of a dataset; 0: all.", ge=0)] = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        presets.require_consistent(self)

@@ -102,14 +102,13 @@ class Fidelity:
         examples: the held-out ones are drawn: up to MAPS, the same that `segkit evaluate --limit` chooses.
         settings: of the training.
         drawer: draws.
-        judge: looks at the pictures; it waits in the CPU's memory.
+        judge: looks at the pictures; it is parked between evaluations.
     """
 
     def __init__(self, examples: Examples, settings: TrainSettings, drawer: Drawer, judge: NeuralSegmenter) -> None:
         self._palette = require_maps(examples, settings)
         self._drawer, self._judge = drawer, judge
         self._targets = [_target(example, self._palette, settings.resolution) for example in chosen(examples)]
-        judge.park()
 
     def __len__(self) -> int:
         """Number of maps."""

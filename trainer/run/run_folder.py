@@ -15,7 +15,7 @@ from segkit.models import hub
 from segkit.palette import extend
 from segkit.words import count
 from trainer import settings as options
-from trainer.checkpoints import store
+from trainer.checkpoints import rewards, store
 from trainer.checkpoints.store import Checkpoint
 from trainer.data.examples import Examples
 from trainer.data.shards import Data
@@ -37,6 +37,7 @@ def facts(settings: TrainSettings, dataset: Data, examples: Examples, processes:
     # linear and cosine schedules depend on the number of steps
     free = MAY_CHANGE if settings.schedule == "constant" else MAY_CHANGE - {"steps"}
     segmenter = hub.locate(settings.reward, "segmenter") if settings.reward else None
+    earlier = rewards.of_controlnet(settings.controlnet)
     return {
         "options": {name: value for name, value in asdict(settings).items() if name not in free},
         "dataset": str(dataset),
@@ -47,7 +48,8 @@ def facts(settings: TrainSettings, dataset: Data, examples: Examples, processes:
             "triples": len(examples.train),
             "palette": palette.name if palette else "none",
             "palette_hash": palette.hash if palette else "none",
-            **({"reward": segmenter.name, "reward_weights": segmenter.weights} if segmenter else {}),
+            **({"reward": segmenter.name, rewards.WEIGHTS: segmenter.weights} if segmenter else {}),
+            **({rewards.EARLIER: " ".join(earlier)} if earlier else {}),
         },
     }
 
@@ -190,7 +192,7 @@ def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     ]
     if before["told"]["palette_hash"] != now["told"]["palette_hash"]:
         differences.append("the palette has changed")
-    if before["told"].get("reward_weights") != now["told"].get("reward_weights"):
+    if before["told"].get(rewards.WEIGHTS) != now["told"].get(rewards.WEIGHTS):
         differences.append("the weights of the reward's segmenter have changed")
     if before["processes"] != now["processes"]:
         differences.append(f"the number of processes was {before['processes']}, now {now['processes']}")

@@ -14,7 +14,7 @@ from segkit.models.device import Device
 from segkit.models.scores import Scorer
 from segkit.models.segment import NeuralSegmenter
 from segkit.progress import Progress
-from trainer.checkpoints import configs, find, load
+from trainer.checkpoints import configs, find, load, rewards
 from trainer.checkpoints.load import Base
 from trainer.checkpoints.runs import Weights
 from trainer.checkpoints.store import Checkpoint
@@ -24,6 +24,7 @@ from trainer.data.examples import Examples
 from trainer.data.latents import Decoder, Encoder, LatentCache
 from trainer.data.paint import PalettePainter
 from trainer.evaluate import judging, plan
+from trainer.evaluate.judging import Judge
 from trainer.run import fidelity
 from trainer.run.drawing import Drawer
 from trainer.run.fidelity import Fidelity
@@ -80,8 +81,10 @@ def find_networks(settings: TrainSettings) -> Weights | None:
     Raises:
         ModelError: it, the base, the reward's segmenter or the judge is missing or unavailable.
     """
-    for segmenter in filter(None, (settings.reward, settings.judge if settings.evaluate_fidelity else "")):
-        hub.find(segmenter, "segmenter")
+    if settings.reward:
+        hub.find(settings.reward, "segmenter", "reward")
+    if settings.evaluate_fidelity:
+        hub.find(settings.judge, "segmenter", "judge")
     return find.find_networks(settings.base, settings.controlnet, "controlnet=fresh")
 
 
@@ -136,7 +139,7 @@ def prepare(
         reward_bytes=reward.bytes(with_vae=cache is not None) if reward else 0,
         guess=base.guess.sentence if base.guess else "",
         source=source.note if source and not start else "",
-        notes=tuple(_notes(judge, reward, examples)) if judge else (),
+        notes=tuple(filter(None, _notes(judge, reward, examples, settings))) if judge else (),
     )
 
 
@@ -149,7 +152,7 @@ def _drawer(
 
 
 def _judge(examples: Examples, settings: TrainSettings, accelerator: Accelerator) -> NeuralSegmenter | None:
-    """Load the judge, before hours of filling the cache; None without evaluations.
+    """Load the judge into the CPU's memory, before hours of filling the cache; None without evaluations.
 
     Raises:
         UsageError: there is no map to draw.
@@ -158,24 +161,24 @@ def _judge(examples: Examples, settings: TrainSettings, accelerator: Accelerator
     if not settings.evaluate_fidelity:
         return None
     palette = fidelity.require_maps(examples, settings)
-    return NeuralSegmenter(settings.judge, palette, _device(accelerator))
+    judge = NeuralSegmenter(settings.judge, palette, _device(accelerator))
+    judge.park()
+    return judge
 
 
 def _device(accelerator: Accelerator) -> Device:
     return Device(str(accelerator.device), accelerator.mixed_precision.replace("no", "fp32"))
 
 
-def _notes(judge: NeuralSegmenter, reward: Reward | None, examples: Examples) -> Iterator[str]:
+def _notes(
+    segmenter: NeuralSegmenter, reward: Reward | None, examples: Examples, settings: TrainSettings
+) -> Iterator[str]:  # fmt: skip
     """Yield what makes the judge's figures flattering or uncertain."""
-    identity = judging.identity(judge.source)
-    yield from filter(
-        None,
-        (
-            judging.drew_the_maps(identity, examples.segmenter),
-            judging.gives_the_reward(identity, judging.identity(reward.source) if reward else {}),
-            plan.few(min(fidelity.MAPS, len(examples.val))),
-        ),
-    )
+    judge = Judge(segmenter, judging.identity(segmenter.source))
+    given = [*rewards.of_controlnet(settings.controlnet), *([reward.source.weights] if reward else [])]
+    yield judging.conflict(judge, examples.segmenter)
+    yield judging.trained_against(judge, {"this ControlNet": given})
+    yield plan.few(min(fidelity.MAPS, len(examples.val)))
 
 
 def _reward(examples: Examples, settings: TrainSettings, accelerator: Accelerator, decoder: Decoder) -> Reward:

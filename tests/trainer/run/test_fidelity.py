@@ -150,7 +150,7 @@ def test_the_plan_counts_evaluations(held_out: Path, base: Path, tmp_path: Path,
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"judge": "./missing"}, "segmenter ./missing: no such folder"),
+        ({"judge": "./missing"}, "judge ./missing: no such folder"),
         ({"evaluate_fidelity": 0}, "--best-by 'fidelity': expected held_out_loss or control_gap, because"),
     ],
 )
