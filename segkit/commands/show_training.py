@@ -33,13 +33,13 @@ def trained(outcome: "TrainingOutcome", as_json: bool) -> None:
                 "cut_prompts": outcome.truncated,
                 "best_step": outcome.best,
                 "says": outcome.verdict,
-                "fidelity": asdict(outcome.fidelity) if outcome.fidelity else None,
                 "file": str(outcome.file) if outcome.file else None,
                 "triples": outcome.triples,
                 "empty_prompts": outcome.empty_prompts,
                 "notes": list(outcome.notes),
             }
             | ({"prediction": outcome.guess} if outcome.guess else {})
+            | ({"fidelity": asdict(outcome.fidelity)} if outcome.fidelity else {})
         )
     for line in outcome.lines():
         console.line(line)

@@ -62,7 +62,7 @@ class Callbacks:
         self._run, self._facts, self._log = run, facts, log
         self.verdict = validation.last_verdict(log.earlier) if log else ""
         """What the last validation found, in words."""
-        self.fidelity = last(log.earlier) if log else None
+        self.fidelity = last(log.earlier) if log and setup.fidelity else None
         """The last mIoU of pictures that were drawn during the training; None before the first."""
         self.saved = 0
         """Step of the last checkpoint that was written here; 0 for none."""

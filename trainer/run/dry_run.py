@@ -49,13 +49,13 @@ class Plan:
         cache_photos: photos that it lacks, mirrored ones included.
         cache_seconds: estimated time to encode them.
         step_seconds: time of a step.
-        fidelity_seconds: estimated time of an evaluation of fidelity; 0 without.
-        evaluations: number of them.
         seconds: estimated total, without validation, previews and checkpoints.
         cut: number of prompts that the text encoder truncates.
         device: device type and precision, such as "cuda, bf16".
         picture: file with the first batch.
         guess: how the base's prediction type was guessed, in words; "" if it was recorded or set.
+        evaluations: number of evaluations of fidelity.
+        fidelity_seconds: estimated time of one of them, part of the total; 0 without.
     """
 
     triples: int
@@ -71,13 +71,13 @@ class Plan:
     cache_photos: int
     cache_seconds: float
     step_seconds: float
-    fidelity_seconds: float
-    evaluations: int
     seconds: float
     cut: int
     device: str
     picture: Path
     guess: str = ""
+    evaluations: int = 0
+    fidelity_seconds: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as JSON values."""
@@ -142,13 +142,13 @@ def plan(
             cache_photos=trial.missing_photos,
             cache_seconds=cache_seconds,
             step_seconds=step_seconds,
-            fidelity_seconds=fidelity_seconds,
-            evaluations=evaluations,
             seconds=remaining * step_seconds + cache_seconds + evaluations * fidelity_seconds,
             cut=prepared.truncated,
             device=f"{accelerator.device.type}, {accelerator.mixed_precision.replace('no', 'fp32')}",
             picture=_write_first_batch(trial, output),
             guess=prepared.guess,
+            evaluations=evaluations,
+            fidelity_seconds=fidelity_seconds,
         )
 
 
