@@ -101,7 +101,6 @@ def test_a_guess_is_printed_wherever_a_base_is_used(capsys: Capture) -> None:
 )
 def test_durations_have_a_suitable_unit(capsys: Capture, seconds: float, text: str) -> None:
     """Seconds, minutes or hours."""
-
     plan = replace(PLAN, held_out=60, cut=3, cache=2_000_000, cache_photos=10, cache_seconds=4, seconds=seconds)
     show_training.plan(plan, Path("rooms"), Path("run"), False)
 
