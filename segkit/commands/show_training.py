@@ -1,6 +1,7 @@
 """Print the results of training, generation and evaluation: lines and tables, or one JSON object."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from math import isnan
 from pathlib import Path
@@ -38,6 +39,7 @@ def trained(outcome: "TrainingOutcome", as_json: bool) -> None:
                 "notes": list(outcome.notes),
             }
             | ({"prediction": outcome.guess} if outcome.guess else {})
+            | ({"fidelity": asdict(outcome.fidelity)} if outcome.fidelity else {})
         )
     for line in outcome.lines():
         console.line(line)
@@ -69,6 +71,11 @@ def plan(planned: "TrainingPlan", dataset: Path | str, run: Path, as_json: bool)
         console.line(
             f"Cache: {console.count(planned.cache_photos, 'photo')} (mirrored ones included) still to be encoded: "
             f"{planned.cache / 1e6:,.1f} MB, {_duration(planned.cache_seconds)}."
+        )
+    if planned.evaluations:
+        console.line(
+            f"Fidelity: {console.count(planned.evaluations, 'evaluation')} of {_duration(planned.fidelity_seconds)}, "
+            f"{_duration(planned.evaluations * planned.fidelity_seconds)} of the time below."
         )
     end = datetime.now() + timedelta(seconds=planned.seconds)
     console.line(

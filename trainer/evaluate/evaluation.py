@@ -111,10 +111,7 @@ def evaluate(
         storage.write(output / PALETTE, extend.encode(Dataset.open(dataset).info.palette))
         planned = plan.make(controlnets, dataset, output / PALETTE, settings)
         judge, networks = load(settings, planned.palette), measure.load(settings)
-        conflicts = (judging.conflict(judge, planned.dataset), judging.reward_conflict(judge, controlnets))
-        caveats = protocols.notes(settings, len(planned.scenes))
-        about_quality = networks.notes([scene.request.prompt for scene in planned.scenes])
-        notes = tuple(filter(None, (*conflicts, *planned.notes, *caveats, *about_quality)))
+        notes = _notes(planned, controlnets, settings, judge, networks)
         for note in notes:
             progress(NOTICE, 0, 0, note)
         protocols.record(output, settings)
@@ -145,6 +142,20 @@ def _claimed(output: Path, worker: Worker) -> Iterator[None]:
     storage.make_folder(output)
     with locks.locked(output / _LOCK) if worker.is_main else nullcontext():
         yield
+
+
+def _notes(
+    planned: Plan, controlnets: Sequence[str], settings: EvaluateSettings, judge: Judge, networks: Networks
+) -> tuple[str, ...]:
+    """Return what a reader of the results should know."""
+    notes = (
+        judging.conflict(judge, planned.dataset.info.models["segmenter"]),
+        judging.reward_conflict(judge, controlnets),
+        *planned.notes,
+        *protocols.notes(settings, len(planned.scenes)),
+        *networks.notes([scene.request.prompt for scene in planned.scenes]),
+    )
+    return tuple(filter(None, notes))
 
 
 def _draw(planned: Plan, output: Path, worker: Worker, progress: Progress, stated: set[str]) -> None:

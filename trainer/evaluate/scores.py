@@ -146,6 +146,17 @@ class Results:
         return Estimate(-mirrored.value, -mirrored.high, -mirrored.low)
 
 
+def miou(counts: Sequence[PairCounts], palette: Palette) -> Estimate:
+    """Return the mIoU of one picture of each map, as `compute` does.
+
+    Args:
+        counts: of each map.
+        palette: of the maps.
+    """
+    bootstrap, drawing = Bootstrap(len(counts)), metrics.class_counts(counts, len(palette))
+    return bootstrap.estimate(bootstrap.values(metrics.mean_iou, drawing[None]))
+
+
 def compute(sightings: Sequence[Sighting], palette: Palette) -> Results:
     """Score all contenders on the same maps, with the same resamples.
 

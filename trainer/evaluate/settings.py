@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from segkit.schema import option
 from trainer.evaluate import presets
-from trainer.settings import DrawingSettings
+from trainer.settings import JUDGE, DrawingSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class EvaluateSettings(DrawingSettings):
             "trained against.",
             min_length=1,
         ),
-    ] = "mask2former-large"
+    ] = JUDGE
     judge_size: Annotated[
         int, option("Shorter side to which the judge scales pictures.  [default: its own]", ge=0, le=4096)
     ] = 0

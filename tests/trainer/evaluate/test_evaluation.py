@@ -135,7 +135,8 @@ def test_a_killed_evaluation_continues(
     written = log.read_text().split()
     assert killed == [-signal.SIGKILL] * len(lasts)
     assert unfinished
-    assert len(written) == len(set(written)) == 18 + 24
+    assert len(written) == len(set(written))
+    assert 0 <= 18 + 24 - len(written) <= len(lasts)  # a file may be in its place, and not in the list yet
     expected, result = contents(evaluated.output), contents(out)
     assert expected.pop("evaluation.json") != result.pop("evaluation.json")
     assert result == expected
@@ -218,15 +219,15 @@ def test_the_report_shows_everything_without_a_network(evaluated: Evaluation) ->
 
 def test_a_judge_that_drew_the_maps_is_reported(rooms: Path) -> None:
     """By its weights or by name and revision; another segmenter passes."""
-    dataset = Dataset.open(rooms)
-    drew = dataset.info.models["segmenter"]
+    drew = Dataset.open(rooms).info.models["segmenter"]
 
     def conflict(**identity: str) -> str:
-        return judging.conflict(judging.Judge(lambda pictures: [], identity), dataset)
+        return judging.conflict(judging.Judge(lambda pictures: [], identity), drew)
 
     assert not conflict(name="eye", revision="1", weights="")
     assert "copy, also drew" in conflict(name="copy", revision="?", weights=drew["weights"])
     assert conflict(name=drew["name"], revision=drew["revision"], weights="")
+    assert not judging.conflict(judging.Judge(lambda pictures: [], {"name": "", "revision": "", "weights": ""}), {})
 
 
 def test_what_cannot_be_evaluated_is_refused(evaluate: Evaluate, steering: Path, tmp_path: Path) -> None:
