@@ -1,4 +1,4 @@
-"""Areas whose borders follow the edges of a photo, for a brush that snaps to them: superpixels by scikit-image's SLIC."""
+"""Areas whose borders follow the edges of a photo, for a brush that snaps to them: superpixels by scikit-image."""
 
 import numpy as np
 from numpy.typing import NDArray
