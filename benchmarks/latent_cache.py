@@ -28,11 +28,11 @@ from trainer.checkpoints import load
 from trainer.checkpoints.load import Base
 from trainer.data import crops, latents
 from trainer.data.examples import Example, Examples
-from trainer.data.latents import Encoder, LatentCache
+from trainer.data.latents import CacheDtype, Encoder, LatentCache
 from trainer.settings import TrainSettings
 
 CPU = torch.device("cpu")
-DTYPES = ("fp32", "fp16", "bf16")
+DTYPES: tuple[CacheDtype, ...] = ("fp32", "fp16", "bf16")
 
 
 def main() -> None:
@@ -103,9 +103,10 @@ def print_batches(data: Examples, options: argparse.Namespace) -> None:
     pixels = torch.stack([crops.photo(one, crops.center_crop(one, (side, side), False)) for one in data.train])
     results = {}
     for size in (1, options.batch):
-        network.encode(pixels[:size])  # chooses kernels
+        network.encode(pixels[:size])  # warms up
         started = time.process_time()
-        results[size] = torch.cat([network.encode(part).latent_dist.mean for part in pixels.split(size)])
+        parts = [pixels[first : first + size] for first in range(0, len(pixels), size)]
+        results[size] = torch.cat([network.encode(part).latent_dist.mean for part in parts])
         seconds = time.process_time() - started
         print(f"VAE alone, batches of {size}: {len(pixels) / seconds:.2f} photos a CPU second", flush=True)
     pairs = zip(results[1], results[options.batch], strict=True)

@@ -247,11 +247,12 @@ class LatentCache:
         groups = [(example, [view for _, view in group]) for example, group in groupby(views.values(), itemgetter(0))]
         with ahead.fetching([example.photo for example, _ in groups]) as reached:
 
-            def decode(place: int) -> "list[Tensor]":
-                reached(place)
-                return crops.photo_views(*groups[place])
+            def in_turn() -> Iterable[tuple[Example, list[View]]]:
+                for place, group in enumerate(groups):
+                    reached(place)
+                    yield group
 
-            pixels = chain.from_iterable(ahead.mapped(decode, range(len(groups))))
+            pixels = chain.from_iterable(ahead.mapped(lambda group: crops.photo_views(*group), in_turn()))
             self._photos.fill(
                 [*views],
                 lambda key: encoder.photo(next(pixels)).to(encoder.cache_dtype),
