@@ -206,12 +206,12 @@ class _Trial:
         latents.require_space(self._folder, self.missing_bytes)
         cache = LatentCache(self._scratch, encoder)
         picks = self.picks(range(STEPS * self._settings.accumulate))
-        views = {(pick.example, pick.view) for pick in picks if latents.is_cached(pick.view, self._settings)}
+        views = [(pick.example, pick.view) for pick in picks if latents.is_cached(pick.view, self._settings)]
         began = time.perf_counter()
         drawn = fidelity.chosen(self._examples)[:1] if self._settings.evaluate_fidelity else []
         texts = ["", *(pick.text for pick in picks), *(example.text for example in drawn)]
-        cache.fill(list(views), texts, encoder, self._progress)
-        self.photo_seconds = (time.perf_counter() - began) / max(len(views), 1)
+        cache.fill(views, texts, encoder, self._progress)
+        self.photo_seconds = (time.perf_counter() - began) / max(len(set(views)), 1)
         return cache
 
     def _triple_bytes(self, encoder: Encoder) -> int:
