@@ -20,8 +20,9 @@ from trainer.checkpoints.runs import Weights
 from trainer.checkpoints.store import Checkpoint
 from trainer.data import latents
 from trainer.data.batches import Batches
+from trainer.data.decoder import Decoder
 from trainer.data.examples import Examples
-from trainer.data.latents import Decoder, Encoder, LatentCache
+from trainer.data.latents import Encoder, LatentCache
 from trainer.data.paint import PalettePainter
 from trainer.evaluate import judging, plan
 from trainer.evaluate.judging import Judge
