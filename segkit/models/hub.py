@@ -64,6 +64,9 @@ TOY = "toy"
 TOY_JUDGE = "toy-judge"
 """Short name of a second toy segmenter, for judging pictures; it has nothing in common with the first."""
 
+_SHIPPED = {"segmenter": (TOY, TOY_JUDGE), "captioner": (TOY,), "features": (TOY, TOY_JUDGE)}
+"""Short names of the shipped networks by role; no other role has one."""
+
 _HASHED = (".json", ".safetensors", ".bin", ".txt", ".model")
 """Files that decide what a network computes."""
 
@@ -125,7 +128,7 @@ def find(name: str, role: str, setting: str = "") -> tuple[str, Path]:
         return path.resolve().name, path
     hub_id = SHORT_NAMES[role].get(name, name)
     if name.startswith((".", "~", "/")) or hub_id.count("/") != 1:
-        short_names = ", ".join((TOY, *SHORT_NAMES[role]))
+        short_names = ", ".join((*_SHIPPED.get(role, ()), *SHORT_NAMES[role]))
         raise ModelError(f"{setting} {name}: no such folder. Expected a folder, a hub id or one of: {short_names}.")
     return hub_id, _cached(hub_id) or _download(hub_id, role, setting)
 

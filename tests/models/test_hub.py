@@ -200,6 +200,14 @@ def test_names_that_are_not_a_model(name: str) -> None:
         hub.locate(name, "segmenter")
 
 
+def test_a_message_lists_toy_networks_of_its_role_alone() -> None:
+    """Segmenters have two, captioners one, CLIPs none."""
+    toys = {"segmenter": "one of: toy, toy-judge, one", "captioner": "one of: toy, blip", "clip": "one of: clip-base, "}
+    for role, expected in toys.items():
+        with pytest.raises(ModelError, match=expected):
+            hub.find("nope", role)
+
+
 def test_the_revision_follows_the_files(intact: Path, tmp_path: Path) -> None:
     """A plain folder's revision is a hash of its files and independent of its path."""
     copy = tmp_path / "copy"

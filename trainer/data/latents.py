@@ -171,7 +171,7 @@ class LatentCache:
             lambda key: encoder.prompt(texts[key]).to(encoder.cache_dtype),
             lambda done: progress("prompts to cache", done, len(texts)),
         )
-        stage = f"photos to cache, {size(photos, (), encoder) / 1e6:,.0f} MB"
+        stage = f"photos to cache, {data_size(size(photos, (), encoder))}"
         # the views of a photo are neighbours: it is decoded once for all of them
         groups = [(example, [view for _, view in group]) for example, group in groupby(views.values(), itemgetter(0))]
         with ahead.fetching([example.photo for example, _ in groups]) as reached:

@@ -147,7 +147,8 @@ def judge_all(exhibits: Sequence[Exhibit], judge: Judge, palette: Palette, progr
             (segmentation,) = judge.segment([opened(data, exhibit.size)])
             painted = codec.paint(segmentation.labels, palette)
             storage.write(exhibit.judged, recipes.encode(painted, recipe))
-    progress("judging", len(exhibits), len(exhibits))
+    if exhibits:  # a process may have no share
+        progress("judging", len(exhibits), len(exhibits))
 
 
 def _recipe(data: bytes, exhibit: Exhibit, judge: Judge, palette: Palette) -> dict[str, Any]:

@@ -20,13 +20,15 @@ class Preset:
 
     Attributes:
         values: settings that are fixed.
-        architecture: what config.json of a judge that is a folder must say.
+        architecture: what config.json of another judge must say.
+        others: which other judges that admits, in words.
         maps: number of maps; 0 if it is not stated.
         caveat: why figures by this preset are not the published ones, as a sentence.
     """
 
     values: Mapping[str, Any]
     architecture: Mapping[str, Any]
+    others: str
     maps: int
     caveat: str
 
@@ -39,12 +41,14 @@ PRESETS: dict[str, Preset] = {
             "control_end": 1.0, "judge": "mask2former-large", "judge_size": 640,
         },
         architecture={"model_type": "mask2former", "backbone_config": _SWIN_LARGE},
+        others="another Mask2Former with Swin-L",
         maps=2000,
         caveat="The published figures used other captions, and pictures and maps distorted to squares.",
     ),
     "controlnet-paper": Preset(
         values={"judge": "oneformer-large"},
         architecture={"model_type": "oneformer"},
+        others="any other OneFormer",
         maps=0,
         caveat="The paper names the judge, OneFormer, but not how pictures were drawn: that is a choice here.",
     ),

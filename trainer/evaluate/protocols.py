@@ -36,7 +36,7 @@ _DRAWN = tuple(field.name for field in fields(SampleSettings) if field.name not 
 
 
 def require_judge(settings: "EvaluateSettings") -> None:
-    """Find the judge before anything slow begins; that of a preset has its name, or its architecture in a folder.
+    """Find the judge before anything slow begins; that of a preset has its name or its architecture.
 
     Raises:
         ModelError: it is missing, or its config.json is damaged.
@@ -49,7 +49,7 @@ def require_judge(settings: "EvaluateSettings") -> None:
     if not _agrees(preset.architecture, config.load(folder, ROLE).to_dict()):
         raise SettingError(
             "judge", settings.judge,
-            f"{preset.values['judge']} or a folder of this network, as preset={settings.preset} fixes it",
+            f"{preset.values['judge']} or {preset.others}, as preset={settings.preset} fixes it",
         )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from segkit import storage
@@ -109,9 +110,7 @@ def write(
         StorageError: the disk is full.
     """
     best = results.ranked[0]
-    order = np.argsort(best.per_map["miou"], kind="stable").tolist()  # the worst first
-    worst = order[: min(EXTREMES, len(order) // 2)]
-    groups = [("best", order[::-1][:EXTREMES]), ("worst", worst)]
+    groups = _extremes(best.per_map["miou"])
     html = page.render(
         "evaluation.html",
         name=folder.resolve().name,
@@ -128,6 +127,13 @@ def write(
     )
     contact_sheet.save(_sheet(results, shown[:SAMPLED], palette), folder / SAMPLES)
     storage.write(folder / REPORT, html.encode())
+
+
+def _extremes(values: NDArray[np.float64]) -> list[tuple[str, list[int]]]:
+    """Return the places of the best maps, best first, and of the worst, worst first; none is in both."""
+    order = np.argsort(values, kind="stable").tolist()
+    worst = order[: min(EXTREMES, len(order) // 2)]
+    return [("best", order[len(worst) :][::-1][:EXTREMES]), ("worst", worst)]
 
 
 def _class_rows(results: Results, palette: Palette) -> Iterator[ClassRow]:

@@ -1,6 +1,7 @@
 """An evaluation from ControlNets to results: what is drawn, judged, kept, refused and written."""
 
 import json
+import re
 import shutil
 import signal
 from collections.abc import Callable, Sequence
@@ -75,8 +76,9 @@ def test_scores_equal_those_computed_from_the_stored_files(evaluated: Evaluation
         assert score.metrics["accuracy"].value == pytest.approx(quality.accuracy)
         assert {name: iou.value for name, iou in score.classes.items()} == pytest.approx(quality.iou)
         assert np.array_equal(score.confusion, confusion)
-    assert "Not measured: KID and FID (pass features=WEIGHTS, " in evaluated.notes[-1]
-    assert "and the CLIP score (pass clip=FOLDER, " in evaluated.notes[-1]
+    assert "Not measured: KID and FID, as no features network was named (" in evaluated.notes[-1]
+    assert "; the CLIP score, as no CLIP was named." in evaluated.notes[-1]
+    assert not re.search(r"\w=", " ".join(evaluated.notes))  # neither a setting of Python nor an option
     assert record["quality"]["scores"] == []
     assert evaluated.miou == evaluated.results.scores[0].metrics["miou"]
     assert [score.kind for score in evaluated.results.scores] == ["controlnet", "controlnet", "base", "photos"]
@@ -207,7 +209,7 @@ def test_tables_have_a_row_for_each_class_and_map(evaluated: Evaluation) -> None
     assert float(photos["iou"].mean()) == pytest.approx(evaluated.results.named("photos").metrics["miou"].value)
 
 
-def test_the_report_shows_everything_without_a_network(evaluated: Evaluation) -> None:
+def test_the_report_shows_everything_without_a_network(evaluated: Evaluation, rooms: Path) -> None:
     """The page has the verdict, every contender and the judge, and loads nothing."""
     html = evaluated.report.read_text()
 
@@ -215,6 +217,9 @@ def test_the_report_shows_everything_without_a_network(evaluated: Evaluation) ->
     assert "seen by toy" in html
     assert "http" not in html.replace("http-equiv", "")
     assert html.count("data:image/") >= 6 * 2
+    keys = [triple.key for triple in Dataset.open(rooms)]
+    assert [html.count(f">{place}: ") for place in ("best", "worst")] == [3, 3]
+    assert all(html.count(f"<br>{key}<") == 1 for key in keys)  # none is shown twice
 
 
 def test_a_judge_that_drew_the_maps_is_reported(rooms: Path) -> None:

@@ -75,9 +75,11 @@ def test_the_judge_of_a_preset_is_known_by_name_or_architecture(
             protocols.require_judge(preset("controlnet-paper", judge=released))
     protocols.require_judge(preset("controlnet-paper", judge=str(models.oneformer)))
     small = families.write(tmp_path / "small", "mask2former")
-    for settings in (preset(PLUS_PLUS, judge=str(small)), preset("controlnet-paper", judge=str(small))):
-        with pytest.raises(UsageError, match="or a folder of this network"):
-            protocols.require_judge(settings)
+    expected = {PLUS_PLUS: "mask2former-large or another Mask2Former with Swin-L",
+                "controlnet-paper": "oneformer-large or any other OneFormer"}  # fmt: skip
+    for name, judges in expected.items():
+        with pytest.raises(UsageError, match=f"expected {judges}, as preset={name} fixes it"):
+            protocols.require_judge(preset(name, judge=str(small)))
 
     content = json.loads((small / "config.json").read_text())
     content["backbone_config"] |= {"embed_dim": 192, "depths": [2, 2, 18, 2]}

@@ -43,11 +43,11 @@ class Networks:
     def notes(self, prompts: Sequence[str]) -> Iterator[str]:
         """Yield what is left out, and how many prompts the CLIP does not read to their end, as sentences."""
         absent = {
-            FEATURES: "KID and FID (pass features=WEIGHTS, those of FID's Inception or a vision model)",
-            CLIP: "the CLIP score (pass clip=FOLDER, a CLIP of transformers)",
+            FEATURES: "KID and FID, as no features network was named (FID's Inception or a vision model)",
+            CLIP: "the CLIP score, as no CLIP was named",
         }
         if missing := [text for role, text in absent.items() if role not in self.extractors]:
-            yield f"Not measured: {' and '.join(missing)}."
+            yield f"Not measured: {'; '.join(missing)}."
         if self.clip and (truncated := sum(map(self.clip.is_truncated, prompts))):
             yield f"{count(truncated, 'prompt')} over CLIP's {self.clip.tokens} tokens, truncated for the CLIP score."
 

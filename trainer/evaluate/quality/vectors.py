@@ -83,7 +83,8 @@ def compute_all(items: Sequence[Item], progress: Progress) -> None:
         if _stored_recipe(item.file) != recipe:
             metadata = {_RECIPE: json.dumps(recipe, sort_keys=True)}
             storage.write(item.file, save({_TENSOR: item.compute()}, metadata))
-    progress("features", len(items), len(items))
+    if items:
+        progress("features", len(items), len(items))
 
 
 def _stored_recipe(file: Path) -> Any:
