@@ -1,6 +1,6 @@
 """Print the results of training, generation and evaluation: lines and tables, or one JSON object."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from math import isnan
@@ -71,19 +71,25 @@ def plan(planned: "TrainingPlan", dataset: Path | str, run: Path, as_json: bool)
         console.line(
             f"Cache: {console.count(planned.cache_photos, 'photo')} (mirrored ones included) and "
             f"{console.count(planned.cache_prompts, 'prompt')} still to be encoded: {planned.cache / 1e6:,.1f} MB, "
-            f"{planned.cache_triple / 1e3:,.0f} kB a triple, {_duration(planned.cache_seconds)}."
-        )
-    if planned.evaluations:
-        console.line(
-            f"Fidelity: {console.count(planned.evaluations, 'evaluation')} of {_duration(planned.fidelity_seconds)}, "
-            f"{_duration(planned.evaluations * planned.fidelity_seconds)} of the time below."
+            f"{planned.cache_triple / 1e3:,.0f} kB a triple."
         )
     end = datetime.now() + timedelta(seconds=planned.seconds)
     console.line(
-        f"{planned.step_seconds:.2f} s per step, {_duration(planned.seconds)} in total: started now, it would finish "
-        f"on {end:%A at %H:%M}, without validation, previews and checkpoints."
+        f"Time: {' + '.join(_times(planned))}: {_duration(planned.seconds)} in total. Started now, it would finish on "
+        f"{end:%A at %H:%M}; validation, previews and checkpoints are not included."
     )
     return console.line(f"First batch as the network sees it: {planned.picture}. Nothing was written to {run}.")
+
+
+def _times(planned: "TrainingPlan") -> Iterator[str]:
+    """Yield the parts of a training's time, in words."""
+    steps, evaluations = console.count(planned.steps, "step"), console.count(planned.evaluations, "evaluation")
+    yield f"{_duration(planned.steps * planned.step_seconds)} for {steps} of {planned.step_seconds:.2f} s"
+    if planned.cache_seconds:
+        yield f"{_duration(planned.cache_seconds)} for the cache"
+    if planned.evaluations:
+        total = _duration(planned.evaluations * planned.fidelity_seconds)
+        yield f"{total} for {evaluations} of fidelity, {_duration(planned.fidelity_seconds)} each"
 
 
 def _how_to_hold_out(dataset: Path | str) -> str:
@@ -148,14 +154,26 @@ def evaluated(evaluation: "Evaluation", as_json: bool) -> None:
     if as_json:
         return console.json_object(evaluation.to_json())
     results = evaluation.results
-    rows = [(score.name, *(str(score.metrics[key]) for key in METRICS)) for score in results.scores]
-    title = f"{console.count(results.maps, 'map')}, compared with what {evaluation.judge['name']} sees (95 % interval)"
-    console.table(title, ("pictures", *METRICS.values()), rows)
+    title = f"{evaluation.split}, compared with what {evaluation.judge['name']} sees"
+    cells = {text: [(score.name, str(score.metrics[key])) for score in results.scores] for key, text in METRICS.items()}
+    _scores_table(title, cells)
     if titles := results.quality.titles:
-        cells = [(score.name, *map(score.cell, titles)) for score in results.quality.scores]
-        console.table("Quality of the pictures (95 % interval)", ("pictures", *titles.values()), cells)
+        quality = {
+            text: [(score.name, score.cell(key)) for score in results.quality.scores] for key, text in titles.items()
+        }
+        _scores_table("Quality of the pictures", quality)
         console.line(" ".join(results.quality.explanations))
     console.line(evaluation.verdict)
     if evaluation.protocol["name"] != protocols.CUSTOM:
         console.line(f"Protocol: {evaluation.protocol['name']}. Figures of other protocols do not compare.")
     return console.line(f"Report: {evaluation.report}")
+
+
+def _scores_table(title: str, cells: Mapping[str, Sequence[tuple[str, str]]]) -> None:
+    """Print a row for each score and contender, which fit a terminal of 80 columns; a score is named once."""
+    rows = [
+        ("" if place else score, name, text)
+        for score, group in cells.items()
+        for place, (name, text) in enumerate(group)
+    ]
+    console.table(title, ("score", "pictures", "value (95 % interval)"), rows)

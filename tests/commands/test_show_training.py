@@ -1,6 +1,7 @@
 """Results of training, generation and evaluation as text and as JSON."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,23 +65,25 @@ def test_a_plan_is_printed_in_words(capsys: Capture) -> None:
     assert "1,200 training triples, none held out (" in text
     assert "1,000 photos of 64 x 64, 200 photos of 96 x 64 pixels" in text
     assert "4,800,000 trainable weights on cpu, fp32; 300 steps remaining, resumed at step 100." in text
-    assert "0.25 s per step, 75 s in total" in text
+    assert "Time: 75 s for 300 steps of 0.25 s: 75 s in total. Started now, it would finish on " in text
     assert "Prompts: 1,200, 7 empty.\nA note.\n" in text
     assert "Cache" not in text
-    assert "Fidelity" not in text
+    assert "fidelity" not in text
     assert "truncated" not in text
 
 
 def test_fidelity_is_printed_where_it_is_measured(capsys: Capture) -> None:
     """Train states the last mIoU with its interval, in words and as JSON; the plan how long evaluations take."""
-    show_training.plan(replace(PLAN, evaluations=3, fidelity_seconds=20.0), Path("rooms"), Path("run"), False)
+    evaluated = replace(PLAN, evaluations=3, fidelity_seconds=20.0, cache_seconds=4.0, seconds=75.0 + 4 + 60)
+    show_training.plan(evaluated, Path("rooms"), Path("run"), False)
     planned = capsys.readouterr().out
     measured = replace(STOPPED, fidelity=Estimate(0.5, 0.25, 0.75))
     show_training.trained(measured, False)
     text = capsys.readouterr().out
     show_training.trained(measured, True)
 
-    assert "Fidelity: 3 evaluations of 20 s, 60 s of the time below." in planned
+    parts = "75 s for 300 steps of 0.25 s + 4 s for the cache + 60 s for 3 evaluations of fidelity, 20 s each"
+    assert f"Time: {parts}: 2 minutes in total. Started now" in planned
     assert "mIoU of held-out maps, as the judge sees their pictures: 0.500 (0.250 to 0.750)." in text
     assert json.loads(capsys.readouterr().out)["fidelity"] == {"value": 0.5, "low": 0.25, "high": 0.75}
 
@@ -106,10 +109,10 @@ def test_durations_have_a_suitable_unit(capsys: Capture, seconds: float, text: s
     show_training.plan(plan, Path("rooms"), Path("run"), False)
 
     out = capsys.readouterr().out
-    assert f", {text}" in out
+    assert f": {text} in total" in out
     assert "60 held out; " in out
     assert "Prompts over CLIP's 77 tokens, to be truncated: 3." in out
-    assert "10 photos (mirrored ones included) and 1 prompt still to be encoded: 2.0 MB, 499 kB a triple, 4 s." in out
+    assert "10 photos (mirrored ones included) and 1 prompt still to be encoded: 2.0 MB, 499 kB a triple." in out
 
 
 def test_json_of_a_plan_has_every_attribute(capsys: Capture) -> None:
@@ -142,8 +145,9 @@ def test_pictures_that_existed_are_counted_apart(capsys: Capture) -> None:
     }  # fmt: skip
 
 
-def test_an_evaluation_is_printed_with_intervals(capsys: Capture) -> None:
-    """A row for each contender, the verdict and the report; as JSON every number."""
+def test_an_evaluation_is_printed_with_intervals(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In 80 columns a row for each score and contender, the verdict and the report; as JSON every number."""
+    monkeypatch.setenv("COLUMNS", "80")
     evaluation = example()
 
     show_training.evaluated(evaluation, False)
@@ -151,7 +155,12 @@ def test_an_evaluation_is_printed_with_intervals(capsys: Capture) -> None:
     show_training.evaluated(evaluation, True)
     record = json.loads(capsys.readouterr().out)
 
-    assert "2 maps, compared with what eye sees" in text
+    assert "val, 2 of 100 maps, compared with what eye sees" in text
+    assert [len(re.findall(rf" {name} +│ \d\.\d+ \(.* to .*\) +│\n", text)) for name in ("rooms-run", "photos")] == [
+        4,
+        4,
+    ]
+    assert "│ frequency-weighted IoU │ rooms-run " in text
     assert text.index("rooms-run") < text.index("base alone") < text.index("photos")
     assert evaluation.verdict in text
     assert "Report: out/report.html" in text

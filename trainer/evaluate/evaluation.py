@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from segkit import locks, storage
-from segkit.dataset import Dataset
 from segkit.errors import UsageError
 from segkit.maps import metrics
 from segkit.maps.bootstrap import Estimate
@@ -15,7 +14,7 @@ from segkit.palette import Palette, extend
 from segkit.progress import NOTICE, Progress
 from trainer.evaluate import judging, outputs, plan, protocols, report, scores, workers
 from trainer.evaluate.judging import Exhibit, Judge
-from trainer.evaluate.plan import Plan, Scene
+from trainer.evaluate.plan import Plan, Scene, Split
 from trainer.evaluate.quality import measure, vectors
 from trainer.evaluate.quality.measure import Gallery, Group, Networks
 from trainer.evaluate.report import Shown
@@ -44,6 +43,7 @@ class Evaluation:
         notes: what a reader should know, as sentences.
         protocol: name, how pictures were drawn and judged, and of which maps: figures of two evaluations compare only
             if their protocols are equal.
+        split: which maps of the dataset were drawn.
     """
 
     output: Path
@@ -51,6 +51,7 @@ class Evaluation:
     judge: dict[str, str]
     notes: tuple[str, ...]
     protocol: dict[str, Any]
+    split: Split
 
     @property
     def miou(self) -> Estimate:
@@ -70,8 +71,9 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         """Return the outcome as JSON values, without the scores of single maps."""
         return {
-            "output": str(self.output), "maps": self.results.maps, "verdict": self.verdict, "judge": self.judge,
-            "protocol": self.protocol, "notes": list(self.notes), **outputs.scores_json(self.results),
+            "output": str(self.output), "maps": self.results.maps, "split": asdict(self.split),
+            "verdict": self.verdict, "judge": self.judge, "protocol": self.protocol, "notes": list(self.notes),
+            **outputs.scores_json(self.results),
         }  # fmt: skip
 
 
@@ -105,16 +107,18 @@ def evaluate(
     """
     worker = workers.current()
     progress = worker.reports(progress)
+    # whatever can be refused is refused before the folder is created
+    _require_usable(output)
+    protocols.require_same(output, settings)
+    protocols.require_judge(settings)
+    planned = plan.make(controlnets, dataset, output / PALETTE, settings)
+    judge, networks = load(settings, planned.palette), measure.load(settings)
+    notes = _notes(planned, controlnets, settings, judge, networks)
     with _claimed(output, worker):
-        protocols.require_same(output, settings)
-        protocols.require_judge(settings)
-        storage.write(output / PALETTE, extend.encode(Dataset.open(dataset).info.palette))
-        planned = plan.make(controlnets, dataset, output / PALETTE, settings)
-        judge, networks = load(settings, planned.palette), measure.load(settings)
-        notes = _notes(planned, controlnets, settings, judge, networks)
+        protocols.record(output, settings)
+        storage.write(output / PALETTE, extend.encode(planned.palette))
         for note in notes:
             progress(NOTICE, 0, 0, note)
-        protocols.record(output, settings)
         with meeting.meeting(worker.rank, worker.count):
             _draw(planned, output, worker, progress, set(notes))
             everything = [exhibit for drawings in _exhibits(planned, output, settings) for exhibit in drawings]
@@ -125,20 +129,24 @@ def evaluate(
         pairs = [(difference.first, difference.second) for difference in results.differences]
         results = replace(results, quality=measure.measure(gallery, settings.distance, pairs))
         protocol = protocols.of_results(settings, planned.scenes, judge)
-        evaluation = Evaluation(output, results, judge.identity, notes, protocol)
+        evaluation = Evaluation(output, results, judge.identity, notes, protocol, planned.split)
         if worker.is_main:
             _write(evaluation, planned, settings)
     return evaluation
 
 
-@contextmanager
-def _claimed(output: Path, worker: Worker) -> Iterator[None]:
-    """Refuse a folder of other things, and lock it: of several processes, the first holds the lock for all."""
+def _require_usable(output: Path) -> None:
+    """Refuse a file, and a folder of other things."""
     if output.exists() and not output.is_dir():
         raise UsageError(f"{output} is a file. Choose a new folder.")
     foreign = [path for path in output.glob("*") if path.name not in _NAMES and storage.TEMPORARY not in path.name]
     if foreign:
         raise UsageError(f"{output} contains {foreign[0].name}, which is not of an evaluation. Choose a new folder.")
+
+
+@contextmanager
+def _claimed(output: Path, worker: Worker) -> Iterator[None]:
+    """Create the folder, and lock it: of several processes, the first holds the lock for all."""
     storage.make_folder(output)
     with locks.locked(output / _LOCK) if worker.is_main else nullcontext():
         yield
@@ -257,12 +265,12 @@ def _write(evaluation: Evaluation, planned: Plan, settings: EvaluateSettings) ->
         for one in planned.contenders
     ]
     facts = {"dataset": str(planned.dataset.folder), "contenders": contenders, "settings": asdict(settings)}
-    options = {"dataset": facts["dataset"], "maps": results.maps, **asdict(settings)}
     shown = {
         "judge": evaluation.judge["name"],
         "protocol": evaluation.protocol["name"],
+        "split": evaluation.split,
         "notes": evaluation.notes,
-        "options": [(name, value) for name, value in options.items() if value != ""],
+        "options": report.options(settings, planned, results),
     }
     report.write(output, results, _shown(planned, output, settings), palette, shown)
     keys = [scene.request.name for scene in planned.scenes]

@@ -67,12 +67,31 @@ class Contender:
 
 
 @dataclass(frozen=True)
+class Split:
+    """Which maps of a dataset are drawn; as a string in words, such as "val, 6 of 100 maps".
+
+    Attributes:
+        name: "train", "val", "test" or "all".
+        drawn: number of its maps that are drawn.
+        maps: number of its maps, rejected ones left out.
+    """
+
+    name: str
+    drawn: int
+    maps: int
+
+    def __str__(self) -> str:
+        return f"{self.name}, {self.drawn:,} of {count(self.maps, 'map')}"
+
+
+@dataclass(frozen=True)
 class Plan:
     """What an evaluation draws.
 
     Attributes:
         dataset: of the maps.
         palette: of the maps.
+        split: which maps of the dataset.
         scenes: the maps.
         contenders: the ControlNets in their order, then the bases without control.
         notes: what a reader of the results should know, as sentences.
@@ -80,6 +99,7 @@ class Plan:
 
     dataset: Dataset
     palette: Palette
+    split: Split
     scenes: tuple[Scene, ...]
     contenders: tuple[Contender, ...]
     notes: tuple[str, ...]
@@ -91,7 +111,7 @@ def make(controlnets: Sequence[str], dataset: Path, palette_file: Path, settings
     Args:
         controlnets: runs, files, folders or hub ids.
         dataset: folder of a dataset.
-        palette_file: where the dataset's palette was written to.
+        palette_file: where the dataset's palette will be before anything is drawn.
         settings: of the evaluation.
 
     Raises:
@@ -106,7 +126,7 @@ def make(controlnets: Sequence[str], dataset: Path, palette_file: Path, settings
     palette = opened.info.palette
     drawn = [_drawing(name, palette_file, settings) for name in controlnets]
     notes = [_check_controlnet(one, palette) for one in drawn]
-    triples = _triples(opened, settings)
+    triples, split = _triples(opened, settings)
     scenes = []
     for request, triple in zip(requests.of_triples(triples), triples, strict=True):
         size = controls.require_drawable(request, palette, settings.resolution)
@@ -114,7 +134,8 @@ def make(controlnets: Sequence[str], dataset: Path, palette_file: Path, settings
     names = _names(controlnets)
     contenders = [one for drawing, name in zip(drawn, names, strict=True) for one in _with_control(drawing, name)]
     notes += _notes(triples, settings)
-    return Plan(opened, palette, tuple(scenes), (*contenders, *_without_control(drawn)), tuple(filter(None, notes)))
+    contenders += _without_control(drawn)
+    return Plan(opened, palette, split, tuple(scenes), tuple(contenders), tuple(filter(None, notes)))
 
 
 def _drawing(controlnet: str, palette_file: Path, settings: EvaluateSettings) -> GenerateSettings:
@@ -179,8 +200,11 @@ def _folder(name: str) -> str:
     return f"{words}-{storage.sha256(name.encode())[:6]}"
 
 
-def _triples(dataset: Dataset, settings: EvaluateSettings) -> list[Triple]:
-    """Return the triples to draw, in the order of their keys: these are hashes, so the first are a random sample."""
+def _triples(dataset: Dataset, settings: EvaluateSettings) -> tuple[list[Triple], Split]:
+    """Return the triples to draw and their split.
+
+    They are in the order of their keys, which are hashes, so the first are a random sample.
+    """
     usable = [triple for triple in dataset.triples() if triple.review != "rejected"]
     split = settings.split or ("val" if any(triple.split == "val" for triple in usable) else "all")
     chosen = sorted((one for one in usable if split in (one.split, "all")), key=lambda triple: triple.key)
@@ -189,7 +213,8 @@ def _triples(dataset: Dataset, settings: EvaluateSettings) -> list[Triple]:
             f"{dataset.folder} has no triple of the split {split}. Choose another split, or hold some out: "
             f"segkit build-dataset PHOTOS -o {quote(dataset.folder)} --split val=0.1"
         )
-    return chosen[: settings.limit or None]
+    drawn = chosen[: settings.limit or None]
+    return drawn, Split(split, len(drawn), len(chosen))
 
 
 def _notes(triples: Sequence[Triple], settings: EvaluateSettings) -> Iterator[str]:

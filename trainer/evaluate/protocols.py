@@ -125,8 +125,10 @@ def record(folder: Path, settings: "EvaluateSettings") -> None:
     """Record the protocol of a folder, before the first picture is drawn.
 
     Raises:
+        UsageError: the folder has pictures of another one, see require_same: it may have been written since.
         StorageError: the disk is full.
     """
+    require_same(folder, settings)
     storage.write(folder / FILE, (json.dumps(describe(settings), indent=2) + "\n").encode())
 
 

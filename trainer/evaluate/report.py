@@ -1,7 +1,7 @@
 """DIR/report.html of an evaluation: tables, classes, confusions, and the best and worst maps side by side."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,15 @@ from PIL import Image
 from segkit import storage
 from segkit.maps import codec
 from segkit.maps.bootstrap import Estimate
+from segkit.models import device
 from segkit.palette import UNLABELLED, Palette
 from segkit.reports import contact_sheet, page
-from trainer.evaluate import judging
+from trainer.evaluate import judging, workers
 from trainer.evaluate.judging import Exhibit
-from trainer.evaluate.plan import Scene
+from trainer.evaluate.plan import Plan, Scene
+from trainer.evaluate.quality.results import MEASURES
 from trainer.evaluate.scores import METRICS, Results, Score
+from trainer.evaluate.settings import EvaluateSettings
 
 REPORT, SAMPLES = "report.html", "samples.png"
 
@@ -104,7 +107,7 @@ def write(
         results: the scores.
         shown: each map, in the order of the scores.
         palette: of the maps.
-        facts: "judge", "protocol" (its name), "notes" (sentences), and "options" (pairs of name and value).
+        facts: "judge", "protocol" (its name), "split", "notes" (sentences), and "options".
 
     Raises:
         StorageError: the disk is full.
@@ -127,6 +130,24 @@ def write(
     )
     contact_sheet.save(_sheet(results, shown[:SAMPLED], palette), folder / SAMPLES)
     storage.write(folder / REPORT, html.encode())
+
+
+def options(settings: EvaluateSettings, planned: Plan, results: Results) -> list[tuple[str, Any]]:
+    """Return names and values of the settings as they were used; what is empty or had no effect is left out."""
+    resolved = device.resolve(workers.device(settings.device), settings.precision)
+    titles = results.quality.titles
+    used = {"dataset": str(planned.dataset.folder), **asdict(settings)} | {
+        "base": ", ".join(dict.fromkeys(one.settings.base for one in planned.contenders)),
+        "prediction": ", ".join(dict.fromkeys(one.settings.prediction for one in planned.contenders)),
+        "strength": "" if settings.strengths else settings.strength,
+        "judge_size": settings.judge_size or "",
+        "distance": " and ".join(MEASURES[key].title for key in ("kid", "fid") if key in titles),
+        "split": str(planned.split),
+        "limit": settings.limit or "",
+        "device": resolved.name,
+        "precision": resolved.precision,
+    }
+    return [(name, value) for name, value in used.items() if value not in ("", "auto")]
 
 
 def _extremes(values: NDArray[np.float64]) -> list[tuple[str, list[int]]]:

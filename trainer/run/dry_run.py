@@ -52,7 +52,8 @@ class Plan:
             included.
         cache_seconds: estimated time to encode them.
         step_seconds: time of a step.
-        seconds: estimated total, without validation, previews and checkpoints.
+        seconds: estimated total of steps, cache and evaluations of fidelity, without validation, previews and
+            checkpoints.
         cut: number of prompts that the text encoder truncates.
         device: device type and precision, such as "cuda, bf16".
         picture: file with the first batch.

@@ -16,9 +16,10 @@ from torch import distributed
 
 from segkit import storage
 from segkit.dataset import Dataset
-from segkit.errors import LockedError, UsageError
+from segkit.errors import LockedError, ModelError, UsageError
 from segkit.locks import locked
 from segkit.maps import metrics
+from segkit.palette import Palette, extend
 from segkit.progress import NOTICE, Progress, silent
 from tests import forks
 from tests.trainer.evaluate import processes
@@ -80,6 +81,7 @@ def test_scores_equal_those_computed_from_the_stored_files(evaluated: Evaluation
     assert "; the CLIP score, as no CLIP was named." in evaluated.notes[-1]
     assert not re.search(r"\w=", " ".join(evaluated.notes))  # neither a setting of Python nor an option
     assert record["quality"]["scores"] == []
+    assert record["split"] == {"name": "all", "drawn": 6, "maps": 6}
     assert evaluated.miou == evaluated.results.scores[0].metrics["miou"]
     assert [score.kind for score in evaluated.results.scores] == ["controlnet", "controlnet", "base", "photos"]
 
@@ -215,6 +217,10 @@ def test_the_report_shows_everything_without_a_network(evaluated: Evaluation, ro
 
     assert evaluated.verdict in html
     assert "seen by toy" in html
+    assert "out: all, 6 of 6 maps</h1>" in html
+    options = dict(re.findall(r"<tr><td>(\w+)</td><td>(.*?)</td></tr>", " ".join(html.split()).replace("> <", "><")))
+    assert options.items() >= {"split": "all, 6 of 6 maps", "device": "cpu", "precision": "fp32", "seed": "0"}.items()
+    assert not {"judge_size", "limit", "distance", "clip", "prediction"} & options.keys()
     assert "http" not in html.replace("http-equiv", "")
     assert html.count("data:image/") >= 6 * 2
     keys = [triple.key for triple in Dataset.open(rooms)]
@@ -239,7 +245,7 @@ def test_what_cannot_be_evaluated_is_refused(evaluate: Evaluate, steering: Path,
     """Foreign files, a ControlNet twice, other colours, a missing split, a folder in use: one line, nothing drawn."""
 
     def refuse(match: str, *controlnets: str, out: str = "out", **changed: Any) -> None:
-        with pytest.raises(UsageError, match=match):
+        with pytest.raises((UsageError, ModelError), match=match):
             evaluate(tmp_path / out, controlnets, **changed)
 
     (tmp_path / "mine").mkdir()
@@ -249,9 +255,14 @@ def test_what_cannot_be_evaluated_is_refused(evaluate: Evaluate, steering: Path,
     refuse("each named once", str(steering), f"{steering}/.")
     refuse("no triple of the split test", "fresh", split="test")
     shutil.copytree(steering, tmp_path / "run")
-    table = (tmp_path / "out" / "palette.csv").read_text()
-    (tmp_path / "run" / "palette.csv").write_text(table.replace("120,120,120", "121,120,120", 1))
+    table = extend.encode(Palette.load("ade20k"))
+    (tmp_path / "run" / "palette.csv").write_bytes(table.replace(b"120,120,120", b"121,120,120", 1))
     refuse("trained with another palette", str(tmp_path / "run"))
-    assert not (tmp_path / "out" / "pictures").exists()
+    refuse("judge nope", "fresh", judge="nope")
+    refuse("clip nope", "fresh", clip="nope")
+    refuse("or any other OneFormer", "fresh", preset="controlnet-paper", judge="toy-judge")
+    assert not (tmp_path / "out").exists()
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+    (tmp_path / "out").mkdir()
     with locked(tmp_path / "out" / ".lock"), pytest.raises(LockedError):
         evaluate(tmp_path / "out", ["fresh"])

@@ -9,7 +9,7 @@ from segkit.maps import metrics
 from segkit.palette import Palette
 from trainer.evaluate import scores
 from trainer.evaluate.evaluation import Evaluation
-from trainer.evaluate.plan import Kind
+from trainer.evaluate.plan import Kind, Split
 from trainer.evaluate.scores import Results, Sighting
 
 ADE = Palette.load("ade20k")
@@ -33,7 +33,9 @@ def results(*controlnets: Sighting, base: float = 0.8) -> Results:
 def example() -> Evaluation:
     """Return an evaluation of two maps."""
     computed = results(sighting("rooms-run", "controlnet", 0.2, 0.4))
-    return Evaluation(Path("out"), computed, {"name": "eye", "revision": "1"}, ("A note.",), {"name": "custom"})
+    return Evaluation(
+        Path("out"), computed, {"name": "eye", "revision": "1"}, ("A note.",), {"name": "custom"}, Split("val", 2, 100)
+    )
 
 
 def test_scores_of_two_maps_by_hand() -> None:
