@@ -40,6 +40,7 @@ from segkit.palette import Palette
 from segkit.progress import silent
 from segkit.toy import demo, world
 from trainer import loop
+from trainer.checkpoints import quiet
 from trainer.checkpoints.load import load_base
 from trainer.data.latents import Encoder
 from trainer.evaluate import evaluation
@@ -133,14 +134,15 @@ def settings_of(arm: str) -> TrainSettings:
 @torch.no_grad()
 def through_vae(dataset: segkit.Dataset, judge: str) -> float:
     """Return the mIoU of the photos after a round trip through the base's VAE, which no drawing can do without."""
-    base, segment = load_base(hub.TOY), NeuralSegmenter(judge, ADE, Device("cpu", "fp32"))
+    with quiet.diffusers():
+        base, segment = load_base(hub.TOY), NeuralSegmenter(judge, ADE, Device("cpu", "fp32"))
     encoder = Encoder(base, torch.device("cpu"), torch.float32)
     decoder, confusion = encoder.decoder(alone=False), metrics.empty_confusion()
     for triple in dataset:
         photo = np.array(triple.photo.resize((SIDE, SIDE), Resampling.LANCZOS))
         mean = encoder.photo(torch.from_numpy(photo).permute(2, 0, 1) / 127.5 - 1)[:1]
         pixels = decoder.pixels(mean * base.vae.config.scaling_factor)[0].permute(1, 2, 0)
-        (seen,) = segment([Image.fromarray(np.array((255 * pixels).round(), np.uint8))])
+        (seen,) = segment([Image.fromarray((255 * pixels).round().byte().numpy())])
         truth = Image.fromarray(triple.labels).resize((SIDE, SIDE), Resampling.NEAREST)
         confusion += metrics.confusion(np.asarray(truth), seen.labels)
     return metrics.map_quality(confusion, len(dataset), ADE).miou
