@@ -509,7 +509,8 @@ def evaluate(
         settings: fields of trainer.evaluate.settings.EvaluateSettings, such as judge="toy", limit=100 or count=4.
 
     Returns:
-        All scores with intervals, and the `verdict`; `miou` is that of the first ControlNet.
+        All scores with intervals, and the `verdict`; `miou` is that of the first ControlNet. `results.quality` has
+        KID or FID, the CLIP score and diversity, as far as features=, clip= and count= allow.
 
     Raises:
         UsageError: a setting is unknown or out of range, a ControlNet knows other colours, or the output folder

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar, get_args
 import click
 from click.core import ParameterSource
 
-from segkit import console, log_lines, threads
+from segkit import console, interrupts, log_lines, threads
 from segkit.errors import SegkitError
 from segkit.remote import is_url
 
@@ -64,11 +64,11 @@ class Command(click.Command):
         """Run the command; errors name settings as options."""
         try:
             return super().invoke(ctx)
-        except SegkitError as error:
+        except (SegkitError, KeyboardInterrupt) as error:
+            if isinstance(error, KeyboardInterrupt) or interrupts.is_lost(error):
+                raise click.exceptions.Abort(f"Interrupted. {self._after_interrupt}".strip()) from None
             error.args = (self.with_flags(str(error)),)
             raise
-        except KeyboardInterrupt:
-            raise click.exceptions.Abort(f"Interrupted. {self._after_interrupt}".strip()) from None
 
     def with_flags(self, text: str) -> str:
         """Return a message of the library with its settings as options: "steps=0" becomes "--steps 0".

@@ -49,6 +49,14 @@ SHORT_NAMES = {
         "sam2-small": "facebook/sam2.1-hiera-small",
         "sam2-large": "facebook/sam2.1-hiera-large",
     },
+    "features": {
+        "dinov2-base": "facebook/dinov2-base",
+        "dinov2-large": "facebook/dinov2-large",
+    },
+    "clip": {
+        "clip-base": "openai/clip-vit-base-patch16",
+        "clip-large": "openai/clip-vit-large-patch14",
+    },
 }
 """Hub ids by role and short name."""
 TOY = "toy"
@@ -96,7 +104,7 @@ def find(name: str, role: str, setting: str = "") -> tuple[str, Path]:
     Args:
         name: a folder with config.json and weights, a short name such as "oneformer-tiny", a hub id, "toy" for the
             network shipped with segkit ("./toy" is a folder), or "toy-judge" for its second segmenter.
-        role: "segmenter", "captioner" or "assist".
+        role: "segmenter", "captioner", "assist", "features" or "clip".
         setting: name of the setting, for messages, if it is not the role's, such as "judge".
 
     Returns:

@@ -78,6 +78,19 @@ class NeuralSegmenter:
         """Number of parameters."""
         return sum(weight.numel() for weight in self._model.parameters())
 
+    @property
+    def bytes(self) -> int:
+        """Size of the weights."""
+        return sum(weight.numel() * weight.element_size() for weight in self._model.parameters())
+
+    def park(self) -> None:
+        """Move the network to the CPU's memory, until `unpark`; it cannot be called meanwhile."""
+        self._model.to("cpu")
+
+    def unpark(self) -> None:
+        """Move the network back to its device."""
+        self._model.to(self._device.name)
+
     def __call__(self, photos: Sequence[Image.Image]) -> list[Segmentation]:
         """Segment RGB photos of one size.
 

@@ -1,11 +1,13 @@
 """Results of training, generation and evaluation as text and as JSON."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from segkit.commands import show_training
+from segkit.maps.bootstrap import Estimate
 from tests.trainer.evaluate.test_scores import example
 from trainer.loop import Outcome
 from trainer.run.dry_run import Plan
@@ -65,13 +67,26 @@ def test_a_plan_is_printed_in_words(capsys: Capture) -> None:
     assert "0.25 s per step, 75 s in total" in text
     assert "Prompts: 1,200, 7 empty.\nA note.\n" in text
     assert "Cache" not in text
+    assert "Fidelity" not in text
     assert "truncated" not in text
+
+
+def test_fidelity_is_printed_where_it_is_measured(capsys: Capture) -> None:
+    """Train states the last mIoU with its interval, in words and as JSON; the plan how long evaluations take."""
+    show_training.plan(replace(PLAN, evaluations=3, fidelity_seconds=20.0), Path("rooms"), Path("run"), False)
+    planned = capsys.readouterr().out
+    measured = replace(STOPPED, fidelity=Estimate(0.5, 0.25, 0.75))
+    show_training.trained(measured, False)
+    text = capsys.readouterr().out
+    show_training.trained(measured, True)
+
+    assert "Fidelity: 3 evaluations of 20 s, 60 s of the time below." in planned
+    assert "mIoU of held-out maps, as the judge sees their pictures: 0.500 (0.250 to 0.750)." in text
+    assert json.loads(capsys.readouterr().out)["fidelity"] == {"value": 0.5, "low": 0.25, "high": 0.75}
 
 
 def test_a_guess_is_printed_wherever_a_base_is_used(capsys: Capture) -> None:
     """A prediction type that was measured is stated by train, its dry run and generate, in words and as JSON."""
-    from dataclasses import replace
-
     guess = "Prediction type: epsilon (measured)."
     picture = Picture(Path("a.png"), DrawRequest("a", Path("a.png"), "a bed"), 0, False, False, guess)
     for as_json in (False, True):
@@ -86,8 +101,6 @@ def test_a_guess_is_printed_wherever_a_base_is_used(capsys: Capture) -> None:
 )
 def test_durations_have_a_suitable_unit(capsys: Capture, seconds: float, text: str) -> None:
     """Seconds, minutes or hours."""
-    from dataclasses import replace
-
     plan = replace(PLAN, held_out=60, cut=3, cache=2_000_000, cache_photos=10, cache_seconds=4, seconds=seconds)
     show_training.plan(plan, Path("rooms"), Path("run"), False)
 

@@ -117,7 +117,7 @@ class Decoder:
     """
 
     def __init__(self, vae: "AutoencoderKL", device: "torch.device", home: "torch.device | str") -> None:
-        self._vae, self._device, self._home = vae.to(home), device, home
+        self._vae, self.device, self._home = vae.to(home), device, home
         self._dtype = vae.dtype
 
     @property
@@ -157,7 +157,7 @@ class Decoder:
         import torch
 
         try:
-            pixels = self._decoded(latents, self._device)
+            pixels = self._decoded(latents, self.device)
         except torch.OutOfMemoryError:
             pixels = self._decoded(latents, torch.device("cpu"))
         finally:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from segkit.progress import NOTICE, Progress
 from trainer.evaluate import judging, outputs, plan, protocols, report, scores, workers
 from trainer.evaluate.judging import Exhibit, Judge
 from trainer.evaluate.plan import Plan, Scene
+from trainer.evaluate.quality import measure, vectors
+from trainer.evaluate.quality.measure import Gallery, Group, Networks
 from trainer.evaluate.report import Shown
 from trainer.evaluate.scores import Results, Sighting
 from trainer.evaluate.settings import EvaluateSettings
@@ -28,7 +30,7 @@ PICTURES, JUDGED, PALETTE = "pictures", "judged", "palette.csv"
 
 _LOCK = ".lock"
 _NAMES = {PICTURES, JUDGED, PALETTE, _LOCK, f"{_LOCK}-marker", outputs.RECORD, outputs.PER_CLASS, outputs.PER_MAP}
-_NAMES |= {report.REPORT, report.SAMPLES, protocols.FILE}
+_NAMES |= {report.REPORT, report.SAMPLES, protocols.FILE, vectors.FOLDER}
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def evaluate(
         dataset: folder of the dataset.
         output: folder of the evaluation: new, empty, or of an earlier one, whose equal pictures are reused.
         settings: what is drawn, and who judges it.
-        progress: called with ("pictures", done, total), ("judging", done, total) and ("scores", done, total).
+        progress: called with done and total of the stages "pictures", "judging", "features" and "scores".
         load: loads the judge.
 
     Raises:
@@ -108,10 +110,8 @@ def evaluate(
         protocols.require_judge(settings)
         storage.write(output / PALETTE, extend.encode(Dataset.open(dataset).info.palette))
         planned = plan.make(controlnets, dataset, output / PALETTE, settings)
-        judge = load(settings, planned.palette)
-        conflicts = (judging.conflict(judge, planned.dataset), judging.reward_conflict(judge, controlnets))
-        caveats = protocols.notes(settings, len(planned.scenes))
-        notes = tuple(filter(None, (*conflicts, *planned.notes, *caveats)))
+        judge, networks = load(settings, planned.palette), measure.load(settings)
+        notes = _notes(planned, controlnets, settings, judge, networks)
         for note in notes:
             progress(NOTICE, 0, 0, note)
         protocols.record(output, settings)
@@ -119,8 +119,11 @@ def evaluate(
             _draw(planned, output, worker, progress, set(notes))
             everything = [exhibit for drawings in _exhibits(planned, output, settings) for exhibit in drawings]
             judging.judge_all(worker.share(everything), judge, planned.palette, progress)
-        sightings = _sightings(planned, output, settings, progress)
-        results = scores.compute(sightings, planned.palette)
+            gallery = _gallery(planned, output, settings, networks)
+            vectors.compute_all(worker.share(gallery.items()), progress)
+        results = scores.compute(_sightings(planned, output, settings, progress), planned.palette)
+        pairs = [(difference.first, difference.second) for difference in results.differences]
+        results = replace(results, quality=measure.measure(gallery, settings.distance, pairs))
         protocol = protocols.of_results(settings, planned.scenes, judge)
         evaluation = Evaluation(output, results, judge.identity, notes, protocol)
         if worker.is_main:
@@ -139,6 +142,20 @@ def _claimed(output: Path, worker: Worker) -> Iterator[None]:
     storage.make_folder(output)
     with locks.locked(output / _LOCK) if worker.is_main else nullcontext():
         yield
+
+
+def _notes(
+    planned: Plan, controlnets: Sequence[str], settings: EvaluateSettings, judge: Judge, networks: Networks
+) -> tuple[str, ...]:
+    """Return what a reader of the results should know."""
+    notes = (
+        judging.conflict(judge, planned.dataset.info.models["segmenter"]),
+        judging.reward_conflict(judge, controlnets),
+        *planned.notes,
+        *protocols.notes(settings, len(planned.scenes)),
+        *networks.notes([scene.request.prompt for scene in planned.scenes]),
+    )
+    return tuple(filter(None, notes))
 
 
 def _draw(planned: Plan, output: Path, worker: Worker, progress: Progress, stated: set[str]) -> None:
@@ -192,6 +209,15 @@ def _exhibits(planned: Plan, output: Path, settings: EvaluateSettings) -> list[l
 
 def _exhibit(picture: Path, scene: Scene, folder: Path) -> Exhibit:
     return Exhibit(picture, scene.size, folder / f"{picture.stem}.png")
+
+
+def _gallery(planned: Plan, output: Path, settings: EvaluateSettings, networks: Networks) -> Gallery:
+    *drawn, photos = _exhibits(planned, output, settings)
+    groups = [
+        Group(contender.name, drawn[place * settings.count : (place + 1) * settings.count])
+        for place, contender in enumerate(planned.contenders)
+    ]
+    return Gallery(networks, planned.scenes, groups, Group(judging.PHOTOS, [photos]), output)
 
 
 def _sightings(planned: Plan, output: Path, settings: EvaluateSettings, progress: Progress) -> list[Sighting]:

@@ -202,5 +202,10 @@ def _notes(triples: Sequence[Triple], settings: EvaluateSettings) -> Iterator[st
             f"Of {count(len(triples), 'map')}, {by_person:,} were drawn or corrected by a person, and {accepted:,} "
             "more were accepted."
         )
-    if len(triples) < FEW:
-        yield f"{count(len(triples), 'map')} only: intervals from fewer than {FEW} maps are too narrow."
+    if note := few(len(triples)):
+        yield note
+
+
+def few(maps: int) -> str:
+    """Return that there are few maps, as a sentence; "" if there are enough."""
+    return "" if maps >= FEW else f"{count(maps, 'map')} only: intervals from fewer than {FEW} maps are too narrow."

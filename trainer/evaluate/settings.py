@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from segkit.schema import option
 from trainer.evaluate import presets
-from trainer.settings import DrawingSettings
+from trainer.settings import JUDGE, DrawingSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +27,20 @@ class EvaluateSettings(DrawingSettings):
             "trained against.",
             min_length=1,
         ),
-    ] = "mask2former-large"
+    ] = JUDGE
     judge_size: Annotated[
         int, option("Shorter side to which the judge scales pictures.  [default: its own]", ge=0, le=4096)
     ] = 0
+    features: Annotated[
+        str,
+        option(
+            "Network for KID and FID: a file with the weights of FID's Inception, or a vision model's folder or hub id."
+        ),
+    ] = ""
+    clip: Annotated[str, option("CLIP for the CLIP score: a folder or hub id.")] = ""
+    distance: Annotated[
+        Literal["auto", "kid", "fid", "both"], option("Distance from the photos; auto: KID, FID from 2,000 maps on.")
+    ] = "auto"
     split: Annotated[
         Literal["", "train", "val", "test", "all"],
         option("Triples to draw.  [default: those of val, or all if none are held out]"),

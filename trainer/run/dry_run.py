@@ -21,7 +21,7 @@ from trainer.data.latents import Encoder, LatentCache
 from trainer.data.members import Member
 from trainer.data.shard_cache import CachedShards
 from trainer.data.shards import Cache, Data
-from trainer.run import previews, run_folder, setup
+from trainer.run import fidelity, previews, run_folder, setup
 from trainer.run.setup import Setup, weight_bytes
 from trainer.settings import TrainSettings
 from trainer.step.distributed import launched
@@ -54,6 +54,8 @@ class Plan:
         device: device type and precision, such as "cuda, bf16".
         picture: file with the first batch.
         guess: how the base's prediction type was guessed, in words; "" if it was recorded or set.
+        evaluations: number of evaluations of fidelity.
+        fidelity_seconds: estimated time of one of them, part of the total; 0 without.
     """
 
     triples: int
@@ -74,6 +76,8 @@ class Plan:
     device: str
     picture: Path
     guess: str = ""
+    evaluations: int = 0
+    fidelity_seconds: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as JSON values."""
@@ -116,13 +120,19 @@ def plan(
         )
         resumed = start.step if start else 0
         step_seconds = _time_steps(prepared, settings, resumed)
+        processes = settings.processes or 1
+        fidelity_seconds = prepared.fidelity.trial(prepared.learner) / processes if prepared.fidelity else 0.0
+        evaluations = fidelity.evaluations(settings, resumed)
         cache_seconds = trial.missing_photos * trial.photo_seconds
         remaining = settings.steps - resumed
         return Plan(
             triples=len(triples.train),
             held_out=len(triples.val),
             empty_prompts=triples.empty_prompts,
-            notes=(*triples.notes, *filter(None, [prepared.source, _shards_note(triples, Cache.of(settings, output))])),
+            notes=(
+                *triples.notes,
+                *filter(None, (prepared.source, *prepared.notes, _shards_note(triples, Cache.of(settings, output)))),
+            ),
             sizes=trial.sizes(),
             trained=sum(weight.numel() for weight in prepared.model.parameters() if weight.requires_grad),
             memory=_memory(prepared, settings, accelerator),
@@ -132,11 +142,13 @@ def plan(
             cache_photos=trial.missing_photos,
             cache_seconds=cache_seconds,
             step_seconds=step_seconds,
-            seconds=remaining * step_seconds + cache_seconds,
+            seconds=remaining * step_seconds + cache_seconds + evaluations * fidelity_seconds,
             cut=prepared.truncated,
             device=f"{accelerator.device.type}, {accelerator.mixed_precision.replace('no', 'fp32')}",
             picture=_write_first_batch(trial, output),
             guess=prepared.guess,
+            evaluations=evaluations,
+            fidelity_seconds=fidelity_seconds,
         )
 
 
@@ -187,7 +199,9 @@ class _Trial:
         picks = self.picks(range(STEPS * self._settings.accumulate))
         views = [(pick.example, pick.view) for pick in picks]
         began = time.perf_counter()
-        cache.fill(views, ["", *(pick.text for pick in picks)], encoder, self._progress)
+        drawn = fidelity.chosen(self._examples)[:1] if self._settings.evaluate_fidelity else []
+        texts = ["", *(pick.text for pick in picks), *(example.text for example in drawn)]
+        cache.fill(views, texts, encoder, self._progress)
         self.photo_seconds = (time.perf_counter() - began) / len(set(views))
         return cache
 
@@ -214,6 +228,7 @@ def _memory(prepared: Setup, settings: TrainSettings, accelerator: Accelerator) 
         "running mean": 4 * trained if settings.ema else 0,
         "VAE and text encoder": prepared.encoder_bytes,
         "reward": prepared.reward_bytes,
+        "judge": prepared.fidelity.judge_bytes if prepared.fidelity else 0,
     }
     if accelerator.device.type == "cuda":
         peak = torch.cuda.max_memory_allocated(accelerator.device)

@@ -26,7 +26,7 @@ def share(rank: int, port: int, *places: str) -> int:
     """
     launcher = {"RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "localhost", "MASTER_PORT": port}
     os.environ |= {name: str(value) for name, value in launcher.items()}
-    return _evaluate(*places)
+    return _evaluate(*places, "toy-judge")
 
 
 def kill(last: int, *places: str) -> int:
@@ -47,8 +47,8 @@ def kill(last: int, *places: str) -> int:
     return _evaluate(*places)
 
 
-def _evaluate(steering: str, base: str, rooms: str, out: str, log: str) -> int:
-    """Evaluate like the fixture `evaluated`, and list the pictures and judged maps that were written.
+def _evaluate(steering: str, base: str, rooms: str, out: str, log: str, features: str = "") -> int:
+    """Evaluate like the fixture `evaluated`, and list the pictures, judged maps and vectors that were written.
 
     Args:
         steering: a ControlNet.
@@ -56,21 +56,24 @@ def _evaluate(steering: str, base: str, rooms: str, out: str, log: str) -> int:
         rooms: the dataset.
         out: folder of the evaluation.
         log: file to which the names are appended, each once the file is in its place.
+        features: network for KID.
     """
     write = storage.write
 
     def listed(path: Path, data: bytes) -> None:
         write(path, data)
-        if path.parent.parent.name in ("pictures", "judged"):
+        if {"pictures", "judged", "features"} & set(path.parts):
             with Path(log).open("a", encoding="utf-8") as file:
-                file.write(f"{path.parent.parent.name}/{path.parent.name}/{path.name}\n")
+                file.write("/".join(path.parts[-3:]) + "\n")
 
     def segment(pictures: object) -> list[Segmentation]:
         bright = [np.asarray(picture.convert("L")) > 127 for picture in pictures]  # type: ignore[attr-defined]
         return [Segmentation(np.where(one, 3, 0).astype(np.uint8), np.ones(one.shape, np.float32)) for one in bright]
 
     storage.write = listed
-    settings = EvaluateSettings(base=base, resolution=64, steps=2, device="cpu", guidance=2.0, split="all", judge="toy")
+    settings = EvaluateSettings(
+        base=base, resolution=64, steps=2, device="cpu", guidance=2.0, split="all", judge="toy", features=features
+    )
     judge = Judge(segment, {"name": "toy", "revision": "1", "weights": "", "precision": "fp32"})
     evaluation.evaluate([steering, "fresh"], Path(rooms), Path(out), settings, silent, lambda *_: judge)
     return 0

@@ -75,6 +75,9 @@ def test_scores_equal_those_computed_from_the_stored_files(evaluated: Evaluation
         assert score.metrics["accuracy"].value == pytest.approx(quality.accuracy)
         assert {name: iou.value for name, iou in score.classes.items()} == pytest.approx(quality.iou)
         assert np.array_equal(score.confusion, confusion)
+    assert "Not measured: KID and FID (pass features=WEIGHTS, " in evaluated.notes[-1]
+    assert "and the CLIP score (pass clip=FOLDER, " in evaluated.notes[-1]
+    assert record["quality"]["scores"] == []
     assert evaluated.miou == evaluated.results.scores[0].metrics["miou"]
     assert [score.kind for score in evaluated.results.scores] == ["controlnet", "controlnet", "base", "photos"]
 
@@ -132,7 +135,8 @@ def test_a_killed_evaluation_continues(
     written = log.read_text().split()
     assert killed == [-signal.SIGKILL] * len(lasts)
     assert unfinished
-    assert len(written) == len(set(written)) == 18 + 24
+    assert len(written) == len(set(written))
+    assert 0 <= 18 + 24 - len(written) <= len(lasts)  # a file may be in its place, and not in the list yet
     expected, result = contents(evaluated.output), contents(out)
     assert expected.pop("evaluation.json") != result.pop("evaluation.json")
     assert result == expected
@@ -141,7 +145,7 @@ def test_a_killed_evaluation_continues(
 def test_two_processes_share_the_work(
     evaluated: Evaluation, rooms: Path, steering: Path, base: Path, tmp_path: Path
 ) -> None:
-    """Under a launcher each process draws and judges half of the maps, and the first writes the same results."""
+    """Under a launcher each process draws, judges and embeds half of the maps; the first writes the same results."""
     out = tmp_path / "shared"
     store = distributed.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
     arguments = [store.port, str(steering), str(base), str(rooms), str(out)]
@@ -151,10 +155,12 @@ def test_two_processes_share_the_work(
     assert [process.exitcode for process in started] == [0, 0]
 
     drawn = [(tmp_path / f"shared-{rank}.txt").read_text().split() for rank in range(2)]
-    assert [len(names) for names in drawn] == [9 + 12, 9 + 12]
+    assert [len(names) for names in drawn] == [9 + 12 + 12, 9 + 12 + 12]
     assert not set(drawn[0]) & set(drawn[1])
     for name in ("per-class.csv", "per-map.csv", "samples.png"):
         assert (out / name).read_bytes() == (evaluated.output / name).read_bytes()
+    scores = json.loads((out / "evaluation.json").read_text())["quality"]["scores"]
+    assert ["kid" in score["values"] for score in scores] == [True, True, True, False]
 
 
 def test_several_pictures_of_a_map_are_averaged(evaluate: Evaluate, steering: Path, tmp_path: Path) -> None:
@@ -213,15 +219,15 @@ def test_the_report_shows_everything_without_a_network(evaluated: Evaluation) ->
 
 def test_a_judge_that_drew_the_maps_is_reported(rooms: Path) -> None:
     """By its weights or by name and revision; another segmenter passes."""
-    dataset = Dataset.open(rooms)
-    drew = dataset.info.models["segmenter"]
+    drew = Dataset.open(rooms).info.models["segmenter"]
 
     def conflict(**identity: str) -> str:
-        return judging.conflict(judging.Judge(lambda pictures: [], identity), dataset)
+        return judging.conflict(judging.Judge(lambda pictures: [], identity), drew)
 
     assert not conflict(name="eye", revision="1", weights="")
     assert "copy, also drew" in conflict(name="copy", revision="?", weights=drew["weights"])
     assert conflict(name=drew["name"], revision=drew["revision"], weights="")
+    assert not judging.conflict(judging.Judge(lambda pictures: [], {"name": "", "revision": "", "weights": ""}), {})
 
 
 def test_what_cannot_be_evaluated_is_refused(evaluate: Evaluate, steering: Path, tmp_path: Path) -> None:
