@@ -34,7 +34,13 @@ from trainer.evaluate.settings import EvaluateSettings
 @json_option
 @click.pass_context
 def command(
-    context: click.Context, controlnets: tuple[str, ...], dataset: Path, output: Path, as_json: bool, **values: Any
+    context: click.Context,
+    /,
+    controlnets: tuple[str, ...],
+    dataset: Path,
+    output: Path,
+    as_json: bool,
+    **values: Any,
 ) -> None:
     """Measure how well pictures of one or more ControlNets agree with their control maps.
 

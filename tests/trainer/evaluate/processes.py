@@ -26,7 +26,8 @@ def share(rank: int, port: int, *places: str) -> int:
     """
     launcher = {"RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "localhost", "MASTER_PORT": port}
     os.environ |= {name: str(value) for name, value in launcher.items()}
-    return _evaluate(*places, "toy-judge")
+    steering, base, rooms, out, log = places
+    return _evaluate(steering, base, rooms, out, log, "toy-judge")
 
 
 def kill(last: int, *places: str) -> int:
