@@ -69,8 +69,9 @@ def plan(planned: "TrainingPlan", dataset: Path | str, run: Path, as_json: bool)
         console.line(f"Prompts over CLIP's 77 tokens, to be truncated: {planned.cut:,}.")
     if planned.cache:
         console.line(
-            f"Cache: {console.count(planned.cache_photos, 'photo')} (mirrored ones included) still to be encoded: "
-            f"{planned.cache / 1e6:,.1f} MB, {_duration(planned.cache_seconds)}."
+            f"Cache: {console.count(planned.cache_photos, 'photo')} (mirrored ones included) and "
+            f"{console.count(planned.cache_prompts, 'prompt')} still to be encoded: {planned.cache / 1e6:,.1f} MB, "
+            f"{planned.cache_triple / 1e3:,.0f} kB a triple, {_duration(planned.cache_seconds)}."
         )
     if planned.evaluations:
         console.line(

@@ -19,8 +19,8 @@ STOPPED = Outcome(Path("run"), 0, 0, float("nan"), 0, None, "", None, 40, 0, ())
 PLAN = Plan(
     triples=1200, held_out=0, empty_prompts=7, notes=("A note.",), sizes={"64 x 64": 1000, "96 x 64": 200},
     trained=4_800_000, memory={"weights": 5_000_000},
-    steps=300, resumed=100, cache=0, cache_photos=0, cache_seconds=0.0, step_seconds=0.25, seconds=75.0, cut=0,
-    device="cpu, fp32", picture=Path("run-first-batch.png"),
+    steps=300, resumed=100, cache=0, cache_photos=0, cache_prompts=0, cache_triple=0, cache_seconds=0.0,
+    step_seconds=0.25, seconds=75.0, cut=0, device="cpu, fp32", picture=Path("run-first-batch.png"),
 )  # fmt: skip
 
 
@@ -102,13 +102,14 @@ def test_a_guess_is_printed_wherever_a_base_is_used(capsys: Capture) -> None:
 def test_durations_have_a_suitable_unit(capsys: Capture, seconds: float, text: str) -> None:
     """Seconds, minutes or hours."""
     plan = replace(PLAN, held_out=60, cut=3, cache=2_000_000, cache_photos=10, cache_seconds=4, seconds=seconds)
+    plan = replace(plan, cache_prompts=1, cache_triple=498_688)
     show_training.plan(plan, Path("rooms"), Path("run"), False)
 
     out = capsys.readouterr().out
     assert f", {text}" in out
     assert "60 held out; " in out
     assert "Prompts over CLIP's 77 tokens, to be truncated: 3." in out
-    assert "10 photos (mirrored ones included) still to be encoded: 2.0 MB, 4 s." in out
+    assert "10 photos (mirrored ones included) and 1 prompt still to be encoded: 2.0 MB, 499 kB a triple, 4 s." in out
 
 
 def test_json_of_a_plan_has_every_attribute(capsys: Capture) -> None:

@@ -1,17 +1,17 @@
 """Latents of photos and embeddings of prompts by the frozen VAE and text encoder, and their cache.
 
 Photos and prompts are encoded one at a time. In a batch, a result could depend on the other elements, since libraries
-choose their kernels by shape; alone it is the same to the last bit, whether it is cached or computed at each step.
+choose their kernels by shape; alone it is the same to the last bit, whether it is cached or computed at each step, and
+however many processes share the work. Threads decode the next photos meanwhile.
 """
 
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from itertools import count
+from itertools import chain, groupby
+from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from PIL import Image
+from typing import TYPE_CHECKING, Literal
 
 from segkit import storage
 from segkit.errors import UsageError
@@ -24,6 +24,7 @@ from trainer.checkpoints.load import Base
 from trainer.data import ahead, crops
 from trainer.data.buckets import fit
 from trainer.data.crops import View
+from trainer.data.decoder import Decoder
 from trainer.data.examples import Example, Examples
 from trainer.data.shards import Data
 from trainer.data.tensor_store import TensorStore
@@ -31,8 +32,10 @@ from trainer.settings import TrainSettings
 
 if TYPE_CHECKING:
     import torch
-    from diffusers import AutoencoderKL
     from torch import Tensor
+
+
+CacheDtype = Literal["auto", "fp32", "fp16", "bf16"]
 
 
 class Encoder:
@@ -42,11 +45,16 @@ class Encoder:
         base: the base model; its VAE and text encoder are moved.
         device: device to compute on.
         dtype: dtype of the weights and the results.
+        cache_dtype: what results are rounded to, so that a cache of this dtype holds them exactly; "auto": the dtype
+            of the weights.
     """
 
-    def __init__(self, base: Base, device: "torch.device", dtype: "torch.dtype") -> None:
+    def __init__(
+        self, base: Base, device: "torch.device", dtype: "torch.dtype", cache_dtype: CacheDtype = "auto"
+    ) -> None:
         self._vae, self._text_encoder = base.vae.to(device, dtype), base.text_encoder.to(device, dtype)
         self._tokenizer, self._device, self.dtype = base.tokenizer, device, dtype
+        self.cache_dtype = dtype if cache_dtype == "auto" else _dtypes()[cache_dtype]
 
     def photo(self, photo: "Tensor") -> "Tensor":
         """Encode a photo.
@@ -61,7 +69,7 @@ class Encoder:
 
         with torch.no_grad():
             latents = self._vae.encode(photo[None].to(self._device, self.dtype)).latent_dist
-        return torch.cat([latents.mean, latents.logvar])
+        return self._rounded(torch.cat([latents.mean, latents.logvar]))
 
     def prompt(self, text: str) -> "Tensor":
         """Return the embedding of a prompt, (77, width); a prompt of more tokens is truncated."""
@@ -73,7 +81,14 @@ class Encoder:
         )  # fmt: skip
         with torch.no_grad():
             hidden_states: Tensor = self._text_encoder(tokens.input_ids.to(self._device))[0][0]
-        return hidden_states
+        return self._rounded(hidden_states)
+
+    def _rounded(self, tensor: "Tensor") -> "Tensor":
+        return tensor.to(self.cache_dtype).to(self.dtype)
+
+    def drop_text_encoder(self) -> None:
+        """Free the text encoder; prompts can no longer be encoded."""
+        del self._text_encoder
 
     def decoder(self, alone: bool, resident: bool = False) -> "Decoder":
         """Return the VAE's decoder, for previews and rewards.
@@ -97,83 +112,16 @@ class Encoder:
         """Return the bytes that a photo of so many pixels takes in the cache, and those of a prompt."""
         values = 2 * self._vae.config.latent_channels * pixels // configs.vae_scale_factor(self._vae.config) ** 2
         config = self._text_encoder.config
-        return values * self.dtype.itemsize, config.max_position_embeddings * config.hidden_size * self.dtype.itemsize
+        itemsize = self.cache_dtype.itemsize
+        return values * itemsize, config.max_position_embeddings * config.hidden_size * itemsize
 
     def folders(self) -> tuple[str, str]:
         """Return the folder names of the caches of photos and prompts, which differ for other weights or dtypes."""
-        dtype = str(self.dtype).removeprefix("torch.")
+        dtype, rounded = (str(dtype).removeprefix("torch.") for dtype in (self.dtype, self.cache_dtype))
+        dtype = dtype if dtype == rounded else f"{dtype}-as-{rounded}"
         vae = weights_digest(self._vae)
         text_encoder = weights_digest(self._text_encoder, extra=self._tokenizer.get_vocab())
         return f"latents-{vae}-{dtype}", f"words-{text_encoder}-{dtype}"
-
-
-class Decoder:
-    """The VAE's decoder.
-
-    Args:
-        vae: the VAE; it is moved.
-        device: device to compute on.
-        home: device that the VAE stays on between uses.
-    """
-
-    def __init__(self, vae: "AutoencoderKL", device: "torch.device", home: "torch.device | str") -> None:
-        self._vae, self.device, self._home = vae.to(home), device, home
-        self._dtype = vae.dtype
-
-    @property
-    def bytes(self) -> int:
-        """Size of the VAE's weights."""
-        return sum(weight.numel() * weight.element_size() for weight in self._vae.parameters())
-
-    def enable_gradient_checkpointing(self) -> None:
-        """Recompute the decoder's activations in the backward pass of `pixels`."""
-        self._vae.enable_gradient_checkpointing()
-
-    def pixels(self, latents: "Tensor") -> "Tensor":
-        """Decode a batch of latents on the device, with gradients; the VAE must stay there.
-
-        Args:
-            latents: (B, 4, h, w), multiplied by the VAE's scaling factor.
-
-        Returns:
-            (B, 3, 8h, 8w) float32, 0 to 1.
-        """
-        import torch
-
-        scaled = (latents / self._vae.config.scaling_factor).to(self._dtype)
-        with torch.autocast(latents.device.type, enabled=False):  # the weights have the dtype of the arithmetic
-            decoded: Tensor = self._vae.decode(scaled, return_dict=False)[0]
-        return (decoded.float() / 2 + 0.5).clamp(0, 1)
-
-    def picture(self, latents: "Tensor") -> Image.Image:
-        """Decode latents; if the device runs out of memory, on the CPU.
-
-        Args:
-            latents: (4, h, w), multiplied by the VAE's scaling factor, as the UNet uses them.
-
-        Returns:
-            An RGB picture of 8h x 8w pixels.
-        """
-        import torch
-
-        try:
-            pixels = self._decoded(latents, self.device)
-        except torch.OutOfMemoryError:
-            pixels = self._decoded(latents, torch.device("cpu"))
-        finally:
-            self._vae.to(self._home, self._dtype)
-        levels = ((pixels.float().cpu() + 1) * 127.5).round().clamp(0, 255).byte()
-        return Image.fromarray(levels.permute(1, 2, 0).numpy())
-
-    def _decoded(self, latents: "Tensor", device: "torch.device") -> "Tensor":
-        import torch
-
-        dtype = torch.float32 if device.type == "cpu" else self._dtype  # few CPUs support bf16, none fp16
-        vae = self._vae.to(device, dtype)
-        with torch.no_grad():
-            unscaled = latents[None].to(device, dtype) / vae.config.scaling_factor
-            pixels: Tensor = vae.decode(unscaled, return_dict=False)[0][0]
-        return pixels
 
 
 class LatentCache:
@@ -185,15 +133,16 @@ class LatentCache:
     """
 
     def __init__(self, folder: Path, encoder: Encoder) -> None:
-        self._photos, self._prompts = (TensorStore(folder / name, encoder.dtype) for name in encoder.folders())
+        self._photos, self._prompts = (TensorStore(folder / name, encoder.cache_dtype) for name in encoder.folders())
+        self._dtype = encoder.dtype
 
     def photos(self, views: Sequence[tuple[Example, View]]) -> "Tensor":
         """Return the results of Encoder.photo for photos of one bucket, (N, 2, 4, h, w)."""
-        return self._photos.stack([_photo_key(example, view) for example, view in views])
+        return self._photos.stack([_photo_key(example, view) for example, view in views]).to(self._dtype)
 
     def prompts(self, texts: Sequence[str]) -> "Tensor":
         """Return the results of Encoder.prompt, (N, 77, width)."""
-        return self._prompts.stack([_prompt_key(text) for text in texts])
+        return self._prompts.stack([_prompt_key(text) for text in texts]).to(self._dtype)
 
     def prompt(self, text: str) -> "Tensor":
         """Return the result of Encoder.prompt, (77, width)."""
@@ -219,18 +168,25 @@ class LatentCache:
         texts = {_prompt_key(text): text for text in prompts}
         self._prompts.fill(
             [*texts],
-            lambda key: encoder.prompt(texts[key]),
+            lambda key: encoder.prompt(texts[key]).to(encoder.cache_dtype),
             lambda done: progress("prompts to cache", done, len(texts)),
         )
         stage = f"photos to cache, {size(photos, (), encoder) / 1e6:,.0f} MB"
-        with ahead.fetching([example.photo for example, _ in views.values()]) as reached:
-            places = count()
+        # the views of a photo are neighbours: it is decoded once for all of them
+        groups = [(example, [view for _, view in group]) for example, group in groupby(views.values(), itemgetter(0))]
+        with ahead.fetching([example.photo for example, _ in groups]) as reached:
 
-            def encode(key: str) -> "Tensor":
-                reached(next(places))
-                return encoder.photo(crops.photo(*views[key]))
+            def in_turn() -> Iterable[tuple[Example, list[View]]]:
+                for place, group in enumerate(groups):
+                    reached(place)
+                    yield group
 
-            self._photos.fill([*views], encode, lambda done: progress(stage, done, len(views)))
+            pixels = chain.from_iterable(ahead.mapped(lambda group: crops.photo_views(*group), in_turn()))
+            self._photos.fill(
+                [*views],
+                lambda key: encoder.photo(next(pixels)).to(encoder.cache_dtype),
+                lambda done: progress(stage, done, len(views)),
+            )
 
     def refresh(self) -> None:
         """Load what other processes have added."""
@@ -276,12 +232,24 @@ def folder_for(examples: Examples, dataset: Data, settings: TrainSettings, run: 
 
 
 def _views(examples: Examples, settings: TrainSettings) -> Iterable[tuple[Example, View]]:
-    """Yield every example with each view that a training may show: training photos also mirrored, if they are."""
-    for split, mirrorings in ((examples.train, (False, True) if settings.flip else (False,)), (examples.val, (False,))):
+    """Yield every example with each view that is cached: training photos also mirrored, if they are."""
+    both = settings.flip and settings.flip_cache
+    for split, mirrorings in ((examples.train, (False, True) if both else (False,)), (examples.val, (False,))):
         for example in split:
             bucket = fit(example.width, example.height, settings.resolution)
             for mirrored in mirrorings:
                 yield example, crops.center_crop(example, bucket, mirrored)
+
+
+def is_cached(view: View, settings: TrainSettings) -> bool:
+    """Return whether a view's latents are in the cache, if there is one; others are encoded whenever they are drawn."""
+    return settings.flip_cache or not view.mirrored
+
+
+def _dtypes() -> "dict[str, torch.dtype]":
+    import torch
+
+    return {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def _photo_key(example: Example, view: View) -> str:

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from trainer.data.latents import Decoder
+from trainer.data.decoder import Decoder
 from trainer.data.paint import PalettePainter
 from trainer.sample import sampler
 from trainer.settings import SampleSettings

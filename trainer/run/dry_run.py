@@ -47,6 +47,9 @@ class Plan:
         resumed: steps that the run has taken already.
         cache: bytes that the latent cache lacks; 0 without a cache.
         cache_photos: photos that it lacks, mirrored ones included.
+        cache_prompts: prompts that it lacks.
+        cache_triple: bytes that a training triple of the most frequent size takes in it, mirror image and prompt
+            included.
         cache_seconds: estimated time to encode them.
         step_seconds: time of a step.
         seconds: estimated total, without validation, previews and checkpoints.
@@ -69,6 +72,8 @@ class Plan:
     resumed: int
     cache: int
     cache_photos: int
+    cache_prompts: int
+    cache_triple: int
     cache_seconds: float
     step_seconds: float
     seconds: float
@@ -140,6 +145,8 @@ def plan(
             resumed=resumed,
             cache=trial.missing_bytes,
             cache_photos=trial.missing_photos,
+            cache_prompts=trial.missing_prompts,
+            cache_triple=trial.triple_bytes,
             cache_seconds=cache_seconds,
             step_seconds=step_seconds,
             seconds=remaining * step_seconds + cache_seconds + evaluations * fidelity_seconds,
@@ -177,7 +184,7 @@ class _Trial:
         self._progress = progress
         self.batches = Batches(triples.train, triples.palette, settings)
         self.palette = triples.palette
-        self.missing_bytes = self.missing_photos = 0
+        self.missing_bytes = self.missing_photos = self.missing_prompts = self.triple_bytes = 0
         self.photo_seconds = 0.0
 
     def picks(self, numbers: range) -> list[Pick]:
@@ -193,17 +200,25 @@ class _Trial:
     def cache_for(self, encoder: Encoder) -> LatentCache:
         """Return a cache that has everything the trial's steps need."""
         photos, prompts = LatentCache(self._folder, encoder).missing(self._examples, self._settings)
-        self.missing_bytes, self.missing_photos = latents.size(photos, prompts, encoder), len(photos)
+        self.missing_bytes = latents.size(photos, prompts, encoder)
+        self.missing_photos, self.missing_prompts = len(photos), len(prompts)
+        self.triple_bytes = self._triple_bytes(encoder)
         latents.require_space(self._folder, self.missing_bytes)
         cache = LatentCache(self._scratch, encoder)
         picks = self.picks(range(STEPS * self._settings.accumulate))
-        views = [(pick.example, pick.view) for pick in picks]
+        views = [(pick.example, pick.view) for pick in picks if latents.is_cached(pick.view, self._settings)]
         began = time.perf_counter()
         drawn = fidelity.chosen(self._examples)[:1] if self._settings.evaluate_fidelity else []
         texts = ["", *(pick.text for pick in picks), *(example.text for example in drawn)]
         cache.fill(views, texts, encoder, self._progress)
-        self.photo_seconds = (time.perf_counter() - began) / len(set(views))
+        self.photo_seconds = (time.perf_counter() - began) / max(len(set(views)), 1)
         return cache
+
+    def _triple_bytes(self, encoder: Encoder) -> int:
+        """Return the bytes that a training triple takes in the cache."""
+        width, height = map(int, next(iter(self.sizes())).split(" x "))
+        photo, prompt = encoder.sizes(width * height)
+        return photo * (2 if self._settings.flip and self._settings.flip_cache else 1) + prompt
 
 
 def _time_steps(prepared: Setup, settings: TrainSettings, step: int) -> float:

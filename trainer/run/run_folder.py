@@ -26,7 +26,8 @@ _DIGESTS = "examples.json"
 
 MAY_CHANGE = frozenset(
     "steps checkpoint_every keep best_by evaluate_every evaluate_fidelity judge preview_every preview_guidance tracker "
-    "name processes gradient_checkpointing cache cache_dir shard_cache device allow_empty_prompts check".split()
+    "name processes gradient_checkpointing cache cache_dir flip_cache shard_cache device allow_empty_prompts "
+    "check".split()
 )
 """Options that a resumed run may change: none of them alters what a step computes."""
 

@@ -20,8 +20,9 @@ from trainer.checkpoints.runs import Weights
 from trainer.checkpoints.store import Checkpoint
 from trainer.data import latents
 from trainer.data.batches import Batches
+from trainer.data.decoder import Decoder
 from trainer.data.examples import Examples
-from trainer.data.latents import Decoder, Encoder, LatentCache
+from trainer.data.latents import Encoder, LatentCache
 from trainer.data.paint import PalettePainter
 from trainer.evaluate import judging, plan
 from trainer.evaluate.judging import Judge
@@ -53,8 +54,9 @@ class Setup:
         fidelity: None if disabled.
         previews: None if disabled.
         model: the networks, before accelerate wrapped them.
-        encoder_bytes: weights of VAE and text encoder that stay in memory; 0 with a cache.
-        reward_bytes: weights of segmenter and, with a cache, VAE that stay in memory for the reward; 0 without one.
+        encoder_bytes: weights of VAE and text encoder that stay in memory to encode; 0 if everything is cached.
+        reward_bytes: weights that stay in memory for the reward: segmenter, and VAE if it is not among those; 0 without
+            a reward.
         guess: how the base's prediction type was guessed, in words; "" if it was recorded or set.
         source: which step of which run a new run starts from, as a sentence; "" if it does not start from a run.
         notes: what a reader of the results should know, as sentences.
@@ -110,18 +112,23 @@ def prepare(
     source = find_networks(settings)
     base = load.load_base(settings.base, settings.tokenizer, settings.prediction_type)
     controlnet = load.load_controlnet(source or find.FRESH, base, settings.seed)  # before hours of filling the cache
-    encoder = Encoder(base, device, distributed.weight_dtype(accelerator))
+    encoder = Encoder(base, device, distributed.weight_dtype(accelerator), settings.cache_dtype)
     truncated = encoder.count_truncated([example.text for example in examples.train])
     # Once the cache is filled, nothing refers to the text encoder and the VAE's encoder any more: their memory is freed
     # before the optimizer needs it.
     cache = cache_for(encoder) if cache_for else None
+    encodes_photos = cache is None or (settings.flip and not settings.flip_cache)
+    encoder_bytes = weight_bytes(base.vae) if encodes_photos else 0
+    encoder_bytes += 0 if cache else weight_bytes(base.text_encoder)
+    if cache:
+        encoder.drop_text_encoder()
     paint = PalettePainter(examples.palette, device)
     decoder = None
     if settings.preview_every or settings.reward or judge:
-        decoder = encoder.decoder(alone=cache is not None, resident=bool(settings.reward))
+        decoder = encoder.decoder(alone=not encodes_photos, resident=bool(settings.reward))
     drawer = _drawer(base, decoder, (cache or encoder).prompt, paint, settings) if decoder else None
     reward = _reward(examples, settings, accelerator, decoder) if decoder and settings.reward else None
-    objective = DiffusionLoss(base, None if cache else encoder, paint, device, settings.min_snr, reward)
+    objective = DiffusionLoss(base, encoder if encodes_photos else None, paint, device, settings.min_snr, reward)
     if source is None:
         require_unchanged(base, controlnet)
     model = ControlledUNet(controlnet, base.unet, settings.only_mid_control, settings.sd_unlocked)
@@ -135,8 +142,8 @@ def prepare(
         fidelity=Fidelity(examples, settings, drawer, judge) if judge and drawer else None,
         previews=Previews(examples, settings, drawer, run) if settings.preview_every and drawer else None,
         model=model,
-        encoder_bytes=0 if cache else sum(map(weight_bytes, (base.vae, base.text_encoder))),
-        reward_bytes=reward.bytes(with_vae=cache is not None) if reward else 0,
+        encoder_bytes=encoder_bytes,
+        reward_bytes=reward.bytes(with_vae=not encodes_photos) if reward else 0,
         guess=base.guess.sentence if base.guess else "",
         source=source.note if source and not start else "",
         notes=tuple(filter(None, _notes(judge, reward, examples, settings))) if judge else (),

@@ -98,6 +98,13 @@ class TrainSettings(Settings):
     cache_dir: Annotated[
         str, option("Folder of that cache and of copies of remote shards.  [default: in the dataset, or in the run]")
     ] = ""
+    cache_dtype: Annotated[
+        Literal["auto", "fp32", "fp16", "bf16"],
+        option("Numbers that latents and embeddings are rounded to, cached or not; auto: those of the arithmetic."),
+    ] = "auto"
+    flip_cache: Annotated[
+        bool, option("Cache mirrored photos too; otherwise the VAE stays in memory and encodes them whenever drawn.")
+    ] = True
     shard_cache: Annotated[
         str, option("Space for copies of remote shards, such as 50GB or 500MB; 0 keeps none.", min_length=1)
     ] = "50GB"

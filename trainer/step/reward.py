@@ -20,7 +20,7 @@ from torch.utils.checkpoint import checkpoint
 
 from segkit.models.hub import Source
 from segkit.models.scores import IGNORED, Scorer
-from trainer.data.latents import Decoder
+from trainer.data.decoder import Decoder
 from trainer.settings import TrainSettings
 
 TIMESTEPS = 1000

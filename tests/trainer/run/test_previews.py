@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.conftest import Segkit
 from tests.trainer.runs import log, same, train, weights_of, words
-from trainer.data.latents import Decoder
+from trainer.data.decoder import Decoder
 
 pytestmark = pytest.mark.usefixtures("short_callbacks")
 
