@@ -12,7 +12,7 @@ from segkit.photos.files import (
     turned,
     upright,
 )
-from segkit.photos.geometry import Geometry, Photo, fit, fit_map
+from segkit.photos.geometry import Geometry, Measured, Photo, fit, fit_map
 from segkit.photos.search import SUFFIXES, PassedOver, find, search
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "SUFFIXES",
     "Geometry",
     "Limits",
+    "Measured",
     "PassedOver",
     "Photo",
     "find",
