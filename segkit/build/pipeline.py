@@ -61,6 +61,7 @@ def build_dataset(
         DatasetError: the output folder is neither empty nor a dataset, or another segmenter or palette was used in it.
         ModelError: a network is missing or damaged, or the segmenter's labels do not fit the palette.
         StorageError: the disk is full; finished triples remain.
+        EngineError: Ray is missing, or its cluster fails; finished triples remain.
         LocationError: a URL cannot be read; finished triples remain.
     """
     started = time.monotonic()
