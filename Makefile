@@ -55,7 +55,7 @@ check: $(INSTALLED)
 	@echo "Checking types: up to a minute the first time."
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@if command -v tsc >/dev/null; then tsc -p .ci/tsconfig.json; fi
+	@sh .ci/types
 
 fix: $(INSTALLED)
 	$(BIN)/ruff check --fix

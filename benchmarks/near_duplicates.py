@@ -253,7 +253,7 @@ def print_copies(name: str, pictures: list[Image.Image]) -> None:
     for change, alter in CHANGES.items():
         hits, same, agreements = 0, 0, []
         for image in pictures:
-            pair = [photos.fit(either, 512).image for either in (image, alter(image))]
+            pair = [photos.fit(photos.Decoded(either), 512).image for either in (image, alter(image))]
             for known, new in (pair, pair[::-1]):
                 index = HashIndex([near_duplicates.perceptual_hash(known)])
                 grey = near_duplicates.grey_copy(new)

@@ -1,189 +1,164 @@
 """What a reward gains on the toy world, judged by a network that gave none, and how that depends on its settings.
 
-    python benchmarks/reward.py FOLDER                        # two hours on two cores; continues where it was stopped
-    python benchmarks/reward.py FOLDER --arms start plain w0.1-t700-s0.5 --minutes 10
-    python benchmarks/reward.py FOLDER --arms start w0.1-t700-s0.5 --demo-steps 200 --steps 20 --maps 16    # a trial
+    python benchmarks/reward.py FOLDER                        # hours on two cores; continues where it was stopped
+    python benchmarks/reward.py FOLDER --arms demo w0.1-t700-s0.5 --seeds 1 --scenes 910000     # the figure, again
+    python benchmarks/reward.py FOLDER --arms w0.1-t700-s0.5 --demo-steps 200 --steps 20 --maps 16    # a trial
 
-FOLDER/demo is the demo of `segkit demo --train`, made if it is missing: its ControlNet is where every arm starts.
-"plain" trains on without a reward. An arm wA-tB-sC has --reward toy, --reward-weight A, --reward-until B and
---reward-share C. Each arm trains for --minutes of wall-clock time, measured by its own first steps, or for --steps. Its
-pictures of fresh maps (the true labels of scenes that no network and no demo has seen), one each with equal noise, are
-segmented by toy-judge, which gave no reward, and by toy, which did. The gap is that between the start and the photos
-themselves at the pictures' size, in mIoU. Intervals: 95 %, bootstrap over maps, paired with the start.
+FOLDER/demo is the demo of `segkit demo --train`, made if it is missing: its ControlNet before the reward, "run", is
+where every arm starts. "demo" is the demo's own training with a reward. The other arms train for --steps with its
+settings, once for each of --seeds: "plain" without a reward, wA-tB-sC with --reward-weight A, --reward-until B and
+--reward-share C, and wA-tB-sC-lD with --learning-rate D, too.
+
+Each draws one picture of each fresh map, with equal noise; maps and prompts are the truth of scenes that no network and
+no demo has seen. toy, which gave the reward, and then toy-judge, which gave none, look at the pictures as in `segkit
+evaluate`; FOLDER/SCENES-MAPS/report.html shows the latter. The gap is that between "run" and the photos at the
+pictures' size, in mIoU. Intervals: 95 %, bootstrap over maps, paired with "run".
 """
 
 import argparse
+import json
 import re
 import subprocess
 import sys
-import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
 from PIL import Image
 from PIL.Image import Resampling
 
+import segkit
 from segkit import storage
 from segkit.maps import codec, metrics
 from segkit.models import hub
 from segkit.models.device import Device
 from segkit.models.segment import NeuralSegmenter
 from segkit.palette import Palette
+from segkit.progress import silent
 from segkit.toy import demo, world
 from trainer import loop
-from trainer.run import dry_run
-from trainer.sample import generate
-from trainer.sample.requests import DrawRequest
-from trainer.settings import GenerateSettings, TrainSettings
+from trainer.checkpoints.load import load_base
+from trainer.data.latents import Encoder
+from trainer.evaluate import evaluation
+from trainer.evaluate.evaluation import Evaluation
+from trainer.settings import TrainSettings
 
 ADE = Palette.load("ade20k")
 FIRST_SCENE = 900_000
 """Seed of the first scene; the demo's begin at 0, those of the networks' training at 1,000,000."""
 
-SIDE, BATCH, RESAMPLES = 64, 8, 1000
+SIDE = demo.EVALUATION.resolution
 ARMS = (
-    "start plain w0.1-t200-s0.5 w0.1-t400-s0.5 w0.1-t700-s0.5 w0.1-t900-s0.5 w0.03-t700-s0.5 w0.3-t700-s0.5 "
+    "demo plain w0.1-t200-s0.5 w0.1-t400-s0.5 w0.1-t700-s0.5 w0.1-t900-s0.5 w0.03-t700-s0.5 w0.3-t700-s0.5 "
     "w0.1-t700-s0.25 w0.1-t700-s0.75"
 ).split()
-CONTINUED = replace(
-    demo.TRAIN, learning_rate=1e-3, warmup=20, schedule="cosine", ema=0.99, evaluate_every=0, preview_every=0
-)
-"""Settings of every arm: those of the demo at a third of its learning rate."""
-
-SAMPLING = GenerateSettings(base=hub.TOY, resolution=SIDE, steps=20, guidance=2.0, batch_size=BATCH)
-"""How every picture is drawn."""
-
-Confusions = NDArray[np.int64]
-"""(N, 256, 256): the confusion of each map."""
-
-
-@dataclass(frozen=True)
-class Maps:
-    """Fresh maps to draw, with the photos they were made for, at the pictures' size."""
-
-    requests: list[DrawRequest]
-    labels: list[codec.Labels]
-    photos: list[Image.Image]
+ARM = re.compile(r"w([0-9.]+)-t([0-9]+)-s([0-9.]+)(?:-l([0-9.e-]+))?")
 
 
 def main() -> None:
-    """Train and judge the arms, and print a row for each."""
+    """Train the arms, let both networks look at their pictures, and print a row for each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--arms", nargs="+", default=ARMS)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="of the arms' trainings")
+    parser.add_argument("--steps", type=int, default=demo.REWARDED.steps)
     parser.add_argument("--maps", type=int, default=128)
-    parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--steps", type=int, default=0, help="steps of every arm, in place of --minutes")
+    parser.add_argument("--scenes", type=int, default=FIRST_SCENE, help="seed of the first scene")
     parser.add_argument("--demo-steps", type=int, default=demo.TRAIN.steps)
     options = parser.parse_args()
     start = prepared(options.folder / "demo", options.demo_steps)
-    maps = fresh(options.folder / "maps", options.maps)
-    judges = {name: NeuralSegmenter(name, ADE, Device("cpu", "fp32")) for name in (hub.TOY_JUDGE, hub.TOY)}
-    ceilings = {name: confusions(judge, maps.photos, maps.labels) for name, judge in judges.items()}
-    print(f"{options.maps} maps; photos: " + ", ".join(f"{name} {miou(c):.3f}" for name, c in ceilings.items()))
-    begun: dict[str, Confusions] = {}
-    for arm in dict.fromkeys(["start", *options.arms]):
-        run, note = (start, "") if arm == "start" else trained(arm, start, options)
-        settings = replace(SAMPLING, controlnet=str(run))
-        drawn = generate.generate(maps.requests, options.folder / "pictures" / arm, settings, quiet, overwrite=True)
-        for name, judge in judges.items():
-            found = confusions(judge, [picture.image for picture in drawn], maps.labels)
-            begun.setdefault(name, found)
-            print(f"{arm:16} {name:9} {row(found, begun[name], ceilings[name])} {note}", flush=True)
-
-
-def quiet(stage: str, done: int, total: int, note: str = "") -> None:
-    """Report no progress."""
+    dataset = fresh(options.folder / f"scenes-{options.scenes}-{options.maps}", options.scenes, options.maps)
+    runs = [start]
+    for arm in options.arms:
+        runs += [start.parent / "rewarded"] if arm == "demo" else trained(arm, start, options)
+    output = options.folder / f"{options.scenes}-{options.maps}"
+    for judge in (hub.TOY, hub.TOY_JUDGE):
+        settings = replace(demo.EVALUATION, judge=judge, split="all", batch_size=8)
+        result = evaluation.evaluate([str(run) for run in runs], dataset.folder, output, settings, silent)
+        report(result, through_vae(dataset, judge))
 
 
 def prepared(folder: Path, steps: int) -> Path:
-    """Return the run of the demo, made if it is missing."""
-    if not (folder / "run" / "result.json").is_file():
+    """Return the run of the demo before the reward, made if it is missing."""
+    if not (folder / "rewarded" / "result.json").is_file():
         command = [sys.executable, "-m", "segkit", "demo", str(folder), "--train", "--steps", str(steps)]
         subprocess.run(command, check=True)
     return folder / "run"
 
 
-def fresh(folder: Path, count: int) -> Maps:
-    """Render scenes and write the maps of their true labels."""
-    scenes = [world.scene(FIRST_SCENE + number, (2 * SIDE, 2 * SIDE)) for number in range(count)]
-    paths = [folder / f"{number:04}.png" for number in range(count)]
-    for path, scene in zip(paths, scenes, strict=True):
-        storage.write(path, codec.encode(scene.labels, ADE))
-    return Maps(
-        [DrawRequest(path.stem, path, scene.sentence) for path, scene in zip(paths, scenes, strict=True)],
-        [np.asarray(Image.fromarray(scene.labels).resize((SIDE, SIDE), Resampling.NEAREST)) for scene in scenes],
-        [scene.photo.resize((SIDE, SIDE), Resampling.LANCZOS) for scene in scenes],
+def fresh(folder: Path, first: int, count: int) -> segkit.Dataset:
+    """Render scenes, and make a dataset with their true maps and sentences."""
+    rows = []
+    for seed in range(first, first + count):
+        scene = world.scene(seed, (2 * SIDE, 2 * SIDE))
+        row = {"source": f"source/{seed}.png", "target": f"target/{seed}.jpg", "prompt": scene.sentence}
+        storage.write(folder / "rendered" / row["source"], codec.encode(scene.labels, ADE))
+        storage.write(folder / "rendered" / row["target"], world.jpeg(scene.photo))
+        rows.append(json.dumps(row))
+    storage.write(folder / "rendered" / "prompt.json", "\n".join(rows).encode())
+    imported = segkit.import_data(
+        folder / "rendered", folder / "dataset", size=2 * SIDE, min_size=SIDE, keep_duplicates=True
     )
+    if len(imported.dataset) != count:
+        raise SystemExit(f"{folder}: {len(imported.dataset)} triples of {count} scenes")
+    return imported.dataset
 
 
-def trained(arm: str, start: Path, options: argparse.Namespace) -> tuple[Path, str]:
-    """Train an arm; return its run, and its steps and minutes in words."""
-    settings = replace(CONTINUED, controlnet=str(start), **reward_of(arm))
-    dataset, run = start.parent / "dataset", options.folder / "runs" / arm
-    if not (run / "run.toml").is_file():
-        settings = replace(settings, steps=options.steps or steps_in(options.minutes, dataset, run, settings))
-        settings = replace(settings, warmup=min(settings.warmup, settings.steps // 4), checkpoint_every=settings.steps)
-    else:  # as it was begun: the schedule depends on the number of steps
-        from trainer import settings as stored
-
-        settings = TrainSettings(**{k: v for k, v in stored.read(run / "run.toml").items() if k in asdict(settings)})
-    began = time.perf_counter()
-    outcome = loop.train(dataset, run, settings)
-    return run, f"({outcome.steps:,} steps, {(time.perf_counter() - began) / 60:.1f} minutes now)"
+def trained(arm: str, start: Path, options: argparse.Namespace) -> Iterator[Path]:
+    """Train an arm with each seed, and yield the runs."""
+    for seed in options.seeds:
+        settings = replace(settings_of(arm), controlnet=str(start), steps=options.steps, seed=seed)
+        run = options.folder / "runs" / f"{arm}-{seed}"
+        outcome = loop.train(start.parent / "dataset", run, settings)
+        print(f"{run.name}: {outcome.steps:,} steps", flush=True)
+        yield run
 
 
-def reward_of(arm: str) -> dict[str, Any]:
+def settings_of(arm: str) -> TrainSettings:
     """Return the settings of an arm by its name."""
+    settings = replace(demo.REWARDED, evaluate_every=0, preview_every=0)
     if arm == "plain":
-        return {}
-    match = re.fullmatch(r"w([0-9.]+)-t([0-9]+)-s([0-9.]+)", arm)
+        return replace(settings, reward="")
+    match = ARM.fullmatch(arm)
     if not match:
-        raise SystemExit(f"arm {arm}: expected start, plain or a name such as w0.1-t700-s0.5")
-    weight, until, share = match.groups()
-    return {"reward": hub.TOY, "reward_weight": float(weight), "reward_until": int(until), "reward_share": float(share)}
+        raise SystemExit(f"arm {arm}: expected demo, plain or a name such as w0.1-t700-s0.5")
+    weight, until, share, rate = match.groups()
+    changes: dict[str, Any] = {"reward_weight": float(weight), "reward_until": int(until), "reward_share": float(share)}
+    return replace(settings, **changes, learning_rate=float(rate or settings.learning_rate))
 
 
-def steps_in(minutes: float, dataset: Path, run: Path, settings: TrainSettings) -> int:
-    """Return how many steps fit into some minutes, as the dry run measures them."""
-    return max(1, int(60 * minutes / dry_run.plan(dataset, run, settings, quiet).step_seconds))
+@torch.no_grad()
+def through_vae(dataset: segkit.Dataset, judge: str) -> float:
+    """Return the mIoU of the photos after a round trip through the base's VAE, which no drawing can do without."""
+    base, segment = load_base(hub.TOY), NeuralSegmenter(judge, ADE, Device("cpu", "fp32"))
+    encoder = Encoder(base, torch.device("cpu"), torch.float32)
+    decoder, confusion = encoder.decoder(alone=False), metrics.empty_confusion()
+    for triple in dataset:
+        photo = np.array(triple.photo.resize((SIDE, SIDE), Resampling.LANCZOS))
+        mean = encoder.photo(torch.from_numpy(photo).permute(2, 0, 1) / 127.5 - 1)[:1]
+        pixels = decoder.pixels(mean * base.vae.config.scaling_factor)[0].permute(1, 2, 0)
+        (seen,) = segment([Image.fromarray(np.array((255 * pixels).round(), np.uint8))])
+        truth = Image.fromarray(triple.labels).resize((SIDE, SIDE), Resampling.NEAREST)
+        confusion += metrics.confusion(np.asarray(truth), seen.labels)
+    return metrics.map_quality(confusion, len(dataset), ADE).miou
 
 
-def confusions(judge: NeuralSegmenter, pictures: Sequence[Image.Image], labels: Sequence[codec.Labels]) -> Confusions:
-    """Return the confusion between each map and what the judge sees in its picture."""
-    seen = [
-        segmentation.labels
-        for first in range(0, len(pictures), BATCH)
-        for segmentation in judge(pictures[first : first + BATCH])
-    ]
-    return np.stack([metrics.confusion(truth, found) for truth, found in zip(labels, seen, strict=True)])
-
-
-def miou(parts: Confusions) -> float:
-    """Return the mIoU over the pixels of all maps."""
-    return metrics.map_quality(parts.sum(0), len(parts), ADE).miou
-
-
-def row(parts: Confusions, start: Confusions, photos: Confusions) -> str:
-    """Return mIoU, the gain over the start with its interval, and the share of the gap that it closes."""
-    random = np.random.default_rng(0)
-    gains = []
-    for _ in range(RESAMPLES):
-        chosen = np.bincount(random.integers(len(parts), size=len(parts)), minlength=len(parts))
-        gains.append(weighted(parts, chosen) - weighted(start, chosen))
-    low, high = np.quantile(gains, [0.025, 0.975])
-    gain = miou(parts) - miou(start)
-    gap = miou(photos) - miou(start)
-    return f"mIoU {miou(parts):.3f}, gain {gain:+.3f} [{low:+.3f}, {high:+.3f}], {gain / gap:.0%} of the gap"
-
-
-def weighted(parts: Confusions, counts: NDArray[np.int64]) -> float:
-    """Return the mIoU of maps counted several times."""
-    return metrics.map_quality(np.tensordot(counts, parts, 1), int(counts.sum()), ADE).miou
+def report(result: Evaluation, kept: float) -> None:
+    """Print mIoU, the gain over the start with its interval, and the share of the gap that it closes."""
+    results = result.results
+    start, *others = results.scores
+    begun, photos = start.metrics["miou"].value, results.named("photos").metrics["miou"].value
+    print(f"{result.judge['name']}, {results.maps} maps; photos through the VAE: mIoU {kept:.3f}")
+    gains = {one.second: one.metrics["miou"] for one in results.differences if one.first == start.name}
+    for score in (start, *others):
+        line = f"  {score.name:22} mIoU {score.metrics['miou']}"
+        if gain := gains.get(score.name):  # of the start over the other
+            share = -gain.value / (photos - begun)
+            line += f", gain {-gain.value:+.3f} ({-gain.high:+.3f} to {-gain.low:+.3f}), {share:.0%} of the gap"
+        print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -510,7 +510,8 @@ def evaluate(
         settings: fields of trainer.evaluate.settings.EvaluateSettings, such as judge="toy", limit=100 or count=4.
 
     Returns:
-        All scores with intervals, and the `verdict`; `miou` is that of the first ControlNet.
+        All scores with intervals, and the `verdict`; `miou` is that of the first ControlNet. `results.quality` has
+        KID or FID, the CLIP score and diversity, as far as features=, clip= and count= allow.
 
     Raises:
         UsageError: a setting is unknown or out of range, a ControlNet knows other colours, or the output folder
@@ -521,10 +522,10 @@ def evaluate(
         LockedError: another process is writing the output folder.
         TrainingError: the GPU's memory is too small.
     """
-    from trainer.evaluate import evaluation
+    from trainer.evaluate import evaluation, presets
     from trainer.evaluate.settings import EvaluateSettings
 
-    chosen = _settings(EvaluateSettings, settings)
+    chosen = _settings(EvaluateSettings, presets.complete(settings))
     is_list = isinstance(controlnets, Sequence) and not isinstance(controlnets, str)
     listed: Any = controlnets if is_list else [controlnets]
     names = [fspath(_named(one, "controlnets")) for one in listed]

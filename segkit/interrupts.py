@@ -16,6 +16,9 @@ EXIT_CODE = 130
 
 STOPPING = "Stopping. Press Ctrl-C again to end at once."
 
+_received: list[int] = []
+"""Signals of the last command. They are sent to the process as a whole, and so is this a global."""
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _SHOW_CURSOR = "\x1b[?25h"
 _CLEAR_LINE = "\r\x1b[2K"
@@ -34,11 +37,11 @@ def acknowledged(format_line: Callable[[str], str] = str) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # signals belong to the main thread
         yield
         return
-    received: list[int] = []
+    _received.clear()
 
     def receive(number: int, frame: Any) -> None:
-        received.append(number)
-        if len(received) == 1:
+        _received.append(number)
+        if len(_received) == 1:
             _write(format_line(STOPPING))
             raise KeyboardInterrupt
         if number == signal.SIGINT:
@@ -51,6 +54,19 @@ def acknowledged(format_line: Callable[[str], str] = str) -> Iterator[None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def is_lost(error: BaseException) -> bool:
+    """Return whether an error took the place of the KeyboardInterrupt.
+
+    Some C libraries replace whatever is raised while they call Python by an error of their own, such as a file that
+    cannot be read. What fails while an interrupted command cleans up is another matter: its context is the
+    KeyboardInterrupt.
+    """
+    chain: BaseException | None = error
+    while chain and not isinstance(chain, KeyboardInterrupt):
+        chain = chain.__context__
+    return bool(_received) and chain is None
 
 
 def _write(text: str) -> None:

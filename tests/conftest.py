@@ -62,7 +62,8 @@ LONG = (
     "imports/test_round_trips.py", "imports/test_merging.py", "imports/test_faults.py",
     "trainer/sample/test_batching.py",
     "trainer/test_shards.py",
-    "trainer/step/test_reward.py",
+    "trainer/step/test_reward.py", "trainer/run/test_fidelity.py",
+    "trainer/evaluate/quality/test_measure.py", "trainer/evaluate/quality/test_networks.py",
 )  # fmt: skip
 """Test files that take more than four CPU seconds, about in this order; `make test-quick` leaves them out."""
 
@@ -74,6 +75,7 @@ NUMBERS = (
     "trainer/sample/test_generate.py", "trainer/sample/test_sampler.py", "trainer/sample/test_batching.py",
     "trainer/step/test_learner.py", "trainer/step/test_loss.py", "trainer/step/test_resume.py",
     "models/test_argmax.py", "models/test_segment.py", "models/test_scores.py", "trainer/step/test_reward.py",
+    "trainer/evaluate/quality/test_networks.py",
 )  # fmt: skip
 """Test files that compare results of networks numerically."""
 

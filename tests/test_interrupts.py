@@ -3,11 +3,13 @@
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from segkit import cli, interrupts
+from segkit.errors import ModelError, StorageError
 from tests.conftest import Segkit
 
 ROOT = Path(__file__).parents[1]
@@ -82,3 +84,34 @@ def test_an_interrupted_command_says_what_to_do(
     assert result.code == interrupts.EXIT_CODE
     assert "Traceback" not in result.err
     assert result.err.rpartition("Interrupted. ")[2].startswith(("Run the ", "Drafts ", "No map "))
+
+
+def test_an_error_in_place_of_the_interrupt_is_an_interrupt(segkit: Segkit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library that replaces KeyboardInterrupt by an error of its own does not make a file look damaged."""
+
+    def read(**options: object) -> None:
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        raise ModelError("model.safetensors cannot be read")
+
+    monkeypatch.setattr(COMMANDS["snap"], "callback", read)
+
+    result = segkit("snap", "maps")
+
+    assert (result.code, "Interrupted. " in result.err, "cannot be read" in result.err) == (130, True, False)
+
+
+def test_what_fails_after_an_interrupt_is_reported(segkit: Segkit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk while an interrupted command stores its state is not hidden by the interrupt."""
+
+    def store(**options: object) -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise StorageError("the disk is full") from None
+
+    monkeypatch.setattr(COMMANDS["snap"], "callback", store)
+
+    result = segkit("snap", "maps")
+
+    assert (result.code, "the disk is full" in result.err) == (2, True)

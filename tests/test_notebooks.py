@@ -21,7 +21,10 @@ trainer.run.validation.MIN_LOSSES, trainer.sample.sampler.STEPS = 2, 2
 segkit.toy.demo.EVALUATION = dataclasses.replace(segkit.toy.demo.EVALUATION, steps=2)
 del dataclasses, segkit, trainer
 """
-"""Shortens validation, previews and pictures of the last notebook, after its first cell."""
+"""Shortens validation, previews and pictures of the notebooks that train, after the first cell of the first of them."""
+
+FIRST = "03_train"
+"""The first notebook that trains."""
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +35,8 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, Any]:
     cell: Any = nbformat.v4.new_code_cell
     for notebook in notebooks.values():
         together.cells += [*notebook.cells, cell("%reset -f")]
-    first = next(one for one in notebooks[NOTEBOOKS[-1]].cells if one.cell_type == "code")
+    trained = next(notebook for path, notebook in notebooks.items() if path.stem == FIRST)
+    first = next(one for one in trained.cells if one.cell_type == "code")
     together.cells.insert(together.cells.index(first) + 1, cell(SHORT))
     folder = tmp_path_factory.mktemp("notebooks")
     client = NotebookClient(together, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(folder)}})

@@ -45,14 +45,14 @@ def main() -> None:
     try:
         with interrupts.acknowledged(channels.format_line):
             code = _train(sys.argv[1:], channels.logs_json, main_process)
-    except KeyboardInterrupt:
-        code = interrupts.EXIT_CODE
+    except (SegkitError, KeyboardInterrupt) as error:
+        if isinstance(error, KeyboardInterrupt) or interrupts.is_lost(error):
+            code = interrupts.EXIT_CODE
+            report: Exception = click.exceptions.Abort("Interrupted. Run the same command again.")
+        else:
+            code, report = error.exit_code, error
         if main_process:
-            channels.report(click.exceptions.Abort("Interrupted. Run the same command again."))
-    except SegkitError as error:
-        code = error.exit_code
-        if main_process:
-            channels.report(error)
+            channels.report(report)
     if main_process:
         channels.end(code, time.monotonic() - began)
     sys.exit(code)

@@ -10,6 +10,7 @@ import torch
 from accelerate import Accelerator
 
 from segkit.errors import TrainingError
+from segkit.maps.bootstrap import Estimate
 from segkit.progress import NOTICE, STOPPING, Progress, silent
 from segkit.words import count
 from trainer.checkpoints import export, quiet
@@ -51,6 +52,7 @@ class Outcome:
         empty_prompts: how many of them have an empty prompt.
         notes: what a user should know about the data, as sentences.
         guess: how the base's prediction type was guessed, in words; "" if it was recorded or set.
+        fidelity: the last mIoU of pictures of held-out maps, with its interval; None if it was not measured.
     """
 
     run: Path
@@ -65,6 +67,7 @@ class Outcome:
     empty_prompts: int
     notes: tuple[str, ...]
     guess: str = ""
+    fidelity: Estimate | None = None
 
     def __fspath__(self) -> str:
         """The run's folder: the outcome can be passed wherever a run is expected."""
@@ -83,6 +86,8 @@ class Outcome:
             lines.append(f"Prompts over CLIP's 77 tokens, truncated: {self.truncated:,}.")
         if self.verdict:
             lines.append(f"{self.verdict[:1].upper()}{self.verdict[1:]}.")
+        if self.fidelity:
+            lines.append(f"mIoU of held-out maps, as the judge sees their pictures: {self.fidelity}.")
         if self.best is not None:
             lines.append(f"Best checkpoint: {self.run / 'checkpoints' / f'step-{self.best:08}'}")
         if (self.run / "report.html").is_file():
@@ -155,11 +160,10 @@ class _Training:
             except torch.OutOfMemoryError:
                 raise TrainingError(_out_of_memory(self.settings)) from None
             file = self._export(steps) if steps == self.settings.steps else None
-            if self.setup.source:
-                notes = (*notes, self.setup.source)
+            notes = (*notes, *filter(None, (self.setup.source, *self.setup.notes)))
             if self.callbacks.skipped and file:
                 notes = (*notes, "Validation or previews of the last step were skipped, because you stopped the run.")
-            best = run_folder.best(self.output, steps, self.settings.best_by)
+            best = run_folder.best(self.output, steps, self.settings)
             return Outcome(
                 run=self.output,
                 steps=steps,
@@ -173,6 +177,7 @@ class _Training:
                 empty_prompts=self.examples.empty_prompts,
                 notes=notes,
                 guess=self.setup.guess,
+                fidelity=self.callbacks.fidelity,
             )
 
     def _claim(self, stack: ExitStack, accept_changes: bool) -> tuple[Checkpoint | None, tuple[str, ...]]:
@@ -186,7 +191,7 @@ class _Training:
     def _prepare(self, start: Checkpoint | None) -> Setup:
         cache_for = self._fill_cache if self.settings.cache else None
         setup = prepare(self.examples, self.settings, self.accelerator, self.output, start, cache_for)
-        for note in filter(None, (setup.source, setup.guess)):
+        for note in filter(None, (setup.source, setup.guess, *setup.notes)):
             self.progress(NOTICE, 0, 0, note)
         # run.toml makes the folder a run; it is written once everything has been checked
         on_main(self.accelerator, lambda: run_folder.start(self.output, self.settings, self.facts, self.examples))
@@ -215,7 +220,7 @@ class _Training:
         unread: StepResult | None = None
         first_step = step
         if step == 0 and (due := callbacks.due(0)):
-            callbacks.run(0, due, {}, stop.check)
+            callbacks.run(0, due, {}, stop, self.progress)
         self.interval_start = step, time.perf_counter()
         while step < settings.steps and not stop:
             result = learner.update(dataloader, step)  # batches, loss, backward, optimizer step
@@ -247,7 +252,7 @@ class _Training:
             metrics["memory_gb"] = torch.cuda.max_memory_allocated(self.accelerator.device) / 1e9
         self.losses.append(metrics["loss"])
         if due:
-            self.callbacks.run(step, due, metrics, stop.check)
+            self.callbacks.run(step, due, metrics, stop, self.progress)
             self.interval_start = step, time.perf_counter()  # callbacks do not count as training time
         elif self.log:
             self.log.write(step, metrics)
@@ -256,7 +261,8 @@ class _Training:
     def _note(self, metrics: dict[str, float]) -> str:
         memory = f", {metrics['memory_gb']:.1f} GB" if "memory_gb" in metrics else ""
         verdict = f"; {self.callbacks.verdict}" if self.callbacks.verdict else ""
-        return f"loss {self._recent_loss():.4f}, {metrics['photos_per_second']:.2f} photos/s{memory}{verdict}"
+        miou = f"; mIoU {self.callbacks.fidelity}" if self.callbacks.fidelity else ""
+        return f"loss {self._recent_loss():.4f}, {metrics['photos_per_second']:.2f} photos/s{memory}{verdict}{miou}"
 
     def _recent_loss(self) -> float:
         recent = self.losses[-_SMOOTHING:]

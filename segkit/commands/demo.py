@@ -15,9 +15,9 @@ from segkit.commands.options import Command
 @click.argument("folder", type=click.Path(path_type=Path), required=False)
 @click.option("--photos", type=click.IntRange(1, 10_000), help="Photos to render.  [default: 48; with --train 2500]")
 @click.option(
-    "--train", is_flag=True, help="Also train a ControlNet on small photos and evaluate it: 15 to 30 minutes."
+    "--train", is_flag=True, help="Also train ControlNets on small photos and evaluate them: 25 to 60 minutes."
 )
-@click.option("--steps", type=click.IntRange(1), help="Training steps.  [default: 4500]")
+@click.option("--steps", type=click.IntRange(1), help="Training steps before the reward.  [default: 4500]")
 @click.pass_context
 def command(context: click.Context, folder: Path | None, photos: int | None, train: bool, steps: int | None) -> None:
     """Run the whole workflow in the toy world, without any download.
@@ -25,7 +25,8 @@ def command(context: click.Context, folder: Path | None, photos: int | None, tra
     Rendered photos of rooms and streets become a checked dataset. The networks are a tiny OneFormer, a tiny BLIP and,
     with --train, a tiny Stable Diffusion; they were trained on such scenes and are useless for real photos. Since the
     ground truth is known, the demo measures how accurate its control maps are and, with --train, how well generated
-    pictures follow their maps before and after training. FOLDER defaults to segkit-demo, or segkit-demo-train.
+    pictures follow their maps before training, after it, and after some more with a reward. FOLDER defaults to
+    segkit-demo, or segkit-demo-train.
     """
     os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")  # before torch is imported: see trainer.step.cpu.reproducible
     from segkit import console
@@ -59,27 +60,23 @@ def command(context: click.Context, folder: Path | None, photos: int | None, tra
 
 
 def _train(folder: Path, steps: int | None) -> int:
-    """Train on the demo's dataset, compare pictures from before and after the training, and return the exit code."""
-    from dataclasses import replace
-
+    """Train on the demo's dataset without and with a reward, compare the pictures, and return the exit code."""
     from segkit import console, interrupts
     from segkit.commands import show_training
     from segkit.toy import demo
     from trainer import loop
     from trainer.evaluate import evaluation
 
-    console.line(
-        "Training a fresh ControlNet for the toy Stable Diffusion, which draws rooms and streets but knows no maps."
-    )
-    settings = replace(demo.TRAIN, steps=steps or demo.TRAIN.steps)
+    dataset, runs = folder / "dataset", []
+    for training in demo.trainings(folder, steps):
+        console.line(training.purpose)
+        with console.progress() as progress:
+            outcome = loop.train(dataset, training.run, training.settings, progress)
+        show_training.trained(outcome, as_json=False)
+        if not outcome.file:  # stopped
+            return interrupts.EXIT_CODE
+        runs.append(str(training.run))
     with console.progress() as progress:
-        outcome = loop.train(folder / "dataset", folder / "run", settings, progress)
-    show_training.trained(outcome, as_json=False)
-    if not outcome.file:  # stopped
-        return interrupts.EXIT_CODE
-    with console.progress() as progress:
-        result = evaluation.evaluate(
-            [str(folder / "run")], folder / "dataset", folder / "evaluation", demo.EVALUATION, progress
-        )
+        result = evaluation.evaluate(runs, dataset, folder / "evaluation", demo.EVALUATION, progress)
     show_training.evaluated(result, as_json=False)
     return 0

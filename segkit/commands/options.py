@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar, get_args
 import click
 from click.core import ParameterSource
 
-from segkit import console, log_lines, threads
+from segkit import console, interrupts, log_lines, threads
 from segkit.errors import SegkitError
 from segkit.remote import is_url
 
@@ -64,11 +64,11 @@ class Command(click.Command):
         """Run the command; errors name settings as options."""
         try:
             return super().invoke(ctx)
-        except SegkitError as error:
+        except (SegkitError, KeyboardInterrupt) as error:
+            if isinstance(error, KeyboardInterrupt) or interrupts.is_lost(error):
+                raise click.exceptions.Abort(f"Interrupted. {self._after_interrupt}".strip()) from None
             error.args = (self.with_flags(str(error)),)
             raise
-        except KeyboardInterrupt:
-            raise click.exceptions.Abort(f"Interrupted. {self._after_interrupt}".strip()) from None
 
     def with_flags(self, text: str) -> str:
         """Return a message of the library with its settings as options: "steps=0" becomes "--steps 0".
@@ -132,6 +132,16 @@ def take(kind: type[Settings], values: dict[str, Any]) -> Settings:
     return kind(**{field.name: values.pop(field.name) for field in _fields(kind)})
 
 
+def take_typed(kind: type, context: click.Context, values: dict[str, Any]) -> dict[str, Any]:
+    """Return those settings that were typed, by name; all of the class are removed from a command's arguments."""
+    settings = {field.name: values.pop(field.name) for field in _fields(kind)}
+    return {name: value for name, value in settings.items() if _is_typed(context, name)}
+
+
+def _is_typed(context: click.Context, name: str) -> bool:
+    return context.get_parameter_source(name) is not ParameterSource.DEFAULT
+
+
 def with_file(context: click.Context, values: dict[str, Any], file: dict[str, Any]) -> dict[str, Any]:
     """Return a command's arguments with those of its --config file; what was typed takes precedence.
 
@@ -140,7 +150,7 @@ def with_file(context: click.Context, values: dict[str, Any], file: dict[str, An
         values: the arguments by name.
         file: the options that the file sets, and others.
     """
-    typed = {name for name in values if context.get_parameter_source(name) is not ParameterSource.DEFAULT}
+    typed = {name for name in values if _is_typed(context, name)}
     return values | {name: file[name] for name in values if name in file and name not in typed}
 
 

@@ -22,6 +22,7 @@ from segkit.commands.options import Command, json_option
 @click.option("--add-class", "names", multiple=True, metavar="NAME", help="Add a class to the palette; repeatable.")
 @click.option("--undo", is_flag=True, help="Undo the last edit of KEY's map.")
 @click.option("--redo", is_flag=True, help="Apply the edit again that was undone last.")
+@click.option("--dry-run", is_flag=True, help="Say what would change, in which classes; change nothing.")
 @json_option
 @click.pass_context
 def command(
@@ -34,6 +35,7 @@ def command(
     names: tuple[str, ...],
     undo: bool,
     redo: bool,
+    dry_run: bool,
     as_json: bool,
 ) -> None:
     """Take over control maps that a person corrected in an image editor, such as GIMP or Photoshop.
@@ -54,17 +56,20 @@ def command(
     chosen = [bool(folder), bool(names), bool(control_map), undo, redo]
     if sum(chosen) != 1 or bool(key) == bool(folder or names):
         raise UsageError("Pass KEY and MAP, or KEY and --undo or --redo, or --from FOLDER, or --add-class NAME.")
+    if dry_run and not (control_map or folder):
+        raise UsageError("--dry-run goes with KEY and MAP, or with --from FOLDER.")
     opened = Dataset.open(dataset)
     if names:
         return show_relabel.added(classes.add_classes(opened, names), dataset, as_json)
     if key and control_map:
-        return show_relabel.taken([painted.take(opened, key, control_map)], dataset, as_json)
+        taken = painted.take(opened, key, control_map, dry_run=dry_run)
+        return show_relabel.taken([taken], dataset, dry_run, as_json)
     if key:
         step = relabel.undo if undo else relabel.redo
         return show_relabel.stepped(step(opened, edits.find(opened, key)), key, "undone" if undo else "redone", as_json)
     with console.progress() as progress:
-        results = painted.take_folder(opened, folder or Path(), progress)
-    show_relabel.taken(results, dataset, as_json)
+        results = painted.take_folder(opened, folder or Path(), progress, dry_run=dry_run)
+    show_relabel.taken(results, dataset, dry_run, as_json)
     if any(result.reason for result in results):
         context.exit(1)
     return None

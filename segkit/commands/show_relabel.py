@@ -16,34 +16,40 @@ if TYPE_CHECKING:
 MAX_ROWS = 20
 """Maps that are listed."""
 
+MAX_CHANGES = 4
+"""Changes of classes that are listed for each map."""
 
-def taken(results: Sequence["Taken"], folder: Path, as_json: bool) -> None:
+
+def taken(results: Sequence["Taken"], folder: Path, dry_run: bool, as_json: bool) -> None:
     """Show which painted maps were taken over, and why the others were not.
 
     Args:
         results: what became of each.
         folder: the dataset.
+        dry_run: nothing was changed.
         as_json: print one JSON object instead.
     """
     if as_json:
-        return console.json_object({"dataset": str(folder), "maps": [asdict(result) for result in results]})
+        whole = {"dataset": str(folder), "dry_run": dry_run, "maps": [asdict(result) for result in results]}
+        return console.json_object(whole)
     failed = [result for result in results if result.reason]
     done = [result for result in results if result.changed and not result.reason]
     noted = [result for result in results if result.note and not result.changed and not result.reason]
     rows = [*failed, *done, *noted]
     for result in rows[:MAX_ROWS]:
-        console.line(f"{result.file} {result.reason}." if result.reason else _row(result))
+        console.line(f"{result.file} {result.reason}." if result.reason else _row(result, dry_run))
     if (more := len(rows) - MAX_ROWS) > 0:
         console.line(f"... and {more:,} more")
     same = len(results) - len(failed) - len(done)
     rest = (f", {same:,} as they were" if same else "") + (f", {len(failed):,} not taken" if failed else "")
-    console.line(f"{folder}: {console.count(len(done), 'map')} taken over{rest}.")
-    if done:
+    verb = "would be taken over" if dry_run else "taken over"
+    console.line(f"{folder}: {console.count(len(done), 'map')} {verb}{rest}.")
+    if done and not dry_run:
         console.line(f"To undo one: segkit relabel {quote(folder)} {done[0].key} --undo")
     return None
 
 
-def _row(result: "Taken") -> str:
+def _row(result: "Taken", dry_run: bool) -> str:
     """Return what became of a map that was taken, or is as it was."""
     notes = [result.note] if result.note else []
     if result.uncertain:
@@ -51,10 +57,22 @@ def _row(result: "Taken") -> str:
         notes.append(f"{console.count(result.uncertain, 'uncertain pixel')} {of_them}")
     if result.transparent:
         notes.append(f"{console.count(result.transparent, 'transparent pixel')} became unlabelled")
-    change = (
-        f"{console.count(result.pixels, 'pixel')} changed ({result.changed:.1%})" if result.changed else "as it was"
-    )
-    return f"{result.source} ({result.key}): {change}{'; ' if notes else ''}{'; '.join(notes)}."
+    if result.is_thin:
+        remedy = "hand it in as PNG" if dry_run else "undo it"
+        notes.append(f"only lines along borders, as a repair leaves them: if nothing was painted, {remedy}")
+    return f"{result.source} ({result.key}): {_change(result, dry_run)}{'; ' if notes else ''}{'; '.join(notes)}."
+
+
+def _change(result: "Taken", dry_run: bool) -> str:
+    """Return how many pixels change, and from which class to which."""
+    if not result.changed:
+        return "as it was"
+    verb = "would change" if dry_run else "changed"
+    classes = [f"{change.old} → {change.new} {change.pixels:,}" for change in result.changes[:MAX_CHANGES]]
+    if (more := len(result.changes) - MAX_CHANGES) > 0:
+        classes.append(f"{more:,} more")
+    which = f": {', '.join(classes)}" if classes else ""
+    return f"{console.count(result.pixels, 'pixel')} {verb} ({result.changed:.1%}){which}"
 
 
 def stepped(state: "State", key: str, what: str, as_json: bool) -> None:

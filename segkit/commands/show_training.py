@@ -1,6 +1,7 @@
 """Print the results of training, generation and evaluation: lines and tables, or one JSON object."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from math import isnan
 from pathlib import Path
@@ -38,6 +39,7 @@ def trained(outcome: "TrainingOutcome", as_json: bool) -> None:
                 "notes": list(outcome.notes),
             }
             | ({"prediction": outcome.guess} if outcome.guess else {})
+            | ({"fidelity": asdict(outcome.fidelity)} if outcome.fidelity else {})
         )
     for line in outcome.lines():
         console.line(line)
@@ -67,8 +69,14 @@ def plan(planned: "TrainingPlan", dataset: Path | str, run: Path, as_json: bool)
         console.line(f"Prompts over CLIP's 77 tokens, to be truncated: {planned.cut:,}.")
     if planned.cache:
         console.line(
-            f"Cache: {console.count(planned.cache_photos, 'photo')} (mirrored ones included) still to be encoded: "
-            f"{planned.cache / 1e6:,.1f} MB, {_duration(planned.cache_seconds)}."
+            f"Cache: {console.count(planned.cache_photos, 'photo')} (mirrored ones included) and "
+            f"{console.count(planned.cache_prompts, 'prompt')} still to be encoded: {planned.cache / 1e6:,.1f} MB, "
+            f"{planned.cache_triple / 1e3:,.0f} kB a triple, {_duration(planned.cache_seconds)}."
+        )
+    if planned.evaluations:
+        console.line(
+            f"Fidelity: {console.count(planned.evaluations, 'evaluation')} of {_duration(planned.fidelity_seconds)}, "
+            f"{_duration(planned.evaluations * planned.fidelity_seconds)} of the time below."
         )
     end = datetime.now() + timedelta(seconds=planned.seconds)
     console.line(
@@ -134,6 +142,7 @@ def _rows_left_out(pictures: "Sequence[Picture]") -> str:
 
 def evaluated(evaluation: "Evaluation", as_json: bool) -> None:
     """Print how well pictures agree with their maps, and where the report is."""
+    from trainer.evaluate import protocols
     from trainer.evaluate.scores import METRICS
 
     if as_json:
@@ -142,5 +151,11 @@ def evaluated(evaluation: "Evaluation", as_json: bool) -> None:
     rows = [(score.name, *(str(score.metrics[key]) for key in METRICS)) for score in results.scores]
     title = f"{console.count(results.maps, 'map')}, compared with what {evaluation.judge['name']} sees (95 % interval)"
     console.table(title, ("pictures", *METRICS.values()), rows)
+    if titles := results.quality.titles:
+        cells = [(score.name, *map(score.cell, titles)) for score in results.quality.scores]
+        console.table("Quality of the pictures (95 % interval)", ("pictures", *titles.values()), cells)
+        console.line(" ".join(results.quality.explanations))
     console.line(evaluation.verdict)
+    if evaluation.protocol["name"] != protocols.CUSTOM:
+        console.line(f"Protocol: {evaluation.protocol['name']}. Figures of other protocols do not compare.")
     return console.line(f"Report: {evaluation.report}")

@@ -82,6 +82,7 @@ class Measured:
         tiny_ids: the classes, in the order of tiny_rows: palette indices, or the palette's length for a class of
             another palette.
         counts: number of triples by class.
+        classes: whether each triple has each class, eight classes a byte; see np.packbits. (triples, bytes).
     """
 
     keys: NDArray[np.uint64]
@@ -89,6 +90,7 @@ class Measured:
     tiny_rows: NDArray[np.intp]
     tiny_ids: NDArray[np.int32]
     counts: NDArray[np.intp]
+    classes: NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ class Scores:
     """The doubt of many triples, except for classes that are rare, which depends on all of them.
 
     Attributes:
-        keys, tiny_rows, tiny_ids, counts: see Measured.
+        keys, tiny_rows, tiny_ids, counts, classes: see Measured.
         doubts: 0 to 1, (triples,).
     """
 
@@ -105,6 +107,11 @@ class Scores:
     tiny_rows: NDArray[np.intp]
     tiny_ids: NDArray[np.int32]
     counts: NDArray[np.intp]
+    classes: NDArray[np.uint8]
+
+    def having(self, label: int) -> NDArray[np.bool_]:
+        """Return whether each triple has the class with a palette index."""
+        return np.asarray(self.classes[:, label // 8] & (128 >> label % 8), bool)
 
     def with_rare(self, is_rare: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Return the doubt of each triple, 0 to 1.
@@ -121,7 +128,7 @@ class Scores:
         kept = ~np.isin(self.keys, keys)
         places, tiny = np.cumsum(kept) - 1, kept[self.tiny_rows]
         rows = places[self.tiny_rows[tiny]]
-        return Scores(self.keys[kept], self.doubts[kept], rows, self.tiny_ids[tiny], self.counts)
+        return Scores(self.keys[kept], self.doubts[kept], rows, self.tiny_ids[tiny], self.counts, self.classes[kept])
 
 
 class _Ids(dict[str, int]):
@@ -166,13 +173,16 @@ class Measurer:
             absent,
             unnamed,
         ]
-        tiny = np.flatnonzero(share < TINY)
+        tiny, places = np.flatnonzero(share < TINY), np.repeat(np.arange(len(rows)), lengths)
+        has = np.zeros((len(rows), len(self._ids) + 1), bool)
+        has[places, ids] = True
         return Measured(
             np.array([int(row.key, 16) for row in rows], np.uint64),
             np.clip(np.array(columns, np.float32).T, 0, 1),
-            np.repeat(np.arange(len(rows)), lengths)[tiny],
+            places[tiny],
             ids[tiny],
             np.bincount(ids, minlength=len(self._ids) + 1),
+            np.packbits(has, axis=1),
         )
 
     def _of_prompts(
@@ -216,10 +226,11 @@ class Measurer:
             parts.append(replace(measured, measures=empty.measures, tiny_rows=measured.tiny_rows + number))
             number += len(chunk)
         counts = np.sum([part.counts for part in parts], 0)
-        columns = [
-            np.concatenate([getattr(part, name) for part in parts]) for name in ("keys", "tiny_rows", "tiny_ids")
-        ]
-        return Scores(columns[0], np.concatenate(doubts), columns[1], columns[2], counts)
+        columns = {
+            name: np.concatenate([getattr(part, name) for part in parts])
+            for name in ("keys", "tiny_rows", "tiny_ids", "classes")
+        }
+        return Scores(doubts=np.concatenate(doubts), counts=counts, **columns)
 
 
 def chunked(rows: Iterable[Row]) -> Iterator[list[Row]]:

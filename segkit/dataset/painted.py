@@ -1,7 +1,7 @@
 """Control maps that a person painted in an editor, such as GIMP or Photoshop, become the maps of a dataset."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from segkit import maps, photos
-from segkit.dataset import edits, relabel, saving
+from segkit.dataset import comparison, edits, relabel, saving
+from segkit.dataset.comparison import Change
 from segkit.dataset.dataset import Dataset
 from segkit.dataset.triple import Triple
 from segkit.errors import DatasetError, MapError, UsageError
@@ -36,6 +37,8 @@ class Taken:
         pixels: number of those that have another class now.
         uncertain: number of pixels that fit two classes about equally well, or none.
         transparent: number of transparent pixels, which are unlabelled.
+        changes: which classes became which, most pixels first; () if the map before is unknown.
+        is_thin: whether a repaired map changes lines along borders only, which may be no person's work.
     """
 
     file: str
@@ -47,6 +50,8 @@ class Taken:
     pixels: int = 0
     uncertain: int = 0
     transparent: int = 0
+    changes: tuple[Change, ...] = ()
+    is_thin: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,17 +68,14 @@ class _Reading:
     note: str = ""
     doubts: NDArray[np.bool_] | None = None
 
-    def differences(self, present: Labels | None, in_place: bool) -> int:
-        """Return how many pixels differ from the map that is stored; 0 if all of them are in doubt."""
-        if present is None:
-            return self.labels.size
-        differs = self.labels != present
-        if self.doubts is not None and not in_place and not (differs & ~self.doubts).any():
-            return 0  # such as a JPEG of the stored map: nothing was painted
-        return int(differs.sum())
+    def painted(self, present: Labels, in_place: bool) -> Labels:
+        """Return the map that a person painted: the one that is stored if only pixels in doubt differ from it."""
+        if self.doubts is not None and not in_place and not ((self.labels != present) & ~self.doubts).any():
+            return present  # such as a JPEG of the stored map: nothing was painted
+        return self.labels
 
 
-def take(dataset: Dataset, name: str, control_map: Path | Image.Image) -> Taken:
+def take(dataset: Dataset, name: str, control_map: Path | Image.Image, *, dry_run: bool = False) -> Taken:
     """Make a painted map the map of a triple: an edit by a person, which can be undone.
 
     The map is read exactly, or repaired as `segkit snap` does if every pixel is clear enough.
@@ -82,6 +84,7 @@ def take(dataset: Dataset, name: str, control_map: Path | Image.Image) -> Taken:
         dataset: the dataset to change.
         name: key, beginning of a key, source or file name of the triple.
         control_map: the map as a file or picture. The triple's own file takes over what was painted there in place.
+        dry_run: only return what would change.
 
     Raises:
         UsageError: the name matches no triple or several.
@@ -91,24 +94,26 @@ def take(dataset: Dataset, name: str, control_map: Path | Image.Image) -> Taken:
     """
     key = edits.find(dataset, name)
     triple = dataset.get([key])[0]
-    file = "the map" if isinstance(control_map, Image.Image) else str(control_map)
+    file = _file(control_map)
     try:
         source = control_map if isinstance(control_map, Image.Image) else maps.read_file(control_map)
-        taken = _taken(dataset, triple, control_map, source, file)
+        taken = _taken(dataset, triple, control_map, source, dry_run)
     except MapError as error:  # its text begins with a verb
         raise MapError(f"{file} {error}") from None
-    with dataset.writing():  # the manifest shows it
-        dataset.fold_if_small()
+    if not dry_run:
+        with dataset.writing():  # the manifest shows it
+            dataset.fold_if_small()
     return taken
 
 
-def take_folder(dataset: Dataset, folder: Path, progress: Progress = silent) -> list[Taken]:
+def take_folder(dataset: Dataset, folder: Path, progress: Progress = silent, *, dry_run: bool = False) -> list[Taken]:
     """Take all maps of a folder, each named after its triple: KEY.png, or as its photo was, with any suffix.
 
     Args:
         dataset: the dataset to change.
         folder: the painted maps, searched recursively.
         progress: called with ("maps", done, total).
+        dry_run: only return what would change.
 
     Returns:
         What became of each map; one that cannot be taken does not stop the others.
@@ -123,12 +128,13 @@ def take_folder(dataset: Dataset, folder: Path, progress: Progress = silent) -> 
     results = []
     for done, (file, key, reason) in enumerate(_matched(dataset, folder, files), 1):
         if key:
-            results.append(_tried(dataset, key, file))
+            results.append(_tried(dataset, key, file, dry_run))
         else:
             results.append(Taken(str(file), reason=reason))
         progress("maps", done, len(files))
-    with dataset.writing():  # the manifest shows all of them
-        dataset.fold_if_small()
+    if not dry_run:
+        with dataset.writing():  # the manifest shows all of them
+            dataset.fold_if_small()
     return results
 
 
@@ -217,28 +223,46 @@ def _image(source: Image.Image | MapFile) -> Image.Image:
 
 
 def _taken(
-    dataset: Dataset, triple: Triple, control_map: Path | Image.Image, source: Image.Image | MapFile, file: str
+    dataset: Dataset, triple: Triple, control_map: Path | Image.Image, source: Image.Image | MapFile, dry_run: bool
 ) -> Taken:
-    stored_path = dataset.folder / triple.conditioning_image_file_name
+    stored_path, palette = dataset.folder / triple.conditioning_image_file_name, dataset.info.palette
     in_place = isinstance(control_map, Path) and stored_path.exists() and control_map.resolve() == stored_path.resolve()
     present = saving.present(dataset, triple, in_place)
-    reading = _readable(source, triple, dataset.info.palette, present)
-    labels, changed = reading.labels, reading.differences(present, in_place)
-    if in_place and saving.is_painted_over(triple):
-        relabel.take_over(dataset, triple.key, labels)
-    elif changed:
-        relabel.replace_labels(dataset, triple.key, labels, what=f"painted: {Path(file).name}")
+    reading = _readable(source, triple, palette, present)
+    taken = _compared(triple, reading, present, in_place, palette)
+    file = _file(control_map)
+    if dry_run:
+        pass
+    elif in_place and saving.is_painted_over(triple):
+        relabel.take_over(dataset, triple.key, reading.labels)
+    elif taken.pixels:
+        relabel.replace_labels(dataset, triple.key, reading.labels, what=f"painted: {Path(file).name}")
+    return replace(taken, file=file, transparent=pixels.transparent(_image(source)))
+
+
+def _file(control_map: Path | Image.Image) -> str:
+    return "the map" if isinstance(control_map, Image.Image) else str(control_map)
+
+
+def _compared(triple: Triple, reading: _Reading, present: Labels | None, in_place: bool, palette: Palette) -> Taken:
+    """Return what a painted map changes."""
     uncertain = 0 if reading.doubts is None else int(reading.doubts.sum())
-    return Taken(
-        file, triple.key, triple.source, changed / labels.size, reading.note, pixels=changed, uncertain=uncertain,
-        transparent=pixels.transparent(_image(source)),
+    taken = Taken("", triple.key, triple.source, 1.0, reading.note, pixels=reading.labels.size, uncertain=uncertain)
+    if present is None:
+        return taken
+    labels = reading.painted(present, in_place)
+    differs = labels != present
+    return replace(
+        taken, changed=float(differs.mean()), pixels=int(differs.sum()),
+        changes=comparison.changes(present, labels, palette),
+        is_thin=reading.note != "" and bool(differs.any()) and not comparison.has_area(differs),
     )  # fmt: skip
 
 
-def _tried(dataset: Dataset, key: str, file: Path) -> Taken:
+def _tried(dataset: Dataset, key: str, file: Path, dry_run: bool) -> Taken:
     triple = dataset.get([key])[0]
     try:
-        return _taken(dataset, triple, file, maps.read_file(file), str(file))
+        return _taken(dataset, triple, file, maps.read_file(file), dry_run)
     except MapError as error:
         return Taken(str(file), key, triple.source, reason=str(error))
     except DatasetError as error:

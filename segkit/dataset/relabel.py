@@ -294,8 +294,9 @@ def _is_repeated(triple: Triple, revision: int | None, request: str) -> bool:
 def _edit(
     dataset: Dataset, triple: Triple, history: History, strokes: tuple[Stroke, ...], what: str, request: str = ""
 ) -> State:
+    before = history.shown(dataset.info.palette)  # first, so that the edit applies to it and not to the original again
     save = saving.saved(dataset, triple, history, saving.new_entry(history, strokes, what, request=request))
-    if np.array_equal(history.shown(dataset.info.palette).labels, save.shown.labels):
+    if np.array_equal(before.labels, save.shown.labels):
         return state_of(triple)
     if save.shown.is_unlabelled:
         raise MapError("would show no class at all; to leave the triple out, reject it")

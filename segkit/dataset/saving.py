@@ -73,6 +73,12 @@ def opened(dataset: Dataset, triple: Triple) -> History:
     return history
 
 
+def prepare(dataset: Dataset, triple: Triple) -> None:
+    """Read a map into memory ahead of its first edit, which reading a large one would slow down."""
+    with suppress(DatasetError):  # the edit says what is wrong
+        opened(dataset, triple).shown(dataset.info.palette)
+
+
 def segmenter(dataset: Dataset) -> str:
     """Return the model behind the dataset's maps, as Edits.segmenter names it."""
     model = dataset.info.models.get("segmenter", {})

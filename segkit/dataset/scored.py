@@ -22,7 +22,7 @@ from segkit.errors import StorageError
 from segkit.palette import Palette
 from segkit.progress import Progress, silent
 
-_VERSION = 2
+_VERSION = 3
 """Grows whenever measures change their meaning."""
 
 _CHUNK = 1 << 18
@@ -140,6 +140,7 @@ def _joined(first: Scores, second: Scores) -> Scores:
         np.concatenate([first.tiny_rows, second.tiny_rows + len(first.keys)]),
         np.concatenate([first.tiny_ids, second.tiny_ids]),
         first.counts + second.counts,
+        np.concatenate([first.classes, second.classes]),
     )
 
 

@@ -59,10 +59,18 @@ class Conditions:
 
     Attributes:
         columns: columns of one's own that they name, but that no triple looked at so far has.
+        classes: names of classes that each triple that meets them has, or lacks.
     """
 
-    def __init__(self, conditions: Sequence[Condition], columns: set[str]) -> None:
-        self._conditions, self.columns = conditions, columns
+    def __init__(
+        self, conditions: Sequence[Condition], columns: set[str], classes: Sequence[tuple[str, bool]] = ()
+    ) -> None:
+        self._conditions, self.columns, self.classes = conditions, columns, classes
+
+    @property
+    def is_of_classes(self) -> bool:
+        """Whether `classes` are all that is demanded."""
+        return len(self.classes) == len(self._conditions)
 
     def __call__(self, triple: Triple) -> bool:
         """Return whether a triple meets all of them."""
@@ -107,10 +115,13 @@ def parse(text: str, palette: Palette) -> Conditions:
     if not terms:
         raise UsageError(f"--where is empty. Expected conditions: {HELP}.")
     columns: set[str] = set()
-    return Conditions(list(_conditions(terms, palette, columns)), columns)
+    classes: list[tuple[str, bool]] = []
+    return Conditions(list(_conditions(terms, palette, columns, classes)), columns, classes)
 
 
-def _conditions(terms: list[str], palette: Palette, columns: set[str]) -> Iterator[Condition]:
+def _conditions(
+    terms: list[str], palette: Palette, columns: set[str], classes: list[tuple[str, bool]]
+) -> Iterator[Condition]:
     name = ""  # of the last class
     for term in terms:
         match = _TERM.fullmatch(term)
@@ -122,6 +133,7 @@ def _conditions(terms: list[str], palette: Palette, columns: set[str]) -> Iterat
         if field == "class":
             name = palette.find(value).name
             condition = _has(name)
+            classes.append((name, not minus))
         elif field in ("share", "confidence"):
             compare = _comparison(term, sign, value, share=True)
             if not name:

@@ -47,12 +47,15 @@ class Bootstrap:
     Args:
         maps: number of maps, M.
         seed: of the resamples.
+
+    Attributes:
+        times: (R, M), how many times each map is in each resample.
     """
 
     def __init__(self, maps: int, seed: int = 0) -> None:
         self._maps = maps
         shares = np.full(maps, 1 / maps)
-        self._times = np.random.default_rng(seed).multinomial(maps, shares, RESAMPLES).astype(np.float64)  # (R, M)
+        self.times = np.random.default_rng(seed).multinomial(maps, shares, RESAMPLES).astype(np.float64)  # (R, M)
 
     def values(self, statistic: Statistic, counts: ClassCounts) -> NDArray[np.float64]:
         """Return a statistic of all maps and of each resample, the mean over drawings, (1 + R,) or (1 + R, C).
@@ -61,21 +64,26 @@ class Bootstrap:
             statistic: a function of counts summed over maps.
             counts: (S, M, 3, C) of each drawing of each map: S pictures of a map are S drawings.
         """
-        sums = [np.concatenate([one.sum(0)[None], np.tensordot(self._times, one, 1)]) for one in counts]
+        sums = [np.concatenate([one.sum(0)[None], np.tensordot(self.times, one, 1)]) for one in counts]
         mean: NDArray[np.float64] = np.mean([statistic(drawing) for drawing in sums], axis=0)
         return mean
 
-    def estimate(self, values: NDArray[np.float64], lowest: float = 0.0) -> Estimate:
+    def mean(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the mean of values of single maps (M,), of all maps and of each resample, (1 + R,)."""
+        return np.concatenate([[values.mean()], self.times @ values / self._maps])
+
+    def estimate(self, values: NDArray[np.float64], lowest: float = 0.0, highest: float = 1.0) -> Estimate:
         """Return a value with its interval.
 
         Args:
             values: (1 + R,), as `values` returns them, or a difference of two of those. NaN, of resamples without the
                 class in question, is left out.
-            lowest: least possible value; the greatest is 1.
+            lowest: least possible value.
+            highest: greatest possible value.
         """
         if self._maps < 2:
-            return Estimate(float(values[0]), lowest, 1.0)
+            return Estimate(float(values[0]), lowest, highest)
         value, tail = float(values[0]), 50 * (1 - CONFIDENCE)
         bias = np.nanmean(values[1:]) - value
-        low, high = np.clip(np.nanpercentile(values[1:], (tail, 100 - tail)) - bias, lowest, 1.0)
+        low, high = np.clip(np.nanpercentile(values[1:], (tail, 100 - tail)) - bias, lowest, highest)
         return Estimate(value, float(low), float(high))

@@ -47,13 +47,18 @@ def paint(labels: Labels, palette: Palette) -> Image.Image:
     Raises:
         ValueError: a label is neither a class nor 255.
     """
+    if not _has_only_classes(labels, palette):
+        wrong = labels[(labels >= len(palette)) & (labels != UNLABELLED)].min()
+        raise ValueError(f"label {wrong} is not a class of {palette.name}, which has {len(palette)}")
     image = Image.fromarray(labels)
-    if wrong := [
-        label for label, number in enumerate(image.histogram()) if number and len(palette) <= label < UNLABELLED
-    ]:
-        raise ValueError(f"label {wrong[0]} is not a class of {palette.name}, which has {len(palette)}")
     image.putpalette(palette.bytes)
     return image
+
+
+def _has_only_classes(labels: Labels, palette: Palette) -> bool:
+    """Return whether each label is a class or 255; strips fit into the processor's cache."""
+    strips = (labels[top : top + _ROWS] for top in range(0, len(labels), _ROWS))
+    return all(int((strip + np.uint8(1)).max(initial=0)) <= len(palette) for strip in strips)  # 255 wraps to 0
 
 
 def encode(labels: Labels, palette: Palette) -> bytes:
@@ -101,7 +106,7 @@ def read(image: Image.Image, palette: Palette) -> tuple[Labels, int]:
     """
     if is_exact(image, palette):
         labels = np.asarray(image)
-        if int((labels + np.uint8(1)).max(initial=0)) <= len(palette):  # 255 wraps to 0
+        if _has_only_classes(labels, palette):
             return labels, 0
         wrong = (labels >= len(palette)) & (labels != UNLABELLED)
         return np.where(wrong, np.uint8(UNLABELLED), labels), int(wrong.sum())

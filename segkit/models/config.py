@@ -9,6 +9,8 @@ from segkit.errors import ModelError
 SUPPORTED = {
     "segmenter": "oneformer-large, eomt-large or segformer-b5",
     "captioner": "blip-large, florence2-large or smolvlm",
+    "features": "dinov2-base",
+    "clip": "clip-base",
 }
 """Short names to suggest in place of an unsupported model, by role."""
 

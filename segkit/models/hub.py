@@ -49,6 +49,14 @@ SHORT_NAMES = {
         "sam2-small": "facebook/sam2.1-hiera-small",
         "sam2-large": "facebook/sam2.1-hiera-large",
     },
+    "features": {
+        "dinov2-base": "facebook/dinov2-base",
+        "dinov2-large": "facebook/dinov2-large",
+    },
+    "clip": {
+        "clip-base": "openai/clip-vit-base-patch16",
+        "clip-large": "openai/clip-vit-large-patch14",
+    },
 }
 """Hub ids by role and short name."""
 TOY = "toy"
@@ -90,13 +98,14 @@ def locate(name: str, role: str) -> Source:
     return Source(name, folder, revision, _weights_hash(digests))
 
 
-def find(name: str, role: str) -> tuple[str, Path]:
+def find(name: str, role: str, setting: str = "") -> tuple[str, Path]:
     """Find a model by folder, short name or hub id, and download it if it is missing and the hub answers.
 
     Args:
         name: a folder with config.json and weights, a short name such as "oneformer-tiny", a hub id, "toy" for the
             network shipped with segkit ("./toy" is a folder), or "toy-judge" for its second segmenter.
-        role: "segmenter", "captioner" or "assist"; also the name of the command-line option.
+        role: "segmenter", "captioner", "assist", "features" or "clip".
+        setting: name of the setting, for messages, if it is not the role's, such as "judge".
 
     Returns:
         The hub id, "toy", "toy-judge" or the folder's own name (without "/"); and the folder.
@@ -105,19 +114,20 @@ def find(name: str, role: str) -> tuple[str, Path]:
         ModelError: no such folder, a file is missing, or the model is neither on this machine nor downloadable.
     """
     refuse_broken_torchvision()
+    setting = setting or role
     if name == TOY:
         return TOY, shipped(role)
     if (name, role) == (TOY_JUDGE, "segmenter"):
         return TOY_JUDGE, shipped(role, "judge")
     path = Path(name).expanduser()
     if path.is_dir():
-        _require_files(path, role)
+        _require_files(path, setting)
         return path.resolve().name, path
     hub_id = SHORT_NAMES[role].get(name, name)
     if name.startswith((".", "~", "/")) or hub_id.count("/") != 1:
         short_names = ", ".join((TOY, *SHORT_NAMES[role]))
-        raise ModelError(f"{role} {name}: no such folder. Expected a folder, a hub id or one of: {short_names}.")
-    return hub_id, _cached(hub_id) or _download(hub_id, role)
+        raise ModelError(f"{setting} {name}: no such folder. Expected a folder, a hub id or one of: {short_names}.")
+    return hub_id, _cached(hub_id) or _download(hub_id, role, setting)
 
 
 def toy_folder() -> Path:
@@ -237,11 +247,11 @@ def check_tokenizer(tokenizer: Any, folder: Path, role: str) -> None:
         )
 
 
-def _require_files(folder: Path, role: str) -> None:
+def _require_files(folder: Path, setting: str) -> None:
     if not (folder / "config.json").is_file():
-        raise ModelError(f"{role} {folder}: config.json is missing. Expected a folder in transformers' format.")
+        raise ModelError(f"{setting} {folder}: config.json is missing. Expected a folder in transformers' format.")
     if not has_weights(folder):
-        raise ModelError(f"{role} {folder}: weights are missing. Expected model.safetensors or pytorch_model.bin.")
+        raise ModelError(f"{setting} {folder}: weights are missing. Expected model.safetensors or pytorch_model.bin.")
 
 
 def _file_hash(path: Path) -> bytes:
@@ -274,11 +284,11 @@ def _cached(hub_id: str) -> Path | None:
     return folder if folder and has_weights(folder) else None
 
 
-def _download(hub_id: str, role: str) -> Path:
+def _download(hub_id: str, role: str, setting: str) -> Path:
     from huggingface_hub import HfApi, snapshot_download
 
     if not hub_answers():
-        raise ModelError(_unavailable(hub_id, role, "the hub does not answer"))
+        raise ModelError(_unavailable(hub_id, setting, "the hub does not answer"))
     try:
         files = HfApi().list_repo_files(hub_id)
         # Before gigabytes of weights: does transformers support the model at all?
@@ -288,14 +298,14 @@ def _download(hub_id: str, role: str) -> Path:
     except ModelError:
         raise
     except Exception as error:  # HTTP, repository, permission and disk errors have no common base
-        raise ModelError(_unavailable(hub_id, role, f"the download failed ({reason(error)})")) from None
+        raise ModelError(_unavailable(hub_id, setting, f"the download failed ({reason(error)})")) from None
 
 
-def _unavailable(hub_id: str, role: str, why: str) -> str:
+def _unavailable(hub_id: str, setting: str, why: str) -> str:
     folder = hub_id.split("/")[1]
     return (
-        f"{role} {hub_id} is not on this machine, and {why}. On a machine with network access, run: "
-        f"hf download {hub_id} --local-dir {folder} ; copy the folder here and pass {role}={folder} . "
+        f"{setting} {hub_id} is not on this machine, and {why}. On a machine with network access, run: "
+        f"hf download {hub_id} --local-dir {folder} ; copy the folder here and pass {setting}={folder} . "
         "To try segkit without weights: segkit demo"
     )
 

@@ -24,6 +24,9 @@ MASK_SIZES: dict[str, tuple[int, int] | None] = {"oneformer": None, "maskformer"
 """Mask classifiers by model type, with the size to which post_process_semantic_segmentation scales their masks before
 it combines them; None: not at all."""
 
+_LONGEST = 4
+"""Longest side of a scaled photo in shorter sides: panoramas are scaled less, as in mmsegmentation (2560 to 640)."""
+
 
 @dataclass(frozen=True)
 class Segmentation:
@@ -51,22 +54,42 @@ class NeuralSegmenter:
         name: a folder, a short name (hub.SHORT_NAMES) or a hub id.
         palette: the classes; the network's labels are matched to them by name and synonym.
         device: the device to run on, and the precision.
+        side: the shorter side to which the processor scales photos, by its own filter; networks of fixed proportions
+            see squares of this side. 0: what the processor is configured for.
 
     Raises:
-        ModelError: the model is missing, damaged or not a segmenter, or its labels do not fit the palette.
+        ModelError: the model is missing, damaged or not a segmenter, its labels do not fit the palette, or it accepts
+            no photos of that side.
     """
 
-    def __init__(self, name: str, palette: Palette, device: Device) -> None:
+    def __init__(self, name: str, palette: Palette, device: Device, side: int = 0) -> None:
         self.source = hub.locate(name, ROLE)
         self._device = device
         self._model = load_model(self.source).to(device.name)
         self._processor = load_processor(self.source, self._model.config)
         self._indices = match_labels(self._model.config.id2label, palette, self.source.name)
+        self._scaling: dict[str, Any] = {}
+        if side:
+            self._scaling = self._scaling_to(side)
+            self._require_scalable(side)
 
     @property
     def parameters(self) -> int:
         """Number of parameters."""
         return sum(weight.numel() for weight in self._model.parameters())
+
+    @property
+    def bytes(self) -> int:
+        """Size of the weights."""
+        return sum(weight.numel() * weight.element_size() for weight in self._model.parameters())
+
+    def park(self) -> None:
+        """Move the network to the CPU's memory, until `unpark`; it cannot be called meanwhile."""
+        self._model.to("cpu")
+
+    def unpark(self) -> None:
+        """Move the network back to its device."""
+        self._model.to(self._device.name)
 
     def __call__(self, photos: Sequence[Image.Image]) -> list[Segmentation]:
         """Segment RGB photos of one size.
@@ -99,7 +122,28 @@ class NeuralSegmenter:
             extra["task_inputs"] = ["semantic"] * len(photos)
         elif getattr(self._image_processor, "do_center_crop", False):
             extra["do_center_crop"] = False  # MobileViT's default: a map of the centre, stretched over the whole photo
-        return self._processor(images=list(photos), return_tensors="pt", **extra)
+        return self._processor(images=list(photos), return_tensors="pt", **extra, **self._scaling)
+
+    def _scaling_to(self, side: int) -> dict[str, Any]:
+        """Return the processor's arguments for photos of another shorter side than it is configured for."""
+        edges = {"shortest_edge": side, "longest_edge": _LONGEST * side}
+        square = {"height": side, "width": side}
+        return {"do_resize": True, "size": square if "height" in dict(self._image_processor.size) else edges}
+
+    def _require_scalable(self, side: int) -> None:
+        """Refuse a side that the network does not accept, by a trial.
+
+        Raises:
+            ModelError: it raises an error, such as one with position embeddings for one size only; or its processor
+                reads the outputs, which depends on the configured size.
+        """
+        try:
+            self([Image.new("RGB", (side, side))])
+        except Exception as error:  # networks raise many types for sizes that they do not accept
+            raise ModelError(
+                f"{ROLE} {self.source.name}: photos cannot be scaled to a side of {side} ({hub.reason(error)}). Choose "
+                "another side, or keep the one it is configured for."
+            ) from None
 
     @property
     def _image_processor(self) -> Any:
@@ -114,6 +158,8 @@ class NeuralSegmenter:
             return [argmax.label(picture, size) for picture in scores]
         if "logits" in outputs and outputs.logits.ndim == 4:
             return [_label_logits(picture, size) for picture in outputs.logits.float()]
+        if self._scaling:
+            raise ModelError("its outputs are read by its processor, for the configured size")
         return _label_by_processor(self._image_processor, outputs, [size] * count)
 
     def _segmentation(self, classes: "Tensor", confidence: "Tensor") -> Segmentation:

@@ -6,7 +6,7 @@ from segkit.palette.color import RGB
 
 Lab = tuple[float, float, float]
 
-_TO_XYZ = (
+TO_XYZ = (
     (0.4124564, 0.3575761, 0.1804375),
     (0.2126729, 0.7151522, 0.0721750),
     (0.0193339, 0.1191920, 0.9503041),
@@ -22,7 +22,7 @@ def lab(rgb: RGB) -> Lab:
     """
     linear = [_linear(channel / 255) for channel in rgb]
     # The row sums are XYZ of white, so that white is exactly L* = 100, a* = b* = 0.
-    x, y, z = (_lab_curve(sum(k * c for k, c in zip(row, linear, strict=True)) / sum(row)) for row in _TO_XYZ)
+    x, y, z = (_lab_curve(sum(k * c for k, c in zip(row, linear, strict=True)) / sum(row)) for row in TO_XYZ)
     return 116 * y - 16, 500 * (x - y), 200 * (y - z)
 
 

@@ -9,10 +9,9 @@ from segkit.photos.files import (
     open_photo,
     open_upright,
     read,
-    turned,
     upright,
 )
-from segkit.photos.geometry import Geometry, Measured, Photo, fit, fit_map
+from segkit.photos.geometry import Decoded, Geometry, Measured, Photo, fit, fit_map, turned
 from segkit.photos.search import SUFFIXES, PassedOver, find, search
 
 __all__ = [
@@ -21,6 +20,7 @@ __all__ = [
     "REASONS",
     "SKIPPED",
     "SUFFIXES",
+    "Decoded",
     "Geometry",
     "Limits",
     "Measured",

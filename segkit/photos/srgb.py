@@ -36,6 +36,24 @@ def to_srgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     return Image.composite(colors, white, alpha), tuple(filter(None, (narrowed, applied, "alpha-over-white")))
 
 
+def to_plain(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
+    """Convert a picture of any mode to one of 8 bits without transparency, which may be scaled before `to_srgb`.
+
+    Colours of such pictures stay as they are, with their ICC profile; others are converted by `to_srgb`.
+
+    Returns:
+        A picture of mode RGB or L, and the conversions that were applied.
+
+    Raises:
+        ValueError: as `to_srgb`.
+    """
+    if image.mode in ("RGB", "L") and "transparency" not in image.info:
+        return image, ()
+    converted, conversions = to_srgb(image)
+    converted.info.clear()  # its profile has been applied
+    return converted, conversions
+
+
 def to_eight_bits(image: Image.Image) -> tuple[Image.Image, str]:
     """Scale 16-bit, 32-bit and float grey to mode L, or LA if one value is marked as transparent.
 
@@ -149,7 +167,7 @@ def apply_profile(image: Image.Image, profile: bytes | None) -> tuple[Image.Imag
         ValueError: the mode cannot be converted.
     """
     if not profile and image.mode != "LAB":
-        return image.convert("RGB"), ""
+        return image if image.mode == "RGB" else image.convert("RGB"), ""  # convert() would copy all pixels
     try:
         if profile and _is_srgb(profile):
             return image.convert("RGB"), ""

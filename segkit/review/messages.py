@@ -91,7 +91,7 @@ class Move(OfTriple, frozen=True, forbid_unknown_fields=True):
 
 
 class Prepare(Struct, frozen=True, forbid_unknown_fields=True):
-    """A triple for which a network is to work."""
+    """A triple that is to be got ready, or drafted."""
 
     id: Key
 

@@ -13,8 +13,10 @@ from segkit.dataset import where as conditions
 from segkit.dataset.doubt import Scorer, by_key, is_key
 from segkit.dataset.matching import matching
 from segkit.dataset.prompts import FLAGS
+from segkit.dataset.scored import Scored
 from segkit.dataset.triple import REVIEWS, Triple
 from segkit.dataset.where import Conditions
+from segkit.palette import Palette
 from segkit.problem import Problem
 from segkit.progress import Progress, silent
 
@@ -125,8 +127,10 @@ def rank(
     keys = np.concatenate([part.scores.keys for part in parts])
     reviews = np.concatenate([part.reviews for part in parts])
     places = np.arange(len(keys))
-    if condition is not None or order == "source":
-        places = _places(keys, _chosen(dataset, condition, progress))
+    if condition:
+        places = np.flatnonzero(_having(condition, parts, dataset.info.palette))
+    if order == "source" or (condition and not condition.is_of_classes):
+        places = _places(keys, _chosen(dataset, condition, keys[places], progress))
     if order == "doubt":
         places = places[np.argsort(-doubts[places], kind="stable")]
     places = places[among[reviews[places]]]
@@ -165,9 +169,20 @@ def _divided(where: str) -> tuple[str, list[str], NDArray[np.bool_]]:
     return shlex.join(rest), [by_rule[term] for term in terms if term in by_rule], among
 
 
-def _chosen(dataset: Dataset, condition: Conditions | None, progress: Progress) -> NDArray[np.uint64]:
-    """Return the keys of the triples that meet conditions, sorted by source."""
-    by_source = sorted(set(matching(dataset, condition, progress)))
+def _having(condition: Conditions, parts: Sequence[Scored], palette: Palette) -> NDArray[np.bool_]:
+    """Return whether each triple has the classes that conditions demand, and none that they exclude."""
+    chosen = np.ones(sum(len(part.reviews) for part in parts), bool)
+    for name, is_wanted in condition.classes:
+        label = palette.find(name).index
+        chosen &= np.concatenate([part.scores.having(label) for part in parts]) == is_wanted
+    return chosen
+
+
+def _chosen(
+    dataset: Dataset, condition: Conditions | None, candidates: NDArray[np.uint64], progress: Progress
+) -> NDArray[np.uint64]:
+    """Return the keys of the triples among candidates that meet conditions, sorted by source."""
+    by_source = sorted(set(matching(dataset, condition, progress, candidates)))
     if condition is not None:
         condition.require_columns()
     return np.fromiter((key for _, key in by_source), np.uint64, len(by_source))

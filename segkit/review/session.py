@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from segkit.dataset import Dataset, confidences, decisions, relabel
+from segkit.dataset import Dataset, confidences, decisions, relabel, saving
 from segkit.dataset.prompts import BUDGET, FLAGS, estimate
 from segkit.dataset.relabel import State
 from segkit.dataset.triple import SPLITS, Triple
@@ -301,9 +301,11 @@ class Session:
         return {"changed": changed, "conflicts": conflicts}
 
     def prepare(self, coming: messages.Prepare) -> Json:
-        """Get a triple ready for clicks, if there is a network for them."""
+        """Get a triple ready: its map for the first edit, its photo for clicks if there is a network for them."""
+        triple = self.triple(coming.id)
+        saving.prepare(self.dataset, triple)
         if self._networks.assist:
-            self._networks.assist.prepare(self.triple(coming.id))
+            self._networks.assist.prepare(triple)
         return {}
 
     def assist(self, click: messages.Click) -> Json:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
@@ -60,10 +60,17 @@ TRAIN = TrainSettings(
 )  # fmt: skip
 """Training settings of the toy ControlNet."""
 
-EVALUATION = EvaluateSettings(judge=hub.TOY, resolution=64, steps=20, guidance=2.0)
-"""How pictures of the toy ControlNet are drawn, and who judges them."""
+REWARDED = replace(
+    TRAIN, reward=hub.TOY, reward_weight=0.1, reward_until=700, reward_share=0.5, steps=700, learning_rate=1e-3,
+    warmup=20, ema=0.99,
+)  # fmt: skip
+"""Settings of the training that follows, with a reward."""
 
-_DEMO_FILES = ("photos", "dataset", "contact-sheet.png", "run", "evaluation")
+EVALUATION = EvaluateSettings(judge=hub.TOY_JUDGE, resolution=64, steps=20, guidance=2.0)
+"""How pictures of the toy ControlNets are drawn, and who judges them."""
+
+_RUN, _REWARDED_RUN = "run", "rewarded"
+_DEMO_FILES = ("photos", "dataset", "contact-sheet.png", _RUN, _REWARDED_RUN, "evaluation")
 _PHOTO = re.compile(r"(room|street) [0-9]{3,5}\.jpg")
 
 
@@ -86,6 +93,34 @@ class Evaluation:
 
     maps: MapQuality
     captions: list[tuple[str, str, str]]
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training of the demo: its run folder, its settings, and what it is for, as a sentence."""
+
+    run: Path
+    settings: TrainSettings
+    purpose: str
+
+
+def trainings(folder: Path, steps: int | None) -> tuple[Training, Training]:
+    """Return the trainings of a demo in their order: of a fresh ControlNet, and on from there with a reward.
+
+    Args:
+        folder: of the demo.
+        steps: of the first training, default TRAIN.steps; those of the second are in proportion.
+    """
+    run = folder / _RUN
+    fresh = replace(TRAIN, steps=steps or TRAIN.steps)
+    more = max(1, round(fresh.steps * REWARDED.steps / TRAIN.steps))
+    rewarded = replace(REWARDED, controlnet=str(run), steps=more)
+    return (
+        Training(run, fresh, "A fresh ControlNet learns to steer the toy Stable Diffusion, which knows no maps."),
+        Training(
+            folder / _REWARDED_RUN, rewarded, "It trains on with a reward: the toy OneFormer looks at its pictures."
+        ),
+    )
 
 
 def check_folder(folder: Path) -> None:

@@ -18,7 +18,7 @@ from segkit.dataset.prompts import Style
 from segkit.dataset.triple import UNDRAWN
 from segkit.models.segment import Segmentation
 from segkit.palette import Palette
-from segkit.photos import fit
+from segkit.photos import Decoded, fit
 from segkit.toy import world
 from tests.commands.test_build_dataset import build, lines
 from tests.conftest import Models, Segkit
@@ -63,7 +63,11 @@ def candidates(*sizes: tuple[int, int]) -> list[Candidate]:
     """Return new photos of these sizes."""
     return [
         Candidate(
-            f"{place}.jpg", f"{place:016x}" + "0" * 48, fit(world.scene(place, size).photo, 96), place, f"{place:016x}"
+            f"{place}.jpg",
+            f"{place:016x}" + "0" * 48,
+            fit(Decoded(world.scene(place, size).photo), 96),
+            place,
+            f"{place:016x}",
         )
         for place, size in enumerate(sizes)
     ]

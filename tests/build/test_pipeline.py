@@ -14,7 +14,7 @@ from segkit.build.outcome import Outcome
 from segkit.build.settings import BuildSettings
 from segkit.dataset import Rejection
 from segkit.palette import Palette
-from segkit.photos import Limits, fit
+from segkit.photos import Decoded, Limits, fit
 from segkit.toy import world
 from tests.commands.test_build_dataset import build, hashes, lines
 from tests.conftest import Models, Segkit
@@ -119,7 +119,7 @@ def test_a_dataset_inside_the_photo_folder_is_not_searched(
     assert (again["found"], again["kept"]) == (6, 6)
 
 
-PHOTO = fit(world.scene(0, (128, 96)).photo, 64)
+PHOTO = fit(Decoded(world.scene(0, (128, 96)).photo), 64)
 
 
 def candidate(number: int) -> Candidate:

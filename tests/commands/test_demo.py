@@ -1,5 +1,6 @@
 """segkit demo."""
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,9 @@ from PIL import Image
 
 from segkit.toy import demo
 from tests.conftest import Result, Segkit
+
+ROW = r"│ (run|rewarded|base alone|photos)\s+│ (0\.\d{3})"
+"""A row of the evaluation's table: pictures, and their mIoU."""
 
 
 @pytest.fixture
@@ -56,19 +60,28 @@ def test_a_second_demo_repeats_no_work(segkit: Segkit, shown: Result, folder: Pa
 
 
 def test_the_demo_trains_and_measures_pictures(segkit: Segkit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """--train writes a run and its report, and measures pictures from before and after training and the photos."""
+    """--train writes two runs, without and with a reward, and compares their pictures with the base's and the photos.
+
+    The judge drew none of the maps and gave no reward, so the evaluation has nothing to warn of.
+    """
     monkeypatch.setattr("segkit.toy.demo.EVALUATION", replace(demo.EVALUATION, steps=2))  # pictures need not be good
     monkeypatch.setattr("trainer.sample.sampler.STEPS", 2)
     done = segkit("demo", tmp_path / "demo", "--train", "--photos", "30", "--steps", "2")
 
     assert done.code == 0
-    rows = re.findall(r"│ (run|base alone|photos)\s+│ (0\.\d{3})", done.out)
-    assert [name for name, _ in rows] == ["run", "base alone", "photos"]
-    assert float(rows[2][1]) > 0.6 > float(rows[0][1])
-    assert any("The judge, toy, also drew the dataset's maps" in line for line in done.progress)
-    assert (tmp_path / "demo" / "run" / "report.html").is_file()
-    assert (tmp_path / "demo" / "run" / "run.safetensors").is_file()
+    rows = re.findall(ROW, done.out)
+    assert [name for name, _ in rows] == ["run", "rewarded", "base alone", "photos"]
+    assert float(rows[-1][1]) > 0.6 > max(float(rows[0][1]), float(rows[1][1]))
+    assert re.search(r"(rewarded|run) obeys its maps|between (rewarded|run) and (rewarded|run)", done.out)
+    assert "toy-judge sees" in done.out
+    assert not [line for line in done.progress if "judge" in line and "drew the dataset's maps" in line]
+    for run, steps in (("run", 2), ("rewarded", 1)):
+        assert (tmp_path / "demo" / run / "report.html").is_file()
+        assert (tmp_path / "demo" / run / f"{run}.safetensors").is_file()
+        assert json.loads((tmp_path / "demo" / run / "result.json").read_text())["steps"] == steps
+    log = (tmp_path / "demo" / "rewarded" / "log.jsonl").read_text()
+    assert "reward_loss" in log
     with Image.open(tmp_path / "demo" / "evaluation" / "samples.png") as sheet:
         assert sheet.height > 200
     again = segkit("demo", tmp_path / "demo", "--train", "--photos", "30", "--steps", "2")
-    assert re.findall(r"│ (run|base alone|photos)\s+│ (0\.\d{3})", again.out) == rows
+    assert re.findall(ROW, again.out) == rows

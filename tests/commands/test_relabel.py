@@ -30,10 +30,29 @@ def test_a_map_is_taken_undone_and_redone(segkit: Segkit, rooms: Dataset, tmp_pa
     redone = segkit("relabel", rooms.folder, "000.png", "--redo")
 
     assert taken.code == undone.code == redone.code == 0
-    assert f"000.png ({rooms[0].key}): 600 pixels changed (4.9%)." in taken.out
+    assert f"000.png ({rooms[0].key}): 600 pixels changed (4.9%): floor → lamp 381, " in taken.out
     assert "--undo" in taken.out
     assert json.loads(undone.out)["redoable"] == 1
     assert "Edits left to undo: 1, to redo: 0." in redone.out
+
+
+def test_a_dry_run_says_what_would_change(segkit: Segkit, rooms: Dataset, tmp_path: Path) -> None:
+    """In which classes, of one map or a folder; nothing is changed."""
+    before = rooms.manifest.read_bytes(), rooms[0].labels.tolist()
+
+    single = segkit("relabel", rooms.folder, "000.png", tmp_path / "maps" / "000.png", "--dry-run")
+    folder = segkit("relabel", rooms.folder, "--from", tmp_path / "maps", "--dry-run", "--json")
+    wrong = segkit("relabel", rooms.folder, "000.png", "--undo", "--dry-run")
+
+    assert (single.code, folder.code, wrong.code) == (0, 0, 2)
+    assert "600 pixels would change (4.9%): floor → lamp 381, " in single.out
+    assert "1 map would be taken over." in single.out
+    assert "--undo" not in single.out
+    (result,) = json.loads(folder.out)["maps"]
+    assert sum(change["pixels"] for change in result["changes"]) == result["pixels"] == 600
+    assert (rooms.manifest.read_bytes(), Dataset.open(rooms.folder)[0].labels.tolist()) == before
+    assert not (rooms.folder / ".segkit" / "edits").exists()
+    assert "--dry-run goes with" in wrong.err
 
 
 def test_a_folder_with_a_map_that_cannot_be_taken(segkit: Segkit, rooms: Dataset, tmp_path: Path) -> None:

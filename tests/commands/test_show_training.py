@@ -1,11 +1,13 @@
 """Results of training, generation and evaluation as text and as JSON."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from segkit.commands import show_training
+from segkit.maps.bootstrap import Estimate
 from tests.trainer.evaluate.test_scores import example
 from trainer.loop import Outcome
 from trainer.run.dry_run import Plan
@@ -17,8 +19,8 @@ STOPPED = Outcome(Path("run"), 0, 0, float("nan"), 0, None, "", None, 40, 0, ())
 PLAN = Plan(
     triples=1200, held_out=0, empty_prompts=7, notes=("A note.",), sizes={"64 x 64": 1000, "96 x 64": 200},
     trained=4_800_000, memory={"weights": 5_000_000},
-    steps=300, resumed=100, cache=0, cache_photos=0, cache_seconds=0.0, step_seconds=0.25, seconds=75.0, cut=0,
-    device="cpu, fp32", picture=Path("run-first-batch.png"),
+    steps=300, resumed=100, cache=0, cache_photos=0, cache_prompts=0, cache_triple=0, cache_seconds=0.0,
+    step_seconds=0.25, seconds=75.0, cut=0, device="cpu, fp32", picture=Path("run-first-batch.png"),
 )  # fmt: skip
 
 
@@ -65,13 +67,26 @@ def test_a_plan_is_printed_in_words(capsys: Capture) -> None:
     assert "0.25 s per step, 75 s in total" in text
     assert "Prompts: 1,200, 7 empty.\nA note.\n" in text
     assert "Cache" not in text
+    assert "Fidelity" not in text
     assert "truncated" not in text
+
+
+def test_fidelity_is_printed_where_it_is_measured(capsys: Capture) -> None:
+    """Train states the last mIoU with its interval, in words and as JSON; the plan how long evaluations take."""
+    show_training.plan(replace(PLAN, evaluations=3, fidelity_seconds=20.0), Path("rooms"), Path("run"), False)
+    planned = capsys.readouterr().out
+    measured = replace(STOPPED, fidelity=Estimate(0.5, 0.25, 0.75))
+    show_training.trained(measured, False)
+    text = capsys.readouterr().out
+    show_training.trained(measured, True)
+
+    assert "Fidelity: 3 evaluations of 20 s, 60 s of the time below." in planned
+    assert "mIoU of held-out maps, as the judge sees their pictures: 0.500 (0.250 to 0.750)." in text
+    assert json.loads(capsys.readouterr().out)["fidelity"] == {"value": 0.5, "low": 0.25, "high": 0.75}
 
 
 def test_a_guess_is_printed_wherever_a_base_is_used(capsys: Capture) -> None:
     """A prediction type that was measured is stated by train, its dry run and generate, in words and as JSON."""
-    from dataclasses import replace
-
     guess = "Prediction type: epsilon (measured)."
     picture = Picture(Path("a.png"), DrawRequest("a", Path("a.png"), "a bed"), 0, False, False, guess)
     for as_json in (False, True):
@@ -86,16 +101,15 @@ def test_a_guess_is_printed_wherever_a_base_is_used(capsys: Capture) -> None:
 )
 def test_durations_have_a_suitable_unit(capsys: Capture, seconds: float, text: str) -> None:
     """Seconds, minutes or hours."""
-    from dataclasses import replace
-
     plan = replace(PLAN, held_out=60, cut=3, cache=2_000_000, cache_photos=10, cache_seconds=4, seconds=seconds)
+    plan = replace(plan, cache_prompts=1, cache_triple=498_688)
     show_training.plan(plan, Path("rooms"), Path("run"), False)
 
     out = capsys.readouterr().out
     assert f", {text}" in out
     assert "60 held out; " in out
     assert "Prompts over CLIP's 77 tokens, to be truncated: 3." in out
-    assert "10 photos (mirrored ones included) still to be encoded: 2.0 MB, 4 s." in out
+    assert "10 photos (mirrored ones included) and 1 prompt still to be encoded: 2.0 MB, 499 kB a triple, 4 s." in out
 
 
 def test_json_of_a_plan_has_every_attribute(capsys: Capture) -> None:

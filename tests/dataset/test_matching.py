@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from segkit.dataset import Dataset, decisions, where
@@ -40,6 +41,18 @@ def test_the_same_triples_match(dataset: Dataset, text: str) -> None:
     expected = sorted((triple.source, int(triple.key, 16)) for triple in dataset.triples() if condition(triple))
 
     assert sorted(matching(dataset, where.parse(text, dataset.info.palette))) == expected
+    for source, key in expected:
+        among = np.array([key], np.uint64)
+        assert (source, key) in list(matching(dataset, where.parse(text, dataset.info.palette), candidates=among))
+
+
+def test_few_candidates_are_looked_up(dataset: Dataset) -> None:
+    """Of the lists, only their lines are read."""
+    *_, last = dataset.triples()
+    newer = [(triple.source, int(triple.key, 16)) for triple in dataset.pending()[0].values()]
+    keys = list(matching(dataset, None, candidates=np.array([int(last.key, 16)], np.uint64)))
+
+    assert sorted(keys) == sorted([*newer, (last.source, int(last.key, 16))])
 
 
 def test_without_conditions_all_match(dataset: Dataset) -> None:

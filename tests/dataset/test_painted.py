@@ -102,6 +102,25 @@ def test_a_jpeg_of_the_stored_map_is_no_edit(dataset: Dataset, tmp_path: Path) -
     assert dataset[0] == before
 
 
+def test_lines_that_a_repair_leaves_are_told_from_painting(dataset: Dataset) -> None:
+    """Only of a repaired map, and only where no area of 3 x 3 pixels changes; the classes are named."""
+    noisy = np.array(dataset[0].control_map.convert("RGB"))
+    noisy[::7, ::5] ^= 2
+    line, area = noisy.copy(), noisy.copy()
+    line[4:6, 4:60] = LAMP.rgb
+    area[4:9, 4:60] = LAMP.rgb
+    exact = np.array(dataset[0].control_map.convert("RGB"))
+    exact[4:6, 4:60] = LAMP.rgb
+
+    results = [
+        painted.take(dataset, dataset[0].key, Image.fromarray(pixels), dry_run=True) for pixels in (line, area, exact)
+    ]
+
+    assert [result.is_thin for result in results] == [True, False, False]
+    assert [(change.old, change.new, change.pixels) for change in results[0].changes] == [("wall", "lamp", 112)]
+    assert dataset[0].edits.revision == 0
+
+
 def test_transparent_pixels_are_counted(dataset: Dataset) -> None:
     """They become unlabelled, and the result says how many."""
     image = dataset[0].control_map.convert("RGBA")

@@ -264,3 +264,29 @@ def test_nan_is_reported(tmp_path: Path) -> None:
 
     with pytest.raises(ModelError, match="returned NaN"):
         segmenter(photos((97, 131), 1))
+
+
+@pytest.mark.parametrize("name", ["segformer", "mask2former"])
+def test_photos_can_be_scaled_to_another_side(tmp_path: Path, name: str) -> None:
+    """With a side, the network sees what a processor configured for that side shows it, filter and divisor included."""
+    folder, configured = (families.write(tmp_path / part / name, name) for part in ("as it is", "configured"))
+    path = configured / "preprocessor_config.json"
+    content = json.loads(path.read_text())
+    content["size"] = {key: side * 3 // 2 for key, side in content["size"].items()}  # 64 becomes 96
+    path.write_text(json.dumps(content))
+    batch = photos((131, 97), 2)
+
+    scaled, expected, plain = (
+        NeuralSegmenter(str(place), families.TWELVE, CPU, side)(batch)
+        for place, side in ((folder, 96), (configured, 0), (folder, 0))
+    )
+
+    assert all(np.array_equal(one.labels, other.labels) for one, other in zip(scaled, expected, strict=True))
+    assert not all(np.array_equal(one.labels, other.labels) for one, other in zip(scaled, plain, strict=True))
+
+
+def test_networks_of_one_size_are_not_scaled(tmp_path: Path) -> None:
+    """EoMT's position embeddings fit one size; another is refused before the first photo."""
+    folder = families.write(tmp_path / "n", "eomt")
+    with pytest.raises(ModelError, match="cannot be scaled to a side of 96"):
+        NeuralSegmenter(str(folder), families.TWELVE, CPU, 96)

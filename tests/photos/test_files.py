@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 import pillow_heif
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from segkit import photos
 from segkit.errors import PhotoError
 from segkit.photos import Limits
 from segkit.toy import world
+from tests.photos.test_srgb import SWAPPED
 
 TINY = Limits(min_size=8, size=64)
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF", "JPEG2000", "PPM", "QOI", "PCX", "SGI", "TGA")
@@ -315,3 +317,51 @@ def test_decoding_jpeg_at_a_fraction_hardly_changes_colours() -> None:
     expected = expected.crop((left, top, left + opened.image.width, top + opened.image.height))
     differences = [abs(a - b) for a, b in zip(opened.image.tobytes(), expected.tobytes(), strict=True)]
     assert sum(differences) / len(differences) < 2
+
+
+@pytest.mark.parametrize("orientation", [1, 6, 7])
+@pytest.mark.parametrize("size", [(1031, 777), (1064, 776), (1025, 1799)])
+def test_decoding_jpeg_at_a_fraction_moves_nothing(size: tuple[int, int], orientation: int) -> None:
+    """A JPEG decoded at an eighth, of sides that are no multiples of 8, shows every spot where the whole photo does."""
+    limits, rng = Limits(min_size=8, size=48), np.random.default_rng(size[0])
+    across, down = np.meshgrid(np.arange(size[0]), np.arange(size[1]))
+    pixels = np.zeros(size[::-1], np.float32)
+    for x, y in [*rng.uniform(0.1, 0.9, (2, 2)), (0.96, 0.04), (0.04, 0.96)]:
+        pixels += 255 * np.exp(-((across - x * size[0]) ** 2 + (down - y * size[1]) ** 2) / (2 * 14**2))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture = Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).convert("RGB")
+
+    whole = photos.open_photo(encode(picture, "PNG", exif=exif), limits)
+    drafted = photos.open_photo(encode(picture, "JPEG", quality=98, exif=exif), limits)
+
+    assert drafted.geometry == whole.geometry
+    levels = [np.asarray(photo.image.convert("L"), np.float32) for photo in (whole, drafted)]
+    assert np.abs(shift(*levels)).max() < 0.03
+
+
+def shift(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return by how many pixels the quarters of a picture are shifted against those of another, by least squares."""
+    down, across = np.gradient(first, axis=0), np.gradient(first, axis=1)
+    shifts = []
+    for rows in (slice(0, len(first) // 2), slice(len(first) // 2, None)):
+        for columns in (slice(0, first.shape[1] // 2), slice(first.shape[1] // 2, None)):
+            slopes = np.stack([across[rows, columns].ravel(), down[rows, columns].ravel()], axis=1)
+            solution, *_ = np.linalg.lstsq(slopes, (first - second)[rows, columns].ravel(), rcond=None)
+            shifts.append(solution)
+    return np.array(shifts)
+
+
+def test_a_profile_is_applied_to_the_scaled_photo() -> None:
+    """Red and green are exchanged by the profile, whether the photo is scaled, turned, transparent or neither."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    swapped = ("lime", "red", "blue", "black")
+    for limits in (TINY, Limits(min_size=8, size=16)):
+        for image in (corners(), corners().convert("RGBA")):
+            opened = photos.open_photo(encode(image, "PNG", icc_profile=SWAPPED), limits)
+            assert quarters(opened.image) == swapped
+            assert opened.geometry.conversions == ("icc-to-srgb",)
+        stored = encode(corners().transpose(Image.Transpose.ROTATE_90), "PNG", icc_profile=SWAPPED, exif=exif)
+        assert quarters(photos.open_photo(stored, limits).image) == swapped
+        assert quarters(photos.open_upright(stored)) == swapped

@@ -1,10 +1,26 @@
 """Fitting photos to the training size: one scale factor and a centred crop, recorded in the geometry."""
 
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from PIL import Image
+from PIL.Image import Transpose
 
 from segkit import photos
+from segkit.photos import Decoded
+
+INVERSES = {
+    2: Transpose.FLIP_LEFT_RIGHT,
+    3: Transpose.ROTATE_180,
+    4: Transpose.FLIP_TOP_BOTTOM,
+    5: Transpose.TRANSPOSE,
+    6: Transpose.ROTATE_90,
+    7: Transpose.TRANSVERSE,
+    8: Transpose.ROTATE_270,
+}
+"""What stores an upright picture so that an EXIF orientation turns it back."""
 
 
 @given(st.integers(8, 700), st.integers(8, 700), st.integers(1, 40))
@@ -12,7 +28,7 @@ def test_fitting_keeps_the_aspect_and_never_enlarges(width: int, height: int, ei
     """One scale factor, whole pixels, a centred crop of fewer than 8 pixels, all recorded in the geometry."""
     size = 8 * eighths
 
-    fitted = photos.fit(Image.new("RGB", (width, height)), size)
+    fitted = photos.fit(Decoded(Image.new("RGB", (width, height))), size)
 
     geometry = fitted.geometry
     scale = min(1.0, size / min(width, height))
@@ -35,7 +51,7 @@ def test_the_geometry_locates_the_crop(width: int, height: int, eighths: int) ->
     """The stored picture is the resized one cropped at (crop_left, crop_top)."""
     ramp = Image.linear_gradient("L").resize((width, height)).convert("RGB")
 
-    fitted = photos.fit(ramp, 8 * eighths)
+    fitted = photos.fit(Decoded(ramp), 8 * eighths)
 
     geometry = fitted.geometry
     resized = ramp.resize((geometry.resized_width, geometry.resized_height), Image.Resampling.LANCZOS)
@@ -46,15 +62,31 @@ def test_the_geometry_locates_the_crop(width: int, height: int, eighths: int) ->
 def test_the_source_decides_the_scale() -> None:
     """A JPEG decoded at half its size is fitted as the whole photo would be, and what was applied is recorded."""
     image = Image.new("RGB", (400, 300))
-    image.info["icc_profile"] = b"profile of the source"
+    image.info["icc_profile"] = b"no profile"
 
-    fitted = photos.fit(image, 256, (800, 600), 6, ("icc",))
+    fitted = photos.fit(Decoded(image, (800, 600), applied=6, conversions=("16-bit",)), 256)
 
-    assert fitted.geometry == photos.Geometry(800, 600, 6, ("icc",), 341, 256, 2, 0)
+    assert fitted.geometry == photos.Geometry(800, 600, 6, ("16-bit", "icc-unreadable"), 341, 256, 2, 0)
     assert fitted.image.size == (336, 256)
     assert fitted.image.info == {}
 
 
+@pytest.mark.parametrize("turn", INVERSES)
+def test_padding_is_left_out_wherever_it_is_turned(turn: int) -> None:
+    """What the source does not cover, at the stored right and bottom edges, moves nothing in the upright photo."""
+    coarse = np.random.default_rng(turn).integers(0, 256, (7, 11, 3), np.uint8)
+    upright = Image.fromarray(coarse).resize((97, 61), Image.Resampling.BICUBIC)
+    stored = upright.transpose(INVERSES[turn])
+    padded = Image.fromarray(np.pad(np.asarray(stored), ((0, 3), (0, 5), (0, 0)), "edge"))
+    expected = photos.fit(Decoded(upright), 32)
+
+    fitted = photos.fit(Decoded(padded, stored.size, stored.size, turn), 32)
+
+    assert fitted.geometry == structs.replace(expected.geometry, orientation=turn)
+    differences = np.asarray(fitted.image, np.int16) - np.asarray(expected.image)
+    assert np.abs(differences).max() <= 4  # the filter reaches beyond the edge; a shift by a pixel makes 40
+
+
 def test_the_thinnest_photo_has_eight_pixels() -> None:
     """No side is ever scaled below the smallest multiple of 8."""
-    assert photos.fit(Image.new("RGB", (8, 8)), 3).image.size == (8, 8)
+    assert photos.fit(Decoded(Image.new("RGB", (8, 8))), 3).image.size == (8, 8)

@@ -3,6 +3,7 @@
 import pytest
 
 from segkit.dataset import Dataset, decisions, doubt
+from segkit.dataset import where as conditions
 from segkit.errors import UsageError
 from segkit.problem import Problem
 from segkit.review import queue
@@ -48,6 +49,23 @@ def test_the_queue_is_filtered_ordered_and_cut(dataset: Dataset) -> None:
     assert len(queue.rank(dataset, where="text:nothing")) == 0
     with pytest.raises(UsageError, match="not understood"):
         queue.rank(dataset, where="doubt")
+
+
+@pytest.mark.parametrize("text", ["class:wall", "-class:floor", "class:bed", "class:floor -class:lamp"])
+def test_classes_are_found_without_reading_records(
+    dataset: Dataset, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ranking knows them; with other conditions, the records that have the classes are read."""
+    palette = dataset.info.palette
+    queue.rank(dataset)
+
+    def keys(where: str) -> set[str]:
+        return {triple.key for triple in dataset.triples() if conditions.parse(where, palette)(triple)}
+
+    more = f"{text} -text:lamp tokens>0", f"{text} share>0.1"
+    assert [set(queue.rank(dataset, where=where).keys()) for where in more] == [keys(where) for where in more]
+    monkeypatch.setattr(queue, "matching", None)
+    assert set(queue.rank(dataset, where=text).keys()) == keys(text)
 
 
 def test_what_check_found_comes_first(dataset: Dataset) -> None:

@@ -1,14 +1,18 @@
 """What the page asks of a dataset."""
 
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
-from segkit.dataset import Dataset
+from segkit.dataset import Dataset, replay
+from segkit.dataset import history as histories
 from segkit.errors import ConflictError, PaletteError, UsageError
+from segkit.maps.codec import Labels
+from segkit.palette import Palette
 from segkit.review import messages
 from segkit.review.messages import (
     BulkDecide,
@@ -19,6 +23,7 @@ from segkit.review.messages import (
     OfMap,
     OfTriple,
     Painted,
+    Prepare,
     Relabel,
     SetPrompt,
 )
@@ -118,6 +123,27 @@ def test_a_request_whose_answer_was_lost_is_carried_out_once(session: Session, r
     for send in (lost[2], lost[3], lambda: session.relabel(Relabel(key, 6, (Painted(WALL, (0, 9)),)))):
         with pytest.raises(ConflictError):
             send()
+
+
+def test_a_map_is_read_once(session: Session, rooms: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a triple that was got ready, or that is edited at once, the map is decoded once for all edits."""
+    ready, edited = (triple.key for triple in rooms[:2])
+    read: list[bytes] = []
+
+    def labels_of(data: bytes, palette: Palette) -> Labels:
+        read.append(data)
+        return original(data, palette)
+
+    original = histories.labels_of
+    monkeypatch.setattr(histories, "labels_of", labels_of)
+    monkeypatch.setattr(replay, "_kept", OrderedDict())
+    session.prepare(Prepare(ready))
+    assert len(read) == 1
+    for key in (ready, edited):
+        for revision in range(2):
+            session.relabel(Relabel(key, revision, (Painted(TABLE, (9 * revision, 9)),)))
+
+    assert len(read) == 2
 
 
 def test_decisions_are_counted(session: Session, rooms: Dataset) -> None:

@@ -1,5 +1,6 @@
 """Small networks of the real architectures with random weights, and a small dataset."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,19 @@ def base_folder(
             vae, text_encoder, clip_tokenizer, unet, scheduler, safety_checker=None, feature_extractor=None,
             requires_safety_checker=False,
         ).save_pretrained(folder)  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="session")
+def held_out(rooms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The dataset `rooms` with three of its six triples held out, shared by all tests: do not modify it."""
+    from segkit.dataset import Dataset, decisions
+
+    folder = tmp_path_factory.mktemp("held-out") / "rooms"
+    shutil.copytree(rooms, folder, ignore=shutil.ignore_patterns("cache"))
+    dataset = Dataset.open(folder)
+    for triple in [triple for triple in dataset if triple.split == "train"][:2]:
+        decisions.move(dataset, triple.key, "val")
     return folder
 
 

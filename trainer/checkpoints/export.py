@@ -90,11 +90,7 @@ def _facts(run: Path) -> dict[str, Any]:
     """Return the facts for the metadata: those in run.json, or none for a folder that is not a run."""
     if not (run / "run.toml").is_file():
         return {}
-    try:
-        facts: dict[str, Any] = json.loads((run / "run.json").read_text("utf-8"))["told"]
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{run / 'run.json'} is damaged ({error}).") from None
-    return {"base": Path(run_settings.read(run / "run.toml")["base"]).name, **facts}
+    return {"base": Path(run_settings.read(run / "run.toml")["base"]).name, **runs.facts(run)}
 
 
 def metadata(facts: dict[str, Any]) -> dict[str, str]:

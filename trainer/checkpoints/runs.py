@@ -61,6 +61,19 @@ def containing(path: Path) -> Path | None:
     return next((folder for folder in folders if (folder / "run.toml").is_file()), None)
 
 
+def facts(run: Path) -> dict[str, Any]:
+    """Return what a run was started with, in short: initial ControlNet, dataset, palette and reward.
+
+    Raises:
+        ModelError: its run.json is missing or damaged.
+    """
+    try:
+        content: dict[str, Any] = json.loads((run / "run.json").read_text("utf-8"))["told"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{run / 'run.json'} is damaged ({error}).") from None
+    return content
+
+
 def of_run(run: Path, name: str) -> Weights:
     """Return the weights of a run.
 

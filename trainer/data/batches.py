@@ -23,7 +23,7 @@ from trainer.data import ahead, crops, repeat_factors, runlength
 from trainer.data.buckets import BatchOrder, fit
 from trainer.data.crops import View
 from trainer.data.examples import Example
-from trainer.data.latents import LatentCache
+from trainer.data.latents import LatentCache, is_cached
 from trainer.data.runlength import RunLengthMap
 from trainer.settings import TrainSettings
 
@@ -69,13 +69,15 @@ class Batch:
     """A batch of photos of one size.
 
     Attributes:
-        photos: (B, 3, H, W) float32, -1 to 1; None with a cache.
-        moments: (B, 2, 4, h, w) mean and log-variance of the latents (see Encoder.photo); None without a cache.
+        photos: (N, 3, H, W) float32, -1 to 1: those of the photos whose latents are not cached; None if all are.
+        moments: (B - N, 2, 4, h, w) mean and log-variance of the latents (see Encoder.photo) of the others; None if
+            there are none.
         encoder_hidden_states: (B, 77, width) prompt embeddings; None without a cache.
         controls: (B, H, W) uint8 class indices, or (B, H, W, 3) uint8 RGB of control pictures that are not maps.
         texts: B prompts; dropped ones are "".
         generators: B random generators for noise and timestep.
         rewarded: (B,) bool, which photos get an early timestep and a reward; None without a reward.
+        cached: (B,) bool, which photos' latents are cached; None if all or none are.
     """
 
     photos: "Tensor | None"
@@ -85,11 +87,12 @@ class Batch:
     texts: list[str]
     generators: list["torch.Generator"]
     rewarded: "Tensor | None" = None
+    cached: "Tensor | None" = None
 
     def require_photos(self) -> "Tensor":
-        """Return the photos of a batch that was read without a cache."""
+        """Return the photos whose latents are not cached."""
         if self.photos is None:
-            raise ValueError("A batch from the cache has no photos.")
+            raise ValueError("A batch whose latents are all cached has no photos.")
         return self.photos
 
 
@@ -169,8 +172,9 @@ class Batches:
         if number >= self._settings.steps * self._settings.accumulate:  # after the last step
             return
         picks = self.picks(number)
-        if self._cache is None:
-            ahead.fetch_all(pick.example.photo for pick in picks)
+        ahead.fetch_all(
+            pick.example.photo for pick in picks if self._cache is None or not is_cached(pick.view, self._settings)
+        )
         for pick in picks:
             self._control(pick)
 
@@ -196,16 +200,19 @@ class Batches:
         import torch
 
         cache, picks = self._cache, self.picks(number)
-        views = [(pick.example, pick.view) for pick in picks]
+        cached = [cache is not None and is_cached(pick.view, self._settings) for pick in picks]
+        views = [(pick.example, pick.view) for pick, there in zip(picks, cached, strict=True) if there]
+        others = [pick for pick, there in zip(picks, cached, strict=True) if not there]
         texts = [pick.text for pick in picks]
         return Batch(
-            None if cache else torch.stack([crops.photo(example, view) for example, view in views]),
-            cache.photos(views) if cache else None,
+            torch.stack([crops.photo(pick.example, pick.view) for pick in others]) if others else None,
+            cache.photos(views) if cache and views else None,
             cache.prompts(texts) if cache else None,
             torch.from_numpy(np.stack([self._control(pick) for pick in picks])),
             texts,
             [_generator(self._settings.seed, number, slot) for slot in self._slots()],
             torch.from_numpy(self._rewarded(number)) if self._settings.reward else None,
+            torch.tensor(cached) if views and others else None,
         )
 
     def _slots(self) -> range:

@@ -1,5 +1,6 @@
 """Crop, resize and mirror a photo and its control map identically; the map is read as class indices."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -54,11 +55,19 @@ def photo(example: Example, view: View) -> "Tensor":
     Raises:
         DatasetError: the photo cannot be read, or is not the one that was recorded.
     """
+    return photo_views(example, [view])[0]
+
+
+def photo_views(example: Example, views: Sequence[View]) -> "list[Tensor]":
+    """Return several views of a photo, which is decoded once; see `photo`."""
     import torch
 
-    image = _opened(example).resize(view.size, Resampling.LANCZOS, view.box)
-    pixels = _mirrored(np.asarray(image, np.float32), view) / np.float32(127.5) - np.float32(1)
-    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+    image, tensors = _opened(example), []
+    for view in views:
+        scaled = image.resize(view.size, Resampling.LANCZOS, view.box)
+        pixels = _mirrored(np.asarray(scaled, np.float32), view) / np.float32(127.5) - np.float32(1)
+        tensors.append(torch.from_numpy(pixels).permute(2, 0, 1).contiguous())
+    return tensors
 
 
 def open_map(example: Example) -> Image.Image:

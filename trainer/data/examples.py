@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from segkit.dataset import Dataset, checks, saving, splits
@@ -54,6 +54,7 @@ class Examples:
         val: held-out examples.
         palette: palette of the control maps; None for control pictures that are not segmentation maps.
         notes: what a user should know about the data, as sentences.
+        segmenter: what drew the maps, as Info.models records it; empty if that is unknown.
     """
 
     layout: str
@@ -61,6 +62,7 @@ class Examples:
     val: list[Example]
     palette: Palette | None
     notes: tuple[str, ...] = ()
+    segmenter: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def hash(self) -> str:
@@ -245,7 +247,7 @@ class _Chosen:
     """
 
     def __init__(self, info: Info, reviewed: bool) -> None:
-        self._palette, self._reviewed = info.palette, reviewed
+        self._palette, self._segmenter, self._reviewed = info.palette, info.models["segmenter"], reviewed
         self._reviews = ("accepted",) if reviewed else ("accepted", "open")
         self._held_out = any(splits.shares(info.settings.get("split", "")).values())
         self._by_split: dict[str, list[Example]] = {split: [] for split in (*SPLITS, UNDRAWN)}
@@ -281,7 +283,7 @@ class _Chosen:
             more = f" {undrawn}" if by_split[UNDRAWN] else ""
             raise DatasetError(f"{place}: no triple to train on. {add}{more}")
         notes = (undrawn,) if by_split[UNDRAWN] else ()
-        return Examples(layout, by_split["train"], by_split["val"], self._palette, notes)
+        return Examples(layout, by_split["train"], by_split["val"], self._palette, notes, self._segmenter)
 
 
 def _refuse(place: object, problems: Sequence[Problem], advice: str) -> None:

@@ -1,15 +1,17 @@
 """Latents of photos and embeddings of prompts by the frozen VAE and text encoder, and their cache.
 
 Photos and prompts are encoded one at a time. In a batch, a result could depend on the other elements, since libraries
-choose their kernels by shape; alone it is the same to the last bit, whether it is cached or computed at each step.
+choose their kernels by shape; alone it is the same to the last bit, whether it is cached or computed at each step, and
+however many processes share the work. Threads decode the next photos meanwhile.
 """
 
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from itertools import count
+from itertools import chain, groupby
+from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from PIL import Image
 
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+CacheDtype = Literal["auto", "fp32", "fp16", "bf16"]
+
+
 class Encoder:
     """The VAE's encoder and the text encoder.
 
@@ -42,11 +47,16 @@ class Encoder:
         base: the base model; its VAE and text encoder are moved.
         device: device to compute on.
         dtype: dtype of the weights and the results.
+        cache_dtype: what results are rounded to, so that a cache of this dtype holds them exactly; "auto": the dtype
+            of the weights.
     """
 
-    def __init__(self, base: Base, device: "torch.device", dtype: "torch.dtype") -> None:
+    def __init__(
+        self, base: Base, device: "torch.device", dtype: "torch.dtype", cache_dtype: CacheDtype = "auto"
+    ) -> None:
         self._vae, self._text_encoder = base.vae.to(device, dtype), base.text_encoder.to(device, dtype)
         self._tokenizer, self._device, self.dtype = base.tokenizer, device, dtype
+        self.cache_dtype = dtype if cache_dtype == "auto" else _dtypes()[cache_dtype]
 
     def photo(self, photo: "Tensor") -> "Tensor":
         """Encode a photo.
@@ -61,7 +71,7 @@ class Encoder:
 
         with torch.no_grad():
             latents = self._vae.encode(photo[None].to(self._device, self.dtype)).latent_dist
-        return torch.cat([latents.mean, latents.logvar])
+        return self._rounded(torch.cat([latents.mean, latents.logvar]))
 
     def prompt(self, text: str) -> "Tensor":
         """Return the embedding of a prompt, (77, width); a prompt of more tokens is truncated."""
@@ -73,7 +83,14 @@ class Encoder:
         )  # fmt: skip
         with torch.no_grad():
             hidden_states: Tensor = self._text_encoder(tokens.input_ids.to(self._device))[0][0]
-        return hidden_states
+        return self._rounded(hidden_states)
+
+    def _rounded(self, tensor: "Tensor") -> "Tensor":
+        return tensor.to(self.cache_dtype).to(self.dtype)
+
+    def drop_text_encoder(self) -> None:
+        """Free the text encoder; prompts can no longer be encoded."""
+        del self._text_encoder
 
     def decoder(self, alone: bool, resident: bool = False) -> "Decoder":
         """Return the VAE's decoder, for previews and rewards.
@@ -97,11 +114,13 @@ class Encoder:
         """Return the bytes that a photo of so many pixels takes in the cache, and those of a prompt."""
         values = 2 * self._vae.config.latent_channels * pixels // configs.vae_scale_factor(self._vae.config) ** 2
         config = self._text_encoder.config
-        return values * self.dtype.itemsize, config.max_position_embeddings * config.hidden_size * self.dtype.itemsize
+        itemsize = self.cache_dtype.itemsize
+        return values * itemsize, config.max_position_embeddings * config.hidden_size * itemsize
 
     def folders(self) -> tuple[str, str]:
         """Return the folder names of the caches of photos and prompts, which differ for other weights or dtypes."""
-        dtype = str(self.dtype).removeprefix("torch.")
+        dtype, rounded = (str(dtype).removeprefix("torch.") for dtype in (self.dtype, self.cache_dtype))
+        dtype = dtype if dtype == rounded else f"{dtype}-as-{rounded}"
         vae = weights_digest(self._vae)
         text_encoder = weights_digest(self._text_encoder, extra=self._tokenizer.get_vocab())
         return f"latents-{vae}-{dtype}", f"words-{text_encoder}-{dtype}"
@@ -117,7 +136,7 @@ class Decoder:
     """
 
     def __init__(self, vae: "AutoencoderKL", device: "torch.device", home: "torch.device | str") -> None:
-        self._vae, self._device, self._home = vae.to(home), device, home
+        self._vae, self.device, self._home = vae.to(home), device, home
         self._dtype = vae.dtype
 
     @property
@@ -157,7 +176,7 @@ class Decoder:
         import torch
 
         try:
-            pixels = self._decoded(latents, self._device)
+            pixels = self._decoded(latents, self.device)
         except torch.OutOfMemoryError:
             pixels = self._decoded(latents, torch.device("cpu"))
         finally:
@@ -185,15 +204,16 @@ class LatentCache:
     """
 
     def __init__(self, folder: Path, encoder: Encoder) -> None:
-        self._photos, self._prompts = (TensorStore(folder / name, encoder.dtype) for name in encoder.folders())
+        self._photos, self._prompts = (TensorStore(folder / name, encoder.cache_dtype) for name in encoder.folders())
+        self._dtype = encoder.dtype
 
     def photos(self, views: Sequence[tuple[Example, View]]) -> "Tensor":
         """Return the results of Encoder.photo for photos of one bucket, (N, 2, 4, h, w)."""
-        return self._photos.stack([_photo_key(example, view) for example, view in views])
+        return self._photos.stack([_photo_key(example, view) for example, view in views]).to(self._dtype)
 
     def prompts(self, texts: Sequence[str]) -> "Tensor":
         """Return the results of Encoder.prompt, (N, 77, width)."""
-        return self._prompts.stack([_prompt_key(text) for text in texts])
+        return self._prompts.stack([_prompt_key(text) for text in texts]).to(self._dtype)
 
     def prompt(self, text: str) -> "Tensor":
         """Return the result of Encoder.prompt, (77, width)."""
@@ -219,18 +239,25 @@ class LatentCache:
         texts = {_prompt_key(text): text for text in prompts}
         self._prompts.fill(
             [*texts],
-            lambda key: encoder.prompt(texts[key]),
+            lambda key: encoder.prompt(texts[key]).to(encoder.cache_dtype),
             lambda done: progress("prompts to cache", done, len(texts)),
         )
         stage = f"photos to cache, {size(photos, (), encoder) / 1e6:,.0f} MB"
-        with ahead.fetching([example.photo for example, _ in views.values()]) as reached:
-            places = count()
+        # the views of a photo are neighbours: it is decoded once for all of them
+        groups = [(example, [view for _, view in group]) for example, group in groupby(views.values(), itemgetter(0))]
+        with ahead.fetching([example.photo for example, _ in groups]) as reached:
 
-            def encode(key: str) -> "Tensor":
-                reached(next(places))
-                return encoder.photo(crops.photo(*views[key]))
+            def in_turn() -> Iterable[tuple[Example, list[View]]]:
+                for place, group in enumerate(groups):
+                    reached(place)
+                    yield group
 
-            self._photos.fill([*views], encode, lambda done: progress(stage, done, len(views)))
+            pixels = chain.from_iterable(ahead.mapped(lambda group: crops.photo_views(*group), in_turn()))
+            self._photos.fill(
+                [*views],
+                lambda key: encoder.photo(next(pixels)).to(encoder.cache_dtype),
+                lambda done: progress(stage, done, len(views)),
+            )
 
     def refresh(self) -> None:
         """Load what other processes have added."""
@@ -276,12 +303,24 @@ def folder_for(examples: Examples, dataset: Data, settings: TrainSettings, run: 
 
 
 def _views(examples: Examples, settings: TrainSettings) -> Iterable[tuple[Example, View]]:
-    """Yield every example with each view that a training may show: training photos also mirrored, if they are."""
-    for split, mirrorings in ((examples.train, (False, True) if settings.flip else (False,)), (examples.val, (False,))):
+    """Yield every example with each view that is cached: training photos also mirrored, if they are."""
+    both = settings.flip and settings.flip_cache
+    for split, mirrorings in ((examples.train, (False, True) if both else (False,)), (examples.val, (False,))):
         for example in split:
             bucket = fit(example.width, example.height, settings.resolution)
             for mirrored in mirrorings:
                 yield example, crops.center_crop(example, bucket, mirrored)
+
+
+def is_cached(view: View, settings: TrainSettings) -> bool:
+    """Return whether a view's latents are in the cache, if there is one; others are encoded whenever they are drawn."""
+    return settings.flip_cache or not view.mirrored
+
+
+def _dtypes() -> "dict[str, torch.dtype]":
+    import torch
+
+    return {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def _photo_key(example: Example, view: View) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,11 @@ from segkit.maps import metrics
 from segkit.maps.bootstrap import Estimate
 from segkit.palette import Palette, extend
 from segkit.progress import NOTICE, Progress
-from trainer.evaluate import judging, outputs, plan, report, scores, workers
+from trainer.evaluate import judging, outputs, plan, protocols, report, scores, workers
 from trainer.evaluate.judging import Exhibit, Judge
 from trainer.evaluate.plan import Plan, Scene
+from trainer.evaluate.quality import measure, vectors
+from trainer.evaluate.quality.measure import Gallery, Group, Networks
 from trainer.evaluate.report import Shown
 from trainer.evaluate.scores import Results, Sighting
 from trainer.evaluate.settings import EvaluateSettings
@@ -28,7 +30,7 @@ PICTURES, JUDGED, PALETTE = "pictures", "judged", "palette.csv"
 
 _LOCK = ".lock"
 _NAMES = {PICTURES, JUDGED, PALETTE, _LOCK, f"{_LOCK}-marker", outputs.RECORD, outputs.PER_CLASS, outputs.PER_MAP}
-_NAMES |= {report.REPORT, report.SAMPLES}
+_NAMES |= {report.REPORT, report.SAMPLES, protocols.FILE, vectors.FOLDER}
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,15 @@ class Evaluation:
         results: all scores with their intervals.
         judge: name, revision, hash of the weights and precision of the segmenter.
         notes: what a reader should know, as sentences.
+        protocol: name, how pictures were drawn and judged, and of which maps: figures of two evaluations compare only
+            if their protocols are equal.
     """
 
     output: Path
     results: Results
     judge: dict[str, str]
     notes: tuple[str, ...]
+    protocol: dict[str, Any]
 
     @property
     def miou(self) -> Estimate:
@@ -66,7 +71,7 @@ class Evaluation:
         """Return the outcome as JSON values, without the scores of single maps."""
         return {
             "output": str(self.output), "maps": self.results.maps, "verdict": self.verdict, "judge": self.judge,
-            "notes": list(self.notes), **outputs.scores_json(self.results),
+            "protocol": self.protocol, "notes": list(self.notes), **outputs.scores_json(self.results),
         }  # fmt: skip
 
 
@@ -84,11 +89,12 @@ def evaluate(
         dataset: folder of the dataset.
         output: folder of the evaluation: new, empty, or of an earlier one, whose equal pictures are reused.
         settings: what is drawn, and who judges it.
-        progress: called with ("pictures", done, total), ("judging", done, total) and ("scores", done, total).
+        progress: called with done and total of the stages "pictures", "judging", "features" and "scores".
         load: loads the judge.
 
     Raises:
-        UsageError: the output folder contains something else, or see plan.make.
+        UsageError: the output folder contains something else or an evaluation by another protocol, the judge is not
+            the preset's, or see plan.make.
         DatasetError: the dataset is damaged.
         MapError: a map has off-palette pixels.
         PhotoError: a photo cannot be read.
@@ -100,18 +106,26 @@ def evaluate(
     worker = workers.current()
     progress = worker.reports(progress)
     with _claimed(output, worker):
+        protocols.require_same(output, settings)
+        protocols.require_judge(settings)
         storage.write(output / PALETTE, extend.encode(Dataset.open(dataset).info.palette))
         planned = plan.make(controlnets, dataset, output / PALETTE, settings)
-        judge = load(settings, planned.palette)
-        notes = tuple(filter(None, (judging.conflict(judge, planned.dataset), *planned.notes)))
+        judge, networks = load(settings, planned.palette), measure.load(settings)
+        notes = _notes(planned, controlnets, settings, judge, networks)
         for note in notes:
             progress(NOTICE, 0, 0, note)
+        protocols.record(output, settings)
         with meeting.meeting(worker.rank, worker.count):
-            _draw(planned, output, worker, progress)
+            _draw(planned, output, worker, progress, set(notes))
             everything = [exhibit for drawings in _exhibits(planned, output, settings) for exhibit in drawings]
             judging.judge_all(worker.share(everything), judge, planned.palette, progress)
-        sightings = _sightings(planned, output, settings, progress)
-        evaluation = Evaluation(output, scores.compute(sightings, planned.palette), judge.identity, notes)
+            gallery = _gallery(planned, output, settings, networks)
+            vectors.compute_all(worker.share(gallery.items()), progress)
+        results = scores.compute(_sightings(planned, output, settings, progress), planned.palette)
+        pairs = [(difference.first, difference.second) for difference in results.differences]
+        results = replace(results, quality=measure.measure(gallery, settings.distance, pairs))
+        protocol = protocols.of_results(settings, planned.scenes, judge)
+        evaluation = Evaluation(output, results, judge.identity, notes, protocol)
         if worker.is_main:
             _write(evaluation, planned, settings)
     return evaluation
@@ -130,25 +144,51 @@ def _claimed(output: Path, worker: Worker) -> Iterator[None]:
         yield
 
 
-def _draw(planned: Plan, output: Path, worker: Worker, progress: Progress) -> None:
+def _notes(
+    planned: Plan, controlnets: Sequence[str], settings: EvaluateSettings, judge: Judge, networks: Networks
+) -> tuple[str, ...]:
+    """Return what a reader of the results should know."""
+    notes = (
+        judging.conflict(judge, planned.dataset.info.models["segmenter"]),
+        judging.reward_conflict(judge, controlnets),
+        *planned.notes,
+        *protocols.notes(settings, len(planned.scenes)),
+        *networks.notes([scene.request.prompt for scene in planned.scenes]),
+    )
+    return tuple(filter(None, notes))
+
+
+def _draw(planned: Plan, output: Path, worker: Worker, progress: Progress, stated: set[str]) -> None:
     requests = worker.share([scene.request for scene in planned.scenes])
     if not requests:
         return
     for place, contender in enumerate(planned.contenders):
         pictures = len(requests) * contender.settings.count
-        part = _PartialProgress(progress, place * pictures, len(planned.contenders) * pictures)
+        part = _PartialProgress(progress, place * pictures, len(planned.contenders) * pictures, stated)
         generate.generate(requests, output / PICTURES / contender.folder, contender.settings, part, overwrite=True)
 
 
 @dataclass(frozen=True)
 class _PartialProgress:
-    """Reports the progress of a part as progress of the whole."""
+    """Reports the progress of a part as progress of the whole, and each notice once.
+
+    Attributes:
+        progress: of the whole.
+        offset: how many the parts before have.
+        whole: how many there are.
+        stated: notices that were reported, of all parts.
+    """
 
     progress: Progress
     offset: int
     whole: int
+    stated: set[str]
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
+        if stage == NOTICE:
+            if note in self.stated:
+                return
+            self.stated.add(note)
         self.progress(stage, self.offset + done, self.whole, note)
 
 
@@ -169,6 +209,15 @@ def _exhibits(planned: Plan, output: Path, settings: EvaluateSettings) -> list[l
 
 def _exhibit(picture: Path, scene: Scene, folder: Path) -> Exhibit:
     return Exhibit(picture, scene.size, folder / f"{picture.stem}.png")
+
+
+def _gallery(planned: Plan, output: Path, settings: EvaluateSettings, networks: Networks) -> Gallery:
+    *drawn, photos = _exhibits(planned, output, settings)
+    groups = [
+        Group(contender.name, drawn[place * settings.count : (place + 1) * settings.count])
+        for place, contender in enumerate(planned.contenders)
+    ]
+    return Gallery(networks, planned.scenes, groups, Group(judging.PHOTOS, [photos]), output)
 
 
 def _sightings(planned: Plan, output: Path, settings: EvaluateSettings, progress: Progress) -> list[Sighting]:
@@ -202,6 +251,7 @@ def _shown(planned: Plan, output: Path, settings: EvaluateSettings) -> list[Show
 def _write(evaluation: Evaluation, planned: Plan, settings: EvaluateSettings) -> None:
     """Write the report, the tables and, last, the record."""
     output, results, palette = evaluation.output, evaluation.results, planned.palette
+    storage.remove_unfinished(output)  # of a killed process; by now no other one draws or judges
     contenders = [
         {"name": one.name, "kind": one.kind, "pictures": f"{PICTURES}/{one.folder}", "base": one.settings.base}
         for one in planned.contenders
@@ -210,6 +260,7 @@ def _write(evaluation: Evaluation, planned: Plan, settings: EvaluateSettings) ->
     options = {"dataset": facts["dataset"], "maps": results.maps, **asdict(settings)}
     shown = {
         "judge": evaluation.judge["name"],
+        "protocol": evaluation.protocol["name"],
         "notes": evaluation.notes,
         "options": [(name, value) for name, value in options.items() if value != ""],
     }

@@ -1,6 +1,6 @@
 """What a segmenter sees in pictures: a label map of each, kept beside it, so that no picture is judged twice."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,6 @@ from PIL import Image
 from PIL.Image import Resampling
 
 from segkit import photos, storage
-from segkit.dataset import Dataset
 from segkit.errors import MapError
 from segkit.maps import codec
 from segkit.maps.codec import Labels
@@ -18,6 +17,8 @@ from segkit.models import device, hub
 from segkit.models.segment import ROLE, NeuralSegmenter, Segmenter
 from segkit.palette import Palette
 from segkit.progress import Progress
+from segkit.words import listed
+from trainer.checkpoints import rewards
 from trainer.evaluate import workers
 from trainer.evaluate.settings import EvaluateSettings
 from trainer.sample import recipes
@@ -32,7 +33,8 @@ class Judge:
 
     Attributes:
         segment: maps RGB pictures of one size to segmentations in the palette's classes.
-        identity: name, revision, hash of the weights and precision, as Info.models records segmenters.
+        identity: name, revision, hash of the weights and precision, as Info.models records segmenters; and the size at
+            which it looks at pictures, if that is not its own.
     """
 
     segment: Segmenter
@@ -62,23 +64,61 @@ def load(settings: EvaluateSettings, palette: Palette) -> Judge:
         UsageError: the device is not available, or does not support the precision.
     """
     resolved = device.resolve(workers.device(settings.device), settings.precision)
-    hub.find(settings.judge, ROLE)
-    segmenter = NeuralSegmenter(settings.judge, palette, resolved)
-    source = segmenter.source
-    identity = {"name": source.name, "revision": source.revision, "weights": source.weights}
-    return Judge(segmenter, identity | {"precision": resolved.precision})
+    hub.find(settings.judge, ROLE, "judge")
+    segmenter = NeuralSegmenter(settings.judge, palette, resolved, settings.judge_size)
+    side = {"size": str(settings.judge_size)} if settings.judge_size else {}
+    return Judge(segmenter, identity(segmenter.source) | {"precision": resolved.precision} | side)
 
 
-def conflict(judge: Judge, dataset: Dataset) -> str:
-    """Return that the judge also drew the maps, as a sentence; "" if it did not."""
-    drew = dataset.info.models["segmenter"]
+def identity(source: hub.Source) -> dict[str, str]:
+    """Return name, revision and hash of the weights of a segmenter, as Info.models records them."""
+    return {"name": source.name, "revision": source.revision, "weights": source.weights}
+
+
+def conflict(judge: Judge, drew: Mapping[str, str]) -> str:
+    """Return that the judge also drew the maps, as a sentence; "" if it did not.
+
+    Args:
+        judge: the segmenter.
+        drew: what drew the maps, as Info.models records it; empty if that is unknown.
+    """
     same_weights = bool(drew.get("weights")) and drew["weights"] == judge.identity.get("weights")
-    same_model = bool(drew["name"]) and all(drew[key] == judge.identity.get(key) for key in ("name", "revision"))
+    same_model = bool(drew.get("name")) and all(drew[key] == judge.identity.get(key) for key in ("name", "revision"))
     if not (same_weights or same_model):
         return ""
     return (
         f"The judge, {judge.identity['name']}, also drew the dataset's maps: it repeats its own mistakes, which "
         "flatters pictures and photos alike. Choose a judge of another kind."
+    )
+
+
+def reward_conflict(judge: Judge, controlnets: Sequence[str]) -> str:
+    """Return which ControlNets were trained against the judge, as a sentence; "" if none is known to be.
+
+    Args:
+        judge: the segmenter.
+        controlnets: their names, as for load.load_controlnet.
+
+    Raises:
+        ModelError: a run.json is damaged.
+    """
+    return trained_against(judge, {name: rewards.of_controlnet(name) for name in controlnets})
+
+
+def trained_against(judge: Judge, given: Mapping[str, Sequence[str]]) -> str:
+    """Return which ControlNets were trained against the judge, as a sentence; "" if none was.
+
+    Args:
+        judge: the segmenter.
+        given: by the name of each ControlNet, the hashes of the weights of the segmenters that gave it a reward.
+    """
+    weights = judge.identity.get("weights")
+    flattered = [name for name, rewarding in given.items() if weights and weights in rewarding]
+    if not flattered:
+        return ""
+    return (
+        f"The judge, {judge.identity['name']}, also gave the reward in the training of {listed(flattered)}, which "
+        "flatters the pictures: they were trained to please it. Choose a judge of another kind."
     )
 
 

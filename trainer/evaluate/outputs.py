@@ -25,6 +25,7 @@ def scores_json(results: Results) -> dict[str, Any]:
             {"first": one.first, "second": one.second, "metrics": _plain(one.metrics)} for one in results.differences
         ],
         "support": {name: asdict(support) for name, support in results.support.items()},
+        "quality": results.quality.to_json(),
     }
 
 
@@ -54,11 +55,13 @@ def write(folder: Path, record: dict[str, Any], results: Results, keys: Sequence
         for name, support in results.support.items()
         for score in results.scores
     ]
+    quality = {score.name: score.per_map for score in results.quality.scores}
     maps = [
         {"map": key, "pictures": score.name} | {name: score.per_map[name][place] for name in METRICS}
+        | {name: values[place] for name, values in quality.get(score.name, {}).items()}
         for place, key in enumerate(keys)
         for score in results.scores
-    ]
+    ]  # fmt: skip
     for name, rows in ((PER_CLASS, classes), (PER_MAP, maps)):
         storage.write(folder / name, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n").encode())
     storage.write(folder / RECORD, (json.dumps(record, indent=2, allow_nan=False) + "\n").encode())

@@ -100,7 +100,7 @@ def make(controlnets: Sequence[str], dataset: Path, palette_file: Path, settings
         MapError: a map has off-palette pixels.
         ModelError: a network is unavailable.
     """
-    if not controlnets or len(set(controlnets)) < len(controlnets):
+    if not controlnets or len(set(map(_place, controlnets))) < len(controlnets):
         raise UsageError(f"{', '.join(controlnets) or 'No ControlNet'}: expected ControlNets, each named once.")
     opened = Dataset.open(dataset)
     palette = opened.info.palette
@@ -142,6 +142,12 @@ def _check_controlnet(drawing: GenerateSettings, palette: Palette) -> str:
     return weights.note if weights else ""
 
 
+def _place(controlnet: str) -> str:
+    """Return where a ControlNet is, however its path is written; a hub id as it is."""
+    path = Path(controlnet).expanduser()
+    return str(path.resolve()) if path.exists() else controlnet
+
+
 def _names(controlnets: Sequence[str]) -> Sequence[str]:
     """Return short names: those of files and folders, unless two are equal."""
     short = [Path(name).name if Path(name).expanduser().exists() else name for name in controlnets]
@@ -180,7 +186,7 @@ def _triples(dataset: Dataset, settings: EvaluateSettings) -> list[Triple]:
     chosen = sorted((one for one in usable if split in (one.split, "all")), key=lambda triple: triple.key)
     if not chosen:
         raise UsageError(
-            f"{dataset.folder} has no triple of the split {split}. Choose another split=, or hold some out: "
+            f"{dataset.folder} has no triple of the split {split}. Choose another split, or hold some out: "
             f"segkit build-dataset PHOTOS -o {quote(dataset.folder)} --split val=0.1"
         )
     return chosen[: settings.limit or None]
@@ -196,5 +202,10 @@ def _notes(triples: Sequence[Triple], settings: EvaluateSettings) -> Iterator[st
             f"Of {count(len(triples), 'map')}, {by_person:,} were drawn or corrected by a person, and {accepted:,} "
             "more were accepted."
         )
-    if len(triples) < FEW:
-        yield f"{count(len(triples), 'map')} only: intervals from fewer than {FEW} maps are too narrow."
+    if note := few(len(triples)):
+        yield note
+
+
+def few(maps: int) -> str:
+    """Return that there are few maps, as a sentence; "" if there are enough."""
+    return "" if maps >= FEW else f"{count(maps, 'map')} only: intervals from fewer than {FEW} maps are too narrow."

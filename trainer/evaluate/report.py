@@ -103,7 +103,7 @@ def write(
         results: the scores.
         shown: each map, in the order of the scores.
         palette: of the maps.
-        facts: "judge", "notes" (sentences), and "options" (pairs of name and value).
+        facts: "judge", "protocol" (its name), "notes" (sentences), and "options" (pairs of name and value).
 
     Raises:
         StorageError: the disk is full.

@@ -1,7 +1,7 @@
 """Scores of an evaluation: each with its interval, paired differences, and a verdict in one sentence."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
 
@@ -14,6 +14,7 @@ from segkit.maps.metrics import ClassCounts, Confusion, PairCounts
 from segkit.palette import Palette
 from segkit.words import count
 from trainer.evaluate.plan import Kind
+from trainer.evaluate.quality.results import Quality
 
 METRICS = {
     "miou": "mIoU",
@@ -102,12 +103,14 @@ class Results:
         scores: the ControlNets, the bases alone, the photos.
         differences: of each two ControlNets, and of each ControlNet and each base.
         support: by the name of each class in the maps.
+        quality: of the pictures, beside their agreement with the maps.
     """
 
     maps: int
     scores: tuple[Score, ...]
     differences: tuple[Difference, ...]
     support: dict[str, Support]
+    quality: Quality = field(default_factory=Quality)
 
     def named(self, name: str) -> Score:
         """Return the score of a contender."""
@@ -141,6 +144,17 @@ class Results:
                 return difference.metrics["miou"]
         mirrored = self._difference(second, first)
         return Estimate(-mirrored.value, -mirrored.high, -mirrored.low)
+
+
+def miou(counts: Sequence[PairCounts], palette: Palette) -> Estimate:
+    """Return the mIoU of one picture of each map, as `compute` does.
+
+    Args:
+        counts: of each map.
+        palette: of the maps.
+    """
+    bootstrap, drawing = Bootstrap(len(counts)), metrics.class_counts(counts, len(palette))
+    return bootstrap.estimate(bootstrap.values(metrics.mean_iou, drawing[None]))
 
 
 def compute(sightings: Sequence[Sighting], palette: Palette) -> Results:

@@ -21,7 +21,7 @@ from trainer.data.latents import Encoder, LatentCache
 from trainer.data.members import Member
 from trainer.data.shard_cache import CachedShards
 from trainer.data.shards import Cache, Data
-from trainer.run import previews, run_folder, setup
+from trainer.run import fidelity, previews, run_folder, setup
 from trainer.run.setup import Setup, weight_bytes
 from trainer.settings import TrainSettings
 from trainer.step.distributed import launched
@@ -47,6 +47,9 @@ class Plan:
         resumed: steps that the run has taken already.
         cache: bytes that the latent cache lacks; 0 without a cache.
         cache_photos: photos that it lacks, mirrored ones included.
+        cache_prompts: prompts that it lacks.
+        cache_triple: bytes that a training triple of the most frequent size takes in it, mirror image and prompt
+            included.
         cache_seconds: estimated time to encode them.
         step_seconds: time of a step.
         seconds: estimated total, without validation, previews and checkpoints.
@@ -54,6 +57,8 @@ class Plan:
         device: device type and precision, such as "cuda, bf16".
         picture: file with the first batch.
         guess: how the base's prediction type was guessed, in words; "" if it was recorded or set.
+        evaluations: number of evaluations of fidelity.
+        fidelity_seconds: estimated time of one of them, part of the total; 0 without.
     """
 
     triples: int
@@ -67,6 +72,8 @@ class Plan:
     resumed: int
     cache: int
     cache_photos: int
+    cache_prompts: int
+    cache_triple: int
     cache_seconds: float
     step_seconds: float
     seconds: float
@@ -74,6 +81,8 @@ class Plan:
     device: str
     picture: Path
     guess: str = ""
+    evaluations: int = 0
+    fidelity_seconds: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as JSON values."""
@@ -116,13 +125,19 @@ def plan(
         )
         resumed = start.step if start else 0
         step_seconds = _time_steps(prepared, settings, resumed)
+        processes = settings.processes or 1
+        fidelity_seconds = prepared.fidelity.trial(prepared.learner) / processes if prepared.fidelity else 0.0
+        evaluations = fidelity.evaluations(settings, resumed)
         cache_seconds = trial.missing_photos * trial.photo_seconds
         remaining = settings.steps - resumed
         return Plan(
             triples=len(triples.train),
             held_out=len(triples.val),
             empty_prompts=triples.empty_prompts,
-            notes=(*triples.notes, *filter(None, [prepared.source, _shards_note(triples, Cache.of(settings, output))])),
+            notes=(
+                *triples.notes,
+                *filter(None, (prepared.source, *prepared.notes, _shards_note(triples, Cache.of(settings, output)))),
+            ),
             sizes=trial.sizes(),
             trained=sum(weight.numel() for weight in prepared.model.parameters() if weight.requires_grad),
             memory=_memory(prepared, settings, accelerator),
@@ -130,13 +145,17 @@ def plan(
             resumed=resumed,
             cache=trial.missing_bytes,
             cache_photos=trial.missing_photos,
+            cache_prompts=trial.missing_prompts,
+            cache_triple=trial.triple_bytes,
             cache_seconds=cache_seconds,
             step_seconds=step_seconds,
-            seconds=remaining * step_seconds + cache_seconds,
+            seconds=remaining * step_seconds + cache_seconds + evaluations * fidelity_seconds,
             cut=prepared.truncated,
             device=f"{accelerator.device.type}, {accelerator.mixed_precision.replace('no', 'fp32')}",
             picture=_write_first_batch(trial, output),
             guess=prepared.guess,
+            evaluations=evaluations,
+            fidelity_seconds=fidelity_seconds,
         )
 
 
@@ -165,7 +184,7 @@ class _Trial:
         self._progress = progress
         self.batches = Batches(triples.train, triples.palette, settings)
         self.palette = triples.palette
-        self.missing_bytes = self.missing_photos = 0
+        self.missing_bytes = self.missing_photos = self.missing_prompts = self.triple_bytes = 0
         self.photo_seconds = 0.0
 
     def picks(self, numbers: range) -> list[Pick]:
@@ -181,15 +200,25 @@ class _Trial:
     def cache_for(self, encoder: Encoder) -> LatentCache:
         """Return a cache that has everything the trial's steps need."""
         photos, prompts = LatentCache(self._folder, encoder).missing(self._examples, self._settings)
-        self.missing_bytes, self.missing_photos = latents.size(photos, prompts, encoder), len(photos)
+        self.missing_bytes = latents.size(photos, prompts, encoder)
+        self.missing_photos, self.missing_prompts = len(photos), len(prompts)
+        self.triple_bytes = self._triple_bytes(encoder)
         latents.require_space(self._folder, self.missing_bytes)
         cache = LatentCache(self._scratch, encoder)
         picks = self.picks(range(STEPS * self._settings.accumulate))
-        views = [(pick.example, pick.view) for pick in picks]
+        views = [(pick.example, pick.view) for pick in picks if latents.is_cached(pick.view, self._settings)]
         began = time.perf_counter()
-        cache.fill(views, ["", *(pick.text for pick in picks)], encoder, self._progress)
-        self.photo_seconds = (time.perf_counter() - began) / len(set(views))
+        drawn = fidelity.chosen(self._examples)[:1] if self._settings.evaluate_fidelity else []
+        texts = ["", *(pick.text for pick in picks), *(example.text for example in drawn)]
+        cache.fill(views, texts, encoder, self._progress)
+        self.photo_seconds = (time.perf_counter() - began) / max(len(set(views)), 1)
         return cache
+
+    def _triple_bytes(self, encoder: Encoder) -> int:
+        """Return the bytes that a training triple takes in the cache."""
+        width, height = map(int, next(iter(self.sizes())).split(" x "))
+        photo, prompt = encoder.sizes(width * height)
+        return photo * (2 if self._settings.flip and self._settings.flip_cache else 1) + prompt
 
 
 def _time_steps(prepared: Setup, settings: TrainSettings, step: int) -> float:
@@ -214,6 +243,7 @@ def _memory(prepared: Setup, settings: TrainSettings, accelerator: Accelerator) 
         "running mean": 4 * trained if settings.ema else 0,
         "VAE and text encoder": prepared.encoder_bytes,
         "reward": prepared.reward_bytes,
+        "judge": prepared.fidelity.judge_bytes if prepared.fidelity else 0,
     }
     if accelerator.device.type == "cuda":
         peak = torch.cuda.max_memory_allocated(accelerator.device)

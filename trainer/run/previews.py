@@ -1,24 +1,21 @@
 """Previews during training: control map, photo, and pictures of equal noise at the first previewed step and now."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from segkit.maps import codec
 from segkit.reports import contact_sheet
 from trainer.data import crops
 from trainer.data.batches import Batches, Pick, unaugmented
 from trainer.data.examples import Examples
-from trainer.data.latents import Decoder
-from trainer.data.paint import PalettePainter
-from trainer.sample import sampler
-from trainer.settings import SampleSettings, TrainSettings
+from trainer.run.drawing import Drawer
+from trainer.settings import TrainSettings
 from trainer.step.learner import Learner
 
 if TYPE_CHECKING:
@@ -30,46 +27,21 @@ SHOWN = 4
 FOLDER = "previews"
 
 
-@dataclass(frozen=True)
-class PreviewModel:
-    """What drawing needs besides the networks in training.
-
-    Attributes:
-        decoder: turns latents into pictures.
-        encode_prompt: returns a prompt's encoder_hidden_states, (77, D).
-        paint: paints class indices with the palette.
-        prediction: "epsilon" or "v_prediction".
-        factor: the VAE's downsampling factor.
-        channels: of the latents.
-    """
-
-    decoder: Decoder
-    encode_prompt: Callable[[str], Tensor]
-    paint: PalettePainter
-    prediction: str
-    factor: int
-    channels: int
-
-
 class Previews:
     """Draws pictures at some steps, and keeps them in the run folder.
 
     Args:
         examples: held-out examples are drawn, or training examples if none are held out.
         settings: of the training.
-        model: for drawing.
+        drawer: draws.
         run: the run folder.
-        device: where to draw.
     """
 
-    def __init__(
-        self, examples: Examples, settings: TrainSettings, model: PreviewModel, run: Path, device: torch.device
-    ) -> None:
+    def __init__(self, examples: Examples, settings: TrainSettings, drawer: Drawer, run: Path) -> None:
         shown = (examples.val or examples.train)[:SHOWN]
         batches = Batches(shown, examples.palette, unaugmented(settings))
         self._picks = [batches.picks(number)[0] for number in range(len(shown))]
-        self._sampling = SampleSettings(steps=sampler.STEPS, guidance=settings.preview_guidance)
-        self._model, self._device = model, device
+        self._drawer = drawer
         self._palette, self._folder = examples.palette, run / FOLDER
 
     def draw(self, learner: Learner, before_step: Callable[[], None]) -> list[Image.Image] | None:
@@ -85,32 +57,21 @@ class Previews:
         try:
             with learner.inference() as model:
                 latents = [
-                    sampler.sample(
-                        model, [self._request(place, pick)], self._sampling, self._model.prediction, before_step
-                    )[0]
+                    self._drawer.latents(model, self._labels(pick), pick.text, place, before_step)
                     for place, pick in enumerate(self._picks)
                 ]
             pictures = []
             for tensor in latents:
                 before_step()
-                pictures.append(self._model.decoder.picture(tensor))
+                pictures.append(self._drawer.decoder.picture(tensor))
             return pictures
         except torch.OutOfMemoryError:
             return None
         finally:
-            if self._device.type == "cuda":
-                torch.cuda.empty_cache()  # shapes differ from training's: the cached blocks would only fragment memory
+            self._drawer.free_cached_memory()
 
-    def _request(self, place: int, pick: Pick) -> sampler.SampleRequest:
-        labels = torch.from_numpy(crops.control_map(pick.example, pick.view, self._palette).copy())
-        control = self._model.paint(labels[None].to(self._device))  # (1, 3, H, W)
-        self._model.paint.require_exact(self._model.paint.count_off_palette(control))
-        width, height = (side // self._model.factor for side in pick.view.size)
-        noise = torch.randn(self._model.channels, height, width, generator=torch.Generator().manual_seed(place))
-        encoder_hidden_states, unconditional = (
-            self._model.encode_prompt(text).to(self._device) for text in (pick.text, "")
-        )
-        return sampler.SampleRequest(noise.to(self._device), encoder_hidden_states, unconditional, control[0])
+    def _labels(self, pick: Pick) -> NDArray[np.uint8]:
+        return crops.control_map(pick.example, pick.view, self._palette)
 
     def write(self, pictures: list[Image.Image], step: int) -> Image.Image:
         """Save a step's pictures, and a contact sheet of them beside those of the run's first previews, if earlier.

@@ -16,6 +16,7 @@ _TITLES = {
     "loss": "Training loss per step (thin line) and its mean over 50 steps",
     "held_out_loss": "Loss on held-out photos, with the same noise and timesteps at every evaluation",
     "control_gap": "Control gap: held-out loss with shuffled maps minus loss with the true maps, ± 2 standard errors",
+    "fidelity": "Fidelity: mIoU of pictures of held-out maps, as the judge sees them, and its 95 % interval",
     "reward_loss": "Cross entropy between the maps and what the reward's segmenter sees, per step and as a mean",
     "reward_agreement": "Share of pixels in which the reward's segmenter sees the map's class, and their mean",
     "reward_gradient": "Share of the reward in the gradient by the prediction, per step and as a mean",
@@ -114,7 +115,7 @@ def write(run: Path, options: Mapping[str, Any], facts: Mapping[str, Any]) -> Pa
         total=int(options["steps"]),
         message=message[:1].upper() + message[1:],
         best=best,
-        scores=[f"{name.replace('_', ' ')} {value:,.5g}" for name, value in best.items() if name != "step"],
+        scores=[f"{name.replace('_', ' ')} {_shown(value)}" for name, value in best.items() if name != "step"],
         previews=_latest_previews(run),
         charts=list(_charts(lines)),
         options=[(name, value) for name, value in {**options, **facts}.items() if value != ""],
@@ -122,6 +123,10 @@ def write(run: Path, options: Mapping[str, Any], facts: Mapping[str, Any]) -> Pa
     path = run / "report.html"
     storage.write(path, html.encode())
     return path
+
+
+def _shown(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:,.5g}"
 
 
 def _latest_previews(run: Path) -> page.Picture | None:
@@ -142,8 +147,7 @@ def _charts(lines: Sequence[Mapping[str, Any]]) -> Iterator[Chart]:
         if name in _NOISY:
             yield _chart(title, _moving_mean(points), raw=points)
         else:
-            errors = [float(line.get(f"{name}_error", 0.0)) for line in measured]
-            yield _chart(title, points, band=_band(points, errors))
+            yield _chart(title, points, band=_band(points, [_interval(line, name) for line in measured]))
 
 
 def _chart(title: str, curve: Points, raw: Points | None = None, band: Points | None = None) -> Chart:
@@ -160,12 +164,19 @@ def _chart(title: str, curve: Points, raw: Points | None = None, band: Points | 
     )
 
 
-def _band(points: Points, errors: Sequence[float]) -> Points:
-    """Return the outline of the area within two standard errors of the points; empty if all errors are 0."""
-    if not any(errors):
+def _interval(line: Mapping[str, Any], name: str) -> tuple[float, float]:
+    """Return the ends of a quantity's interval: as logged, or two standard errors, which may be 0, from its value."""
+    if f"{name}_low" in line:
+        return float(line[f"{name}_low"]), float(line[f"{name}_high"])
+    value, error = float(line[name]), float(line.get(f"{name}_error", 0.0))
+    return value - 2 * error, value + 2 * error
+
+
+def _band(points: Points, intervals: Sequence[tuple[float, float]]) -> Points:
+    """Return the outline of the area between the ends of the points' intervals; empty if none has a width."""
+    if all(low == high for low, high in intervals):
         return []
-    upper = [(x, y + 2 * error) for (x, y), error in zip(points, errors, strict=True)]
-    lower = [(x, y - 2 * error) for (x, y), error in zip(points, errors, strict=True)]
+    lower, upper = ([(x, ends[end]) for (x, _), ends in zip(points, intervals, strict=True)] for end in (0, 1))
     return upper + lower[::-1]
 
 

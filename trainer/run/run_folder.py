@@ -15,7 +15,7 @@ from segkit.models import hub
 from segkit.palette import extend
 from segkit.words import count
 from trainer import settings as options
-from trainer.checkpoints import store
+from trainer.checkpoints import rewards, store
 from trainer.checkpoints.store import Checkpoint
 from trainer.data.examples import Examples
 from trainer.data.shards import Data
@@ -25,8 +25,9 @@ _LOCK = ".lock"
 _DIGESTS = "examples.json"
 
 MAY_CHANGE = frozenset(
-    "steps checkpoint_every keep best_by evaluate_every preview_every preview_guidance tracker name processes "
-    "gradient_checkpointing cache cache_dir shard_cache device allow_empty_prompts check".split()
+    "steps checkpoint_every keep best_by evaluate_every evaluate_fidelity judge preview_every preview_guidance tracker "
+    "name processes gradient_checkpointing cache cache_dir flip_cache shard_cache device allow_empty_prompts "
+    "check".split()
 )
 """Options that a resumed run may change: none of them alters what a step computes."""
 
@@ -37,6 +38,7 @@ def facts(settings: TrainSettings, dataset: Data, examples: Examples, processes:
     # linear and cosine schedules depend on the number of steps
     free = MAY_CHANGE if settings.schedule == "constant" else MAY_CHANGE - {"steps"}
     segmenter = hub.locate(settings.reward, "segmenter") if settings.reward else None
+    earlier = rewards.of_controlnet(settings.controlnet)
     return {
         "options": {name: value for name, value in asdict(settings).items() if name not in free},
         "dataset": str(dataset),
@@ -47,7 +49,8 @@ def facts(settings: TrainSettings, dataset: Data, examples: Examples, processes:
             "triples": len(examples.train),
             "palette": palette.name if palette else "none",
             "palette_hash": palette.hash if palette else "none",
-            **({"reward": segmenter.name, "reward_weights": segmenter.weights} if segmenter else {}),
+            **({"reward": segmenter.name, rewards.WEIGHTS: segmenter.weights} if segmenter else {}),
+            **({rewards.EARLIER: " ".join(earlier)} if earlier else {}),
         },
     }
 
@@ -190,31 +193,34 @@ def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     ]
     if before["told"]["palette_hash"] != now["told"]["palette_hash"]:
         differences.append("the palette has changed")
-    if before["told"].get("reward_weights") != now["told"].get("reward_weights"):
+    if before["told"].get(rewards.WEIGHTS) != now["told"].get(rewards.WEIGHTS):
         differences.append("the weights of the reward's segmenter have changed")
     if before["processes"] != now["processes"]:
         differences.append(f"the number of processes was {before['processes']}, now {now['processes']}")
     return differences
 
 
-def best(run: Path, step: int, metric: str, value: float | None = None) -> int | None:
+def best(run: Path, step: int, settings: TrainSettings, value: float | None = None) -> int | None:
     """Update best.json with a checkpoint's metric, and return the step of the best checkpoint so far.
 
     Args:
         run: the run folder.
         step: of the checkpoint.
-        metric: "held_out_loss", where lower is better, or "control_gap", where higher is better.
+        settings: best_by is the metric: "held_out_loss", where lower is better, or "control_gap" or "fidelity", where
+            higher is better. Fidelity is compared only with that of the same judge at the same guidance.
         value: of the metric; None if it was not measured.
 
     Returns:
         None if nothing has been measured yet.
     """
-    path = run / "best.json"
+    path, metric = run / "best.json", settings.best_by
+    conditions = {"judge": settings.judge, "guidance": settings.preview_guidance} if metric == "fidelity" else {}
     record = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    if metric not in record or record["step"] > step:  # judged by another metric before, or the step is repeated
+    comparable = metric in record and all(record.get(name) == wanted for name, wanted in conditions.items())
+    if not comparable or record["step"] > step:  # chosen by something else before, or the step is repeated
         record = {}
-    better = value is not None and (not record or (value > record[metric]) == (metric == "control_gap"))
+    better = value is not None and (not record or (value > record[metric]) == (metric != "held_out_loss"))
     if better:
-        record = {"step": step, metric: value}
+        record = {"step": step, metric: value, **conditions}
         storage.write(path, json.dumps(record).encode())
     return record.get("step")

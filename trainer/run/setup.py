@@ -1,18 +1,21 @@
-"""Prepare a training: networks, optimizer, latent cache, batches, validation and previews."""
+"""Prepare a training: networks, optimizer, latent cache, batches, validation, fidelity and previews."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from accelerate import Accelerator
+from torch import Tensor
 
 from segkit.errors import UsageError
 from segkit.models import hub
 from segkit.models.device import Device
 from segkit.models.scores import Scorer
+from segkit.models.segment import NeuralSegmenter
 from segkit.progress import Progress
-from trainer.checkpoints import configs, find, load
+from trainer.checkpoints import configs, find, load, rewards
+from trainer.checkpoints.load import Base
 from trainer.checkpoints.runs import Weights
 from trainer.checkpoints.store import Checkpoint
 from trainer.data import latents
@@ -20,9 +23,15 @@ from trainer.data.batches import Batches
 from trainer.data.examples import Examples
 from trainer.data.latents import Decoder, Encoder, LatentCache
 from trainer.data.paint import PalettePainter
-from trainer.run.previews import PreviewModel, Previews
+from trainer.evaluate import judging, plan
+from trainer.evaluate.judging import Judge
+from trainer.run import fidelity
+from trainer.run.drawing import Drawer
+from trainer.run.fidelity import Fidelity
+from trainer.run.previews import Previews
 from trainer.run.validation import Validation
-from trainer.settings import TrainSettings
+from trainer.sample import sampler
+from trainer.settings import SampleSettings, TrainSettings
 from trainer.step import distributed
 from trainer.step.learner import Learner
 from trainer.step.loss import ControlledUNet, DiffusionLoss, require_unchanged
@@ -41,12 +50,15 @@ class Setup:
         learner: networks and optimizer.
         batches: training data of this process.
         validation: None if disabled.
+        fidelity: None if disabled.
         previews: None if disabled.
         model: the networks, before accelerate wrapped them.
-        encoder_bytes: weights of VAE and text encoder that stay in memory; 0 with a cache.
-        reward_bytes: weights of segmenter and, with a cache, VAE that stay in memory for the reward; 0 without one.
+        encoder_bytes: weights of VAE and text encoder that stay in memory to encode; 0 if everything is cached.
+        reward_bytes: weights that stay in memory for the reward: segmenter, and VAE if it is not among those; 0 without
+            a reward.
         guess: how the base's prediction type was guessed, in words; "" if it was recorded or set.
         source: which step of which run a new run starts from, as a sentence; "" if it does not start from a run.
+        notes: what a reader of the results should know, as sentences.
     """
 
     base: str
@@ -54,22 +66,26 @@ class Setup:
     learner: Learner
     batches: Batches
     validation: Validation | None
+    fidelity: Fidelity | None
     previews: Previews | None
     model: ControlledUNet
     encoder_bytes: int
     reward_bytes: int = 0
     guess: str = ""
     source: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def find_networks(settings: TrainSettings) -> Weights | None:
     """Return where the initial ControlNet is, None for a fresh one, before the dataset is read or the cache is filled.
 
     Raises:
-        ModelError: it, the base or the reward's segmenter is missing or unavailable.
+        ModelError: it, the base, the reward's segmenter or the judge is missing or unavailable.
     """
     if settings.reward:
-        hub.find(settings.reward, "segmenter")
+        hub.find(settings.reward, "segmenter", "reward")
+    if settings.evaluate_fidelity:
+        hub.find(settings.judge, "segmenter", "judge")
     return find.find_networks(settings.base, settings.controlnet, "controlnet=fresh")
 
 
@@ -91,29 +107,29 @@ def prepare(
         SegkitError: a network, an option or the machine is unsuitable.
     """
     device = accelerator.device
+    judge = _judge(examples, settings, accelerator)
     source = find_networks(settings)
     base = load.load_base(settings.base, settings.tokenizer, settings.prediction_type)
     controlnet = load.load_controlnet(source or find.FRESH, base, settings.seed)  # before hours of filling the cache
-    encoder = Encoder(base, device, distributed.weight_dtype(accelerator))
+    encoder = Encoder(base, device, distributed.weight_dtype(accelerator), settings.cache_dtype)
     truncated = encoder.count_truncated([example.text for example in examples.train])
     # Once the cache is filled, nothing refers to the text encoder and the VAE's encoder any more: their memory is freed
     # before the optimizer needs it.
     cache = cache_for(encoder) if cache_for else None
+    encodes_photos = cache is None or (settings.flip and not settings.flip_cache)
+    encoder_bytes = weight_bytes(base.vae) if encodes_photos else 0
+    encoder_bytes += 0 if cache else weight_bytes(base.text_encoder)
+    if cache:
+        encoder.drop_text_encoder()
     paint = PalettePainter(examples.palette, device)
     decoder = None
-    if settings.preview_every or settings.reward:
-        decoder = encoder.decoder(alone=cache is not None, resident=bool(settings.reward))
+    if settings.preview_every or settings.reward or judge:
+        decoder = encoder.decoder(alone=not encodes_photos, resident=bool(settings.reward))
+    drawer = _drawer(base, decoder, (cache or encoder).prompt, paint, settings) if decoder else None
     reward = _reward(examples, settings, accelerator, decoder) if decoder and settings.reward else None
-    objective = DiffusionLoss(base, None if cache else encoder, paint, device, settings.min_snr, reward)
+    objective = DiffusionLoss(base, encoder if encodes_photos else None, paint, device, settings.min_snr, reward)
     if source is None:
         require_unchanged(base, controlnet)
-    previews = None
-    if settings.preview_every and decoder:
-        preview_model = PreviewModel(
-            decoder, (cache or encoder).prompt, paint, base.prediction,
-            configs.vae_scale_factor(base.vae.config), base.vae.config.latent_channels,
-        )  # fmt: skip
-        previews = Previews(examples, settings, preview_model, run, device)
     model = ControlledUNet(controlnet, base.unet, settings.only_mid_control, settings.sd_unlocked)
     process = (accelerator.process_index, accelerator.num_processes)
     return Setup(
@@ -122,13 +138,53 @@ def prepare(
         learner=Learner(settings, accelerator, model, objective, start),
         batches=Batches(examples.train, examples.palette, settings, cache, process),
         validation=Validation(examples, settings, cache) if settings.evaluate_every else None,
-        previews=previews,
+        fidelity=Fidelity(examples, settings, drawer, judge) if judge and drawer else None,
+        previews=Previews(examples, settings, drawer, run) if settings.preview_every and drawer else None,
         model=model,
-        encoder_bytes=0 if cache else sum(map(weight_bytes, (base.vae, base.text_encoder))),
-        reward_bytes=reward.bytes(with_vae=cache is not None) if reward else 0,
+        encoder_bytes=encoder_bytes,
+        reward_bytes=reward.bytes(with_vae=not encodes_photos) if reward else 0,
         guess=base.guess.sentence if base.guess else "",
         source=source.note if source and not start else "",
+        notes=tuple(filter(None, _notes(judge, reward, examples, settings))) if judge else (),
     )
+
+
+def _drawer(
+    base: Base, decoder: Decoder, encode_prompt: Callable[[str], Tensor], paint: PalettePainter, settings: TrainSettings
+) -> Drawer:  # fmt: skip
+    factor, channels = configs.vae_scale_factor(base.vae.config), base.vae.config.latent_channels
+    sampling = SampleSettings(steps=sampler.STEPS, guidance=settings.preview_guidance)
+    return Drawer(decoder, encode_prompt, paint, base.prediction, factor, channels, sampling)
+
+
+def _judge(examples: Examples, settings: TrainSettings, accelerator: Accelerator) -> NeuralSegmenter | None:
+    """Load the judge into the CPU's memory, before hours of filling the cache; None without evaluations.
+
+    Raises:
+        UsageError: there is no map to draw.
+        ModelError: the judge is unsuitable.
+    """
+    if not settings.evaluate_fidelity:
+        return None
+    palette = fidelity.require_maps(examples, settings)
+    judge = NeuralSegmenter(settings.judge, palette, _device(accelerator))
+    judge.park()
+    return judge
+
+
+def _device(accelerator: Accelerator) -> Device:
+    return Device(str(accelerator.device), accelerator.mixed_precision.replace("no", "fp32"))
+
+
+def _notes(
+    segmenter: NeuralSegmenter, reward: Reward | None, examples: Examples, settings: TrainSettings
+) -> Iterator[str]:  # fmt: skip
+    """Yield what makes the judge's figures flattering or uncertain."""
+    judge = Judge(segmenter, judging.identity(segmenter.source))
+    given = [*rewards.of_controlnet(settings.controlnet), *([reward.source.weights] if reward else [])]
+    yield judging.conflict(judge, examples.segmenter)
+    yield judging.trained_against(judge, {"this ControlNet": given})
+    yield plan.few(min(fidelity.MAPS, len(examples.val)))
 
 
 def _reward(examples: Examples, settings: TrainSettings, accelerator: Accelerator, decoder: Decoder) -> Reward:
@@ -143,9 +199,7 @@ def _reward(examples: Examples, settings: TrainSettings, accelerator: Accelerato
             f"reward={settings.reward}: the control images are not segmentation maps, so there are no classes to "
             "reward. Train without a reward."
         )
-    precision = accelerator.mixed_precision.replace("no", "fp32")
-    scorer = Scorer(settings.reward, examples.palette, Device(str(accelerator.device), precision))
-    return Reward(scorer, decoder, settings)
+    return Reward(Scorer(settings.reward, examples.palette, _device(accelerator)), decoder, settings)
 
 
 def weight_bytes(network: Any) -> int:

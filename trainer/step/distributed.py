@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any, TypeVar
 
 import torch
@@ -96,7 +96,7 @@ def is_sharded(accelerator: Accelerator) -> bool:
     return accelerator.distributed_type in _SHARDED
 
 
-def together(accelerator: Accelerator) -> AbstractContextManager[None]:
+def together(accelerator: Accelerator) -> AbstractContextManager[object]:
     """Return a context that all processes enter to work, for hours if need be, and leave together; see meeting."""
     return meeting.meeting(accelerator.process_index, accelerator.num_processes)
 
@@ -125,7 +125,7 @@ def on_main(accelerator: Accelerator, work: Callable[[], Result]) -> Result:
 
 
 class Stopped(Exception):  # noqa: N818 - not an error
-    """Validation or previews were abandoned, because the user asked to stop."""
+    """Validation, an evaluation or previews were abandoned, because the user asked to stop."""
 
 
 class StopSignal:
@@ -163,6 +163,11 @@ class StopSignal:
             # class Thread takes locks that this thread may hold.
             _thread.start_new_thread(self._acknowledge, ())
 
+    @property
+    def received(self) -> bool:
+        """Whether this process has received a signal; others may not have."""
+        return self._received
+
     def check(self) -> None:
         """Raise Stopped if a signal was received; all processes must call this."""
         if self:
@@ -174,3 +179,26 @@ class StopSignal:
             return self._received
         flag = torch.tensor(float(self._received), device=self._accelerator.device)
         return bool(self._accelerator.reduce(flag, "sum") > 0)
+
+
+@contextmanager
+def at_own_pace(accelerator: Accelerator, stop: StopSignal) -> Iterator[Callable[[], None]]:
+    """Let each process do its share of some work, however long that takes; all enter, and leave together.
+
+    Yields:
+        A function to call between parts of the work. It raises Stopped soon after any process has received a signal.
+        With sharded weights, whose networks compute in all processes at once, these must call it at the same places.
+
+    Raises:
+        Stopped: a process has received a signal: raised in all of them at the end, whatever they have finished.
+        TrainingError: another process failed or was lost.
+    """
+
+    def check() -> None:
+        if should_stop():
+            raise Stopped
+
+    rank, world_size = accelerator.process_index, accelerator.num_processes
+    with meeting.meeting(rank, world_size, lambda: stop.received) as should_stop, suppress(Stopped):
+        yield stop.check if is_sharded(accelerator) else check
+    stop.check()

@@ -157,6 +157,10 @@ class Learner:
             self._report_divergence(result, run)
         return metrics
 
+    def _unwrapped(self) -> ControlledUNet:
+        model: ControlledUNet = self._accelerator.unwrap_model(self._model)
+        return model
+
     def _trainable(self) -> list[torch.Tensor]:
         return [weight for weight in self._model.parameters() if weight.requires_grad]
 
@@ -199,13 +203,16 @@ class Learner:
 
     @contextmanager
     def inference(self) -> Iterator[torch.nn.Module]:
-        """Yield the ControlledUNet with the weights that would be exported now (EMA if any), without gradients."""
+        """Yield the ControlledUNet with the weights that would be exported now (EMA if any), without gradients.
+
+        Only with sharded weights must all processes call it at once.
+        """
         weights = [weight.detach().clone() for weight in self._trainable()] if self._ema else []
         if self._ema:
             self._ema.copy_to(self._trainable())
         try:
             with torch.no_grad(), self._accelerator.autocast():
-                yield self._model
+                yield self._model if distributed.is_sharded(self._accelerator) else self._unwrapped()
         finally:
             if self._ema:
                 with torch.no_grad():
@@ -222,7 +229,7 @@ class Learner:
         """
         if self._ema:
             self._ema.copy_to(self._trainable())
-        model: ControlledUNet = self._accelerator.unwrap_model(self._model)
+        model = self._unwrapped()
         if distributed.is_sharded(self._accelerator):
             state_dict = self._accelerator.get_state_dict(self._model)
             if self._accelerator.is_main_process:

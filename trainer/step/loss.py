@@ -215,9 +215,13 @@ class DiffusionLoss:
 
     def _encode_photos(self, batch: Batch) -> Tensor:
         """Return mean and log-variance of the latents, (B, 2, 4, h, w), in fp32."""
-        if batch.moments is not None:
+        if batch.moments is not None and batch.photos is None:
             return self._to_device(batch.moments).float()
-        return torch.stack([self._require_encoder().photo(photo) for photo in batch.require_photos()]).float()
+        moments = torch.stack([self._require_encoder().photo(photo) for photo in batch.require_photos()]).float()
+        if batch.moments is None or batch.cached is None:
+            return moments
+        places = torch.cat([batch.cached.nonzero(), (~batch.cached).nonzero()]).flatten()  # in the batch, of both parts
+        return torch.cat([self._to_device(batch.moments).float(), moments])[self._to_device(places.argsort())]
 
     def _encode_prompts(self, batch: Batch) -> Tensor:
         """Return encoder_hidden_states, (B, 77, D)."""

@@ -10,7 +10,7 @@ import itertools
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import timedelta
 from typing import Any
@@ -31,40 +31,56 @@ LONGEST_NAP = 0.5
 _ABSENT = 1800.0
 """Seconds to wait for the first sign of life of a process, which may be loading networks without giving any."""
 
+_STOP = "stop"
+"""Key in the store of a meeting that a process wants to stop."""
+
 _numbers = itertools.count()
 """Numbers of the meetings of this process. All processes hold the same meetings in the same order."""
 
 
+def _never() -> bool:
+    return False
+
+
 @contextmanager
-def meeting(rank: int, world_size: int) -> Iterator[None]:
+def meeting(
+    rank: int, world_size: int, wants_to_stop: Callable[[], bool] = _never
+) -> Iterator[Callable[[], bool]]:  # fmt: skip
     """Work, then wait until all processes have ended theirs; every process must enter.
 
     Args:
         rank: of this process.
         world_size: number of processes.
+        wants_to_stop: returns whether this process was asked to stop.
+
+    Yields:
+        A function that returns whether any process was asked to stop; without a store, whether this one was.
 
     Raises:
         TrainingError: another process failed or was lost.
     """
     number = next(_numbers)
     store = _store(number) if world_size > 1 else None
-    with nullcontext() if store is None else meet(store, rank, world_size):
-        yield
+    with nullcontext(wants_to_stop) if store is None else meet(store, rank, world_size, wants_to_stop) as should_stop:
+        yield should_stop
 
 
 @contextmanager
-def meet(store: Any, rank: int, world_size: int) -> Iterator[None]:
+def meet(
+    store: Any, rank: int, world_size: int, wants_to_stop: Callable[[], bool] = _never
+) -> Iterator[Callable[[], bool]]:  # fmt: skip
     """Hold one meeting; see `meeting`.
 
     Args:
         store: a store of torch.distributed that no other meeting uses.
         rank: of this process.
         world_size: number of processes.
+        wants_to_stop: returns whether this process was asked to stop.
     """
-    board = _Board(store, rank, world_size)
+    board = _Board(store, rank, world_size, wants_to_stop)
     try:
         with _signs_of_life(board):
-            yield
+            yield board.should_stop
     except BaseException as error:
         with suppress(RuntimeError):
             board.say("failed", str(error) if isinstance(error, SegkitError) else repr(error))
@@ -112,8 +128,8 @@ def _signs_of_life(board: "_Board") -> Iterator[None]:
 class _Board:
     """What the processes of one meeting have said in the store."""
 
-    def __init__(self, store: Any, rank: int, world_size: int) -> None:
-        self._store, self._rank = store, rank
+    def __init__(self, store: Any, rank: int, world_size: int, wants_to_stop: Callable[[], bool]) -> None:
+        self._store, self._rank, self._wants_to_stop = store, rank, wants_to_stop
         self._missing = set(range(world_size)) - {rank}
         now = time.monotonic()
         self._heard = dict.fromkeys(self._missing, ("", now))  # rank to the last sign of life and when it came
@@ -121,6 +137,16 @@ class _Board:
     def say(self, what: str, text: str = "") -> None:
         """Tell the others that this process is "alive", "done" or has "failed"."""
         self._store.set(f"{what}/{self._rank}", text)
+
+    def should_stop(self) -> bool:
+        """Return whether any process was asked to stop. If this one was, the others learn of it."""
+        if self._wants_to_stop():
+            with suppress(RuntimeError):  # `wait` will notice that the store is gone
+                self._store.set(_STOP, "")
+            return True
+        with suppress(RuntimeError):
+            return bool(self._store.check([_STOP]))
+        return False
 
     def wait(self) -> None:
         """Return once all others have said that they are done.
@@ -136,6 +162,7 @@ class _Board:
             if time.monotonic() - looked > BEAT or nap < LONGEST_NAP:
                 self._require_alive()
                 looked = time.monotonic()
+            self.should_stop()  # the signal may arrive while this process waits for others that work
             time.sleep(nap)
             nap = min(2 * nap, LONGEST_NAP)
 

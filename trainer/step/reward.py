@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from segkit.models.hub import Source
 from segkit.models.scores import IGNORED, Scorer
 from trainer.data.latents import Decoder
 from trainer.settings import TrainSettings
@@ -84,6 +85,11 @@ class Reward:
             decoder.enable_gradient_checkpointing()
         self.timesteps = Timesteps(settings.reward_until, settings.reward_share)
         self.weight = settings.reward_weight
+
+    @property
+    def source(self) -> Source:
+        """The segmenter."""
+        return self._scorer.source
 
     def bytes(self, with_vae: bool) -> int:
         """Return the size of the segmenter's weights, and of the VAE's if nothing else keeps it in memory."""

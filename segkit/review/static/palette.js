@@ -11,6 +11,12 @@ export class Palette {
     this.unlabelled = dataset.unlabelled;
     /** @type {number[]} */
     this.recent = [];
+    /** @type {string[]} */
+    this.names = [];
+    /** @type {string[][]} */
+    this.synonyms = [];
+    /** @type {string[]} */
+    this.hex = [];
     this.load(dataset);
   }
 

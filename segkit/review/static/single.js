@@ -97,8 +97,9 @@ export class Single extends Labelling {
     return loading;
   }
 
-  /** Load the next triple ahead, and forget the others, unless they have changes that are not stored. @param {number} position */
+  /** Get this triple ready for edits, load the next one ahead, and forget the others, unless they have changes that are not stored. @param {number} position */
   async ahead(position) {
+    if (this.editor) void prepare(this.editor.details.id);
     const next = await this.queue.at(position);
     for (const [id, loading] of this.editors) {
       const editor = await loading.catch(() => null);
@@ -106,8 +107,7 @@ export class Single extends Labelling {
       this.editors.delete(id);
     }
     if (next) await this.load(next.id).catch(() => undefined);
-    if (!this.dataset.assist) return;
-    for (const id of [this.editor?.details.id, next?.id]) if (id) await api.post("/api/prepare", { id }).catch(() => undefined);
+    if (next && this.dataset.assist) void prepare(next.id);
   }
 
   /** @param {Editor} editor */
@@ -205,4 +205,9 @@ export class Single extends Labelling {
     }
     await this.open(position);
   }
+}
+
+/** Let the server read a map ahead of its first edit, and a photo ahead of clicks. @param {string} id */
+async function prepare(id) {
+  await api.post("/api/prepare", { id }).catch(() => undefined);
 }

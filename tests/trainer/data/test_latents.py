@@ -12,12 +12,14 @@ import torch
 from segkit import storage
 from segkit.errors import UsageError
 from segkit.palette import Palette
+from segkit.progress import silent
 from tests.conftest import Models, Segkit
 from tests.trainer.conftest import base_folder
 from tests.trainer.data.test_batches import example
 from tests.trainer.runs import log, same, weights_of, words
 from trainer.checkpoints import load
 from trainer.data import crops, latents
+from trainer.data.batches import Batches
 from trainer.data.examples import Examples
 from trainer.data.latents import Encoder, LatentCache
 from trainer.settings import TrainSettings
@@ -62,10 +64,49 @@ def test_sizes_are_those_of_the_tensors(base: Path, encoder: Encoder) -> None:
     """The predicted bytes are those of the encoded photo and prompt; in 16 bits they are half as many."""
     photo, prompt = encoder.photo(torch.zeros(3, 64, 128)), encoder.prompt("")
     half = Encoder(load.load_base(str(base)), CPU, torch.bfloat16)
+    rounded = Encoder(load.load_base(str(base)), CPU, torch.float32, "fp16")
 
     assert encoder.sizes(64 * 128) == (photo.nbytes, prompt.nbytes)
     assert half.sizes(64 * 128) == (photo.nbytes // 2, prompt.nbytes // 2)
+    assert rounded.sizes(64 * 128) == half.sizes(64 * 128)
     assert all(name.endswith("-bfloat16") for name in half.folders())
+    assert all(name.endswith("-float32-as-float16") for name in rounded.folders())
+
+
+def test_results_are_what_the_cache_can_hold(base: Path, encoder: Encoder) -> None:
+    """Rounded to the cache's numbers, they keep the dtype of the arithmetic; nothing else about them changes."""
+    photo = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    for name, dtype in (("fp16", torch.float16), ("bf16", torch.bfloat16)):
+        rounded = Encoder(load.load_base(str(base)), CPU, torch.float32, name)  # type: ignore[arg-type]
+        for result, plain in (
+            (rounded.photo(photo), encoder.photo(photo)),
+            (rounded.prompt("a room"), encoder.prompt("a room")),
+        ):
+            assert result.dtype == torch.float32
+            assert torch.equal(result, plain.to(dtype).float())
+            assert not torch.equal(result, plain)
+
+
+def test_only_what_is_drawn_is_cached(tmp_path: Path, encoder: Encoder) -> None:
+    """Without cached mirror images, the cache holds each photo once, and batches bring the photos that it lacks."""
+    pair = [example(tmp_path, seed, (96, 64)) for seed in (1, 2)]
+    train = [replace(one, photo_hash=storage.sha256(one.photo.read_bytes())) for one in pair]
+    options = TrainSettings(resolution=64, batch_size=2, flip_cache=False, steps=8)
+    data, cache = Examples("fill50k", train, [], ADE), LatentCache(tmp_path / "cache", encoder)
+    photos, prompts = cache.missing(data, options)
+    cache.fill(photos, prompts, encoder, silent)
+
+    assert [view.mirrored for _, view in photos] == [False, False]
+    numbers = set()
+    for number in range(8):
+        picks = Batches(train, ADE, options).picks(number)
+        batch, whole = (Batches(train, ADE, options, cache=filled).batch(number) for filled in (cache, None))
+        lacking = [place for place, pick in enumerate(picks) if pick.view.mirrored]
+        numbers.add(len(lacking))
+        assert (batch.photos is None) == (not lacking)
+        assert not lacking or torch.equal(batch.require_photos(), whole.require_photos()[lacking])
+        assert batch.cached is None or batch.cached.tolist() == [not pick.view.mirrored for pick in picks]
+    assert numbers == {0, 1, 2}
 
 
 def test_the_cache_returns_what_the_encoder_computes(tmp_path: Path, encoder: Encoder) -> None:
@@ -129,26 +170,29 @@ def test_the_decoder_undoes_the_scaling(base: Path) -> None:
 @pytest.mark.parametrize(
     "changed",
     [
-        {"evaluate_every": 1000},
+        {"evaluate_every": 1000, "cache_dtype": "fp16"},
         {"precision": "bf16", "prompt_dropout": 0.5},
         {"prediction": "v_prediction", "min_snr": 5, "no_flip": True},
     ],
-    ids=["fp32", "bf16", "v"],
+    ids=["rounded", "bf16", "v"],
 )
 def test_a_cache_changes_nothing(
     rooms: Path, base: Path, tmp_path: Path, segkit: Segkit, changed: dict[str, Any]
 ) -> None:
-    """Losses and weights are equal bit for bit with a cache, without one, and when a run is resumed without it."""
+    """Losses and weights are equal bit for bit with a cache, without one, resumed without it, or half without it."""
     short = {"steps": 2, "checkpoint_every": 1} | changed
-    for run, options in (
+    ways: list[tuple[str, dict[str, Any]]] = [
         ("cached", {}),
         ("plain", {"no_cache": True}),
         ("mixed", {"steps": 1}),
         ("mixed", {"no_cache": True}),
-    ):
+    ]
+    if "no_flip" not in changed:
+        ways.append(("unflipped", {"no_flip_cache": True, "cache_dir": tmp_path / "unflipped-cache"}))
+    for run, options in ways:
         done = segkit(*words(rooms, base, tmp_path / run, **short | options))
         assert (done.code, done.err) == (0, "")
-    for run in ("plain", "mixed"):
+    for run in {run for run, _ in ways}:
         assert log(tmp_path / run) == log(tmp_path / "cached")
         assert same(weights_of(tmp_path / run), weights_of(tmp_path / "cached"))
 

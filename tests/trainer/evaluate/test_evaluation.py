@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,15 @@ from segkit.dataset import Dataset
 from segkit.errors import LockedError, UsageError
 from segkit.locks import locked
 from segkit.maps import metrics
-from segkit.progress import silent
+from segkit.progress import NOTICE, Progress, silent
 from tests import forks
-from tests.trainer.evaluate import sharing
+from tests.trainer.evaluate import processes
 from tests.trainer.evaluate.conftest import Load
+from trainer.checkpoints import runs
 from trainer.evaluate import evaluation, judging
 from trainer.evaluate.evaluation import Evaluation
 from trainer.evaluate.settings import EvaluateSettings
+from trainer.settings import TrainSettings, to_toml
 
 Evaluate = Callable[..., Evaluation]
 
@@ -32,12 +35,14 @@ Evaluate = Callable[..., Evaluation]
 def evaluate(rooms: Path, steering: Path, base: Path, by_brightness: Load) -> Evaluate:
     """Return a function that evaluates a ControlNet that steers and a fresh one, on six maps, in two steps."""
 
-    def run(out: Path, controlnets: Sequence[str] = (str(steering), "fresh"), **changed: Any) -> Evaluation:
+    def run(
+        out: Path, controlnets: Sequence[str] = (str(steering), "fresh"), progress: Progress = silent, **changed: Any
+    ) -> Evaluation:
         options: dict[str, Any] = {
             "base": str(base), "resolution": 64, "steps": 2, "device": "cpu", "guidance": 2.0, "split": "all",
-            "judge": "eye",
+            "judge": "toy",
         } | changed  # fmt: skip
-        return evaluation.evaluate(controlnets, rooms, out, EvaluateSettings(**options), silent, by_brightness)
+        return evaluation.evaluate(controlnets, rooms, out, EvaluateSettings(**options), progress, by_brightness)
 
     return run
 
@@ -70,6 +75,9 @@ def test_scores_equal_those_computed_from_the_stored_files(evaluated: Evaluation
         assert score.metrics["accuracy"].value == pytest.approx(quality.accuracy)
         assert {name: iou.value for name, iou in score.classes.items()} == pytest.approx(quality.iou)
         assert np.array_equal(score.confusion, confusion)
+    assert "Not measured: KID and FID (pass features=WEIGHTS, " in evaluated.notes[-1]
+    assert "and the CLIP score (pass clip=FOLDER, " in evaluated.notes[-1]
+    assert record["quality"]["scores"] == []
     assert evaluated.miou == evaluated.results.scores[0].metrics["miou"]
     assert [score.kind for score in evaluated.results.scores] == ["controlnet", "controlnet", "base", "photos"]
 
@@ -113,30 +121,22 @@ def test_finished_pictures_are_neither_drawn_nor_judged_again(
 
 
 def test_a_killed_evaluation_continues(
-    evaluated: Evaluation, evaluate: Evaluate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    evaluated: Evaluation, rooms: Path, steering: Path, base: Path, tmp_path: Path
 ) -> None:
-    """Ended at any file, the next call repeats no finished one, and ends with the bytes of an uninterrupted one."""
-    out, write, written = tmp_path / "out", storage.write, []
+    """By kill -9 at flushes of pictures and judged maps: what was written is not repeated, and results are the same."""
+    out, log = tmp_path / "out", tmp_path / "log.txt"
+    places = [str(path) for path in (steering, base, rooms, out, log)]
 
-    def work(most: int) -> None:
-        count = iter(range(most))
+    lasts = [1, 5, 20, 33, 42]  # a lock's probe, the protocol, pictures of both ControlNets, judged maps
+    killed = [forks.run(processes.kill, last, *places).returncode for last in lasts]
+    unfinished = [path for path in out.rglob("*") if storage.is_unfinished(path.name)]
+    assert forks.run(processes.kill, 0, *places).returncode == 0
 
-        def write_or_die(path: Path, data: bytes) -> None:
-            if next(count, None) is None:
-                raise KeyboardInterrupt
-            written.append(path)
-            write(path, data)
-
-        monkeypatch.setattr(storage, "write", write_or_die)
-        evaluate(out)
-
-    for most in (3, 15, 30):
-        with pytest.raises(KeyboardInterrupt):
-            work(most)
-    work(1000)
-
-    pictures = [path for path in written if path.parent.parent.name in ("pictures", "judged")]
-    assert len(pictures) == len(set(pictures)) == 18 + 24
+    written = log.read_text().split()
+    assert killed == [-signal.SIGKILL] * len(lasts)
+    assert unfinished
+    assert len(written) == len(set(written))
+    assert 0 <= 18 + 24 - len(written) <= len(lasts)  # a file may be in its place, and not in the list yet
     expected, result = contents(evaluated.output), contents(out)
     assert expected.pop("evaluation.json") != result.pop("evaluation.json")
     assert result == expected
@@ -145,20 +145,22 @@ def test_a_killed_evaluation_continues(
 def test_two_processes_share_the_work(
     evaluated: Evaluation, rooms: Path, steering: Path, base: Path, tmp_path: Path
 ) -> None:
-    """Under a launcher each process draws and judges half of the maps, and the first writes the same results."""
+    """Under a launcher each process draws, judges and embeds half of the maps; the first writes the same results."""
     out = tmp_path / "shared"
     store = distributed.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
     arguments = [store.port, str(steering), str(base), str(rooms), str(out)]
-    processes = [forks.start(sharing.run, rank, *arguments) for rank in range(2)]
-    for process in processes:
+    started = [forks.start(processes.share, rank, *arguments, f"{out}-{rank}.txt") for rank in range(2)]
+    for process in started:
         process.join()
-    assert [process.exitcode for process in processes] == [0, 0]
+    assert [process.exitcode for process in started] == [0, 0]
 
     drawn = [(tmp_path / f"shared-{rank}.txt").read_text().split() for rank in range(2)]
-    assert [len(names) for names in drawn] == [9 + 12, 9 + 12]
+    assert [len(names) for names in drawn] == [9 + 12 + 12, 9 + 12 + 12]
     assert not set(drawn[0]) & set(drawn[1])
     for name in ("per-class.csv", "per-map.csv", "samples.png"):
         assert (out / name).read_bytes() == (evaluated.output / name).read_bytes()
+    scores = json.loads((out / "evaluation.json").read_text())["quality"]["scores"]
+    assert ["kid" in score["values"] for score in scores] == [True, True, True, False]
 
 
 def test_several_pictures_of_a_map_are_averaged(evaluate: Evaluate, steering: Path, tmp_path: Path) -> None:
@@ -170,14 +172,27 @@ def test_several_pictures_of_a_map_are_averaged(evaluate: Evaluate, steering: Pa
     assert miou(count=2, seed=4) == pytest.approx((miou(seed=4) + miou(seed=5)) / 2)
 
 
-def test_strengths_are_compared_like_controlnets(evaluate: Evaluate, steering: Path, tmp_path: Path) -> None:
-    """Each strength has a row, and the base alone is drawn once."""
-    result = evaluate(tmp_path / "out", [str(steering)], strengths="0.5,1", limit=1)
+def test_strengths_are_compared_like_controlnets(
+    evaluate: Evaluate, steering: Path, rooms: Path, tmp_path: Path
+) -> None:
+    """Each strength of a run has a row, the base alone is drawn once, and each notice is reported once."""
+    run, notices = tmp_path / "run", list[str]()
+    shutil.copytree(steering, run / "controlnet")
+    (run / "run.toml").write_bytes(to_toml(TrainSettings(), rooms, run))
+    (run / "run.json").write_text('{"told": {}}')
+    runs.record(run, 3)
+
+    def progress(stage: str, done: int, total: int, note: str = "") -> None:
+        notices.extend([note] if stage == NOTICE else [])
+
+    result = evaluate(tmp_path / "out", [str(run)], progress, strengths="0.5,1", limit=1)
 
     names = [score.name for score in result.results.scores]
-    assert names == ["steering, 0.5", "steering, 1", "base alone", "photos"]
+    assert names == ["run, 0.5", "run, 1", "base alone", "photos"]
     assert result.verdict.startswith("No difference between")
     assert any("1 map only" in note for note in result.notes)
+    assert sorted(notices) == sorted(result.notes)
+    assert f"ControlNet: {run}, step 3, the result of a finished run." in notices
 
 
 def test_tables_have_a_row_for_each_class_and_map(evaluated: Evaluation) -> None:
@@ -197,22 +212,22 @@ def test_the_report_shows_everything_without_a_network(evaluated: Evaluation) ->
     html = evaluated.report.read_text()
 
     assert evaluated.verdict in html
-    assert "seen by eye" in html
+    assert "seen by toy" in html
     assert "http" not in html.replace("http-equiv", "")
     assert html.count("data:image/") >= 6 * 2
 
 
 def test_a_judge_that_drew_the_maps_is_reported(rooms: Path) -> None:
     """By its weights or by name and revision; another segmenter passes."""
-    dataset = Dataset.open(rooms)
-    drew = dataset.info.models["segmenter"]
+    drew = Dataset.open(rooms).info.models["segmenter"]
 
     def conflict(**identity: str) -> str:
-        return judging.conflict(judging.Judge(lambda pictures: [], identity), dataset)
+        return judging.conflict(judging.Judge(lambda pictures: [], identity), drew)
 
     assert not conflict(name="eye", revision="1", weights="")
     assert "copy, also drew" in conflict(name="copy", revision="?", weights=drew["weights"])
     assert conflict(name=drew["name"], revision=drew["revision"], weights="")
+    assert not judging.conflict(judging.Judge(lambda pictures: [], {"name": "", "revision": "", "weights": ""}), {})
 
 
 def test_what_cannot_be_evaluated_is_refused(evaluate: Evaluate, steering: Path, tmp_path: Path) -> None:
@@ -226,6 +241,7 @@ def test_what_cannot_be_evaluated_is_refused(evaluate: Evaluate, steering: Path,
     (tmp_path / "mine" / "thesis.txt").touch()
     refuse("contains thesis.txt", "fresh", out="mine")
     refuse("each named once", "fresh", "fresh")
+    refuse("each named once", str(steering), f"{steering}/.")
     refuse("no triple of the split test", "fresh", split="test")
     shutil.copytree(steering, tmp_path / "run")
     table = (tmp_path / "out" / "palette.csv").read_text()

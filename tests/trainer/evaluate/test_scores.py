@@ -33,7 +33,7 @@ def results(*controlnets: Sighting, base: float = 0.8) -> Results:
 def example() -> Evaluation:
     """Return an evaluation of two maps."""
     computed = results(sighting("rooms-run", "controlnet", 0.2, 0.4))
-    return Evaluation(Path("out"), computed, {"name": "eye", "revision": "1"}, ("A note.",))
+    return Evaluation(Path("out"), computed, {"name": "eye", "revision": "1"}, ("A note.",), {"name": "custom"})
 
 
 def test_scores_of_two_maps_by_hand() -> None:

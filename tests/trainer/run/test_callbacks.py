@@ -11,16 +11,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segkit.errors import StorageError
+from segkit.progress import go_on
 from tests.conftest import Segkit
 from tests.trainer.learners import Prepared, prepared
 from tests.trainer.runs import log, words
 from trainer.checkpoints import store
 from trainer.run import run_folder
 from trainer.run.callbacks import Callbacks, Due
+from trainer.run.fidelity import evaluations
 from trainer.run.log import RunLog, read
 from trainer.settings import TrainSettings
+from trainer.step.distributed import StopSignal
 
 INTERVALS = st.integers(0, 5)
+
+
+def schedule(settings: TrainSettings) -> Callbacks:
+    """Return callbacks that know their settings only."""
+    intervals = {
+        "validation": settings.evaluate_every, "fidelity": settings.evaluate_fidelity,
+        "previews": settings.preview_every,
+    }  # fmt: skip
+    setup: Any = SimpleNamespace(**{name: object() if every else None for name, every in intervals.items()})
+    return Callbacks(setup, settings, None, Path("run"), {}, None)
 
 
 @given(st.integers(1, 12), st.integers(1, 5), INTERVALS, INTERVALS, st.integers(0, 12))
@@ -29,15 +42,30 @@ def test_what_is_due(steps: int, checkpoint_every: int, evaluate_every: int, pre
     settings = TrainSettings(
         steps=steps, checkpoint_every=checkpoint_every, evaluate_every=evaluate_every, preview_every=preview_every
     )
-    setup: Any = SimpleNamespace(
-        validation=object() if evaluate_every else None, previews=object() if preview_every else None
-    )
-    due = Callbacks(setup, settings, None, Path("run"), {}, None).due(step)
+    due = schedule(settings).due(step)
 
     assert due.checkpoint == (step > 0 and (step == steps or step % checkpoint_every == 0))
     assert due.validation == (evaluate_every > 0 and (due.checkpoint or step % evaluate_every == 0))
     assert due.previews == (preview_every > 0 and (step == steps or step % preview_every == 0))
     assert bool(due) == (due != Due())
+
+
+@given(st.integers(1, 12), st.integers(1, 5), INTERVALS, st.integers(0, 12), st.booleans())
+def test_when_fidelity_is_due(steps: int, checkpoint_every: int, every: int, step: int, chooses: bool) -> None:
+    """At its interval and after the last step; with --best-by fidelity, each of these steps has a checkpoint."""
+    best_by: Any = "fidelity" if chooses and every else "held_out_loss"
+    settings = TrainSettings(
+        steps=steps, checkpoint_every=checkpoint_every, evaluate_every=0, preview_every=0, evaluate_fidelity=every,
+        best_by=best_by,
+    )  # fmt: skip
+    callbacks = schedule(settings)
+    due = callbacks.due(step)
+
+    assert due.fidelity == (every > 0 and (step == steps or step % every == 0))
+    regular = step > 0 and (step == steps or step % checkpoint_every == 0)
+    assert due.checkpoint == (regular or (best_by == "fidelity" and due.fidelity and step > 0))
+    later = range(0 if step == 0 else step + 1, steps + 1)
+    assert evaluations(settings, min(step, steps)) == sum(callbacks.due(number).fidelity for number in later)
 
 
 @pytest.mark.usefixtures("short_callbacks")
@@ -72,7 +100,8 @@ def test_a_checkpoint_comes_with_metrics_and_a_report(training: Prepared, tmp_pa
     run = tmp_path / "run"
     with RunLog(run, 0, "", {}) as log:
         called = callbacks(training, run, log)
-        called.run(3, Due(checkpoint=True, validation=True), {"loss": 0.5})
+        stop = StopSignal(training.accelerator, go_on)
+        called.run(3, Due(checkpoint=True, validation=True), {"loss": 0.5}, stop)
 
     (line,) = read(run)
     checkpoint = store.newest(run / "checkpoints")
@@ -91,7 +120,8 @@ def test_the_log_line_comes_before_the_checkpoint(training: Prepared, tmp_path: 
     run = tmp_path / "run"
     with RunLog(run, 0, "", {}) as log:
         (run / "checkpoints").write_text("a file in the way")
+        stop = StopSignal(training.accelerator, go_on)
         with pytest.raises(StorageError):
-            callbacks(training, run, log).run(3, Due(checkpoint=True), {"loss": 0.5})
+            callbacks(training, run, log).run(3, Due(checkpoint=True), {"loss": 0.5}, stop)
 
     assert [(line["step"], line["loss"]) for line in read(run)] == [(3, 0.5)]

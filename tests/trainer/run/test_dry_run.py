@@ -51,6 +51,8 @@ def test_the_predicted_cache_size_is_exact(uncached: Path, base: Path, tmp_path:
 
     assert plan["cache"] == sum(path.stat().st_size for path in (uncached / ".segkit" / "cache").rglob("*.bin"))
     assert plan["cache_photos"] == 5 * 2 + 1
+    prompt = plan["cache"] - (plan["cache_photos"]) * 2 * 4 * 8 * 8 * 4
+    assert plan["cache_triple"] == 2 * (2 * 4 * 8 * 8 * 4) + prompt / plan["cache_prompts"]
     assert (again["cache"], again["resumed"], again["steps"]) == (0, 1, 4)
 
 

@@ -203,14 +203,15 @@ def test_a_changed_dataset_is_refused(rooms: Path, base: Path, tmp_path: Path, s
 
 
 @pytest.mark.parametrize(("by", "order"), [("held_out_loss", [1, 2, 2, 4]), ("control_gap", [1, 1, 3, 3])])
-def test_the_best_checkpoint_follows_the_metric(tmp_path: Path, by: str, order: list[int]) -> None:
+def test_the_best_checkpoint_follows_the_metric(tmp_path: Path, by: Any, order: list[int]) -> None:
     """The lowest loss or highest gap wins; missing values change nothing, and repeated steps start over."""
     values = {"held_out_loss": [0.5, 0.4, 0.6, 0.3], "control_gap": [0.2, 0.1, 0.3, 0.25]}[by]
-    assert run_folder.best(tmp_path, 0, by, None) is None
-    assert [run_folder.best(tmp_path, step, by, value) for step, value in enumerate(values, 1)] == order
-    assert run_folder.best(tmp_path, 5, by, None) == order[-1]
-    assert run_folder.best(tmp_path, 1, by, 0.9 if by == "held_out_loss" else 0.0) == 1
-    other = "control_gap" if by == "held_out_loss" else "held_out_loss"
+    chosen = TrainSettings(best_by=by)
+    assert run_folder.best(tmp_path, 0, chosen, None) is None
+    assert [run_folder.best(tmp_path, step, chosen, value) for step, value in enumerate(values, 1)] == order
+    assert run_folder.best(tmp_path, 5, chosen, None) == order[-1]
+    assert run_folder.best(tmp_path, 1, chosen, 0.9 if by == "held_out_loss" else 0.0) == 1
+    other = TrainSettings(best_by="control_gap" if by == "held_out_loss" else "held_out_loss")
     assert run_folder.best(tmp_path, 2, other, 0.1) == 2
 
 

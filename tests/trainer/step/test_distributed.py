@@ -1,5 +1,6 @@
 """Several processes compute what one would, stop together and fail together."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,9 @@ WAYS = {"cache": True, "no-cache": False}
 REWARD = {"reward": "toy", "reward_until": 700, "reward_share": 0.5}
 """One of two photos is rewarded at each step, in either process."""
 
+FIDELITY = {"steps": 1, "evaluate_fidelity": 1, "judge": "toy-judge", "preview_guidance": 1.0}
+"""Without guidance, which halves the work."""
+
 CELLS = pytest.mark.parametrize("way", WAYS)
 
 
@@ -22,7 +26,7 @@ class Runs:
 
     Attributes:
         folder: plain runs: two-WAY is uninterrupted, stopped-WAY was resumed after three of four steps, shards was
-            resumed from shards of the dataset, and two-reward has a REWARD.
+            resumed from shards of the dataset, two-reward has a REWARD, and two-fidelity has FIDELITY.
         whole: an uninterrupted run, one step longer than the one that was stopped by a signal.
         signalled: a run that SIGTERM to the launcher stopped, resumed for one step.
         exit_code: exit code of the launcher that the signal stopped.
@@ -45,14 +49,15 @@ class Runs:
 def sharded(rooms: Path, base: Path, run: Path, kind: str, cache: bool) -> list[tuple[cluster.Job, dict[str, str]]]:
     """Return the jobs of a sharded run that is stopped after two steps and resumed."""
     environment = cluster.SHARDED | {"FSDP_STATE_DICT_TYPE": kind}
+    changed = FIDELITY | {"batch_size": 1, "checkpoint_every": 2, "processes": 2, "cache": cache}
     return [
-        (toml(rooms, base, run, batch_size=1, steps=steps, checkpoint_every=2, processes=2, cache=cache), environment)
+        (toml(rooms, base, run, **changed | {"steps": steps, "evaluate_fidelity": STEPS}), environment)
         for steps in (2, STEPS)
     ]
 
 
 @pytest.fixture(scope="module")
-def runs(rooms: Path, shards: Path, base: Path, tmp_path_factory: pytest.TempPathFactory) -> Runs:
+def runs(rooms: Path, held_out: Path, shards: Path, base: Path, tmp_path_factory: pytest.TempPathFactory) -> Runs:
     """All plain trainings of two processes; starting processes takes longer than their steps."""
     folder = tmp_path_factory.mktemp("two")
     whole, signalled = (
@@ -68,6 +73,7 @@ def runs(rooms: Path, shards: Path, base: Path, tmp_path_factory: pytest.TempPat
         for name, steps in (("two", STEPS), ("stopped", STEPS - 1), ("stopped", STEPS))
     ]
     plain.append(toml(rooms, base, folder / "two-reward", batch_size=1, steps=2, processes=2, **REWARD))
+    plain.append(toml(held_out, base, folder / "two-fidelity", batch_size=1, processes=2, **FIDELITY))
     plain += [
         toml(data, base, folder / "shards", batch_size=1, steps=steps, processes=2)
         for data, steps in ((rooms, STEPS - 1), (shards, STEPS))
@@ -109,6 +115,21 @@ def test_processes_share_a_reward(runs: Runs, rooms: Path, base: Path, tmp_path:
             assert line[name] == pytest.approx(other[name], rel=1e-3)
 
 
+def test_processes_share_an_evaluation(runs: Runs, held_out: Path, base: Path, tmp_path: Path) -> None:
+    """Two processes, which draw two maps and one, log what one process does that draws all three."""
+    one = train(held_out, base, tmp_path / "one", batch_size=2, learning_rate=RATE, **FIDELITY)
+
+    first, last = zip(*map(evaluated, (runs.folder / "two-fidelity", one)), strict=True)
+    assert first[0] == first[1]  # before the first step, the weights are equal to the last bit
+    assert last[0]["fidelity"] == pytest.approx(last[1]["fidelity"], abs=2e-3)
+
+
+def evaluated(run: Path) -> list[dict[str, float]]:
+    """Return the figures of a run's evaluations."""
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if "fidelity" in name} for line in lines if "fidelity" in line]
+
+
 @CELLS
 def test_two_processes_resume_bit_for_bit(runs: Runs, way: str) -> None:
     """Resumed after three of four steps, a run equals an uninterrupted one; so do runs with and without the cache."""
@@ -145,6 +166,7 @@ def require_sharded(run: Path, plain: Path) -> None:
 def test_sharded_weights_are_trained_and_resumed(runs: Runs) -> None:
     """With FSDP, where each process holds a shard, weights become those of a plain run, also after a stop."""
     require_sharded(runs.sharded, runs.folder / "two-cache")
+    assert len(evaluated(runs.sharded)) == 3  # before the first step, at the end before the stop, and at the end
 
 
 @pytest.mark.slow

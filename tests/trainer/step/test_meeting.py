@@ -1,6 +1,7 @@
 """Processes wait for each other outside of collectives, and notice one that failed or was lost."""
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -79,6 +80,25 @@ def test_slow_work_with_signs_of_life_is_waited_for(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(meeting, "BEAT", 0.02)
 
     assert together(lambda: threading.Event().wait(1.2), lambda: None) == [None, None]
+
+
+def test_a_stop_is_heard_by_all() -> None:
+    """Of two that work, the one that received no signal learns of the other's, even if that one waits already."""
+    store, received = HashStore(), threading.Event()
+
+    def work() -> bool:
+        with meeting.meet(store, 0, 2) as should_stop:
+            heard = should_stop()
+            received.set()
+            while not should_stop():
+                time.sleep(0.001)
+            return heard
+
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(work)
+        with meeting.meet(store, 1, 2, received.is_set) as should_stop:
+            assert not should_stop() or received.is_set()
+        assert answer.result(60) is False
 
 
 def test_one_process_needs_no_store(monkeypatch: pytest.MonkeyPatch) -> None:

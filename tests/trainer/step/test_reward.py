@@ -1,6 +1,7 @@
 """The reward: early timesteps, importance weights, the predicted photo, and where its gradient goes."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from segkit.models import hub
 from segkit.palette import Palette
 from tests.conftest import Segkit
 from tests.trainer.learners import prepared
 from tests.trainer.runs import log, same, train, weights_of, words
+from trainer.checkpoints import export, rewards
 from trainer.data.batches import Batches
+from trainer.evaluate import judging
 from trainer.settings import TrainSettings
 from trainer.step import reward
 from trainer.step.reward import TIMESTEPS, Timesteps
@@ -152,6 +156,27 @@ def test_another_segmenter_does_not_resume(whole: Path, rooms: Path, base: Path,
     assert "reward" in (whole / "model-card.md").read_text()
 
 
+def test_a_judge_that_gave_the_reward_is_known(whole: Path, rooms: Path, base: Path, tmp_path: Path) -> None:
+    """By run, result, checkpoint and exported file, and after a later training without a reward."""
+    weights = hub.locate("toy", "segmenter").weights
+    later = train(rooms, base, tmp_path / "later", controlnet=str(whole), steps=1, checkpoint_every=1)
+    exported, moved = tmp_path / "exported.safetensors", tmp_path / "moved.safetensors"
+    export.export(whole, "ldm", exported)
+    shutil.copy(later / "later.safetensors", moved)
+    rewarded = [whole, whole / "controlnet", whole / "checkpoints" / "step-00000001", exported, later, moved]
+
+    assert all(rewards.of_controlnet(str(path)) == [weights] for path in rewarded)
+    assert rewards.of_controlnet("fresh") == rewards.of_controlnet("owner/name") == []
+
+    def conflict(segmenter: str, *controlnets: Path | str) -> str:
+        identity = {"name": segmenter, "weights": hub.locate(segmenter, "segmenter").weights}
+        return judging.reward_conflict(judging.Judge(lambda pictures: [], identity), list(map(str, controlnets)))
+
+    assert f"also gave the reward in the training of {later}, {moved}, which" in conflict("toy", "fresh", later, moved)
+    assert not conflict("toy", "fresh")
+    assert not conflict("toy-judge", whole)
+
+
 def test_bf16_and_velocity_are_rewarded(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
     """A run in bf16 that predicts the velocity resumes bit for bit."""
     changed = {**REWARD, "precision": "bf16", "prediction": "v_prediction", "accumulate": 2}
@@ -175,4 +200,4 @@ def test_a_reward_needs_maps_and_a_segmenter(rooms: Path, base: Path, tmp_path: 
     done = segkit(*words(tmp_path / "no-dataset", base, tmp_path / "run", reward="./missing"))
 
     assert (done.code, done.err.count("\n")) == (2, 1)
-    assert "segmenter ./missing: no such folder" in done.err
+    assert "reward ./missing: no such folder" in done.err

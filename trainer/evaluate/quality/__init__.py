@@ -1,0 +1,1 @@
+"""Picture quality beside agreement with the maps: KID, FID, CLIP score, and the spread among pictures of one map."""

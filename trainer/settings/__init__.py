@@ -1,0 +1,18 @@
+"""Settings of training, sampling and generation, each declared once; and run.toml."""
+
+from trainer.settings.drawing import DrawingSettings, GenerateSettings, SampleSettings
+from trainer.settings.networks import JUDGE, SD15, SEG
+from trainer.settings.run_file import read, to_toml
+from trainer.settings.training import TrainSettings
+
+__all__ = [
+    "JUDGE",
+    "SD15",
+    "SEG",
+    "DrawingSettings",
+    "GenerateSettings",
+    "SampleSettings",
+    "TrainSettings",
+    "read",
+    "to_toml",
+]

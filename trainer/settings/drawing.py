@@ -1,0 +1,119 @@
+"""Settings of sampling and generation, each declared once."""
+
+from dataclasses import dataclass
+from math import inf
+from typing import Annotated, Literal
+
+from segkit.errors import SettingError
+from segkit.schema import Settings, option
+from trainer.settings.networks import SEG
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleSettings(Settings):
+    """How pictures are sampled: whatever draws with a ControlNet has these settings.
+
+    Raises:
+        UsageError: a value is outside its range, or two settings contradict each other.
+    """
+
+    negative: Annotated[str, option("Negative prompt.")] = ""
+    resolution: Annotated[
+        int, option("Side of a square picture; others get the same area. 0 keeps the map's size.")
+    ] = 512
+    scheduler: Annotated[
+        Literal["dpm++", "unipc", "ddim"], option("Sampling method: DPM-Solver++ 2M, UniPC or DDIM.")
+    ] = "dpm++"
+    # Stable Diffusion has 1,000 timesteps; with as many steps, DDIM leaves its table and the others divide by zero.
+    steps: Annotated[int, option("Sampling steps.", ge=1, le=999)] = 30
+    guidance: Annotated[
+        float, option("Classifier-free guidance scale; up to 1: no guidance, which halves the work.", ge=0)
+    ] = 7.5
+    guidance_end: Annotated[
+        float,
+        option("Share of the steps after which there is no guidance: each later one is half the work.", ge=0, le=1),
+    ] = 1.0
+    strength: Annotated[float, option("ControlNet conditioning scale.", ge=0)] = 1.0
+    strengths: Annotated[
+        str, option("Conditioning scales to compare, such as 0.5,1,1.5: a picture for each, and a contact sheet.")
+    ] = ""
+    control_start: Annotated[float, option("Share of the steps after which the ControlNet steers.", ge=0, le=1)] = 0.0
+    control_end: Annotated[float, option("Share of the steps after which it no longer steers.", ge=0, le=1)] = 1.0
+    batch_size: Annotated[
+        int, option("Pictures of one size to draw at a time; it does not change the pictures.", ge=1)
+    ] = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.resolution and self.resolution < 64:
+            raise SettingError("resolution", self.resolution, "0, or at least 64")
+        if self.control_start >= self.control_end:
+            raise SettingError("control_start", self.control_start, f"less than control_end={self.control_end}")
+        if self.strengths and self.strength != 1.0:
+            raise SettingError("strength", self.strength, "only one of strength and strengths")
+        _scales(self.strengths)
+
+    @property
+    def scales(self) -> tuple[float, ...]:
+        """Conditioning scales that each map is drawn with, in order."""
+        return _scales(self.strengths) or (self.strength,)
+
+
+def _scales(text: str) -> tuple[float, ...]:
+    """Read numbers that are separated by commas.
+
+    Raises:
+        SettingError: one of them is not a conditioning scale, or is listed twice.
+    """
+    expected = "different numbers of at least 0, such as 0.5,1,1.5"
+    try:
+        scales = tuple(float(part) for part in text.split(",")) if text.strip() else ()
+    except ValueError:
+        raise SettingError("strengths", text, expected) from None
+    if len(set(scales)) < len(scales) or not all(0 <= scale < inf for scale in scales):
+        raise SettingError("strengths", text, expected)
+    return scales
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawingSettings(SampleSettings):
+    """Which pictures are drawn of a map, with which base, and where.
+
+    Raises:
+        UsageError: a value is outside its range, or two settings contradict each other.
+    """
+
+    base: Annotated[str, option("Base Stable Diffusion: a folder, a file, a hub id, or toy.  [default: the run's]")] = (
+        ""
+    )
+    tokenizer: Annotated[str, option("Folder with CLIP's tokenizer, for a base that has none.")] = ""
+    prediction: Annotated[
+        Literal["auto", "epsilon", "v_prediction"], option("What the UNet predicts; auto reads it from the base.")
+    ] = "auto"
+    seed: Annotated[int, option("Seed of each map's first picture.", ge=0)] = 0
+    count: Annotated[int, option("Pictures per map, with consecutive seeds.", ge=1)] = 1
+    device: Annotated[str, option("Where networks run: auto, cpu, cuda, cuda:1, mps.", min_length=1)] = "auto"
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16", "fp16"],
+        option("Arithmetic; auto: fp32 on a CPU, bf16 (older: fp16) on CUDA."),
+    ] = "auto"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.seed < 2**63 - self.count:
+            raise SettingError("seed", self.seed, f"0 to {2**63 - self.count - 1}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateSettings(DrawingSettings):
+    """Settings for drawing pictures from control maps.
+
+    Raises:
+        UsageError: a value is outside its range, or two settings contradict each other.
+    """
+
+    controlnet: Annotated[
+        str, option("ControlNet: a segkit train run, a file, a folder or a hub id.", min_length=1)
+    ] = SEG
+    palette: Annotated[str, option("Palette of the control maps.  [default: the run's, or ade20k]")] = ""
+    allow_any_control: Annotated[bool, option("Accept control images that are not segmentation maps.")] = False

@@ -1,0 +1,6 @@
+"""Networks that settings name by default."""
+
+SEG = "lllyasviel/control_v11p_sd15_seg"
+SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+JUDGE = "mask2former-large"
+"""Not the default segmenter of build-dataset, which drew most datasets' maps."""
