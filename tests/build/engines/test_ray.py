@@ -27,6 +27,7 @@ from segkit.dataset import Dataset
 from segkit.errors import EngineError, ModelError
 from segkit.models.segment import Segmentation
 from segkit.palette import Palette
+from segkit.photos import Limits, open_photo
 from tests.dataset.test_dataset import Unbatched, brightness, contents, render
 
 if find_spec("ray") is None:
@@ -185,10 +186,8 @@ def test_a_photo_that_kills_workers_is_found_and_rejected(nodes: Any, photos: Pa
         for number in (0, 3):
             (target / f"{number}.png").write_bytes((photos / f"{number:03}.png").read_bytes())
     (folder / "1.png").write_bytes((photos / "006.png").read_bytes())
-    with Image.open(photos / "006.png") as image:
-        from segkit.photos import fit
-
-        poison = partial(poisoned, fit(image.convert("RGB"), 96).image.tobytes())
+    pixels = open_photo((folder / "1.png").read_bytes(), Limits(min_size=80, size=96)).image.tobytes()
+    poison = partial(poisoned, pixels)
 
     outcome = build(folder, tmp_path / "out", poison, workers="1")
     again = build(folder, tmp_path / "out", poison, workers="1")
