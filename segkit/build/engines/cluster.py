@@ -83,7 +83,8 @@ def connected(address: str) -> Iterator[Cluster]:
 
 def _package() -> Any:
     try:
-        import ray
+        with unchanged():
+            import ray
     except ImportError:
         raise EngineError(INSTALL) from None
     return ray
