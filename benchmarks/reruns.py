@@ -104,7 +104,7 @@ def rerunning(few: Path, base: Dataset, root: Path, number: int, size: int) -> N
 
     def intake_alone() -> None:
         with stamps.of_sources(dataset.hidden) as sources_known:
-            for _ in intake.load_all(sources, paths, photos.Limits(), known, known=sources_known):
+            for _ in intake.load_all(intake.Intake(sources, paths, photos.Limits(), sources_known), known):
                 pass
 
     measure("of that: which photos are unchanged", intake_alone, number)

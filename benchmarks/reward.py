@@ -12,7 +12,8 @@ settings, once for each of --seeds: "plain" without a reward, wA-tB-sC with --re
 Each draws one picture of each fresh map, with equal noise; maps and prompts are the truth of scenes that no network and
 no demo has seen. toy, which gave the reward, and then toy-judge, which gave none, look at the pictures as in `segkit
 evaluate`; FOLDER/SCENES-MAPS/report.html shows the latter. The gap is that between "run" and the photos at the
-pictures' size, in mIoU. Intervals: 95 %, bootstrap over maps, paired with "run".
+pictures' size, in mIoU. KID compares features of toy-judge's encoder with those of the photos. Intervals: 95 %,
+bootstrap over maps, paired with "run".
 """
 
 import argparse
@@ -33,6 +34,7 @@ from PIL.Image import Resampling
 import segkit
 from segkit import storage
 from segkit.maps import codec, metrics
+from segkit.maps.bootstrap import Estimate
 from segkit.models import hub
 from segkit.models.device import Device
 from segkit.models.segment import NeuralSegmenter
@@ -40,6 +42,7 @@ from segkit.palette import Palette
 from segkit.progress import silent
 from segkit.toy import demo, world
 from trainer import loop
+from trainer.checkpoints import quiet
 from trainer.checkpoints.load import load_base
 from trainer.data.latents import Encoder
 from trainer.evaluate import evaluation
@@ -76,7 +79,7 @@ def main() -> None:
         runs += [start.parent / "rewarded"] if arm == "demo" else trained(arm, start, options)
     output = options.folder / f"{options.scenes}-{options.maps}"
     for judge in (hub.TOY, hub.TOY_JUDGE):
-        settings = replace(demo.EVALUATION, judge=judge, split="all", batch_size=8)
+        settings = replace(demo.EVALUATION, judge=judge, split="all")
         result = evaluation.evaluate([str(run) for run in runs], dataset.folder, output, settings, silent)
         report(result, through_vae(dataset, judge))
 
@@ -133,32 +136,42 @@ def settings_of(arm: str) -> TrainSettings:
 @torch.no_grad()
 def through_vae(dataset: segkit.Dataset, judge: str) -> float:
     """Return the mIoU of the photos after a round trip through the base's VAE, which no drawing can do without."""
-    base, segment = load_base(hub.TOY), NeuralSegmenter(judge, ADE, Device("cpu", "fp32"))
+    with quiet.diffusers():
+        base, segment = load_base(hub.TOY), NeuralSegmenter(judge, ADE, Device("cpu", "fp32"))
     encoder = Encoder(base, torch.device("cpu"), torch.float32)
     decoder, confusion = encoder.decoder(alone=False), metrics.empty_confusion()
     for triple in dataset:
         photo = np.array(triple.photo.resize((SIDE, SIDE), Resampling.LANCZOS))
         mean = encoder.photo(torch.from_numpy(photo).permute(2, 0, 1) / 127.5 - 1)[:1]
         pixels = decoder.pixels(mean * base.vae.config.scaling_factor)[0].permute(1, 2, 0)
-        (seen,) = segment([Image.fromarray(np.array((255 * pixels).round(), np.uint8))])
+        (seen,) = segment([Image.fromarray((255 * pixels).round().byte().numpy())])
         truth = Image.fromarray(triple.labels).resize((SIDE, SIDE), Resampling.NEAREST)
         confusion += metrics.confusion(np.asarray(truth), seen.labels)
     return metrics.map_quality(confusion, len(dataset), ADE).miou
 
 
 def report(result: Evaluation, kept: float) -> None:
-    """Print mIoU, the gain over the start with its interval, and the share of the gap that it closes."""
+    """Print mIoU and KID, how they differ from the start, and the share of the gap that is closed."""
     results = result.results
-    start, *others = results.scores
-    begun, photos = start.metrics["miou"].value, results.named("photos").metrics["miou"].value
+    start = results.scores[0]
+    miou = {score.name: score.metrics["miou"] for score in results.scores}
+    gap = miou["photos"].value - miou[start.name].value
+    gains = {one.second: minus(one.metrics["miou"]) for one in results.differences if one.first == start.name}
+    kid = {score.name: score.values["kid"] for score in results.quality.scores if "kid" in score.values}
+    rises = {one.second: minus(one.values["kid"]) for one in results.quality.differences if one.first == start.name}
     print(f"{result.judge['name']}, {results.maps} maps; photos through the VAE: mIoU {kept:.3f}")
-    gains = {one.second: one.metrics["miou"] for one in results.differences if one.first == start.name}
-    for score in (start, *others):
-        line = f"  {score.name:22} mIoU {score.metrics['miou']}"
-        if gain := gains.get(score.name):  # of the start over the other
-            share = -gain.value / (photos - begun)
-            line += f", gain {-gain.value:+.3f} ({-gain.high:+.3f} to {-gain.low:+.3f}), {share:.0%} of the gap"
-        print(line, flush=True)
+    for name, value in miou.items():
+        line = f"  {name:22} mIoU {value}"
+        if name in gains:
+            line += f", gain {gains[name]}, {gains[name].value / gap:.0%} of the gap"
+        if name in kid:
+            line += f", KID {kid[name]}"
+        print(line + (f", {rises[name]} more" if name in rises else ""), flush=True)
+
+
+def minus(difference: Estimate) -> Estimate:
+    """Return the other difference of two contenders: second minus first."""
+    return Estimate(-difference.value, -difference.high, -difference.low)
 
 
 if __name__ == "__main__":

@@ -1,27 +1,36 @@
 """Accuracy and speed of map repair: segkit's, the nearest colour, and Pillow's quantize.
 
-    python benchmarks/snap.py                       # five draws of four new maps of each kind
-    python benchmarks/snap.py --maps 20             # for reliable counts of lost and invented classes
-    python benchmarks/snap.py --seed 123456789      # repeats a run
+    python benchmarks/snap.py                                    # five draws of four new maps of each kind
+    python benchmarks/snap.py --results snap.jsonl               # stored map by map; run it again to continue
+    python benchmarks/snap.py --results snap.jsonl --only "file, q75" --maps 20    # more maps of some kinds
+    python benchmarks/snap.py --results snap.jsonl --maps 0      # only the table of what is stored
+    python benchmarks/snap.py --seed 123456789                   # repeats a run
 
 Synthetic maps with irregular regions of random classes, some with poles, stripes, wires and letters, are damaged and
-repaired, JPEG maps both from their files and from their colours alone. The worst of the draws is reported: wrong pixels
-in percent of all pixels, lost classes of 200 pixels or more (none of their pixels is right), maps with invented
-classes, and megapixels per CPU second of one thread; the methods run alternately.
+repaired, JPEG maps both from their files and from their colours alone. The table has the worst of the draws in percent
+of all pixels, and of all maps the lost classes of 200 pixels or more (none of their pixels is right), the maps with
+invented classes, and megapixels per CPU second of one thread. All methods repair a map before the next is drawn.
+
+The whole takes about an hour of CPU time: 20 maps of each of 41 kinds. One map of each kind and draw is measured before
+the next, so that an interrupted run has seen all kinds.
 """
 
 import argparse
+import json
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date
 from functools import partial
 from io import BytesIO
+from itertools import product
+from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from PIL.Image import Resampling
+from snap_table import Measured, Score, stored, table
 
 from segkit.errors import MapError
 from segkit.maps import MapFile, borders, coded, nearest, pixels, synthesis
@@ -157,6 +166,7 @@ def jpeg_cases(kind: str, by: Callable[[int], Damage]) -> list[Case]:
     cases += [(f"q{q}, 5 to 60 regions in 512 x 512", solid(5, 60, 512), q, aim) for q, aim in AIMS]
     cases += [(f"q{q}, thin shapes in 256 x 256", thin(5, 60, 256), q, None) for q, _ in AIMS]
     cases += [(f"q{q}, 5 to 60 regions in 256 x 256", solid(5, 60, 256), q, None) for q, _ in AIMS]
+    cases += [("q75, 5 to 300 regions", solid(5, 300), 75, None)]
     cases += [("q75, 30 regions", solid(30, 30), 75, 0.4), ("q75, 300 regions", solid(300, 300), 75, 4.5)]
     return [Case(f"{kind}, {name}", draw, by(quality), by_synthesis, aim) for name, draw, quality, aim in cases]
 
@@ -174,56 +184,30 @@ CASES = (
 )
 
 
-@dataclass
-class Score:
-    """Accumulated errors and time of one repair method."""
-
-    wrong: list[float] = field(default_factory=list)
-    lost: int = 0
-    invented: int = 0
-    seconds: float = 0.0
-    pixels: int = 0
-
-    def add(self, repair: Method, picture: Picture, truth: Labels) -> None:
-        """Repair one map and add the result."""
-        start = time.process_time()
-        labels = repair(picture)
-        self.seconds += time.process_time() - start
-        self.pixels += truth.size
-        self.wrong.append(float(100 * (labels != truth).mean()))
-        classes, counts = np.unique(truth, return_counts=True)
-        right = np.bincount(truth[labels == truth], minlength=256)
-        self.lost += int((right[classes[counts >= LARGE]] == 0).sum())
-        self.invented += not set(np.unique(labels)) <= {*classes.tolist(), UNLABELLED}
+def score(repair: Method, picture: Picture, truth: Labels) -> Score:
+    """Repair one map."""
+    start = time.process_time()
+    labels = repair(picture)
+    seconds = time.process_time() - start
+    classes, counts = np.unique(truth, return_counts=True)
+    right = np.bincount(truth[labels == truth], minlength=256)
+    lost = int((right[classes[counts >= LARGE]] == 0).sum())
+    invented = not set(np.unique(labels)) <= {*classes.tolist(), UNLABELLED}
+    return Score(float(100 * (labels != truth).mean()), lost, invented, seconds, truth.size / 1e6)
 
 
-def worst(scores: list[Score]) -> str:
-    """Describe the worst of several draws, and count what was lost and invented in all of them."""
-    wrong = max(np.mean(score.wrong) for score in scores)
-    lost, invented = max(score.lost for score in scores), max(score.invented for score in scores)
-    rate = min(score.pixels / 1e6 / score.seconds for score in scores)
-    maps = sum(len(score.wrong) for score in scores)
-    total = (
-        f"of {maps} maps {sum(score.lost for score in scores)} lost, {sum(score.invented for score in scores)} invented"
-    )
-    return f"{wrong:.2f} % wrong, {lost} classes lost, invented classes in {invented} maps ({total}), {rate:.1f} MP/s"
-
-
-def compare(case: Case, seeds: NDArray[np.int64]) -> None:
-    """Repair (draws, maps) maps of one kind with all methods."""
-    methods = {"segkit": case.repair, "nearest colour": by_nearest, "PIL quantize": by_quantize}
-    scores: dict[str, list[Score]] = {name: [] for name in methods}
-    for draw in seeds.tolist():
-        for name in methods:
-            scores[name].append(Score())
-        for seed in draw:
+def measure(cases: list[Case], run: int, maps: int, known: list[Measured]) -> Iterator[Measured]:
+    """Repair maps of some cases with all methods, except those that are known."""
+    seeds = np.random.default_rng(run).integers(1 << 30, size=(1000, DRAWS))[:maps].tolist()
+    done = {(measured.case, measured.run, measured.seed) for measured in known}
+    for draws, case in product(seeds, cases):
+        for draw, seed in enumerate(draws):
+            if (case.name, run, seed) in done:
+                continue
             picture, truth = case.apply(case.draw(seed))
-            for name, method in methods.items():
-                scores[name][-1].add(method, picture, truth)
-    aim = f" (at most {case.aim} %)" if case.aim is not None else ""
-    print(f"{case.name}{aim}")
-    for name in methods:
-        print(f"  {name}: {worst(scores[name])}", flush=True)
+            methods = {"segkit": case.repair, "nearest colour": by_nearest, "PIL quantize": by_quantize}
+            scores = {name: score(method, picture, truth) for name, method in methods.items()}
+            yield Measured(case.name, run, draw, seed, scores)
 
 
 def compare_lookup() -> None:
@@ -244,20 +228,31 @@ def compare_lookup() -> None:
 
 
 def main() -> None:
-    """Run all cases."""
+    """Run cases, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--maps", type=int, default=4, help="maps of each kind and draw")
     parser.add_argument("--seed", type=int, help="repeat the run with this seed")
-    parser.add_argument("--only", default="", help="cases whose name contains this text")
+    parser.add_argument("--only", action="append", default=[], help="cases whose name contains this text; repeatable")
+    parser.add_argument(
+        "--results", type=Path, help="file that holds the results map by map, and gets those of this run"
+    )
     options = parser.parse_args()
-    seed = options.seed if options.seed is not None else int(np.random.default_rng().integers(1 << 30))
-    print(f"seed {seed}; the worst of {DRAWS} draws of {options.maps} maps")
+    measurements = stored(options.results)
+    run = options.seed if options.seed is not None else int(np.random.default_rng().integers(1 << 30))
+    if options.seed is None and measurements:
+        run = measurements[-1].run
+    print(f"seed {run}; the worst of {DRAWS} draws of {options.maps} maps; {date.today()}")
     by_nearest(Image.new("RGB", (9, 9)))  # builds the look-up tables
     by_borders(Image.new("RGB", (9, 9)))
-    for case in CASES:
-        if options.only in case.name:
-            compare(case, np.random.default_rng(seed).integers(1 << 30, size=(DRAWS, options.maps)))
-    if not options.only:
+    chosen = [case for case in CASES if any(text in case.name for text in options.only or [""])]
+    for measured in measure(chosen, run, options.maps, measurements.copy()):
+        measurements.append(measured)
+        print(f"{measured.case}, {measured.seed}: {measured.scores['segkit']}", flush=True)
+        if options.results:
+            with options.results.open("a") as file:
+                file.write(json.dumps(measured._asdict()) + "\n")
+    print(*table(measurements, {case.name: case.aim for case in CASES}), sep="\n")
+    if not options.only and options.maps:
         compare_lookup()
 
 

@@ -66,6 +66,7 @@ def build_dataset(photos: PathOrStr, output: PathOrStr, *, progress: Progress = 
         DatasetError: the output folder contains something else.
         LockedError: another process is writing the dataset.
         ModelError: a network is missing or does not fit the palette.
+        EngineError: Ray is missing, or its cluster fails; finished work is kept.
         LocationError: a URL cannot be read; finished work is kept.
         StorageError: the disk is full; finished work is kept.
     """

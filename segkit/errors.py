@@ -12,6 +12,7 @@ SegkitError                 base class; one line: what was found, what was expec
 │   └── ConflictError       a triple was changed meanwhile; carries its present revision
 ├── TrainingError           training cannot continue; existing checkpoints are kept
 ├── ModelError              weights are missing, do not load or do not fit the palette
+├── EngineError             the engine that distributes the work is missing or fails; finished work is kept
 ├── LocationError           a folder or URL cannot be read or written; carries a reason
 └── StorageError            the disk is full or a write failed; no partial file remains
 
@@ -120,6 +121,10 @@ class ModelError(SegkitError):
 
 class TrainingError(SegkitError):
     """Training cannot continue; existing checkpoints are kept."""
+
+
+class EngineError(SegkitError):
+    """The engine that distributes the work is missing, or fails; finished work is kept."""
 
 
 class LocationError(SegkitError):

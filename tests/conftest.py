@@ -46,7 +46,7 @@ settings.load_profile("segkit")  # no deadlines: results must not depend on the 
 LONG = (
     "trainer/test_train.py", "trainer/step/test_distributed.py", "test_notebooks.py", "test_gpu_script.py",
     "toy/test_shipped.py", "review/test_labelling.py", "review/test_page.py", "trainer/data/test_latents.py",
-    "commands/test_demo.py", "trainer/run/test_previews.py",
+    "commands/test_demo.py", "build/engines/test_ray.py", "trainer/run/test_previews.py",
     "trainer/sample/test_generate.py", "test_docs.py", "models/test_segment.py", "trainer/checkpoints/test_load.py",
     "test_read_only.py", "test_kills.py", "test_api.py", "trainer/data/test_examples.py", "trainer/test_refusals.py",
     "trainer/run/test_run_folder.py", "commands/test_build_dataset.py", "trainer/checkpoints/test_prediction.py",

@@ -1,18 +1,21 @@
 """Turn photos into triples: segment, caption, assemble. Nothing is written here."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 
 from msgspec.structs import replace
 from PIL import Image
 
+from segkit import storage
 from segkit.build.arrival import Candidate
 from segkit.build.settings import BuildSettings
 from segkit.build.tools import Drafter, Networks
 from segkit.dataset import Dataset, history, prompts
 from segkit.dataset.prompts import Style
 from segkit.dataset.triple import NOBODY, SPLITS, UNDRAWN, Prompt, Triple, digest, map_name, photo_name
-from segkit.maps import codec, confidence
+from segkit.maps import codec, confidence, files
 from segkit.maps.codec import ClassShare, Labels
 from segkit.palette import Palette
 from segkit.photos.stored import encode_photo
@@ -49,6 +52,44 @@ class Finished:
         """Encode the control map as an indexed PNG, unless its bytes are known."""
         return self.stored.get(self.triple.conditioning_image_file_name) or codec.encode(self.labels, self.palette)
 
+    def encoded(self) -> "Encoded":
+        """Encode everything that is stored."""
+        photo, control_map = self.photo_bytes(), self.map_bytes()
+        triple = replace(self.triple, photo_sha256=storage.sha256(photo), map_sha256=storage.sha256(control_map))
+        names = triple.file_name, triple.conditioning_image_file_name
+        others = {name: data for name, data in self.stored.items() if name not in names}
+        return Encoded(triple, photo, control_map, others, self.confidence)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A triple as it is stored.
+
+    Attributes:
+        triple: the record, with the hashes of the files.
+        photo, control_map: the bytes of its files.
+        others: bytes of further files by name in the dataset, which are stored before them.
+        confidence: see Finished.
+    """
+
+    triple: Triple
+    photo: bytes
+    control_map: bytes
+    others: Mapping[str, bytes] = field(default_factory=dict)
+    confidence: bytes = b""
+
+    def encoded(self) -> "Encoded":
+        """Return itself; see Finished.encoded."""
+        return self
+
+    def decoded(self, palette: Palette) -> Finished:
+        """Decode the pictures; the photo keeps its bytes."""
+        with Image.open(BytesIO(self.photo), formats=("JPEG", "PNG")) as image:
+            image.load()
+        labels, _ = codec.read(files.decode(BytesIO(self.control_map)), palette)
+        stored = {**self.others, self.triple.file_name: self.photo}
+        return Finished(self.triple, image, labels, palette, stored, self.confidence)
+
 
 def finish(
     candidates: Sequence[Candidate],
@@ -69,7 +110,7 @@ def finish(
     """
     palette, drafting = tools.palette, tools.drafting
     for batch in _same_size(candidates, tools.batch):
-        images = [candidate.photo.image for candidate in batch]
+        images = [candidate.image for candidate in batch]
         segmentations = tools(images)
         captions = drafting(images) if drafting else [""] * len(batch)
         finished = []
@@ -80,18 +121,21 @@ def finish(
             triple = new_triple(candidate, classes, settings.photo_format)
             if drafting:
                 triple = with_draft(triple, caption, drafting, style)
-            if candidate.lost:
-                triple = candidate.lost.rebuilt(triple)
-                triple, labels = history.restored(triple, candidate.lost, labels, palette)
             stored = confidence.encode(segmentation.confidence) if settings.store_confidence else b""
-            finished.append(Finished(triple, candidate.photo.image, labels, palette, confidence=stored))
+            finished.append(Finished(triple, candidate.image, labels, palette, confidence=stored))
         yield finished
+
+
+def rebuilt(finished: Finished, lost: Triple) -> Finished:
+    """Return a triple built again with all that was decided about the one whose files are lost."""
+    triple, labels = history.restored(lost.rebuilt(finished.triple), lost, finished.labels, finished.palette)
+    return dataclasses.replace(finished, triple=triple, labels=labels)
 
 
 def _same_size(candidates: Sequence[Candidate], batch: int) -> Iterator[list[Candidate]]:
     by_size: dict[tuple[int, int], list[Candidate]] = {}
     for candidate in candidates:
-        by_size.setdefault(candidate.photo.image.size, []).append(candidate)
+        by_size.setdefault(candidate.image.size, []).append(candidate)
     for group in by_size.values():
         for start in range(0, len(group), batch):
             yield group[start : start + batch]
@@ -113,9 +157,9 @@ def new_triple(candidate: Candidate, classes: tuple[ClassShare, ...], photo_form
         source=candidate.source,
         sha256=candidate.sha256,
         phash=f"{candidate.phash:016x}",
-        width=candidate.photo.image.width,
-        height=candidate.photo.image.height,
-        geometry=candidate.photo.geometry,
+        width=candidate.image.width,
+        height=candidate.image.height,
+        geometry=candidate.opened.geometry,
         classes=classes,
         tokens=0,
         prompt=NOBODY,

@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
+from PIL import Image
+
 from segkit import photos
 from segkit.build.remote_photos import RemotePhoto
-from segkit.dataset import Rejection
+from segkit.dataset import Rejection, stamps
 from segkit.dataset.rejection import REASONS as OF_IMPORTS
+from segkit.dataset.stamps import Status
 from segkit.dataset.triple import Triple, key_of
-from segkit.photos import Photo
+from segkit.photos import Measured, Photo
 from segkit.photos.near_duplicates import Grey
 
 Place = Path | RemotePhoto
@@ -29,7 +32,7 @@ class Candidate:
     Attributes:
         source: its path relative to the photo folder.
         sha256: hash of the file's bytes, in hex.
-        photo: its pixels, upright sRGB, fitted to the stored size.
+        photo: its pixels, upright sRGB, fitted to the stored size; only its measures if a worker is to open it.
         phash: 64-bit perceptual hash.
         group: key of the first photo it resembles, or its own key. A group is never divided between splits.
         lost: the triple whose photo or map is missing in the dataset and is built again; None for a new photo.
@@ -38,7 +41,7 @@ class Candidate:
 
     source: str
     sha256: str
-    photo: Photo
+    photo: Photo | Measured
     phash: int
     group: str
     lost: Triple | None = None
@@ -48,6 +51,17 @@ class Candidate:
     def key(self) -> str:
         """The triple's key."""
         return key_of(self.sha256)
+
+    @property
+    def opened(self) -> Photo:
+        """The photo with its pixels, which must be here."""
+        assert isinstance(self.photo, Photo)
+        return self.photo
+
+    @property
+    def image(self) -> Image.Image:
+        """The pixels, which must be here."""
+        return self.opened.image
 
 
 @dataclass(frozen=True)
@@ -62,12 +76,13 @@ Arrival = Candidate | Kept | Rejection
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The result of a worker thread, not yet compared with other photos.
+    """The result of a worker, not yet compared with other photos.
 
     Attributes:
         source: the photo's path relative to the photo folder.
         sha256: hash of the file's bytes, in hex; "" if it could not be read.
-        outcome: the decoded photo, its rejection, or None if the dataset already has its triple.
+        outcome: the decoded photo, or its measures if its pixels are elsewhere; its rejection; or None if the dataset
+            already has its triple.
         phash: perceptual hash of the photo.
         grey: grey copy of the photo; None if it was not decoded.
         position: place among the paths of the run.
@@ -75,7 +90,7 @@ class Loaded:
 
     source: str
     sha256: str
-    outcome: Photo | Rejection | None
+    outcome: Photo | Measured | Rejection | None
     phash: int = 0
     grey: Grey | None = None
     position: int = 0
@@ -105,6 +120,11 @@ def source_name(path: Place | PurePath, folder: Path) -> str:
 def read(path: Place, max_bytes: float = math.inf) -> bytes:
     """Read the bytes of a photo; see photos.read and RemotePhoto.read."""
     return path.read(max_bytes) if isinstance(path, RemotePhoto) else photos.read(path, max_bytes)
+
+
+def status(path: Place) -> Status:
+    """Return the status of a photo, as stamps compare it; None for one that is missing or unreadable."""
+    return path.status() if isinstance(path, RemotePhoto) else stamps.status(str(path))
 
 
 def printable(name: str) -> str:

@@ -13,8 +13,9 @@ from segkit.build.annotate import finish
 from segkit.build.arrival import Candidate, Place, source_name
 from segkit.build.find import find_photos, folder_of
 from segkit.build.history import History
+from segkit.build.intake import Intake
 from segkit.build.outcome import Outcome, gone_notes, size_note
-from segkit.build.pipeline import examine
+from segkit.build.pipeline import examine, limits
 from segkit.build.settings import BuildSettings
 from segkit.build.target import open_existing
 from segkit.build.tools import Networks
@@ -86,7 +87,7 @@ class _Survey:
 
     def add(self, candidate: Candidate, seen: int) -> None:
         """Measure the new photo that is the last of `seen` photos."""
-        image = candidate.photo.image
+        image = candidate.image
         self.sizes[image.size] += 1
         if self.encoded_pixels <= ENCODED * seen / self.total:
             self.encoded_bytes += len(encode_photo(image, self.photo_format))
@@ -125,8 +126,9 @@ def plan(
     history = History(existing, settings.keep_duplicates, settings.retry_rejected)
     sample, recorded = _sample(folder, paths, existing)
     survey = _Survey(settings.photo_format, len(sample))
-    started = time.monotonic()
-    for arrival in chain(history.pass_over(folder, passed), examine(folder, sample, settings, history, progress)):
+    started, photos = time.monotonic(), Intake(folder, sample, limits(settings))
+    examined = examine(photos, history, progress, settings.keep_duplicates)
+    for arrival in chain(history.pass_over(folder, passed), examined):
         outcome.count(arrival)
         if isinstance(arrival, Candidate):
             outcome.measure([arrival])
@@ -197,6 +199,6 @@ def _measure(
         for batch in finish([candidate], networks, settings, style):
             map_bytes += sum(len(finished.map_bytes()) for finished in batch)
         times.append(time.monotonic() - started)
-        pixels += candidate.photo.image.width * candidate.photo.image.height
+        pixels += candidate.image.width * candidate.image.height
     warm = times[1:] or times
     return sum(warm) / len(warm), map_bytes / pixels * survey.pixels, ""

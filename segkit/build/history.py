@@ -5,6 +5,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from segkit.build.arrival import (
     RECONSIDERED,
     Arrival,
@@ -23,7 +26,7 @@ from segkit.build.contents import Contents
 from segkit.build.lookalikes import Files, Lookalikes, Pictures, Sources
 from segkit.dataset import Dataset, Rejection
 from segkit.dataset.triple import Triple, key_of
-from segkit.photos import Limits, PassedOver, Photo
+from segkit.photos import Limits, Measured, PassedOver, Photo
 from segkit.photos.near_duplicates import Grey
 
 
@@ -117,6 +120,13 @@ class History:
             return Kept(source)
         rejection = None if self._retry else self.rejections.get((source, sha256))
         return rejection if rejection and rejection.reason not in self._reconsidered else None
+
+    def known_bits(self) -> "NDArray[np.uint64]":
+        """Return the first 64 bits of the SHA-256 of all photos that `verdict` decides about, sorted."""
+        rows = range(len(self.contents.sources))
+        known = [self.contents.sha256(row) for row in rows if row not in self._lost]
+        known += [sha256 for source, sha256 in self.rejections if sha256 and self.verdict(source, sha256)]
+        return np.sort(np.array([int(sha256[:16], 16) for sha256 in known], np.uint64))
 
     def meet(self, loaded: Loaded) -> int:
         """Note where a content was first met in this run, and return its row."""
@@ -264,15 +274,14 @@ class History:
             return Candidate(source, digest, loaded.outcome, loaded.phash, lost.group, lost, loaded.position)
         return self._new(row, loaded, loaded.outcome, compared)
 
-    def _new(self, row: int, loaded: Loaded, photo: Photo, compared: bool) -> Candidate | Rejection:
+    def _new(self, row: int, loaded: Loaded, photo: Photo | Measured, compared: bool) -> Candidate | Rejection:
         key = key_of(loaded.sha256)
         similar = []
         if not compared and loaded.grey is not None:
             similar = self.similar(loaded.grey, self.lookalikes.search(loaded.grey, loaded.phash))
         # A photo that resembles two groups is always rejected: it would merge them, although their splits may differ.
         if len(similar) > 1 or (similar and not self._keep_duplicates):
-            size = photo.geometry.source_width, photo.geometry.source_height
-            return self.near_duplicate(loaded.source, loaded.sha256, similar, size)
+            return self.near_duplicate(loaded.source, loaded.sha256, similar, photo.source_size)
         group = similar[0].group if similar else key
         if not compared:
             self.accept(row, loaded.phash, group)

@@ -1,163 +1,132 @@
-"""Read and decode photos in threads, and have them judged one by one in a stable order."""
+"""Have the photos of a run read, except those that are known, and judged one by one in a stable order."""
 
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
-from segkit import photos, storage, threads
+from segkit import threads
 from segkit.build import arrival, remote_photos
 from segkit.build.arrival import Arrival, Kept, Loaded, Place, source_name
+from segkit.build.engines import Opening, Read, inline
+from segkit.build.engines.opening import load_photo
 from segkit.build.history import History
-from segkit.build.remote_photos import RemotePhoto, RemotePhotos
-from segkit.dataset import Rejection, stamps
+from segkit.build.remote_photos import RemotePhoto
+from segkit.dataset import stamps
 from segkit.dataset.stamps import Stamps, Status
-from segkit.errors import PhotoError
-from segkit.photos import Limits, near_duplicates
+from segkit.photos import Limits
 from segkit.photos.quiet import quiet_pillow
 
-Result = TypeVar("Result")
 
-PREFETCH = 24
-"""Photos decoded ahead: enough to keep a network busy, at the cost of some tens of megabytes."""
+@dataclass(frozen=True)
+class Intake:
+    """The photos of a run, and how they are read.
 
-WORKERS = 4
-
-
-def arrivals(
-    folder: Path,
-    paths: Sequence[Place],
-    limits: Limits,
-    history: History,
-    surveyed: Iterator[Loaded | None] | None = None,
-    known: Stamps | None = None,
-) -> Iterator[Arrival]:
-    """Yield the decision about each photo, in the order of the paths, while threads decode the following ones.
-
-    Args:
+    Attributes:
         folder: the photo folder.
         paths: the photos in it.
         limits: size limits of photos, and the size to fit them to.
+        known: stamps of the photos; None to read all.
+        read: reads them; see engines.Read.
+    """
+
+    folder: Path
+    paths: Sequence[Place]
+    limits: Limits
+    known: Stamps | None = None
+    read: Read = inline.read
+
+
+def arrivals(intake: Intake, history: History, surveyed: Iterator[Loaded | None] | None = None) -> Iterator[Arrival]:
+    """Yield the decision about each photo, in the order of the paths, while the following ones are decoded.
+
+    Args:
+        intake: the photos.
         history: earlier decisions; updated with those about these photos.
         surveyed: for each path what is known already, or None. Without a survey, the first of near-duplicates is
             accepted.
-        known: stamps of the photos; see `load_all`.
     """
-    history.expect(folder, paths, limits)
+    history.expect(intake.folder, intake.paths, intake.limits)
     with quiet_pillow():
-        for loaded in load_all(folder, paths, limits, history, surveyed, known):
+        for loaded in load_all(intake, history, surveyed):
             yield history.judge(loaded, compared=surveyed is not None)
 
 
-def load_all(
-    folder: Path,
-    paths: Sequence[Place],
-    limits: Limits,
-    history: History,
-    surveyed: Iterator[Loaded | None] | None = None,
-    known: Stamps | None = None,
-) -> Iterator[Loaded]:
-    """Read and decode photos in threads, except those that are surveyed; see `arrivals` for the arguments.
+def load_all(intake: Intake, history: History, surveyed: Iterator[Loaded | None] | None = None) -> Iterator[Loaded]:
+    """Have photos read and decoded, except those that are surveyed; see `arrivals` for the arguments.
 
     A photo whose stamp is known and that an earlier run has decided about is not read. All others are read, and their
     stamps remembered.
     """
-    reader = _Reader(folder, limits, history, known)
-    with threads.pool(remote_photos.WORKERS if isinstance(paths, RemotePhotos) else WORKERS) as pool:
-        for position, loaded in enumerate(_prefetch(reader, reader.decided(paths, surveyed, pool), pool)):
-            yield replace(loaded, position=position)
+    reader = _Reader(intake, history)
+    opening = Opening(intake.limits, partial(source_name, folder=intake.folder), history)
+    with threads.pool(remote_photos.WORKERS) as pool:
+        places = reader.undecided(surveyed, pool)
+        for position, loaded in enumerate(intake.read(places, opening)):
+            yield replace(reader.decided(loaded), position=position)
 
 
-def _prefetch(
-    reader: "_Reader", decided: Iterable[tuple[Place, Loaded | None]], pool: ThreadPoolExecutor
-) -> Iterator[Loaded]:
-    """Load what is not decided in threads, and yield all results in order, at most PREFETCH ahead."""
-    pending: deque[Future[Loaded]] = deque()
-    try:
-        for path, result in decided:
-            pending.append(_done(result) if result else pool.submit(reader.load, path))
-            if len(pending) > PREFETCH:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        reader.remember()
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A photo that is to be read, and its status before that; see Stamps.remember."""
 
-
-def in_order(read: Callable[[int], Result], positions: Sequence[int]) -> Iterator[Result]:
-    """Read photos in threads, and yield the results in order, at most PREFETCH ahead.
-
-    Args:
-        read: reads the photo at a position.
-        positions: of the photos.
-    """
-    pending: deque[Future[Result]] = deque()
-    with threads.pool(WORKERS) as pool:
-        for position in positions:
-            pending.append(pool.submit(read, position))
-            if len(pending) > PREFETCH:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-
-
-def _done(result: Loaded) -> Future[Loaded]:
-    future: Future[Loaded] = Future()
-    future.set_result(result)
-    return future
+    place: Place
+    name: bytes = b""
+    status: Status = None
+    began: int = 0
 
 
 class _Reader:
-    """Reads photos, unless their stamps say that an earlier run has decided about the same bytes."""
+    """Finds out which photos must be read, and what is known of their content once they are."""
 
-    def __init__(self, folder: Path, limits: Limits, history: History, known: Stamps | None) -> None:
-        self._folder, self._limits, self._history, self._known = folder, limits, history, known
-        self._prefix = os.path.join(folder, "")  # noqa: PTH118 - with the separator at its end
-        self._read: deque[tuple[bytes, os.stat_result, str, int]] = deque()  # filled by threads
+    def __init__(self, intake: Intake, history: History) -> None:
+        self._intake, self._history = intake, history
+        self._prefix = os.path.join(intake.folder, "")  # noqa: PTH118 - with the separator at its end
+        self._requests: deque[_Request | None] = deque()  # in the order of the paths; None for what is decided
 
-    def decided(
-        self, paths: Sequence[Place], surveyed: Iterator[Loaded | None] | None, pool: ThreadPoolExecutor
-    ) -> Iterator[tuple[Place, Loaded | None]]:
-        """Yield each path with the decision about it, None for a photo that must be read."""
-        if surveyed is not None or self._known is None:
+    def undecided(self, surveyed: Iterator[Loaded | None] | None, pool: ThreadPoolExecutor) -> Iterator[Place | Loaded]:
+        """Yield each path that must be read, and in the place of the others the decision about them."""
+        paths, known = self._intake.paths, self._intake.known
+        if surveyed is not None or known is None:
             for path in paths:
-                yield path, next(surveyed) if surveyed else None
+                yield self._request(next(surveyed) if surveyed else None, _Request(path))
             return
         for chunk in stamps.chunks(paths):
-            self.remember()
-            digests = self._known.digests([*map(self._name, chunk)], _statuses(chunk, pool))
-            for path, digest in zip(chunk, digests, strict=True):
-                yield path, self._decision(source_name(path, self._folder), digest) if digest else None
+            began, names = time.time_ns(), [*map(self._name, chunk)]
+            statuses = _statuses(chunk, pool)
+            rows = zip(chunk, names, statuses, known.digests(names, statuses), strict=True)
+            for path, name, status, digest in rows:
+                decision = self._decision(source_name(path, self._intake.folder), digest) if digest else None
+                yield self._request(decision, _Request(path, name, status, began))
 
-    def load(self, path: Place) -> Loaded:
-        """Read a photo, and decode it if no earlier run has decided about it."""
-        source, digest = source_name(path, self._folder), ""
-        began, status = time.time_ns(), _status(path) if self._known else None
-        try:
-            data = arrival.read(path, self._limits.max_bytes)
-            digest = storage.sha256(data)
-            if status:
-                self._read.append((self._name(path), status, digest, began))
-            if decision := self._decision(source, digest):
-                return decision
-            photo = photos.open_photo(data, self._limits)
-            phash, grey = near_duplicates.perceptual_hash(photo.image), near_duplicates.grey_copy(photo.image)
-            return Loaded(source, digest, photo, phash, grey)
-        except PhotoError as error:
-            return Loaded(source, digest, Rejection(source, digest, error.reason, str(error)))
+    def decided(self, loaded: Loaded) -> Loaded:
+        """Return the next photo with the decision about it, if an earlier run took one, and remember its stamp."""
+        request = self._requests.popleft()
+        if request is None:
+            return loaded
+        if self._intake.known and request.status and loaded.sha256:
+            self._intake.known.remember(request.name, request.status, loaded.sha256, request.began)
+        if loaded.outcome is not None:
+            return loaded
+        return self._decision(loaded.source, loaded.sha256) or self._load(request.place)
 
-    def remember(self) -> None:
-        """Remember the stamps of the photos that were read."""
-        while self._known and self._read:
-            self._known.remember(*self._read.popleft())
+    def _request(self, decision: Loaded | None, request: _Request) -> Place | Loaded:
+        self._requests.append(None if decision else request)
+        return decision or request.place
 
     def _decision(self, source: str, digest: str) -> Loaded | None:
         verdict = self._history.verdict(source, digest)
         return Loaded(source, digest, None if isinstance(verdict, Kept) else verdict) if verdict else None
+
+    def _load(self, place: Place) -> Loaded:
+        """Read a photo here that a worker took for a known one: it compares only the first digits of hashes."""
+        limits = self._intake.limits
+        source = source_name(place, self._intake.folder)
+        return load_photo(lambda: arrival.read(place, limits.max_bytes), source, limits, lambda *_: False)
 
     def _name(self, path: Place) -> bytes:
         """Return a name that no two photos share, unlike their source: the path within the folder, which may move."""
@@ -166,11 +135,7 @@ class _Reader:
         return os.fsencode(str(path).removeprefix(self._prefix))
 
 
-def _status(path: Place) -> Status:
-    return path.status() if isinstance(path, RemotePhoto) else stamps.status(str(path))
-
-
 def _statuses(paths: Sequence[Place], pool: ThreadPoolExecutor) -> list[Status]:
     if isinstance(paths[0], RemotePhoto):
-        return [*pool.map(_status, paths)]
+        return [*pool.map(arrival.status, paths)]
     return stamps.statuses([*map(str, paths)], pool)

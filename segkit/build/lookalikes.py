@@ -39,7 +39,7 @@ class Lookalikes:
         self._read = picture
         self._picture = lru_cache(CACHED)(self._available)
         self._index = HashIndex(np.array(phashes, np.uint64))
-        self.add, self.photos = self._index.add, self._index.photos
+        self.add, self.photos, self.phash = self._index.add, self._index.photos, self._index.value
 
     def search(self, grey: Grey, phash: int) -> "array[int]":
         """Return the numbers of the hashes that resemble those of a new photo."""

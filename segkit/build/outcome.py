@@ -66,8 +66,7 @@ class Outcome:
 
     def measure(self, candidates: Sequence[Candidate]) -> None:
         """Remember how large new photos are."""
-        sources = (candidate.photo.geometry for candidate in candidates)
-        self.short_sides.update(min(source.source_width, source.source_height) for source in sources)
+        self.short_sides.update(min(candidate.photo.source_size) for candidate in candidates)
 
     def admit(self, number: int) -> None:
         """Count photos as kept that were first taken for copies."""

@@ -1,49 +1,38 @@
 """build_dataset(): turn a folder of photos into triples. The order of the steps is defined here only."""
 
-import dataclasses
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache, partial
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Protocol
 
 from msgspec.structs import replace
 
 from segkit import dataset, photos
-from segkit.build import captions, intake, repainted, tools
-from segkit.build.annotate import Finished, finish
-from segkit.build.arrival import Arrival, Candidate, Place
+from segkit.build import captions, engines, intake, repainted, tools
+from segkit.build.annotate import Encoded, Finished, rebuilt
+from segkit.build.arrival import Arrival
+from segkit.build.engines import Engine, Job, Results
 from segkit.build.find import find_photos, folder_of
 from segkit.build.history import History
+from segkit.build.intake import Intake
 from segkit.build.outcome import Outcome, draft_note, gone_notes, size_note
 from segkit.build.settings import BuildSettings
 from segkit.build.survey import survey
 from segkit.build.target import open_or_create, record, require_same_segmenter
 from segkit.build.tools import Networks
+from segkit.build.units import Unit, units
 from segkit.build.writer import Writer
 from segkit.dataset import Dataset, Rejection, prompts, splits, stamps
 from segkit.dataset.prune import Pruned, prune, resume
-from segkit.dataset.stamps import Stamps
-from segkit.dataset.triple import key_of
+from segkit.dataset.triple import Triple, key_of
 from segkit.palette import Palette
 from segkit.palette.tables import renumbered
 from segkit.progress import Progress, silent
 from segkit.words import listed, quote
 
-UNIT = 32
-"""Photos recorded together: the most work that a kill can lose."""
-
 MAX_REFUSED = 5
 """Changed maps that are listed if they cannot be taken over."""
-
-
-@dataclasses.dataclass
-class Unit:
-    """New photos and rejections that are recorded together."""
-
-    candidates: list[Candidate] = dataclasses.field(default_factory=list)
-    rejections: list[Rejection] = dataclasses.field(default_factory=list)
 
 
 def build_dataset(
@@ -72,14 +61,18 @@ def build_dataset(
         DatasetError: the output folder is neither empty nor a dataset, or another segmenter or palette was used in it.
         ModelError: a network is missing or damaged, or the segmenter's labels do not fit the palette.
         StorageError: the disk is full; finished triples remain.
+        EngineError: Ray is missing, or its cluster fails; finished triples remain.
         LocationError: a URL cannot be read; finished triples remain.
     """
     started = time.monotonic()
     paths, passed, outcome = find_photos(source, output, settings)
     folder = folder_of(source)
-    tools = cache(lambda: load(settings))
-    with dataset.locked(output) as was_killed, stamps.of_sources(output / ".segkit", settings.rehash) as known:
-        target = open_or_create(output, settings, tools)
+    with (
+        dataset.locked(output) as was_killed,
+        engines.opened(settings, load, paths) as engine,
+        stamps.of_sources(output / ".segkit", settings.rehash) as known,
+    ):
+        target = open_or_create(output, settings, engine.networks)
         target.recover(was_killed)
         target.fold()
         resume(target)
@@ -92,8 +85,11 @@ def build_dataset(
         )
         history = History(target, settings.keep_duplicates, settings.retry_rejected)
         passed_over = history.pass_over(folder, passed)
-        arrivals = chain(passed_over, examine(folder, paths, settings, history, progress, known))
-        _write(target, units(arrivals, history, outcome, progress), tools, settings, outcome, progress)
+        source_photos = Intake(folder, paths, limits(settings), known, engine.read)
+        arrivals = chain(passed_over, examine(source_photos, history, progress, settings.keep_duplicates))
+        pending = _prepared(units(arrivals, history, outcome, progress), target, engine, settings, outcome)
+        job = Job(target.info.palette, settings, prompts.recorded_style(target.info.settings), paths)
+        _write(target, engine.finish(pending, job), history, outcome, progress)
         record(target, settings)
         target.fold()
         try:
@@ -101,39 +97,63 @@ def build_dataset(
         finally:  # a refusal to remove triples must not leave new ones without a split
             outcome.changed |= splits.apply(target, settings.split)
     outcome.changed |= outcome.examined
-    if settings.palette:
-        outcome.notes.append(renumbered(settings.palette, Palette.load(settings.palette).swatches))
-    outcome.notes += [size_note(outcome.short_sides, settings.size), *repainted.unseen_classes(target)]
-    outcome.notes = list(filter(None, outcome.notes))
+    outcome.notes = list(filter(None, [*outcome.notes, *engine.notes, *_closing_notes(target, settings, outcome)]))
     outcome.seconds = time.monotonic() - started
     return outcome
 
 
+def _closing_notes(target: Dataset, settings: BuildSettings, outcome: Outcome) -> Iterator[str]:
+    if settings.palette:
+        yield renumbered(settings.palette, Palette.load(settings.palette).swatches)
+    yield size_note(outcome.short_sides, settings.size)
+    yield from repainted.unseen_classes(target)
+
+
+def _prepared(
+    pending: Iterable[Unit], target: Dataset, engine: Engine, settings: BuildSettings, outcome: Outcome
+) -> Iterator[Unit]:
+    """Pass units on, after the networks that their photos need are compared with the dataset's and recorded."""
+    for unit in pending:
+        if unit.candidates:
+            networks = engine.networks()
+            require_same_segmenter(target, networks)
+            record(target, settings, networks.identities)
+            outcome.measure(unit.candidates)
+        yield unit
+
+
 def _write(
     target: Dataset,
-    pending: Iterable[Unit],
-    tools: Callable[[], Networks],
-    settings: BuildSettings,
+    finished: Iterable[tuple[Unit, Iterable[Results]]],
+    history: History,
     outcome: Outcome,
     progress: Progress,
 ) -> None:
-    """Turn the photos of each unit into triples, and record them."""
-    style = prompts.recorded_style(target.info.settings)
+    """Store what became of the photos of each unit, and count it."""
+    palette = target.info.palette
     with Writer(target) as writer:
-        for unit in pending:
-            finished: list[Finished] = []
-            if unit.candidates:
-                require_same_segmenter(target, tools())
-                record(target, settings, tools().identities)
-                outcome.measure(unit.candidates)
-                # a person may have added classes to the dataset's palette
-                networks = dataclasses.replace(tools(), palette=target.info.palette)
-                for batch in finish(unit.candidates, networks, settings, style):
-                    finished += batch
-                    outcome.made += len(batch)
-                    outcome.report(progress)
-            outcome.examined |= bool(finished or unit.rejections)
-            writer.write(finished, unit.rejections)
+        for unit, parts in finished:
+            triples: list[Finished | Encoded] = []
+            rejections = list(unit.rejections)
+            lost = {candidate.key: candidate.lost for candidate in unit.candidates if candidate.lost}
+            for part in parts:
+                for result in part:
+                    if isinstance(result, Rejection):
+                        rejections.append(history.reject(result))
+                        outcome.count(result)
+                    else:
+                        triples.append(_restored(result, lost.get(result.triple.key), palette))
+                        outcome.made += 1
+                outcome.report(progress)
+            outcome.examined |= bool(triples or rejections)
+            writer.write(triples, rejections)
+
+
+def _restored(result: Finished | Encoded, lost: Triple | None, palette: Palette) -> Finished | Encoded:
+    """Return a new triple with the decisions about the one whose files are lost; None for none."""
+    if lost is None:
+        return result
+    return rebuilt(result if isinstance(result, Finished) else result.decoded(palette), lost)
 
 
 def _take_over(target: Dataset, drafted: captions.Drafted, changed: repainted.Repainted, outcome: Outcome) -> None:
@@ -173,12 +193,7 @@ def _follow(target: Dataset, history: History, settings: BuildSettings, outcome:
 
 
 def examine(
-    folder: Path,
-    paths: Sequence[Place],
-    settings: BuildSettings,
-    history: History,
-    progress: Progress,
-    known: Stamps | None = None,
+    source_photos: Intake, history: History, progress: Progress, keep_duplicates: bool = False
 ) -> Iterator[Arrival]:
     """Yield the decision about each photo, in the order of the paths; of near-duplicates the best is accepted.
 
@@ -186,52 +201,12 @@ def examine(
     known are not read again; see `intake.load_all`.
     """
     surveyed = None
-    if not settings.keep_duplicates:
-        report = partial(progress, "comparing photos", total=len(paths))
-        surveyed = survey(folder, paths, limits(settings), history, report, known)
-    yield from intake.arrivals(folder, paths, limits(settings), history, surveyed, known)
+    if not keep_duplicates:
+        report = partial(progress, "comparing photos", total=len(source_photos.paths))
+        surveyed = survey(source_photos, history, report)
+    yield from intake.arrivals(source_photos, history, surveyed)
 
 
 def limits(settings: BuildSettings) -> photos.Limits:
     """Return the size limits of photos, and the size to fit them to."""
     return photos.Limits(settings.min_size, settings.max_megapixels, settings.size)
-
-
-class Tally(Protocol):
-    """Counts what becomes of photos."""
-
-    def count(self, arrival: Arrival) -> None:
-        """Count a photo that is no new one."""
-
-    def report(self, progress: Progress) -> None:
-        """Report how many have been counted."""
-
-
-def units(
-    arrivals: Iterable[Arrival], history: History, outcome: Tally, progress: Progress, size: int = 0
-) -> Iterator[Unit]:
-    """Group new photos and new rejections into units, in order. Everything but new photos is counted here.
-
-    Kept photos do not occupy a place in a unit, so a resumed run forms the same units as an uninterrupted one.
-
-    Args:
-        arrivals: the decision about each photo.
-        history: knows earlier rejections.
-        outcome: counts.
-        progress: see segkit.progress.
-        size: of a unit; 0 for UNIT.
-    """
-    size = size or UNIT
-    unit = Unit()
-    for arrival in arrivals:
-        if isinstance(arrival, Candidate):
-            unit.candidates.append(arrival)  # counted once it is finished
-        else:
-            outcome.count(arrival)
-            outcome.report(progress)
-        if isinstance(arrival, Rejection) and arrival != history.rejections.get((arrival.source, arrival.sha256)):
-            unit.rejections.append(arrival)
-        if len(unit.candidates) + len(unit.rejections) == size:
-            yield unit
-            unit = Unit()
-    yield unit

@@ -1,5 +1,6 @@
 """The settings of build-dataset and caption, declared once: a field is option, type, range, default and help."""
 
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,7 +13,10 @@ if TYPE_CHECKING:
     from segkit.dataset.prompts import Style
 
 _REMEMBERED = ("prefix", "suffix", "template", "palette", "split")
-_NOT_RECORDED = ("device", "precision", "batch_size", "limit", "retry_rejected", "rehash", "prune", "force")
+_NOT_RECORDED = (
+    "device", "precision", "batch_size", "limit", "retry_rejected", "rehash", "prune", "force",
+    "engine", "ray_address", "workers", "gpus_per_worker",
+)  # fmt: skip
 """Settings that say what to do now, and where; the precision that was used is recorded with each network."""
 
 MODEL_HELP = "a folder, a hub id or a short name"
@@ -33,6 +37,36 @@ class ModelSettings(Settings):
         super().__post_init__()
         if self.batch_size != "auto" and (not self.batch_size.isdecimal() or int(self.batch_size) < 1):
             raise SettingError("batch_size", self.batch_size, "a number from 1, or auto")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSettings(Settings):
+    """Which processes do the work."""
+
+    engine: Annotated[
+        Literal["inline", "ray"],
+        option("Where photos are read and networks run: in this process, or in workers on a Ray cluster."),
+    ] = "inline"
+    ray_address: Annotated[
+        str,
+        option("Ray cluster: host:port, or auto on one of its nodes; else RAY_ADDRESS, or a new one."),
+    ] = ""
+    workers: Annotated[str, option("Workers of the engine ray: a number, or auto for one a GPU, else one a core.")] = (
+        "auto"
+    )
+    gpus_per_worker: Annotated[
+        str, option("GPUs of each worker: a number such as 0 or 0.5, or auto for 1 where the cluster has any.")
+    ] = "auto"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.workers != "auto" and (not self.workers.isdecimal() or int(self.workers) < 1):
+            raise SettingError("workers", self.workers, "a number from 1, or auto")
+        if self.gpus_per_worker != "auto" and not re.fullmatch(r"\d+(\.\d+)?", self.gpus_per_worker):
+            raise SettingError("gpus_per_worker", self.gpus_per_worker, "a number from 0, or auto")
+        for name in ("ray_address", "workers", "gpus_per_worker"):
+            if self.engine != "ray" and getattr(self, name) != getattr(EngineSettings, name):
+                raise SettingError(name, getattr(self, name), "engine='ray' with it, the only engine that it is for")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +116,7 @@ class CaptionSettings(ModelSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BuildSettings(CaptionSettings):
+class BuildSettings(CaptionSettings, EngineSettings):
     """How photos become triples."""
 
     segmenter: Annotated[

@@ -1,17 +1,17 @@
 """A first pass over the photos of a build: of near-duplicates the best is kept, whatever their names."""
 
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
-from segkit.build.arrival import Likeness, Loaded, Place
+from segkit.build.arrival import Likeness, Loaded
 from segkit.build.history import History
-from segkit.build.intake import load_all
-from segkit.dataset.stamps import Stamps
-from segkit.photos import Limits, Photo
+from segkit.build.intake import Intake, load_all
+from segkit.dataset import Rejection
+from segkit.photos import Measured, Photo
 from segkit.photos.near_duplicates import Grey
 from segkit.photos.quiet import quiet_pillow
 
@@ -24,13 +24,21 @@ COPIES = 16_384
 AGAIN = -1
 """Stands for the row of a photo that is to be decoded again."""
 
+MEASURED = -2
+"""Stands for the row of a new photo that a worker opens."""
+
 
 class Surveyed(Iterator[Loaded | None]):
-    """What the first pass found out about each path, in their order: its outcome, or None to decode it again."""
+    """What the first pass found out about each path, in their order: its outcome, or None to decode it again.
 
-    def __init__(self, history: History) -> None:
-        self._history = history
-        self._rows = array("i")  # of photos that need no decoding; AGAIN for the others
+    Args:
+        history: knows the contents.
+        new: the new photos.
+    """
+
+    def __init__(self, history: History, new: "NewPhotos") -> None:
+        self._history, self._new = history, new
+        self._rows = array("i")  # of photos that need no decoding; AGAIN or MEASURED for the others
         self._loaded: dict[int, Loaded] = {}  # rejections, and photos whose pixels are held
         self._next = 0
 
@@ -43,6 +51,20 @@ class Surveyed(Iterator[Loaded | None]):
     def add_again(self) -> None:
         """Add the next path as one to be decoded again."""
         self._rows.append(AGAIN)
+
+    def add_new(self, loaded: Loaded, room: int) -> int:
+        """Add the next path as that of a new photo, and return how many bytes its pixels take.
+
+        Args:
+            loaded: the photo. It is to be decoded again if its pixels take more than the room.
+            room: in bytes.
+        """
+        if not isinstance(loaded.outcome, Photo):
+            self._rows.append(MEASURED)
+            return 0
+        held = loaded.outcome.image.width * loaded.outcome.image.height * 3
+        self.add(loaded) if held <= room else self.add_again()
+        return held
 
     def replace(self, position: int, loaded: Loaded) -> None:
         """Set the outcome of a path."""
@@ -57,6 +79,8 @@ class Surveyed(Iterator[Loaded | None]):
         row = self._rows[position]
         if row == AGAIN:
             return None
+        if row == MEASURED:
+            return self._new.loaded(bisect_left(self._new.positions, position), self._history)
         return Loaded(self._history.source(position), self._history.contents.sha256(row), None, position=position)
 
 
@@ -80,7 +104,7 @@ class NewPhotos:
         self.hits: dict[int, array[int]] = {}
         self.copies: dict[int, Grey] = {}
 
-    def add(self, loaded: Loaded, photo: Photo, row: int, number: int, hits: "array[int]") -> None:
+    def add(self, loaded: Loaded, photo: Photo | Measured, row: int, number: int, hits: "array[int]") -> None:
         """Remember a photo, but not its pixels."""
         if hits:
             index = len(self.positions)
@@ -90,13 +114,19 @@ class NewPhotos:
         self.positions.append(loaded.position)
         self.rows.append(row)
         self.numbers.append(number)
-        self.widths.append(photo.geometry.source_width)
-        self.heights.append(photo.geometry.source_height)
+        self.widths.append(photo.source_size[0])
+        self.heights.append(photo.source_size[1])
         self.coarseness.append(photo.coarseness)
 
     def size(self, index: int) -> tuple[int, int]:
         """Return width and height of a source in pixels."""
         return self.widths[index], self.heights[index]
+
+    def loaded(self, index: int, history: History) -> Loaded:
+        """Return a photo as it was loaded, without its pixels."""
+        position, measured = self.positions[index], Measured(self.size(index), self.coarseness[index])
+        digest, phash = history.contents.sha256(self.rows[index]), history.lookalikes.phash(self.numbers[index])
+        return Loaded(history.source(position), digest, measured, phash, position=position)
 
     def best_first(self) -> "np.ndarray[tuple[int], np.dtype[np.intp]]":
         """Return the indices by pixels, then by compression, then in the order of the paths."""
@@ -104,14 +134,7 @@ class NewPhotos:
         return np.lexsort((np.array(self.coarseness), -pixels))
 
 
-def survey(
-    folder: Path,
-    paths: Sequence[Place],
-    limits: Limits,
-    history: History,
-    report: Callable[[int], None],
-    known: Stamps | None = None,
-) -> Iterator[Loaded | None]:
+def survey(intake: Intake, history: History, report: Callable[[int], None]) -> Iterator[Loaded | None]:
     """Read all photos, and reject each that looks like a better one.
 
     Photos are accepted best first: one with more pixels precedes one with fewer, and at the same size one that is less
@@ -120,22 +143,20 @@ def survey(
     photos are always compared in that order.
 
     Args:
-        folder: the photo folder.
-        paths: the photos in it.
-        limits: size limits of photos, and the size to fit them to.
+        intake: the photos.
         history: decisions of earlier runs.
         report: called with the number of photos read so far.
-        known: stamps of the photos; see `intake.load_all`.
 
     Returns:
         For each path its outcome, or None for a new photo that is to be decoded again.
     """
-    history.expect(folder, paths, limits)
-    surveyed, new, held = Surveyed(history), NewPhotos(), 0
+    history.expect(intake.folder, intake.paths, intake.limits)
+    new, held = NewPhotos(), 0
+    surveyed = Surveyed(history, new)
     with quiet_pillow():
-        for loaded in load_all(folder, paths, limits, history, known=known):
+        for loaded in load_all(intake, history):
             row = history.meet(loaded) if loaded.sha256 else AGAIN
-            if not isinstance(loaded.outcome, Photo):
+            if loaded.outcome is None or isinstance(loaded.outcome, Rejection):
                 surveyed.add(loaded, row if loaded.outcome is None else AGAIN)
             elif history.is_lost(row):
                 surveyed.add_again()
@@ -143,8 +164,7 @@ def survey(
                 surveyed.add(loaded, row)  # rejected as identical later
             else:
                 remember(new, history, loaded, row)
-                held += loaded.outcome.image.width * loaded.outcome.image.height * 3
-                surveyed.add(loaded) if held <= HELD else surveyed.add_again()
+                held += surveyed.add_new(loaded, HELD - held)
             report(loaded.position + 1)
     for index, similar in outdone(new, history).items():
         position = new.positions[index]
@@ -156,7 +176,7 @@ def survey(
 
 def remember(new: NewPhotos, history: History, loaded: Loaded, row: int) -> None:
     """Compare a new photo's hash with those of all earlier ones, and remember it."""
-    assert isinstance(loaded.outcome, Photo)
+    assert isinstance(loaded.outcome, Photo | Measured)
     assert loaded.grey is not None
     hits = history.lookalikes.search(loaded.grey, loaded.phash)
     new.add(loaded, loaded.outcome, row, history.lookalikes.add(loaded.phash), hits)

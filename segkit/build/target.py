@@ -10,8 +10,8 @@ from msgspec.structs import replace
 
 from segkit import dataset
 from segkit.build import remote_photos
+from segkit.build.engines import Identified
 from segkit.build.settings import BuildSettings, CaptionSettings
-from segkit.build.tools import Networks
 from segkit.dataset import Dataset
 from segkit.dataset.info import FIXED, Info
 from segkit.errors import DatasetError, UsageError
@@ -20,7 +20,7 @@ from segkit.remote.faults import shown
 from segkit.words import quote
 
 
-def open_or_create(output: Path, settings: BuildSettings, tools: Callable[[], Networks]) -> Dataset:
+def open_or_create(output: Path, settings: BuildSettings, tools: Callable[[], Identified]) -> Dataset:
     """Open the dataset, or create it. The caller must hold its lock. See open_existing for the errors."""
     target = open_existing(output, settings)
     if target is not None:
@@ -101,7 +101,7 @@ def _differs(target: Dataset, palette: Palette) -> bool:
     return palette.hash not in (target.info.palette.hash, target.info.built_with.hash)
 
 
-def require_same_segmenter(target: Dataset, tools: Networks) -> None:
+def require_same_segmenter(target: Dataset, tools: Identified) -> None:
     """Refuse to mix maps of two segmenters or two palettes in one dataset.
 
     Raises:
@@ -112,9 +112,9 @@ def require_same_segmenter(target: Dataset, tools: Networks) -> None:
             f"The palette of {target.folder} differs from {tools.palette.name}, so one colour could mean two classes. "
             f"Run: segkit check {quote(target.folder)}"
         )
-    before = target.info.models["segmenter"]
-    if before["name"] and before["revision"] != tools.revision:  # all maps of a dataset without a name were imported
+    before, now = target.info.models["segmenter"], tools.identities["segmenter"]
+    if before["name"] and before["revision"] != now["revision"]:  # all maps of a dataset without a name were imported
         raise DatasetError(
-            f"{target.folder} was segmented by {before['name']} ({before['revision']}), not by {tools.model} "
-            f"({tools.revision}). Pass the same segmenter or another output folder."
+            f"{target.folder} was segmented by {before['name']} ({before['revision']}), not by {now['name']} "
+            f"({now['revision']}). Pass the same segmenter or another output folder."
         )

@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 
-from msgspec.structs import replace
-
 from segkit import storage, threads
-from segkit.build.annotate import Finished
+from segkit.build.annotate import Encoded, Finished
 from segkit.dataset import Dataset, Rejection, confidences
 from segkit.dataset.triple import Triple
 
@@ -42,7 +40,7 @@ class Writer:
             self._recorder.shutdown(cancel_futures=True)
             self._encoders.shutdown(cancel_futures=True)
 
-    def write(self, finished: Sequence[Finished], rejections: Sequence[Rejection]) -> None:
+    def write(self, finished: Sequence[Finished | Encoded], rejections: Sequence[Rejection]) -> None:
         """Start writing a unit, after waiting for the previous one.
 
         Raises:
@@ -55,18 +53,17 @@ class Writer:
         if self._pending:
             self._pending.result()
 
-    def _write(self, finished: Sequence[Finished], rejections: Sequence[Rejection]) -> None:
+    def _write(self, finished: Sequence[Finished | Encoded], rejections: Sequence[Rejection]) -> None:
         # list() waits for every picture to be on disk: a record must never refer to a missing file.
         self._dataset.commit(list(self._encoders.map(self._write_pictures, finished)), rejections)
         self._dataset.publish()
 
-    def _write_pictures(self, finished: Finished) -> Triple:
-        photo, control_map = finished.photo_bytes(), finished.map_bytes()
-        triple = finished.triple
-        for name, data in finished.stored.items():
-            if name not in (triple.file_name, triple.conditioning_image_file_name):
-                storage.write(self._dataset.folder / name, data)
-        confidences.store(self._dataset.folder, triple.key, finished.confidence)
-        storage.write(self._dataset.folder / triple.file_name, photo)
-        storage.write(self._dataset.folder / triple.conditioning_image_file_name, control_map)
-        return replace(triple, photo_sha256=storage.sha256(photo), map_sha256=storage.sha256(control_map))
+    def _write_pictures(self, finished: Finished | Encoded) -> Triple:
+        folder, encoded = self._dataset.folder, finished.encoded()
+        triple = encoded.triple
+        for name, data in encoded.others.items():
+            storage.write(folder / name, data)
+        confidences.store(folder, triple.key, encoded.confidence)
+        storage.write(folder / triple.file_name, encoded.photo)
+        storage.write(folder / triple.conditioning_image_file_name, encoded.control_map)
+        return triple

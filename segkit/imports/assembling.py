@@ -71,10 +71,9 @@ class Assembler:
         if not candidates or self.networks is None:
             return {}
         settings = BuildSettings(photo_format="png" if self.photo_format == "png" else "jpg")
-        plain = [replace(candidate, lost=None) for candidate in candidates]
         by_key = {
             finished.triple.key: finished
-            for batch in finish(plain, self.networks, settings, self.style)
+            for batch in finish(candidates, self.networks, settings, self.style)
             for finished in batch
         }
         return {candidate.position: by_key[candidate.key] for candidate in candidates}
@@ -86,7 +85,7 @@ class Assembler:
         triple = new_triple(candidate, classes, self.photo_format)
         if by_person:
             triple = structs.replace(triple, edits=structs.replace(triple.edits, map_by="person"))
-        return Finished(triple, candidate.photo.image, labels, self.palette)
+        return Finished(triple, candidate.image, labels, self.palette)
 
     def _described(self, triple: Triple, item: Incoming) -> Triple:
         """Return a triple with its origin, its prompt and the split that came with it."""
@@ -102,7 +101,7 @@ class Assembler:
         if text and text != " ".join(record.text.split()):
             record = self.prompts.with_text(record, item.item)
         record = structs.replace(record, group=candidate.group)
-        return Finished(record, candidate.photo.image, item.labels, self.palette, item.stored)
+        return Finished(record, candidate.image, item.labels, self.palette, item.stored)
 
     def _drafted(self, finished: Sequence[Finished]) -> Iterator[Finished]:
         """Yield triples, with a draft for each that has no prompt."""

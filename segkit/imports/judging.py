@@ -129,9 +129,7 @@ class Judge:
             self.moved[incoming.position] = leak[1]
         if moves or (single and not leak and self._settings.keep_duplicates):
             return similar[0].group
-        geometry = new.photo.geometry
-        size = geometry.source_width, geometry.source_height
-        rejection = self._history.near_duplicate(new.source, new.sha256, similar, size)
+        rejection = self._history.near_duplicate(new.source, new.sha256, similar, new.photo.source_size)
         if leak:
             like = rejection.message.partition(",")[0]  # keep_duplicates does not help
             message = f"{like}; it is in {split}, the other in {leak[1]}"

@@ -9,14 +9,14 @@ from pathlib import Path
 from msgspec import structs
 
 from segkit import dataset
-from segkit.build import pipeline, tools
+from segkit.build import tools, units
 from segkit.build.annotate import Finished, record_models
 from segkit.build.arrival import Arrival, Candidate
 from segkit.build.history import History
-from segkit.build.pipeline import Unit
 from segkit.build.settings import BuildSettings, CaptionSettings
 from segkit.build.target import require_same_segmenter
 from segkit.build.tools import Drafter, Networks
+from segkit.build.units import Unit
 from segkit.build.writer import Writer
 from segkit.dataset import Dataset, prompts, splits
 from segkit.dataset.formats.items import Collection
@@ -192,8 +192,8 @@ def _import(job: Job, target: Dataset, outcome: Outcome, progress: Progress, loa
     assembler = _assembler(job, target, counter, loaders)
     with Writer(target) as writer:
         needs_batches = job.draws or job.settings.captioner
-        size = pipeline.UNIT if needs_batches else min(UNIT, pipeline.UNIT)
-        for unit in pipeline.units(arrivals(), history, outcome, progress, size):
+        size = units.UNIT if needs_batches else min(UNIT, units.UNIT)
+        for unit in units.units(arrivals(), history, outcome, progress, size):
             finished = _finished(unit, job, waiting, judge, assembler, outcome)
             outcome.report(progress)
             writer.write(finished, unit.rejections)

@@ -7,8 +7,8 @@ from errno import ENOENT
 from msgspec.structs import replace
 
 from segkit import photos, storage
-from segkit.build import intake
 from segkit.build.arrival import Kept, Loaded
+from segkit.build.engines import inline
 from segkit.build.history import History
 from segkit.dataset import Rejection
 from segkit.dataset.formats.items import Content, Item
@@ -81,7 +81,7 @@ class Reader:
     def read_all(self) -> Iterator[Incoming]:
         """Read all items in threads, and yield them in order."""
         with quiet_pillow():
-            yield from intake.in_order(self.read, range(len(self._items)))
+            yield from inline.in_order(self.read, range(len(self._items)))
 
     def read(self, position: int) -> Incoming:
         """Read one item."""

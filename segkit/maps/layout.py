@@ -18,6 +18,9 @@ Positions = NDArray[np.intp]
 BLOCK = 8
 """Side in pixels of the blocks that JPEG transforms."""
 
+GREY = 128
+"""Value of samples that JPEG stores as 0."""
+
 _SLACK = 0.6
 """Excess over half a step that rounding to whole colours explains."""
 

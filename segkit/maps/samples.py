@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit.maps.coded import Coded, Samples
-from segkit.maps.layout import BLOCK, WAVES
+from segkit.maps.layout import BLOCK, GREY, WAVES
 from segkit.maps.recompress import MCU
 from segkit.maps.scene import Floats, Positions, Scene
 
@@ -18,9 +18,6 @@ Value = TypeVar("Value", bound=np.generic)
 
 _VISIBLE = 1.5
 """Difference of a sample from that of the labels, besides half the step of the mean, above which a unit is compared."""
-
-_GREY = 128
-"""Value of samples that JPEG stores as 0."""
 
 _EXPLAINED = 0.5
 """Right settings leave less than this share of the damage unexplained."""
@@ -45,7 +42,7 @@ def visible(scene: Scene, coded: Coded) -> tuple[Positions, Positions]:
     planes = [(coded.luma, 1, float(shape.luma_steps[0]))]
     planes += [(coded.chroma[..., channel], shape.scale, float(shape.chroma_steps[0])) for channel in (0, 1)]
     for channel, (plane, scale, step) in enumerate(planes):
-        table = np.resize(scene.ycc[:, channel] + (_GREY if channel else 0), 256).clip(0, 255).astype(np.uint8)
+        table = np.resize(scene.ycc[:, channel] + (GREY if channel else 0), 256).clip(0, 255).astype(np.uint8)
         painted = table.take(scene.labels[::scale, ::scale], mode="clip")
         difference = np.maximum(plane, painted) - np.minimum(plane, painted)
         side = MCU // scale
@@ -79,7 +76,7 @@ def explain(scene: Scene, coded: Coded) -> bool:
 def compare(scene: Scene, coded: Coded, rows: Positions, columns: Positions) -> tuple[Floats, Floats, Floats, Floats]:
     """Return the errors and residuals of units; see spectrum.Spectrum for their shapes."""
     shape, labels = scene.layout, _units(scene.labels, rows, columns, MCU)
-    painted = scene.ycc[:, 0].take(labels) - np.float32(_GREY)
+    painted = scene.ycc[:, 0].take(labels) - np.float32(GREY)
     beyond = _beyond(rows, columns, coded.height, coded.width, MCU)
     luma, luma_residual = _errors(painted, _units(coded.luma, rows, columns, MCU), shape.luma_steps, beyond)
     side = MCU // shape.scale
@@ -107,7 +104,7 @@ def observed(scene: Scene, coded: Coded, rows: Positions, columns: Positions) ->
     scale = scene.layout.scale
     planes = [_units(coded.luma, rows, columns, MCU).astype(np.float32)]
     for channel in (0, 1):
-        chroma = _units(coded.chroma[..., channel], rows, columns, MCU // scale).astype(np.float32) - np.float32(_GREY)
+        chroma = _units(coded.chroma[..., channel], rows, columns, MCU // scale).astype(np.float32) - np.float32(GREY)
         planes.append(np.repeat(np.repeat(chroma, scale, 1), scale, 2))
     return np.stack(planes, 3)
 
@@ -166,7 +163,7 @@ def _errors(painted: Floats, stored: Samples, steps: Floats, beyond: NDArray[np.
 
 def _residual(coefficients: Floats, observed: Samples, hidden: NDArray[np.bool_] | None) -> Floats:
     """Return the samples of the map minus those of coefficients, (N, 64); 0 where the map hides the difference."""
-    residual = observed - np.round(coefficients @ WAVES.T) - np.float32(_GREY)
+    residual = observed - np.round(coefficients @ WAVES.T) - np.float32(GREY)
     clipped = (observed == 0) & (residual > 0) | (observed == 255) & (residual < 0)
     if hidden is not None:
         clipped |= hidden

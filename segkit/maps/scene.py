@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from segkit.maps import pixels, recompress
+from segkit.maps import pixels, recompress, solid
 from segkit.maps.coded import Coded
 from segkit.maps.layout import layout
 from segkit.maps.pixels import Packed
@@ -65,6 +65,10 @@ class Scene:
     def counts(self) -> NDArray[np.intp]:
         """Return the number of pixels of each class."""
         return self._histogram(None)
+
+    def established(self) -> NDArray[np.bool_]:
+        """Return the classes beyond doubt: (classes,). What is left of a false solid square proves nothing."""
+        return np.asarray(self.proven & (self.counts() >= solid.SOLID**2))
 
     def _histogram(self, mask: NDArray[np.bool_] | None) -> NDArray[np.intp]:
         """Return the number of pixels of each class, in a mask if there is one; bincount takes ten times as long."""

@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from segkit.maps import differences, samples
 from segkit.maps.differences import Differences
-from segkit.maps.layout import BLOCK, WAVES, Layout
+from segkit.maps.layout import BLOCK, GREY, WAVES, Layout
 from segkit.maps.recompress import MCU
 from segkit.maps.scene import YCC, Floats, Indices, Positions, Scene
 
@@ -166,7 +166,7 @@ def _compare(
     luma_residual = difference[:, inner, inner].astype(np.float32) @ YCC[0]
     chroma_residual = _samples(difference, shape.scale)
     labels = scene.board.ravel()[_places(scene, rows, columns)].reshape(-1, MCU, MCU)
-    luma = _errors(scene.ycc[:, 0].take(labels), luma_residual, shape.luma_steps)
+    luma = _errors(scene.ycc[:, 0].take(labels) - np.float32(GREY), luma_residual, shape.luma_steps)
     chroma = []
     for channel in (0, 1):
         painted = scene.ycc[:, channel + 1].take(labels)[..., None]

@@ -20,6 +20,7 @@ from segkit.maps import (
     relabel,
     rivals,
     samples,
+    selection,
     solid,
     spectrum,
     trials,
@@ -104,7 +105,7 @@ def repair(packed: Packed, colors: tuple[RGB, ...], coded: Coded | None = None) 
     scene, doubtful = _start(padded, colors, coded if coded and (coded.height, coded.width) == packed.shape else None)
     if scene is None:
         return borders.repair(packed, colors)
-    doubtful = doubtful | _search(scene)
+    doubtful = _search(scene, doubtful)
     return Repaired(scene.labels[:height, :width].copy(), doubtful[:height, :width])
 
 
@@ -133,27 +134,48 @@ def _start(packed: Packed, colors: tuple[RGB, ...], coded: Coded | None) -> tupl
     return (None, start.doubtful) if compression is None else scene(start, compression, None)
 
 
-def _search(scene: Scene) -> NDArray[np.bool_]:
+def _search(scene: Scene, doubtful: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Relabel until the compressed picture of the labels is nearly the observed map, or nothing improves it.
+
+    Args:
+        scene: the map.
+        doubtful: (H, W) where its first labels were doubtful.
 
     Returns:
         (H, W) True for pixels of dissolved classes, and where the map remains unexplained.
     """
     measured = _move_areas(scene)
-    if not _is_explained(scene, measured.excess()) or _unsettled(scene, measured).any():
+    is_explained = _is_explained(scene, measured.excess())
+    if not is_explained or _unsettled(scene, measured).any():
         measured = _settle(scene, measured)
+        is_explained = _is_explained(scene, measured.excess())
     focus = spectrum.badly_explained(scene, measured, _BAD)
-    explained = _is_explained(scene, measured.excess())
-    doubtful = _dissolve(scene)
-    focus |= spectrum.around(spectrum.units(scene, doubtful))
+    dissolved = _dissolve(scene)
+    focus |= spectrum.around(spectrum.units(scene, dissolved))
     flips.move_pixels(scene, spectrum.measure(scene, focus))
-    if scene.coded is not None:
-        units.search(scene, scene.coded, focus, _LOUD if explained else _WRONG)
-    rivals.replace(scene)
+    _choose_classes(scene, focus, _LOUD if is_explained else _WRONG)
+    dissolved |= _dissolve(scene)
     measured = spectrum.measure(scene, focus)
-    if (unsettled := _unsettled(scene, measured)).any():
+    if scene.coded is None and (unsettled := _unsettled(scene, measured)).any():
         trials.polish(scene, spectrum.around(unsettled))
         measured = spectrum.measure(scene, focus)
+    return dissolved | _doubtful(scene, measured, doubtful)
+
+
+def _choose_classes(scene: Scene, focus: NDArray[np.bool_], least: float) -> None:
+    """Replace classes that are not needed, and search the units of a JPEG file with more than the least excess."""
+    if scene.coded is None:
+        rivals.replace(scene)
+        return
+    selection.select(scene)
+    if units.search(scene, scene.coded, focus, least):
+        selection.select(scene)
+
+
+def _doubtful(scene: Scene, measured: Spectrum, first: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return where the map differs visibly from its labels, and where the first ones were doubtful and still may be."""
+    badly = spectrum.badly_explained(scene, measured, _BAD)
+    doubtful = first & np.repeat(np.repeat(badly, recompress.MCU, 0), recompress.MCU, 1)
     unexplained = np.abs(measured.luma_residual.reshape(measured.places.shape)) > _VISIBLE
     unexplained &= (measured.excess() > _LOUD)[:, None]
     rows, columns = np.divmod(measured.places[unexplained], scene.stride)
@@ -223,7 +245,7 @@ def _unsettled(scene: Scene, measured: Spectrum) -> NDArray[np.bool_]:
 def _dissolve(scene: Scene) -> NDArray[np.bool_]:
     """Replace classes of too few cores by the labels around them; return (H, W) True for their pixels."""
     counts = scene.counts()
-    refuted = (counts > 0) & (scene.cores() < np.maximum(_CORES, _CORE_SHARE * counts)) & ~scene.proven
+    refuted = (counts > 0) & (scene.cores() < np.maximum(_CORES, _CORE_SHARE * counts)) & ~scene.established()
     if not ((counts > 0) & ~refuted).any():
         return np.zeros(scene.labels.shape, bool)
     refuted = np.resize(refuted, 256)

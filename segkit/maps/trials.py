@@ -104,6 +104,14 @@ def scale(scene: Scene) -> float:
     return float(scene.layout.luma_steps.mean())
 
 
+def without(labels: Indices, owned: NDArray[np.bool_]) -> Indices:
+    """Return (H, W) labels whose owned pixels get the nearest others; all of them if there are no others."""
+    if owned.all():
+        return labels
+    nearest = ndimage.distance_transform_edt(owned, return_distances=False, return_indices=True)
+    return np.asarray(labels[*nearest])
+
+
 def adapt(scene: Scene, focus: NDArray[np.bool_]) -> None:
     """Move the pixels along borders in some units, at falling costs of a rough border."""
     for smooth in _SMOOTH:
@@ -167,8 +175,7 @@ def _candidates(
     window: _Window, original: Indices, owned: NDArray[np.bool_], rivals: list[int], limit: float
 ) -> list[Indices]:
     """Return the labels with the least squared error, best first, none above the limit."""
-    nearest = ndimage.distance_transform_edt(owned, return_distances=False, return_indices=True)
-    candidates = [np.where(owned, np.uint8(rival), original) for rival in rivals] + [original[*nearest]]
+    candidates = [np.where(owned, np.uint8(rival), original) for rival in rivals] + [without(original, owned)]
     errors = []
     for labels in candidates:
         window.put(labels)

@@ -5,14 +5,13 @@ labels are tried: a class is replaced by another or by what lies beside it, or e
 suggests; then the outlines adapt. Trials of all units are adapted at once, side by side in a mosaic.
 """
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from segkit.maps import flips, samples, spectrum, trials
+from segkit.maps import flips, mosaic, samples, spectrum, trials
 from segkit.maps.coded import Coded
+from segkit.maps.mosaic import Mosaic
 from segkit.maps.recompress import MCU
 from segkit.maps.scene import Floats, Indices, Positions, Scene
 
@@ -40,12 +39,6 @@ _CLASS = 6.0
 _GAIN = 20.0
 """Least gain of a trial that is accepted."""
 
-_SIDE = MCU + 2
-"""Side of a unit with the pixels beside it."""
-
-_PITCH = 2 * MCU
-"""Distance of the units in a mosaic, between which the pixels beside each have room."""
-
 
 def search(scene: Scene, coded: Coded, focus: NDArray[np.bool_], least: float) -> int:
     """Give units that cannot be right the labels that explain them best; return how many changed.
@@ -60,8 +53,7 @@ def search(scene: Scene, coded: Coded, focus: NDArray[np.bool_], least: float) -
     measured = spectrum.measure(scene, focus)
     for _ in range(_ROUNDS):
         wrong = measured.excess() > least
-        wrong &= (measured.rows + 1) * MCU <= coded.height
-        wrong &= (measured.columns + 1) * MCU <= coded.width
+        wrong &= mosaic.are_whole(scene, measured.rows, measured.columns)
         if not wrong.any():
             break
         rows, columns = measured.rows[wrong], measured.columns[wrong]
@@ -77,20 +69,18 @@ def search(scene: Scene, coded: Coded, focus: NDArray[np.bool_], least: float) -
 
 def _search(scene: Scene, coded: Coded, rows: Positions, columns: Positions) -> NDArray[np.bool_]:
     """Search the labels of units that cannot be right; return which changed: (N,)."""
-    reach = np.arange(_SIDE)
-    first = rows * MCU * scene.stride + columns * MCU
-    places = first[:, None, None] + reach[:, None] * scene.stride + reach
+    places = mosaic.places(scene, rows, columns)
     patches = scene.board.ravel()[places]
-    owners, tried = _proposals(scene, coded, rows, columns, patches)
+    owners, proposed = _proposals(scene, coded, rows, columns, patches)
     tiles = patches[owners]
-    tiles[:, 1:-1, 1:-1] = tried
-    kept = _best(owners, _Mosaic(scene, coded, tiles, rows[owners], columns[owners]).excess())
+    tiles[:, 1:-1, 1:-1] = proposed
+    kept = _best(owners, Mosaic(scene, tiles, rows[owners], columns[owners]).excess())
     owners = owners[kept]
-    mosaic = _Mosaic(scene, coded, tiles[kept], rows[owners], columns[owners])
-    trials.adapt(mosaic.scene, mosaic.focus)
-    adapted = mosaic.tiles()
-    costs = mosaic.excess() + _outline(scene, adapted)
-    before = _Mosaic(scene, coded, patches, rows, columns).excess() + _outline(scene, patches)
+    tried = Mosaic(scene, tiles[kept], rows[owners], columns[owners])
+    trials.adapt(tried.scene, tried.focus)
+    adapted = tried.tiles()
+    costs = tried.excess() + _outline(scene, adapted)
+    before = Mosaic(scene, patches, rows, columns).excess() + _outline(scene, patches)
     order = np.lexsort((costs, owners))
     best = order[np.unique(owners[order], return_index=True)[1]]
     changed = costs[best] < before - _GAIN
@@ -114,7 +104,7 @@ def _proposals(
         for label in inside.tolist():
             others = {*candidates.tolist(), *rivals[label].tolist()} - {label}
             new += [np.where(labels == label, np.uint8(other), labels) for other in sorted(others)]
-            new.append(_filled(patch, label))
+            new.append(trials.without(patch, patch == label)[1:-1, 1:-1])
             if len(inside) > 2:
                 new.append(_suggested(scene, colors, inside[inside != label]))
         tried.append(np.stack(new))
@@ -136,15 +126,6 @@ def _suggested(scene: Scene, observed: Floats, candidates: Positions) -> Indices
     return np.asarray(candidates[distances.argmin(2)].astype(np.uint8))
 
 
-def _filled(patch: Indices, label: int) -> Indices:
-    """Return the labels of a unit without one, whose pixels get the nearest others: (16, 16)."""
-    owned = patch == label
-    if owned.all():
-        return patch[1:-1, 1:-1]
-    nearest = ndimage.distance_transform_edt(owned, return_distances=False, return_indices=True)
-    return np.asarray(patch[*nearest][1:-1, 1:-1])
-
-
 def _best(owners: Positions, excess: Floats) -> Positions:
     """Return the trials of least excess of each unit, and its first, which keeps the labels."""
     order = np.lexsort((excess, owners))
@@ -152,47 +133,6 @@ def _best(owners: Positions, excess: Floats) -> Positions:
     rank = np.empty(len(order), np.intp)
     rank[order] = np.arange(len(order)) - start[order]
     return np.flatnonzero((rank < _ADAPTED) | (np.arange(len(owners)) == start))
-
-
-class _Mosaic:
-    """Tiles, (T, 18, 18), side by side: units with the pixels beside them.
-
-    Attributes:
-        scene: the mosaic as a map.
-        focus: the units in it.
-    """
-
-    def __init__(self, scene: Scene, coded: Coded, tiles: Indices, rows: Positions, columns: Positions) -> None:
-        lanes = int(np.ceil(np.sqrt(len(tiles))))
-        side, scale = lanes * _PITCH + MCU, scene.layout.scale
-        down, across = np.divmod(np.arange(len(tiles)), lanes)
-        self.focus = np.zeros((side // MCU, side // MCU), bool)
-        self.focus[2 * down + 1, 2 * across + 1] = True
-        board = np.zeros((side + 2, side + 2), np.uint8)
-        self._places = _squares(down * _PITCH + MCU, across * _PITCH + MCU, _SIDE)
-        board[self._places] = tiles
-        luma = np.zeros((side, side), np.uint8)
-        chroma = np.zeros((side // scale, side // scale, 2), np.uint8)
-        for plane, stored, part in ((luma, coded.luma, MCU), (chroma, coded.chroma, MCU // scale)):
-            target = _squares((2 * down + 1) * part, (2 * across + 1) * part, part)
-            plane[target] = stored[_squares(rows * part, columns * part, part)]
-        known = replace(coded, height=side, width=side, luma=luma, chroma=chroma)
-        colors = np.zeros((1, 1, 3), np.uint8)  # the stored samples suffice
-        self.scene = Scene(colors, board, np.zeros((side, side), bool), scene.colors, scene.compression, known)
-
-    def tiles(self) -> Indices:
-        """Return the tiles as they are now."""
-        return np.asarray(self.scene.board[self._places])
-
-    def excess(self) -> Floats:
-        """Return the squared excess of each unit."""
-        return spectrum.measure(self.scene, self.focus).excess()
-
-
-def _squares(top: Positions, left: Positions, side: int) -> tuple[Positions, Positions]:
-    """Return the indices of squares at some corners: rows and columns that broadcast to (T, side, side)."""
-    reach = np.arange(side)
-    return (top[:, None] + reach)[:, :, None], (left[:, None] + reach)[:, None]
 
 
 def _outline(scene: Scene, tiles: Indices) -> Floats:

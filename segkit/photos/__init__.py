@@ -11,7 +11,7 @@ from segkit.photos.files import (
     read,
     upright,
 )
-from segkit.photos.geometry import Decoded, Geometry, Photo, fit, fit_map, turned
+from segkit.photos.geometry import Decoded, Geometry, Measured, Photo, fit, fit_map, turned
 from segkit.photos.search import SUFFIXES, PassedOver, find, search
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Decoded",
     "Geometry",
     "Limits",
+    "Measured",
     "PassedOver",
     "Photo",
     "find",

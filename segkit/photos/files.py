@@ -28,6 +28,7 @@ REASONS = {
     "too-large": "above max_megapixels=NUMBER, or too large for memory",
     "hdr": "high dynamic range (PQ or HLG), which is not sRGB",
     "identical": "byte-identical to another photo",
+    "crashed-worker": "worker processes died of it (tried again by retry_rejected=True)",
     "near-duplicate": "looks like another photo (allowed by keep_duplicates=True)",
     "unknown-ending": "a picture whose name does not end like one",
     "thumbnail": "thumbnail or other data of a NAS, a phone or a desktop",

@@ -100,6 +100,24 @@ class Photo:
     geometry: Geometry
     coarseness: float = 0.0
 
+    @property
+    def source_size(self) -> tuple[int, int]:
+        """Width and height of the upright source in pixels."""
+        return self.geometry.source_width, self.geometry.source_height
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What decides about a photo whose pixels are elsewhere; see Photo.
+
+    Attributes:
+        source_size: width and height of the upright source in pixels.
+        coarseness: see quality.coarseness.
+    """
+
+    source_size: tuple[int, int]
+    coarseness: float = 0.0
+
 
 def turned(image: Image.Image, orientation: int) -> Image.Image:
     """Return a picture with an EXIF orientation, 1 to 8, applied."""

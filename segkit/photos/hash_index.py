@@ -124,6 +124,10 @@ class HashIndex:
         equal = numbers[self._values[numbers] == np.uint64(value)]
         return int(equal[0]) if len(equal) else None
 
+    def value(self, number: int) -> int:
+        """Return the hash with a number."""
+        return int(self._values[number])
+
     def search(self, coefficients: NDArray[np.float32]) -> list[int]:
         """Return the hashes that may be of the same photo as any of several views.
 

@@ -61,12 +61,14 @@ TRAIN = TrainSettings(
 """Training settings of the toy ControlNet."""
 
 REWARDED = replace(
-    TRAIN, reward=hub.TOY, reward_weight=0.1, reward_until=700, reward_share=0.5, steps=700, learning_rate=1e-3,
+    TRAIN, reward=hub.TOY, reward_weight=0.1, reward_until=900, reward_share=0.5, steps=600, learning_rate=1e-3,
     warmup=20, ema=0.99,
 )  # fmt: skip
 """Settings of the training that follows, with a reward."""
 
-EVALUATION = EvaluateSettings(judge=hub.TOY_JUDGE, resolution=64, steps=20, guidance=2.0)
+EVALUATION = EvaluateSettings(
+    judge=hub.TOY_JUDGE, features=hub.TOY_JUDGE, resolution=64, steps=20, guidance=2.0, batch_size=8
+)
 """How pictures of the toy ControlNets are drawn, and who judges them."""
 
 _RUN, _REWARDED_RUN = "run", "rewarded"

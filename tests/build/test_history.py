@@ -11,6 +11,7 @@ from segkit import photos
 from segkit.build import intake
 from segkit.build.arrival import Candidate
 from segkit.build.history import History
+from segkit.build.intake import Intake
 from segkit.dataset import Rejection
 from segkit.photos import Limits, near_duplicates
 from segkit.toy import world
@@ -44,7 +45,7 @@ def test_a_lookalike_is_a_photo_of_its_own(folder: Path) -> None:
     hashes = [near_duplicates.perceptual_hash(Image.open(folder / name)) for name in ("a.png", "b.png")]
     paths, history = list(photos.find(folder)), History(None)
 
-    arrivals = list(intake.arrivals(folder, paths, Limits(min_size=64, size=128), history))
+    arrivals = list(intake.arrivals(Intake(folder, paths, Limits(min_size=64, size=128)), history))
 
     keys = {arrival.source: arrival.key for arrival in arrivals if isinstance(arrival, Candidate)}
     assert (hashes[0] ^ hashes[1]).bit_count() <= 4

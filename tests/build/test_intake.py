@@ -16,6 +16,7 @@ from segkit import photos
 from segkit.build import intake
 from segkit.build.arrival import Arrival, Candidate, Kept
 from segkit.build.history import History
+from segkit.build.intake import Intake
 from segkit.dataset import Rejection, stamps
 from segkit.photos import Limits
 from segkit.toy import world
@@ -26,7 +27,7 @@ LIMITS = Limits(min_size=64, size=64)
 
 def judge(folder: Path, keep_duplicates: bool = False) -> list[Arrival]:
     """Return the decision about every photo in a folder, without an earlier dataset."""
-    return list(intake.arrivals(folder, list(photos.find(folder)), LIMITS, History(None, keep_duplicates)))
+    return list(intake.arrivals(Intake(folder, list(photos.find(folder)), LIMITS), History(None, keep_duplicates)))
 
 
 def reasons(arrivals: list[Arrival]) -> dict[str, str]:
@@ -153,7 +154,7 @@ def test_photos_that_were_decided_about_are_not_read_again(tmp_path: Path, monke
         """Return the names of the photos that are read; all must count as kept."""
         read.clear()
         with stamps.of_sources(dataset.hidden, reread) as known:
-            arrivals = list(intake.arrivals(sources, paths, LIMITS, History(dataset), known=known))
+            arrivals = list(intake.arrivals(Intake(sources, paths, LIMITS, known), History(dataset)))
         assert arrivals == [Kept(path.name) for path in paths]
         return sorted(read)
 
@@ -178,7 +179,7 @@ def test_a_photo_with_a_stamp_that_no_run_has_decided_about_is_read(tmp_path: Pa
     os.utime(path, (1_700_000_000, 1_700_000_000))
     for _ in range(2):
         with stamps.of_sources(tmp_path) as known:
-            [arrival] = intake.arrivals(sources, [path], LIMITS, History(None), known=known)
+            [arrival] = intake.arrivals(Intake(sources, [path], LIMITS, known), History(None))
         assert isinstance(arrival, Candidate)
 
 
@@ -201,9 +202,10 @@ from pathlib import Path
 from segkit import photos
 from segkit.build import intake
 from segkit.build.history import History
+from segkit.build.intake import Intake
 def judge(folder):
     paths = list(photos.find(folder))
-    return list(intake.arrivals(folder, paths, photos.Limits(min_size=64), History(None)))
+    return list(intake.arrivals(Intake(folder, paths, photos.Limits(min_size=64)), History(None)))
 os.chdir(sys.argv[1])
 judge(Path("good"))  # lets Pillow import its plugins before the user changes
 if os.geteuid() == 0:

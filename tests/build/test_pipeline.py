@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from segkit.build import pipeline, target
+from segkit.build import pipeline, target, units
 from segkit.build.arrival import Arrival, Candidate, Kept
 from segkit.build.history import History
 from segkit.build.outcome import Outcome
@@ -137,18 +137,16 @@ def test_units_hold_new_photos_and_new_rejections() -> None:
     history = History(None)
     old = rejection(0)
     history.rejections[old.source, old.sha256] = old
-    number = pipeline.UNIT
+    number = units.UNIT
     arrivals: list[Arrival] = [old, Kept("k.jpg")]
     arrivals += [candidate(place) for place in range(1, number)] + [rejection(1), Kept("l.jpg"), candidate(number)]
     outcome, calls = Outcome(len(arrivals)), []
 
-    units = list(
-        pipeline.units(
-            arrivals, history, outcome, lambda stage, done, total, note="": calls.append((stage, done, total))
-        )
+    grouped = list(
+        units.units(arrivals, history, outcome, lambda stage, done, total, note="": calls.append((stage, done, total)))
     )
 
-    assert [(len(unit.candidates), len(unit.rejections)) for unit in units] == [(number - 1, 1), (1, 0)]
+    assert [(len(unit.candidates), len(unit.rejections)) for unit in grouped] == [(number - 1, 1), (1, 0)]
     assert (outcome.kept, outcome.rejected, outcome.made) == (2, {"not-an-image": 2}, 0)
     assert calls[-1] == ("photos", 4, len(arrivals))
 

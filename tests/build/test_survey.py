@@ -13,6 +13,7 @@ from segkit import photos, storage
 from segkit.build import intake, survey
 from segkit.build.arrival import Candidate, Loaded, Place
 from segkit.build.history import History
+from segkit.build.intake import Intake
 from segkit.build.lookalikes import Pictures
 from segkit.build.survey import NewPhotos
 from segkit.dataset import Dataset, Rejection
@@ -29,8 +30,8 @@ LIMITS = Limits(min_size=64, size=96)
 def kept(folder: Path) -> list[str]:
     """Return the sources of the photos that a first build of a folder would take."""
     paths, history = list(photos.find(folder)), History(None)
-    surveyed = survey.survey(folder, paths, LIMITS, history, lambda done: None)
-    arrivals = intake.arrivals(folder, paths, LIMITS, history, surveyed)
+    surveyed = survey.survey(Intake(folder, paths, LIMITS), history, lambda done: None)
+    arrivals = intake.arrivals(Intake(folder, paths, LIMITS), history, surveyed)
     return [arrival.source for arrival in arrivals if isinstance(arrival, Candidate)]
 
 
@@ -223,8 +224,8 @@ def test_a_copy_of_a_worse_photo_is_identical_to_it(tmp_path: Path) -> None:
     scene(width=320).save(tmp_path / "c.png")
     paths, history = list(photos.find(tmp_path)), History(None)
 
-    surveyed = survey.survey(tmp_path, paths, LIMITS, history, lambda done: None)
-    arrivals = list(intake.arrivals(tmp_path, paths, LIMITS, history, surveyed))
+    surveyed = survey.survey(Intake(tmp_path, paths, LIMITS), history, lambda done: None)
+    arrivals = list(intake.arrivals(Intake(tmp_path, paths, LIMITS), history, surveyed))
 
     reasons = [arrival.reason if isinstance(arrival, Rejection) else "new" for arrival in arrivals]
     assert reasons == ["near-duplicate", "identical", "new"]

@@ -72,7 +72,8 @@ def test_sigterm_keeps_what_is_finished(
     segkit: Segkit, six_photos: Path, build_options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The last line says how far the build came, and the next run builds the rest only."""
-    from segkit.build import annotate, pipeline
+    from segkit.build import annotate, units
+    from segkit.build.engines import inline
 
     finish = annotate.finish
 
@@ -81,9 +82,9 @@ def test_sigterm_keeps_what_is_finished(
             signal.raise_signal(signal.SIGTERM)
         return finish(candidates, *arguments)
 
-    monkeypatch.setattr(pipeline, "UNIT", 2)
+    monkeypatch.setattr(units, "UNIT", 2)
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "finish", interrupted)
+        patch.setattr(inline, "finish", interrupted)
         stopped = segkit("build-dataset", six_photos, "-o", tmp_path / "out", *build_options)
     again = build(segkit, six_photos, tmp_path / "out", *build_options)
 

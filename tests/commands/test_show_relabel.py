@@ -14,7 +14,7 @@ def test_long_lists_are_cut_and_failures_come_first(capsys: pytest.CaptureFixtur
     same = [Taken("same.png", "0" * 16, "same.jpg")]
     failed = [Taken("bad.png", reason="is 4x4 now")]
 
-    show_relabel.taken([*done, *same, *failed], Path("rooms"), as_json=False)
+    show_relabel.taken([*done, *same, *failed], Path("rooms"), dry_run=False, as_json=False)
 
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "bad.png is 4x4 now."
@@ -27,7 +27,7 @@ def test_pixels_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
     few = Taken("a.png", "0" * 16, "a.jpg", 1e-5, "repaired", pixels=2, uncertain=9, transparent=2048)
     same = Taken("b.jpg", "1" * 16, "b.jpg", 0.0, "the map was saved as JPEG", uncertain=1)
 
-    show_relabel.taken([few, same], Path("rooms"), as_json=False)
+    show_relabel.taken([few, same], Path("rooms"), dry_run=False, as_json=False)
 
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == (

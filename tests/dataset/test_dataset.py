@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from PIL import Image
 
 from segkit.build import pipeline as building
+from segkit.build import units
 from segkit.build.settings import BuildSettings
 from segkit.build.tools import Networks
 from segkit.dataset import Dataset, Rejection
@@ -51,11 +52,11 @@ def build(photos: Path, out: Path, split: str = "val=0.2", keep_duplicates: bool
     """Build a dataset quickly: no networks, small units, no prompts."""
     chosen = BuildSettings(size=96, min_size=80, caption=False, split=split, keep_duplicates=keep_duplicates)
     tools = Unbatched(Palette.load("ade20k"), brightness, None, "brightness", "1", batch=2)
-    before, building.UNIT = building.UNIT, UNIT
+    before, units.UNIT = units.UNIT, UNIT
     try:
         building.build_dataset(photos, out, chosen, load=lambda _: tools)
     finally:
-        building.UNIT = before
+        units.UNIT = before
     return Dataset.open(out)
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from segkit import storage
 from segkit.build import pipeline as building
+from segkit.build import units
 from segkit.build.settings import BuildSettings
 from segkit.dataset import Dataset
 from segkit.errors import DatasetError, UsageError
@@ -40,7 +41,7 @@ def main(source: Path, out: Path, last: int) -> None:
         place(path, data)
 
     storage.write = written
-    building.UNIT = 2
+    units.UNIT = 2
     settings = ImportSettings(size=96, min_size=80, split="val=0.3")
     pipeline.import_data(sources.open_all([source]), out, settings)
 
@@ -57,12 +58,12 @@ def test_a_killed_import_is_completed(last: int, scenes: Scenes, tmp_path: Path)
     if (tmp_path / "out" / ".segkit" / "dataset.toml").exists():
         left = Dataset.open(tmp_path / "out")
         assert not [problem for problem in left.check() if problem.rule not in ("orphan", "manifest-damaged")]
-    before = building.UNIT, storage.write
+    before = units.UNIT, storage.write
     try:
         main(source, tmp_path / "out", 0)
         main(source, tmp_path / "whole", 0)
     finally:
-        building.UNIT, storage.write = before
+        units.UNIT, storage.write = before
 
     assert killed.returncode == -signal.SIGKILL
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")

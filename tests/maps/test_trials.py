@@ -62,3 +62,11 @@ def test_polishing_brings_outlines_nearer_to_the_truth_and_keeps_what_is_right()
 
     assert (map_.labels != truth).sum() * 3 < (ragged != truth).sum()
     assert (right.labels == truth).all()
+
+
+def test_the_pixels_of_an_area_get_the_nearest_other_labels() -> None:
+    """A square between two areas is divided among them; labels of one area alone stay."""
+    labels = np.repeat(np.array([[1, 1, 4, 4, 4, 4, 2, 2]], np.uint8), 3, 0)
+
+    assert (trials.without(labels, labels == 4) == [1, 1, 1, 1, 2, 2, 2, 2]).all()
+    assert (trials.without(labels, labels < 9) == labels).all()
