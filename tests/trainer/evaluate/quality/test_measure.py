@@ -110,7 +110,7 @@ def test_fid_replaces_kid_where_there_are_enough_maps(command: Any, monkeypatch:
     assert set(values["steering"]) == {"fid"}
     assert set(values["steering"]["fid"]) == {"value"}
     assert quality["differences"][0]["values"] == {}
-    assert "Not measured: the CLIP score (pass --clip FOLDER, a CLIP of transformers)." in result.progress
+    assert "Not measured: the CLIP score, as no CLIP was named." in result.progress
 
 
 def test_what_cannot_be_loaded_is_refused_before_anything_is_drawn(command: Any, tmp_path: Path) -> None:
@@ -119,4 +119,4 @@ def test_what_cannot_be_loaded_is_refused_before_anything_is_drawn(command: Any,
 
     assert result.code != 0
     assert "absent.pth: does not exist" in result.err
-    assert not (tmp_path / "out" / "pictures").exists()
+    assert not (tmp_path / "out").exists()
