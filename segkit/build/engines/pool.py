@@ -21,7 +21,7 @@ DEPTH = 2
 PATIENCE = 600.0
 """Seconds without a single worker after which a build gives up."""
 
-STARTS = 5
+STARTS = 10
 """Workers in a row that may die before they have started."""
 
 LOST = "The Ray cluster was lost ({}). Finished triples are kept; run the same command again."

@@ -138,7 +138,7 @@ def processes() -> list[int]:
 
 def killing(rng: random.Random, number: int, stop: threading.Event, killed: list[int]) -> None:
     """Kill random workers at random moments."""
-    while len(killed) < number and not stop.wait(rng.uniform(0, 0.5)):
+    while len(killed) < number and not stop.wait(rng.uniform(0, 1.5)):
         if running := [pid for pid in processes() if pid not in killed]:
             killed.append(rng.choice(running))
             os.kill(killed[-1], signal.SIGKILL)
