@@ -191,8 +191,8 @@ def _promising(
     kept = wanted == labels
     for label in np.unique(labels).tolist():
         mine = labels == label
-        own = excess[mine & kept]
-        limit = factor * own.sum() + offset * trials.scale(scene) * len(own)
+        present = excess[mine & kept]
+        limit = factor * present.sum() + offset * trials.scale(scene) * len(present)
         sums = np.bincount(wanted[mine & ~kept], excess[mine & ~kept], len(scene.colors) + 1)
         tried = np.unique(wanted[mine & ~kept])
         best = tried[np.argsort(sums[tried])][:_TRIALS]

@@ -182,9 +182,9 @@ def _notes(
 ) -> Iterator[str]:  # fmt: skip
     """Yield what makes the judge's figures flattering or uncertain."""
     judge = Judge(segmenter, judging.identity(segmenter.source))
-    given = [*rewards.of_controlnet(settings.controlnet), *([reward.source.weights] if reward else [])]
+    rewarding = [*rewards.of_controlnet(settings.controlnet), *([reward.source.weights] if reward else [])]
     yield judging.conflict(judge, examples.segmenter)
-    yield judging.trained_against(judge, {"this ControlNet": given})
+    yield judging.trained_against(judge, {"this ControlNet": rewarding})
     yield plan.few(min(fidelity.MAPS, len(examples.val)))
 
 

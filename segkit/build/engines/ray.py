@@ -86,13 +86,13 @@ class RayEngine:
 
     @cached_property
     def _pool(self) -> Pool:
-        ray, each = self._cluster.ray, self._share
-        settings = self._settings if each.gpus else replace(self._settings, device="cpu")
+        ray, portion = self._cluster.ray, self._share
+        settings = self._settings if portion.gpus else replace(self._settings, device="cpu")
         sampled = self._paths[:: -(-len(self._paths) // PROBES)]
         probes = [(_absolute(place), stat_of(place)) for place in sampled]
         actor = ray.remote(Worker).options(
-            num_cpus=min(1.0, each.cpus),  # Ray need not find several cores in one machine
-            num_gpus=each.gpus,
+            num_cpus=min(1.0, portion.cpus),  # Ray need not find several cores in one machine
+            num_gpus=portion.gpus,
             max_restarts=0,
             max_task_retries=0,  # a lost unit is sent again from here, where its deaths are counted
             max_concurrency=2 * DEPTH + 1,
@@ -100,10 +100,10 @@ class RayEngine:
         )
 
         def start() -> tuple[Any, Any]:
-            worker = actor.remote(settings, self._load, max(1, int(each.cpus)))
+            worker = actor.remote(settings, self._load, max(1, int(portion.cpus)))
             return worker, worker.introduce.remote(probes)
 
-        return Pool(ray, start, each.workers)
+        return Pool(ray, start, portion.workers)
 
     @property
     def notes(self) -> Sequence[str]:
