@@ -52,6 +52,7 @@ def test_every_import_is_declared() -> None:
     declared = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
     names = {re.split(r"[\[>=<; ]", requirement)[0].replace("-", "_").lower() for requirement in declared}
     names |= {"pil"} if "pillow" in names else set()
+    names |= {"skimage"} if "scikit_image" in names else set()
     names |= {"google"} if "google_auth" in names else set()
     names |= {"huggingface_hub"} if "transformers" in names else set()  # transformers depends on it
 

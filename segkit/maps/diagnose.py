@@ -164,7 +164,18 @@ def _indices(packed: Packed, palette: Palette) -> Diagnosis | None:
     if grey is None and channel is not None:
         values = (packed >> np.uint32(8 * channel) & np.uint32(255)).astype(np.uint8)
         grey = greyscale.of_channel(values, label_ids.CHANNELS[channel], palette)
+        if grey and grey.cause == "mask" and _are_classes(packed, palette):
+            return None  # such as a map of nothing but a class whose colour is red, painted by hand
     return Diagnosis(grey.cause, None, "none", 0.0, grey.evidence, grey.possible) if grey else None
+
+
+def _are_classes(packed: Packed, palette: Palette) -> bool:
+    """Return whether every colour but black is within painted.CERTAIN of a class's."""
+    colors = np.unique(packed[packed != 0])
+    distances = np.linalg.norm(
+        pixels.unpack(colors)[:, None].astype(float) - [swatch.rgb for swatch in palette], axis=2
+    )
+    return bool((distances.min(1) <= painted.CERTAIN).all())
 
 
 def _may_be_ids(image: Image.Image, palette: Palette) -> bool:

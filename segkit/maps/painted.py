@@ -25,6 +25,9 @@ MARGIN = 3.0
 """Minimum amount by which all other classes must be farther. About fifty pairs of ADE20K are 10 apart, so that colours
 within 3.5 of a class are certain, and farther ones if the palette is sparse around them."""
 
+CERTAIN = 3.5
+"""RGB L2 within which a flat colour stands for a class, whatever the palette."""
+
 NOISE = 1.5
 """The same after JPEG, for colours that are at least near a class: areas of right colours keep more at quality 40."""
 

@@ -85,6 +85,5 @@ def test_the_demo_trains_and_measures_pictures(segkit: Segkit, tmp_path: Path, m
 
 
 def agreement(done: Result) -> list[tuple[str, str]]:
-    """Return the pictures and their mIoU from the first table of the demo's evaluation."""
-    table, _, _ = done.out.partition("Quality of the pictures")
-    return re.findall(r"│ (run|rewarded|base alone|photos)\s+│ (0\.\d{3})", table)
+    """Return the pictures and their mIoU from the first rows of the demo's evaluation."""
+    return re.findall(r"│ (run|rewarded|base alone|photos)\s+│ (0\.\d{3})", done.out)[:4]

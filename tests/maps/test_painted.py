@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from PIL.Image import Resampling
@@ -52,6 +52,7 @@ def with_sofa(color: RGB) -> tuple[Image.Image, Labels]:
 
 
 @settings(max_examples=12)
+@example(40, 1, 16, 3.5)  # of one class only, whose colour has one channel
 @given(st.integers(0, 10**6), st.integers(1, 40), st.sampled_from([16, 64, 150]), st.sampled_from([3.5, 8, 20]))
 def test_painted_maps_come_back_exact(seed: int, regions: int, size: int, radius: float) -> None:
     """Any map whose areas have flat colours that certainly stand for their classes, however small the areas are."""
