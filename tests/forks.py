@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -44,6 +45,18 @@ def run(function: ATTEMPT, *arguments: object, file_size: int | None = None) -> 
     process.join()
     out, err = (_rest(receiver) for receiver, _ in pipes)
     return subprocess.CompletedProcess([], process.exitcode or 0, out, err)
+
+
+def die_at_flush(number: int) -> None:
+    """Let this process kill itself in place of flushing a file or folder for the number-th time."""
+    count, fsync = iter(range(1, 10_000)), os.fsync
+
+    def flushed(descriptor: int) -> None:
+        if next(count) == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+        fsync(descriptor)
+
+    os.fsync = flushed  # type: ignore[assignment]
 
 
 def _limited(function: ATTEMPT, arguments: tuple[object, ...], pipes: list[Connection], file_size: int | None) -> int:

@@ -44,16 +44,9 @@ def building(photos: Path, out: Path, last: int = 0) -> int:
 
 def work(out: Path, last: int) -> int:
     """Edit prompts, leave triples out, put them back and fold; print each step. The last-th flush is fatal."""
-    count, fsync = iter(range(1, 10_000)), os.fsync
-
-    def flushed(descriptor: int) -> None:
-        if next(count) == last:
-            os.kill(os.getpid(), signal.SIGKILL)
-        fsync(descriptor)
-
     dataset, rng = Dataset.open(out), random.Random(last)
     keys = [triple.key for triple in dataset.triples()]
-    os.fsync = flushed  # type: ignore[assignment]
+    forks.die_at_flush(last)
     records.SMALL = 0 if last % 2 else records.SMALL  # as for a large dataset, where edits stay in parts
     for step in range(12):
         key, action = rng.choice(keys), rng.choice(["edit", "edit", "remove", "restore", "fold"])

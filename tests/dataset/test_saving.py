@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from segkit.dataset import Dataset, history, records, relabel, saving
 from segkit.errors import StorageError
 from segkit.maps.codec import Labels
 from segkit.maps.strokes import Stroke
+from tests import forks
 from tests.dataset.test_dataset import build, render
 
 FIRST, SECOND = [Stroke(36, ((0, 90),))], [Stroke(99, ((50, 90),))]
@@ -32,14 +32,7 @@ def killed_at(flush: int, work: Callable[[], object]) -> bool:
     """Run work in a process that kills itself before it flushes a file for the N-th time; return whether it did."""
     child = os.fork()
     if not child:
-        count, fsync = iter(range(1, 1000)), os.fsync
-
-        def flushed(descriptor: int) -> None:
-            if next(count) == flush:
-                os.kill(os.getpid(), signal.SIGKILL)
-            fsync(descriptor)
-
-        os.fsync = flushed  # type: ignore[assignment]
+        forks.die_at_flush(flush)
         try:
             work()
         finally:

@@ -1,7 +1,6 @@
 """Evaluations in processes of their own, one of several or one that is killed: see test_evaluation."""
 
 import os
-import signal
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from transformers import CLIPTextModel, CLIPTokenizer  # noqa: F401
 from segkit import storage
 from segkit.models.segment import Segmentation
 from segkit.progress import silent
+from tests import forks
 from trainer.evaluate import evaluation
 from trainer.evaluate.judging import Judge
 from trainer.evaluate.settings import EvaluateSettings
@@ -37,14 +37,7 @@ def kill(last: int, *places: str) -> int:
         last: number of that flush.
         places: see `_evaluate`.
     """
-    count, fsync = iter(range(1, 10_000)), os.fsync
-
-    def flushed(descriptor: int) -> None:
-        if next(count) == last:
-            os.kill(os.getpid(), signal.SIGKILL)
-        fsync(descriptor)
-
-    os.fsync = flushed  # type: ignore[assignment]
+    forks.die_at_flush(last)
     return _evaluate(*places)
 
 
