@@ -126,7 +126,7 @@ class History:
         rows = range(len(self.contents.sources))
         known = [self.contents.sha256(row) for row in rows if row not in self._lost]
         known += [sha256 for source, sha256 in self.rejections if sha256 and self.verdict(source, sha256)]
-        return np.sort(np.array([int(sha256[:16], 16) for sha256 in known], np.uint64))
+        return np.sort(np.array([*map(first_bits, known)], np.uint64))
 
     def meet(self, loaded: Loaded) -> int:
         """Note where a content was first met in this run, and return its row."""
@@ -318,3 +318,8 @@ class History:
         if grey is None and (position := self.contents.positions[row]) >= 0:
             grey = self._sources.to_be_stored(position)
         return grey
+
+
+def first_bits(sha256: str) -> int:
+    """Return the first 64 bits of a SHA-256 in hex, as a number."""
+    return int(sha256[:16], 16)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from segkit.maps import painted
 from segkit.maps.codec import Labels
 from segkit.palette import UNLABELLED, Palette
 
@@ -32,9 +33,8 @@ def changes(before: Labels, after: Labels, palette: Palette) -> tuple[Change, ..
 
 
 def has_area(pixels: NDArray[np.bool_]) -> bool:
-    """Return whether pixels, (H, W), fill a square of 3 x 3 somewhere: lines along borders do not."""
-    rows = pixels[:-2] & pixels[1:-1] & pixels[2:]
-    return bool((rows[:, :-2] & rows[:, 1:-1] & rows[:, 2:]).any())
+    """Return whether pixels, (H, W), fill a square of painted.SMALL somewhere: lines along borders do not."""
+    return bool((painted.constant(pixels.view(np.uint8), painted.SMALL) & pixels).any())
 
 
 def _name(label: int, palette: Palette) -> str:

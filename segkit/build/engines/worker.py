@@ -15,6 +15,7 @@ from segkit.build import arrival
 from segkit.build.annotate import Encoded, finish
 from segkit.build.arrival import Candidate, Loaded, Place
 from segkit.build.engines.opening import load_photo
+from segkit.build.history import first_bits
 from segkit.build.remote_photos import RemotePhoto
 from segkit.build.settings import BuildSettings
 from segkit.build.tools import Networks
@@ -137,8 +138,9 @@ class Worker:
         """
 
         def is_decided(source: str, sha256: str) -> bool:
-            place = int(np.searchsorted(known, first_bits(sha256)))
-            return place < len(known) and int(known[place]) == first_bits(sha256)
+            wanted = first_bits(sha256)
+            place = int(np.searchsorted(known, wanted))
+            return place < len(known) and int(known[place]) == wanted
 
         def load(request: Request) -> Loaded:
             loaded = load_photo(lambda: request.read(limits.max_bytes), request.source, limits, is_decided)
@@ -195,11 +197,6 @@ def measured(loaded: Loaded) -> Loaded:
     if not isinstance(photo, Photo):
         return loaded
     return replace(loaded, outcome=Measured(photo.source_size, photo.coarseness))
-
-
-def first_bits(sha256: str) -> int:
-    """Return the first 64 bits of a SHA-256 in hex, as a number."""
-    return int(sha256[:16], 16)
 
 
 def stat_of(place: Place) -> Stat | None:
