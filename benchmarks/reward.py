@@ -158,7 +158,7 @@ def report(result: Evaluation, kept: float) -> None:
     gap = miou["photos"].value - miou[start.name].value
     gains = {one.second: minus(one.metrics["miou"]) for one in results.differences if one.first == start.name}
     kid = {score.name: score.values["kid"] for score in results.quality.scores if "kid" in score.values}
-    rises = {one.second: minus(one.values["kid"]) for one in results.quality.differences if one.first == start.name}
+    rises = {one.second: minus(one.metrics["kid"]) for one in results.quality.differences if one.first == start.name}
     print(f"{result.judge['name']}, {results.maps} maps; photos through the VAE: mIoU {kept:.3f}")
     for name, value in miou.items():
         line = f"  {name:22} mIoU {value}"

@@ -6,7 +6,7 @@ outside. Moved ones cover about as often (benchmarks/intervals.py): 86, 89, 89 a
 many rare classes, so both are somewhat narrow.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,6 +39,20 @@ class Estimate:
 
     def __str__(self) -> str:
         return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A paired difference of two contenders: same maps, prompts and noise.
+
+    Attributes:
+        first, second: their names.
+        metrics: first minus second, by the name of the metric.
+    """
+
+    first: str
+    second: str
+    metrics: Mapping[str, Estimate]
 
 
 class Bootstrap:

@@ -1,7 +1,7 @@
 """Files of an evaluation that programs read: evaluation.json, per-class.csv and per-map.csv."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ def scores_json(results: Results) -> dict[str, Any]:
     }
 
 
-def _plain(estimates: dict[str, Estimate]) -> dict[str, dict[str, float]]:
+def _plain(estimates: Mapping[str, Estimate]) -> dict[str, dict[str, float]]:
     return {name: asdict(estimate) for name, estimate in estimates.items()}
 
 

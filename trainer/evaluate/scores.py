@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit.maps import metrics
-from segkit.maps.bootstrap import Bootstrap, Estimate
+from segkit.maps.bootstrap import Bootstrap, Difference, Estimate
 from segkit.maps.metrics import ClassCounts, Confusion, PairCounts
 from segkit.palette import Palette
 from segkit.words import count
@@ -70,20 +70,6 @@ class Score:
     classes: dict[str, Estimate]
     per_map: dict[str, NDArray[np.float64]]
     confusion: Confusion
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A paired difference of two contenders: same maps, prompts and noise.
-
-    Attributes:
-        first, second: their names.
-        metrics: first minus second, by the keys of METRICS.
-    """
-
-    first: str
-    second: str
-    metrics: dict[str, Estimate]
 
 
 @dataclass(frozen=True)

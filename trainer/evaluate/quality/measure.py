@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segkit.maps.bootstrap import Bootstrap, Estimate
+from segkit.maps.bootstrap import Bootstrap, Difference, Estimate
 from segkit.models import device
 from segkit.words import count
 from trainer.evaluate import workers
@@ -15,7 +16,7 @@ from trainer.evaluate.judging import Exhibit
 from trainer.evaluate.plan import Scene
 from trainer.evaluate.quality import distances, networks, spread, vectors
 from trainer.evaluate.quality.networks import CLIP, FEATURES, Clip, Extractor, Vector
-from trainer.evaluate.quality.results import MEASURES, Quality, QualityDifference, QualityScore, Value
+from trainer.evaluate.quality.results import MEASURES, Quality, QualityScore, Value
 from trainer.evaluate.quality.vectors import Item
 from trainer.evaluate.settings import EvaluateSettings
 
@@ -113,6 +114,11 @@ class Gallery:
         requests = [scene.request for scene in self.scenes] if clip else []
         return [vectors.of_prompt(request.name, request.prompt, clip, folder) for request in requests if clip]
 
+    @cached_property
+    def _prompt_vectors(self) -> Values:
+        """Vectors of length 1, (M, D)."""
+        return spread.normalized(vectors.read(self._prompts()))
+
     def _pictures(self, role: str, group: Group) -> list[Item]:
         extractor, folder = self.networks.extractors[role], self.folder / vectors.FOLDER / role
         return [vectors.of_picture(exhibit, extractor, folder) for drawing in group.drawings for exhibit in drawing]
@@ -125,8 +131,8 @@ class Gallery:
         """Return what single maps have, (M,): the CLIP score, and with several drawings the diversity."""
         measured: dict[str, Values] = {}
         if CLIP in self.networks.extractors:
-            prompts = spread.normalized(vectors.read(self._prompts()))
-            measured["clip_score"] = 100 * (spread.normalized(self.read(CLIP, group)) * prompts).sum(-1).mean(0)
+            cosines = (spread.normalized(self.read(CLIP, group)) * self._prompt_vectors).sum(-1)
+            measured["clip_score"] = 100 * cosines.mean(0)
         if len(group.drawings) > 1:
             measured["color_diversity"] = spread.of_colors(self.read(_COLORS, group))
             if FEATURES in self.networks.extractors:
@@ -169,8 +175,7 @@ def measure(gallery: Gallery, distance: str, pairs: Sequence[tuple[str, str]]) -
     if not any(score.values for score in scores):
         return Quality()
     differences = tuple(
-        QualityDifference(first, second, _differences(values[first], values[second], bootstrap))
-        for first, second in pairs
+        Difference(first, second, _differences(values[first], values[second], bootstrap)) for first, second in pairs
     )
     identities = {role: extractor.identity for role, extractor in gallery.networks.extractors.items()}
     return Quality(identities, tuple(scores), differences)

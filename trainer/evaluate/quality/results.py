@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segkit.maps.bootstrap import Estimate
+from segkit.maps.bootstrap import Difference, Estimate
 from trainer.evaluate.quality.networks import INCEPTION
 
 Value = Estimate | float
@@ -59,24 +59,6 @@ class QualityScore:
 
 
 @dataclass(frozen=True)
-class QualityDifference:
-    """A paired difference of two contenders.
-
-    Attributes:
-        first, second: their names.
-        values: first minus second, by the keys of MEASURES.
-    """
-
-    first: str
-    second: str
-    values: Mapping[str, Estimate]
-
-    def cell(self, key: str) -> str:
-        """Return a difference for a table."""
-        return text(self.values[key])
-
-
-@dataclass(frozen=True)
 class Quality:
     """The quality of all pictures; empty if nothing could be measured.
 
@@ -88,7 +70,7 @@ class Quality:
 
     networks: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     scores: tuple[QualityScore, ...] = ()
-    differences: tuple[QualityDifference, ...] = ()
+    differences: tuple[Difference, ...] = ()
 
     @property
     def titles(self) -> dict[str, str]:
@@ -104,6 +86,10 @@ class Quality:
     def intervals(self) -> dict[str, str]:
         """The titles of the measures that have intervals."""
         return {key: title for key, title in self.titles.items() if key != "fid"}
+
+    def shown(self, value: Value) -> str:
+        """Return a value for a table; see `text`."""
+        return text(value)
 
     @property
     def explanations(self) -> list[str]:
@@ -136,7 +122,7 @@ class Quality:
             "networks": {role: dict(identity) for role, identity in self.networks.items()},
             "scores": [{"name": score.name, "values": _plain(score.values)} for score in self.scores],
             "differences": [
-                {"first": one.first, "second": one.second, "values": _plain(one.values)} for one in self.differences
+                {"first": one.first, "second": one.second, "values": _plain(one.metrics)} for one in self.differences
             ],
         }
 
