@@ -160,9 +160,8 @@ class _Training:
             except torch.OutOfMemoryError:
                 raise TrainingError(_out_of_memory(self.settings)) from None
             file = self._export(steps) if steps == self.settings.steps else None
-            notes = (*notes, *filter(None, (self.setup.source, *self.setup.notes)))
-            if self.callbacks.skipped and file:
-                notes = (*notes, "Validation or previews of the last step were skipped, because you stopped the run.")
+            more = (self.setup.source, *self.setup.notes, self.callbacks.note if file else "")
+            notes = (*notes, *filter(None, more))
             best = run_folder.best(self.output, steps, self.settings)
             return Outcome(
                 run=self.output,

@@ -129,11 +129,18 @@ class Callbacks:
                 self._draw(setup.previews, step, measured, stop)
         except Stopped:
             self.skipped = True
-            measured.remarks.append(f"stopped before {self._skippable()} were complete")
+            measured.remarks.append(f"stopped before {self._skippable('and')} were complete")
         return measured
 
-    def _skippable(self) -> str:
-        return "validation, fidelity and previews" if self._setup.fidelity else "validation and previews"
+    @property
+    def note(self) -> str:
+        """What a stop cut short, as a sentence; "" if nothing."""
+        if not self.skipped:
+            return ""
+        return f"{self._skippable('or').capitalize()} of the last step were skipped, because you stopped the run."
+
+    def _skippable(self, conjunction: str) -> str:
+        return f"validation{', fidelity' if self._setup.fidelity else ''} {conjunction} previews"
 
     def _evaluate(
         self, fidelity: Fidelity, step: int, measured: _Measured, stop: StopSignal, progress: Progress
