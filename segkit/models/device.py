@@ -14,12 +14,27 @@ bf16 can be requested everywhere (MPS: macOS 14 or newer; older NVIDIA GPUs emul
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from segkit import threads
 from segkit.errors import UsageError
 
+if TYPE_CHECKING:
+    import torch
+
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+
+def weight_bytes(network: Any) -> int:
+    """Return the size of a network's weights in bytes."""
+    return sum(weight.numel() * weight.element_size() for weight in network.parameters())
+
+
+def dtype(precision: str) -> "torch.dtype":
+    """Return the dtype of a precision: "fp32", "bf16" or "fp16"."""
+    import torch
+
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
 
 
 @dataclass(frozen=True)
@@ -43,7 +58,7 @@ class Device:
         if self.precision == "fp32":
             return self.exact()
         device_type = self.name.split(":")[0]
-        return torch.autocast(device_type, torch.bfloat16 if self.precision == "bf16" else torch.float16)
+        return torch.autocast(device_type, dtype(self.precision))
 
     @contextmanager
     def exact(self) -> Iterator[None]:

@@ -91,6 +91,11 @@ class Source:
     revision: str
     weights: str = ""
 
+    @property
+    def identity(self) -> dict[str, str]:
+        """Name, revision and hash of the weights, as Info.models records them."""
+        return {"name": self.name, "revision": self.revision, "weights": self.weights}
+
 
 def locate(name: str, role: str) -> Source:
     """Find a model and identify its exact version. See `find` for arguments and errors."""

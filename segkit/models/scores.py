@@ -13,7 +13,7 @@ from PIL import Image
 
 from segkit.errors import ModelError
 from segkit.models import hub, segment
-from segkit.models.device import Device
+from segkit.models.device import Device, weight_bytes
 from segkit.palette import UNLABELLED, Palette
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Scorer:
     @property
     def bytes(self) -> int:
         """Size of the weights."""
-        return sum(weight.numel() * weight.element_size() for weight in self._model.parameters())
+        return weight_bytes(self._model)
 
     def targets(self, labels: "Tensor") -> "Tensor":
         """Return the network's class for each pixel of label maps: (B, H, W) uint8 to int64.

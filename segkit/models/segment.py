@@ -10,8 +10,8 @@ from PIL import Image
 
 from segkit.errors import ModelError, PaletteError
 from segkit.maps.codec import Labels
-from segkit.models import argmax, config, hub
-from segkit.models.device import Device
+from segkit.models import argmax, config, hub, processors
+from segkit.models.device import Device, weight_bytes
 from segkit.palette import UNLABELLED, Palette
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class NeuralSegmenter:
     @property
     def bytes(self) -> int:
         """Size of the weights."""
-        return sum(weight.numel() * weight.element_size() for weight in self._model.parameters())
+        return weight_bytes(self._model)
 
     def park(self) -> None:
         """Move the network to the CPU's memory, until `unpark`; it cannot be called meanwhile."""
@@ -299,24 +299,18 @@ def load_processor(source: hub.Source, configuration: Any) -> Any:
     """
     from transformers import AutoTokenizer, OneFormerProcessor
 
-    # Not from the top level: transformers 5.17 has a placeholder there that needs torchvision, even for backend="pil".
-    from transformers.models.auto.image_processing_auto import AutoImageProcessor
-
     folder = str(source.folder)
     is_oneformer = configuration.model_type == "oneformer"
     # By default, OneFormer's processor looks up its class-info file on the hub, which inference does not need.
     extra = {"class_info_file": None} if is_oneformer else {}
+    expected = ", and the tokenizer's files" if is_oneformer else ""
+    image_processor = processors.load(source.folder, ROLE, expected, **extra)
+    if not is_oneformer:
+        return image_processor
     try:
-        image_processor = AutoImageProcessor.from_pretrained(folder, backend="pil", local_files_only=True, **extra)
-        if not is_oneformer:
-            return image_processor
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # missing or broken files raise OSError, ValueError, KeyError, TypeError
-        raise ModelError(
-            f"{ROLE} {folder}: the processor cannot be loaded ({hub.reason(error)}). "
-            "Expected preprocessor_config.json or processor_config.json"
-            + (", and the tokenizer's files." if is_oneformer else ".")
-        ) from None
+        raise processors.unusable(source.folder, ROLE, expected, error) from None
     hub.check_tokenizer(tokenizer, source.folder, ROLE)
     return OneFormerProcessor(
         image_processor=image_processor, tokenizer=tokenizer, task_seq_length=configuration.task_seq_len

@@ -94,3 +94,9 @@ def test_fp32_is_not_tf32() -> None:
     assert torch.backends.cudnn.allow_tf32 == before
     with Device("cuda", "bf16").exact():
         assert torch.backends.cudnn.allow_tf32 == before
+
+
+@pytest.mark.parametrize(("dtype", "size"), [(torch.float32, 64), (torch.float16, 32)])
+def test_weights_are_measured_in_bytes(dtype: torch.dtype, size: int) -> None:
+    """A layer of 3 inputs and 4 outputs has 16 weights."""
+    assert device.weight_bytes(torch.nn.Linear(3, 4, dtype=dtype)) == size

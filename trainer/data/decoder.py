@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from segkit.models.device import weight_bytes
+
 if TYPE_CHECKING:
     import torch
     from diffusers import AutoencoderKL
@@ -26,7 +28,7 @@ class Decoder:
     @property
     def bytes(self) -> int:
         """Size of the VAE's weights."""
-        return sum(weight.numel() * weight.element_size() for weight in self._vae.parameters())
+        return weight_bytes(self._vae)
 
     def enable_gradient_checkpointing(self) -> None:
         """Recompute the decoder's activations in the backward pass of `pixels`."""

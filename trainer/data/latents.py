@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from segkit import storage
 from segkit.errors import UsageError
 from segkit.models import hub
+from segkit.models.device import dtype as device_dtype
 from segkit.progress import Progress
 from segkit.words import data_size
 from trainer.checkpoints import configs
@@ -54,7 +55,7 @@ class Encoder:
     ) -> None:
         self._vae, self._text_encoder = base.vae.to(device, dtype), base.text_encoder.to(device, dtype)
         self._tokenizer, self._device, self.dtype = base.tokenizer, device, dtype
-        self.cache_dtype = dtype if cache_dtype == "auto" else _dtypes()[cache_dtype]
+        self.cache_dtype = dtype if cache_dtype == "auto" else device_dtype(cache_dtype)
 
     def photo(self, photo: "Tensor") -> "Tensor":
         """Encode a photo.
@@ -244,12 +245,6 @@ def _views(examples: Examples, settings: TrainSettings) -> Iterable[tuple[Exampl
 def is_cached(view: View, settings: TrainSettings) -> bool:
     """Return whether a view's latents are in the cache, if there is one; others are encoded whenever they are drawn."""
     return settings.flip_cache or not view.mirrored
-
-
-def _dtypes() -> "dict[str, torch.dtype]":
-    import torch
-
-    return {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def _photo_key(example: Example, view: View) -> str:

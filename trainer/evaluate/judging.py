@@ -67,12 +67,7 @@ def load(settings: EvaluateSettings, palette: Palette) -> Judge:
     hub.find(settings.judge, ROLE, "judge")
     segmenter = NeuralSegmenter(settings.judge, palette, resolved, settings.judge_size)
     side = {"size": str(settings.judge_size)} if settings.judge_size else {}
-    return Judge(segmenter, identity(segmenter.source) | {"precision": resolved.precision} | side)
-
-
-def identity(source: hub.Source) -> dict[str, str]:
-    """Return name, revision and hash of the weights of a segmenter, as Info.models records them."""
-    return {"name": source.name, "revision": source.revision, "weights": source.weights}
+    return Judge(segmenter, segmenter.source.identity | {"precision": resolved.precision} | side)
 
 
 def conflict(judge: Judge, drew: Mapping[str, str]) -> str:
@@ -105,15 +100,15 @@ def reward_conflict(judge: Judge, controlnets: Sequence[str]) -> str:
     return trained_against(judge, {name: rewards.of_controlnet(name) for name in controlnets})
 
 
-def trained_against(judge: Judge, given: Mapping[str, Sequence[str]]) -> str:
+def trained_against(judge: Judge, rewards_of: Mapping[str, Sequence[str]]) -> str:
     """Return which ControlNets were trained against the judge, as a sentence; "" if none was.
 
     Args:
         judge: the segmenter.
-        given: by the name of each ControlNet, the hashes of the weights of the segmenters that gave it a reward.
+        rewards_of: by the name of each ControlNet, the hashes of the weights of the segmenters that gave it a reward.
     """
     weights = judge.identity.get("weights")
-    flattered = [name for name, rewarding in given.items() if weights and weights in rewarding]
+    flattered = [name for name, rewarding in rewards_of.items() if weights and weights in rewarding]
     if not flattered:
         return ""
     return (

@@ -10,6 +10,7 @@ import torch
 from accelerate import Accelerator
 
 from segkit.errors import UsageError
+from segkit.models.device import weight_bytes
 from segkit.progress import Progress
 from segkit.reports import contact_sheet
 from segkit.words import data_size
@@ -22,8 +23,9 @@ from trainer.data.members import Member
 from trainer.data.shard_cache import CachedShards
 from trainer.data.shards import Cache, Data
 from trainer.run import fidelity, previews, run_folder, setup
-from trainer.run.setup import Setup, weight_bytes
+from trainer.run.setup import Setup
 from trainer.settings import TrainSettings
+from trainer.step import distributed
 from trainer.step.distributed import launched
 from trainer.step.optimizers import STATE_BYTES
 
@@ -152,7 +154,7 @@ def plan(
             step_seconds=step_seconds,
             seconds=remaining * step_seconds + cache_seconds + evaluations * fidelity_seconds,
             cut=prepared.truncated,
-            device=f"{accelerator.device.type}, {accelerator.mixed_precision.replace('no', 'fp32')}",
+            device=f"{accelerator.device.type}, {distributed.precision(accelerator)}",
             picture=_write_first_batch(trial, output),
             guess=prepared.guess,
             evaluations=evaluations,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from segkit.errors import UsageError
 from segkit.models import hub
-from segkit.models.device import Device
+from segkit.models.device import Device, weight_bytes
 from segkit.models.scores import Scorer
 from segkit.models.segment import NeuralSegmenter
 from segkit.progress import Progress
@@ -174,14 +174,14 @@ def _judge(examples: Examples, settings: TrainSettings, accelerator: Accelerator
 
 
 def _device(accelerator: Accelerator) -> Device:
-    return Device(str(accelerator.device), accelerator.mixed_precision.replace("no", "fp32"))
+    return Device(str(accelerator.device), distributed.precision(accelerator))
 
 
 def _notes(
     segmenter: NeuralSegmenter, reward: Reward | None, examples: Examples, settings: TrainSettings
 ) -> Iterator[str]:  # fmt: skip
     """Yield what makes the judge's figures flattering or uncertain."""
-    judge = Judge(segmenter, judging.identity(segmenter.source))
+    judge = Judge(segmenter, segmenter.source.identity)
     rewarding = [*rewards.of_controlnet(settings.controlnet), *([reward.source.weights] if reward else [])]
     yield judging.conflict(judge, examples.segmenter)
     yield judging.trained_against(judge, {"this ControlNet": rewarding})
@@ -201,11 +201,6 @@ def _reward(examples: Examples, settings: TrainSettings, accelerator: Accelerato
             "reward. Train without a reward."
         )
     return Reward(Scorer(settings.reward, examples.palette, _device(accelerator)), decoder, settings)
-
-
-def weight_bytes(network: Any) -> int:
-    """Return the size of a network's weights in bytes."""
-    return sum(weight.numel() * weight.element_size() for weight in network.parameters())
 
 
 def fill_cache(

@@ -62,7 +62,7 @@ class Networks:
         self.guess = base.guess.sentence if base.guess else ""
         self.step = weights.note if weights else ""
         self.digests = digests(base, controlnet)  # before they are cast
-        self._dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]
+        self._dtype = device.dtype(self.precision)
         self._place = torch.device(self._device.name)
         encoder = Encoder(base, self._place, self._dtype)
         self._decoder, self._encode = encoder.decoder(alone=False), lru_cache(_PROMPTS)(encoder.prompt)

@@ -86,9 +86,14 @@ def _explicit_device(name: str) -> Iterator[None]:
             os.environ[_DEVICE_VARIABLE] = before
 
 
+def precision(accelerator: Accelerator) -> str:
+    """Return the precision of the arithmetic: "fp32", "bf16" or "fp16"."""
+    return str(accelerator.mixed_precision).replace("no", "fp32")
+
+
 def weight_dtype(accelerator: Accelerator) -> torch.dtype:
     """Return the dtype of frozen weights."""
-    return {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[accelerator.mixed_precision]
+    return device.dtype(precision(accelerator))
 
 
 def is_sharded(accelerator: Accelerator) -> bool:

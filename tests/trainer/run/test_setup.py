@@ -70,9 +70,3 @@ def test_a_cache_that_does_not_fit_is_refused_before_it_is_filled(
         with pytest.raises(UsageError, match="use cache=False"):
             setup.fill_cache(tmp_path / "cache", two_photos(tmp_path), settings, encoder, accelerator, silent)
     assert not list(tmp_path.rglob("*.bin"))
-
-
-@pytest.mark.parametrize(("dtype", "size"), [(torch.float32, 64), (torch.float16, 32)])
-def test_weights_are_measured_in_bytes(dtype: torch.dtype, size: int) -> None:
-    """A layer of 3 inputs and 4 outputs has 16 weights."""
-    assert setup.weight_bytes(torch.nn.Linear(3, 4, dtype=dtype)) == size

@@ -11,7 +11,7 @@ from PIL import Image
 
 from segkit import storage
 from segkit.errors import ModelError
-from segkit.models import config, hub, segment
+from segkit.models import config, hub, processors, segment, tokens
 from segkit.models.device import Device
 
 FEATURES = "features"
@@ -115,20 +115,20 @@ def load_clip(name: str, device: Device) -> Clip:
             f"{CLIP} {source.folder}: a model of type {configuration.model_type}. Expected a CLIP, such as clip-base."
         )
     model = hub.load_checked(CLIPModel, source, CLIP, config=configuration)
-    tokenizer = _tokenizer(source.folder)
-    tokens = int(model.config.text_config.max_position_embeddings)
+    tokenizer = tokens.load(str(source.folder))
+    longest = int(model.config.text_config.max_position_embeddings)
 
     def embed_text(prompt: str) -> Vector:
-        inputs = tokenizer(prompt, truncation=True, max_length=tokens, return_tensors="pt").to(device.name)
+        inputs = tokenizer(prompt, truncation=True, max_length=longest, return_tensors="pt").to(device.name)
         with torch.inference_mode(), device.exact():
             outputs = model.get_text_features(inputs["input_ids"], inputs["attention_mask"])
         return _vector(outputs, source.folder, CLIP)
 
     def is_truncated(prompt: str) -> bool:
         with hub.quiet():
-            return len(tokenizer(prompt)["input_ids"]) > tokens
+            return len(tokenizer(prompt)["input_ids"]) > longest
 
-    return Clip(_vision_model(source, model, device, CLIP), embed_text, is_truncated, tokens)
+    return Clip(_vision_model(source, model, device, CLIP), embed_text, is_truncated, longest)
 
 
 def _inception(path: Path, device: Device) -> Extractor:
@@ -150,16 +150,7 @@ def _vision_model(source: hub.Source, model: Any, device: Device, role: str) -> 
     """Return the extractor of a loaded model and its image processor."""
     import torch
 
-    # Not from the top level: see segkit.models.segment.load_processor.
-    from transformers.models.auto.image_processing_auto import AutoImageProcessor
-
-    try:
-        processor = AutoImageProcessor.from_pretrained(str(source.folder), backend="pil", local_files_only=True)
-    except Exception as error:  # missing and broken files raise many types
-        raise ModelError(
-            f"{role} {source.folder}: the processor cannot be loaded ({hub.reason(error)}). "
-            "Expected preprocessor_config.json or processor_config.json."
-        ) from None
+    processor = processors.load(source.folder, role)
     model.to(device.name)
     run = getattr(model, "get_image_features", model)
 
@@ -168,18 +159,7 @@ def _vision_model(source: hub.Source, model: Any, device: Device, role: str) -> 
         with torch.inference_mode(), device.exact():
             return _vector(run(pixel_values=inputs["pixel_values"]), source.folder, role)
 
-    return Extractor(embed, {"name": source.name, "revision": source.revision, "weights": source.weights})
-
-
-def _tokenizer(folder: Path) -> Any:
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-    except Exception as error:  # missing and broken files raise many types
-        raise ModelError(f"{CLIP} {folder}: the tokenizer cannot be loaded ({hub.reason(error)}).") from None
-    hub.check_tokenizer(tokenizer, folder, CLIP)
-    return tokenizer
+    return Extractor(embed, source.identity)
 
 
 def _vector(outputs: Any, source: Path, role: str) -> Vector:
