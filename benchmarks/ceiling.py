@@ -77,11 +77,11 @@ def main() -> None:
             print_builds(sources, Path(folder), mode, options)
 
 
-def prepare(folder: Path, given: Path | None, number: int, rng: np.random.Generator) -> None:
+def prepare(folder: Path, source: Path | None, number: int, rng: np.random.Generator) -> None:
     """Link large JPEGs, and make stand-ins until there are enough."""
     folder.mkdir()
     pictures = []
-    for path in photos.find(given) if given else ():
+    for path in photos.find(source) if source else ():
         with Image.open(path) as image:
             large = image.format == "JPEG" and min(image.size) >= SIZE[1] and max(image.size) >= SIZE[0]
         if large and len(list(folder.iterdir())) < number:

@@ -106,7 +106,7 @@ def _pair(
         pictures = scene.observed, scene.compressed(scene.labels, mode)
         observed, compressed = (_patches(picture, rows, columns, margin) for picture in pictures)
         return observed, compressed
-    tiles = with_neighbors(scene.labels, rows, columns)
+    tiles = _tiles(scene.labels, rows, columns)
     side = tiles.shape[1]
     lanes = max(-(-len(tiles) // _LANE), 1)
     lane = max(-(-len(tiles) // lanes), 1)
@@ -114,10 +114,10 @@ def _pair(
     compressed = scene.compressed(mosaic, mode).reshape(lane, side, lanes, side, 3)
     cut = slice(MCU - margin, 2 * MCU + margin)
     windows = compressed[:, cut, :, cut].transpose(2, 0, 1, 3, 4).reshape(-1, *[MCU + 2 * margin] * 2, 3)
-    return with_neighbors(scene.observed, rows, columns)[:, cut, cut], windows[: len(rows)]
+    return _tiles(scene.observed, rows, columns)[:, cut, cut], windows[: len(rows)]
 
 
-def with_neighbors(picture: NDArray[np.uint8], rows: Positions, columns: Positions) -> NDArray[np.uint8]:
+def _tiles(picture: NDArray[np.uint8], rows: Positions, columns: Positions) -> NDArray[np.uint8]:
     """Return each unit of a picture, (H, W) or (H, W, 3), with the eight around it: (N, 48, 48) or (N, 48, 48, 3)."""
     height, width = (side // MCU for side in picture.shape[:2])
     units = picture.reshape(height, MCU, width, MCU, -1).swapaxes(1, 2)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from segkit.maps import differences, spectrum
+from segkit.maps import spectrum
 from segkit.maps.coded import Coded
 from segkit.maps.recompress import MCU
 from segkit.maps.scene import Floats, Indices, Positions, Scene
@@ -14,10 +14,7 @@ SIDE = MCU + 2
 """Side of a tile: a unit with the pixels beside it."""
 
 _APART = 2
-"""Distance of the units of a JPEG file in a mosaic, in units: between them the pixels beside each have room."""
-
-_SURROUNDED = 3
-"""The same if only colours are known, which depend on the eight units around, too."""
+"""Distance of the units in a mosaic, in units: between them the pixels beside each have room."""
 
 
 class Mosaic:
@@ -28,27 +25,20 @@ class Mosaic:
         focus: the units in it.
     """
 
-    def __init__(self, scene: Scene, tiles: Indices, rows: Positions, columns: Positions) -> None:
-        apart = _SURROUNDED if scene.coded is None else _APART
+    def __init__(self, scene: Scene, coded: Coded, tiles: Indices, rows: Positions, columns: Positions) -> None:
         lanes = int(np.ceil(np.sqrt(len(tiles))))
-        side = lanes * apart + 1
+        side = lanes * _APART + 1
         down, across = np.divmod(np.arange(len(tiles)), lanes)
-        down, across = apart * down + 1, apart * across + 1
+        down, across = _APART * down + 1, _APART * across + 1
         self.focus = np.zeros((side, side), bool)
         self.focus[down, across] = True
         board = np.zeros((side * MCU + 2, side * MCU + 2), np.uint8)
-        observed, coded = np.zeros((1, 1, 3), np.uint8), None
-        if scene.coded is not None:  # the stored samples suffice
-            coded = _stored(scene.coded, side, (rows, columns), (down, across))
-        else:
-            observed = np.zeros((side * MCU, side * MCU, 3), np.uint8)
-            around = _squares((down - 1) * MCU, (across - 1) * MCU, 3 * MCU)
-            observed[around] = differences.with_neighbors(scene.observed, rows, columns)
-            board[1:-1, 1:-1][around] = differences.with_neighbors(scene.labels, rows, columns)
         self._places = _squares(down * MCU, across * MCU, SIDE)
         board[self._places] = tiles
+        colors = np.zeros((1, 1, 3), np.uint8)  # the stored samples suffice
         fixed = np.zeros((side * MCU, side * MCU), bool)
-        self.scene = Scene(observed, board, fixed, scene.colors, scene.compression, coded)
+        stored = _stored(coded, side, (rows, columns), (down, across))
+        self.scene = Scene(colors, board, fixed, scene.colors, scene.compression, stored)
 
     def tiles(self) -> Indices:
         """Return the tiles as they are now."""
@@ -77,12 +67,9 @@ def places(scene: Scene, rows: Positions, columns: Positions) -> Positions:
     return np.asarray(first[:, None, None] + reach[:, None] * scene.stride + reach)
 
 
-def are_whole(scene: Scene, rows: Positions, columns: Positions) -> NDArray[np.bool_]:
-    """Return which units fit into a mosaic, (N,): not those of a JPEG file that extend beyond the picture."""
-    if scene.coded is None:
-        return np.ones(len(rows), bool)
-    height, width = scene.coded.height, scene.coded.width
-    return np.asarray(((rows + 1) * MCU <= height) & ((columns + 1) * MCU <= width))
+def are_whole(coded: Coded, rows: Positions, columns: Positions) -> NDArray[np.bool_]:
+    """Return which units of a JPEG file do not extend beyond the picture, (N,): these fit into a mosaic."""
+    return np.asarray(((rows + 1) * MCU <= coded.height) & ((columns + 1) * MCU <= coded.width))
 
 
 def _squares(top: Positions, left: Positions, side: int) -> tuple[Positions, Positions]:

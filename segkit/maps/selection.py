@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit.maps import mosaic, spectrum, trials
+from segkit.maps.coded import Coded
 from segkit.maps.mosaic import Mosaic
 from segkit.maps.recompress import MCU
 from segkit.maps.scene import Floats, Indices, Positions, Scene
@@ -99,14 +100,14 @@ class _Costs:
         return float(common[best]), self.classes[columns[chosen]]
 
 
-def select(scene: Scene) -> int:
+def select(scene: Scene, coded: Coded) -> int:
     """Replace unproven classes without which others explain a JPEG map about as well; return how many changed."""
     total = 0
     for _ in range(_ROUNDS):
-        pieces = _questioned(scene)
+        pieces = _questioned(scene, coded)
         if not len(pieces):
             break
-        wanted = _assign(scene, pieces, _costs(scene, pieces))
+        wanted = _assign(scene, pieces, _costs(scene, coded, pieces))
         changed = np.unique(pieces.labels[wanted != pieces.labels])
         if not len(changed):
             break
@@ -115,13 +116,13 @@ def select(scene: Scene) -> int:
     return total
 
 
-def _questioned(scene: Scene) -> _Pieces:
+def _questioned(scene: Scene, coded: Coded) -> _Pieces:
     """Return the pieces of unproven classes, at most _UNITS of each."""
     counts, random = scene.counts(), np.random.default_rng(0)
     rows, columns, labels = [], [], []
     for label in np.flatnonzero((counts > 0) & (counts <= _FEW) & ~scene.established()).tolist():
         down, across = np.nonzero(spectrum.units(scene, scene.labels == label))
-        whole = np.flatnonzero(mosaic.are_whole(scene, down, across))
+        whole = np.flatnonzero(mosaic.are_whole(coded, down, across))
         whole = np.sort(random.permutation(whole)[:_UNITS])
         rows.append(down[whole])
         columns.append(across[whole])
@@ -132,14 +133,14 @@ def _questioned(scene: Scene) -> _Pieces:
     return _Pieces(np.concatenate(rows), np.concatenate(columns), np.concatenate(labels))
 
 
-def _costs(scene: Scene, pieces: _Pieces) -> dict[int, _Costs]:
+def _costs(scene: Scene, coded: Coded, pieces: _Pieces) -> dict[int, _Costs]:
     """Return what questioned classes would cost in others: the excess of the units, with outlines that adapted."""
     owners, wanted = _trials(scene, pieces)
     tiles = _tiles(scene, pieces, owners, wanted)
-    excess = Mosaic(scene, tiles, pieces.rows[owners], pieces.columns[owners]).excess()
+    excess = Mosaic(scene, coded, tiles, pieces.rows[owners], pieces.columns[owners]).excess()
     kept = _promising(scene, pieces, owners, wanted, excess)
     owners, wanted = owners[kept], wanted[kept]
-    tried = Mosaic(scene, tiles[kept], pieces.rows[owners], pieces.columns[owners])
+    tried = Mosaic(scene, coded, tiles[kept], pieces.rows[owners], pieces.columns[owners])
     trials.adapt(tried.scene, tried.focus)
     tolerated = _TOLERATED * trials.scale(scene)
     costs = _TOLERATED * np.log1p(np.minimum(tried.excess(), excess[kept]) / tolerated)

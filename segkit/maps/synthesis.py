@@ -167,9 +167,9 @@ def _choose_classes(scene: Scene, focus: NDArray[np.bool_], least: float) -> Non
     if scene.coded is None:
         rivals.replace(scene)
         return
-    selection.select(scene)
+    selection.select(scene, scene.coded)
     if units.search(scene, scene.coded, focus, least):
-        selection.select(scene)
+        selection.select(scene, scene.coded)
 
 
 def _doubtful(scene: Scene, measured: Spectrum, first: NDArray[np.bool_]) -> NDArray[np.bool_]:

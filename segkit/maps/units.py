@@ -53,7 +53,7 @@ def search(scene: Scene, coded: Coded, focus: NDArray[np.bool_], least: float) -
     measured = spectrum.measure(scene, focus)
     for _ in range(_ROUNDS):
         wrong = measured.excess() > least
-        wrong &= mosaic.are_whole(scene, measured.rows, measured.columns)
+        wrong &= mosaic.are_whole(coded, measured.rows, measured.columns)
         if not wrong.any():
             break
         rows, columns = measured.rows[wrong], measured.columns[wrong]
@@ -74,13 +74,13 @@ def _search(scene: Scene, coded: Coded, rows: Positions, columns: Positions) -> 
     owners, proposed = _proposals(scene, coded, rows, columns, patches)
     tiles = patches[owners]
     tiles[:, 1:-1, 1:-1] = proposed
-    kept = _best(owners, Mosaic(scene, tiles, rows[owners], columns[owners]).excess())
+    kept = _best(owners, Mosaic(scene, coded, tiles, rows[owners], columns[owners]).excess())
     owners = owners[kept]
-    tried = Mosaic(scene, tiles[kept], rows[owners], columns[owners])
+    tried = Mosaic(scene, coded, tiles[kept], rows[owners], columns[owners])
     trials.adapt(tried.scene, tried.focus)
     adapted = tried.tiles()
     costs = tried.excess() + _outline(scene, adapted)
-    before = Mosaic(scene, patches, rows, columns).excess() + _outline(scene, patches)
+    before = Mosaic(scene, coded, patches, rows, columns).excess() + _outline(scene, patches)
     order = np.lexsort((costs, owners))
     best = order[np.unique(owners[order], return_index=True)[1]]
     changed = costs[best] < before - _GAIN

@@ -91,7 +91,7 @@ class Move(OfTriple, frozen=True, forbid_unknown_fields=True):
 
 
 class Prepare(Struct, frozen=True, forbid_unknown_fields=True):
-    """A triple that is to be got ready, or drafted."""
+    """A triple to prepare, or to draft a prompt for."""
 
     id: Key
 

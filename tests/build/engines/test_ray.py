@@ -123,7 +123,7 @@ def test_any_number_of_workers_gives_the_same_bytes(
 
 def processes() -> list[int]:
     """Return the processes in which workers of this test run."""
-    found = []
+    pids = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             title = (folder / "cmdline").read_bytes()
@@ -132,8 +132,8 @@ def processes() -> list[int]:
         except (OSError, IndexError):
             continue
         if title.startswith(b"ray::Worker") and os.getpid() in (parent, grandparent):
-            found.append(int(folder.name))
-    return found
+            pids.append(int(folder.name))
+    return pids
 
 
 def killing(rng: random.Random, number: int, stop: threading.Event, killed: list[int]) -> None:

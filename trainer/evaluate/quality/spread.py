@@ -1,6 +1,6 @@
 """Diversity: how much the pictures of one map differ, each pair compared, as Zhu et al. (2017, arXiv 1711.11586) do.
 
-They compare pairs by LPIPS, whose weights are not at hand. Here are two distances in its place:
+They compare pairs by LPIPS, whose weights need a download. These two distances replace it:
 
 - colours: pictures shrunk to 32 x 32 pixels, the mean over pixels of the CIELAB distance (CIE 1976; about 2.3 is just
   noticeable). It needs no network, and sees different colours and light, not different textures.
