@@ -186,9 +186,11 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """Return in words how facts differ, apart from the training data."""
+    # A run that began before an option existed did what its default does.
+    newer = {name: getattr(TrainSettings, name, None) for name in now["options"] if name not in MAY_CHANGE}
     differences = [
         f"{name}={value} became {name}={now['options'].get(name)}"
-        for name, value in before.get("options", {}).items()
+        for name, value in (newer | before.get("options", {})).items()
         if now["options"].get(name) != value
     ]
     if before["told"]["palette_hash"] != now["told"]["palette_hash"]:

@@ -70,6 +70,17 @@ def test_all_differences_are_named(tmp_path: Path) -> None:
         run_folder.require_same(tmp_path, facts(replace(SETTINGS, seed=1, flip=False), other), other, False)
 
 
+def test_an_option_that_a_run_does_not_know_had_its_default(tmp_path: Path) -> None:
+    """A run that began before cache_dtype existed resumes without it, and not with another one."""
+    older = facts()
+    del older["options"]["cache_dtype"]
+    run_folder.start(tmp_path, SETTINGS, older, DATA)
+
+    run_folder.require_same(tmp_path, facts(), DATA, False)
+    with pytest.raises(UsageError, match="cache_dtype=auto became cache_dtype=fp16"):
+        run_folder.require_same(tmp_path, facts(replace(SETTINGS, cache_dtype="fp16")), DATA, False)
+
+
 def test_changed_data_may_be_accepted(tmp_path: Path) -> None:
     """What changed is said in words: triples added and removed, other photos, maps and prompts, another order."""
     second, third = (replace(EXAMPLE, photo=Path(f"t/{name}.jpg")) for name in "bc")
