@@ -90,27 +90,47 @@ export class Bulk {
 
   /** Ask for two classes, show what would change, and change it. */
   async changeClass() {
-    const items = await this.grid.items();
-    const ids = items.map((item) => item.id);
-    const [from, to] = [this._classes(), this._classes()];
-    const preview = el("p", { class: "preview", role: "status" });
-    const look = async () => {
-      const body = { ids, old: Number(from.value), new: Number(to.value) };
-      const { affected, of } = await api.post("/api/bulk/preview", body);
-      const total = affected.reduce((/** @type {number} */ sum, /** @type {[string, number]} */ pair) => sum + pair[1], 0);
-      preview.textContent = B.preview(affected.length, of, total / Math.max(1, affected.length));
-    };
-    from.addEventListener("change", () => attempt(look));
-    await attempt(look);
-    const fields = el("div", { class: "fields" }, el("label", {}, B.from, from), el("label", {}, B.to, to));
-    const answer = await ask(B.title, [fields, preview], [{ value: "", text: B.cancel }, { value: "yes", text: B.apply, main: true }]);
-    if (answer !== "yes" || from.value === to.value) return;
+    const ids = (await this.grid.items()).map((item) => item.id);
     await attempt(async () => {
-      const { changed, token } = await api.post("/api/bulk/relabel", { ids, old: Number(from.value), new: Number(to.value) });
+      const { classes } = await api.post("/api/bulk/classes", { ids });
+      const [old, label] = await this._classes(classes, ids.length);
+      if (old === label) return; // cancelled
+      const done = message(B.changing(ids.length), { stays: true });
+      const { changed, token } = await api.post("/api/bulk/relabel", { ids, old, new: label }).finally(done);
       await this.queue.reload();
-      const [a, b] = [this.palette.name(Number(from.value)), this.palette.name(Number(to.value))];
-      message(B.done(changed.length, a, b), { action: T.undo, run: () => this._undo(token) });
+      const text = B.done(changed.length, this.palette.name(old), this.palette.name(label));
+      message(text, { action: T.undo, run: () => this._undo(token) });
     });
+  }
+
+  /**
+   * Ask which class of the selection becomes which: the one of the filter, or the most frequent, is proposed.
+   * @param {[number, number, number][]} present label, number of triples, mean share
+   * @param {number} of
+   * @returns {Promise<[number, number]>} the same class twice if the person cancels
+   */
+  async _classes(present, of) {
+    const from = el("select");
+    for (const [label, count] of present) from.append(option(label, B.option(this.palette.name(label), count)));
+    const wanted = present.find(([label]) => label === this.palette.filtered(this.queue.where));
+    if (wanted) from.value = String(wanted[0]);
+    const to = el("select", {}, el("option", { value: "" }, B.choose));
+    for (const { label, name } of this.palette.sorted()) to.append(option(label, name));
+    to.append(option(this.palette.unlabelled, TEXTS.unlabelled));
+    const preview = el("p", { class: "preview", role: "status" });
+    const fields = el("div", { class: "fields" }, el("label", {}, B.from, from), el("label", {}, B.to, to));
+    const look = () => {
+      const [, count, share] = present.find(([label]) => String(label) === from.value) ?? [0, 0, 0];
+      preview.textContent = B.preview(count, of, share);
+      const apply = /** @type {HTMLButtonElement | null} */ (fields.closest("form")?.querySelector(".main"));
+      if (apply) apply.disabled = !to.value || to.value === from.value;
+    };
+    fields.addEventListener("change", look);
+    const answer = ask(B.title, [fields, preview], [{ value: "", text: B.cancel }, { value: "yes", text: B.apply, main: true }]);
+    look();
+    (wanted ? to : from).focus();
+    const labels = await answer === "yes" ? [from.value, to.value] : ["0", "0"];
+    return [Number(labels[0]), Number(labels[1])];
   }
 
   /** @param {string} token */
@@ -121,14 +141,11 @@ export class Bulk {
       message(T.undone(kept.length));
     });
   }
+}
 
-  _classes() {
-    const names = this.palette.names.map((name, label) => ({ name, label })).sort((a, b) => a.name.localeCompare(b.name));
-    const select = el("select");
-    for (const { name, label } of names) select.append(el("option", { value: String(label) }, name));
-    select.append(el("option", { value: String(this.palette.unlabelled) }, TEXTS.unlabelled));
-    return select;
-  }
+/** @param {number} label @param {string} text */
+function option(label, text) {
+  return el("option", { value: String(label) }, text);
 }
 
 /** @param {api.Item[]} items @param {string} review */
