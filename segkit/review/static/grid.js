@@ -46,7 +46,7 @@ export class Grid {
     });
     queue.addEventListener("sorted", () => this.top());
     queue.addEventListener("waiting", () => {
-      if (queue.waiting && !queue.total) this.empty.textContent = TEXTS.waiting(queue.waiting);
+      if (queue.waiting && !queue.total) this.empty.textContent = TEXTS.waiting(queue.waiting, 0);
     });
   }
 
