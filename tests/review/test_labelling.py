@@ -99,6 +99,16 @@ def test_fill_and_all_of_the_same_class(rooms: Dataset, open_page: Open) -> None
     assert np.array_equal(rooms.get([key])[0].labels, expected)
 
 
+def test_an_outline_that_leaves_a_row_goes_on_in_the_next(rooms: Dataset, open_page: Open) -> None:
+    """A network's mask comes as runs that are longer than a row; with a region added, no pixel counts twice."""
+    page = open_page(rooms)
+    program = "async () => { const { joined } = await import('/static/labelling.js');"
+    program += "return joined({ runs: [2, 5, 20, 1] }, { label: 3, runs: [0, 4, 2, 2, 6, 3] }) }"
+    assert page.evaluate(program) == {"label": 3, "runs": [0, 4, 4, 3, 7, 2, 20, 1], "count": 10}
+    program = "async () => [...(await import('/static/viewer.js')).spansByRow([2, 5, 12, 10, 28, 2], 10)]"
+    assert page.evaluate(program) == [[0, [[2, 7]]], [1, [[2, 10]]], [2, [[0, 2], [8, 10]]]]
+
+
 def test_the_page_reads_maps_and_regions_exactly(rooms: Dataset, open_page: Open) -> None:
     """Its PNG decoder agrees with Pillow, and its regions with SciPy, on a noisy map."""
     triple = rooms[0]

@@ -71,7 +71,7 @@ export function ask(title, content, buttons) {
   document.body.append(dialog);
   dialog.showModal();
   const first = /** @type {HTMLElement | null} */ (row.querySelector(".main"));
-  first?.focus();
+  first?.focus({ preventScroll: true }); // long content is read from its top
   return new Promise((resolve) => {
     dialog.addEventListener("close", () => {
       dialog.remove();

@@ -118,6 +118,7 @@ export class Grid {
         onclick: (/** @type {MouseEvent} */ event) => this._click(position, event), ondblclick: () => this.open(position),
       },
       el("div", { class: "pictures" }, photo, map, badges(item)),
+      el("span", { class: "tick", title: TEXTS.grid.tick, onclick: (/** @type {Event} */ event) => this._tick(position, event) }, "✓"),
       el("div", { class: "foot" },
         el("div", { class: "line" }, review, el("span", { class: "source" }, item.source)),
         el("div", { class: "line text", title: why || item.text }, why || item.text)),
@@ -133,6 +134,14 @@ export class Grid {
     this.cursor = position;
     this.isMarked = true;
     this.draw();
+  }
+
+  /** Select or unselect without a key, as a finger has to. @param {number} position @param {Event} event */
+  _tick(position, event) {
+    event.stopPropagation();
+    this.anchor = this.cursor = position;
+    this.isMarked = true;
+    this.toggle(position);
   }
 
   /** @param {number} position */

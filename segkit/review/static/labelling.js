@@ -241,6 +241,12 @@ export class Labelling {
     this.relook();
   }
 
+  /** Show only the class of the selection; without one, or again, all. */
+  isolateSelected() {
+    const label = this.viewer.selection?.label ?? this.look.isolated;
+    if (label !== null && label >= 0) this.isolate(label);
+  }
+
   relook() {
     const map = this.editor?.map;
     if (!map) return;
@@ -259,9 +265,18 @@ export class Labelling {
  * @param {Region} b
  * @returns {Region}
  */
-function joined(a, b) {
-  const pairs = new Map();
-  for (const { runs } of [a, b]) for (let i = 0; i < runs.length; i += 2) pairs.set(runs[i], runs[i + 1]);
-  const runs = [...pairs].sort((one, other) => one[0] - other[0]).flat();
+export function joined(a, b) {
+  /** @type {[number, number][]} */
+  const spans = [];
+  for (const { runs } of [a, b]) for (let i = 0; i < runs.length; i += 2) spans.push([runs[i], runs[i] + runs[i + 1]]);
+  /** @type {number[]} */
+  const runs = [];
+  let end = -1;
+  for (const [from, to] of spans.sort((one, other) => one[0] - other[0])) { // an outline may overlap a region
+    if (to <= end) continue;
+    const start = Math.max(from, end);
+    runs.push(start, to - start);
+    end = to;
+  }
   return { ...b, runs, count: runs.reduce((sum, value, i) => sum + (i % 2 ? value : 0), 0) };
 }

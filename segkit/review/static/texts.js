@@ -60,7 +60,8 @@ export const TEXTS = {
   grid: {
     empty: "No triple meets these conditions.",
     ranking: "Ranking the triples…",
-    hint: "Double-click or Enter opens a triple. Ctrl-click, Shift-click or Space selects.",
+    hint: "Double-click or Enter opens a triple. Its circle, Ctrl-click, Shift-click or Space selects.",
+    tick: "Select or unselect",
     /** @param {number} n */
     selected: (n) => `${number(n)} selected`,
     acceptPage: "Accept what is visible",
@@ -134,7 +135,7 @@ export const TEXTS = {
     title: "In this map",
     isolate: "Show only this class; again shows all",
     /** @param {number} share */
-    share: (share) => `${(100 * share).toFixed(1)} %`,
+    share: (share) => (share < 0.0005 ? "< 0.1 %" : `${(100 * share).toFixed(1)} %`),
     /** @param {number | undefined} mean */
     confidence: (mean) => (mean === undefined ? "" : `mean confidence ${mean.toFixed(2)}`),
     /** @param {number} confidence */
@@ -209,6 +210,7 @@ export const TEXTS = {
     pan: "move the picture",
     names: "names on the map",
     patterns: "patterns",
+    isolate: "only the class of the selection, or all",
     confidence: "confidence",
     region: "select regions; Shift adds",
     fill: "fill regions with the current class",
