@@ -93,6 +93,7 @@ class Session:
             "flags": FLAGS,
             "badges": {ANY: "", ALIKE: _ALIKE},
             "budget": BUDGET,
+            "limit": messages.MAX_KEYS,
             "counter": self._counter.name,
             "unlabelled": UNLABELLED,
             "assist": self._networks.assist.name if self._networks.assist else "",

@@ -12,6 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from segkit.dataset import Dataset, classes
+from segkit.review import messages
 from segkit.review.findings import Findings
 from tests.conftest import find_browser
 from tests.review import chromium, serving
@@ -152,7 +153,8 @@ def test_a_class_is_changed_in_all_selected(rooms: Dataset, open_page: Open) -> 
         tick.click()
     page.wait_for_selector(f".bulk strong:has-text('{len(before)} selected')")
     page.locator("button:has-text('Change a class')").click()
-    old, new = page.locator("dialog select").all()
+    old, new = (page.locator("dialog select").nth(number) for number in range(2))
+    page.wait_for_selector("dialog[open]")
     assert counts[int(old.input_value())] == max(counts.values())
     assert {int(option.get_attribute("value")) for option in old.locator("option").all()} == set(counts)
     assert page.locator("dialog button.main").is_disabled()
@@ -229,8 +231,9 @@ def test_a_class_that_is_added_meanwhile_appears(rooms: Dataset, open_page: Open
     page.wait_for_selector("#class-list li:has-text('wind turbine')")
 
 
-def test_two_thousand_triples_scroll(tmp_path: Path, open_page: Open) -> None:
-    """Only what is in view exists in the page; the last triple comes into view."""
+def test_two_thousand_triples_scroll(tmp_path: Path, open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what is in view exists in the page; the last triple comes into view; as many as allowed are selected."""
+    monkeypatch.setattr(messages, "MAX_KEYS", 1500)
     page = open_page(data.many(tmp_path / "many", 2000))
     scroller = page.locator(".scroller")
     for part in (0.3, 0.7, 1.0):
@@ -239,6 +242,9 @@ def test_two_thousand_triples_scroll(tmp_path: Path, open_page: Open) -> None:
             page, "document.querySelectorAll('.cell .pictures').length > 5 && !document.querySelector('.cell.loading')"
         )
         assert page.locator(".cell").count() < 60
+    page.keyboard.press("Control+a")
+    page.wait_for_selector(".message:has-text('At most 1,500 triples')")
+    assert page.locator(".bulk strong").inner_text() == "1,500 selected"
     page.keyboard.press("End")
     page.keyboard.press("Enter")
     page.wait_for_selector(".source:has-text('2000 / 2000')")

@@ -7,6 +7,7 @@ import { TEXTS } from "./texts.js";
 
 const T = TEXTS.grid;
 const B = TEXTS.bulk;
+const TOGETHER = 50;
 
 export class Bulk {
   /**
@@ -81,7 +82,8 @@ export class Bulk {
   /** @param {string[]} ids @param {Map<string, string>} before */
   async restore(ids, before) {
     await attempt(async () => {
-      const items = [...this.queue.items.values()].filter((item) => ids.includes(item.id));
+      const decided = new Set(ids);
+      const items = [...this.queue.items.values()].filter((item) => decided.has(item.id));
       for (const review of new Set(before.values())) await send(items.filter((item) => before.get(item.id) === review), review);
       await this.queue.reload();
       message(T.undone(0));
@@ -148,9 +150,23 @@ function option(label, text) {
   return el("option", { value: String(label) }, text);
 }
 
-/** @param {api.Item[]} items @param {string} review */
-function send(items, review) {
-  return api.post("/api/bulk/decide", { items: items.map(({ id, rev }) => ({ id, rev })), review });
+/**
+ * Decide, a part after the other, so that a person sees how far that is.
+ * @param {api.Item[]} items
+ * @param {string} review
+ * @returns {Promise<{changed: string[], conflicts: string[]}>}
+ */
+async function send(items, review) {
+  /** @type {{changed: string[], conflicts: string[]}} */
+  const all = { changed: [], conflicts: [] };
+  for (let start = 0; start < items.length; start += TOGETHER) {
+    const part = items.slice(start, start + TOGETHER).map(({ id, rev }) => ({ id, rev }));
+    const remove = start ? message(T.deciding(start, items.length), { stays: true }) : () => undefined;
+    const { changed, conflicts } = await api.post("/api/bulk/decide", { items: part, review }).finally(remove);
+    all.changed.push(...changed);
+    all.conflicts.push(...conflicts);
+  }
+  return all;
 }
 
 /** Run an action, and show why it failed. @param {() => Promise<void>} action */

@@ -15,9 +15,11 @@ export class Grid {
    * @param {HTMLElement} root
    * @param {import("./palette.js").Palette} palette
    * @param {import("./queue.js").Queue} queue
+   * @param {number} limit triples that may be selected
    * @param {(position: number) => void} open
    */
-  constructor(root, palette, queue, open) {
+  constructor(root, palette, queue, limit, open) {
+    this.limit = limit;
     this.root = root;
     this.palette = palette;
     this.queue = queue;
@@ -158,7 +160,9 @@ export class Grid {
 
   /** @param {number} from @param {number} to */
   range(from, to) {
-    for (let position = Math.min(from, to); position <= Math.max(from, to); position++) this.selected.add(position);
+    const [first, last] = [Math.min(from, to), Math.max(from, to)];
+    for (let position = first; position <= last && this.selected.size < this.limit; position++) this.selected.add(position);
+    if (last >= first && !this.selected.has(last)) message(TEXTS.grid.limit(this.limit));
     this.draw();
   }
 

@@ -63,6 +63,10 @@ export const TEXTS = {
     hint: "Double-click or Enter opens a triple. Its circle, Ctrl-click, Shift-click or Space selects.",
     tick: "Select or unselect",
     /** @param {number} n */
+    limit: (n) => `At most ${number(n)} triples can be selected at once.`,
+    /** @param {number} done @param {number} of */
+    deciding: (done, of) => `Decisions stored: ${number(done)} of ${number(of)}`,
+    /** @param {number} n */
     selected: (n) => `${number(n)} selected`,
     acceptPage: "Accept what is visible",
     accept: "Accept",
