@@ -85,13 +85,11 @@ def of(
     texts: Sequence[str],
 ) -> Contents:
     """Return the contents of some triples; see Contents."""
-    steps = [np.rint(column * STEPS) for column in (share, confidence)]
-    are_exact = all(
-        bool((whole / STEPS == column).all()) for whole, column in zip(steps, (share, confidence), strict=True)
-    )
+    shares, confidences = np.rint(share * STEPS), np.rint(confidence * STEPS)
+    are_exact = bool((shares / STEPS == share).all() and (confidences / STEPS == confidence).all())
     prompts = [text.casefold().encode() + _END for text in texts]
     return Contents(
-        lengths.astype(np.uint16), ids.astype(np.uint8), *(whole.astype(np.uint16) for whole in steps),
+        lengths.astype(np.uint16), ids.astype(np.uint8), shares.astype(np.uint16), confidences.astype(np.uint16),
         np.array([are_exact]), np.frombuffer(b"".join(prompts), np.uint8),
         np.cumsum([len(prompt) for prompt in prompts], dtype=np.int64),
     )  # fmt: skip
@@ -99,6 +97,9 @@ def of(
 
 def joined(parts: Sequence[Contents]) -> Contents:
     """Return the contents of all parts, one after the other."""
-    columns = {field.name: np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Contents)}
-    sizes = np.concatenate([np.diff(part.ends, prepend=0) for part in parts])
-    return Contents(**columns | {"ends": np.cumsum(sizes), "are_exact": columns["are_exact"].all(keepdims=True)})
+    columns: dict[str, NDArray[Any]] = {
+        field.name: np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Contents)
+    }
+    columns["are_exact"] = columns["are_exact"].all(keepdims=True)
+    columns["ends"] = np.cumsum(np.concatenate([np.diff(part.ends, prepend=0) for part in parts]))
+    return Contents(**columns)

@@ -27,7 +27,7 @@ from segkit.review.queue import ANY, Order
 MAX_ITEMS = 500
 """Triples of one page of the queue."""
 
-ROUNDED = 0.001
+_ROUNDED = 0.001
 """Share of a map up to which the rounded shares of its classes may miss 1 without an unlabelled pixel."""
 
 _NOTHING: "Json" = {"total": 0, "start": 0, "counts": {}, "items": [], "waiting": None}
@@ -286,7 +286,7 @@ class Session:
         palette = self.dataset.info.palette
         yield from ((palette.find(share.name).index, share.share) for share in triple.classes)
         unlabelled = 1 - sum(share.share for share in triple.classes)
-        if unlabelled > ROUNDED:
+        if unlabelled > _ROUNDED:
             yield UNLABELLED, unlabelled
 
     def relabel_many(self, change: messages.BulkRelabel) -> Json:

@@ -7,6 +7,7 @@ import { TEXTS } from "./texts.js";
 
 const T = TEXTS.grid;
 const B = TEXTS.bulk;
+/** Triples that are decided on before the page says how far it is. */
 const TOGETHER = 50;
 
 export class Bulk {
@@ -95,8 +96,9 @@ export class Bulk {
     const ids = (await this.grid.items()).map((item) => item.id);
     await attempt(async () => {
       const { classes } = await api.post("/api/bulk/classes", { ids });
-      const [old, label] = await this._classes(classes, ids.length);
-      if (old === label) return; // cancelled
+      const chosen = await this._askClasses(classes, ids.length);
+      if (!chosen) return;
+      const [old, label] = chosen;
       const done = message(B.changing(ids.length), { stays: true });
       const { changed, token } = await api.post("/api/bulk/relabel", { ids, old, new: label }).finally(done);
       await this.queue.reload();
@@ -109,9 +111,9 @@ export class Bulk {
    * Ask which class of the selection becomes which: the one of the filter, or the most frequent, is proposed.
    * @param {[number, number, number][]} present label, number of triples, mean share
    * @param {number} of
-   * @returns {Promise<[number, number]>} the same class twice if the person cancels
+   * @returns {Promise<[number, number] | null>} null if the person cancels
    */
-  async _classes(present, of) {
+  async _askClasses(present, of) {
     const from = el("select");
     for (const [label, count] of present) from.append(option(label, B.option(this.palette.name(label), count)));
     const wanted = present.find(([label]) => label === this.palette.filtered(this.queue.where));
@@ -125,14 +127,13 @@ export class Bulk {
       const [, count, share] = present.find(([label]) => String(label) === from.value) ?? [0, 0, 0];
       preview.textContent = B.preview(count, of, share);
       const apply = /** @type {HTMLButtonElement | null} */ (fields.closest("form")?.querySelector(".main"));
-      if (apply) apply.disabled = !to.value || to.value === from.value;
+      if (apply) apply.disabled = !from.value || !to.value || to.value === from.value;
     };
     fields.addEventListener("change", look);
     const answer = ask(B.title, [fields, preview], [{ value: "", text: B.cancel }, { value: "yes", text: B.apply, main: true }]);
     look();
     (wanted ? to : from).focus();
-    const labels = await answer === "yes" ? [from.value, to.value] : ["0", "0"];
-    return [Number(labels[0]), Number(labels[1])];
+    return await answer === "yes" ? [Number(from.value), Number(to.value)] : null;
   }
 
   /** @param {string} token */

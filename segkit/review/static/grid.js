@@ -162,7 +162,7 @@ export class Grid {
   range(from, to) {
     const [first, last] = [Math.min(from, to), Math.max(from, to)];
     for (let position = first; position <= last && this.selected.size < this.limit; position++) this.selected.add(position);
-    if (last >= first && !this.selected.has(last)) message(TEXTS.grid.limit(this.limit));
+    if (!this.selected.has(last)) message(TEXTS.grid.limit(this.limit));
     this.draw();
   }
 
@@ -180,7 +180,7 @@ export class Grid {
   }
 
   all() {
-    this.range(0, this.queue.total - 1);
+    if (this.queue.total) this.range(0, this.queue.total - 1);
   }
 
   /** Move the cursor. @param {number} columns @param {number} rows @param {boolean} extend */

@@ -26,6 +26,8 @@ export class Labelling {
     this.current = 0;
     this.look = { patterns: false, isolated: /** @type {number | null} */ (null), confidence: /** @type {Map<number, number> | null} */ (null) };
     this.showsConfidence = false;
+    /** The region, as it was, that got another class last in the map that is shown. @type {Region | null} */
+    this.relabelled = null;
     /** @type {Editor | null} */
     this.editor = null;
     this.canvas = el("canvas", { class: "canvas", tabIndex: -1 });
@@ -51,6 +53,7 @@ export class Labelling {
   /** Show a triple's map, to be changed. @param {Editor} editor */
   attach(editor) {
     this.editor = this.tools.editor = editor;
+    this.relabelled = null;
     this.viewer.map = editor.map;
     this.viewer.photo = editor.photo;
     this.relook();
@@ -134,13 +137,14 @@ export class Labelling {
     if (selection && selection.label >= 0 && map) this.mark(map.regions.ofLabel(selection.label));
   }
 
-  /** Select the next region, largest first. @param {number} step */
+  /** Select the next region, largest first; after one that got another class, the next smaller one. @param {number} step */
   cycle(step) {
     const map = this.editor?.map;
     if (!map) return;
     const regions = map.regions.list();
     const start = this.viewer.selection?.runs[0];
-    const place = regions.findIndex((region) => region.runs[0] === start);
+    let place = regions.findIndex((region) => region.runs[0] === start);
+    if (place < 0 && this.relabelled) place = regions.findLastIndex((region) => !isAfter(region, this.relabelled));
     const next = place < 0 ? (step > 0 ? 0 : regions.length - 1) : (place + step + regions.length) % regions.length;
     this.mark(regions[next]);
     const [x, y] = regions[next].spot;
@@ -159,6 +163,7 @@ export class Labelling {
       const what = TEXTS.edit(from, this.palette.name(label));
       this.viewer.selection = null;
       this.viewer.points = [];
+      this.relabelled = selection;
       editor.relabel([{ label, runs: selection.runs }], what);
     }
     this.chooser.show(this.current, this.viewer.selection?.label ?? null);
@@ -257,6 +262,11 @@ export class Labelling {
     this.showLegend(map);
     this.viewer.draw();
   }
+}
+
+/** Report whether a region comes after another in the order of size. @param {Region} one @param {Region | null} other */
+function isAfter(one, other) {
+  return other !== null && (one.count < other.count || (one.count === other.count && one.runs[0] > other.runs[0]));
 }
 
 /**

@@ -6,6 +6,7 @@ import { el, message } from "./dom.js";
 import { TEXTS } from "./texts.js";
 
 const T = TEXTS.prompt;
+/** Classes that are offered for the prompt. */
 const OFFERED = 12;
 
 export class Prompt {
