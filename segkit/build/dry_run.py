@@ -8,15 +8,16 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from segkit.build import supply as supplies
 from segkit.build import tools
 from segkit.build.annotate import finish
 from segkit.build.arrival import Candidate, Place, source_name
-from segkit.build.find import find_photos, folder_of
 from segkit.build.history import History
 from segkit.build.intake import Intake
 from segkit.build.outcome import Outcome, gone_notes, size_note
-from segkit.build.pipeline import examine, limits
+from segkit.build.pipeline import examine
 from segkit.build.settings import BuildSettings
+from segkit.build.supply import limits
 from segkit.build.target import open_existing
 from segkit.build.tools import Networks
 from segkit.dataset import Dataset
@@ -120,15 +121,15 @@ def plan(
         UsageError: the folder holds no photos, or the settings differ from those the dataset was built with.
         DatasetError: the output folder is neither empty nor a dataset.
     """
-    paths, passed, outcome = find_photos(source, output, settings)
-    folder = folder_of(source)
+    supply = supplies.find(source, output, settings)
+    folder, paths, outcome = supply.folder, supply.paths, supply.outcome
     existing = open_existing(output, settings)
     history = History(existing, settings.keep_duplicates, settings.retry_rejected)
     sample, recorded = _sample(folder, paths, existing)
     survey = _Survey(settings.photo_format, len(sample))
     started, photos = time.monotonic(), Intake(folder, sample, limits(settings))
-    examined = examine(photos, history, progress, settings.keep_duplicates)
-    for arrival in chain(history.pass_over(folder, passed), examined):
+    examined = examine(photos, history, settings, progress)
+    for arrival in chain(history.pass_over(folder, supply.passed), examined):
         outcome.count(arrival)
         if isinstance(arrival, Candidate):
             outcome.measure([arrival])
