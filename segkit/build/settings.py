@@ -118,7 +118,12 @@ class CaptionSettings(ModelSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BuildSettings(CaptionSettings, EngineSettings):
+class DraftingSettings(CaptionSettings, EngineSettings):
+    """How prompts of a dataset are drafted, and which processes do that."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildSettings(DraftingSettings):
     """How photos become triples."""
 
     segmenter: Annotated[

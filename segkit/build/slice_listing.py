@@ -148,7 +148,7 @@ def entries(dataset: Dataset) -> Iterator[Entry]:
         yield _decoded(dataset, line, Entry)
 
 
-def _lines(dataset: Dataset) -> Generator[bytes]:
+def _lines(dataset: Dataset) -> Generator[bytes, None, None]:
     return (data for _, _, data in rows.numbered(dataset.folder / LISTING))
 
 

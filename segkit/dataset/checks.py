@@ -1,7 +1,7 @@
 """The rules of a dataset: each one inspects the triples and yields problems."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -9,8 +9,9 @@ from itertools import chain
 
 from PIL import Image
 
-from segkit import storage
+from segkit import storage, threads
 from segkit.dataset import checked, prompts, record_rules
+from segkit.dataset.checked import Examine
 from segkit.dataset.dataset import Dataset
 from segkit.dataset.info import Info
 from segkit.dataset.record_rules import Intact, Screening, fault, line_with, rerun
@@ -86,13 +87,30 @@ class CheckReport:
         return dict(Counter(problem.rule for problem in self.problems).most_common())
 
 
+@dataclass(frozen=True)
+class Scope:
+    """What a check reads beside the records.
+
+    Attributes:
+        files: which photos and maps; see checked.problems.
+        strays: whether files are looked for that belong to no triple.
+        examine: reads photos and maps; None does so in threads.
+    """
+
+    files: Check = "full"
+    strays: bool = True
+    examine: Examine | None = None
+
+
+EVERYTHING = Scope()
+
+
 def check(
     dataset: Dataset,
     count: prompts.Count | None = None,
     progress: Progress = silent,
     palette: Palette | None = None,
-    files: Check = "full",
-    strays: bool = True,
+    scope: Scope = EVERYTHING,
 ) -> CheckReport:
     """Apply every rule to a dataset, without changing it.
 
@@ -103,8 +121,7 @@ def check(
         count: counts the tokens of a prompt; None trusts the recorded counts.
         progress: see `segkit.progress`.
         palette: the required palette; None accepts any palette that the dataset's protocol allows.
-        files: which photos and maps are read; see checked.problems.
-        strays: look for files that belong to no triple.
+        scope: what is read.
     """
     intact, screening = Intact(dataset), Screening()
     of_records: list[Problem] = []
@@ -112,13 +129,15 @@ def check(
         screening.add(triple)
         of_records += record_rules.of_prompt(dataset.folder, triple, count)
         of_records += record_rules.of_split(triple)
-    orphans = list(record_rules.orphans(dataset, screening)) if strays else []
+    orphans = list(record_rules.orphans(dataset, screening)) if scope.strays else []
     if intact.damage:  # pictures of the damaged lines belong to no triple, until the lines are corrected
         orphans = [problem for problem in orphans if not problem.place.startswith(("images/", "maps/"))]
     problems = chain(
         record_rules.no_manifest(dataset),
         intact.damage,
-        checked.problems(dataset, intact, screening.total, partial(_files, dataset), files, progress),
+        checked.problems(
+            dataset, intact, screening.total, scope.examine or partial(in_threads, dataset), scope.files, progress
+        ),
         of_records,
         record_rules.repeated(dataset, intact, screening),
         record_rules.leaks(intact, screening),
@@ -128,6 +147,12 @@ def check(
     )
     ordered = sorted(problems, key=lambda problem: problem.severity)
     return CheckReport(screening.total, ordered, screening.left_out)
+
+
+def in_threads(dataset: Dataset, triples: Sequence[Triple]) -> Iterator[list[Problem]]:
+    """Yield what is wrong with the files of each triple, in order."""
+    with threads.pool() as pool:  # they suffice: hashing and decoding release the GIL
+        yield from pool.map(lambda triple: [*_files(dataset, triple)], triples)
 
 
 def _files(dataset: Dataset, triple: Triple) -> Iterator[Problem]:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import MISSING, fields
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -120,10 +120,9 @@ def merge(
     if not dry_run:
         return _outcome(output, pipeline.update(supply, output, chosen, slices, progress))
     history = History(open_existing(output, chosen), chosen.keep_duplicates)
-    for arrival in history.pass_over(supply.folder, supply.passed):
-        supply.outcome.count(arrival)
+    passed_over = history.pass_over(supply.folder, supply.passed)
     intake = supply.intake(chosen, None, slices.read)
-    for arrival in pipeline.examine(intake, history, chosen, progress):
+    for arrival in chain(passed_over, pipeline.examine(intake, history, chosen, progress)):
         supply.outcome.count(arrival)
     return _outcome(output, supply.outcome)
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -47,9 +48,10 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def build(photos: Path, out: Path, **options: object) -> None:
+def build(photos: Path, out: Path, **options: Any) -> None:
     """Build a dataset, or a slice of it, without networks and in small units."""
-    settings = BuildSettings(**{"size": 96, "min_size": 80, "caption": False, "split": "val=0.2", **options})
+    chosen: dict[str, Any] = {"size": 96, "min_size": 80, "caption": False, "split": "val=0.2", **options}
+    settings = BuildSettings(**chosen)
     tools = Unbatched(Palette.load("ade20k"), brightness, None, "brightness", "1", batch=2)
     before, units.UNIT = units.UNIT, 3
     try:
@@ -58,7 +60,7 @@ def build(photos: Path, out: Path, **options: object) -> None:
         units.UNIT = before
 
 
-def slices(photos: Path, folder: Path, number: int, **options: object) -> list[Path]:
+def slices(photos: Path, folder: Path, number: int, **options: Any) -> list[Path]:
     """Build all slices."""
     places = [folder / f"slice-{place}" for place in range(1, number + 1)]
     for place, out in enumerate(places, 1):
@@ -66,7 +68,7 @@ def slices(photos: Path, folder: Path, number: int, **options: object) -> list[P
     return places
 
 
-def merge(places: list[Path], out: Path, **options: object) -> None:
+def merge(places: list[Path], out: Path, **options: Any) -> None:
     """Merge slices through the library, in small units."""
     before, units.UNIT = units.UNIT, 3
     try:
