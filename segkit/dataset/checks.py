@@ -1,5 +1,6 @@
 """The rules of a dataset: each one inspects the triples and yields problems."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ from segkit.words import are, quote
 
 COVERAGE = 0.5
 """Labelled share of a map, 0 to 1, below which "coverage-low" warns: such maps teach the network little."""
+
+_ADDRESS = re.compile(r" <[\w.]+ object at 0x[0-9a-f]+>")
+"""What Pillow's messages name instead of a file, which differs from run to run."""
 
 Cure = Callable[[Triple], str]
 """Returns what to do about a triple."""
@@ -174,7 +178,7 @@ def _files(dataset: Dataset, triple: Triple) -> Iterator[Problem]:
                 yield fault("file-changed", triple, f"{name} was changed after it was stored", cure)
             pictures.append(open_stored(data))
         except Exception as error:  # Pillow raises exceptions of any type on damaged files
-            reason = f"{type(error).__name__}: {error}"
+            reason = _ADDRESS.sub("", f"{type(error).__name__}: {error}")
             yield fault("file-damaged", triple, f"{name} cannot be opened ({reason})", _restore(triple))
     if len(pictures) == 2:
         yield from of_pictures(triple, pictures[0], pictures[1], dataset.info.palette)

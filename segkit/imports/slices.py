@@ -45,6 +45,7 @@ class Slices:
     """
 
     notes: Sequence[str] = ()
+    capacity = None
 
     def __init__(self, datasets: Sequence[Dataset]) -> None:
         self._datasets = datasets

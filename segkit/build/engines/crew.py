@@ -11,6 +11,7 @@ from typing import Any
 
 from segkit.build import arrival
 from segkit.build.arrival import Place
+from segkit.build.engines import Capacity
 from segkit.build.engines.cluster import Cluster, connected
 from segkit.build.engines.pool import DEPTH, Pool
 from segkit.build.engines.worker import Member, Request, stat_of
@@ -102,6 +103,12 @@ class Crew:
             return worker, worker.introduce.remote(probes)
 
         return Pool(self.cluster.ray, start, portion.workers)
+
+    @property
+    def capacity(self) -> Capacity:
+        """What the workers are and have."""
+        memory, cluster = self.pool.call("peak_memory"), self.cluster
+        return Capacity(self.size, len(self.pool.hosts), cluster.cpus, cluster.gpus, memory)
 
     @property
     def notes(self) -> Sequence[str]:

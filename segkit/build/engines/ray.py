@@ -9,7 +9,7 @@ from itertools import chain
 from segkit.build import arrival
 from segkit.build.annotate import Encoded
 from segkit.build.arrival import Loaded, Place
-from segkit.build.engines import Job, Opening, Results
+from segkit.build.engines import Capacity, Job, Opening, Results
 from segkit.build.engines.crew import Crew, absolute, gathered
 from segkit.build.engines.isolation import STRIKES
 from segkit.build.engines.pool import Kind
@@ -47,6 +47,11 @@ class RayEngine:
     def notes(self) -> Sequence[str]:
         """How many workers there were, and who read the photos."""
         return self._crew.notes
+
+    @property
+    def capacity(self) -> Capacity:
+        """The workers and their machines; this starts them."""
+        return self._crew.capacity
 
     def read(self, places: Iterable[Place | Loaded], opening: Opening) -> Iterator[Loaded]:
         """Have photos read by workers; see engines.Read. They come without pixels."""

@@ -1,6 +1,7 @@
 """What runs in the worker processes of a cluster: photos are read, segmented and captioned. Nothing is written."""
 
 import socket
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -116,6 +117,13 @@ class Member:
         """
         reads = all(stat_of(place) == stat for place, stat in probes)
         return Introduction(__version__, socket.gethostname(), reads)
+
+    def peak_memory(self) -> int:
+        """Return the most bytes that this process has taken."""
+        from resource import RUSAGE_SELF, getrusage  # Windows lacks it, and has no Ray clusters of several nodes
+
+        unit = 1 if sys.platform == "darwin" else 1024
+        return getrusage(RUSAGE_SELF).ru_maxrss * unit
 
 
 class Worker(Member):

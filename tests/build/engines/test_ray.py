@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from segkit.build import captions
+from segkit.build import captions, dry_run
 from segkit.build.engines import checking
-from segkit.build.settings import DraftingSettings, EngineSettings
+from segkit.build.settings import BuildSettings, DraftingSettings, EngineSettings
 from segkit.build.tools import Drafter
 from segkit.dataset import Dataset, checks
 from segkit.errors import DatasetError, EngineError, ModelError
-from tests.build.engines.building import PHOTOS, build
+from tests.build.engines.building import PHOTOS, build, networks
 from tests.build.test_captions import load
 from tests.dataset.test_dataset import contents
 
@@ -106,6 +106,20 @@ def test_photos_that_workers_cannot_see_are_sent(
         name: data for name, data in whole.items() if name.startswith(("images", "maps"))
     }
     assert any("Photos were read here and sent to them: " in note for note in outcome.notes)
+
+
+def test_a_dry_run_measures_a_worker_and_writes_nothing(nodes: Any, photos: Path, tmp_path: Path) -> None:
+    """Counts are those of the build; what was measured is told apart from what was computed."""
+    settings = BuildSettings(size=96, min_size=80, caption=False, engine="ray", workers="1")
+
+    plan = dry_run.plan(photos, tmp_path / "out", settings, load=networks)
+
+    assert (plan.made, plan.inodes, plan.rejected) == (11, 22, {"near-duplicate": 1, "identical": 1, "damaged": 1})
+    assert plan.capacity
+    assert (plan.capacity.workers, plan.capacity.machines, plan.capacity.gpus) == (1, 1, 0)
+    assert plan.capacity.worker_bytes > 1e6
+    assert plan.seconds
+    assert not (tmp_path / "out").exists()
 
 
 ONE: dict[str, Any] = {"engine": "ray", "workers": "1"}
