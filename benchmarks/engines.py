@@ -2,8 +2,8 @@
 
     python benchmarks/engines.py --photos 96 --workers 1 2
 
-CPU seconds are those of all processes, Ray's own included, without starting the cluster. On an idle machine the ratio of
-the wall-clock times is the speed-up; on a busy one only CPU seconds mean anything.
+CPU seconds are those of all processes, Ray's own included, without starting the cluster. On an idle machine the ratio
+of the wall-clock times is the speed-up; on a busy one only CPU seconds mean anything.
 """
 
 import argparse
