@@ -87,7 +87,7 @@ class Crew:
         """The workers, which are started when they are first needed."""
         portion = self._share
         settings = self._settings if portion.gpus else replace(self._settings, device="cpu")
-        sampled = self._places[:: -(-len(self._places) // PROBES)]
+        sampled = self._places[:: max(1, -(-len(self._places) // PROBES))]  # a slice may have no photos
         probes = [(absolute(place), stat_of(place)) for place in sampled]
         actor = self.cluster.ray.remote(self._kind).options(
             num_cpus=min(1.0, portion.cpus),  # Ray need not find several cores in one machine

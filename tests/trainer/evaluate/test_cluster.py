@@ -11,12 +11,22 @@ from tests.trainer.evaluate.conftest import Load
 from trainer.evaluate import evaluation
 from trainer.evaluate.evaluation import Execution
 from trainer.evaluate.settings import EvaluateSettings
+from trainer.evaluate.workers import Worker
 
-if find_spec("ray") is None:
-    pytest.skip("Ray is not installed: pip install 'segkit[ray]'", allow_module_level=True)
+
+@pytest.mark.parametrize(("maps", "processes"), [(3, 2), (6, 2), (2, 3), (7, 4)])
+def test_what_is_judged_was_drawn_by_the_same_process(maps: int, processes: int) -> None:
+    """Whatever the number of maps, all items of one, such as its pictures by several ControlNets, are in one share."""
+    items = [(drawing, place) for drawing in range(3) for place in range(maps)]
+    shares = [Worker(rank, processes).share(items, maps) for rank in range(processes)]
+
+    assert sorted(item for share in shares for item in share) == items
+    for rank, share in enumerate(shares):
+        assert {place for _, place in share} == set(Worker(rank, processes).share(range(maps)))
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed: pip install 'segkit[ray]'")
 def test_workers_draw_and_judge_what_one_process_does(
     rooms: Path, steering: Path, base: Path, by_brightness: Load, tmp_path: Path
 ) -> None:
