@@ -10,8 +10,10 @@ import argparse
 import hashlib
 import os
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,33 +34,54 @@ def family(pid: int) -> Iterator[int]:
     """Yield a process and all its descendants."""
     parents: dict[int, list[int]] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
+        with suppress(OSError):  # it has just ended
             parents.setdefault(int(path.read_text().rsplit(")", 1)[1].split()[1]), []).append(int(path.parent.name))
-        except OSError:  # it has just ended
-            continue
     waiting = [pid]
     while waiting:
         yield (now := waiting.pop())
         waiting += parents.get(now, [])
 
 
-def cpu_seconds() -> float:
-    """Return the CPU seconds of this process and its descendants, those that have ended included."""
-    ticks = 0
-    for pid in family(os.getpid()):
-        try:
-            fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-        except OSError:
-            continue
-        ticks += sum(map(int, fields[11:15]))  # user and system, its own and of children that it waited for
-    return ticks / os.sysconf("SC_CLK_TCK")
+class Meter(threading.Thread):
+    """Adds up the CPU seconds of this process and its descendants, looking every SECONDS: some die, and are nobody's."""
+
+    SECONDS = 0.2
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self._first: dict[int, int] = {}
+        self._last: dict[int, int] = {}
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        """Look at all processes until `stop`; what one used before it was first seen at the start does not count."""
+        self._first = self._look()
+        while not self._ended.wait(self.SECONDS):
+            self._last |= self._look()
+
+    def stop(self) -> float:
+        """Return the CPU seconds since the start."""
+        self._ended.set()
+        self.join()
+        self._last |= self._look()
+        return sum(ticks - self._first.get(pid, 0) for pid, ticks in self._last.items()) / os.sysconf("SC_CLK_TCK")
+
+    @staticmethod
+    def _look() -> dict[int, int]:
+        used = {}
+        for pid in family(os.getpid()):
+            with suppress(OSError):  # it has just ended
+                fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+                used[pid] = int(fields[11]) + int(fields[12])  # user and system
+        return used
 
 
 def measure(photos: Path, out: Path, **options: Any) -> tuple[float, float, str]:
     """Return wall-clock and CPU seconds of a build, and a hash of its photos, maps and records."""
-    wall, cpu = time.monotonic(), cpu_seconds()
+    meter, began = Meter(), time.monotonic()
+    meter.start()
     segkit.build_dataset(photos, out, segmenter="toy", captioner="toy", split="val=0.1", **options)
-    spent = time.monotonic() - wall, cpu_seconds() - cpu
+    spent = time.monotonic() - began, meter.stop()
     files = sorted([*out.glob("images/*/*"), *out.glob("maps/*/*"), out / "metadata.jsonl"])
     return *spent, hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
 
