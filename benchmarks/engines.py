@@ -43,7 +43,7 @@ def family(pid: int) -> Iterator[int]:
 
 
 class Meter(threading.Thread):
-    """Adds up the CPU seconds of this process and its descendants, looking every SECONDS: some die, and are nobody's."""
+    """Adds up the CPU seconds of this process and its descendants, looking every SECONDS, because some die."""
 
     SECONDS = 0.2
 

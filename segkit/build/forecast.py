@@ -10,6 +10,7 @@ from segkit.build.engines import Capacity, Engine, Job
 from segkit.build.settings import BuildSettings
 from segkit.build.tools import Networks
 from segkit.build.units import Unit
+from segkit.dataset import Rejection
 from segkit.dataset.prompts import Style
 from segkit.errors import ModelError
 from segkit.photos import Measured
@@ -74,7 +75,7 @@ def _measured(candidates: Sequence[Candidate], job: Job, engine: Engine) -> Tria
         started = time.monotonic()
         results = [one for _, parts in engine.finish([Unit([candidate])], job) for part in parts for one in part]
         times.append(time.monotonic() - started)
-        map_bytes += sum(len(one.encoded().control_map) for one in results if not hasattr(one, "reason"))
+        map_bytes += sum(len(one.encoded().control_map) for one in results if not isinstance(one, Rejection))
     warm = times[1:] or times
     return Trial(sum(warm) / len(warm), map_bytes, capacity=engine.capacity)
 
