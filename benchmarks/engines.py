@@ -45,26 +45,29 @@ def family(pid: int) -> Iterator[int]:
 class Meter(threading.Thread):
     """Adds up the CPU seconds of this process and its descendants, looking every SECONDS, because some die."""
 
-    SECONDS = 0.2
+    SECONDS = 1.0
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
         self._first: dict[int, int] = {}
         self._last: dict[int, int] = {}
         self._ended = threading.Event()
+        self._looking = 0.0  # seconds that the looking itself took
 
     def run(self) -> None:
         """Look at all processes until `stop`; what one used before it was first seen at the start does not count."""
         self._first = self._look()
         while not self._ended.wait(self.SECONDS):
             self._last |= self._look()
+            self._looking = time.thread_time()
 
     def stop(self) -> float:
         """Return the CPU seconds since the start."""
         self._ended.set()
         self.join()
         self._last |= self._look()
-        return sum(ticks - self._first.get(pid, 0) for pid, ticks in self._last.items()) / os.sysconf("SC_CLK_TCK")
+        ticks = sum(ticks - self._first.get(pid, 0) for pid, ticks in self._last.items())
+        return ticks / os.sysconf("SC_CLK_TCK") - self._looking
 
     @staticmethod
     def _look() -> dict[int, int]:
