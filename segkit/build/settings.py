@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from segkit import config
+from segkit.build import slices
 from segkit.errors import SettingError
 from segkit.schema import Settings, option
 
@@ -15,9 +16,10 @@ if TYPE_CHECKING:
 _REMEMBERED = ("prefix", "suffix", "template", "palette", "split")
 _NOT_RECORDED = (
     "device", "precision", "batch_size", "limit", "retry_rejected", "rehash", "prune", "force",
-    "engine", "ray_address", "workers", "gpus_per_worker",
+    "engine", "ray_address", "workers", "gpus_per_worker", "shard",
 )  # fmt: skip
-"""Settings that say what to do now, and where; the precision that was used is recorded with each network."""
+"""Settings that say what to do now, and where; the precision that was used is recorded with each network, and which
+slice a dataset is by `target`."""
 
 MODEL_HELP = "a folder, a hub id or a short name"
 
@@ -116,7 +118,12 @@ class CaptionSettings(ModelSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BuildSettings(CaptionSettings, EngineSettings):
+class DraftingSettings(CaptionSettings, EngineSettings):
+    """How prompts of a dataset are drafted, and which processes do that."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildSettings(DraftingSettings):
     """How photos become triples."""
 
     segmenter: Annotated[
@@ -146,6 +153,10 @@ class BuildSettings(CaptionSettings, EngineSettings):
     split: Annotated[
         str, option("Held-out shares by group, such as val=0.1 or val=0.1,test=0.05; val=0 undoes an earlier split.")
     ] = ""
+    shard: Annotated[
+        str,
+        option("Build slice I of N only, such as 2/8: its photos are those whose names have one of N hashes."),
+    ] = ""
     limit: Annotated[int, option("Process only the first N photos; 0 is all.", ge=0)] = 0
     retry_rejected: Annotated[bool, option("Try photos again that were rejected before.")] = False
     rehash: Annotated[
@@ -159,6 +170,8 @@ class BuildSettings(CaptionSettings, EngineSettings):
         from segkit.dataset import splits  # not needed to show the options
 
         splits.shares(self.split)
+        if self.shard:
+            slices.parse(self.shard)
         if self.force and not self.prune:
             raise SettingError("force", self.force, "prune=True with it, the only thing that it changes")
         if self.prune and self.limit:

@@ -217,7 +217,7 @@ def _from_dataset(folder: Path, palette: str, progress: Progress, check: Check, 
     except DatasetError as error:
         damage = error  # the check reports all damaged lines
     required = Palette.load(palette) if palette else None
-    report = checks.check(opened, progress=progress, palette=required, files=check, strays=False)
+    report = checks.check(opened, progress=progress, palette=required, scope=checks.Scope(check, strays=False))
     errors = [problem for problem in report.problems if problem.severity == "error"]
     _refuse(folder, errors, f"See all: segkit check {quote(folder)}")
     if damage:

@@ -44,7 +44,8 @@ def evaluate(rooms: Path, steering: Path, base: Path, by_brightness: Load) -> Ev
             "base": str(base), "resolution": 64, "steps": 2, "device": "cpu", "guidance": 2.0, "split": "all",
             "judge": "toy",
         } | changed  # fmt: skip
-        return evaluation.evaluate(controlnets, rooms, out, EvaluateSettings(**options), progress, by_brightness)
+        execution = evaluation.Execution(load=by_brightness)
+        return evaluation.evaluate(controlnets, rooms, out, EvaluateSettings(**options), progress, execution)
 
     return run
 
