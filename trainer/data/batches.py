@@ -95,6 +95,12 @@ class Batch:
             raise ValueError("A batch whose latents are all cached has no photos.")
         return self.photos
 
+    def require_rewarded(self) -> "Tensor":
+        """Return which photos are rewarded."""
+        if self.rewarded is None:
+            raise ValueError("A batch of a training without a reward has no rewarded photos.")
+        return self.rewarded
+
 
 def require_batch(examples: Sequence[Example], settings: TrainSettings, world: int) -> None:
     """Refuse fewer examples than a batch of all processes has.

@@ -91,6 +91,18 @@ class TrainSettings(Settings):
     reward_share: Annotated[
         float, option("Share of the photos that are drawn up to that timestep, and so rewarded.", gt=0, lt=1)
     ] = 0.25
+    reward_steps: Annotated[
+        int,
+        option(
+            "Sampling steps by which rewarded pictures are drawn from noise, with the previews' guidance; 0: they are "
+            "predicted from noisy photos.",
+            ge=0,
+            le=1000,
+        ),
+    ] = 0
+    reward_views: Annotated[
+        bool, option("Show the reward's segmenter random views: shifted, mirrored, in slightly other colours.")
+    ] = True
     balance: Annotated[bool, option("Sample photos with rare classes more often.")] = False
     cache: Annotated[bool, option("Cache VAE latents and text embeddings on disk, so that each is computed once.")] = (
         True
