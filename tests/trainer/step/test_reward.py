@@ -12,6 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from segkit.errors import UsageError
 from segkit.models import hub
 from segkit.palette import Palette
 from tests.conftest import Segkit
@@ -21,7 +22,7 @@ from trainer.checkpoints import export, rewards
 from trainer.data.batches import Batches
 from trainer.evaluate import judging
 from trainer.settings import TrainSettings
-from trainer.step import reward
+from trainer.step import distributed, reward
 from trainer.step.noise import TIMESTEPS
 from trainer.step.reward import Timesteps
 
@@ -177,6 +178,13 @@ def test_the_plan_counts_the_reward(rooms: Path, base: Path, tmp_path: Path, seg
     vae = sum(path.stat().st_size for path in (base / "vae").glob("*.safetensors"))
 
     assert 4 * 1_500_000 < plan["memory"]["reward"] < 4 * 1_600_000 + vae
+
+
+def test_sampling_needs_whole_weights(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes with a part of the weights each would wait for each other: they sample different numbers of steps."""
+    monkeypatch.setattr(distributed, "is_sharded", lambda _: True)
+    with pytest.raises(UsageError, match="reward_steps=2: the weights are sharded"), prepared(base, tmp_path, **DRAWN):
+        pass
 
 
 def test_a_reward_needs_maps_and_a_segmenter(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
