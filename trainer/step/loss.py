@@ -1,6 +1,5 @@
 """The diffusion loss: error of the UNet, conditioned by the ControlNet, in predicting the noise (or the velocity)."""
 
-from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -170,9 +169,8 @@ class DiffusionLoss:
         places, generators = chosen.to(self._device), [batch.generators[place] for place in chosen]
         state = inputs.rows(places)
         if rollout := rewarder.rollout:
-            state = rollout.states(model, self._starts(state, generators), self._schedule)
-            drawn = rollout.guidable(state)
-            both = inputs.followed_by(drawn).predict(model)
+            state = rollout.states(model, rewarder.starts(state, generators), self._schedule)
+            both = inputs.followed_by(rollout.guidable(state)).predict(model)
             prediction = both[: len(labels)]
             watched = rollout.guided(_watched(both[len(labels) :], sums, REWARD_GRADIENT))
         else:
@@ -236,18 +234,8 @@ class DiffusionLoss:
         return torch.randint(TIMESTEPS, (), generator=generator)
 
     def _strata(self, batch: Batch) -> Timesteps | None:
-        """Return how timesteps are drawn if rewarded pictures are predicted from noisy photos; None: uniformly."""
-        if self._reward is None or self._reward.rollout or batch.rewarded is None:
-            return None
-        return self._reward.timesteps
-
-    def _starts(self, inputs: Inputs, generators: Sequence[torch.Generator]) -> Inputs:
-        """Return noise to sample from, and the timesteps of the predictions, for rewarded photos."""
-        timesteps = self._require_reward().timesteps
-        shape = inputs.latents.shape[1:]
-        drawn = [(timesteps.draw(True, one), torch.randn(shape, generator=one)) for one in generators]
-        final, noise = (self._to_device(torch.stack(tensors)) for tensors in zip(*drawn, strict=True))
-        return inputs.at(noise, final)
+        """Return how timesteps are drawn, if not uniformly."""
+        return self._reward.strata if self._reward and batch.rewarded is not None else None
 
     def _encode_photos(self, batch: Batch) -> Tensor:
         """Return mean and log-variance of the latents, (B, 2, 4, h, w), in fp32."""

@@ -23,7 +23,7 @@ from segkit.models.scores import IGNORED, Scorer
 from trainer.data.decoder import Decoder
 from trainer.settings import TrainSettings
 from trainer.step.noise import TIMESTEPS
-from trainer.step.rollout import Rollout
+from trainer.step.rollout import Inputs, Rollout
 from trainer.step.views import random_views
 
 
@@ -95,6 +95,23 @@ class Reward:
     def source(self) -> Source:
         """The segmenter."""
         return self._scorer.source
+
+    @property
+    def strata(self) -> Timesteps | None:
+        """How photos get timesteps if their pictures are predicted from them; None: as without a reward."""
+        return None if self.rollout else self.timesteps
+
+    def starts(self, inputs: Inputs, generators: Sequence[torch.Generator]) -> Inputs:
+        """Return noise to draw pictures from, and the timesteps at which they are predicted.
+
+        Args:
+            inputs: of K rewarded photos; prompts and maps remain.
+            generators: K random generators.
+        """
+        shape, device = inputs.latents.shape[1:], inputs.latents.device
+        drawn = [(self.timesteps.draw(True, one), torch.randn(shape, generator=one)) for one in generators]
+        timesteps, noise = (torch.stack(tensors).to(device) for tensors in zip(*drawn, strict=True))
+        return inputs.at(noise, timesteps)
 
     def bytes(self, with_vae: bool) -> int:
         """Return the size of the segmenter's weights, and of the VAE's if nothing else keeps it in memory."""

@@ -82,15 +82,17 @@ class Rollout:
         """
         # Processes differ in how many steps they need, so a wrapper that synchronises them must not see the calls.
         network = extract_model_from_parallel(model)
-        latents, final = inputs.latents, inputs.timesteps
+        latents, device = inputs.latents, inputs.latents.device
+        final = inputs.timesteps.cpu()  # waits for the device, once instead of at each step
         current = torch.full_like(final, LAST)
         for following in self._timesteps(final):
             places = (following < current).nonzero()[:, 0]
-            part = inputs.rows(places).at(latents[places], current[places])
+            before, after, rows = (tensor.to(device) for tensor in (current[places], following[places], places))
+            part = inputs.rows(rows).at(latents[rows], before)
             prediction = self.guided(self.guidable(part).predict(network))
-            stepped = schedule.ddim_step(part.latents, prediction, part.timesteps, following[places])
-            latents, current = latents.index_copy(0, places, stepped), following
-        return inputs.at(latents, final)
+            latents = latents.index_copy(0, rows, schedule.ddim_step(part.latents, prediction, before, after))
+            current = following
+        return inputs.at(latents, inputs.timesteps)
 
     def _timesteps(self, final: Tensor) -> Sequence[Tensor]:
         """Return where the steps lead: whole strides above the final timesteps, then these; LAST is where it starts."""
