@@ -76,7 +76,7 @@ class Batch:
         controls: (B, H, W) uint8 class indices, or (B, H, W, 3) uint8 RGB of control pictures that are not maps.
         texts: B prompts; dropped ones are "".
         generators: B random generators for noise and timestep.
-        rewarded: (B,) bool, which photos get an early timestep and a reward; None without a reward.
+        rewarded: (B,) bool, which photos are rewarded; None without a reward.
         cached: (B,) bool, which photos' latents are cached; None if all or none are.
     """
 

@@ -213,7 +213,7 @@ def _reward(
         )
     rollout = None
     if settings.reward_steps:
-        rollout = Rollout(settings.reward_steps, settings.preview_guidance, unconditional)
+        rollout = Rollout(settings.reward_steps, settings.reward_guidance, unconditional)
     return Reward(Scorer(settings.reward, examples.palette, _device(accelerator)), decoder, settings, rollout)
 
 

@@ -94,12 +94,12 @@ class TrainSettings(Settings):
     reward_steps: Annotated[
         int,
         option(
-            "Sampling steps by which rewarded pictures are drawn from noise, with the previews' guidance; 0: they are "
-            "predicted from noisy photos.",
+            "Sampling steps by which rewarded pictures are drawn from noise; 0: they are predicted from noisy photos.",
             ge=0,
             le=1000,
         ),
     ] = 0
+    reward_guidance: Annotated[float, option("Guidance scale of those sampling steps.", ge=0)] = 5.0
     reward_views: Annotated[
         bool, option("Show the reward's segmenter random views: shifted, mirrored, in slightly other colours.")
     ] = True

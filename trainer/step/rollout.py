@@ -2,8 +2,8 @@
 
 A noisy photo shows, at all but the last timesteps, what the clean one contains: a prediction from it says little about
 how the map is obeyed. Sampling knows the map alone, and goes on from what the network predicted before, mistakes
-included. ReFL (Xu et al. 2023, arXiv 2304.05977) therefore rewards what is predicted on the way of sampling; as there,
-only the last prediction has a gradient.
+included. As in ReFL (Xu et al. 2023, arXiv 2304.05977), a picture is predicted on the way of sampling, and only this
+last prediction has a gradient.
 """
 
 from collections.abc import Callable, Sequence
