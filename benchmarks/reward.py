@@ -7,7 +7,8 @@
 FOLDER/demo is the demo of `segkit demo --train`, made if it is missing: its ControlNet before the reward, "run", is
 where every arm starts. "demo" is the demo's own training with a reward. The other arms train for --steps with its
 settings, once for each of --seeds: "plain" without a reward, wA-tB-sC with --reward-weight A, --reward-until B and
---reward-share C, and wA-tB-sC-lD with --learning-rate D, too.
+--reward-share C for pictures predicted from noisy photos, wA-tB-sC-nN with --reward-steps N; a following -still means
+--no-reward-views, and -lD --learning-rate D.
 
 Each draws one picture of each fresh map, with equal noise; maps and prompts are the truth of scenes that no network and
 no demo has seen. toy, which gave the reward, and then toy-judge, which gave none, look at the pictures as in `segkit
@@ -58,7 +59,7 @@ ARMS = (
     "demo plain w0.1-t200-s0.5 w0.1-t400-s0.5 w0.1-t700-s0.5 w0.1-t900-s0.5 w0.03-t700-s0.5 w0.3-t700-s0.5 "
     "w0.1-t700-s0.25 w0.1-t700-s0.75"
 ).split()
-ARM = re.compile(r"w([0-9.]+)-t([0-9]+)-s([0-9.]+)(?:-l([0-9.e-]+))?")
+ARM = re.compile(r"w([0-9.]+)-t([0-9]+)-s([0-9.]+)(?:-n([0-9]+))?(-still)?(?:-l([0-9.e-]+))?")
 
 
 def main() -> None:
@@ -128,8 +129,9 @@ def settings_of(arm: str) -> TrainSettings:
     match = ARM.fullmatch(arm)
     if not match:
         raise SystemExit(f"arm {arm}: expected demo, plain or a name such as w0.1-t700-s0.5")
-    weight, until, share, rate = match.groups()
+    weight, until, share, steps, still, rate = match.groups()
     changes: dict[str, Any] = {"reward_weight": float(weight), "reward_until": int(until), "reward_share": float(share)}
+    changes |= {"reward_steps": int(steps or 0), "reward_views": not still}
     return replace(settings, **changes, learning_rate=float(rate or settings.learning_rate))
 
 

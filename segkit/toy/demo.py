@@ -61,8 +61,8 @@ TRAIN = TrainSettings(
 """Training settings of the toy ControlNet."""
 
 REWARDED = replace(
-    TRAIN, reward=hub.TOY, reward_weight=0.1, reward_until=900, reward_share=0.5, steps=600, learning_rate=1e-3,
-    warmup=20, ema=0.99,
+    TRAIN, reward=hub.TOY, reward_weight=0.1, reward_until=950, reward_share=1.0, reward_steps=6, reward_guidance=2.0,
+    batch_size=8, steps=300, learning_rate=5e-4, warmup=10, ema=0.95,
 )  # fmt: skip
 """Settings of the training that follows, with a reward."""
 

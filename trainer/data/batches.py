@@ -76,7 +76,7 @@ class Batch:
         controls: (B, H, W) uint8 class indices, or (B, H, W, 3) uint8 RGB of control pictures that are not maps.
         texts: B prompts; dropped ones are "".
         generators: B random generators for noise and timestep.
-        rewarded: (B,) bool, which photos get an early timestep and a reward; None without a reward.
+        rewarded: (B,) bool, which photos are rewarded; None without a reward.
         cached: (B,) bool, which photos' latents are cached; None if all or none are.
     """
 
@@ -94,6 +94,12 @@ class Batch:
         if self.photos is None:
             raise ValueError("A batch whose latents are all cached has no photos.")
         return self.photos
+
+    def require_rewarded(self) -> "Tensor":
+        """Return which photos are rewarded."""
+        if self.rewarded is None:
+            raise ValueError("A batch of a training without a reward has no rewarded photos.")
+        return self.rewarded
 
 
 def require_batch(examples: Sequence[Example], settings: TrainSettings, world: int) -> None:

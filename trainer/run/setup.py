@@ -37,6 +37,7 @@ from trainer.step import distributed
 from trainer.step.learner import Learner
 from trainer.step.loss import ControlledUNet, DiffusionLoss, require_unchanged
 from trainer.step.reward import Reward
+from trainer.step.rollout import Rollout
 
 Item = TypeVar("Item")
 
@@ -127,7 +128,9 @@ def prepare(
     if settings.preview_every or settings.reward or judge:
         decoder = encoder.decoder(alone=not encodes_photos, resident=bool(settings.reward))
     drawer = _drawer(base, decoder, (cache or encoder).prompt, paint, settings) if decoder else None
-    reward = _reward(examples, settings, accelerator, decoder) if decoder and settings.reward else None
+    reward = None
+    if decoder and settings.reward:
+        reward = _reward(examples, settings, accelerator, decoder, (cache or encoder).prompt(""))
     objective = DiffusionLoss(base, encoder if encodes_photos else None, paint, device, settings.min_snr, reward)
     if source is None:
         require_unchanged(base, controlnet)
@@ -188,11 +191,14 @@ def _notes(
     yield plan.few(min(fidelity.MAPS, len(examples.val)))
 
 
-def _reward(examples: Examples, settings: TrainSettings, accelerator: Accelerator, decoder: Decoder) -> Reward:
+def _reward(
+    examples: Examples, settings: TrainSettings, accelerator: Accelerator, decoder: Decoder, unconditional: Tensor
+) -> Reward:  # fmt: skip
     """Load the reward's segmenter.
 
     Raises:
-        UsageError: the control pictures are not segmentation maps.
+        UsageError: the control pictures are not segmentation maps, or the weights are sharded and the settings do not
+            suit that.
         ModelError: the segmenter is unsuitable.
     """
     if examples.palette is None:
@@ -200,7 +206,15 @@ def _reward(examples: Examples, settings: TrainSettings, accelerator: Accelerato
             f"reward={settings.reward}: the control images are not segmentation maps, so there are no classes to "
             "reward. Train without a reward."
         )
-    return Reward(Scorer(settings.reward, examples.palette, _device(accelerator)), decoder, settings)
+    if settings.reward_steps and distributed.is_sharded(accelerator):
+        raise UsageError(
+            f"reward_steps={settings.reward_steps}: the weights are sharded over processes, which would have to sample "
+            "in step. Use reward_steps=0, or processes with whole weights."
+        )
+    rollout = None
+    if settings.reward_steps:
+        rollout = Rollout(settings.reward_steps, settings.reward_guidance, unconditional)
+    return Reward(Scorer(settings.reward, examples.palette, _device(accelerator)), decoder, settings, rollout)
 
 
 def fill_cache(

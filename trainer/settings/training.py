@@ -89,8 +89,20 @@ class TrainSettings(Settings):
         int, option("Latest timestep from which a picture is predicted for the reward.", ge=0, le=998)
     ] = 200
     reward_share: Annotated[
-        float, option("Share of the photos that are drawn up to that timestep, and so rewarded.", gt=0, lt=1)
+        float, option("Share of the photos that are rewarded; below 1 without reward_steps.", gt=0, le=1)
     ] = 0.25
+    reward_steps: Annotated[
+        int,
+        option(
+            "Sampling steps by which rewarded pictures are drawn from noise; 0: they are predicted from noisy photos.",
+            ge=0,
+            le=1000,
+        ),
+    ] = 0
+    reward_guidance: Annotated[float, option("Guidance scale of those sampling steps.", ge=0)] = 5.0
+    reward_views: Annotated[
+        bool, option("Show the reward's segmenter random views: shifted, mirrored, in slightly other colours.")
+    ] = True
     balance: Annotated[bool, option("Sample photos with rare classes more often.")] = False
     cache: Annotated[bool, option("Cache VAE latents and text embeddings on disk, so that each is computed once.")] = (
         True
@@ -160,6 +172,8 @@ class TrainSettings(Settings):
             raise SettingError("device", self.device, "cpu, because cpu is set")
         if not to_bytes(self.shard_cache) and self.shard_cache.strip() != "0":
             raise SettingError("shard_cache", self.shard_cache, "a size such as 50GB or 500MB, or 0")
+        if self.reward and self.reward_share == 1 and not self.reward_steps:
+            raise SettingError("reward_share", self.reward_share, "less than 1, because reward_steps is 0")
         if self.best_by == "fidelity" and not self.evaluate_fidelity:
             raise SettingError("best_by", self.best_by, "held_out_loss or control_gap, because evaluate_fidelity is 0")
 

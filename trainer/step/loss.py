@@ -14,8 +14,9 @@ from trainer.checkpoints.load import Base
 from trainer.data.batches import Batch
 from trainer.data.latents import Encoder
 from trainer.data.paint import PalettePainter
-from trainer.step import reward
-from trainer.step.reward import TIMESTEPS, Reward
+from trainer.step.noise import TIMESTEPS, NoiseSchedule
+from trainer.step.reward import Reward, Timesteps
+from trainer.step.rollout import Inputs
 
 UNLOCKED = ("up_blocks", "conv_norm_out", "conv_out")
 """Parts of the UNet that --sd-unlocked trains (sd_locked = False in the original ControlNet code, cldm)."""
@@ -119,11 +120,12 @@ class DiffusionLoss:
         self._encoder, self._paint, self._device, self._min_snr = encoder, paint, device, min_snr
         self._scaling_factor: float = base.vae.config.scaling_factor
         self._noise_scheduler = DDPMScheduler(**configs.SCHEDULER, prediction_type=base.prediction)
-        self._v_prediction = base.prediction == "v_prediction"
+        self._schedule = NoiseSchedule(
+            self._noise_scheduler.alphas_cumprod.to(device), base.prediction == "v_prediction"
+        )
         # Not diffusers' compute_snr: it squares a ratio of square roots, which rounds differently, and copies its
         # table to the GPU at each step.
-        self._alphas_cumprod = self._noise_scheduler.alphas_cumprod.to(device)
-        self._snr = self._alphas_cumprod / (1 - self._alphas_cumprod)
+        self._snr = self._schedule.alphas_cumprod / (1 - self._schedule.alphas_cumprod)
 
     def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return a batch's loss, an fp32 scalar, and the number of off-palette control pixels, an int64 scalar.
@@ -142,34 +144,52 @@ class DiffusionLoss:
         """
         latents, timesteps, noise = self._sample(batch)
         noisy_latents = self._noise_scheduler.add_noise(latents, noise, timesteps)
-        target = self._noise_scheduler.get_velocity(latents, noise, timesteps) if self._v_prediction else noise
+        target = self._noise_scheduler.get_velocity(latents, noise, timesteps) if self._schedule.is_velocity else noise
         labels = self._to_device(batch.controls)
         control = self._paint(labels)
-        prediction = model(noisy_latents, timesteps, self._encode_prompts(batch), control).float()
+        inputs = Inputs(noisy_latents, timesteps, self._encode_prompts(batch), control)
         sums = torch.zeros(6, device=self._device)
-        watched = _watched(prediction, sums, DIFFUSION_GRADIENT) if self._reward else prediction
-        diffusion = self._weighted_error(watched, target, timesteps, batch)
         term = None
         if self._reward and batch.rewarded is not None and bool(batch.rewarded.any()):
-            places = batch.rewarded.nonzero()[:, 0].to(self._device)
-            watched = _watched(prediction, sums, REWARD_GRADIENT)[places]
-            clean = reward.predicted_latents(
-                noisy_latents[places], watched, self._alphas_cumprod[timesteps[places]], self._v_prediction
-            )
-            agreement = self._reward.agreement(clean, labels[places])
-            sums[:DIFFUSION_GRADIENT] = agreement.sums()
-            # By the expected number of rewarded photos, not the actual one: the mean over processes is then the value
-            # of one process with all their photos, and its expectation is that over the early timesteps.
-            expected = self._reward.timesteps.share * len(labels)
-            term = self._reward.weight * agreement.losses.sum() / expected
+            prediction, term = self._predict_rewarded(model, inputs, labels, batch, sums)
+        else:
+            prediction = inputs.predict(model)
+        watched = _watched(prediction, sums, DIFFUSION_GRADIENT) if self._reward else prediction
+        diffusion = self._weighted_error(watched, target, timesteps, batch)
         return Terms(diffusion, self._paint.count_off_palette(control), term, sums)
+
+    def _predict_rewarded(
+        self, model: nn.Module, inputs: Inputs, labels: Tensor, batch: Batch, sums: Tensor
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """Return the prediction for a batch, and what the reward of its rewarded photos adds to the loss.
+
+        One call of the model serves both, since distributed wrappers expect one for each backward pass.
+        """
+        rewarder, chosen = self._require_reward(), batch.require_rewarded().nonzero()[:, 0]
+        places, generators = chosen.to(self._device), [batch.generators[place] for place in chosen]
+        state = inputs.rows(places)
+        if rollout := rewarder.rollout:
+            state = rollout.states(model, rewarder.starts(state, generators), self._schedule)
+            both = inputs.followed_by(rollout.guidable(state)).predict(model)
+            prediction = both[: len(labels)]
+            watched = rollout.guided(_watched(both[len(labels) :], sums, REWARD_GRADIENT))
+        else:
+            prediction = inputs.predict(model)
+            watched = _watched(prediction, sums, REWARD_GRADIENT)[places]
+        clean = self._schedule.predicted_latents(state.latents, watched, state.timesteps)
+        agreement = rewarder.agreement(clean, labels[places], generators)
+        sums[:DIFFUSION_GRADIENT] = agreement.sums()
+        # By the expected number of rewarded photos, not the actual one: the mean over processes is then the value
+        # of one process with all their photos, and its expectation is that over the early timesteps.
+        expected = rewarder.timesteps.share * len(labels)
+        return prediction, rewarder.weight * agreement.losses.sum() / expected
 
     def _weighted_error(self, prediction: Tensor, target: Tensor, timesteps: Tensor, batch: Batch) -> Tensor:
         """Return the mean squared error; Min-SNR and importance weights apply by photo."""
         loss = functional.mse_loss(prediction, target.float(), reduction="none").mean((1, 2, 3))  # (B,)
         loss = loss * self._min_snr_weights(timesteps)
-        if self._reward and batch.rewarded is not None:
-            loss = loss * self._reward.timesteps.weights(self._to_device(batch.rewarded))
+        if strata := self._strata(batch):
+            loss = loss * strata.weights(self._to_device(batch.require_rewarded()))
         return loss.mean()
 
     def require_exact(self, off: Tensor) -> None:
@@ -181,7 +201,7 @@ class DiffusionLoss:
         if not self._min_snr:
             return 1.0
         snr = self._snr[timesteps]
-        weights: Tensor = snr.clamp(max=self._min_snr) / (snr + 1 if self._v_prediction else snr)
+        weights: Tensor = snr.clamp(max=self._min_snr) / (snr + 1 if self._schedule.is_velocity else snr)
         return weights
 
     @torch.no_grad()
@@ -209,9 +229,13 @@ class DiffusionLoss:
 
     def _draw_timestep(self, batch: Batch, place: int) -> Tensor:
         generator = batch.generators[place]
-        if self._reward and batch.rewarded is not None:
-            return self._reward.timesteps.draw(bool(batch.rewarded[place]), generator)
+        if strata := self._strata(batch):
+            return strata.draw(bool(batch.require_rewarded()[place]), generator)
         return torch.randint(TIMESTEPS, (), generator=generator)
+
+    def _strata(self, batch: Batch) -> Timesteps | None:
+        """Return how timesteps are drawn, if not uniformly."""
+        return self._reward.strata if self._reward and batch.rewarded is not None else None
 
     def _encode_photos(self, batch: Batch) -> Tensor:
         """Return mean and log-variance of the latents, (B, 2, 4, h, w), in fp32."""
@@ -228,6 +252,11 @@ class DiffusionLoss:
         if batch.encoder_hidden_states is not None:
             return self._to_device(batch.encoder_hidden_states)
         return torch.stack([self._require_encoder().prompt(text) for text in batch.texts])
+
+    def _require_reward(self) -> Reward:
+        if self._reward is None:
+            raise ValueError("a batch with rewarded photos needs a reward")
+        return self._reward
 
     def _require_encoder(self) -> Encoder:
         if self._encoder is None:

@@ -1,8 +1,8 @@
 """The reward: what a segmenter sees in the predicted picture, compared with the control map.
 
-From a noisy photo at an early timestep, one step predicts the photo itself: x0. Decoded and segmented, it should show
-the classes of the map. The gradient of this cross entropy flows through segmenter and VAE, both frozen, into the
-ControlNet (ControlNet++, Li et al. 2024, arXiv 2404.07987).
+From a noisy photo at an early timestep, or from what sampling has drawn up to it (see rollout), one step predicts the
+clean picture: x0. Decoded and segmented, it should show the classes of the map. The gradient of this cross entropy flows
+through segmenter and VAE, both frozen, into the ControlNet (ControlNet++, Li et al. 2024, arXiv 2404.07987).
 
 ControlNet++ draws timesteps uniformly, decodes and segments the whole batch, and then drops four of five photos. Here a
 chosen share of the photos is drawn from the early timesteps, and only these are decoded. Importance weights keep the
@@ -22,8 +22,9 @@ from segkit.models.hub import Source
 from segkit.models.scores import IGNORED, Scorer
 from trainer.data.decoder import Decoder
 from trainer.settings import TrainSettings
-
-TIMESTEPS = 1000
+from trainer.step.noise import TIMESTEPS
+from trainer.step.rollout import Inputs, Rollout
+from trainer.step.views import random_views
 
 
 @dataclass(frozen=True)
@@ -76,34 +77,58 @@ class Reward:
         scorer: the segmenter.
         decoder: the VAE's decoder, which stays on the device.
         settings: of the training.
+        rollout: draws what pictures are predicted from; None predicts them from the noisy photos.
     """
 
-    def __init__(self, scorer: Scorer, decoder: Decoder, settings: TrainSettings) -> None:
-        self._scorer, self._decoder = scorer, decoder
+    def __init__(
+        self, scorer: Scorer, decoder: Decoder, settings: TrainSettings, rollout: Rollout | None = None
+    ) -> None:
+        self._scorer, self._decoder, self.rollout = scorer, decoder, rollout
         self._checkpointed = settings.gradient_checkpointing
         if self._checkpointed:
             decoder.enable_gradient_checkpointing()
         self.timesteps = Timesteps(settings.reward_until, settings.reward_share)
         self.weight = settings.reward_weight
+        self._views = settings.reward_views
 
     @property
     def source(self) -> Source:
         """The segmenter."""
         return self._scorer.source
 
+    @property
+    def strata(self) -> Timesteps | None:
+        """How photos get timesteps if their pictures are predicted from them; None: as without a reward."""
+        return None if self.rollout else self.timesteps
+
+    def starts(self, inputs: Inputs, generators: Sequence[torch.Generator]) -> Inputs:
+        """Return noise to draw pictures from, and the timesteps at which they are predicted.
+
+        Args:
+            inputs: of K rewarded photos; prompts and maps remain.
+            generators: K random generators.
+        """
+        shape, device = inputs.latents.shape[1:], inputs.latents.device
+        drawn = [(self.timesteps.draw(True, one), torch.randn(shape, generator=one)) for one in generators]
+        timesteps, noise = (torch.stack(tensors).to(device) for tensors in zip(*drawn, strict=True))
+        return inputs.at(noise, timesteps)
+
     def bytes(self, with_vae: bool) -> int:
         """Return the size of the segmenter's weights, and of the VAE's if nothing else keeps it in memory."""
         return self._scorer.bytes + (self._decoder.bytes if with_vae else 0)
 
-    def agreement(self, latents: Tensor, labels: Tensor) -> Agreement:
+    def agreement(self, latents: Tensor, labels: Tensor, generators: Sequence[torch.Generator]) -> Agreement:
         """Compare predicted pictures with control maps.
 
         Args:
             latents: (K, 4, h, w) predicted x0, scaled, with a gradient.
             labels: (K, 8h, 8w) uint8 class indices of the palette; 255 is ignored, as are classes that the segmenter
                 does not know.
+            generators: K random generators, of the views.
         """
         pixels = self._decoder.pixels(latents)
+        if self._views:
+            pixels, labels = random_views(pixels, labels, generators)
         if self._checkpointed:
             scores: Tensor = checkpoint(self._scorer.log_probabilities, pixels, use_reentrant=False)
         else:
@@ -136,19 +161,3 @@ def metrics(sums: Sequence[float]) -> dict[str, float]:
         "reward_agreement": correct / max(1.0, pixels),
         "reward_gradient": math.sqrt(rewarded) / norms if norms else 0.0,
     }
-
-
-def predicted_latents(noisy_latents: Tensor, prediction: Tensor, alphas_cumprod: Tensor, is_velocity: bool) -> Tensor:
-    """Return the clean latents x0 that a prediction of the noise, or of the velocity, stands for.
-
-    Args:
-        noisy_latents: (K, 4, h, w) float32.
-        prediction: of the UNet, (K, 4, h, w) float32.
-        alphas_cumprod: (K,), of each photo's timestep.
-        is_velocity: the prediction is the velocity (Salimans and Ho 2022, 2202.00512).
-    """
-    signal = alphas_cumprod.sqrt()[:, None, None, None]
-    noise = (1 - alphas_cumprod).sqrt()[:, None, None, None]
-    if is_velocity:
-        return signal * noisy_latents - noise * prediction
-    return (noisy_latents - noise * prediction) / signal

@@ -42,6 +42,19 @@ def test_an_evaluation_does_not_change_a_training(whole: Path, held_out: Path, b
     assert [line["loss"] for line in log(plain)] == [line["loss"] for line in log(whole)]
 
 
+def test_it_measures_a_rewarded_training_without_ema(held_out: Path, base: Path, tmp_path: Path) -> None:
+    """The weights in training themselves are judged, with the decoder that the reward keeps; they stay as they were."""
+    options: dict[str, Any] = {"steps": 1, "checkpoint_every": 1, "reward": "toy", "reward_share": 0.5}
+    plain = train(held_out, base, tmp_path / "plain", **options)
+    measured = train(held_out, base, tmp_path / "measured", **options, evaluate_fidelity=1, judge="toy-judge")
+
+    assert same(weights_of(plain), weights_of(measured))
+    first, last = lines(measured)
+    assert last.keys() >= {"fidelity", "reward_loss"}
+    assert first.keys() >= {"fidelity"}
+    assert {name: last[name] for name in log(plain)[0]} == log(plain)[0]
+
+
 def test_figures_are_those_of_segkit_evaluate(whole: Path, held_out: Path, tmp_path: Path, segkit: Segkit) -> None:
     """The finished run, evaluated with the settings of the pictures, has the last logged mIoU and interval."""
     options = "--judge toy-judge --resolution 64 --steps 2 --guidance 5 --limit 32"

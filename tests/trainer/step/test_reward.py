@@ -12,6 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from segkit.errors import UsageError
 from segkit.models import hub
 from segkit.palette import Palette
 from tests.conftest import Segkit
@@ -21,11 +22,14 @@ from trainer.checkpoints import export, rewards
 from trainer.data.batches import Batches
 from trainer.evaluate import judging
 from trainer.settings import TrainSettings
-from trainer.step import reward
-from trainer.step.reward import TIMESTEPS, Timesteps
+from trainer.step import distributed, reward
+from trainer.step.noise import TIMESTEPS
+from trainer.step.reward import Timesteps
 
 ADE = Palette.load("ade20k")
 REWARD: dict[str, Any] = {"reward": "toy", "reward_until": 700, "reward_share": 0.5, "reward_weight": 0.1}
+DRAWN = REWARD | {"reward_steps": 2}
+"""With pictures that are drawn from noise."""
 STEPS: dict[str, Any] = {"steps": 2, "checkpoint_every": 1}
 
 
@@ -74,29 +78,10 @@ def test_every_photo_is_rewarded_with_the_same_probability(rooms: Path, share: f
     ]
 
 
-@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
-def test_the_exact_prediction_gives_the_photo(prediction: str) -> None:
-    """From the true noise, or velocity, the clean latents come back at any timestep."""
-    from diffusers import DDPMScheduler
-
-    from trainer.checkpoints import configs
-
-    scheduler = DDPMScheduler(**configs.SCHEDULER, prediction_type=prediction)
-    generator = torch.Generator().manual_seed(0)
-    latents, noise = (torch.randn(4, 4, 8, 8, generator=generator) for _ in range(2))
-    timesteps = torch.tensor([0, 200, 700, 998])
-    noisy = scheduler.add_noise(latents, noise, timesteps)
-    is_velocity = prediction == "v_prediction"
-    exact = scheduler.get_velocity(latents, noise, timesteps) if is_velocity else noise
-
-    clean = reward.predicted_latents(noisy, exact, scheduler.alphas_cumprod[timesteps], is_velocity)
-
-    torch.testing.assert_close(clean, latents, atol=1e-4, rtol=0)
-
-
-def test_the_gradient_reaches_the_controlnet_alone(base: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [REWARD, DRAWN], ids=["photos", "noise"])
+def test_the_gradient_reaches_the_controlnet_alone(base: Path, tmp_path: Path, options: dict[str, Any]) -> None:
     """VAE, segmenter and UNet get none; the logged share is that of the two gradients computed apart."""
-    with prepared(base, tmp_path, **REWARD, batch_size=2, precision="fp32") as training:
+    with prepared(base, tmp_path, **options, batch_size=2, precision="fp32") as training:
         objective, model = training.learner._objective, training.setup.model
         batches = training.setup.batches
 
@@ -127,8 +112,8 @@ def test_the_gradient_reaches_the_controlnet_alone(base: Path, tmp_path: Path) -
 
 @pytest.fixture(scope="module")
 def whole(rooms: Path, base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An uninterrupted run with a reward, validation and an EMA. Do not modify it."""
-    return train(rooms, base, tmp_path_factory.mktemp("reward") / "run", **REWARD, **STEPS, ema=0.9)
+    """An uninterrupted run with a reward for drawn pictures and an EMA. Do not modify it."""
+    return train(rooms, base, tmp_path_factory.mktemp("reward") / "run", **DRAWN, **STEPS, ema=0.9)
 
 
 @pytest.mark.parametrize("changed", [{"no_cache": True}, {"gradient_checkpointing": True}], ids=["cache", "checkpoint"])
@@ -136,8 +121,8 @@ def test_a_rewarded_run_is_exact(
     whole: Path, rooms: Path, base: Path, tmp_path: Path, segkit: Segkit, changed: dict[str, Any]
 ) -> None:
     """Resumed without the cache, or with recomputed activations, a run equals the uninterrupted one bit for bit."""
-    first = segkit(*words(rooms, base, tmp_path / "run", **REWARD, ema=0.9, steps=1, checkpoint_every=1))
-    second = segkit(*words(rooms, base, tmp_path / "run", **REWARD, **STEPS, ema=0.9, **changed))
+    first = segkit(*words(rooms, base, tmp_path / "run", **DRAWN, ema=0.9, steps=1, checkpoint_every=1))
+    second = segkit(*words(rooms, base, tmp_path / "run", **DRAWN, **STEPS, ema=0.9, **changed))
 
     assert (first.code, second.code, second.err) == (0, 0, "")
     assert log(tmp_path / "run") == log(whole)
@@ -147,7 +132,7 @@ def test_a_rewarded_run_is_exact(
 
 def test_another_segmenter_does_not_resume(whole: Path, rooms: Path, base: Path, segkit: Segkit) -> None:
     """The options differ, and so do the segmenter's weights, which the model card names."""
-    changed = {**REWARD, **STEPS, "ema": 0.9, "reward": "toy-judge"}
+    changed = {**DRAWN, **STEPS, "ema": 0.9, "reward": "toy-judge"}
     done = segkit(*words(rooms, base, whole, **changed))
 
     assert done.code == 2
@@ -178,8 +163,8 @@ def test_a_judge_that_gave_the_reward_is_known(whole: Path, rooms: Path, base: P
 
 
 def test_bf16_and_velocity_are_rewarded(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
-    """A run in bf16 that predicts the velocity resumes bit for bit."""
-    changed = {**REWARD, "precision": "bf16", "prediction": "v_prediction", "accumulate": 2}
+    """A run in bf16 that predicts the velocity, and pictures from noisy photos, resumes bit for bit."""
+    changed = {**REWARD, "precision": "bf16", "prediction": "v_prediction", "accumulate": 2, "no_reward_views": True}
     for run, steps in (("whole", 2), ("halves", 1), ("halves", 2)):
         done = segkit(*words(rooms, base, tmp_path / run, **changed, steps=steps, checkpoint_every=1))
         assert (done.code, done.err) == (0, "")
@@ -193,6 +178,13 @@ def test_the_plan_counts_the_reward(rooms: Path, base: Path, tmp_path: Path, seg
     vae = sum(path.stat().st_size for path in (base / "vae").glob("*.safetensors"))
 
     assert 4 * 1_500_000 < plan["memory"]["reward"] < 4 * 1_600_000 + vae
+
+
+def test_sampling_needs_whole_weights(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes with a part of the weights each would wait for each other: they sample different numbers of steps."""
+    monkeypatch.setattr(distributed, "is_sharded", lambda _: True)
+    with pytest.raises(UsageError, match="reward_steps=2: the weights are sharded"), prepared(base, tmp_path, **DRAWN):
+        pass
 
 
 def test_a_reward_needs_maps_and_a_segmenter(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:

@@ -1,0 +1,65 @@
+"""Rollouts: what sampling meets at a timestep, drawn from noise."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from tests.trainer.step.test_noise import schedule_of
+from trainer.checkpoints import load
+from trainer.step.loss import ControlledUNet
+from trainer.step.rollout import LAST, Inputs, Rollout
+
+EMPTY = torch.zeros(77, 64)
+
+
+@pytest.fixture(scope="module")
+def model(base: Path) -> nn.Module:
+    """The small networks, with a ControlNet whose residuals are not zero."""
+    loaded = load.load_base(str(base))
+    controlnet = load.load_controlnet("fresh", loaded)
+    with torch.no_grad():
+        for block in controlnet.controlnet_down_blocks:
+            block.weight.normal_(std=0.02, generator=torch.Generator().manual_seed(0))
+    return ControlledUNet(controlnet, loaded.unet)
+
+
+def inputs(*timesteps: int) -> Inputs:
+    """Return noise, a prompt and a map for each of the timesteps."""
+    generator = torch.Generator().manual_seed(1)
+    shapes = (4, 8, 8), (77, 64), (3, 64, 64)
+    latents, prompts, maps = (torch.randn(len(timesteps), *shape, generator=generator) for shape in shapes)
+    return Inputs(latents, torch.tensor(timesteps), prompts, maps.sigmoid())
+
+
+def test_a_rollout_is_guided_sampling_by_ddim(model: nn.Module) -> None:
+    """Pictures that stop at different timesteps are those of sampling them one by one; no gradient is recorded."""
+    schedule, places = schedule_of("epsilon"), torch.arange(4)
+    start = inputs(LAST, 998, 600, 100)
+
+    states = Rollout(2, 3.0, EMPTY).states(model, start, schedule)
+
+    assert not states.latents.requires_grad
+    assert torch.equal(states.timesteps, start.timesteps)
+    assert torch.equal(states.latents[0], start.latents[0])
+    with torch.no_grad():
+        for place, path in ((1, [998]), (2, [600]), (3, [600, 100])):
+            row = start.rows(places[place : place + 1])
+            latents, timestep = row.latents, torch.tensor([LAST])
+            for following in path:
+                empty = model(latents, timestep, EMPTY[None], row.control)
+                prompted = model(latents, timestep, row.encoder_hidden_states, row.control)
+                prediction = empty + 3 * (prompted - empty)
+                latents = schedule.ddim_step(latents, prediction, timestep, torch.tensor([following]))
+                timestep = torch.tensor([following])
+            torch.testing.assert_close(states.latents[place], latents[0], atol=2e-3, rtol=0)
+
+
+def test_no_guidance_needs_no_unconditional_prediction(model: nn.Module) -> None:
+    """With a scale of at most 1 there is one row for each picture."""
+    plain, guided = Rollout(2, 1.0, EMPTY), Rollout(2, 3.0, EMPTY)
+    start = inputs(600, 100)
+
+    assert [len(one.guidable(start).latents) for one in (plain, guided)] == [2, 4]
+    assert torch.equal(plain.guidable(start).predict(model), plain.guided(start.predict(model)))

@@ -1,0 +1,115 @@
+"""Rollouts: noisy latents as sampling meets them, drawn from noise by the ControlNet in training.
+
+A noisy photo shows, at all but the last timesteps, what the clean one contains: a prediction from it says little about
+how the map is obeyed. Sampling knows the map alone, and goes on from what the network predicted before, mistakes
+included. As in ReFL (Xu et al. 2023, arXiv 2304.05977), a picture is predicted on the way of sampling, and only this
+last prediction has a gradient.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from accelerate.utils import extract_model_from_parallel
+from torch import Tensor, nn
+
+from trainer.step.noise import TIMESTEPS, NoiseSchedule
+
+LAST = TIMESTEPS - 1
+"""The timestep at which sampling starts."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a ControlledUNet is called with, a row for each picture.
+
+    Attributes:
+        latents: (N, 4, h, w) float32, noisy and scaled.
+        timesteps: (N,) int64.
+        encoder_hidden_states: (N, 77, D).
+        control: (N, 3, H, W) painted control maps.
+    """
+
+    latents: Tensor
+    timesteps: Tensor
+    encoder_hidden_states: Tensor
+    control: Tensor
+
+    def predict(self, model: Callable[..., Tensor]) -> Tensor:
+        """Return the model's prediction, (N, 4, h, w) float32."""
+        return model(self.latents, self.timesteps, self.encoder_hidden_states, self.control).float()
+
+    def rows(self, places: Tensor) -> "Inputs":
+        """Return some rows."""
+        return Inputs(
+            self.latents[places], self.timesteps[places], self.encoder_hidden_states[places], self.control[places]
+        )
+
+    def at(self, latents: Tensor, timesteps: Tensor) -> "Inputs":
+        """Return the same prompts and maps with other latents and timesteps."""
+        return Inputs(latents, timesteps, self.encoder_hidden_states, self.control)
+
+    def followed_by(self, other: "Inputs") -> "Inputs":
+        """Return the rows of both."""
+        return Inputs(
+            torch.cat([self.latents, other.latents]),
+            torch.cat([self.timesteps, other.timesteps]),
+            torch.cat([self.encoder_hidden_states, other.encoder_hidden_states]),
+            torch.cat([self.control, other.control]),
+        )
+
+
+class Rollout:
+    """DDIM with classifier-free guidance, from noise down to a timestep of each picture.
+
+    Args:
+        steps: that sampling all the way would take.
+        guidance: scale of the guidance; at most 1 means none.
+        unconditional: (77, D), embedding of the empty prompt.
+    """
+
+    def __init__(self, steps: int, guidance: float, unconditional: Tensor) -> None:
+        self._stride, self._guidance, self._unconditional = TIMESTEPS / steps, guidance, unconditional
+
+    @torch.no_grad()
+    def states(self, model: nn.Module, inputs: Inputs, schedule: NoiseSchedule) -> Inputs:
+        """Return the noisy latents that sampling meets at the timesteps of the inputs.
+
+        Args:
+            model: a ControlledUNet, possibly wrapped by accelerate.
+            inputs: their latents are the noise that sampling starts from.
+            schedule: of the noise.
+        """
+        # Processes differ in how many steps they need, so a wrapper that synchronises them must not see the calls.
+        network = extract_model_from_parallel(model)
+        latents, device = inputs.latents, inputs.latents.device
+        final = inputs.timesteps.cpu()  # waits for the device, once instead of at each step
+        current = torch.full_like(final, LAST)
+        for following in self._timesteps(final):
+            places = (following < current).nonzero()[:, 0]
+            before, after, rows = (tensor.to(device) for tensor in (current[places], following[places], places))
+            part = inputs.rows(rows).at(latents[rows], before)
+            prediction = self.guided(self.guidable(part).predict(network))
+            latents = latents.index_copy(0, rows, schedule.ddim_step(part.latents, prediction, before, after))
+            current = following
+        return inputs.at(latents, inputs.timesteps)
+
+    def _timesteps(self, final: Tensor) -> Sequence[Tensor]:
+        """Return where the steps lead: whole strides above the final timesteps, then these; LAST is where it starts."""
+        count = int(((LAST - final) / self._stride).ceil().max())
+        return [(final + left * self._stride).long().clamp(max=LAST) for left in reversed(range(count))]
+
+    def guidable(self, inputs: Inputs) -> Inputs:
+        """Return the rows whose predictions `guided` combines: unconditional ones, then the inputs."""
+        if self._guidance <= 1:
+            return inputs
+        empty = self._unconditional.to(inputs.encoder_hidden_states).expand_as(inputs.encoder_hidden_states)
+        unconditional = Inputs(inputs.latents, inputs.timesteps, empty, inputs.control)
+        return unconditional.followed_by(inputs)
+
+    def guided(self, prediction: Tensor) -> Tensor:
+        """Return the guided prediction of each picture, (K, 4, h, w), from those of the rows of `guidable`."""
+        if self._guidance <= 1:
+            return prediction
+        unconditional, conditional = prediction.chunk(2)
+        return unconditional + self._guidance * (conditional - unconditional)
