@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from segkit.errors import ModelError
 from segkit.models import hub
 from segkit.words import are
-from trainer.checkpoints import configs, fp8, identify, safe_load
+from trainer.checkpoints import configs, fp8, safe_load, soundness
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,7 +30,7 @@ def fill(build: Callable[[Any], Any], config: Any, weights: "Mapping[str, Tensor
         ModelError: a weight is missing, unexpected, of wrong shape, NaN, infinite, or zero or constant throughout.
     """
     model = _empty(build, config)
-    if text := identify.faults(weights, _shapes(model)).sentence():
+    if text := soundness.faults(weights, _shapes(model)).sentence():
         raise ModelError(text)
     return _filled(model, weights)
 
@@ -60,7 +60,7 @@ def from_folder(kind: Any, folder: Path) -> Any:
     weights = _weights(folder)
     shapes = _shapes(model)
     weights = weights.renamed({name: name for name in weights if name in shapes})
-    faults = identify.faults(weights, shapes)
+    faults = soundness.faults(weights, shapes)
     for names, fault in (
         ((*faults.missing, *faults.shapes), "missing or of wrong shape"),
         (faults.broken, "NaN or infinite"),
@@ -89,12 +89,13 @@ def _weights(folder: Path) -> safe_load.Tensors:
     except ModelError as error:
         raise ModelError(f"base={folder}: cannot be loaded ({error}).") from None
     names = {name.removeprefix("text_model."): name for name in weights}
+    return weights.renamed({modern(new): name for new, name in names.items()})
+
+
+def modern(name: str) -> str:
+    """Return today's name of a VAE's weight that an older diffusers wrote; other names as they are."""
     attention = rf"(?<=\.)({'|'.join(_OLD_ATTENTION)})(?=\.(weight|bias)$)"
-    return weights.renamed({re.sub(attention, _today, new): name for new, name in names.items()})
-
-
-def _today(match: re.Match[str]) -> str:
-    return _OLD_ATTENTION[match[0]]
+    return re.sub(attention, lambda match: _OLD_ATTENTION[match[0]], name)
 
 
 def _empty(build: Callable[[Any], Any], config: Any) -> Any:

@@ -19,12 +19,14 @@ from trainer.checkpoints import (
     runs,
     safe_load,
     single_file,
+    soundness,
 )
 from trainer.checkpoints.components import read_json
-from trainer.checkpoints.identify import Faults, Identity
+from trainer.checkpoints.identify import Identity
 from trainer.checkpoints.safe_load import Tensors
+from trainer.checkpoints.soundness import Faults
 
-_RELEASED = {"SD1": "sd15", "SD2": "sd21"}
+_RELEASED = {"SD1": "sd15", "SD2": "sd21", "SDXL": "sdxl"}
 _TRAINED = ("controlnet", "controlldm", "stable-diffusion", "unet", "vae", "text-encoder")
 """Kinds whose layers no training leaves at one value; a fresh LoRA, for one, is zero in half of them."""
 
@@ -85,9 +87,9 @@ def inspect(path: Path) -> Inspection:
     identity = identify.identify(tensors)
     tensors = fp8.decoded(tensors)
     expected = _expected(identity)
-    faults = identify.faults(tensors, expected, identity.prefix)
+    faults = soundness.faults(tensors, expected, identity.prefix)
     if identity.kind == "controlldm":  # the base beside the ControlNet
-        values = identify.faults(tensors, {})
+        values = soundness.faults(tensors, {})
         faults = replace(values, missing=faults.missing, extra=faults.extra, shapes=faults.shapes)
     if identity.kind not in _TRAINED:
         faults = replace(faults, zero=(), constant=())
@@ -117,7 +119,7 @@ def _pipeline(folder: Path) -> Inspection:
 
 def _joined(parts: Mapping[str, Tensors]) -> Faults:
     """Return the faults of several networks, each named with its network."""
-    found = {name: asdict(identify.faults(fp8.decoded(tensors), {})) for name, tensors in parts.items()}
+    found = {name: asdict(soundness.faults(fp8.decoded(tensors), {})) for name, tensors in parts.items()}
     return Faults(
         **{
             fault: tuple(f"{name}: {tensor}" for name, faults in found.items() for tensor in faults[fault])
@@ -153,7 +155,7 @@ def _notes(tensors: Tensors, identity: Identity) -> Iterator[str]:
         base = identify.base(tensors)
         try:
             with quiet.diffusers():
-                yield prediction.guess(single_file.unet(base), single_file.text_encoder(base)).sentence
+                yield prediction.guess(single_file.unet(base), *single_file.text_encoders(base)).sentence
         except ModelError as error:
             yield f"It cannot be used as a base: {error}."
 

@@ -90,7 +90,7 @@ def _from_file(path: Path, tokenizer: str, prediction: Prediction | None) -> Bas
         )
     state = fp8.decoded(identify.base(tensors))
     try:
-        unet, vae, text_encoder = single_file.unet(state), single_file.vae(state), single_file.text_encoder(state)
+        unet, vae, (text_encoder,) = single_file.unet(state), single_file.vae(state), single_file.text_encoders(state)
     except ModelError as error:
         raise ModelError(f"base={path}: {error}. {identity.sentence} Use another file.") from None
     clip_tokenizer = _tokenizer(text_encoder.config.vocab_size, path.parent / "tokenizer", tokenizer)

@@ -7,8 +7,9 @@ import torch
 from safetensors.torch import save_file
 
 from segkit.errors import ModelError
-from trainer.checkpoints import identify, safe_load
-from trainer.checkpoints.identify import Faults, Identity
+from trainer.checkpoints import identify, safe_load, soundness
+from trainer.checkpoints.identify import Identity
+from trainer.checkpoints.soundness import Faults
 
 UNET = "model.diffusion_model.input_blocks.0.0.weight"
 ATTENTION = "input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
@@ -137,12 +138,12 @@ SHAPES = {"net.a": (2, 3), "net.b": (4,)}
 )
 def test_each_fault_is_found(changed: dict[str, torch.Tensor], expected: Faults) -> None:
     """Only tensors with the network's prefix are compared."""
-    assert identify.faults(WEIGHTS | changed, SHAPES, "net.") == expected
+    assert soundness.faults(WEIGHTS | changed, SHAPES, "net.") == expected
 
 
 def test_without_expectations_only_values_are_checked() -> None:
     """Names and shapes of a network that is not known cannot be wrong."""
-    assert identify.faults(WEIGHTS | {"net.c": torch.tensor([torch.nan])}, {}) == Faults(broken=("net.c",))
+    assert soundness.faults(WEIGHTS | {"net.c": torch.tensor([torch.nan])}, {}) == Faults(broken=("net.c",))
 
 
 def test_faults_are_summarised_in_one_line() -> None:
@@ -165,10 +166,10 @@ def test_a_faulty_checkpoint_is_refused_with_a_cure(
 ) -> None:
     """The message names the file, what it is, the fault and the cure; a sound checkpoint passes."""
     known = Identity("controlnet", "ldm", "net.", "SD1", 768, "fp32", 3, 11)
-    identify.require(saved(tmp_path, WEIGHTS), SHAPES, known)
+    soundness.require(saved(tmp_path, WEIGHTS), SHAPES, known)
 
     with pytest.raises(ModelError) as refused:
-        identify.require(saved(tmp_path, WEIGHTS | changed), SHAPES, known)
+        soundness.require(saved(tmp_path, WEIGHTS | changed), SHAPES, known)
 
     assert str(refused.value).startswith(f"{tmp_path / 'a.safetensors'}: This is a ControlNet of SD1, fp32, 3 tensors.")
     assert str(refused.value).endswith(cure)
