@@ -23,9 +23,6 @@ def controlnet(names: Collection[str], config: Mapping[str, Any], layout: Layout
         config: configuration of a ControlNet that fits the base.
         layout: naming scheme of the weights.
         prefix: prefix of the weights' names.
-
-    Raises:
-        ModelError: diffusers has no ControlNet with such blocks.
     """
     if config.get("addition_embed_type") != "text_time":
         return dict(config)
@@ -36,12 +33,7 @@ def controlnet(names: Collection[str], config: Mapping[str, Any], layout: Layout
         starts = [f"down_blocks.{level}.attentions.0." for level in levels]
     depths = [_depth(names, prefix + start) for start in starts]
     middle = _depth(names, prefix + ("middle_block.1." if layout == "ldm" else "mid_block.attentions.0."))
-    last = depths[-1] if middle is None else middle
-    if depths[-1] not in (None, last):
-        raise ModelError(
-            f"its middle block has {middle} transformer blocks and its last level {depths[-1]}; expected as many. Use "
-            "another ControlNet"
-        )
+    last = middle if depths[-1] is None else depths[-1]
     return {
         **config,
         "down_block_types": ["DownBlock2D" if depth is None else "CrossAttnDownBlock2D" for depth in depths],

@@ -40,6 +40,7 @@ _FRESH = "Use a ControlNet of the same family, or a fresh one (controlnet=fresh)
 _ADVICE: dict[Kind, str] = {
     "stable-diffusion": "Use it as the base, with a ControlNet or with a fresh one.",
     "controlnet": "Use it as the ControlNet.",
+    "union": "Use it as the ControlNet: its mode for segmentation maps is drawn with and trained.",
     "difference": "Use the full ControlNet instead.",
     "lora": "It only modifies a base: draw with segkit generate --lora FILE. It is neither a base nor a ControlNet.",
     "lycoris": "segkit draws with plain LoRAs only: merge it into its base with the tool that made it.",
@@ -61,7 +62,7 @@ _DTYPES = {
     "float8_e5m2": "fp8 (e5m2)",
 }  # fmt: skip
 
-_WRAPPERS = re.compile(r"((module|state_dict|model|control_model|controlnet)\.)*")
+_WRAPPERS = re.compile(r"((module|state_dict|model|control_model|controlnet|adapter)\.)*")
 """Prefixes that trainers put before a network's names, in any combination."""
 _BASE = "model.diffusion_model.input_blocks.0.0.weight"
 _INPUTS = (_BASE, "input_blocks.0.0.weight", "conv_in.weight")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from segkit import storage
 from segkit.errors import ModelError, UsageError
 from segkit.words import are
-from trainer.checkpoints import blocks, fp8, identify, safe_load, soundness
+from trainer.checkpoints import blocks, fp8, identify, safe_load, soundness, union
 
 if TYPE_CHECKING:
     import torch
@@ -138,18 +138,23 @@ def load(tensors: safe_load.Tensors, config: Mapping[str, Any]) -> "ControlNetMo
 
     identity = identify.identify(tensors)
     tensors = fp8.decoded(tensors)
-    if identity.kind not in ("controlnet", "controlldm"):
+    if identity.kind not in ("controlnet", "union", "controlldm"):
         raise ModelError(f"{tensors.path}: {identity.sentence} Expected a ControlNet. {identity.advice}".strip())
-    try:
-        model = empty(blocks.controlnet(tensors, config, identity.layout, identity.prefix))
-    except ModelError as error:
-        raise ModelError(f"{tensors.path}: {identity.sentence} {error}.") from None
+    model = empty(fitted(config, tensors, identity))
     soundness.require(tensors, shapes(model, identity), identity)
     names_in_file = _names_in_file(model, identity)
     state = {name: tensors[in_file].to(torch.float32).clone() for in_file, name in names_in_file.items()}
     model.load_state_dict(state, assign=True)
     network: ControlNetModel = model.eval().requires_grad_(True)
+    if identity.kind == "union":
+        union.freeze_others(network)
     return network
+
+
+def fitted(config: Mapping[str, Any], tensors: safe_load.Tensors, identity: identify.Identity) -> dict[str, Any]:
+    """Return the configuration of a ControlNet, corrected by what the names and shapes of its weights say."""
+    fitting = blocks.controlnet(tensors, config, identity.layout, identity.prefix)
+    return union.config(tensors, fitting, identity.prefix) if identity.kind == "union" else fitting
 
 
 def empty(config: Mapping[str, Any]) -> "ControlNetModel":
@@ -157,8 +162,9 @@ def empty(config: Mapping[str, Any]) -> "ControlNetModel":
     import torch
     from diffusers import ControlNetModel
 
+    kind = union.model_class() if config.get("_class_name") == union.CLASS else ControlNetModel
     with torch.device("meta"):
-        model: ControlNetModel = ControlNetModel.from_config(dict(config))
+        model: ControlNetModel = kind.from_config(dict(config))
     return model
 
 
