@@ -13,7 +13,7 @@ def state(base: Any, family: str = "SD1") -> dict[str, Tensor]:
     """Return the weights of a base under the names of its family's single files."""
     unet = {f"model.diffusion_model.{_unet(name)}": weight for name, weight in base.unet.state_dict().items()}
     vae = dict(_vae(name, weight) for name, weight in base.vae.state_dict().items())
-    text_encoder = _clip(base.text_encoder) if family == "SD1" else _open_clip(base.text_encoder)
+    text_encoder = _clip(base.text_encoders[0]) if family == "SD1" else _open_clip(base.text_encoders[0])
     others = {"betas": torch.ones(1000), "model_ema.decay": torch.tensor(0.9)}
     return {name: weight.clone().contiguous() for name, weight in (unet | vae | text_encoder | others).items()}
 

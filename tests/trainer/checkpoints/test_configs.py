@@ -31,7 +31,7 @@ def test_configurations_are_inferred_from_shapes(tmp_path: Path, models: Models,
 
     assert differing(configs.unet(state), loaded.unet.config) == {"sample_size"}
     assert differing(configs.vae(state), loaded.vae.config) == {"sample_size"}
-    assert differing(configs.text_encoder(state), loaded.text_encoder.config) == set()
+    assert differing(configs.text_encoder(state), loaded.text_encoders[0].config) == set()
 
 
 @pytest.mark.parametrize(
