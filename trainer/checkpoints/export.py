@@ -205,23 +205,20 @@ def write_base(run: Path, name: str, settings: TrainSettings, trained: Mapping[s
 
 
 def _write_base_folder(folder: Path, base: Base) -> None:
-    from diffusers import DDPMScheduler, StableDiffusionPipeline
+    import diffusers
     from safetensors.torch import load_file, save_file
 
     staged = folder.with_name(f"{storage.TEMPORARY}{folder.name}")
     shutil.rmtree(staged, ignore_errors=True)
-    parts: dict[str, Any] = {"vae": base.vae, "text_encoder": base.text_encoder, "unet": base.unet}
-    scheduler = DDPMScheduler(**configs.SCHEDULER, prediction_type=base.prediction)
+    scheduler = diffusers.DDPMScheduler(**configs.SCHEDULER, prediction_type=base.prediction)
     try:
         with hub.quiet():
-            StableDiffusionPipeline(
-                **parts, tokenizer=base.tokenizer, scheduler=scheduler, safety_checker=None, feature_extractor=None,
-                requires_safety_checker=False,
-            ).save_pretrained(staged)  # fmt: skip
-        path = staged / "text_encoder" / "model.safetensors"
-        # transformers 5 drops the prefix "text_model." that other tools expect
-        state = {_TEXT_MODEL + key.removeprefix(_TEXT_MODEL): weight for key, weight in load_file(path).items()}
-        save_file(state, path, {"format": "pt"})
+            kind = getattr(diffusers, base.family.pipeline)
+            kind(**base.parts, scheduler=scheduler, **base.family.pipeline_options).save_pretrained(staged)
+        for part in base.family.text_encoders:
+            path = staged / part.folder / "model.safetensors"
+            state = {_prefixed(key): weight for key, weight in load_file(path).items()}
+            save_file(state, path, {"format": "pt"})
         storage.flush(staged)
         shutil.rmtree(folder, ignore_errors=True)
         staged.rename(folder)
@@ -231,6 +228,11 @@ def _write_base_folder(folder: Path, base: Base) -> None:
         raise StorageError(
             f"{folder}: cannot be written ({error.strerror}). Free some space and run the same command again."
         ) from None
+
+
+def _prefixed(name: str) -> str:
+    """Return the name of a text encoder's weight with the prefix that other tools expect; transformers 5 drops it."""
+    return name if name.startswith((_TEXT_MODEL, "text_projection.")) else _TEXT_MODEL + name
 
 
 def _merged(state: safe_load.Tensors, unet: Mapping[str, "Tensor"]) -> dict[str, "Tensor"]:

@@ -119,9 +119,9 @@ def prepare(
     cache = cache_for(encoder) if cache_for else None
     encodes_photos = cache is None or (settings.flip and not settings.flip_cache)
     encoder_bytes = weight_bytes(base.vae) if encodes_photos else 0
-    encoder_bytes += 0 if cache else weight_bytes(base.text_encoder)
+    encoder_bytes += 0 if cache else sum(map(weight_bytes, base.text_encoders))
     if cache:
-        encoder.drop_text_encoder()
+        encoder.drop_text_encoders()
     paint = PalettePainter(examples.palette, device)
     decoder = None
     if settings.preview_every or settings.reward or judge:
@@ -155,7 +155,7 @@ def _drawer(
 ) -> Drawer:  # fmt: skip
     factor, channels = configs.vae_scale_factor(base.vae.config), base.vae.config.latent_channels
     sampling = SampleSettings(steps=sampler.STEPS, guidance=settings.preview_guidance)
-    return Drawer(decoder, encode_prompt, paint, base.prediction, factor, channels, sampling)
+    return Drawer(decoder, encode_prompt, base.conditioning, paint, base.prediction, factor, channels, sampling)
 
 
 def _judge(examples: Examples, settings: TrainSettings, accelerator: Accelerator) -> NeuralSegmenter | None:

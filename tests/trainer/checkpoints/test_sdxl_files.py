@@ -202,7 +202,7 @@ def test_a_vae_replaces_the_base_s(tiny: Sdxl, tmp_path: Path, where: str) -> No
             state["loss.discriminator.weight"] = torch.ones(2)
         save_file({name: weight.contiguous() for name, weight in state.items()}, path)
 
-    vae: Any = single_file.replacement_vae(path, 0.13025, 4)
+    vae: Any = single_file.replacement_vae(path, 0.13025)
 
     assert vae.config.scaling_factor == 0.13025
     first, second = vae.state_dict(), tiny.vae.state_dict()
@@ -213,10 +213,10 @@ def test_a_vae_for_other_latents_is_refused(tiny: Sdxl, tmp_path: Path) -> None:
     """A folder records the factor of its latents; a file without a VAE is named."""
     tiny.vae.save_pretrained(tmp_path / "vae")
     with pytest.raises(ModelError, match=r"its scaling_factor is 0\.13025, that of the base's latents 0\.18215"):
-        single_file.replacement_vae(tmp_path / "vae", 0.18215, 4)
+        single_file.replacement_vae(tmp_path / "vae", 0.18215)
     save_file(layout.ldm_unet(tiny.unet), tmp_path / "a.safetensors")
     with pytest.raises(ModelError, match="it contains no VAE"):
-        single_file.replacement_vae(tmp_path / "a.safetensors", 0.13025, 4)
+        single_file.replacement_vae(tmp_path / "a.safetensors", 0.13025)
 
 
 def test_a_pruned_base_is_named(tiny: Sdxl) -> None:

@@ -51,9 +51,9 @@ def test_a_photo_is_encoded_as_by_the_vae(base: Path, encoder: Encoder) -> None:
 def test_a_prompt_is_encoded_as_by_the_text_encoder(base: Path, encoder: Encoder) -> None:
     """The embedding is that of the padded tokens; a prompt that is too long is truncated, and counted."""
     loaded = load.load_base(str(base))
-    tokens = loaded.tokenizer("a room", padding="max_length", max_length=77, return_tensors="pt").input_ids
+    tokens = loaded.tokenizers[0]("a room", padding="max_length", max_length=77, return_tensors="pt").input_ids
     with torch.no_grad():
-        expected = loaded.text_encoder(tokens)[0][0]
+        expected = loaded.text_encoders[0](tokens)[0][0]
 
     assert torch.equal(encoder.prompt("a room"), expected)
     assert torch.equal(encoder.prompt("x " * 75), encoder.prompt("x " * 75 + "y"))

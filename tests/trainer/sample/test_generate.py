@@ -127,7 +127,7 @@ def test_the_prediction_type_and_the_vocabulary_count(base: Path) -> None:
     before = networks.digests(loaded, controlnet)
 
     assert networks.digests(replace(loaded, prediction="v_prediction"), controlnet)[0] != before[0]
-    loaded.tokenizer.add_tokens(["segkit"])
+    loaded.tokenizers[0].add_tokens(["segkit"])
     assert networks.digests(loaded, controlnet)[2] != before[2]
 
 
