@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from segkit.errors import ModelError
 from segkit.models import hub
-from segkit.words import are
-from trainer.checkpoints import configs, families, fp8, identify, safe_load
+from segkit.words import are, count
+from trainer.checkpoints import configs, families, fp8, safe_load, soundness
 from trainer.checkpoints.families import Conditioning, Family
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def fill(build: Callable[[Any], Any], config: Any, weights: "Mapping[str, Tensor
         ModelError: a weight is missing, unexpected, of wrong shape, NaN, infinite, or zero or constant throughout.
     """
     model = _empty(build, config)
-    if text := identify.faults(weights, _shapes(model)).sentence():
+    if text := soundness.faults(weights, _shapes(model)).sentence():
         raise ModelError(text)
     return _filled(model, weights)
 
@@ -65,7 +65,7 @@ def from_folder(kind: Any, folder: Path) -> Any:
     shapes = _shapes(model)
     bare = {name.removeprefix(_TEXT_MODEL): name for name in shapes}
     weights = weights.renamed({bare[name]: name for name in weights if name in bare})
-    faults = identify.faults(weights, shapes)
+    faults = soundness.faults(weights, shapes)
     for names, fault in (
         ((*faults.missing, *faults.shapes), "missing or of wrong shape"),
         (faults.broken, "NaN or infinite"),
@@ -94,12 +94,13 @@ def _weights(folder: Path) -> safe_load.Tensors:
     except ModelError as error:
         raise ModelError(f"base={folder}: cannot be loaded ({error}).") from None
     names = {name.removeprefix(_TEXT_MODEL): name for name in weights}
+    return weights.renamed({modern(new): name for new, name in names.items()})
+
+
+def modern(name: str) -> str:
+    """Return today's name of a VAE's weight that an older diffusers wrote; other names as they are."""
     attention = rf"(?<=\.)({'|'.join(_OLD_ATTENTION)})(?=\.(weight|bias)$)"
-    return weights.renamed({re.sub(attention, _today, new): name for new, name in names.items()})
-
-
-def _today(match: re.Match[str]) -> str:
-    return _OLD_ATTENTION[match[0]]
+    return re.sub(attention, lambda match: _OLD_ATTENTION[match[0]], name)
 
 
 def _empty(build: Callable[[Any], Any], config: Any) -> Any:
@@ -165,6 +166,11 @@ def require_fitting_text(family: Family, unet: Mapping[str, Any], text_encoders:
         ModelError: the widths differ.
     """
     expected = families.conditioning(unet)
+    if len(text_encoders) != len(family.text_encoders):
+        raise ModelError(
+            f"{source}: {count(len(text_encoders), 'text encoder')}; expected {len(family.text_encoders)}. Use a "
+            f"complete {family}."
+        )
     parts = list(zip(family.text_encoders, (network.config for network in text_encoders), strict=True))
     width = sum(config.hidden_size for _, config in parts)
     pooled = sum(config.projection_dim for part, config in parts if part.is_pooled)

@@ -11,8 +11,8 @@ from trainer.checkpoints import components, configs, families, fp8, identify, ld
 from trainer.checkpoints.components import read_json
 from trainer.checkpoints.families import Conditioning, Family
 from trainer.checkpoints.find import FRESH, find_base, find_controlnet
-from trainer.checkpoints.prediction import Guess, Prediction
-from trainer.checkpoints.prediction import guess as guess_prediction
+from trainer.checkpoints import prediction as prediction_types
+from trainer.checkpoints.prediction import Guess, Prediction, Recorded
 from trainer.checkpoints.runs import Weights
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Base:
         text_encoders, tokenizers: those that the family describes, in its order.
         prediction: prediction type of the UNet.
         family: what the base has in common with others.
-        guess: how the prediction type was guessed; None if it was recorded or passed.
+        guess: evidence for the prediction type of a file; None if it was passed, or a folder's.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Base:
     tokenizers: tuple[Any, ...]
     prediction: Prediction
     family: Family
-    guess: Guess | None = None
+    guess: Guess | Recorded | None = None
 
     @property
     def conditioning(self) -> Conditioning:
@@ -64,7 +64,7 @@ def load_base(name: str, tokenizer: str = "", prediction: Prediction | None = No
         tokenizer: folder of CLIP's tokenizer, for a base without one; "" looks in the Hugging Face cache and the hub.
         prediction: prediction type; None uses a folder's scheduler configuration. Files do not record it: for them it
             is measured, see trainer.checkpoints.prediction.
-        vae: folder of a VAE that replaces the base's own; "" keeps that.
+        vae: file or folder of a VAE that replaces the base's own; "" keeps that.
 
     Raises:
         ModelError: the base is missing, not a text-to-image Stable Diffusion, incomplete or damaged, or contains NaN or
@@ -78,31 +78,19 @@ def load_base(name: str, tokenizer: str = "", prediction: Prediction | None = No
         base = _from_file(source, tokenizer, prediction)
     else:
         base = _from_folder(source, name if source != path else path.resolve().name, tokenizer, prediction)
-    return replace(base, vae=load_vae(vae, base)) if vae else base
+    return _with_vae(base, Path(vae).expanduser()) if vae else base
 
 
-def load_vae(name: str, base: Base) -> "AutoencoderKL":
-    """Load a VAE that replaces a base's own, such as the one of SDXL that was made for fp16.
-
-    Args:
-        name: a diffusers folder.
-        base: the base.
-
-    Raises:
-        ModelError: the VAE is missing, damaged, or scales latents or pictures in another way than the base's.
-    """
-    from diffusers import AutoencoderKL
-
-    folder = Path(name).expanduser()
-    folder = folder / "vae" if (folder / "vae").is_dir() else folder
-    if not (folder / "config.json").is_file():
-        raise ModelError(f"vae={name}: no such VAE. Expected a folder with config.json and weights.")
-    vae: AutoencoderKL = components.from_folder(AutoencoderKL, folder)
-    components.require_plain_vae(vae.config, f"vae={name}")
-    for key in ("scaling_factor", "latent_channels"):
-        if (value := vae.config[key]) != (expected := base.vae.config[key]):
-            raise ModelError(f"vae={name}: its {key} is {value}, the base's {expected}. Use a VAE of {base.family}.")
-    return vae
+def _with_vae(base: Base, path: Path) -> Base:
+    """Return a base with another VAE, such as SDXL's in the version that does not overflow in fp16."""
+    if not path.exists():
+        raise ModelError(f"vae={path}: no such file or folder. Expected a .safetensors file or a diffusers folder.")
+    config = base.vae.config
+    vae = single_file.replacement_vae(path, config.scaling_factor, config.latent_channels)
+    components.require_plain_vae(vae.config, f"vae={path}")
+    if configs.vae_scale_factor(vae.config) != configs.vae_scale_factor(config):
+        raise ModelError(f"vae={path}: downsamples otherwise than the base's VAE. Use one of {base.family}.")
+    return replace(base, vae=vae)
 
 
 def _from_folder(folder: Path, name: str, tokenizer: str, prediction: Prediction | None) -> Base:
@@ -132,20 +120,28 @@ def _from_folder(folder: Path, name: str, tokenizer: str, prediction: Prediction
 def _from_file(path: Path, tokenizer: str, prediction: Prediction | None) -> Base:
     tensors = safe_load.read(path)
     identity = identify.identify(tensors)
-    if identity.kind not in ("stable-diffusion", "controlldm") or identity.family == "SDXL" or identity.purpose:
-        raise ModelError(
-            f"base={path}: {identity.sentence} Expected a Stable Diffusion 1 or 2. {identity.advice}".strip()
-        )
+    if identity.kind not in ("stable-diffusion", "controlldm") or identity.purpose:
+        raise ModelError(f"base={path}: {identity.sentence} Expected a Stable Diffusion. {identity.advice}".strip())
     state = fp8.decoded(identify.base(tensors))
     try:
-        unet, vae, text_encoder = single_file.unet(state), single_file.vae(state), single_file.text_encoder(state)
+        unet, vae, text_encoders = single_file.unet(state), single_file.vae(state), single_file.text_encoders(state)
+        family = families.of(unet.config)
+        components.require_fitting_text(family, unet.config, text_encoders, "it is incomplete")
     except ModelError as error:
         raise ModelError(f"base={path}: {error}. {identity.sentence} Use another file.") from None
-    family = families.of(unet.config)
-    tokenizers = _tokenizers(family, (text_encoder,), path.parent, tokenizer)
-    guess = None if prediction else guess_prediction(unet, text_encoder)
-    chosen = guess.prediction if guess else prediction or "epsilon"
-    return Base(path.stem, unet, vae, (text_encoder,), tokenizers, chosen, family, guess)
+    tokenizers = _tokenizers(family, text_encoders, path.parent, tokenizer)
+    guess = None if prediction else _evidence(state, family, unet, text_encoders)
+    chosen = prediction or (guess.prediction if guess else "epsilon")
+    return Base(path.stem, unet, vae, text_encoders, tokenizers, chosen, family, guess)
+
+
+def _evidence(
+    state: safe_load.Tensors, family: Family, unet: Any, text_encoders: Sequence[Any]
+) -> Guess | Recorded | None:
+    """Return what a file says about its prediction type, or what a measurement does; None leaves epsilon, as usual."""
+    if family.is_sized:
+        return prediction_types.recorded(state)
+    return prediction_types.guess(unet, text_encoders[0])
 
 
 def _tokenizers(family: Family, text_encoders: Sequence[Any], folder: Path, option: str) -> tuple[Any, ...]:

@@ -6,6 +6,7 @@ v = alpha noise - sigma x0 returns its estimate of -x0, which depends little on 
 of the output on the input is near 1 for the first and near 0 for the second.
 """
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -21,6 +22,34 @@ THRESHOLD = 0.5
 
 _SIDE = 32
 """Side of the latents: pictures of 256 pixels, which these networks know well enough to return noise."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The prediction type that a single file records, as files of SDXL with v-prediction do.
+
+    Attributes:
+        prediction: the prediction type.
+        is_zero_terminal: whether its noise schedule ends without any signal.
+    """
+
+    prediction: Prediction
+    is_zero_terminal: bool
+
+    @property
+    def sentence(self) -> str:
+        """What the file records, in one line."""
+        terminal = (
+            " It was trained with a noise schedule that ends at zero signal (ztsnr); segkit's ends just before."
+            if self.is_zero_terminal
+            else ""
+        )
+        return f"Prediction type: {self.prediction}, as the file says (v_pred).{terminal}"
+
+
+def recorded(names: Container[str]) -> Recorded | None:
+    """Return the prediction type that a single file records by empty tensors called v_pred and ztsnr; None without."""
+    return Recorded("v_prediction", "ztsnr" in names) if "v_pred" in names else None
 
 
 @dataclass(frozen=True)
