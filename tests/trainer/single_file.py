@@ -14,15 +14,9 @@ _SD_TEXT, _SDXL_TEXT = "cond_stage_model.", "conditioner.embedders.{}."
 
 
 def state(base: Any, family: str = "SD1") -> dict[str, Tensor]:
-<<<<<<< HEAD
-    """Return the weights of a base under the names of its family's single files."""
-    unet = {f"model.diffusion_model.{_unet(name)}": weight for name, weight in base.unet.state_dict().items()}
-    vae = dict(_vae(name, weight) for name, weight in base.vae.state_dict().items())
-    text_encoder = _clip(base.text_encoders[0]) if family == "SD1" else _open_clip(base.text_encoders[0])
-=======
     """Return the weights of a base of SD1 or SD2 under the names of its family's single files."""
-    text_encoder = clip(base.text_encoder, _SD_TEXT) if family == "SD1" else open_clip(base.text_encoder, _SD_TEXT, 1)
->>>>>>> h30b
+    (network,) = base.text_encoders
+    text_encoder = clip(network, _SD_TEXT) if family == "SD1" else open_clip(network, _SD_TEXT, 1)
     others = {"betas": torch.ones(1000), "model_ema.decay": torch.tensor(0.9)}
     return {name: weight.clone().contiguous() for name, weight in (networks(base) | text_encoder | others).items()}
 

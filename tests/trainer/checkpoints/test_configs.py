@@ -32,12 +32,8 @@ def test_configurations_are_inferred_from_shapes(tmp_path: Path, models: Models,
 
     assert differing(configs.unet(state), loaded.unet.config) == {"sample_size"}
     assert differing(configs.vae(state), loaded.vae.config) == {"sample_size"}
-<<<<<<< HEAD
-    assert differing(configs.text_encoder(state), loaded.text_encoders[0].config) == set()
-=======
     text_config, _ = checkpoint_file.text_encoder_weights(state, "cond_stage_model.")
-    assert differing(text_config, loaded.text_encoder.config) == set()
->>>>>>> h30b
+    assert differing(text_config, loaded.text_encoders[0].config) == set()
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,7 @@ def test_a_tokenizer_of_another_vocabulary_is_refused(tmp_path: Path, models: Mo
     ("name", "message"),
     [
         ("controlnet.safetensors", "a ControlNet.*Expected a Stable Diffusion.*Use it as the ControlNet"),
-        ("xl.safetensors", "SDXL.*Expected a Stable Diffusion 1 or 2"),
+        ("xl.safetensors", "This is a Stable Diffusion, without a ControlNet, of SDXL.*Use another file"),
         ("half.safetensors", "it lacks first_stage_model"),
         ("nothing.safetensors", "no such file or folder"),
         ("owner/name", "is not in the cache and cannot be downloaded"),
