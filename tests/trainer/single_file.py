@@ -15,8 +15,8 @@ _SD_TEXT, _SDXL_TEXT = "cond_stage_model.", "conditioner.embedders.{}."
 
 def state(base: Any, family: str = "SD1") -> dict[str, Tensor]:
     """Return the weights of a base of SD1 or SD2 under the names of its family's single files."""
-    encoder = base.text_encoders[0]
-    text_encoder = clip(encoder, _SD_TEXT) if family == "SD1" else open_clip(encoder, _SD_TEXT, 1)
+    (network,) = base.text_encoders
+    text_encoder = clip(network, _SD_TEXT) if family == "SD1" else open_clip(network, _SD_TEXT, 1)
     others = {"betas": torch.ones(1000), "model_ema.decay": torch.tensor(0.9)}
     return {name: weight.clone().contiguous() for name, weight in (networks(base) | text_encoder | others).items()}
 

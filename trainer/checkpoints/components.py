@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from segkit.errors import ModelError
 from segkit.models import hub
-from segkit.words import are
+from segkit.words import are, count
 from trainer.checkpoints import configs, families, fp8, safe_load, soundness
 from trainer.checkpoints.families import Conditioning, Family
 
@@ -166,6 +166,11 @@ def require_fitting_text(family: Family, unet: Mapping[str, Any], text_encoders:
         ModelError: the widths differ.
     """
     expected = families.conditioning(unet)
+    if len(text_encoders) != len(family.text_encoders):
+        raise ModelError(
+            f"{source}: {count(len(text_encoders), 'text encoder')}; expected {len(family.text_encoders)}. Use a "
+            f"complete {family}."
+        )
     parts = list(zip(family.text_encoders, (network.config for network in text_encoders), strict=True))
     width = sum(config.hidden_size for _, config in parts)
     pooled = sum(config.projection_dim for part, config in parts if part.is_pooled)

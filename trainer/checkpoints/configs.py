@@ -55,8 +55,9 @@ _RELEASED = {"sd15": _SD15, "sd21": _SD21, "sdxl": _SDXL}
 _CONTROLNET_KEYS = (
     "block_out_channels", "layers_per_block", "cross_attention_dim", "attention_head_dim", "num_attention_heads",
     "down_block_types", "use_linear_projection", "norm_num_groups", "in_channels", "flip_sin_to_cos", "freq_shift",
-    "norm_eps", "only_cross_attention", "downsample_padding", "act_fn", "upcast_attention", "addition_embed_type",
-    "addition_time_embed_dim", "projection_class_embeddings_input_dim", "transformer_layers_per_block",
+    "norm_eps", "only_cross_attention", "downsample_padding", "act_fn", "upcast_attention",
+    "transformer_layers_per_block", "addition_embed_type", "addition_time_embed_dim",
+    "projection_class_embeddings_input_dim",
 )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from trainer.checkpoints import prediction as predictions
 from trainer.checkpoints.components import read_json
 from trainer.checkpoints.families import Conditioning, Family
 from trainer.checkpoints.find import FRESH, find_base, find_controlnet
-from trainer.checkpoints.prediction import Guess, Prediction
+from trainer.checkpoints.prediction import Guess, Prediction, Recorded
 from trainer.checkpoints.runs import Weights
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Base:
         text_encoders, tokenizers: those that the family describes, in its order.
         prediction: prediction type of the UNet.
         family: what the base has in common with others.
-        guess: how the prediction type was guessed; None if it was recorded or passed.
+        guess: evidence for the prediction type of a file; None if it was passed, or a folder's.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Base:
     tokenizers: tuple[Any, ...]
     prediction: Prediction
     family: Family
-    guess: Guess | None = None
+    guess: Guess | Recorded | None = None
 
     @property
     def conditioning(self) -> Conditioning:
@@ -77,11 +77,19 @@ def load_base(name: str, tokenizer: str = "", prediction: Prediction | None = No
     if source.is_file():
         return _from_file(source, tokenizer, prediction, vae)
     base = _from_folder(source, name if source != path else path.resolve().name, tokenizer, prediction)
-    return replace(base, vae=load_vae(vae, base.vae.config.scaling_factor)) if vae else base
+    return _with_vae(base, vae) if vae else base
+
+
+def _with_vae(base: Base, name: str) -> Base:
+    """Return a base with another VAE, such as SDXL's in the version that does not overflow in fp16."""
+    vae = load_vae(name, base.vae.config.scaling_factor)
+    if configs.vae_scale_factor(vae.config) != configs.vae_scale_factor(base.vae.config):
+        raise ModelError(f"vae={name}: downsamples otherwise than the base's VAE. Use one of {base.family}.")
+    return replace(base, vae=vae)
 
 
 def load_vae(name: str, scaling_factor: float) -> "AutoencoderKL":
-    """Load a VAE that replaces a base's own, such as the one of SDXL that was made for fp16.
+    """Load a VAE that replaces a base's own, or that of a file without one.
 
     Args:
         name: a file, or a diffusers folder.
@@ -92,7 +100,7 @@ def load_vae(name: str, scaling_factor: float) -> "AutoencoderKL":
     """
     path = Path(name).expanduser()
     if not path.exists():
-        raise ModelError(f"vae={name}: no such file or folder. Expected a .safetensors file, or a diffusers folder.")
+        raise ModelError(f"vae={name}: no such file or folder. Expected a .safetensors file or a diffusers folder.")
     vae = single_file.replacement_vae(path, scaling_factor)
     components.require_plain_vae(vae.config, f"vae={name}")
     return vae
@@ -126,20 +134,19 @@ def _from_file(path: Path, tokenizer: str, prediction: Prediction | None, vae: s
     tensors = safe_load.read(path)
     identity = identify.identify(tensors)
     if identity.kind not in ("stable-diffusion", "controlldm") or identity.purpose:
-        titles = ", ".join(map(str, families.FAMILIES))
-        raise ModelError(f"base={path}: {identity.sentence} Expected one of {titles}. {identity.advice}".strip())
+        raise ModelError(f"base={path}: {identity.sentence} Expected a Stable Diffusion. {identity.advice}".strip())
     state = fp8.decoded(identify.base(tensors))
     try:
         unet, text_encoders = single_file.unet(state), single_file.text_encoders(state)
-        own_vae = None if vae else single_file.vae(state)
+        family = families.of(unet.config)
+        components.require_fitting_text(family, unet.config, text_encoders, "it is incomplete")
+        bundled = None if vae else single_file.vae(state)
     except ModelError as error:
         raise ModelError(f"base={path}: {error}. {identity.sentence} Use another file.") from None
-    family = families.of(unet.config)
-    decoder = own_vae or load_vae(vae, family.scaling_factor)
+    decoder = bundled or load_vae(vae, family.scaling_factor)
     tokenizers = _tokenizers(family, text_encoders, path.parent, tokenizer)
-    recorded = predictions.recorded(state)
-    guess = None if prediction or recorded else predictions.guess(unet, text_encoders)
-    chosen = prediction or (recorded or guess).prediction
+    guess = None if prediction else predictions.recorded(state) or predictions.guess(unet, text_encoders)
+    chosen = prediction or (guess.prediction if guess else "epsilon")
     return Base(path.stem, unet, decoder, text_encoders, tokenizers, chosen, family, guess)
 
 

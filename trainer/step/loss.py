@@ -26,7 +26,7 @@ class ControlledUNet(nn.Module):
     """A UNet whose down and middle blocks receive the ControlNet's residuals.
 
     Args:
-        controlnet: trained.
+        controlnet: trained, but for the weights of a union ControlNet that are frozen.
         unet: frozen, except for UNLOCKED if `unlocked`.
         only_mid: use the middle block's residual alone; the other zero convolutions are frozen.
         unlocked: train the UNet's up blocks and output as well.
@@ -37,7 +37,7 @@ class ControlledUNet(nn.Module):
     ) -> None:
         super().__init__()
         self.controlnet, self.unet, self.only_mid = controlnet, unet, only_mid
-        controlnet.requires_grad_(True).train()
+        controlnet.train()
         unet.requires_grad_(False)
         if only_mid:
             controlnet.controlnet_down_blocks.requires_grad_(False)
