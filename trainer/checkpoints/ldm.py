@@ -14,6 +14,7 @@ from segkit import storage
 from segkit.errors import ModelError, UsageError
 from segkit.words import are
 from trainer.checkpoints import blocks, fp8, identify, safe_load, soundness, union
+from trainer.checkpoints.families import FileLayout
 
 if TYPE_CHECKING:
     import torch
@@ -180,18 +181,22 @@ def _names_in_file(model: "ControlNetModel", identity: identify.Identity) -> dic
     return {identity.prefix + in_file: name for in_file, name in by_name.items()}
 
 
-def to_state(model: "ControlNetModel", dtype: "torch.dtype | None" = None) -> dict[str, "Tensor"]:
-    """Return a network's weights under ldm's names, on the CPU.
+def to_state(
+    model: "ControlNetModel", dtype: "torch.dtype | None" = None, layout: FileLayout = "ldm"
+) -> dict[str, "Tensor"]:
+    """Return a network's weights under the names of a layout, on the CPU.
 
     Args:
         model: the network, on any device.
         dtype: dtype to convert to; None keeps each weight's.
+        layout: "ldm", or "diffusers" for the network's own names.
 
     Raises:
         ModelError: a weight is NaN or infinite, or overflows dtype.
     """
     weights = model.state_dict()
-    state = {target: weights[name].detach().to("cpu", dtype).contiguous() for target, name in names(model).items()}
+    targets = names(model) if layout == "ldm" else {name: name for name in weights}
+    state = {target: weights[name].detach().to("cpu", dtype).contiguous() for target, name in targets.items()}
     broken = [name for name, weight in state.items() if not bool(weight.isfinite().all())]
     if broken:
         raise ModelError(f"{are(len(broken), 'weight')} NaN or infinite, such as {broken[0]}; nothing was written.")
@@ -203,14 +208,16 @@ def save_ldm(
     path: Path | str,
     dtype: "torch.dtype | None" = None,
     metadata: Mapping[str, str] | None = None,
+    layout: FileLayout = "ldm",
 ) -> None:
-    """Write a ControlNet in ldm's layout, replacing an existing file atomically.
+    """Write a ControlNet as one file, replacing an existing one atomically.
 
     Args:
         model: the network.
         path: .safetensors (bare names), or .pth or .ckpt (prefix "control_model.", as in released files).
         dtype: dtype to convert to; None keeps each weight's.
         metadata: metadata of a .safetensors file.
+        layout: names of the weights: see to_state.
 
     Raises:
         UsageError: the extension is none of these.
@@ -221,7 +228,7 @@ def save_ldm(
     suffix = path.suffix.lower()
     if suffix not in (".safetensors", ".pth", ".ckpt"):
         raise UsageError(f"{path}: expected a name that ends in .safetensors, .pth or .ckpt.")
-    state = to_state(model, dtype)
+    state = to_state(model, dtype, layout)
     if suffix == ".safetensors":
         from safetensors.torch import save
 

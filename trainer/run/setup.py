@@ -110,7 +110,7 @@ def prepare(
     device = accelerator.device
     judge = _judge(examples, settings, accelerator)
     source = find_networks(settings)
-    base = load.load_base(settings.base, settings.tokenizer, settings.prediction_type)
+    base = load.load_base(settings.base, settings.tokenizer, settings.prediction_type, settings.vae)
     controlnet = load.load_controlnet(source or find.FRESH, base, settings.seed)  # before hours of filling the cache
     encoder = Encoder(base, device, distributed.weight_dtype(accelerator), settings.cache_dtype)
     truncated = encoder.count_truncated([example.text for example in examples.train])

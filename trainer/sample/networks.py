@@ -57,7 +57,7 @@ class Networks:
         self._device = device.resolve(settings.device, settings.precision)
         self.precision = self._device.precision
         prediction: Any = None if source.prediction == "auto" else source.prediction
-        base = load.load_base(source.base, source.tokenizer, prediction)
+        base = load.load_base(source.base, source.tokenizer, prediction, source.vae)
         controlnet = load.load_controlnet(weights or find.FRESH, base).eval()
         lora.merge(base, settings.loras)
         self.guess = base.guess.sentence if base.guess else ""
