@@ -88,22 +88,23 @@ class Lora:
     path: Path
     weight: float
 
+    @classmethod
+    def read(cls, text: str) -> "Lora":
+        """Read FILE or FILE:WEIGHT, such as "details.safetensors:0.8".
 
-def read_lora(text: str) -> Lora:
-    """Read FILE or FILE:WEIGHT, such as "details.safetensors:0.8".
-
-    Raises:
-        SettingError: the file is not a .safetensors file, or the weight is not a finite number.
-    """
-    name, _, number = text.rpartition(":")
-    try:
-        weight = float(number) if name else 1.0
-    except ValueError:
-        name, weight = "", 1.0  # a colon in the path
-    path = Path(name or text).expanduser()
-    if path.suffix != ".safetensors" or not isfinite(weight):
-        raise SettingError("lora", text, "FILE.safetensors or FILE.safetensors:WEIGHT, such as details.safetensors:0.8")
-    return Lora(path, weight)
+        Raises:
+            SettingError: the file is not a .safetensors file, or the weight is not a finite number.
+        """
+        name, _, number = text.rpartition(":")
+        try:
+            weight = float(number) if name else 1.0
+        except ValueError:
+            name, weight = "", 1.0  # a colon in the path
+        path = Path(name or text).expanduser()
+        if path.suffix != ".safetensors" or not isfinite(weight):
+            expected = "FILE.safetensors or FILE.safetensors:WEIGHT, such as details.safetensors:0.8"
+            raise SettingError("lora", text, expected)
+        return cls(path, weight)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +120,8 @@ class DrawingSettings(SampleSettings):
     )
     tokenizer: Annotated[str, option("Folder with CLIP's tokenizer, for a base that has none.")] = ""
     vae: Annotated[
-        str, option("VAE that replaces the base's own: a .safetensors file or a diffusers folder.  [default: the run's]")
+        str,
+        option("VAE that replaces the base's own: a .safetensors file or a diffusers folder.  [default: the run's]"),
     ] = ""
     prediction: Annotated[
         Literal["auto", "epsilon", "v_prediction"], option("What the UNet predicts; auto reads it from the base.")
@@ -138,15 +140,14 @@ class DrawingSettings(SampleSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "lora", tuple(self.lora))  # a list in Python and in a file
-        for text in self.lora:
-            read_lora(text)
+        tuple(map(Lora.read, self.lora))
         if not 0 <= self.seed < 2**63 - self.count:
             raise SettingError("seed", self.seed, f"0 to {2**63 - self.count - 1}")
 
     @property
     def loras(self) -> tuple[Lora, ...]:
         """The LoRAs, in order."""
-        return tuple(map(read_lora, self.lora))
+        return tuple(map(Lora.read, self.lora))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from segkit.errors import ModelError, SettingError
 from tests.trainer import single_file as layout
 from trainer.checkpoints import identify, load, lora, safe_load
 from trainer.checkpoints.load import Base
-from trainer.settings import Lora, read_lora
+from trainer.settings import Lora
 
 RANK, WEIGHT, ALPHA = 2, 0.8, 3.0
 
@@ -105,7 +105,7 @@ def test_weights_change_as_computed_by_hand(loaded: Base, tmp_path: Path, style:
     assert identify.identify(safe_load.read(tmp_path / "a.safetensors")).kind == "lora"
     before = {name: weight.clone() for name, weight in loaded.unet.state_dict().items()}
 
-    lora.merge(loaded, [read_lora(f"{tmp_path / 'a.safetensors'}:{WEIGHT}")])
+    lora.merge(loaded, [Lora.read(f"{tmp_path / 'a.safetensors'}:{WEIGHT}")])
 
     for name, layer in layers(loaded).items():
         torch.testing.assert_close(layer.weight.detach(), expected[name], rtol=1e-6, atol=1e-7)
@@ -170,11 +170,11 @@ def test_a_broken_value_is_refused(base: Path, tmp_path: Path) -> None:
 )
 def test_files_and_weights_are_told_apart(text: str, path: str, weight: float) -> None:
     """The weight follows the last colon, if what follows it is a number."""
-    assert read_lora(text) == Lora(Path(path), weight)
+    assert Lora.read(text) == Lora(Path(path), weight)
 
 
 @pytest.mark.parametrize("text", ["a.ckpt", "a.safetensors:", "a.safetensors:nan", "a.pt:0.5", ""])
 def test_other_files_are_refused(text: str) -> None:
     """Pickles are no LoRAs here, and a weight is a finite number."""
     with pytest.raises(SettingError, match=r"FILE\.safetensors:WEIGHT"):
-        read_lora(text)
+        Lora.read(text)
