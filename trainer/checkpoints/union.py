@@ -41,7 +41,7 @@ def config(tensors: "Mapping[str, Tensor]", fitting: Mapping[str, Any], prefix: 
     if kinds <= SEGMENTATION:
         raise ModelError(
             f"A union ControlNet with {kinds} kinds of control images; expected at least {SEGMENTATION + 1}, of which "
-            "the last is segmentation maps. Use another ControlNet."
+            f"segmentation maps have number {SEGMENTATION}. Use another ControlNet."
         )
     layers = [name for name in tensors if name.startswith(f"{prefix}transformer_layes.") and ".ln_1.w" in name]
     return {
