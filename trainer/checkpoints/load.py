@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from segkit.errors import ModelError
 from segkit.models import tokens
 from trainer.checkpoints import components, configs, families, fp8, identify, ldm, safe_load, single_file
+from trainer.checkpoints import prediction as prediction_types
 from trainer.checkpoints.components import read_json
 from trainer.checkpoints.families import Conditioning, Family
 from trainer.checkpoints.find import FRESH, find_base, find_controlnet
-from trainer.checkpoints import prediction as prediction_types
 from trainer.checkpoints.prediction import Guess, Prediction, Recorded
 from trainer.checkpoints.runs import Weights
 

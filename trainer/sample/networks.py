@@ -120,9 +120,7 @@ class Networks:
         scales = torch.tensor(strengths, device=self._place).repeat_interleave(rows).view(-1, 1, 1, 1)
         if not any(strengths):
             control = None  # residuals of zero change nothing
-        return self._batches(
-            self._controlled, rows, latents.to(self._dtype), timesteps, prompts, control, scales
-        )
+        return self._batches(self._controlled, rows, latents.to(self._dtype), timesteps, prompts, control, scales)
 
     def _controlled(
         self, latents: "Tensor", timesteps: "Tensor", prompts: "Tensor", control: "Tensor | None", scales: "Tensor"

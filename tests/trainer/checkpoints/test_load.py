@@ -40,7 +40,9 @@ def test_a_single_file_equals_its_folder(tmp_path: Path, models: Models, family:
     input_ids = folder.tokenizers[0](["a room"], padding="max_length", max_length=77, return_tensors="pt").input_ids
     latents, timesteps = torch.randn(1, 4, 8, 8), torch.tensor([500])
     with torch.no_grad():
-        noise_preds = [one.unet(latents, timesteps, one.text_encoders[0](input_ids)[0]).sample for one in (folder, file)]
+        noise_preds = [
+            one.unet(latents, timesteps, one.text_encoders[0](input_ids)[0]).sample for one in (folder, file)
+        ]
         photos = [one.vae.decode(latents).sample for one in (folder, file)]
     assert torch.equal(*noise_preds)
     assert torch.equal(*photos)
