@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from segkit.errors import ModelError
-from trainer.checkpoints import blocks
+from trainer.checkpoints import blocks, families
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,11 +59,6 @@ _CONTROLNET_KEYS = (
     "transformer_layers_per_block", "addition_embed_type", "addition_time_embed_dim",
     "projection_class_embeddings_input_dim",
 )  # fmt: skip
-_SCALES = {False: 0.18215, True: 0.13025}
-"""Factor of the latents, of SDXL (True) and of the families before."""
-
-TIME_IDS = 6
-"""Numbers that SDXL is conditioned on: original height and width, crop top and left, target height and width."""
 
 
 _PURPOSES = {5: "depth-to-image", 7: "upscaling", 8: "InstructPix2Pix", 9: "inpainting"}
@@ -182,7 +177,7 @@ def _sdxl(state: Mapping[str, "Tensor"], depths: Sequence[int]) -> dict[str, Any
     return {
         "transformer_layers_per_block": [depth or 1 for depth in depths],
         "projection_class_embeddings_input_dim": inputs,
-        "addition_time_embed_dim": (inputs - pooled) // TIME_IDS,
+        "addition_time_embed_dim": (inputs - pooled) // families.SIZE_VALUES,
         "sample_size": 128,
     }
 
@@ -202,7 +197,7 @@ def vae(state: Mapping[str, "Tensor"]) -> dict[str, Any]:
         "latent_channels": _rows(state, f"{_VAE}post_quant_conv.weight"),
         "layers_per_block": 2,
         "sample_size": 1024 if is_sdxl(state) else 512,
-        "scaling_factor": _SCALES[is_sdxl(state)],
+        "scaling_factor": (families.SDXL if is_sdxl(state) else families.SD1).scaling_factor,
     }
 
 

@@ -69,6 +69,7 @@ class Family:
         scaling_factor: factor of the latents of the released VAEs, which files do not record.
         has_delicate_vae: the released VAE overflows in fp16, so that it stays in fp32 unless its configuration has
             force_upcast = false.
+        has_both_predictions: released with either prediction type, which files do not record.
         resolution: side of the squares that the released networks were trained on last, in pixels.
         layout: names of the weights in a ControlNet's single file, as A1111, Forge and ComfyUI read it.
         pipeline, pipeline_options: name of the text-to-image pipeline in diffusers, and what it must be told.
@@ -84,6 +85,7 @@ class Family:
     has_blank_zero: bool
     scaling_factor: float
     has_delicate_vae: bool
+    has_both_predictions: bool
     resolution: int
     layout: FileLayout
     pipeline: str
@@ -162,6 +164,7 @@ SD1 = Family(
     has_blank_zero=False,
     scaling_factor=0.18215,
     has_delicate_vae=False,
+    has_both_predictions=False,
     resolution=512,
     layout="ldm",
     pipeline="StableDiffusionPipeline",
@@ -178,6 +181,7 @@ SD2 = Family(
     has_blank_zero=False,
     scaling_factor=0.18215,
     has_delicate_vae=False,
+    has_both_predictions=True,
     resolution=512,  # or 768; of equal structure
     layout="ldm",
     pipeline="StableDiffusionPipeline",
@@ -198,6 +202,7 @@ SDXL = Family(
     has_blank_zero=True,
     scaling_factor=0.13025,
     has_delicate_vae=True,
+    has_both_predictions=False,
     resolution=1024,
     layout="diffusers",
     pipeline="StableDiffusionXLPipeline",

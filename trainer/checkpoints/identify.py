@@ -183,6 +183,10 @@ def base(tensors: Tensors) -> Tensors:
     return tensors.renamed({name.removeprefix(prefix): name for name in tensors if name.startswith(prefix)})
 
 
+_SIZED = ("label_emb.0.0.weight", "add_embedding.linear_1.weight")
+"""Names of the weight that reads sizes and the pooled prompt, in both layouts."""
+
+
 def _family(tensors: Mapping[str, "Tensor"], kind: Kind, width: int) -> str:
     """Return the family: by the cross-attention width, or by what else its networks have in common."""
     if kind == "t2i-adapter":  # SDXL's packs 16 x 16 pixels of its input into channels, the others 8 x 8
@@ -191,7 +195,7 @@ def _family(tensors: Mapping[str, "Tensor"], kind: Kind, width: int) -> str:
     if width in _FAMILIES:
         return _FAMILIES[width]
     is_sdxl = any(name.startswith(("conditioner.embedders.1.", "lora_te2_")) for name in tensors)
-    return "SDXL" if is_sdxl or any(name.endswith("label_emb.0.0.weight") for name in tensors) else ""
+    return "SDXL" if is_sdxl or any(name.endswith(_SIZED) for name in tensors) else ""
 
 
 def _purpose(tensors: Mapping[str, "Tensor"], kind: Kind, family: str) -> str:

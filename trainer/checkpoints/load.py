@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from segkit.errors import ModelError
 from segkit.models import tokens
 from trainer.checkpoints import components, configs, families, fp8, identify, ldm, safe_load, single_file
-from trainer.checkpoints import prediction as prediction_types
+from trainer.checkpoints import prediction as predictions
 from trainer.checkpoints.components import read_json
 from trainer.checkpoints.families import Conditioning, Family
 from trainer.checkpoints.find import FRESH, find_base, find_controlnet
@@ -75,22 +75,35 @@ def load_base(name: str, tokenizer: str = "", prediction: Prediction | None = No
         raise ModelError(f"tokenizer={tokenizer}: no such folder. Expected one with CLIP's vocab.json and merges.txt.")
     source = find_base(name)
     if source.is_file():
-        base = _from_file(source, tokenizer, prediction)
-    else:
-        base = _from_folder(source, name if source != path else path.resolve().name, tokenizer, prediction)
-    return _with_vae(base, Path(vae).expanduser()) if vae else base
+        return _from_file(source, tokenizer, prediction, vae)
+    base = _from_folder(source, name if source != path else path.resolve().name, tokenizer, prediction)
+    return _with_vae(base, vae) if vae else base
 
 
-def _with_vae(base: Base, path: Path) -> Base:
+def _with_vae(base: Base, name: str) -> Base:
     """Return a base with another VAE, such as SDXL's in the version that does not overflow in fp16."""
-    if not path.exists():
-        raise ModelError(f"vae={path}: no such file or folder. Expected a .safetensors file or a diffusers folder.")
-    config = base.vae.config
-    vae = single_file.replacement_vae(path, config.scaling_factor, config.latent_channels)
-    components.require_plain_vae(vae.config, f"vae={path}")
-    if configs.vae_scale_factor(vae.config) != configs.vae_scale_factor(config):
-        raise ModelError(f"vae={path}: downsamples otherwise than the base's VAE. Use one of {base.family}.")
+    vae = load_vae(name, base.vae.config.scaling_factor)
+    if configs.vae_scale_factor(vae.config) != configs.vae_scale_factor(base.vae.config):
+        raise ModelError(f"vae={name}: downsamples otherwise than the base's VAE. Use one of {base.family}.")
     return replace(base, vae=vae)
+
+
+def load_vae(name: str, scaling_factor: float) -> "AutoencoderKL":
+    """Load a VAE that replaces a base's own, or that of a file without one.
+
+    Args:
+        name: a file, or a diffusers folder.
+        scaling_factor: of the base's latents.
+
+    Raises:
+        ModelError: the VAE is missing, damaged, or scales latents or pictures in another way than the base's.
+    """
+    path = Path(name).expanduser()
+    if not path.exists():
+        raise ModelError(f"vae={name}: no such file or folder. Expected a .safetensors file or a diffusers folder.")
+    vae = single_file.replacement_vae(path, scaling_factor)
+    components.require_plain_vae(vae.config, f"vae={name}")
+    return vae
 
 
 def _from_folder(folder: Path, name: str, tokenizer: str, prediction: Prediction | None) -> Base:
@@ -117,31 +130,24 @@ def _from_folder(folder: Path, name: str, tokenizer: str, prediction: Prediction
     return Base(name, unet, vae, text_encoders, tokenizers, prediction or stored, family)
 
 
-def _from_file(path: Path, tokenizer: str, prediction: Prediction | None) -> Base:
+def _from_file(path: Path, tokenizer: str, prediction: Prediction | None, vae: str) -> Base:
     tensors = safe_load.read(path)
     identity = identify.identify(tensors)
     if identity.kind not in ("stable-diffusion", "controlldm") or identity.purpose:
         raise ModelError(f"base={path}: {identity.sentence} Expected a Stable Diffusion. {identity.advice}".strip())
     state = fp8.decoded(identify.base(tensors))
     try:
-        unet, vae, text_encoders = single_file.unet(state), single_file.vae(state), single_file.text_encoders(state)
+        unet, text_encoders = single_file.unet(state), single_file.text_encoders(state)
         family = families.of(unet.config)
         components.require_fitting_text(family, unet.config, text_encoders, "it is incomplete")
+        bundled = None if vae else single_file.vae(state)
     except ModelError as error:
         raise ModelError(f"base={path}: {error}. {identity.sentence} Use another file.") from None
+    decoder = bundled or load_vae(vae, family.scaling_factor)
     tokenizers = _tokenizers(family, text_encoders, path.parent, tokenizer)
-    guess = None if prediction else _evidence(state, family, unet, text_encoders)
+    guess = None if prediction else predictions.recorded(state) or predictions.guess(unet, text_encoders)
     chosen = prediction or (guess.prediction if guess else "epsilon")
-    return Base(path.stem, unet, vae, text_encoders, tokenizers, chosen, family, guess)
-
-
-def _evidence(
-    state: safe_load.Tensors, family: Family, unet: Any, text_encoders: Sequence[Any]
-) -> Guess | Recorded | None:
-    """Return what a file says about its prediction type, or what a measurement does; None leaves epsilon, as usual."""
-    if family.is_sized:
-        return prediction_types.recorded(state)
-    return prediction_types.guess(unet, text_encoders[0])
+    return Base(path.stem, unet, decoder, text_encoders, tokenizers, chosen, family, guess)
 
 
 def _tokenizers(family: Family, text_encoders: Sequence[Any], folder: Path, option: str) -> tuple[Any, ...]:

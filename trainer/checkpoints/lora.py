@@ -8,14 +8,13 @@ earlier versions of diffusers.
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segkit.errors import ModelError, SettingError
+from segkit.errors import ModelError
 from segkit.words import count
 from trainer.checkpoints import identify, ldm, safe_load, soundness, store
+from trainer.settings import Lora
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -36,40 +35,20 @@ _METADATA = "lora_adapter_metadata"
 
 _TEXT_MODEL = "text_model."
 
-
-@dataclass(frozen=True)
-class Lora:
-    """A LoRA and how strongly it changes the base.
-
-    Attributes:
-        path: a .safetensors file.
-        weight: factor of what it adds to the base's weights; negative ones subtract it.
-    """
-
-    path: Path
-    weight: float = 1.0
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """What is recorded of pictures that it helped to draw: the file's name and SHA-256, and the weight."""
-        return {"file": self.path.name, "sha256": store.digest(self.path), "weight": self.weight}
+KEY = "lora"
+"""Name of the setting, and of what is recorded of it."""
 
 
-def parse(text: str) -> Lora:
-    """Read FILE or FILE:WEIGHT, such as "details.safetensors:0.8".
+def record(loras: Sequence[Lora]) -> dict[str, Any]:
+    """Return what is recorded of the LoRAs that help to draw pictures, as JSON values; {} if there are none.
 
     Raises:
-        SettingError: the file is not a .safetensors file, or the weight is not a finite number.
+        ModelError: a file is missing.
     """
-    name, _, number = text.rpartition(":")
-    try:
-        weight = float(number) if name else 1.0
-    except ValueError:
-        name, weight = text, 1.0  # a colon in the path
-    path = Path(name or text).expanduser()
-    if path.suffix != ".safetensors" or not isfinite(weight):
-        raise SettingError("lora", text, "FILE.safetensors or FILE.safetensors:WEIGHT, such as details.safetensors:0.8")
-    return Lora(path, weight)
+    if missing := next((lora.path for lora in loras if not lora.path.is_file()), None):
+        raise ModelError(f"lora={missing}: no such file. Expected a .safetensors file.")
+    records = [{"file": lora.path.name, "sha256": store.digest(lora.path), "weight": lora.weight} for lora in loras]
+    return {KEY: records} if records else {}
 
 
 def merge(base: "Base", loras: Sequence[Lora]) -> None:

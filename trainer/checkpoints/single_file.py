@@ -88,7 +88,7 @@ def _part(state: "Mapping[str, Tensor]", prefix: str) -> "dict[str, Tensor]":
     return {name: state[name] for name in state if name.startswith(prefix)}
 
 
-def replacement_vae(path: Path, scaling_factor: float, latent_channels: int) -> "AutoencoderKL":
+def replacement_vae(path: Path, scaling_factor: float) -> "AutoencoderKL":
     """Load a VAE that replaces a base's, such as SDXL's in the version that does not overflow in fp16.
 
     Args:
@@ -96,13 +96,12 @@ def replacement_vae(path: Path, scaling_factor: float, latent_channels: int) -> 
             of a base.
         scaling_factor: factor of the base's latents. A file does not record that of its VAE, and the VAEs of SDXL and
             of the families before have equal shapes.
-        latent_channels: channels of the base's latents.
 
     Raises:
         ModelError: there is no VAE, or a damaged one, or one for other latents than the base's.
     """
     network: AutoencoderKL = _vae_of_folder(path) if path.is_dir() else _vae_of_file(path, scaling_factor)
-    for name, expected in (("scaling_factor", scaling_factor), ("latent_channels", latent_channels)):
+    for name, expected in (("scaling_factor", scaling_factor), ("latent_channels", 4)):
         if network.config[name] != expected:
             raise ModelError(
                 f"vae={path}: its {name} is {network.config[name]}, that of the base's latents {expected}. Use a "

@@ -9,7 +9,7 @@ from PIL import Image
 
 from segkit.models import device, hub
 from segkit.palette import Palette
-from trainer.checkpoints import configs, families, find, load
+from trainer.checkpoints import configs, families, find, load, lora
 from trainer.checkpoints.digest import weights_digest
 from trainer.checkpoints.load import Base
 from trainer.checkpoints.runs import Weights
@@ -59,6 +59,7 @@ class Networks:
         prediction: Any = None if source.prediction == "auto" else source.prediction
         base = load.load_base(source.base, source.tokenizer, prediction, source.vae)
         controlnet = load.load_controlnet(weights or find.FRESH, base).eval()
+        lora.merge(base, settings.loras)
         self.guess = base.guess.sentence if base.guess else ""
         self.step = weights.note if weights else ""
         self.digests = digests(base, controlnet)  # before they are cast

@@ -10,8 +10,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from segkit.errors import ModelError
+from segkit.models import tokens
+from tests.conftest import Models
 from tests.trainer import single_file as layout
-from trainer.checkpoints import blocks, configs, identify, ldm, safe_load, single_file
+from trainer.checkpoints import blocks, configs, families, identify, ldm, load, safe_load, single_file
 
 Shapes = dict[str, tuple[int, ...]]
 SECOND = "conditioner.embedders.1.model."
@@ -53,7 +55,7 @@ CLIP = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, 
 OPEN_CLIP = {"hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32, "num_attention_heads": 20,
              "hidden_act": "gelu", "projection_dim": 1280}  # fmt: skip
 TINY_CLIP = CLIP | {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 1,
-                    "projection_dim": 32, "vocab_size": 100, "bos_token_id": 98, "eos_token_id": 99}  # fmt: skip
+                    "projection_dim": 32}  # fmt: skip
 TINY_OPEN_CLIP = TINY_CLIP | {"hidden_size": 64, "hidden_act": "gelu", "projection_dim": 40}
 
 
@@ -84,10 +86,12 @@ def full() -> Sdxl:
 
 
 @pytest.fixture(scope="module")
-def tiny() -> Sdxl:
+def tiny(models: Models) -> Sdxl:
     """Small networks of SDXL's architecture with random values: do not modify them."""
+    entries = len(tokens.load(str(models.clip)))
+    vocabulary = {"vocab_size": entries, "bos_token_id": entries - 2, "eos_token_id": entries - 1}
     torch.manual_seed(0)
-    return Sdxl(TINY_UNET, TINY_VAE, TINY_CLIP, TINY_OPEN_CLIP)
+    return Sdxl(TINY_UNET, TINY_VAE, TINY_CLIP | vocabulary, TINY_OPEN_CLIP | vocabulary)
 
 
 def shapes(weights: Mapping[str, Tensor]) -> Shapes:
@@ -140,9 +144,15 @@ def test_a_controlnet_is_read_with_the_blocks_that_it_has(layers: tuple[int, ...
     assert differing(read, network.config) <= {"transformer_layers_per_block"}  # of levels without attention
 
 
+def saved_state(networks: Sdxl) -> dict[str, Tensor]:
+    """Return the weights as they can be saved."""
+    state = networks.state()
+    return {name: torch.ones(()) if weight.is_meta else weight.contiguous() for name, weight in state.items()}
+
+
 def test_a_small_base_survives_a_round_trip(tiny: Sdxl, tmp_path: Path) -> None:
     """A file with the names of Stability's gives equal weights and equal outputs, as .safetensors and as .ckpt."""
-    state = {name: torch.ones(()) if weight.is_meta else weight.contiguous() for name, weight in tiny.state().items()}
+    state = saved_state(tiny)
     save_file(state, tmp_path / "a.safetensors")
     torch.save({"state_dict": state}, tmp_path / "a.ckpt")
 
@@ -162,7 +172,8 @@ def test_a_small_base_survives_a_round_trip(tiny: Sdxl, tmp_path: Path) -> None:
 def outputs(unet: Any, vae: Any, first: Any, second: Any) -> list[Tensor]:
     """Return what the networks compute for one input: hidden states, pooled prompt, prediction, picture."""
     generator = torch.Generator().manual_seed(0)
-    input_ids = torch.tensor([[98, 5, 7, 99, 99, 99]])
+    end = first.config.eos_token_id
+    input_ids = torch.tensor([[end - 1, 5, 7, end, end, end]])
     latents = torch.randn(1, 4, 8, 8, generator=generator)
     with torch.no_grad():
         both = [encoder(input_ids, output_hidden_states=True) for encoder in (first, second)]
@@ -170,6 +181,26 @@ def outputs(unet: Any, vae: Any, first: Any, second: Any) -> list[Tensor]:
         added = {"text_embeds": both[1][0], "time_ids": torch.tensor([[64.0, 64, 0, 0, 64, 64]])}
         noise = unet(latents, torch.tensor([500]), prompt, added_cond_kwargs=added).sample
         return [prompt, both[1][0], noise, vae.decode(latents).sample]
+
+
+@pytest.mark.parametrize("mark", ["", "v_pred"])
+def test_a_file_becomes_a_base(tiny: Sdxl, models: Models, tmp_path: Path, mark: str) -> None:
+    """A file without a VAE gets another; its prediction type is measured unless the file records it."""
+    state = {name: weight.half() for name, weight in saved_state(tiny).items() if "first_stage" not in name}
+    marks = {mark: torch.ones(0), "ztsnr": torch.ones(0)} if mark else {}
+    save_file(state | marks, tmp_path / "a.safetensors")
+    tiny.vae.save_pretrained(tmp_path / "vae")
+
+    with pytest.raises(ModelError, match="it lacks first_stage_model"):
+        load.load_base(str(tmp_path / "a.safetensors"), str(models.clip))
+    base = load.load_base(str(tmp_path / "a.safetensors"), str(models.clip), vae=str(tmp_path / "vae"))
+
+    assert base.family is families.SDXL
+    assert [tokenizer.pad_token for tokenizer in base.tokenizers] == ["<|endoftext|>", "!"]
+    assert base.prediction == ("v_prediction" if mark else "epsilon")
+    assert base.guess is not None
+    assert ("as the file says (v_pred). It was trained with a noise schedule" in base.guess.sentence) == bool(mark)
+    assert all(torch.equal(w.half().float(), base.unet.state_dict()[n]) for n, w in tiny.unet.state_dict().items())
 
 
 def test_the_names_of_other_tools_are_read(tiny: Sdxl) -> None:
@@ -202,7 +233,7 @@ def test_a_vae_replaces_the_base_s(tiny: Sdxl, tmp_path: Path, where: str) -> No
             state["loss.discriminator.weight"] = torch.ones(2)
         save_file({name: weight.contiguous() for name, weight in state.items()}, path)
 
-    vae: Any = single_file.replacement_vae(path, 0.13025, 4)
+    vae: Any = single_file.replacement_vae(path, 0.13025)
 
     assert vae.config.scaling_factor == 0.13025
     first, second = vae.state_dict(), tiny.vae.state_dict()
@@ -213,10 +244,10 @@ def test_a_vae_for_other_latents_is_refused(tiny: Sdxl, tmp_path: Path) -> None:
     """A folder records the factor of its latents; a file without a VAE is named."""
     tiny.vae.save_pretrained(tmp_path / "vae")
     with pytest.raises(ModelError, match=r"its scaling_factor is 0\.13025, that of the base's latents 0\.18215"):
-        single_file.replacement_vae(tmp_path / "vae", 0.18215, 4)
+        single_file.replacement_vae(tmp_path / "vae", 0.18215)
     save_file(layout.ldm_unet(tiny.unet), tmp_path / "a.safetensors")
     with pytest.raises(ModelError, match="it contains no VAE"):
-        single_file.replacement_vae(tmp_path / "a.safetensors", 0.13025, 4)
+        single_file.replacement_vae(tmp_path / "a.safetensors", 0.13025)
 
 
 def test_a_pruned_base_is_named(tiny: Sdxl) -> None:
