@@ -56,7 +56,7 @@ class Base:
         if self.unet.config.cross_attention_dim != family.width or not 0 < resolution <= family.resolution / 2:
             return ""
         return (
-            f"{family} was made for pictures of {family.resolution} x {family.resolution} pixels and knows little about "
+            f"{family} was made for pictures of {family.resolution} x {family.resolution} pixels and knows little of "
             f"smaller ones: resolution={family.resolution} is better than {resolution}."
         )
 
