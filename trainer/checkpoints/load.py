@@ -46,6 +46,20 @@ class Base:
         """What prompts and sizes become as inputs of the UNet and of a ControlNet."""
         return families.conditioning(self.unet.config)
 
+    def advice(self, resolution: int) -> str:
+        """Return that a released base was made for larger pictures, as a sentence; "" if it was not.
+
+        Args:
+            resolution: side of a square picture; 0 for sizes that are not known.
+        """
+        family = self.family
+        if self.unet.config.cross_attention_dim != family.width or not 0 < resolution <= family.resolution / 2:
+            return ""
+        return (
+            f"{family} was made for pictures of {family.resolution} x {family.resolution} pixels and knows little of "
+            f"smaller ones: resolution={family.resolution} is better than {resolution}."
+        )
+
     @property
     def parts(self) -> dict[str, Any]:
         """The components by their folder in diffusers' format, without a scheduler."""

@@ -146,7 +146,7 @@ def prepare(
         reward_bytes=reward.bytes(with_vae=not encodes_photos) if reward else 0,
         guess=base.guess.sentence if base.guess else "",
         source=source.note if source and not start else "",
-        notes=tuple(filter(None, _notes(judge, reward, examples, settings))) if judge else (),
+        notes=tuple(filter(None, (base.advice(settings.resolution), *_notes(judge, reward, examples, settings)))),
     )
 
 
@@ -178,9 +178,11 @@ def _device(accelerator: Accelerator) -> Device:
 
 
 def _notes(
-    segmenter: NeuralSegmenter, reward: Reward | None, examples: Examples, settings: TrainSettings
+    segmenter: NeuralSegmenter | None, reward: Reward | None, examples: Examples, settings: TrainSettings
 ) -> Iterator[str]:  # fmt: skip
-    """Yield what makes the judge's figures flattering or uncertain."""
+    """Yield what makes the judge's figures flattering or uncertain, if there is a judge."""
+    if segmenter is None:
+        return
     judge = Judge(segmenter, segmenter.source.identity)
     rewarding = [*rewards.of_controlnet(settings.controlnet), *([reward.source.weights] if reward else [])]
     yield judging.conflict(judge, examples.segmenter)

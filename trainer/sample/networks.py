@@ -43,6 +43,7 @@ class Networks:
         digests: hashes of all that determines the networks' outputs: see trainer.checkpoints.digest.
         guess: how the base's prediction type was guessed, in words; "" if it was recorded or set.
         step: which step of which run the ControlNet is, as a sentence; "" if it is not of a run.
+        advice: that the base was made for larger pictures, as a sentence; "" if it was not.
 
     Raises:
         ModelError: a network is missing, damaged or of another architecture.
@@ -62,6 +63,7 @@ class Networks:
         lora.merge(base, settings.loras)
         self.guess = base.guess.sentence if base.guess else ""
         self.step = weights.note if weights else ""
+        self.advice = base.advice(settings.resolution)
         self.digests = digests(base, controlnet)  # before they are cast
         self._dtype = device.dtype(self.precision)
         self._place = torch.device(self._device.name)

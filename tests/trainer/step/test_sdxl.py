@@ -1,6 +1,5 @@
 """SDXL's step is that of diffusers' train_controlnet_sdxl, computed here in a straight line with its own networks."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -99,14 +98,14 @@ class StraightLine:
 
 
 @pytest.fixture(scope="module")
-def straight(sdxl: Path, controlnet_folder: Path) -> Iterator[StraightLine]:
+def straight(sdxl: Path, controlnet_folder: Path) -> StraightLine:
     """The networks, loaded by diffusers."""
     from diffusers import ControlNetModel, StableDiffusionXLPipeline
 
     pipeline = StableDiffusionXLPipeline.from_pretrained(sdxl, local_files_only=True)
     for network in (pipeline.unet, pipeline.vae, pipeline.text_encoder, pipeline.text_encoder_2):
         network.requires_grad_(False)
-    yield StraightLine(pipeline, ControlNetModel.from_pretrained(controlnet_folder, local_files_only=True).train())
+    return StraightLine(pipeline, ControlNetModel.from_pretrained(controlnet_folder, local_files_only=True).train())
 
 
 def pixels_of(photo: Example, left: int, width: int, mirrored: bool) -> tuple[Tensor, Tensor]:
