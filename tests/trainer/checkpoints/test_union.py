@@ -121,6 +121,7 @@ def test_it_is_trained_and_stays_a_union(rooms: Path, sdxl: Path, tmp_path: Path
     base = load.load_base(str(sdxl))
     fitting = configs.controlnet(base.unet.config, base.vae.config)
     start = union.model_class()(**fitting, num_trans_channel=32, num_proj_channel=32)
+    torch.nn.init.normal_(start.spatial_ch_projs.weight)  # zero in one that was never trained
     export.write_folder(tmp_path / "union", start)
 
     run = train(rooms, sdxl, tmp_path / "run", controlnet=str(tmp_path / "union"), steps=2, ema=0.9)
