@@ -13,7 +13,7 @@ from segkit.errors import ModelError
 from segkit.models import tokens
 from tests.conftest import Models
 from tests.trainer import single_file as layout
-from trainer.checkpoints import blocks, configs, families, identify, ldm, load, safe_load, single_file
+from trainer.checkpoints import blocks, configs, families, identify, inspect, ldm, load, safe_load, single_file
 
 Shapes = dict[str, tuple[int, ...]]
 SECOND = "conditioner.embedders.1.model."
@@ -112,12 +112,14 @@ def test_every_weight_of_the_full_size_has_its_name_and_shape(full: Sdxl) -> Non
     """2,515 tensors of the released base become exactly the weights of diffusers' and transformers' networks."""
     state = full.state()
     assert len(state) == 2515
-    assert sum(weight.numel() for weight in full.unet.parameters()) == 2_567_463_684
+    networks = (full.unet, full.vae, *full.text_encoders)
+    counts = [sum(weight.numel() for weight in network.parameters()) for network in networks]
+    assert counts == [2_567_463_684, 83_653_863, 123_060_480, 694_659_840]
 
     converted = [single_file.unet_weights(state), single_file.vae_weights(state)]
     converted += [single_file.text_encoder_weights(state, f"conditioner.embedders.{number}.") for number in range(2)]
 
-    for (config, weights), network in zip(converted, (full.unet, full.vae, *full.text_encoders), strict=True):
+    for (config, weights), network in zip(converted, networks, strict=True):
         assert shapes(weights) == shapes(network.state_dict())
         assert differing(config, network.config) <= {"bos_token_id", "eos_token_id"}
     # transformers finds the end of a text by eos_token_id, or, where it is 2, by the largest token: the same one
@@ -261,25 +263,52 @@ def test_a_pruned_base_is_named(tiny: Sdxl) -> None:
         configs.unet(state)
 
 
-@pytest.mark.slow
-def test_a_file_of_the_full_size_is_read(full: Sdxl, tmp_path: Path) -> None:
-    """All 3.5 thousand million values in fp16 arrive in their places; 7 GB on the disk, 13 GB of memory at most."""
-    block = torch.randn(1 << 24).half()
-    state, start = {}, 0
-    for name, weight in full.state().items():
-        size = weight.numel()
-        start = (start + 1) % (1 << 20)
-        repeats = -(-(start + size) // len(block))
-        state[name] = block.repeat(repeats)[start : start + size].reshape(weight.shape).clone()
-    save_file(state, tmp_path / "xl.safetensors")
-    originals = {name: weight.flatten()[:64].float() for name, weight in state.items()}
+def test_a_base_is_inspected(tiny: Sdxl, tmp_path: Path) -> None:
+    """Its family, what it predicts, and that its name calls it distilled."""
+    save_file(saved_state(tiny), tmp_path / "dream-turbo.safetensors", {"modelspec.title": "Dream"})
+
+    report = inspect.inspect(tmp_path / "dream-turbo.safetensors")
+
+    assert report.is_sound
+    assert report.identity.sentence.startswith("This is a Stable Diffusion, without a ControlNet, of SDXL, fp32,")
+    predicted, distilled = report.notes
+    assert predicted.startswith("Prediction type: epsilon, as usual for this family")
+    assert distilled.startswith("Its name says that it is distilled (turbo)")
+
+
+def test_all_networks_of_a_folder_are_inspected(sdxl: Path) -> None:
+    """The second text encoder is counted and checked like the first."""
+    folders = [path for path in sdxl.iterdir() if (path / "config.json").is_file()]
+    assert len(folders) == 4
+
+    report = inspect.inspect(sdxl)
+
+    assert report.identity.tensors == sum(len(safe_load.read_folder(folder)) for folder in folders)
+    assert (report.identity.family, report.is_sound) == ("SDXL", True)
+
+
+@pytest.mark.parametrize("size", ["tiny", pytest.param("full", marks=pytest.mark.slow)])
+def test_every_value_of_a_half_precision_file_arrives(
+    request: pytest.FixtureRequest, tmp_path: Path, size: str
+) -> None:
+    """The first values of every weight of the UNet are the file's; full size: 7 GB on the disk, 14 GB of memory."""
+    networks: Sdxl = request.getfixturevalue(size)
+    block, state = torch.randn(1 << 20).half(), {}
+    for number, (name, weight) in enumerate(networks.state().items()):
+        shifted = block.roll(number)
+        repeats = -(-weight.numel() // len(shifted))
+        state[name] = shifted.repeat(repeats)[: weight.numel()].reshape(weight.shape).clone()
+    save_file(state, tmp_path / "a.safetensors")
+    first = {name: weight.flatten()[:64].float() for name, weight in state.items()}
     del state
 
-    tensors = safe_load.read(tmp_path / "xl.safetensors")
+    tensors = safe_load.read(tmp_path / "a.safetensors")
     unet = single_file.unet(tensors).state_dict()
-    for in_file, name in ldm.names(full.unet).items():
-        assert torch.equal(unet[name].flatten()[:64], originals[f"model.diffusion_model.{in_file}"])
+
+    for in_file, name in ldm.names(networks.unet).items():
+        assert torch.equal(unet[name].flatten()[:64], first[f"model.diffusion_model.{in_file}"])
     del unet
     encoders = single_file.text_encoders(tensors)
-    assert sum(weight.numel() for encoder in encoders for weight in encoder.parameters()) == 817_720_320
+    token = encoders[1].text_model.embeddings.token_embedding.weight.flatten()[:64]
+    assert torch.equal(token, first[f"{SECOND}token_embedding.weight"])
     assert single_file.vae(tensors).config.scaling_factor == 0.13025
