@@ -41,8 +41,8 @@ def train_vae(pipelines: Sequence[Any], samples: Sequence[Lesson], course: Cours
         report: called with the loss after every step.
     """
     vae = _channels_last(pipelines[0].vae.to(device).train())
-    photos = scaled_photos(samples, vae.config.sample_size)
-    index_batches = shuffled_indices(2 * len(photos), course)
+    photos = _photos(samples, vae.config.sample_size)
+    index_batches = _index_batches(2 * len(photos), course)
 
     def loss() -> Any:
         target = _normalised(photos, next(index_batches)).to(device)
@@ -57,7 +57,7 @@ def train_vae(pipelines: Sequence[Any], samples: Sequence[Lesson], course: Cours
 
     optimize(course, vae.parameters(), loss, report)
     vae.eval()
-    std = float(encode(vae, photos[:512], device).std())
+    std = float(_encode(vae, photos[:512], device).std())
     vae.register_to_config(scaling_factor=round(1 / std, 5))
 
 
@@ -75,11 +75,11 @@ def train_unet(
     pipeline = pipelines[0].to(device)
     unet, text_encoder = _channels_last(pipeline.unet.train()), pipeline.text_encoder.train()
     vae = pipeline.vae
-    latents = encode(vae, scaled_photos(samples, vae.config.sample_size), device) * vae.config.scaling_factor
-    input_ids = tokenize(pipeline.tokenizer, samples)
+    latents = _encode(vae, _photos(samples, vae.config.sample_size), device) * vae.config.scaling_factor
+    input_ids = _tokenize(pipeline.tokenizer, samples)
     unconditional = pipeline.tokenizer("", padding="max_length", return_tensors="pt").input_ids
     noise_scheduler = DDPMScheduler(**networks.NOISE)
-    index_batches, generator = shuffled_indices(len(latents), course), torch.Generator().manual_seed(course.seed)
+    index_batches, generator = _index_batches(len(latents), course), torch.Generator().manual_seed(course.seed)
 
     def loss() -> Any:
         indices = next(index_batches)
@@ -106,7 +106,7 @@ def _channels_last(network: Any) -> Any:
     return network.to(memory_format=torch.channels_last)
 
 
-def scaled_photos(samples: Sequence[Lesson], side: int) -> "Tensor":
+def _photos(samples: Sequence[Lesson], side: int) -> "Tensor":
     """Return the samples' photos scaled to squares, (N, 3, side, side) uint8."""
     import torch
 
@@ -121,7 +121,7 @@ def _normalised(photos: "Tensor", indices: "Tensor") -> "Tensor":
     return chosen.where(~mirrored, chosen.flip(3))
 
 
-def encode(vae: Any, photos: "Tensor", device: str) -> "Tensor":
+def _encode(vae: Any, photos: "Tensor", device: str) -> "Tensor":
     """Return the latents of all photos, then of their mirror images, (2N, 4, h, w)."""
     import torch
 
@@ -133,7 +133,7 @@ def encode(vae: Any, photos: "Tensor", device: str) -> "Tensor":
     return torch.cat(parts)
 
 
-def tokenize(tokenizer: Any, samples: Sequence[Lesson]) -> "Tensor":
+def _tokenize(tokenizer: Any, samples: Sequence[Lesson]) -> "Tensor":
     """Return the token ids of all sentences, then of those about the mirror images, (2N, 77)."""
     sentences = [sample.sentence for sample in samples]
     sentences += [sample.mirrored().sentence for sample in samples]
@@ -141,7 +141,7 @@ def tokenize(tokenizer: Any, samples: Sequence[Lesson]) -> "Tensor":
     return input_ids
 
 
-def shuffled_indices(count: int, course: Course) -> Iterator["Tensor"]:
+def _index_batches(count: int, course: Course) -> Iterator["Tensor"]:
     """Yield shuffled batches of the indices below count, epoch after epoch, without end."""
     import torch
 

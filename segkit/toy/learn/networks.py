@@ -232,39 +232,6 @@ def stable_diffusion(words: Sequence[str], seed: int = 0) -> Any:
     )  # fmt: skip
 
 
-def stable_diffusion_xl(words: Sequence[str], vae: Any, seed: int = 0) -> Any:
-    """Return a StableDiffusionXLPipeline with random weights and the VAE of another toy base.
-
-    It has the classes and the structure of Stable Diffusion XL: two text encoders, attention in the lower levels only,
-    projected by linear layers, and an embedding of pooled prompt, size and crop. Otherwise it is that of
-    `stable_diffusion`, whose tokens, pictures and latents it shares.
-    """
-    import torch
-    from diffusers import DDPMScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
-
-    tokenizers = _clip_tokenizer(words), _clip_tokenizer(words)
-    tokenizers[1].pad_token = "!"
-    widths, vocab_size = (64, 32), len(tokenizers[0])
-    torch.manual_seed(seed)
-    first, second = (
-        CLIPTextConfig(
-            vocab_size=vocab_size, hidden_size=width, intermediate_size=4 * width, num_hidden_layers=3,
-            num_attention_heads=1, projection_dim=width, bos_token_id=vocab_size - 2, eos_token_id=vocab_size - 1,
-        ) for width in widths
-    )  # fmt: skip
-    unet = UNet2DConditionModel(
-        block_out_channels=[64, 96, 112], layers_per_block=1, norm_num_groups=16, attention_head_dim=2,
-        down_block_types=["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"], sample_size=16,
-        up_block_types=["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"], cross_attention_dim=sum(widths),
-        use_linear_projection=True, addition_embed_type="text_time", addition_time_embed_dim=16,
-        projection_class_embeddings_input_dim=widths[1] + 6 * 16,
-    )  # fmt: skip
-    return StableDiffusionXLPipeline(
-        vae, CLIPTextModel(first), CLIPTextModelWithProjection(second), *tokenizers, unet, DDPMScheduler(**NOISE)
-    )
-
-
 def _add_identity(vae: Any) -> None:
     """Mix an identity into the VAE's convolutions; otherwise normalisation hides colours for thousands of steps."""
     import torch
