@@ -140,7 +140,7 @@ class Conditioning:
         """
         if not self.pooled:
             return prompts, {}
-        hidden_states = prompts[:, : -self.pooled].unflatten(1, (-1, self.width))
+        hidden_states = prompts[:, : -self.pooled].reshape(len(prompts), -1, self.width)
         return hidden_states, {"added_cond_kwargs": {"text_embeds": prompts[:, -self.pooled :], "time_ids": time_ids}}
 
 
