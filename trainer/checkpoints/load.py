@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from segkit.errors import ModelError
 from segkit.models import tokens
-from trainer.checkpoints import components, configs, families, fp8, identify, ldm, safe_load, single_file
+from trainer.checkpoints import components, configs, families, fp8, identify, ldm, safe_load, single_file, union
 from trainer.checkpoints import prediction as predictions
 from trainer.checkpoints.components import read_json
 from trainer.checkpoints.families import Conditioning, Family
@@ -239,13 +239,14 @@ def load_controlnet(name: str | Weights, base: Base, seed: int = 0) -> "ControlN
 def _averaged(model: "ControlNetModel", averages: Path) -> "ControlNetModel":
     """Replace a checkpoint's weights by their moving averages, which a finished run would export.
 
-    trainer.step.optimizers.EMA stores them by position; the ControlNet's come before those of an unlocked base.
+    trainer.step.optimizers.EMA stores those of the trained weights by position; the ControlNet's come before those of
+    an unlocked base.
     """
     import torch
 
     tensors = safe_load.read(averages)
     with torch.no_grad():
-        for place, weight in enumerate(model.parameters()):
+        for place, weight in enumerate(weight for weight in model.parameters() if weight.requires_grad):
             weight.copy_(tensors[str(place)])
     return model
 
@@ -282,7 +283,7 @@ def controlnet_config(folder: Path) -> dict[str, Any]:
         reason = "is a complete Stable Diffusion; use it as the base" if is_pipeline else "contains no ControlNet"
         raise ModelError(f"controlnet={folder}: {reason}. Expected a finished run, or a ControlNet's diffusers folder.")
     config = read_json(folder / "config.json")
-    if config.get("_class_name") != "ControlNetModel":
+    if config.get("_class_name") not in ("ControlNetModel", union.CLASS):
         raise ModelError(
             f"controlnet={folder}: contains {config.get('_class_name', 'no network')}. Expected a ControlNetModel."
         )

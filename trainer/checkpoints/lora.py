@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
     from trainer.checkpoints.load import Base
 
-_DOWN, _UP = ("lora_down", "lora_A", "lora.down", "lora_linear_layer.down"), ("lora_up", "lora_B", "lora.up",
-                                                                              "lora_linear_layer.up")  # fmt: skip
-_ENDINGS = {f".{ending}.weight": part for part, endings in (("down", _DOWN), ("up", _UP)) for ending in endings}
-_ENDINGS |= {".alpha": "alpha"}
+_ENDINGS = {
+    ".lora_down.weight": "down", ".lora_A.weight": "down", ".lora.down.weight": "down",
+    ".lora_linear_layer.down.weight": "down", ".lora_up.weight": "up", ".lora_B.weight": "up", ".lora.up.weight": "up",
+    ".lora_linear_layer.up.weight": "up", ".alpha": "alpha",
+}  # fmt: skip
 """Ends of names: of the two factors of a layer, A (down) and B (up), and of its scale times the rank."""
 
 _PROCESSOR = re.compile(r"\.processor\.(to_[qkv]|to_out)_lora\.(down|up)\.weight$")

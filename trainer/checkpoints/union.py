@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from segkit.errors import ModelError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -31,8 +33,16 @@ def config(tensors: "Mapping[str, Tensor]", fitting: Mapping[str, Any], prefix: 
         tensors: its weights, in diffusers' layout.
         fitting: configuration of a ControlNet that fits the base.
         prefix: prefix of the weights' names.
+
+    Raises:
+        ModelError: segmentation maps are none of its kinds.
     """
     kinds, channels = tensors[f"{prefix}task_embedding"].shape
+    if kinds <= SEGMENTATION:
+        raise ModelError(
+            f"A union ControlNet with {kinds} kinds of control images; expected at least {SEGMENTATION + 1}, of which "
+            f"segmentation maps have number {SEGMENTATION}. Use another ControlNet."
+        )
     layers = [name for name in tensors if name.startswith(f"{prefix}transformer_layes.") and ".ln_1.w" in name]
     return {
         **{name: value for name, value in fitting.items() if name != "mid_block_type"},  # always one with attention

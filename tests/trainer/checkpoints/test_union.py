@@ -8,7 +8,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from trainer.checkpoints import export, identify, inspect, ldm, safe_load, union
+from tests.trainer.runs import train
+from trainer.checkpoints import configs, export, identify, inspect, ldm, load, safe_load, union
 
 CONFIG: dict[str, Any] = {
     "block_out_channels": [32, 64, 64],
@@ -106,8 +107,6 @@ def test_it_is_inspected_as_what_it_is(original: Any, tmp_path: Path) -> None:
 
 def test_the_full_size_has_the_names_of_the_released_file() -> None:
     """Xinsir's networks have 6 or 8 kinds, 320 channels and one layer over the conditions."""
-    from trainer.checkpoints import configs
-
     state = {"task_embedding": torch.zeros(6, 320), "transformer_layes.0.ln_1.weight": torch.zeros(320),
              "spatial_ch_projs.weight": torch.zeros(320, 320)}  # fmt: skip
     model = ldm.empty(union.config(state, configs.released("sdxl"), ""))
@@ -115,3 +114,21 @@ def test_the_full_size_has_the_names_of_the_released_file() -> None:
     assert shapes["transformer_layes.0.attn.in_proj_weight"] == (960, 320)
     assert shapes["control_add_embedding.linear_1.weight"] == (1280, 1536)
     assert shapes["controlnet_down_blocks.8.weight"] == (1280, 1280, 1, 1)
+
+
+def test_it_is_trained_and_stays_a_union(rooms: Path, sdxl: Path, tmp_path: Path) -> None:
+    """A run changes what the kinds share, and its result is a union ControlNet with the embeddings of all kinds."""
+    base = load.load_base(str(sdxl))
+    fitting = configs.controlnet(base.unet.config, base.vae.config)
+    start = union.model_class()(**fitting, num_trans_channel=32, num_proj_channel=32)
+    torch.nn.init.normal_(start.spatial_ch_projs.weight)  # zero in one that was never trained
+    export.write_folder(tmp_path / "union", start)
+
+    run = train(rooms, sdxl, tmp_path / "run", controlnet=str(tmp_path / "union"), steps=2, ema=0.9)
+
+    result: Any = load.load_controlnet(str(run), base)
+    assert (type(result).__name__, result.config.num_control_type) == ("ControlNetUnionModel", 6)
+    before, after = start.state_dict(), result.state_dict()
+    kept = {name for name in before if torch.equal(before[name], after[name])}
+    assert {name for name in before if name.startswith(("task_emb", "control_add_emb"))} <= kept
+    assert {"controlnet_mid_block.weight", "spatial_ch_projs.bias"}.isdisjoint(kept)
