@@ -95,19 +95,12 @@ class Family:
     def __str__(self) -> str:
         return self.title
 
-    def tokens(self, tokenizers: Sequence[Any], text: str, length: int) -> "list[Tensor]":
-        """Return a prompt's tokens for each text encoder, (1, length) int64; longer prompts are truncated."""
-        return [
-            tokenizer(text, padding="max_length", truncation=True, max_length=length, return_tensors="pt").input_ids
-            for tokenizer in tokenizers
-        ]
-
     def encode(self, networks: Sequence[Any], input_ids: "Sequence[Tensor]") -> "Tensor":
         """Encode one prompt as one tensor; see Conditioning.
 
         Args:
             networks: the text encoders.
-            input_ids: the result of `tokens`, on their device.
+            input_ids: the result of `tokenize`, on their device.
         """
         import torch
 
@@ -147,7 +140,7 @@ class Conditioning:
         """
         if not self.pooled:
             return prompts, {}
-        hidden_states = prompts[:, : -self.pooled].unflatten(1, (-1, self.width))
+        hidden_states = prompts[:, : -self.pooled].reshape(len(prompts), -1, self.width)
         return hidden_states, {"added_cond_kwargs": {"text_embeds": prompts[:, -self.pooled :], "time_ids": time_ids}}
 
 
@@ -227,6 +220,14 @@ def conditioning(config: Mapping[str, Any]) -> Conditioning:
         return Conditioning(width)
     numbers = SIZE_VALUES * int(config["addition_time_embed_dim"])
     return Conditioning(width, int(config["projection_class_embeddings_input_dim"]) - numbers)
+
+
+def tokenize(tokenizers: Sequence[Any], text: str, length: int) -> "list[Tensor]":
+    """Return a prompt's tokens for each text encoder, (1, length) int64; longer prompts are truncated."""
+    return [
+        tokenizer(text, padding="max_length", truncation=True, max_length=length, return_tensors="pt").input_ids
+        for tokenizer in tokenizers
+    ]
 
 
 def whole(width: int, height: int) -> tuple[int, ...]:

@@ -21,7 +21,7 @@ from segkit.models import hub
 from segkit.models.device import dtype as device_dtype
 from segkit.progress import Progress
 from segkit.words import data_size
-from trainer.checkpoints import configs
+from trainer.checkpoints import configs, families
 from trainer.checkpoints.digest import weights_digest
 from trainer.checkpoints.families import Family
 from trainer.checkpoints.load import Base
@@ -86,7 +86,7 @@ class Encoder:
 
         if not text and self._family.has_blank_zero:
             return torch.zeros(self._conditioning.shape(self._tokens), dtype=self.dtype, device=self._device)
-        tokens = self._family.tokens(self._tokenizers, text, self._tokens)
+        tokens = families.tokenize(self._tokenizers, text, self._tokens)
         with torch.no_grad():
             embedding = self._family.encode(self._text_encoders, [ids.to(self._device) for ids in tokens])
         return self._rounded(embedding)

@@ -61,7 +61,7 @@ def test_an_sdxl_is_loaded_as_by_diffusers(sdxl: Path) -> None:
     pipeline = StableDiffusionXLPipeline.from_pretrained(sdxl, local_files_only=True)
     expected, _, pooled, _ = pipeline.encode_prompt("a room", device="cpu", do_classifier_free_guidance=False)
 
-    tokens = loaded.family.tokens(loaded.tokenizers, "a room", 77)
+    tokens = families.tokenize(loaded.tokenizers, "a room", 77)
     encoded = loaded.family.encode(loaded.text_encoders, tokens)
 
     assert (loaded.family, loaded.prediction, loaded.guess) == (SDXL, "epsilon", None)
