@@ -131,7 +131,9 @@ class Identity:
             f" of {self.family}" if self.family else f" with cross-attention width {self.width}" if self.width else ""
         )
         purpose = f", made for {self.purpose}" if self.purpose else ""
-        return f"This is {KINDS[self.kind]}{family}{purpose}, {self.precision}, {count(self.tensors, 'tensor')}."
+        name, comma, remark = KINDS[self.kind].partition(",")
+        kind = f"{name}{family}{comma}{remark}"
+        return f"This is {kind}{purpose}, {self.precision}, {count(self.tensors, 'tensor')}."
 
     @property
     def advice(self) -> str:
