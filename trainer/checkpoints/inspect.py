@@ -28,7 +28,7 @@ from trainer.checkpoints.safe_load import Tensors
 from trainer.checkpoints.soundness import Faults
 
 _RELEASED = {"SD1": "sd15", "SD2": "sd21", "SDXL": "sdxl"}
-_DISTILLED = re.compile(r"turbo|lightning|hyper|lcm|dmd", re.IGNORECASE)
+_DISTILLED = re.compile(r"turbo|lightning|hyper-?sd|(?<![a-z])lcm|dmd2", re.IGNORECASE)
 _TRAINED = ("controlnet", "union", "controlldm", "stable-diffusion", "unet", "vae", "text-encoder")
 """Kinds whose layers no training leaves at one value; a fresh LoRA, for one, is zero in half of them."""
 
@@ -184,5 +184,7 @@ def _expected(identity: Identity, tensors: Tensors) -> Mapping[str, Sequence[int
     if identity.kind not in ("controlnet", "union", "controlldm") or identity.family not in _RELEASED:
         return {}
     config = configs.released(_RELEASED[identity.family])
+    if identity.width != config["cross_attention_dim"]:
+        return {}  # a small network of the family's structure
     model = ldm.empty(ldm.fitted(config, tensors, identity))
     return ldm.shapes(model, identity)
