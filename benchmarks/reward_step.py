@@ -158,7 +158,7 @@ class Theirs:
 
     def predicted(self, noisy: torch.Tensor, timesteps: torch.Tensor, batch: Batch) -> torch.Tensor:
         """Return the predicted noise."""
-        hidden, control = batch.encoder_hidden_states, self.paint(batch.controls)
+        hidden, control = batch.prompts, self.paint(batch.controls)
         down, mid = self.controlnet(noisy, timesteps, hidden, controlnet_cond=control, return_dict=False)
         prediction: torch.Tensor = self.unet(
             noisy, timesteps, hidden, down_block_additional_residuals=down, mid_block_additional_residual=mid

@@ -17,9 +17,9 @@ pytestmark = pytest.mark.usefixtures("short_callbacks")
 
 OPTIONS: dict[str, Any] = {
     "steps": 4, "checkpoint_every": 2, "min_snr": 5, "ema": 0.9, "prompt_dropout": 0.5, "evaluate_every": 1000,
-    "preview_every": 4,
+    "preview_every": 4, "precision": "bf16",
 }  # fmt: skip
-"""Everything that a step may depend on, validation and previews."""
+"""Everything that a step may depend on, validation and previews; the VAE computes in fp32 all the same."""
 
 
 @pytest.fixture(scope="module")

@@ -74,7 +74,7 @@ class Encoder:
         """
         import torch
 
-        # an autocast would compute in 16 bits what must not be
+        # under autocast, fp32 weights too would compute in 16 bits
         in_full = self._vae.dtype == torch.float32
         with torch.no_grad(), torch.autocast(self._device.type, enabled=False) if in_full else nullcontext():
             latents = self._vae.encode(photo[None].to(self._device, self._vae.dtype)).latent_dist
@@ -123,9 +123,9 @@ class Encoder:
 
     def folders(self) -> tuple[str, str]:
         """Return the folder names of the caches of photos and prompts, which differ for other weights or dtypes."""
-        vae_dtype, text_dtype = (_numbers(dtype, self.cache_dtype) for dtype in (self._vae.dtype, self.dtype))
+        of_photos, of_prompts = (_numbers(dtype, self.cache_dtype) for dtype in (self._vae.dtype, self.dtype))
         words = "-".join(text_digests(self._family, self._text_encoders, self._tokenizers))
-        return f"latents-{weights_digest(self._vae)}-{vae_dtype}", f"words-{words}-{text_dtype}"
+        return f"latents-{weights_digest(self._vae)}-{of_photos}", f"words-{words}-{of_prompts}"
 
 
 def vae_dtype(base: Base, dtype: "torch.dtype") -> "torch.dtype":

@@ -160,7 +160,8 @@ def _saved_in(tensors: list[Tensor]) -> saved_tensors_hooks:
 
 
 def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage()._cdata
+    address: int = tensor.untyped_storage()._cdata
+    return address
 
 
 def _size(tensors: Sequence[Tensor], ignored: set[int]) -> int:
@@ -177,7 +178,7 @@ class _FusedAttention(TorchFunctionMode):
     ) -> Any:  # fmt: skip
         """Replace scaled_dot_product_attention."""
         if function is functional.scaled_dot_product_attention:
-            return _Attention.apply(*args[:3])
+            return _Attention.apply(*args[:3])  # type: ignore[no-untyped-call]
         return function(*args, **(kwargs or {}))
 
 

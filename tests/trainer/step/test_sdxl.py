@@ -94,7 +94,8 @@ class StraightLine:
             noisy_latents, timesteps, encoder_hidden_states=hidden_states, added_cond_kwargs=added,
             down_block_additional_residuals=down, mid_block_additional_residual=mid, return_dict=False,
         )[0]  # fmt: skip
-        return ((noise_pred.float() - noise.float()) ** 2).mean()
+        error: Tensor = noise_pred.float() - noise.float()
+        return (error**2).mean()
 
 
 @pytest.fixture(scope="module")
@@ -145,12 +146,11 @@ def test_the_step_is_that_of_the_public_script(
     pictures = [pixels_of(by_text[text], 16, 96, text == "a room") for text in texts]
 
     terms = objective.terms(model, batches.batch(number))
-    terms.loss.backward()
-    expected = straight.loss(
-        *map(torch.stack, zip(*pictures, strict=True)), texts, [sizes[text] for text in texts],
-        [torch.stack(parts) for parts in zip(*draws, strict=True)],
-    )  # fmt: skip
-    expected.backward()
+    terms.loss.backward()  # type: ignore[no-untyped-call]
+    pixels, control = map(torch.stack, zip(*pictures, strict=True))
+    parts = [torch.stack(part) for part in zip(*draws, strict=True)]
+    expected = straight.loss(pixels, control, texts, [sizes[text] for text in texts], parts)
+    expected.backward()  # type: ignore[no-untyped-call]
 
     assert terms.loss.item() == pytest.approx(expected.item(), rel=1e-5)
     gradients = {name: weight.grad for name, weight in straight.controlnet.named_parameters()}
