@@ -17,7 +17,7 @@ from trainer.checkpoints import identify, ldm, safe_load, soundness, store
 from trainer.settings import Lora
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from trainer.checkpoints.load import Base
 
@@ -65,7 +65,7 @@ def merge(base: "Base", loras: Sequence[Lora]) -> None:
         _merge(base, layers, lora)
 
 
-def _merge(base: "Base", layers: "Mapping[str, nn.Module]", lora: Lora) -> None:
+def _merge(base: "Base", layers: Mapping[str, Any], lora: Lora) -> None:
     import torch
 
     tensors = safe_load.read(lora.path)
@@ -88,13 +88,13 @@ def _merge(base: "Base", layers: "Mapping[str, nn.Module]", lora: Lora) -> None:
         )
     with torch.no_grad():
         for name, part in parts.items():
-            weight: Tensor = layers[name].weight
+            weight = layers[name].weight
             rank = part["down"].shape[0]
             alpha = float(part["alpha"]) if "alpha" in part else alphas.get(name, float(rank))
             weight += (lora.weight * alpha / rank * _product(part, weight, name, lora.path)).to(weight.dtype)
 
 
-def _layers(base: "Base") -> "Iterator[tuple[str, nn.Module]]":
+def _layers(base: "Base") -> Iterator[tuple[str, Any]]:
     """Yield each layer that a LoRA can change, by each of its names in files."""
     ldm_names = {name: in_file for in_file, name in ldm.names(base.unet).items()}
     for name, module in _modules(base.unet):
@@ -114,7 +114,7 @@ def _joined(name: str) -> str:
     return name.replace(".", "_")
 
 
-def _modules(network: Any) -> "Iterator[tuple[str, nn.Module]]":
+def _modules(network: Any) -> Iterator[tuple[str, Any]]:
     import torch
 
     for name, module in network.named_modules():

@@ -30,7 +30,9 @@ _NAMES = {
 _PROJECTION = f"{_OPEN_CLIP}text_projection"
 _UNUSED = re.compile(r"(.*\.)?(logit_scale|position_ids)")  # in old and in merged files
 
-_LAYERS = {"cond_stage_model.": {768: (12,), 1024: (23, 24)}, _SDXL[0]: {768: (12,)}, _SDXL[1]: {1280: (32,)}}
+_LAYERS: dict[str, dict[int, tuple[int, ...]]] = {
+    "cond_stage_model.": {768: (12,), 1024: (23, 24)}, _SDXL[0]: {768: (12,)}, _SDXL[1]: {1280: (32,)},
+}  # fmt: skip
 """Numbers of layers in released files by the encoder's width; the first is how many are used.
 
 SD2 does not use the last of OpenCLIP's 24 layers. Stability's files hold it, those that diffusers wrote do not.
@@ -102,7 +104,7 @@ def converted(named: Mapping[str, "Tensor"], prefix: str, layers: int) -> dict[s
     """
     is_clip = f"{_CLIP}embeddings.token_embedding.weight" in named
     used = {name: weight for name, weight in named.items() if _is_used(name, _layer(is_clip), layers)}
-    state = {}
+    state: dict[str, Tensor] = {}
     for name, weight in used.items():
         state |= _clip(name, weight) if is_clip else _open_clip(name, weight)
     if has_projection(prefix):

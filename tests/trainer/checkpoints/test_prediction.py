@@ -80,7 +80,7 @@ def test_both_kinds_of_sd2_are_told_apart(tmp_path: Path, models: Models, segkit
     loaded = load.load_base(str(path), str(models.clip))
 
     assert loaded.prediction == predicts
-    assert loaded.guess is not None
+    assert isinstance(loaded.guess, prediction.Guess)
     assert loaded.guess.is_measured
     other = {"epsilon": "v_prediction", "v_prediction": "epsilon"}[predicts]
     overridden = load.load_base(str(path), str(models.clip), other)  # type: ignore[arg-type]

@@ -134,7 +134,7 @@ def test_notes_name_the_maps_of_a_preset() -> None:
 def test_loras_are_part_of_the_protocol(tmp_path: Path) -> None:
     """A folder holds pictures with the same LoRAs, told apart by their bytes; published figures have none."""
     (tmp_path / "a.safetensors").write_bytes(b"1")
-    plain, changed = EvaluateSettings(), EvaluateSettings(lora=[f"{tmp_path / 'a.safetensors'}:0.5"])
+    plain, changed = EvaluateSettings(), EvaluateSettings(lora=(f"{tmp_path / 'a.safetensors'}:0.5",))
     assert "lora" not in protocols.describe(plain)
     assert [record["weight"] for record in protocols.describe(changed)["lora"]] == [0.5]
 
