@@ -111,7 +111,7 @@ def prepare(
     device = accelerator.device
     judge = _judge(examples, settings, accelerator)
     source = find_networks(settings)
-    base = load.load_base(settings.base, settings.tokenizer, settings.prediction_type)
+    base = load.load_base(settings.base, settings.tokenizer, settings.prediction_type, settings.vae)
     controlnet = load.load_controlnet(source or find.FRESH, base, settings.seed)  # before hours of filling the cache
     encoder = Encoder(base, device, distributed.weight_dtype(accelerator), settings.cache_dtype)
     truncated = encoder.count_truncated([example.text for example in examples.train])
@@ -120,9 +120,9 @@ def prepare(
     cache = cache_for(encoder) if cache_for else None
     encodes_photos = cache is None or (settings.flip and not settings.flip_cache)
     encoder_bytes = weight_bytes(base.vae) if encodes_photos else 0
-    encoder_bytes += 0 if cache else weight_bytes(base.text_encoder)
+    encoder_bytes += 0 if cache else sum(map(weight_bytes, base.text_encoders))
     if cache:
-        encoder.drop_text_encoder()
+        encoder.drop_text_encoders()
     paint = PalettePainter(examples.palette, device)
     decoder = None
     if settings.preview_every or settings.reward or judge:
@@ -149,7 +149,7 @@ def prepare(
         reward_bytes=reward.bytes(with_vae=not encodes_photos) if reward else 0,
         guess=base.guess.sentence if base.guess else "",
         source=source.note if source and not start else "",
-        notes=tuple(filter(None, _notes(judge, reward, examples, settings))) if judge else (),
+        notes=tuple(filter(None, (base.advice(settings.resolution), *_notes(judge, reward, examples, settings)))),
     )
 
 
@@ -158,7 +158,7 @@ def _drawer(
 ) -> Drawer:  # fmt: skip
     factor, channels = configs.vae_scale_factor(base.vae.config), base.vae.config.latent_channels
     sampling = SampleSettings(steps=sampler.STEPS, guidance=settings.preview_guidance)
-    return Drawer(decoder, encode_prompt, paint, base.prediction, factor, channels, sampling)
+    return Drawer(decoder, encode_prompt, base.conditioning, paint, base.prediction, factor, channels, sampling)
 
 
 def _judge(examples: Examples, settings: TrainSettings, accelerator: Accelerator) -> NeuralSegmenter | None:
@@ -181,9 +181,11 @@ def _device(accelerator: Accelerator) -> Device:
 
 
 def _notes(
-    segmenter: NeuralSegmenter, reward: Reward | None, examples: Examples, settings: TrainSettings
+    segmenter: NeuralSegmenter | None, reward: Reward | None, examples: Examples, settings: TrainSettings
 ) -> Iterator[str]:  # fmt: skip
-    """Yield what makes the judge's figures flattering or uncertain."""
+    """Yield what makes the judge's figures flattering or uncertain, if there is a judge."""
+    if segmenter is None:
+        return
     judge = Judge(segmenter, segmenter.source.identity)
     rewarding = [*rewards.of_controlnet(settings.controlnet), *([reward.source.weights] if reward else [])]
     yield judging.conflict(judge, examples.segmenter)
