@@ -10,7 +10,7 @@ from PIL import Image
 
 from segkit.errors import ModelError, PaletteError
 from segkit.maps.codec import Labels
-from segkit.models import argmax, config, hub, processors
+from segkit.models import argmax, attention, config, hub, processors
 from segkit.models.device import Device, weight_bytes
 from segkit.palette import UNLABELLED, Palette
 
@@ -66,6 +66,7 @@ class NeuralSegmenter:
         self.source = hub.locate(name, ROLE)
         self._device = device
         self._model = load_model(self.source).to(device.name)
+        attention.accelerate(self._model)
         self._processor = load_processor(self.source, self._model.config)
         self._indices = match_labels(self._model.config.id2label, palette, self.source.name)
         self._scaling: dict[str, Any] = {}
