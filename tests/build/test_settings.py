@@ -18,6 +18,8 @@ from segkit.errors import SettingError, UsageError
         {"min_confidence": 1.0},
         {"min_confidence": -0.1},
         {"limit": -1},
+        {"tiles": -1},
+        {"ensemble": "toy-judge,,toy"},
         {"max_megapixels": float("nan")},
         {"max_megapixels": -3.0},
         {"beams": 0},
