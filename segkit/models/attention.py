@@ -5,12 +5,15 @@ maps and each head, a weighted sum of values at 12 positions between pixels. tra
 layout, calls grid_sample for each map, stacks the samples and multiplies them. Here a position becomes its four
 neighbouring pixels, and one `embedding_bag` reads and sums the 48 vectors: no sample is ever stored.
 
-This relies on arguments and submodules of two classes of transformers that are private. So it is limited to versions
-that were compared, and the environment variable SEGKIT_PLAIN_ATTENTION=1 turns it off.
+Between the layers of their decoder, masks of a quarter of the input's size are predicted only to be scaled down to what
+limits attention in the next layer. Scaling is linear, so here the features are scaled once, and not each layer's masks.
+
+This relies on arguments and submodules of classes of transformers that are private. So it is limited to versions that
+were compared, and the environment variable SEGKIT_PLAIN_ATTENTION=1 turns it off.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -28,6 +31,11 @@ CLASSES = {
     "Mask2FormerPixelDecoderEncoderMultiscaleDeformableAttention",
 }
 """Classes of transformers whose forward method is replaced."""
+METHODS = {
+    "OneFormerTransformerDecoder": ("", "forward_prediction_heads"),
+    "Mask2FormerMaskedAttentionDecoder": ("mask_predictor", "forward"),
+}
+"""Decoders of transformers, with the submodule ("": their own) and its method that predict masks between layers."""
 
 _CHUNK = 2048
 """Queries at a time on a CPU, so that rows and weights stay in its cache; a GPU gets all at once."""
@@ -55,6 +63,12 @@ def accelerate(model: Any) -> bool:
     for module in model.modules() if deformable else ():
         if isinstance(module, MultiheadAttention):
             module.register_forward_pre_hook(_without_weights, with_kwargs=True)
+        if type(module).__name__ in METHODS:
+            owner, method = METHODS[type(module).__name__]
+            predictor = module.get_submodule(owner)
+            masks = _SmallMasks(getattr(predictor, method), len(module.layers))
+            setattr(predictor, method, masks)
+            module.register_forward_pre_hook(masks.begin)
     return bool(deformable)
 
 
@@ -68,6 +82,40 @@ def _is_known_version() -> bool:
 def _without_weights(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """Return no attention weights, which nothing reads: torch then attends without storing them."""
     return args, {**kwargs, "need_weights": False}
+
+
+class _SmallMasks:
+    """The method of a decoder that predicts masks; only the last layer's, the result, are predicted in full size.
+
+    Args:
+        predict: transformers' method; it returns the masks, and scales them down to those that limit attention.
+        layers: of the decoder; the method is called once before them and once after each.
+    """
+
+    def __init__(self, predict: Callable[..., Any], layers: int) -> None:
+        self._predict, self._layers = predict, layers
+        self._scaled: dict[tuple[int, ...], Tensor] = {}
+        self._calls = 0
+
+    def begin(self, *_: Any) -> None:
+        """Prepare for another batch; after an error, the calls of the last one may be incomplete."""
+        self._scaled.clear()
+        self._calls = 0
+
+    def __call__(self, states: "Tensor", features: "Tensor", attention_mask_target_size: tuple[int, ...]) -> Any:
+        """Call the method with features (B, C, h, w) that are scaled already, except after the last layer."""
+        import torch
+        from torch.nn import functional
+
+        size = tuple(attention_mask_target_size)
+        if self._calls < self._layers and not torch.is_grad_enabled():
+            if size not in self._scaled:
+                self._scaled[size] = functional.interpolate(features, size, mode="bilinear", align_corners=False)
+            features = self._scaled[size]
+        else:
+            self._scaled.clear()
+        self._calls += 1
+        return self._predict(states, features, attention_mask_target_size=attention_mask_target_size)
 
 
 def _forward(module: Any, hidden_states: "Tensor", **inputs: Any) -> tuple["Tensor", Any]:

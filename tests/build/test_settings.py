@@ -77,6 +77,6 @@ def test_every_setting_is_recorded_remembered_or_says_what_to_do_now() -> None:
     assert recorded == {
         "segmenter", "protocol", "size", "min_size", "max_megapixels", "min_confidence", "photo_format",
         "keep_duplicates", "follow_links", "caption", "captioner", "caption_task", "tokenizer", "caption_tokens",
-        "beams", "store_confidence",
+        "beams", "store_confidence", "ensemble", "tiles", "flip_average",
     }  # fmt: skip
     assert CaptionSettings().recorded().keys() < recorded

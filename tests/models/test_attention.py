@@ -94,16 +94,26 @@ def test_gradients_pass_through_transformers_own_method(calls: list[tuple[Any, d
 
 
 @pytest.mark.parametrize("family", ["oneformer", "mask2former"])
-def test_a_network_gives_the_same_scores(family: str) -> None:
-    """With the installed transformers, all of a network's deformable attention is replaced, and its outputs agree."""
+def test_a_network_gives_the_same_outputs(family: str) -> None:
+    """With the installed transformers, all deformable attention and all masks but the last are computed the new way."""
     network = tiny(family)
     with torch.inference_mode():
         expected = network(**inputs(network))
         assert attention.accelerate(network)
+        (decoder,) = (module for module in network.modules() if type(module).__name__ in attention.METHODS)
+        owner, method = attention.METHODS[type(decoder).__name__]
+        masks = vars(decoder.get_submodule(owner))[method]
+        sizes, predict = [], masks._predict
+        masks._predict = lambda states, features, **size: (
+            sizes.append(features.shape[-2:] == size["attention_mask_target_size"]) or predict(states, features, **size)
+        )
         actual = network(**inputs(network))
 
     assert all("forward" in vars(module) for module in deformable(network))
+    assert sizes == [True] * len(decoder.layers) + [False]
+    assert not masks._scaled
     for name in ("class_queries_logits", "masks_queries_logits"):
+        assert actual[name].shape == expected[name].shape
         assert torch.allclose(actual[name], expected[name], rtol=1e-3, atol=1e-3 * float(expected[name].abs().max()))
         assert not torch.equal(actual[name], expected[name])
 
