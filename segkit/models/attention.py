@@ -173,7 +173,7 @@ def deformable_attention(
     chunk = _CHUNK if value.device.type == "cpu" else batch * queries
     tensors = centers, offsets.float().flatten(0, 1), logits.float().flatten(0, 1), starts
     sums = []
-    for center, offset, logit, start in zip(*(torch.split(tensor, chunk) for tensor in tensors), strict=True):
+    for center, offset, logit, start in zip(*(tensor.split(chunk) for tensor in tensors), strict=True):
         attention = _softmax(logit.flatten(2)).view_as(logit)
         rows, weights = _neighbours(maps, offset + center, attention, start)
         sums.append(functional.embedding_bag(rows, maps.vectors, mode="sum", per_sample_weights=weights))

@@ -79,7 +79,7 @@ def conflict(judge: Judge, drew: Mapping[str, str]) -> str:
     """
     weights, names, revisions = (drew.get(key, "").split(" + ") for key in ("weights", "name", "revision"))
     same_weights = judge.identity.get("weights") in set(weights) - {""}
-    identity = judge.identity.get("name"), judge.identity.get("revision")
+    identity = judge.identity.get("name", ""), judge.identity.get("revision", "")
     if not (same_weights or (identity[0] and identity in zip(names, revisions, strict=False))):
         return ""
     return (
