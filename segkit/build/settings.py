@@ -132,6 +132,16 @@ class BuildSettings(DraftingSettings):
             f"Segmentation model: {MODEL_HELP} (oneformer-large, segformer-b5, eomt-large, ..., toy).", min_length=1
         ),
     ] = "shi-labs/oneformer_ade20k_swin_large"
+    ensemble: Annotated[
+        str, option("Further segmenters, separated by commas, whose class probabilities are averaged with the first's.")
+    ] = ""
+    tiles: Annotated[
+        int,
+        option(
+            "Also segment overlapping tiles, so many along the short side, for small things; 0 is none.", ge=0, le=16
+        ),
+    ] = 0
+    flip_average: Annotated[bool, option("Also segment the mirrored photo, and average class probabilities.")] = False
     protocol: Annotated[Literal["ade20k", "coco"], option("Palette: ADE20K-150 or COCO panoptic-133.")] = "ade20k"
     palette: Annotated[str, option("Palette table with additional classes (segkit check-palette --extend).")] = ""
     size: Annotated[int, option("Short side of photo and map, in pixels; never enlarged.", ge=64, multiple_of=8)] = 512
@@ -172,10 +182,18 @@ class BuildSettings(DraftingSettings):
         splits.shares(self.split)
         if self.shard:
             slices.parse(self.shard)
+        if self.ensemble and not all(self.segmenters):
+            raise SettingError("ensemble", self.ensemble, "names of segmenters, separated by commas")
         if self.force and not self.prune:
             raise SettingError("force", self.force, "prune=True with it, the only thing that it changes")
         if self.prune and self.limit:
             raise SettingError("limit", self.limit, "0 with prune=True: photos beyond the limit would count as gone")
+
+    @property
+    def segmenters(self) -> tuple[str, ...]:
+        """The segmenter and the others of the ensemble."""
+        others = self.ensemble.split(",") if self.ensemble else []
+        return self.segmenter, *(name.strip() for name in others)
 
 
 @dataclass(frozen=True)

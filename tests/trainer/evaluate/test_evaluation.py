@@ -239,6 +239,10 @@ def test_a_judge_that_drew_the_maps_is_reported(rooms: Path) -> None:
     assert not conflict(name="eye", revision="1", weights="")
     assert "copy, also drew" in conflict(name="copy", revision="?", weights=drew["weights"])
     assert conflict(name=drew["name"], revision=drew["revision"], weights="")
+    drew = {key: f"other + {drew[key]}" for key in ("name", "revision", "weights")}
+    assert conflict(name="toy", revision="?", weights=drew["weights"].partition(" + ")[2])  # one of an ensemble
+    assert conflict(name="other", revision="other", weights="")
+    assert not conflict(name="toy", revision="other", weights="")
     assert not judging.conflict(judging.Judge(lambda pictures: [], {"name": "", "revision": "", "weights": ""}), {})
 
 
