@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from segkit import storage
 from segkit.errors import StorageError
 from trainer.checkpoints import store
-from trainer.step import meeting, rendezvous
+from trainer.step import cards, meeting
 from trainer.step.distributed import on_main, together
 
 
@@ -32,7 +32,7 @@ def require_same(accelerator: Accelerator, values: Callable[[], Mapping[str, str
         return
     text = json.dumps({"host": socket.gethostname(), "values": values()})
     texts = meeting.exchange(accelerator.process_index, accelerator.num_processes, text)
-    rendezvous.require_equal({rank: json.loads(text) for rank, text in enumerate(texts)}, cure)
+    cards.require_equal({rank: json.loads(text) for rank, text in enumerate(texts)}, cure)
 
 
 def require_shared(accelerator: Accelerator, path: Path) -> None:

@@ -18,7 +18,7 @@ from segkit.models import device
 from segkit.models.device import Device
 from segkit.progress import NOTICE, STOPPING, Progress, silent
 from trainer.settings import TrainSettings
-from trainer.step import cpu, meeting, rendezvous, trackers, watch
+from trainer.step import cards, cpu, meeting, rendezvous, trackers, watch
 from trainer.step.rendezvous import Rendezvous
 
 Result = TypeVar("Result")
@@ -64,7 +64,7 @@ def _joined(place: Rendezvous, settings: TrainSettings, resolved: Device, progre
         progress(STOPPING, 0, 0, f"Error: {note}")
 
     desk = place.store(rendezvous.JOIN)  # stays open: in process 0 it may be what all others are connected to
-    card = rendezvous.card(settings, place.world_size, torch.device(resolved.name).type, resolved.precision)
+    card = cards.card(settings, place.world_size, torch.device(resolved.name).type, resolved.precision)
     hosts = rendezvous.gather(desk, place.rank, place.world_size, card, notify)
     with watch.watched(place.store(rendezvous.of_round("watch")), place.rank, hosts, notify, last_words):
         yield

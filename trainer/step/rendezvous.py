@@ -10,16 +10,15 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import timedelta
-from importlib import metadata
 from typing import Any
 
 from torch import distributed
 
 from segkit.errors import SegkitError, TrainingError, UsageError
 from segkit.words import listed
-from trainer.settings import TrainSettings
+from trainer.step import cards
 
 NOTICE_AFTER = 20.0
 """Seconds until the first process says which others are missing."""
@@ -29,12 +28,6 @@ JOIN_PATIENCE = 600.0
 
 _NAP = 0.1
 JOIN, _ANSWER, _ROUND = "join", "answer", "round"
-_LIBRARIES = ("segkit", "torch", "accelerate", "diffusers", "transformers", "numpy", "pillow")
-"""Libraries that shape a step, or how processes talk to each other."""
-
-_OF_EACH = frozenset({"device", "cpu"})
-"""Settings that may differ between processes."""
-
 _SAME = "All processes need the same run.toml, and the same versions on the same kind of device."
 
 _VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
@@ -163,51 +156,6 @@ def _launcher_has_store() -> bool:
     return os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
 
 
-def card(settings: TrainSettings, world_size: int, device: str, precision: str) -> dict[str, str]:
-    """Return what must be the same in all processes, by name.
-
-    Args:
-        settings: of the training.
-        world_size: number of processes, as the launcher told this one.
-        device: its type, such as "cuda".
-        precision: of the arithmetic.
-    """
-    options = {name: repr(value) for name, value in asdict(settings).items() if name not in _OF_EACH}
-    machine = {"number of processes": str(world_size), "device": device, "precision": precision}
-    return {**options, **machine, **{name: _version(name) for name in _LIBRARIES}}
-
-
-def _version(library: str) -> str:
-    with suppress(metadata.PackageNotFoundError):
-        return metadata.version(library)
-    return "not installed"
-
-
-def require_equal(cards: Mapping[int, Mapping[str, Any]], cure: str) -> None:
-    """Refuse values that differ from those of process 0.
-
-    Args:
-        cards: "host" and "values" by name, of process 0 and of others by their rank.
-        cure: what to do about a difference, as a sentence.
-
-    Raises:
-        UsageError: the first process that differs is named, with its values and those of process 0.
-    """
-    first = cards[0]["values"]
-    for rank, card in sorted(cards.items()):
-        values = card["values"]
-        differences = [
-            f"{name} {values.get(name)} instead of {first.get(name)}"
-            for name in {**first, **values}
-            if values.get(name) != first.get(name)
-        ]
-        if differences:
-            raise UsageError(
-                f"Process {rank} on {card['host']} differs from process 0 on {cards[0]['host']}: "
-                f"{listed(differences)}. {cure}"
-            )
-
-
 def gather(
     store: Any, rank: int, world_size: int, values: Mapping[str, str], notify: Callable[[str], None]
 ) -> list[str]:  # fmt: skip
@@ -217,7 +165,7 @@ def gather(
         store: the part JOIN of the store.
         rank: of this process.
         world_size: number of processes.
-        values: what must be the same in all; see `card`.
+        values: what must be the same in all; see `cards.card`.
         notify: called in process 0 with a sentence about those that are late.
 
     Raises:
@@ -314,7 +262,7 @@ class _Host:
             raise TrainingError(f"Process {rank} failed: {self._store.get(f'failed/{rank}').decode()}")
         if rank not in self._cards and self._store.check([f"card/{rank}"]):
             self._cards[rank] = json.loads(self._store.get(f"card/{rank}"))
-            require_equal({number: self._cards[number] for number in (0, rank)}, _SAME)
+            cards.require_equal({number: self._cards[number] for number in (0, rank)}, _SAME)
 
     def _absence(self, waited: float) -> str:
         missing = [str(rank) for rank in range(self._world_size) if rank not in self._cards]

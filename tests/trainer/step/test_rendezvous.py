@@ -11,10 +11,10 @@ from torch.distributed import HashStore  # type: ignore[attr-defined]
 
 from segkit.errors import TrainingError, UsageError
 from trainer.settings import TrainSettings
-from trainer.step import rendezvous
+from trainer.step import cards, rendezvous
 from trainer.step.rendezvous import Rendezvous
 
-CARD = rendezvous.card(TrainSettings(), 2, "cpu", "fp32")
+CARD = cards.card(TrainSettings(), 2, "cpu", "fp32")
 
 
 @pytest.fixture
@@ -47,10 +47,10 @@ def test_equal_processes_learn_their_hosts() -> None:
 @pytest.mark.parametrize(
     ("other", "words"),
     [
-        (rendezvous.card(TrainSettings(learning_rate=1e-4), 2, "cpu", "fp32"), "learning_rate 0.0001 instead of 1e-05"),
-        (rendezvous.card(TrainSettings(), 3, "cpu", "fp32"), "number of processes 3 instead of 2"),
+        (cards.card(TrainSettings(learning_rate=1e-4), 2, "cpu", "fp32"), "learning_rate 0.0001 instead of 1e-05"),
+        (cards.card(TrainSettings(), 3, "cpu", "fp32"), "number of processes 3 instead of 2"),
         (
-            rendezvous.card(TrainSettings(), 2, "cuda", "bf16"),
+            cards.card(TrainSettings(), 2, "cuda", "bf16"),
             "precision bf16 instead of fp32, device cuda instead of cpu",
         ),
         (CARD | {"torch": "1.13.1"}, f"torch 1.13.1 instead of {CARD['torch']}"),
@@ -68,7 +68,7 @@ def test_a_process_that_differs_is_refused(other: dict[str, str], words: str) ->
 
 def test_the_device_may_differ() -> None:
     """Each process has its own."""
-    assert rendezvous.card(TrainSettings(device="cuda:1"), 2, "cpu", "fp32") == CARD
+    assert cards.card(TrainSettings(device="cuda:1"), 2, "cpu", "fp32") == CARD
 
 
 def test_one_that_is_late_is_noticed_and_waited_for(notices: list[str]) -> None:
