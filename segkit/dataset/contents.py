@@ -100,6 +100,6 @@ def joined(parts: Sequence[Contents]) -> Contents:
     columns: dict[str, NDArray[Any]] = {
         field.name: np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Contents)
     }
-    columns["are_exact"] = columns["are_exact"].all(keepdims=True)
+    columns["are_exact"] = np.array([columns["are_exact"].all()])
     columns["ends"] = np.cumsum(np.concatenate([np.diff(part.ends, prepend=0) for part in parts]))
     return Contents(**columns)

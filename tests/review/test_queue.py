@@ -79,7 +79,9 @@ def test_classes_and_words_are_found_without_reading_records(
 def test_shares_with_more_digits_are_read_from_the_records(dataset: Dataset) -> None:
     """They are typed by somebody, and compared as they are."""
     data_before = dataset.manifest.read_bytes()
-    share = re.search(rb'"share": (0\.[0-9]+)', data_before)[1]
+    match = re.search(rb'"share": (0\.[0-9]+)', data_before)
+    assert match
+    share = match[1]
     dataset.manifest.write_bytes(data_before.replace(share, share + b"00001"))
     name = Dataset.open(dataset.folder)[0].classes[0].name
     found = set(queue.rank(dataset, where=f"class:'{name}' share>{share.decode()}").keys())
