@@ -1,8 +1,8 @@
 """The reward: what a segmenter sees in the predicted picture, compared with the control map.
 
 From a noisy photo at an early timestep, or from what sampling has drawn up to it (see rollout), one step predicts the
-clean picture: x0. Decoded and segmented, it should show the classes of the map. The gradient of this cross entropy flows
-through segmenter and VAE, both frozen, into the ControlNet (ControlNet++, Li et al. 2024, arXiv 2404.07987).
+clean picture: x0. Decoded and segmented, it should show the classes of the map. The gradient of this cross entropy
+flows through segmenter and VAE, both frozen, into the ControlNet (ControlNet++, Li et al. 2024, arXiv 2404.07987).
 
 ControlNet++ draws timesteps uniformly, decodes and segments the whole batch, and then drops four of five photos. Here a
 chosen share of the photos is drawn from the early timesteps, and only these are decoded. Importance weights keep the
