@@ -5,8 +5,9 @@
 
 A scene of the toy world fills its photo, and the toy segmenter, whose input is 192 pixels high, sees it whole. So that
 things are small in relation to the photo, each photo is a sheet of several scenes side by side, with the labels known
-for each pixel: of 512 pixels 2 x 2 scenes, of 1024 pixels 4 x 4. (--sides 512 --scene 512: scenes that fill the photo.) mIoU counts the classes of the photos of a draw; the
-worst and the median of the draws are printed, all of fresh seeds, with the CPU seconds per photo.
+for each pixel: of 512 pixels 2 x 2 scenes, of 1024 pixels 4 x 4. With --sides 512 --scene 512, a scene fills the photo.
+mIoU counts the classes of all photos of a draw; the worst and the median of the draws are printed, all of fresh seeds,
+with the CPU seconds per photo.
 
 With --megapixels, the peak memory of one photo of that size is measured, each option in a process of its own: with a
 OneFormer of few weights, but with the input of the released ones, 640 pixels high, and so with outputs of their size.
