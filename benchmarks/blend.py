@@ -1,12 +1,13 @@
 """What tiles, mirror images and a second network gain, and what they cost, on rendered scenes with small things.
 
-    python benchmarks/blend.py [--sides 512 1024] [--scenes 4] [--draws 5] [--seed 70000]
+    python benchmarks/blend.py [--sides 512 1024] [--scene 256] [--photos 2] [--draws 5] [--seed 70000]
     python benchmarks/blend.py --megapixels 12
 
 A scene of the toy world fills its photo, and the toy segmenter, whose input is 192 pixels high, sees it whole. So that
 things are small in relation to the photo, each photo is a sheet of several scenes side by side, with the labels known
-for each pixel: of 512 pixels 2 x 2 scenes, of 1024 pixels 4 x 4. mIoU counts the classes of the photos of a draw; the
-worst and the median of the draws are printed, all of fresh seeds, with the CPU seconds per photo.
+for each pixel: of 512 pixels 2 x 2 scenes, of 1024 pixels 4 x 4. With --sides 512 --scene 512, a scene fills the photo.
+mIoU counts the classes of all photos of a draw; the worst and the median of the draws are printed, all of fresh seeds,
+with the CPU seconds per photo.
 
 With --megapixels, the peak memory of one photo of that size is measured, each option in a process of its own: with a
 OneFormer of few weights, but with the input of the released ones, 640 pixels high, and so with outputs of their size.
@@ -37,23 +38,20 @@ from segkit.toy.learn import networks
 
 ADE = Palette.load("ade20k")
 CPU = Device("cpu", "fp32")
-SCENE = 256
-"""Side of a scene on a sheet, in pixels."""
 
 
-def sheet(seed: int, side: int) -> tuple[Image.Image, np.ndarray]:
+def sheet(seed: int, side: int, scene: int) -> tuple[Image.Image, np.ndarray]:
     """Return a square photo of several scenes, and its labels."""
-    count = side // SCENE
-    scenes = [world.scene(seed + number, (SCENE, SCENE)) for number in range(count**2)]
+    count = side // scene
+    scenes = [world.scene(seed + number, (scene, scene)) for number in range(count**2)]
     rows = [scenes[start : start + count] for start in range(0, len(scenes), count)]
     photo = np.vstack([np.hstack([np.asarray(scene.photo) for scene in row]) for row in rows])
     return Image.fromarray(photo), np.vstack([np.hstack([scene.labels for scene in row]) for row in rows])
 
 
-def options(side: int) -> dict[str, Segmenter]:
+def options(tiles: int) -> dict[str, Segmenter]:
     """Return the segmenters to compare, by name."""
     toy, judge = (NeuralSegmenter(name, ADE, CPU) for name in ("toy", "toy-judge"))
-    tiles = side // SCENE
     return {
         "none": toy,
         "flip-average": BlendedSegmenter([toy], 0, True, 8),
@@ -64,15 +62,15 @@ def options(side: int) -> dict[str, Segmenter]:
     }
 
 
-def compare(side: int, draws: Sequence[range]) -> None:
+def compare(side: int, scene: int, draws: Sequence[range]) -> None:
     """Print mIoU and CPU seconds of each option at one size."""
     scores: dict[str, list[float]] = {}
     seconds: dict[str, list[float]] = {}
-    segmenters = options(side)
+    segmenters = options(side // scene)
     for draw in draws:
         counts = {name: metrics.empty_confusion() for name in segmenters}
         for number in draw:
-            photo, labels = sheet(number * 100, side)
+            photo, labels = sheet(number * 100, side, scene)
             for name, segment in segmenters.items():
                 start = time.process_time()
                 (segmentation,) = segment([photo])
@@ -111,7 +109,8 @@ def main() -> None:
     """Compare mIoU and time, or with --megapixels the memory."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sides", type=int, nargs="+", default=[512, 1024])
-    parser.add_argument("--scenes", type=int, default=4, help="photos per draw")
+    parser.add_argument("--scene", type=int, default=256, help="side of a scene on a sheet, in pixels")
+    parser.add_argument("--photos", type=int, default=2, help="photos per draw")
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--seed", type=int, default=70000)
     parser.add_argument("--megapixels", type=float)
@@ -123,9 +122,9 @@ def main() -> None:
         for tiles in chosen.tiles:
             subprocess.run([sys.executable, *sys.argv, "--tiles", tiles], check=True)
     else:
-        starts = range(chosen.seed, chosen.seed + chosen.draws * chosen.scenes, chosen.scenes)
+        starts = range(chosen.seed, chosen.seed + chosen.draws * chosen.photos, chosen.photos)
         for side in chosen.sides:
-            compare(side, [range(start, start + chosen.scenes) for start in starts])
+            compare(side, chosen.scene, [range(start, start + chosen.photos) for start in starts])
 
 
 if __name__ == "__main__":

@@ -173,7 +173,7 @@ def deformable_attention(
     chunk = _CHUNK if value.device.type == "cpu" else batch * queries
     tensors = centers, offsets.float().flatten(0, 1), logits.float().flatten(0, 1), starts
     sums = []
-    for center, offset, logit, start in zip(*(tensor.split(chunk) for tensor in tensors), strict=True):
+    for center, offset, logit, start in zip(*(torch.split(tensor, chunk) for tensor in tensors), strict=True):
         attention = _softmax(logit.flatten(2)).view_as(logit)
         rows, weights = _neighbours(maps, offset + center, attention, start)
         sums.append(functional.embedding_bag(rows, maps.vectors, mode="sum", per_sample_weights=weights))
@@ -209,9 +209,10 @@ def _padded(value: "Tensor", shapes: Sequence[tuple[int, int]], heads: int) -> _
     from torch.nn import functional
 
     border = (0, 0, _BEFORE, _AFTER, _BEFORE, _AFTER)
+    parts = torch.split(value, [height * width for height, width in shapes], 1)
     maps = [
         functional.pad(pixels.unflatten(1, shape), border).flatten(1, 2)
-        for pixels, shape in zip(value.split([height * width for height, width in shapes], 1), shapes, strict=True)
+        for pixels, shape in zip(parts, shapes, strict=True)
     ]
     counts = torch.tensor([pixels.shape[1] for pixels in maps])
     sizes = torch.tensor(shapes).flip(1)

@@ -77,16 +77,16 @@ def test_a_dataset_of_an_earlier_version_opens_and_is_completed(photos: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("changed", "message"),
-    [({"tiles": 2}, r"built with tiles=0, not 2\."), ({"flip_average": True}, r"flip_average=False, not True\.")],
+    ("setting", "value", "message"),
+    [("tiles", 2, r"built with tiles=0, not 2\."), ("flip_average", True, r"flip_average=False, not True\.")],
 )
-def test_how_photos_are_segmented_never_changes(photos: Path, changed: dict[str, object], message: str) -> None:
+def test_how_photos_are_segmented_never_changes(photos: Path, setting: str, value: object, message: str) -> None:
     """Tiles and mirror images are recorded, and a build with others is refused, as it would mix two kinds of maps."""
     info = build(photos).info
     assert (info.settings["tiles"], info.settings["flip_average"], info.settings["ensemble"]) == (0, False, "")
 
     with pytest.raises(UsageError, match=message):
-        build(photos, **changed)
+        build(photos, "1", **{setting: value})
 
 
 def test_a_build_that_is_refused_records_nothing(photos: Path) -> None:

@@ -103,10 +103,14 @@ def test_a_network_gives_the_same_outputs(family: str) -> None:
         (decoder,) = (module for module in network.modules() if type(module).__name__ in attention.METHODS)
         owner, method = attention.METHODS[type(decoder).__name__]
         masks = vars(decoder.get_submodule(owner))[method]
-        sizes, predict = [], masks._predict
-        masks._predict = lambda states, features, **size: (
-            sizes.append(features.shape[-2:] == size["attention_mask_target_size"]) or predict(states, features, **size)
-        )
+        predict = masks._predict
+        sizes = []
+
+        def record(states: torch.Tensor, features: torch.Tensor, attention_mask_target_size: tuple[int, int]) -> Any:
+            sizes.append(features.shape[-2:] == attention_mask_target_size)
+            return predict(states, features, attention_mask_target_size=attention_mask_target_size)
+
+        masks._predict = record
         actual = network(**inputs(network))
 
     assert all("forward" in vars(module) for module in deformable(network))
