@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from segkit.words import count
-from trainer.checkpoints import configs
+from trainer.checkpoints import configs, families
 from trainer.checkpoints.safe_load import Tensors
 
 if TYPE_CHECKING:
@@ -51,10 +51,10 @@ _ADVICE: dict[Kind, str] = {
     "unet": "It is a part of a base: use the whole base.",
     "vae": "It is a part of a base; to use it instead of a base's own, pass it as the VAE.",
 }
-_FAMILIES = {768: "SD1", 1024: "SD2", 2048: "SDXL", 1280: "SDXL"}
-"""Families by cross-attention width."""
-
 _REFINER_WIDTH = 1280
+_FAMILIES = {family.width: family.name for family in families.FAMILIES} | {_REFINER_WIDTH: families.SDXL.name}
+"""Families by cross-attention width, that of SDXL's refiner included."""
+
 
 POSITION_IDS = "position_ids"  # an integer buffer in old CLIP files, not a weight
 _DTYPES = {
@@ -193,11 +193,11 @@ def _family(tensors: Mapping[str, "Tensor"], kind: Kind, width: int) -> str:
     """Return the family: by the cross-attention width, or by what else its networks have in common."""
     if kind == "t2i-adapter":  # SDXL's packs 16 x 16 pixels of its input into channels, the others 8 x 8
         unshuffled = next((weight.shape[1] for name, weight in tensors.items() if name.endswith("conv_in.weight")), 0)
-        return "SDXL" if unshuffled in (256, 768) else "SD1 or SD2"
+        return families.SDXL.name if unshuffled in (256, 768) else f"{families.SD1.name} or {families.SD2.name}"
     if width in _FAMILIES:
         return _FAMILIES[width]
     is_sdxl = any(name.startswith(("conditioner.embedders.1.", "lora_te2_")) for name in tensors)
-    return "SDXL" if is_sdxl or any(name.endswith(_SIZED) for name in tensors) else ""
+    return families.SDXL.name if is_sdxl or any(name.endswith(_SIZED) for name in tensors) else ""
 
 
 def _purpose(tensors: Mapping[str, "Tensor"], kind: Kind, family: str) -> str:
@@ -209,7 +209,9 @@ def _purpose(tensors: Mapping[str, "Tensor"], kind: Kind, family: str) -> str:
         return "EDM sampling (as Playground v2.5 and CosXL), which predicts neither noise nor velocity"
     inputs = (tensors[prefix + mark] for mark in _INPUTS if (prefix := _prefix(tensors, mark)) is not None)
     convolution = next((weight for weight in inputs if weight.ndim == 4), None)
-    has_classes = family == "SD2" and any("label_emb." in name or "class_embedding." in name for name in tensors)
+    has_classes = family == families.SD2.name and any(
+        "label_emb." in name or "class_embedding." in name for name in tensors
+    )
     return configs.purpose(4 if convolution is None else convolution.shape[1], has_classes)
 
 
