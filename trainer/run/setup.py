@@ -252,12 +252,9 @@ def fill_cache(
 
 def _digests(base: Base, controlnet: Any, settings: TrainSettings) -> dict[str, str]:
     """Return what identifies the networks of a training, by their name."""
-    networks = {
-        "the base's UNet": base.unet,
-        "its VAE": base.vae,
-        "its text encoder": base.text_encoder,
-        "the ControlNet": controlnet,
-    }
+    networks = {"the base's UNet": base.unet, "its VAE": base.vae, "the ControlNet": controlnet}
+    for part, network in zip(base.family.text_encoders, base.text_encoders, strict=True):
+        networks[f"its {part.folder}"] = network
     judge = settings.judge if settings.evaluate_fidelity else ""
     segmenters = {"the reward's segmenter": settings.reward, "the judge": judge}
     weights = {name: hub.locate(place, "segmenter").weights for name, place in segmenters.items() if place}
