@@ -230,13 +230,13 @@ def load_controlnet(name: str | Weights, base: Base, seed: int = 0) -> "ControlN
     weights = find_controlnet(name) if isinstance(name, str) else name
     if weights.path.is_file():
         model = ldm.load(safe_load.read(weights.path), configs.controlnet(base.unet.config, base.vae.config))
-        return _averaged(model, weights.averages) if weights.averages else model
+        return _averaged(model, weights.averages, weights.only_mid) if weights.averages else model
     stored = controlnet_config(weights.path)
     _require_fitting(stored, base, weights.name)
     return ldm.load(safe_load.read_folder(weights.path), stored)
 
 
-def _averaged(model: "ControlNetModel", averages: Path) -> "ControlNetModel":
+def _averaged(model: "ControlNetModel", averages: Path, only_mid: bool) -> "ControlNetModel":
     """Replace a checkpoint's weights by their moving averages, which a finished run would export.
 
     trainer.step.optimizers.EMA stores those of the trained weights by position; the ControlNet's come before those of
@@ -245,8 +245,13 @@ def _averaged(model: "ControlNetModel", averages: Path) -> "ControlNetModel":
     import torch
 
     tensors = safe_load.read(averages)
+    trained = [
+        weight
+        for name, weight in model.named_parameters()
+        if weight.requires_grad and not (only_mid and name.startswith("controlnet_down_blocks."))
+    ]
     with torch.no_grad():
-        for place, weight in enumerate(weight for weight in model.parameters() if weight.requires_grad):
+        for place, weight in enumerate(trained):
             weight.copy_(tensors[str(place)])
     return model
 
