@@ -78,8 +78,10 @@ def test_letters_decide_on_nothing_that_nobody_chose(rooms: Dataset, open_page: 
         page.keyboard.press("Escape")
     assert page.locator("#single").is_visible()
     page.wait_for_selector("button[data-tool=region][aria-pressed=true]")
+    page.set_viewport_size({"width": 800, "height": 600})
     page.keyboard.press("?")
     assert page.locator("dialog .keys").count() == 2
+    assert page.evaluate("document.querySelector('dialog').scrollTop") == 0
     assert {"brush", "select all"} <= set(page.locator("dialog dd").all_inner_texts())
     page.keyboard.press("Escape")
     page.keyboard.press("g")

@@ -71,7 +71,8 @@ export function ask(title, content, buttons) {
   document.body.append(dialog);
   dialog.showModal();
   const first = /** @type {HTMLElement | null} */ (row.querySelector(".main"));
-  first?.focus({ preventScroll: true }); // long content is read from its top
+  first?.focus();
+  dialog.scrollTop = 0; // the focus has scrolled long content to its end
   return new Promise((resolve) => {
     dialog.addEventListener("close", () => {
       dialog.remove();
