@@ -1,13 +1,13 @@
 """What a reward gains on the toy world, judged by a network that gave none, and how that depends on its settings.
 
     python benchmarks/reward.py FOLDER                        # hours on two cores; continues where it was stopped
-    python benchmarks/reward.py FOLDER --arms demo w0.1-t700-s0.5 --seeds 1 --scenes 910000     # the figure, again
+    python benchmarks/reward.py FOLDER --arms demo w0.1-t950-s1-n6 --seeds 1 --scenes 910000    # the figure, again
     python benchmarks/reward.py FOLDER --arms w0.1-t700-s0.5 --demo-steps 200 --steps 20 --maps 16    # a trial
 
 FOLDER/demo is the demo of `segkit demo --train`, made if it is missing: its ControlNet before the reward, "run", is
 where every arm starts. "demo" is the demo's own training with a reward. The other arms train for --steps with its
 settings, once for each of --seeds: "plain" without a reward, wA-tB-sC with --reward-weight A, --reward-until B and
---reward-share C for pictures predicted from noisy photos, wA-tB-sC-nN with --reward-steps N; a following -still means
+--reward-share C for pictures predicted from noisy photos, wA-tB-sC-nN with --reward-steps N; -still after it means
 --no-reward-views, and -lD --learning-rate D.
 
 Each draws one picture of each fresh map, with equal noise; maps and prompts are the truth of scenes that no network and
@@ -56,8 +56,8 @@ FIRST_SCENE = 900_000
 
 SIDE = demo.EVALUATION.resolution
 ARMS = (
-    "demo plain w0.1-t200-s0.5 w0.1-t400-s0.5 w0.1-t700-s0.5 w0.1-t900-s0.5 w0.03-t700-s0.5 w0.3-t700-s0.5 "
-    "w0.1-t700-s0.25 w0.1-t700-s0.75"
+    "demo plain w0.1-t200-s0.5 w0.1-t700-s0.5 w0.1-t900-s0.5 w0.03-t900-s0.5 w0.3-t900-s0.5 w0.1-t900-s0.75 "
+    "w0.1-t950-s1-n6-still w0.1-t700-s1-n6 w0.3-t950-s1-n6 w0.1-t950-s0.5-n6"
 ).split()
 ARM = re.compile(r"w([0-9.]+)-t([0-9]+)-s([0-9.]+)(?:-n([0-9]+))?(-still)?(?:-l([0-9.e-]+))?")
 
