@@ -19,7 +19,10 @@ SCENES = range(500_000, 500_064)
 """Disjoint from the training scenes (from 1,000,000 on) and the scenes of the model card (from 0 on)."""
 
 
-@pytest.mark.parametrize(("side", "miou", "accuracy"), [(128, 0.90, 0.97), (256, 0.80, 0.95)])
+@pytest.mark.parametrize(
+    ("side", "miou", "accuracy"),
+    [(128, 0.90, 0.97), pytest.param(256, 0.80, 0.95, marks=pytest.mark.slow)],
+)
 def test_segmenter_accuracy(side: int, miou: float, accuracy: float) -> None:
     """OneFormer segments 64 new scenes well, and about as well as its model card states."""
     ade = Palette.load("ade20k")
@@ -31,7 +34,7 @@ def test_segmenter_accuracy(side: int, miou: float, accuracy: float) -> None:
     assert quality.miou == pytest.approx(FIGURES["segmenter"]["trained"][str(side)]["miou"], abs=0.02)
 
 
-@pytest.mark.parametrize("side", [128, 256])
+@pytest.mark.parametrize("side", [128, pytest.param(256, marks=pytest.mark.slow)])
 def test_judge_accuracy(side: int) -> None:
     """The SegFormer segments 64 new scenes at 0.80 mIoU or more, and about as well as its model card states."""
     ade = Palette.load("ade20k")
