@@ -211,7 +211,7 @@ def _padded(value: "Tensor", shapes: Sequence[tuple[int, int]], heads: int) -> _
     border = (0, 0, _BEFORE, _AFTER, _BEFORE, _AFTER)
     parts = torch.split(value, [height * width for height, width in shapes], 1)
     maps = [
-        functional.pad(pixels.unflatten(1, shape), border).flatten(1, 2)
+        functional.pad(pixels.view(len(pixels), *shape, -1), border).flatten(1, 2)
         for pixels, shape in zip(parts, shapes, strict=True)
     ]
     counts = torch.tensor([pixels.shape[1] for pixels in maps])
