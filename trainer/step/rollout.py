@@ -7,7 +7,7 @@ last prediction has a gradient.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from accelerate.utils import extract_model_from_parallel
@@ -47,7 +47,7 @@ class Inputs:
 
     def rows(self, places: Tensor) -> "Inputs":
         """Return some rows."""
-        return self._with([tensor[places] for tensor in self._tensors()])
+        return replace(self, **{name: getattr(self, name)[places] for name in _TENSORS})
 
     def at(self, latents: Tensor, timesteps: Tensor) -> "Inputs":
         """Return the same prompts and maps with other latents and timesteps."""
@@ -55,13 +55,10 @@ class Inputs:
 
     def followed_by(self, other: "Inputs") -> "Inputs":
         """Return the rows of both."""
-        return self._with([torch.cat(pair) for pair in zip(self._tensors(), other._tensors(), strict=True)])
+        return replace(self, **{name: torch.cat([getattr(self, name), getattr(other, name)]) for name in _TENSORS})
 
-    def _tensors(self) -> tuple[Tensor, ...]:
-        return self.latents, self.timesteps, self.prompts, self.control, self.time_ids
 
-    def _with(self, tensors: Sequence[Tensor]) -> "Inputs":
-        return Inputs(*tensors, self.conditioning)
+_TENSORS = tuple(field.name for field in fields(Inputs) if field.type is Tensor)
 
 
 class Rollout:
