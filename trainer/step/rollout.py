@@ -8,6 +8,7 @@ last prediction has a gradient.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from accelerate.utils import extract_model_from_parallel
@@ -47,7 +48,7 @@ class Inputs:
 
     def rows(self, places: Tensor) -> "Inputs":
         """Return some rows."""
-        return replace(self, **{name: getattr(self, name)[places] for name in _TENSORS})
+        return self._mapped(lambda name: getattr(self, name)[places])
 
     def at(self, latents: Tensor, timesteps: Tensor) -> "Inputs":
         """Return the same prompts and maps with other latents and timesteps."""
@@ -55,7 +56,10 @@ class Inputs:
 
     def followed_by(self, other: "Inputs") -> "Inputs":
         """Return the rows of both."""
-        return replace(self, **{name: torch.cat([getattr(self, name), getattr(other, name)]) for name in _TENSORS})
+        return self._mapped(lambda name: torch.cat([getattr(self, name), getattr(other, name)]))
+
+    def _mapped(self, tensor: Callable[[str], Any]) -> "Inputs":
+        return replace(self, **{name: tensor(name) for name in _TENSORS})
 
 
 _TENSORS = tuple(field.name for field in fields(Inputs) if field.type is Tensor)
