@@ -82,8 +82,9 @@ def open_existing(output: Path, settings: BuildSettings) -> Dataset | None:
     for name in FIXED:
         before, now = target.info.settings.get(name, getattr(BuildSettings, name)), getattr(settings, name)
         if before != now:
+            other = f"{name}={now}" if isinstance(now, bool) else now  # a command words it as "without --flag"
             raise UsageError(
-                f"{output} was built with {name}={before}, not {now}. Pass {name}={before} or another output folder."
+                f"{output} was built with {name}={before}, not {other}. Pass {name}={before} or another output folder."
             )
     _require_same_slice(target, settings.shard)
     palette = protocol.load(settings.protocol, settings.palette)

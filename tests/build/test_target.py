@@ -78,7 +78,10 @@ def test_a_dataset_of_an_earlier_version_opens_and_is_completed(photos: Path) ->
 
 @pytest.mark.parametrize(
     ("setting", "value", "message"),
-    [("tiles", 2, r"built with tiles=0, not 2\."), ("flip_average", True, r"flip_average=False, not True\.")],
+    [
+        ("tiles", 2, r"built with tiles=0, not 2\."),
+        ("flip_average", True, r"flip_average=False, not flip_average=True\."),
+    ],
 )
 def test_how_photos_are_segmented_never_changes(photos: Path, setting: str, value: object, message: str) -> None:
     """Tiles and mirror images are recorded, and a build with others is refused, as it would mix two kinds of maps."""
