@@ -66,7 +66,7 @@ def checking(dataset: Dataset) -> None:
 
     def files(check: Any) -> None:
         wrong = checked.problems(
-            dataset, triples, number, lambda triple: list(checks._files(dataset, triple)), check, segkit.progress.silent
+            dataset, triples, number, partial(checks.in_threads, dataset), check, segkit.progress.silent
         )
         assert not list(wrong)
 

@@ -27,7 +27,7 @@ from segkit.models import hub
 from segkit.models.device import Device
 from segkit.models.scores import Scorer
 from segkit.palette import Palette
-from trainer.checkpoints import configs
+from trainer.checkpoints import configs, families
 from trainer.checkpoints.load import Base, load_base, load_controlnet
 from trainer.data.batches import Batch
 from trainer.data.latents import Encoder
@@ -97,7 +97,8 @@ def batch_of(base: Base, size: int, rewarded: torch.Tensor | None, step: int) ->
     prompt = Encoder(base, CPU, torch.float32).prompt("a room with a bed").expand(size, -1, -1)
     controls = functional.interpolate(coarse, (64, 64))[:, 0].byte()
     generators = [torch.Generator().manual_seed(1000 * step + place) for place in range(size)]
-    return Batch(None, moments, prompt, controls, ["a room with a bed"] * size, generators, rewarded)
+    sizes = torch.tensor([families.whole(64, 64)] * size).float()
+    return Batch(None, moments, prompt, controls, ["a room with a bed"] * size, generators, sizes, rewarded)
 
 
 def ours(size: int, until: int, share: float) -> Callable[[int], object]:
@@ -157,7 +158,7 @@ class Theirs:
 
     def predicted(self, noisy: torch.Tensor, timesteps: torch.Tensor, batch: Batch) -> torch.Tensor:
         """Return the predicted noise."""
-        hidden, control = batch.encoder_hidden_states, self.paint(batch.controls)
+        hidden, control = batch.prompts, self.paint(batch.controls)
         down, mid = self.controlnet(noisy, timesteps, hidden, controlnet_cond=control, return_dict=False)
         prediction: torch.Tensor = self.unet(
             noisy, timesteps, hidden, down_block_additional_residuals=down, mid_block_additional_residual=mid

@@ -39,7 +39,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from segkit.models import hub
 from segkit.palette import Palette
 from segkit.toy.learn import networks as toy
-from trainer.checkpoints import configs
+from trainer.checkpoints import configs, families
 from trainer.checkpoints.load import Base, load_base, load_controlnet
 from trainer.data.batches import Batch
 from trainer.data.latents import Encoder
@@ -187,7 +187,7 @@ class Bench:
         options, cuda = self.options, self.options.device == "cuda"
         work = Work(self.base, self.encoder, options, size)
         if self.alone and not cuda:  # as in a run, VAE and text encoder are unloaded after caching
-            for part in (self.base.vae, self.base.text_encoder):
+            for part in (self.base.vae, *self.base.text_encoders):
                 part.to("meta")
         costs = {name: Cost() for name in self.ways}
         with self.memory():
@@ -259,7 +259,7 @@ def full_size() -> tuple[Base, ControlNetModel]:
         part.eval().requires_grad_(False)
     with hub.quiet():
         tokenizer: Any = toy.stable_diffusion(["a"]).tokenizer
-    base = Base("random", unet, vae, text_encoder, tokenizer, "epsilon", "SD1")
+    base = Base("random", unet, vae, (text_encoder,), (tokenizer,), "epsilon", families.SD1)
     controlnet = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=tuple(configs.HINT_CHANNELS))
     with torch.no_grad():
         for weight in controlnet.controlnet_mid_block.parameters():
@@ -281,6 +281,7 @@ class Work:
         self.seeds = range(size)
         self.moments = torch.stack([encoder.photo(photo).cpu() for photo in self.photos])
         self.encoder_hidden_states = encoder.prompt(self.text).cpu()[None].repeat(size, 1, 1)
+        self.time_ids = torch.tensor([families.whole(side, side)] * size).float()
 
     def draws(self) -> list[torch.Generator]:
         """Return fresh generators for the samples of the batch."""
@@ -304,7 +305,7 @@ def ours(base: Base, controlnet: Any, accelerator: Accelerator, options: argpars
     def batches(work: Work) -> Iterator[Batch]:
         for _ in repeat(None):
             texts = [work.text] * len(work.seeds)
-            yield Batch(None, work.moments, work.encoder_hidden_states, work.labels, texts, work.draws())
+            yield Batch(None, work.moments, work.encoder_hidden_states, work.labels, texts, work.draws(), work.time_ids)
 
     def steps(work: Work, count: int) -> list[float]:
         stream, losses, previous = batches(work), [], None
@@ -322,7 +323,7 @@ def theirs(base: Base, controlnet: Any, accelerator: Accelerator, options: argpa
     """Return the steps of diffusers' train_controlnet.py with predetermined noise and timesteps."""
     noise_scheduler = DDPMScheduler(**configs.SCHEDULER)
     dtype, device = precision(options), accelerator.device
-    vae, text_encoder = (part.to(device, dtype) for part in (base.vae, base.text_encoder))
+    vae, text_encoder = (part.to(device, dtype) for part in (base.vae, *base.text_encoders))
     unet = base.unet.to(device, dtype)
     controlnet.requires_grad_(True).train()
     optimizer = torch.optim.AdamW(controlnet.parameters(), lr=1e-5, weight_decay=1e-2)
@@ -359,7 +360,8 @@ def theirs(base: Base, controlnet: Any, accelerator: Accelerator, options: argpa
         return float(loss.detach())
 
     def steps(work: Work, count: int) -> list[float]:
-        tokens = base.tokenizer([work.text] * len(work.seeds), padding="max_length", max_length=77, return_tensors="pt")
+        texts = [work.text] * len(work.seeds)
+        tokens = base.tokenizers[0](texts, padding="max_length", max_length=77, return_tensors="pt")
         return [step(work, tokens.input_ids) for _ in range(count)]
 
     return steps

@@ -229,7 +229,7 @@ def caption(dataset: "PathOrStr | Dataset", *, redo: bool = False, progress: Pro
         dataset: the dataset or its folder.
         redo: also replace earlier drafts.
         progress: see segkit.progress.
-        settings: fields of segkit.build.settings.CaptionSettings, such as captioner="blip-large".
+        settings: fields of segkit.build.settings.DraftingSettings, such as captioner="blip-large".
 
     Returns:
         The number of prompts drafted.
@@ -239,11 +239,12 @@ def caption(dataset: "PathOrStr | Dataset", *, redo: bool = False, progress: Pro
         DatasetError: photos do not open; the others are done.
         LockedError: another process is writing the dataset.
         ModelError: the captioner is missing or damaged.
+        EngineError: Ray is missing, or its cluster fails; recorded drafts are kept.
     """
     from segkit.build import captions, tools
-    from segkit.build.settings import CaptionSettings
+    from segkit.build.settings import DraftingSettings
 
-    chosen = _settings(CaptionSettings, settings)
+    chosen = _settings(DraftingSettings, settings)
     DraftSettings(redo=redo)  # checks it
     return captions.draft(_open(dataset), chosen, tools.load_drafting, redo=redo, progress=progress).drafted
 
@@ -374,6 +375,7 @@ def check(
     palette: PathOrStr = "",
     check: Check = "full",
     progress: Progress = silent,
+    **engine: Any,
 ) -> "CheckReport":
     """Run every rule over a dataset: files, sizes, classes, colours, prompts, duplicates, splits, stray files.
 
@@ -384,6 +386,7 @@ def check(
         check: which photos and maps are read: "full" all, "fast" those that are new or have another size or time than
             when they were checked last, "none" none.
         progress: see segkit.progress.
+        engine: fields of segkit.build.settings.EngineSettings, such as engine="ray".
 
     Returns:
         The report; its `problems` are sorted, errors first.
@@ -391,7 +394,10 @@ def check(
     Raises:
         SettingError: a setting is neither text nor a path.
         DatasetError: the folder is not a dataset.
+        EngineError: Ray is missing, or its cluster fails.
     """
+    from segkit.build.engines import checking
+    from segkit.build.settings import EngineSettings
     from segkit.dataset import checks
     from segkit.palette import Palette
 
@@ -402,7 +408,9 @@ def check(
 
         count = tokens.counter(chosen.tokenizer).count
     table = Palette.load(chosen.palette) if chosen.palette else None
-    return checks.check(_open(dataset), count, progress, table, chosen.check)
+    opened = _open(dataset)
+    with checking.examiner(opened, _settings(EngineSettings, engine), progress) as examine:
+        return checks.check(opened, count, progress, table, checks.Scope(chosen.check, examine=examine))
 
 
 def train(
@@ -507,7 +515,8 @@ def evaluate(
         dataset: the dataset or its folder, whose held-out maps are drawn.
         output: the folder of pictures, report and tables. Pictures that were drawn and judged before are kept.
         progress: see segkit.progress.
-        settings: fields of trainer.evaluate.settings.EvaluateSettings, such as judge="toy", limit=100 or count=4.
+        settings: fields of trainer.evaluate.settings.EvaluateSettings, such as judge="toy", limit=100 or count=4; and
+            of segkit.build.settings.EngineSettings, such as engine="ray".
 
     Returns:
         All scores with intervals, and the `verdict`; `miou` is that of the first ControlNet. `results.quality` has
@@ -521,15 +530,19 @@ def evaluate(
         ModelError: a network is missing, damaged or of another kind.
         LockedError: another process is writing the output folder.
         TrainingError: the GPU's memory is too small.
+        EngineError: Ray is missing, or its cluster fails; finished pictures are kept.
     """
+    from segkit.build.settings import EngineSettings
     from trainer.evaluate import evaluation, presets
     from trainer.evaluate.settings import EvaluateSettings
 
+    engine = {name: settings.pop(name) for name in EngineSettings.__dataclass_fields__ if name in settings}
+    execution = evaluation.Execution(_settings(EngineSettings, engine))
     chosen = _settings(EvaluateSettings, presets.complete(settings))
     is_list = isinstance(controlnets, Sequence) and not isinstance(controlnets, str)
     listed: Any = controlnets if is_list else [controlnets]
     names = [fspath(_named(one, "controlnets")) for one in listed]
-    return evaluation.evaluate(names, _folder(dataset), _path(output, "output"), chosen, progress)
+    return evaluation.evaluate(names, _folder(dataset), _path(output, "output"), chosen, progress, execution)
 
 
 @overload

@@ -54,7 +54,9 @@ LONG = (
     "trainer/sample/test_sampler.py", "trainer/run/test_validation.py", "trainer/evaluate/test_evaluation.py",
     "commands/test_train.py", "trainer/run/test_stopping.py", "build/test_dry_run.py",
     "trainer/checkpoints/test_ldm.py", "dataset/test_saving.py", "commands/test_caption.py", "toy/world/test_scenes.py",
-    "trainer/checkpoints/test_single_file.py",
+    "trainer/checkpoints/test_single_file.py", "trainer/checkpoints/test_sdxl_files.py",
+    "trainer/checkpoints/test_lora.py", "trainer/checkpoints/test_union.py",
+    "trainer/test_sdxl.py", "trainer/step/test_sdxl.py", "trainer/run/test_memory.py",
     "build/test_survey.py", "trainer/checkpoints/test_components.py", "build/test_captions.py",
     "commands/test_sources.py", "trainer/checkpoints/test_runs.py", "build/test_pipeline.py", "maps/test_synthesis.py",
     "commands/test_bad_photos.py", "trainer/step/test_loss.py", "exports/test_read_back.py", "remote/test_s3.py",
@@ -75,7 +77,7 @@ NUMBERS = (
     "trainer/sample/test_generate.py", "trainer/sample/test_sampler.py", "trainer/sample/test_batching.py",
     "trainer/step/test_learner.py", "trainer/step/test_loss.py", "trainer/step/test_resume.py",
     "models/test_argmax.py", "models/test_segment.py", "models/test_scores.py", "trainer/step/test_reward.py",
-    "trainer/evaluate/quality/test_networks.py",
+    "trainer/evaluate/quality/test_networks.py", "trainer/test_sdxl.py", "trainer/step/test_sdxl.py",
 )  # fmt: skip
 """Test files that compare results of networks numerically."""
 

@@ -248,7 +248,7 @@ def test_an_example_parses(fence: Fence) -> None:
 
 def test_fences_have_known_languages() -> None:
     """A misspelt fence would silently not be run; segkit commands are in `sh` fences."""
-    assert {fence.language for fence in FENCES} <= {"", "sh", "python", "toml"}
+    assert {fence.language for fence in FENCES} <= {"", "sh", "python", "toml", "bash", "yaml"}
     assert not [_id(fence) for fence in FENCES if fence.language != "sh" and _typed(fence.text)]
     assert all(TEXT[page].count("```") == 2 * len(_fences(page)) for page in PAGES)
 

@@ -13,7 +13,7 @@ import pytest
 
 from segkit import storage
 from segkit.build import captions
-from segkit.build.settings import CaptionSettings
+from segkit.build.settings import DraftingSettings
 from segkit.build.tools import Drafter
 from segkit.dataset import Dataset, records, remove
 from segkit.errors import SegkitError
@@ -230,7 +230,7 @@ def test_killed_redrafting_can_be_completed(
         with fresh.writing():
             fresh.commit([written(list(fresh.triples())[4], "my own words")])
             fresh.fold()
-    settings = CaptionSettings()
+    settings = DraftingSettings()
 
     with pytest.raises(KeyboardInterrupt):
         captions.draft(Dataset.open(outs[0]), settings, lambda _: drafting, redo=True)

@@ -41,6 +41,7 @@ def main() -> None:
     from segkit.errors import SegkitError
 
     main_process = os.environ.get("RANK", "0") == "0"
+    first_of_machine = main_process or os.environ.get("LOCAL_RANK", "0") == "0"  # whose errors are shown there
     channels, began = failures.Channels.of(sys.argv[1:]), time.monotonic()
     try:
         with interrupts.acknowledged(channels.format_line):
@@ -51,7 +52,7 @@ def main() -> None:
             report: Exception = click.exceptions.Abort("Interrupted. Run the same command again.")
         else:
             code, report = error.exit_code, error
-        if main_process:
+        if first_of_machine:
             channels.report(report)
     if main_process:
         channels.end(code, time.monotonic() - began)
@@ -63,11 +64,14 @@ def _train(arguments: list[str], logs_json: bool, main_process: bool) -> int:
     from segkit import console, interrupts
     from trainer import loop, settings
     from trainer.data import shards
+    from trainer.step import rendezvous
 
-    options = _options(_without_log(arguments))
-    dataset, output = shards.of_text(options.pop("dataset")), Path(options.pop("output"))
+    with rendezvous.announcing():
+        options = _options(_without_log(arguments))
+        dataset, output = shards.of_text(options.pop("dataset")), Path(options.pop("output"))
+        training = settings.TrainSettings(**options)
     with console.progress("json" if logs_json else "auto") as progress:
-        outcome = loop.train(dataset, output, settings.TrainSettings(**options), progress)
+        outcome = loop.train(dataset, output, training, progress)
     if main_process:
         for line in outcome.lines():
             console.line(line)

@@ -26,7 +26,8 @@ from trainer.run.log import RunLog
 from trainer.run.setup import Setup, fill_cache, find_networks, prepare
 from trainer.settings import TrainSettings
 from trainer.step import cpu
-from trainer.step.distributed import StopSignal, launched, on_main
+from trainer.step.agreement import require_shared
+from trainer.step.distributed import StopSignal, is_sharded, launched, on_main
 from trainer.step.learner import StepResult
 
 _STOPPING = "Stopping after this step ... (Ctrl-C again ends at once, without a checkpoint)"
@@ -122,7 +123,7 @@ def train(
     Raises:
         SegkitError: the dataset, a network, a setting or the machine is unsuitable, or the training diverged.
     """
-    with cpu.reproducible(), quiet.diffusers(), launched(settings) as accelerator:
+    with cpu.reproducible(), quiet.diffusers(), launched(settings, progress) as accelerator:
         return _Training(dataset, output, settings, accelerator, progress).run(accept_changes)
 
 
@@ -147,6 +148,8 @@ class _Training:
         with ExitStack() as stack:
             start, notes = on_main(self.accelerator, lambda: self._claim(stack, accept_changes))
             first_step = start.step if start else 0
+            if start:
+                require_shared(self.accelerator, start.hashes)
             try:
                 self.setup = self._prepare(start)
                 with StopSignal(self.accelerator, self._acknowledge) as stop, self._open_log(first_step) as log:
@@ -194,6 +197,8 @@ class _Training:
             self.progress(NOTICE, 0, 0, note)
         # run.toml makes the folder a run; it is written once everything has been checked
         on_main(self.accelerator, lambda: run_folder.start(self.output, self.settings, self.facts, self.examples))
+        if is_sharded(self.accelerator):  # every process writes its part of a checkpoint
+            require_shared(self.accelerator, self.output / "run.json")
         return setup
 
     def _fill_cache(self, encoder: Encoder) -> LatentCache:

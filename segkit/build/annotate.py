@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from PIL import Image
 
 from segkit import storage
+from segkit.build import looks
 from segkit.build.arrival import Candidate
 from segkit.build.settings import BuildSettings
 from segkit.build.tools import Drafter, Networks
@@ -102,7 +103,7 @@ def finish(
     Args:
         candidates: photos of any sizes.
         tools: the networks, the palette and the batch size.
-        settings: minimum confidence, photo format and store_confidence are read.
+        settings: min_confidence, photo_format, store_confidence and shard are read.
         style: prefix, suffix and template of the prompts.
 
     Yields:
@@ -122,8 +123,14 @@ def finish(
             if drafting:
                 triple = with_draft(triple, caption, drafting, style)
             stored = confidence.encode(segmentation.confidence) if settings.store_confidence else b""
-            finished.append(Finished(triple, candidate.image, labels, palette, confidence=stored))
+            look = _look(candidate) if settings.shard else {}
+            finished.append(Finished(triple, candidate.image, labels, palette, look, stored))
         yield finished
+
+
+def _look(candidate: Candidate) -> dict[str, bytes]:
+    """Return the file by which a photo of a slice is compared with those of other slices."""
+    return {looks.name_of(candidate.key): looks.encode(candidate.opened)}
 
 
 def rebuilt(finished: Finished, lost: Triple) -> Finished:

@@ -1,22 +1,26 @@
 """Draft the prompts of a dataset with a captioner. Drafts never replace prompts that a person wrote."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from itertools import islice
 
 from msgspec.structs import replace
-from PIL import Image
 
 from segkit.build.annotate import record_models, with_draft
-from segkit.build.settings import CaptionSettings
+from segkit.build.engines import captioning
+from segkit.build.settings import DraftingSettings
 from segkit.build.target import record
 from segkit.build.tools import Drafter
 from segkit.dataset import Dataset, prompts
 from segkit.dataset.prompts import Count, Style
 from segkit.dataset.triple import Triple, digest
 from segkit.errors import DatasetError
-from segkit.progress import Progress, silent
+from segkit.progress import NOTICE, Progress, silent
 from segkit.words import quote
+
+PROBED = 8
+"""Photos that workers look for, to find out whether they see the dataset."""
 
 UNIT = 32
 """Prompts recorded together: the most work that a kill can lose."""
@@ -45,8 +49,8 @@ class Drafted:
 
 def draft(
     dataset: Dataset,
-    settings: CaptionSettings,
-    load: Callable[[CaptionSettings], Drafter],
+    settings: DraftingSettings,
+    load: Callable[[DraftingSettings], Drafter],
     *,
     redo: bool = False,
     progress: Progress = silent,
@@ -55,7 +59,7 @@ def draft(
 
     Args:
         dataset: the dataset to change. If the process is killed, at most UNIT drafts are lost.
-        settings: captioner and prompt style.
+        settings: captioner, prompt style and engine.
         load: loads the captioner; not called when there is nothing to draft.
         redo: also replace earlier drafts, but never a prompt written by a person.
         progress: see segkit.progress.
@@ -64,26 +68,30 @@ def draft(
         DatasetError: some photos cannot be opened; all other prompts are drafted.
         LockedError: another process is writing the dataset.
         ModelError: the captioner is missing or damaged.
+        EngineError: Ray is missing, or its cluster fails; the drafts that are recorded are kept.
     """
-    with dataset.writing():
+    with dataset.writing(), ExitStack() as stack:
         style = settings.style(prompts.recorded_style(dataset.info.settings))
-        total = sum(_is_pending(triple, redo) for triple in dataset.triples())
-        drafting = load(settings) if total else None  # before anything is written
+        total = sum(1 for _ in _pending(dataset, redo))
+        probed = islice(_pending(dataset, redo), 0, None, max(1, total // PROBED))
+        engine = stack.enter_context(captioning.opened(settings, load, [*probed]))
+        drafting = engine.drafter() if total else None  # before anything is written
         restyled = restyle(dataset, style, settings.tokenizer)
         if not drafting:
             return restyled
         record(dataset, settings, drafting.identities)
         broken: list[str] = []
         done = 0
-        for unit in _units((triple for triple in dataset.triples() if _is_pending(triple, redo)), UNIT):
-            opened = _open(unit, broken)
-            captions = drafting([photo for _, photo in opened])
-            pairs = zip(opened, captions, strict=True)
-            dataset.commit(with_draft(triple, caption, drafting, style) for (triple, _), caption in pairs)
+        for unit, captions in engine.caption(_units(_pending(dataset, redo), UNIT)):
+            pairs = [*zip(unit, captions, strict=True)]
+            broken += [triple.file_name for triple, caption in pairs if caption is None]
+            dataset.commit(with_draft(triple, text, drafting, style) for triple, text in pairs if text is not None)
             dataset.publish()
             done += len(unit)
             progress("prompts", done, total)
         dataset.fold()
+        for note in engine.notes:
+            progress(NOTICE, 0, 0, note)
     if broken:
         raise DatasetError(
             f"{len(broken)} of {total} photos cannot be opened, such as {broken[0]}; all other prompts are "
@@ -92,8 +100,8 @@ def draft(
     return Drafted(total) if redo else Drafted(total, restyled.restyled, restyled.unstyled)
 
 
-def _is_pending(triple: Triple, redo: bool) -> bool:
-    return not triple.by_person and (redo or not triple.text)
+def _pending(dataset: Dataset, redo: bool) -> Iterator[Triple]:
+    return (triple for triple in dataset.triples() if not triple.by_person and (redo or not triple.text))
 
 
 def _units(triples: Iterable[Triple], size: int) -> Iterator[list[Triple]]:
@@ -153,14 +161,3 @@ def _composed(triple: Triple, style: Style, count: Count) -> Triple:
     text, tokens, problems = prompts.draft(triple.prompt.caption, triple.classes, style, count)
     author = replace(triple.prompt, digest=digest(text))
     return replace(triple, text=text, tokens=tokens, problems=problems, prompt=author)
-
-
-def _open(triples: list[Triple], broken: list[str]) -> list[tuple[Triple, Image.Image]]:
-    """Open the photos, and append the names of those that cannot be opened to `broken`."""
-    opened = []
-    for triple in triples:
-        try:
-            opened.append((triple, triple.photo))
-        except Exception:  # on damaged files Pillow raises anything, not only OSError
-            broken.append(triple.file_name)
-    return opened

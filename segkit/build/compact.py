@@ -4,9 +4,11 @@ import os
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import overload
+from typing import Generic, TypeVar, overload
 
 import numpy as np
+
+Item = TypeVar("Item")
 
 
 class Names(Sequence[str]):
@@ -64,6 +66,30 @@ class Paths(Sequence[Path]):
 
     def __iter__(self) -> Iterator[Path]:
         return (self[position] for position in range(len(self)))
+
+
+class Picked(Sequence[Item], Generic[Item]):
+    """Some items of a sequence, by their positions in it.
+
+    Args:
+        items: the sequence.
+        positions: of the items, in order.
+    """
+
+    def __init__(self, items: Sequence[Item], positions: Iterable[int]) -> None:
+        self._items, self.positions = items, array("q", positions)
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    @overload
+    def __getitem__(self, position: int) -> Item: ...
+    @overload
+    def __getitem__(self, position: slice) -> list[Item]: ...
+    def __getitem__(self, position: int | slice) -> Item | list[Item]:
+        if isinstance(position, slice):
+            return [self._items[place] for place in self.positions[position]]
+        return self._items[self.positions[position]]
 
 
 class NameSet:

@@ -8,26 +8,26 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from segkit.build import tools
-from segkit.build.annotate import finish
+from segkit.build import forecast, tools
+from segkit.build import supply as supplies
 from segkit.build.arrival import Candidate, Place, source_name
-from segkit.build.find import find_photos, folder_of
+from segkit.build.engines import Capacity
 from segkit.build.history import History
 from segkit.build.intake import Intake
 from segkit.build.outcome import Outcome, gone_notes, size_note
-from segkit.build.pipeline import examine, limits
+from segkit.build.pipeline import examine
 from segkit.build.settings import BuildSettings
+from segkit.build.supply import limits
 from segkit.build.target import open_existing
 from segkit.build.tools import Networks
 from segkit.dataset import Dataset
 from segkit.dataset.prompts import recorded_style
 from segkit.dataset.prune import Pruned
-from segkit.errors import ModelError
 from segkit.photos.stored import encode_photo
 from segkit.progress import Progress, silent
 
 TRIAL = 3
-"""Photos segmented and captioned to measure time and size. The first one warms up, so it counts only if it is alone."""
+"""Photos segmented and captioned to measure time and size; see forecast.measure."""
 
 SAMPLE = 120
 """Photos that are opened: of more, every n-th, from which the counts are extrapolated."""
@@ -49,10 +49,15 @@ class Plan:
     Attributes:
         found, made, kept, rejected, skipped: see outcome.Outcome.
         sizes: number of photos by stored size, "width x height", most frequent first.
-        seconds: estimated run time on this machine; None if the networks are unavailable.
+        seconds: estimated run time, on this machine or the cluster; None if the networks are unavailable.
         megabytes: estimated size of the dataset on disk, in 10^6 bytes; without the maps if the networks are
             unavailable.
         reason: why the networks are unavailable.
+        inodes: files that the dataset will have.
+        memory: megabytes that the process which writes the dataset will need for what it knows of photos, without
+            networks.
+        capacity: the workers of a cluster on which the networks were tried; None for this process.
+        photo_seconds: measured time of one worker to segment and caption a photo; None if the networks are unavailable.
         opened: how many photos were opened; the counts are extrapolated if it is fewer than were found.
         notes: see outcome.Outcome.
     """
@@ -68,6 +73,10 @@ class Plan:
     reason: str = ""
     opened: int = 0
     notes: tuple[str, ...] = ()
+    inodes: int = 0
+    memory: float = 0.0
+    capacity: Capacity | None = None
+    photo_seconds: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as values that JSON can represent."""
@@ -96,6 +105,11 @@ class _Survey:
             self.trial.append(candidate)
 
     @property
+    def trial_pixels(self) -> int:
+        """Pixels of the photos that the networks are tried with."""
+        return sum(candidate.image.width * candidate.image.height for candidate in self.trial)
+
+    @property
     def pixels(self) -> int:
         """Pixels of all new photos."""
         return sum(width * height * number for (width, height), number in self.sizes.items())
@@ -120,15 +134,15 @@ def plan(
         UsageError: the folder holds no photos, or the settings differ from those the dataset was built with.
         DatasetError: the output folder is neither empty nor a dataset.
     """
-    paths, passed, outcome = find_photos(source, output, settings)
-    folder = folder_of(source)
+    supply = supplies.find(source, output, settings)
+    folder, paths, outcome = supply.folder, supply.paths, supply.outcome
     existing = open_existing(output, settings)
     history = History(existing, settings.keep_duplicates, settings.retry_rejected)
     sample, recorded = _sample(folder, paths, existing)
     survey = _Survey(settings.photo_format, len(sample))
-    started, photos = time.monotonic(), Intake(folder, sample, limits(settings))
-    examined = examine(photos, history, progress, settings.keep_duplicates)
-    for arrival in chain(history.pass_over(folder, passed), examined):
+    started, cpu, photos = time.monotonic(), time.process_time(), Intake(folder, sample, limits(settings))
+    examined = examine(photos, history, settings, progress)
+    for arrival in chain(history.pass_over(folder, supply.passed), examined):
         outcome.count(arrival)
         if isinstance(arrival, Candidate):
             outcome.measure([arrival])
@@ -139,11 +153,12 @@ def plan(
         left = [triple.source for triple in existing.triples() if triple.sha256 in gone]
         outcome.notes += gone_notes(Pruned((), ()), left)
     scale = (len(paths) - recorded) / max(len(sample), 1)
-    reading_seconds = (time.monotonic() - started) * scale
-    seconds_per_photo, map_bytes, reason = _measure(survey, settings, existing, load)
+    reading, reading_cpu = (time.monotonic() - started) * scale, (time.process_time() - cpu) * scale
+    style = settings.style(recorded_style(existing.info.settings) if existing is not None else None)
+    trial = forecast.measure(survey.trial, sample, settings, style, load)
+    map_bytes = trial.map_bytes / max(survey.trial_pixels, 1) * survey.pixels
     _extrapolate(outcome, scale, len(paths), recorded)
-    # Decoding runs in threads beside the networks, so the slower of the two determines the time.
-    seconds = None if seconds_per_photo is None else max(reading_seconds, outcome.made * seconds_per_photo)
+    seconds = forecast.seconds(trial, len(paths) - recorded, outcome.made, reading, reading_cpu)
     stored = (survey.photo_bytes() + map_bytes) * scale + outcome.made * RECORD_BYTES
     stored += min(outcome.made, REPORT_TRIPLES) * REPORT_BYTES
     return Plan(
@@ -155,7 +170,11 @@ def plan(
         sizes={f"{width} x {height}": round(number * scale) for (width, height), number in survey.sizes.most_common()},
         seconds=None if seconds is None else round(seconds, 1),
         megabytes=round(stored / 1e6, 2),
-        reason=reason,
+        reason=trial.reason,
+        inodes=outcome.made * (forecast.FILES + bool(settings.shard)),
+        memory=round(len(paths) * forecast.KNOWN_BYTES / 1e6, 1),
+        capacity=trial.capacity,
+        photo_seconds=None if trial.seconds is None else round(trial.seconds, 4),
         opened=len(sample),
         notes=tuple(filter(None, (*outcome.notes, size_note(outcome.short_sides, settings.size)))),
     )
@@ -179,26 +198,3 @@ def _extrapolate(outcome: Outcome, scale: float, total: int, recorded: int) -> N
     if scale > 1 or recorded:
         outcome.kept = kept + recorded
         outcome.made = max(0, total - outcome.kept - outcome.rejected.total())
-
-
-def _measure(
-    survey: _Survey, settings: BuildSettings, existing: Dataset | None, load: Callable[[BuildSettings], Networks]
-) -> tuple[float | None, float, str]:
-    """Return seconds per photo, bytes of all maps, and why the networks are unavailable; then the seconds are None."""
-    if not survey.trial:
-        return 0.0, 0.0, ""
-    style = settings.style(recorded_style(existing.info.settings) if existing is not None else None)
-    try:
-        networks = load(settings)
-    except ModelError as error:
-        return None, 0.0, str(error)
-    times = []
-    map_bytes = pixels = 0
-    for candidate in survey.trial:
-        started = time.monotonic()
-        for batch in finish([candidate], networks, settings, style):
-            map_bytes += sum(len(finished.map_bytes()) for finished in batch)
-        times.append(time.monotonic() - started)
-        pixels += candidate.image.width * candidate.image.height
-    warm = times[1:] or times
-    return sum(warm) / len(warm), map_bytes / pixels * survey.pixels, ""

@@ -15,6 +15,7 @@ from segkit.build.arrival import Arrival, Kept, Loaded, Place, source_name
 from segkit.build.engines import Opening, Read, inline
 from segkit.build.engines.opening import load_photo
 from segkit.build.history import History
+from segkit.build.lookalikes import Sources
 from segkit.build.remote_photos import RemotePhoto
 from segkit.dataset import stamps
 from segkit.dataset.stamps import Stamps, Status
@@ -32,6 +33,7 @@ class Intake:
         limits: size limits of photos, and the size to fit them to.
         known: stamps of the photos; None to read all.
         read: reads them; see engines.Read.
+        sources: the same photos, as they are compared with others; None to read them again for that.
     """
 
     folder: Path
@@ -39,9 +41,19 @@ class Intake:
     limits: Limits
     known: Stamps | None = None
     read: Read = inline.read
+    sources: Sources | None = None
+
+    def announce(self, history: History) -> None:
+        """Announce all photos; see History.expect."""
+        if self.sources is None:
+            history.expect(self.folder, self.paths, self.limits)
+        else:
+            history.expect_sources(self.sources, self.limits)
 
 
-def arrivals(intake: Intake, history: History, surveyed: Iterator[Loaded | None] | None = None) -> Iterator[Arrival]:
+def arrivals(
+    intake: Intake, history: History, surveyed: Iterator[Loaded | None] | None = None, compares: bool = True
+) -> Iterator[Arrival]:
     """Yield the decision about each photo, in the order of the paths, while the following ones are decoded.
 
     Args:
@@ -49,11 +61,12 @@ def arrivals(intake: Intake, history: History, surveyed: Iterator[Loaded | None]
         history: earlier decisions; updated with those about these photos.
         surveyed: for each path what is known already, or None. Without a survey, the first of near-duplicates is
             accepted.
+        compares: whether near-duplicates are looked for at all.
     """
-    history.expect(intake.folder, intake.paths, intake.limits)
+    intake.announce(history)
     with quiet_pillow():
         for loaded in load_all(intake, history, surveyed):
-            yield history.judge(loaded, compared=surveyed is not None)
+            yield history.judge(loaded, compared=surveyed is not None or not compares)
 
 
 def load_all(intake: Intake, history: History, surveyed: Iterator[Loaded | None] | None = None) -> Iterator[Loaded]:

@@ -8,22 +8,23 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from segkit import dataset, photos
+from segkit import dataset
 from segkit.build import captions, engines, intake, repainted, tools
+from segkit.build import supply as supplies
 from segkit.build.annotate import Encoded, Finished, rebuilt
 from segkit.build.arrival import Arrival
 from segkit.build.engines import Engine, Job, Results
-from segkit.build.find import find_photos, folder_of
 from segkit.build.history import History
 from segkit.build.intake import Intake
 from segkit.build.outcome import Outcome, draft_note, gone_notes, size_note
 from segkit.build.settings import BuildSettings
+from segkit.build.supply import Supply
 from segkit.build.survey import survey
 from segkit.build.target import open_or_create, record, require_same_segmenter
 from segkit.build.tools import Networks
 from segkit.build.units import Unit, units
 from segkit.build.writer import Writer
-from segkit.dataset import Dataset, Rejection, prompts, splits, stamps
+from segkit.dataset import Dataset, Rejection, prompts, splits
 from segkit.dataset.prune import Pruned, prune, resume
 from segkit.dataset.triple import Triple, key_of
 from segkit.palette import Palette
@@ -64,13 +65,27 @@ def build_dataset(
         EngineError: Ray is missing, or its cluster fails; finished triples remain.
         LocationError: a URL cannot be read; finished triples remain.
     """
-    started = time.monotonic()
-    paths, passed, outcome = find_photos(source, output, settings)
-    folder = folder_of(source)
+    supply = supplies.find(source, output, settings)
+    with engines.opened(settings, load, supply.paths) as engine:
+        return update(supply, output, settings, engine, progress)
+
+
+def update(
+    supply: Supply, output: Path, settings: BuildSettings, engine: Engine, progress: Progress = silent
+) -> Outcome:
+    """Create or update a dataset with photos that were found; see build_dataset.
+
+    Args:
+        supply: the photos.
+        output: the dataset.
+        settings: see BuildSettings.
+        engine: reads the photos, and turns new ones into triples.
+        progress: see segkit.progress.
+    """
+    started, outcome = time.monotonic(), supply.outcome
     with (
         dataset.locked(output) as was_killed,
-        engines.opened(settings, load, paths) as engine,
-        stamps.of_sources(output / ".segkit", settings.rehash) as known,
+        supply.known(output / ".segkit", settings.rehash) as known,
     ):
         target = open_or_create(output, settings, engine.networks)
         target.recover(was_killed)
@@ -84,11 +99,10 @@ def build_dataset(
             outcome,
         )
         history = History(target, settings.keep_duplicates, settings.retry_rejected)
-        passed_over = history.pass_over(folder, passed)
-        source_photos = Intake(folder, paths, limits(settings), known, engine.read)
-        arrivals = chain(passed_over, examine(source_photos, history, progress, settings.keep_duplicates))
+        passed_over = history.pass_over(supply.folder, supply.passed)
+        arrivals = chain(passed_over, examine(supply.intake(settings, known, engine.read), history, settings, progress))
         pending = _prepared(units(arrivals, history, outcome, progress), target, engine, settings, outcome)
-        job = Job(target.info.palette, settings, prompts.recorded_style(target.info.settings), paths)
+        job = Job(target.info.palette, settings, prompts.recorded_style(target.info.settings), supply.paths)
         _write(target, engine.finish(pending, job), history, outcome, progress)
         record(target, settings)
         target.fold()
@@ -96,6 +110,7 @@ def build_dataset(
             _follow(target, history, settings, outcome)
         finally:  # a refusal to remove triples must not leave new ones without a split
             outcome.changed |= splits.apply(target, settings.split)
+        supply.record(target)
     outcome.changed |= outcome.examined
     outcome.notes = list(filter(None, [*outcome.notes, *engine.notes, *_closing_notes(target, settings, outcome)]))
     outcome.seconds = time.monotonic() - started
@@ -192,21 +207,15 @@ def _follow(target: Dataset, history: History, settings: BuildSettings, outcome:
     return None
 
 
-def examine(
-    source_photos: Intake, history: History, progress: Progress, keep_duplicates: bool = False
-) -> Iterator[Arrival]:
+def examine(source_photos: Intake, history: History, settings: BuildSettings, progress: Progress) -> Iterator[Arrival]:
     """Yield the decision about each photo, in the order of the paths; of near-duplicates the best is accepted.
 
-    With keep_duplicates there is nothing to choose, so photos are decided about as they come. Photos whose stamps are
-    known are not read again; see `intake.load_all`.
+    With keep_duplicates there is nothing to choose, so photos are decided about as they come; and in a slice nothing is
+    compared, because the best may be in another one. Photos whose stamps are known are not read again; see
+    `intake.load_all`.
     """
     surveyed = None
-    if not keep_duplicates:
+    if not (settings.keep_duplicates or settings.shard):
         report = partial(progress, "comparing photos", total=len(source_photos.paths))
         surveyed = survey(source_photos, history, report)
-    yield from intake.arrivals(source_photos, history, surveyed)
-
-
-def limits(settings: BuildSettings) -> photos.Limits:
-    """Return the size limits of photos, and the size to fit them to."""
-    return photos.Limits(settings.min_size, settings.max_megapixels, settings.size)
+    yield from intake.arrivals(source_photos, history, surveyed, compares=not settings.shard)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from segkit import config
+from segkit.build import slices
 from segkit.errors import SettingError
 from segkit.schema import Settings, option
 
@@ -15,9 +16,10 @@ if TYPE_CHECKING:
 _REMEMBERED = ("prefix", "suffix", "template", "palette", "split")
 _NOT_RECORDED = (
     "device", "precision", "batch_size", "limit", "retry_rejected", "rehash", "prune", "force",
-    "engine", "ray_address", "workers", "gpus_per_worker",
+    "engine", "ray_address", "workers", "gpus_per_worker", "shard",
 )  # fmt: skip
-"""Settings that say what to do now, and where; the precision that was used is recorded with each network."""
+"""Settings that say what to do now, and where; the precision that was used is recorded with each network, and which
+slice a dataset is by `target`."""
 
 MODEL_HELP = "a folder, a hub id or a short name"
 
@@ -116,7 +118,12 @@ class CaptionSettings(ModelSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BuildSettings(CaptionSettings, EngineSettings):
+class DraftingSettings(CaptionSettings, EngineSettings):
+    """How prompts of a dataset are drafted, and which processes do that."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildSettings(DraftingSettings):
     """How photos become triples."""
 
     segmenter: Annotated[
@@ -125,6 +132,16 @@ class BuildSettings(CaptionSettings, EngineSettings):
             f"Segmentation model: {MODEL_HELP} (oneformer-large, segformer-b5, eomt-large, ..., toy).", min_length=1
         ),
     ] = "shi-labs/oneformer_ade20k_swin_large"
+    ensemble: Annotated[
+        str, option("Further segmenters, separated by commas, whose class probabilities are averaged with the first's.")
+    ] = ""
+    tiles: Annotated[
+        int,
+        option(
+            "Also segment overlapping tiles, so many along the short side, for small things; 0 is none.", ge=0, le=16
+        ),
+    ] = 0
+    flip_average: Annotated[bool, option("Also segment the mirrored photo, and average class probabilities.")] = False
     protocol: Annotated[Literal["ade20k", "coco"], option("Palette: ADE20K-150 or COCO panoptic-133.")] = "ade20k"
     palette: Annotated[str, option("Palette table with additional classes (segkit check-palette --extend).")] = ""
     size: Annotated[int, option("Short side of photo and map, in pixels; never enlarged.", ge=64, multiple_of=8)] = 512
@@ -146,6 +163,10 @@ class BuildSettings(CaptionSettings, EngineSettings):
     split: Annotated[
         str, option("Held-out shares by group, such as val=0.1 or val=0.1,test=0.05; val=0 undoes an earlier split.")
     ] = ""
+    shard: Annotated[
+        str,
+        option("Build slice I of N only, such as 2/8: its photos are those whose names have one of N hashes."),
+    ] = ""
     limit: Annotated[int, option("Process only the first N photos; 0 is all.", ge=0)] = 0
     retry_rejected: Annotated[bool, option("Try photos again that were rejected before.")] = False
     rehash: Annotated[
@@ -159,10 +180,20 @@ class BuildSettings(CaptionSettings, EngineSettings):
         from segkit.dataset import splits  # not needed to show the options
 
         splits.shares(self.split)
+        if self.shard:
+            slices.parse(self.shard)
+        if self.ensemble and not all(self.segmenters):
+            raise SettingError("ensemble", self.ensemble, "names of segmenters, separated by commas")
         if self.force and not self.prune:
             raise SettingError("force", self.force, "prune=True with it, the only thing that it changes")
         if self.prune and self.limit:
             raise SettingError("limit", self.limit, "0 with prune=True: photos beyond the limit would count as gone")
+
+    @property
+    def segmenters(self) -> tuple[str, ...]:
+        """The segmenter and the others of the ensemble."""
+        others = self.ensemble.split(",") if self.ensemble else []
+        return self.segmenter, *(name.strip() for name in others)
 
 
 @dataclass(frozen=True)

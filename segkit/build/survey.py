@@ -150,7 +150,7 @@ def survey(intake: Intake, history: History, report: Callable[[int], None]) -> I
     Returns:
         For each path its outcome, or None for a new photo that is to be decoded again.
     """
-    history.expect(intake.folder, intake.paths, intake.limits)
+    intake.announce(history)
     new, held = NewPhotos(), 0
     surveyed = Surveyed(history, new)
     with quiet_pillow():

@@ -26,7 +26,7 @@ def open_or_create(output: Path, settings: BuildSettings, tools: Callable[[], Id
     if target is not None:
         return target
     recorded = settings.recorded() | {"palette": settings.palette, "split": settings.split}
-    recorded |= asdict(settings.style(None))
+    recorded |= asdict(settings.style(None)) | ({"shard": settings.shard} if settings.shard else {})
     return Dataset.create(output, Info(tools().palette, tools().identities, recorded, versions()))
 
 
@@ -82,9 +82,11 @@ def open_existing(output: Path, settings: BuildSettings) -> Dataset | None:
     for name in FIXED:
         before, now = target.info.settings.get(name, getattr(BuildSettings, name)), getattr(settings, name)
         if before != now:
+            other = f"{name}={now}" if isinstance(now, bool) else now  # a command words it as "without --flag"
             raise UsageError(
-                f"{output} was built with {name}={before}, not {now}. Pass {name}={before} or another output folder."
+                f"{output} was built with {name}={before}, not {other}. Pass {name}={before} or another output folder."
             )
+    _require_same_slice(target, settings.shard)
     palette = protocol.load(settings.protocol, settings.palette)
     # Without a palette file on either side, the dataset's own palette was edited: require_same_segmenter reports that.
     if _differs(target, palette) and (settings.palette or target.info.settings.get("palette")):
@@ -94,6 +96,15 @@ def open_existing(output: Path, settings: BuildSettings) -> Dataset | None:
             "Pass the same palette or another output folder."
         )
     return target
+
+
+def _require_same_slice(target: Dataset, shard: str) -> None:
+    before = target.info.settings.get("shard", "")
+    if before != shard:
+        actual = f"slice {before} of a build" if before else "no slice of a build"
+        cure = f"Pass shard={before} or another output folder" if before else "Pass another output folder"
+        wanted = f"slice {shard}" if shard else "all of it"
+        raise UsageError(f"{target.folder} is {actual}, not {wanted}. {cure}.")
 
 
 def _differs(target: Dataset, palette: Palette) -> bool:

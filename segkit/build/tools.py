@@ -59,9 +59,9 @@ class Networks:
         palette: the classes and their colours.
         segment: maps RGB photos of one size to their segmentations.
         drafting: drafts prompts; None if the build leaves them empty.
-        model: the segmenter's name.
-        revision: the segmenter's revision; see models.hub.Source.
-        weights: hash of the segmenter's weights; see models.hub.Source.
+        model: the segmenter's name; of an ensemble, its networks' names with " + " in between.
+        revision: the segmenter's revision; see models.hub.Source. Of an ensemble, as the names.
+        weights: hash of the segmenter's weights; see models.hub.Source. Of an ensemble, as the names.
         precision: the segmenter's arithmetic, such as "fp32".
         batch: photos per call of the segmenter.
     """
@@ -103,18 +103,23 @@ def load(settings: BuildSettings) -> Networks:
         UsageError: the device is not available, or does not support the precision.
     """
     from segkit.models import batches, device, hub, segment
+    from segkit.models.blend import BlendedSegmenter
     from segkit.models.segment import NeuralSegmenter
 
     palette = protocol.load(settings.protocol, settings.palette)
-    hub.find(settings.segmenter, segment.ROLE)  # report a missing segmenter before loading the captioner
+    for name in settings.segmenters:  # report a missing segmenter before loading the captioner
+        hub.find(name, segment.ROLE)
     drafting = load_drafting(settings) if settings.caption else None
     resolved = device.resolve(settings.device, settings.precision)
-    segmenter = NeuralSegmenter(settings.segmenter, palette, resolved)
-    batch = batches.size(settings.batch_size, resolved.name, segmenter.parameters)
-    source = segmenter.source
-    return Networks(
-        palette, segmenter, drafting, source.name, source.revision, batch, source.weights, resolved.precision
+    segmenters = [NeuralSegmenter(name, palette, resolved) for name in settings.segmenters]
+    batch = batches.size(settings.batch_size, resolved.name, max(network.parameters for network in segmenters))
+    segment_photos: Segmenter = segmenters[0]
+    if len(segmenters) > 1 or settings.tiles or settings.flip_average:
+        segment_photos = BlendedSegmenter(segmenters, settings.tiles, settings.flip_average, batch)
+    name, revision, weights = (
+        " + ".join(getattr(network.source, part) for network in segmenters) for part in ("name", "revision", "weights")
     )
+    return Networks(palette, segment_photos, drafting, name, revision, batch, weights, resolved.precision)
 
 
 def load_drafting(settings: CaptionSettings) -> Drafter:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segkit.build.settings import CaptionSettings
+from segkit.build.settings import DraftingSettings
 from segkit.commands.options import Command, json_option, settings_options, take, threads_option, with_removals
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     "--from-csv", type=click.Path(path_type=Path), metavar="FILE",
     help="Set hand-written prompts from a CSV with columns key (or source) and text (or prompt, caption).",
 )  # fmt: skip
-@settings_options(CaptionSettings)
+@settings_options(DraftingSettings)
 @threads_option
 @json_option
 @click.pass_context
@@ -51,7 +51,7 @@ def command(
     from segkit.dataset import Dataset
     from segkit.errors import UsageError
 
-    settings = take(CaptionSettings, with_removals(context, values))
+    settings = take(DraftingSettings, with_removals(context, values))
     if only_missing and redo:
         raise UsageError("--only-missing and --redo-drafts exclude each other. Pass one of them.")
     if (edits or from_csv) and (redo or settings.prefix or settings.suffix or settings.template):
@@ -82,7 +82,7 @@ def _edit(
     show_build.captions(None, len(changed), prompt_edits.too_long(changed), unnamed, dataset.folder, as_json)
 
 
-def _draft(dataset: "Dataset", settings: CaptionSettings, redo: bool, as_json: bool) -> None:
+def _draft(dataset: "Dataset", settings: DraftingSettings, redo: bool, as_json: bool) -> None:
     from segkit import console
     from segkit.build import captions, tools
     from segkit.commands import show_build

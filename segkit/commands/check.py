@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from segkit.build.settings import EngineSettings
 from segkit.commands.options import Command, json_option, settings_options, take, threads_option
 from segkit.settings import CheckSettings
 
@@ -14,6 +15,7 @@ from segkit.settings import CheckSettings
 )
 @click.argument("dataset", type=click.Path(path_type=Path))
 @settings_options(CheckSettings)
+@settings_options(EngineSettings)
 @threads_option
 @json_option
 @click.pass_context
@@ -25,11 +27,12 @@ def command(context: click.Context, /, dataset: Path, as_json: bool, **values: A
     Exit code 0: no errors (warnings do not count); 1: errors found; 2: not a readable dataset.
     """
     from segkit import console
+    from segkit.build.engines import checking
     from segkit.commands import show
     from segkit.dataset import Dataset, checks, doubt
     from segkit.palette import Palette
 
-    settings = take(CheckSettings, values)
+    settings, engine = take(CheckSettings, values), take(EngineSettings, values)
     count_tokens = None
     if settings.tokenizer:
         from segkit.models import tokens
@@ -37,8 +40,9 @@ def command(context: click.Context, /, dataset: Path, as_json: bool, **values: A
         count_tokens = tokens.counter(settings.tokenizer).count
     palette = Palette.load(settings.palette) if settings.palette else None
     opened = Dataset.open(dataset)
-    with console.progress() as progress:
-        result = checks.check(opened, count_tokens, progress, palette, settings.check)
+    with console.progress() as progress, checking.examiner(opened, engine, progress) as examine:
+        scope = checks.Scope(settings.check, examine=examine)
+        result = checks.check(opened, count_tokens, progress, palette, scope)
     doubtful = doubt.of_dataset(opened, show.MAX_DOUBTFUL) if result.is_readable else []
     show.check_report(result, dataset, as_json, doubtful)
     context.exit(int(result.failed))

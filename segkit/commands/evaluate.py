@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from segkit.commands.options import Command, json_option, settings_options, take_typed, threads_option, with_flags
+from segkit.build.settings import EngineSettings
+from segkit.commands.options import Command, json_option, settings_options, take, take_typed, threads_option, with_flags
 from trainer.evaluate.settings import EvaluateSettings
 
 
@@ -30,6 +31,7 @@ from trainer.evaluate.settings import EvaluateSettings
     help="Folder for pictures, report and tables.",
 )
 @settings_options(EvaluateSettings)
+@settings_options(EngineSettings)
 @threads_option
 @json_option
 @click.pass_context
@@ -49,19 +51,20 @@ def command(
     at the photos, which are the ceiling. --features and --clip also measure the quality of the pictures: KID or FID,
     the CLIP score, and with --count 2 or more their diversity. Every score but FID has a 95 % interval over maps, and
     differences are paired. The folder receives report.html, evaluation.json, per-class.csv, per-map.csv, samples.png
-    and all pictures, which are reused. Several GPUs: accelerate launch -m segkit evaluate ...
+    and all pictures, which are reused. Several GPUs: --engine ray, or accelerate launch -m segkit evaluate ...
     """
     os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")  # before torch is imported: see trainer.step.cpu.reproducible
     from segkit import console
     from segkit.commands import show_training
     from trainer.evaluate import evaluation, presets, workers
 
+    engine = take(EngineSettings, values)
     settings = EvaluateSettings(**presets.complete(take_typed(EvaluateSettings, context, values)))
     with console.progress() as progress:
 
         def report(stage: str, done: int, total: int, note: str = "") -> None:
             progress(stage, done, total, note and with_flags(context, note))
 
-        result = evaluation.evaluate(controlnets, dataset, output, settings, report)
+        result = evaluation.evaluate(controlnets, dataset, output, settings, report, evaluation.Execution(engine))
     if workers.current().is_main:
         show_training.evaluated(result, as_json)

@@ -53,9 +53,9 @@ def command(
     SOURCES are datasets of segkit, its exports and shards, ADE20K's release, COCO panoptic, Hugging Face's imagefolders
     and Parquet files, WebDataset shards, or folders in the layout of fill50k or kohya's scripts. Every map is read
     exactly or repaired, photos are fitted as segkit build-dataset does, and splits that came along are kept. Of equal
-    photos and near-duplicates the first source's counts; what persons wrote and decided is merged. Run the command
-    again to add what is new. Exit code 0: done; 1: persons disagree, see the conflicts, or everything was left out; 2:
-    usage error.
+    photos and near-duplicates the first source's counts; what persons wrote and decided is merged. Slices of a build
+    (build-dataset --shard) become the dataset of that build. Run the command again to add what is new. Exit code 0:
+    done; 1: persons disagree, see the conflicts, or everything was left out; 2: usage error.
     """
     from segkit import console
     from segkit.commands import show_import

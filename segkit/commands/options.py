@@ -205,6 +205,8 @@ def _option(kind: type, field: "dataclasses.Field[Any]") -> Callable[[Function],
     if plain is bool:
         flags = f"{name}/--no-{name[2:]}" if field.default else name
         return click.option(flags, field.name, is_flag=True, default=field.default, help=text)
+    if typing.get_origin(plain) is tuple:
+        return click.option(name, field.name, multiple=True, default=field.default, help=text)
     option_type = _type_of(plain)
     show = field.default not in ("", 0)
     return click.option(name, field.name, type=option_type, default=field.default, show_default=show, help=text)

@@ -14,6 +14,7 @@ from segkit.words import listed, quote
 if TYPE_CHECKING:
     from segkit.build.captions import Drafted
     from segkit.build.dry_run import Plan
+    from segkit.build.engines import Capacity
     from segkit.build.outcome import Outcome
     from segkit.dataset.stats import Summary
 
@@ -108,8 +109,27 @@ def build_plan(plan: "Plan", notes: Sequence[str], as_json: bool) -> None:
         console.line(note)
     if plan.seconds is None:
         return console.line(f"Time: unknown, because the networks are not available. {plan.reason}")
-    time = f"about {plan.seconds / 60:.1f} minutes" if plan.seconds > 90 else f"about {plan.seconds:.0f} seconds"
-    return console.line(f"The build would take {time} on this machine and {plan.megabytes:,.1f} MB of disk space.")
+    where = "on this machine" if plan.capacity is None else "on this cluster"
+    console.line(f"The build would take {_time(plan.seconds)} {where} and {plan.megabytes:,.1f} MB of disk space.")
+    if plan.capacity is None:
+        return None
+    return console.line(_forecast(plan, plan.capacity))
+
+
+def _time(seconds: float) -> str:
+    if seconds > 2 * 3600:
+        return f"about {seconds / 3600:,.1f} hours"
+    return f"about {seconds / 60:.1f} minutes" if seconds > 90 else f"about {seconds:.0f} seconds"
+
+
+def _forecast(plan: "Plan", capacity: "Capacity") -> str:
+    """Return what was measured on a cluster, and what was computed from that."""
+    return (
+        f"Measured: {plan.photo_seconds:.2g} s a photo with the networks in one worker, which has taken "
+        f"{capacity.worker_bytes / 1e6:,.0f} MB of memory so far; photos read here. Computed: the time, for "
+        f"{console.count(capacity.workers, 'worker')} on {capacity.cpus:g} cores and {capacity.gpus:g} GPUs; "
+        f"{plan.inodes:,} inodes; {plan.memory:,.1f} MB of memory here for what is known of all photos."
+    )
 
 
 def captions(

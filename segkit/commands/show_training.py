@@ -5,7 +5,7 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from segkit import console
 from segkit.words import listed, quote
@@ -62,6 +62,11 @@ def plan(planned: "TrainingPlan", dataset: Path | str, run: Path, as_json: bool)
     if planned.guess:
         console.line(planned.guess)
     console.table("Memory", ("part", "MB"), [(name, size / 1e6) for name, size in planned.memory.items()])
+    if planned.gpus:
+        console.line(
+            f"Memory of a GPU, computed for bf16 and not measured: {planned.gpu / 1e9:.1f} GB as set. "
+            f"{'; '.join(_fits(planned.gpus))}."
+        )
     console.line(f"Prompts: {planned.triples:,}, {planned.empty_prompts or 'none'} empty.")
     for note in planned.notes:
         console.line(note)
@@ -79,6 +84,18 @@ def plan(planned: "TrainingPlan", dataset: Path | str, run: Path, as_json: bool)
         f"{end:%A at %H:%M}; validation, previews and checkpoints are not included."
     )
     return console.line(f"First batch as the network sees it: {planned.picture}. Nothing was written to {run}.")
+
+
+def _fits(gpus: Mapping[int, dict[str, Any] | None]) -> Iterator[str]:
+    """Yield for each size of GPUs with which options a training fits."""
+    for size, changes in gpus.items():
+        if changes is None:
+            yield f"{size} GB: too small"
+        else:
+            options = [
+                f"--{name.replace('_', '-')}{'' if value is True else f' {value}'}" for name, value in changes.items()
+            ]
+            yield f"{size} GB: fits{' with ' if options else ''}{' '.join(options)}"
 
 
 def _times(planned: "TrainingPlan") -> Iterator[str]:

@@ -1,7 +1,7 @@
 """The photos and control maps of a dataset, checked once: those that have not changed since are not read again."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,12 +19,15 @@ from segkit.settings import Check
 _RULES = "1"
 """Changes when the rules for files become stricter, so that all files are checked again."""
 
+Examine = Callable[[Sequence[Triple]], Iterable[list[Problem]]]
+"""Reads the files of triples, and yields what is wrong with those of each, in order."""
+
 
 def problems(
     dataset: Dataset,
     triples: Iterable[Triple],
     total: int,
-    examine: Callable[[Triple], Iterable[Problem]],
+    examine: Examine,
     check: Check,
     progress: Progress,
 ) -> Iterator[Problem]:
@@ -36,7 +39,7 @@ def problems(
         dataset: the dataset.
         triples: its triples; they may come as a stream.
         total: their number.
-        examine: reads the files of a triple and yields what is wrong with them. It is called in threads.
+        examine: reads the files of triples.
         check: "full" reads all files; "fast" those that are new, or have another size or time than when they were
             checked last; "none" reads none.
         progress: called with ("triples", done, total).
@@ -44,7 +47,6 @@ def problems(
     if check == "none":
         return
     done = 0
-    # Threads suffice: hashing and decoding release the GIL. map() keeps the order, so the report is deterministic.
     with stamps.of_pictures(dataset.hidden, reread=check == "full") as known, threads.pool() as pool:
         for chunk in stamps.chunks(triples):
             files = _Files(dataset, chunk, pool)
@@ -52,7 +54,7 @@ def problems(
             if unchanged := len(chunk) - len(changed):
                 done += unchanged
                 progress("triples", done, total)
-            results = pool.map(lambda triple: list(examine(triple)), [chunk[place] for place in changed])
+            results = examine([chunk[place] for place in changed])
             for place, wrong in zip(changed, results, strict=True):
                 yield from wrong
                 if not wrong:

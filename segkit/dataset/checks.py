@@ -1,7 +1,8 @@
 """The rules of a dataset: each one inspects the triples and yields problems."""
 
+import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -9,8 +10,9 @@ from itertools import chain
 
 from PIL import Image
 
-from segkit import storage
+from segkit import storage, threads
 from segkit.dataset import checked, prompts, record_rules
+from segkit.dataset.checked import Examine
 from segkit.dataset.dataset import Dataset
 from segkit.dataset.info import Info
 from segkit.dataset.record_rules import Intact, Screening, fault, line_with, rerun
@@ -24,6 +26,9 @@ from segkit.words import are, quote
 
 COVERAGE = 0.5
 """Labelled share of a map, 0 to 1, below which "coverage-low" warns: such maps teach the network little."""
+
+_ADDRESS = re.compile(r" <[\w.]+ object at 0x[0-9a-f]+>")
+"""What Pillow's messages name instead of a file, which differs from run to run."""
 
 Cure = Callable[[Triple], str]
 """Returns what to do about a triple."""
@@ -86,13 +91,30 @@ class CheckReport:
         return dict(Counter(problem.rule for problem in self.problems).most_common())
 
 
+@dataclass(frozen=True)
+class Scope:
+    """What a check reads beside the records.
+
+    Attributes:
+        files: which photos and maps; see checked.problems.
+        strays: whether files are looked for that belong to no triple.
+        examine: reads photos and maps; None does so in threads.
+    """
+
+    files: Check = "full"
+    strays: bool = True
+    examine: Examine | None = None
+
+
+EVERYTHING = Scope()
+
+
 def check(
     dataset: Dataset,
     count: prompts.Count | None = None,
     progress: Progress = silent,
     palette: Palette | None = None,
-    files: Check = "full",
-    strays: bool = True,
+    scope: Scope = EVERYTHING,
 ) -> CheckReport:
     """Apply every rule to a dataset, without changing it.
 
@@ -103,8 +125,7 @@ def check(
         count: counts the tokens of a prompt; None trusts the recorded counts.
         progress: see `segkit.progress`.
         palette: the required palette; None accepts any palette that the dataset's protocol allows.
-        files: which photos and maps are read; see checked.problems.
-        strays: look for files that belong to no triple.
+        scope: what is read.
     """
     intact, screening = Intact(dataset), Screening()
     of_records: list[Problem] = []
@@ -112,13 +133,15 @@ def check(
         screening.add(triple)
         of_records += record_rules.of_prompt(dataset.folder, triple, count)
         of_records += record_rules.of_split(triple)
-    orphans = list(record_rules.orphans(dataset, screening)) if strays else []
+    orphans = list(record_rules.orphans(dataset, screening)) if scope.strays else []
     if intact.damage:  # pictures of the damaged lines belong to no triple, until the lines are corrected
         orphans = [problem for problem in orphans if not problem.place.startswith(("images/", "maps/"))]
     problems = chain(
         record_rules.no_manifest(dataset),
         intact.damage,
-        checked.problems(dataset, intact, screening.total, partial(_files, dataset), files, progress),
+        checked.problems(
+            dataset, intact, screening.total, scope.examine or partial(in_threads, dataset), scope.files, progress
+        ),
         of_records,
         record_rules.repeated(dataset, intact, screening),
         record_rules.leaks(intact, screening),
@@ -128,6 +151,12 @@ def check(
     )
     ordered = sorted(problems, key=lambda problem: problem.severity)
     return CheckReport(screening.total, ordered, screening.left_out)
+
+
+def in_threads(dataset: Dataset, triples: Sequence[Triple]) -> Iterator[list[Problem]]:
+    """Yield what is wrong with the files of each triple, in order."""
+    with threads.pool() as pool:  # they suffice: hashing and decoding release the GIL
+        yield from pool.map(lambda triple: [*_files(dataset, triple)], triples)
 
 
 def _files(dataset: Dataset, triple: Triple) -> Iterator[Problem]:
@@ -149,7 +178,7 @@ def _files(dataset: Dataset, triple: Triple) -> Iterator[Problem]:
                 yield fault("file-changed", triple, f"{name} was changed after it was stored", cure)
             pictures.append(open_stored(data))
         except Exception as error:  # Pillow raises exceptions of any type on damaged files
-            reason = f"{type(error).__name__}: {error}"
+            reason = _ADDRESS.sub("", f"{type(error).__name__}: {error}")
             yield fault("file-damaged", triple, f"{name} cannot be opened ({reason})", _restore(triple))
     if len(pictures) == 2:
         yield from of_pictures(triple, pictures[0], pictures[1], dataset.info.palette)

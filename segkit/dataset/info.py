@@ -15,7 +15,7 @@ FORMAT = 1
 """Version of the layout. A higher one was written by a newer segkit."""
 
 
-FIXED = ("protocol", "size", "min_confidence", "photo_format")
+FIXED = ("protocol", "size", "min_confidence", "photo_format", "tiles", "flip_average")
 """Settings that must be the same for all triples of a dataset."""
 
 

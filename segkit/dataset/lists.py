@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeVar
 
 from segkit import rows, storage
+from segkit.dataset import head, lines
 from segkit.dataset import index as indices
-from segkit.dataset import lines
+from segkit.dataset.head import Head
 from segkit.dataset.index import Index
 from segkit.dataset.triple import Triple
 from segkit.errors import DatasetError, StorageError
@@ -66,6 +67,7 @@ class Lists:
         self._index_file = folder / ".segkit" / "cache" / "index"
         self._damaged = damaged
         self._index: Index | None = None
+        self._head: Head | None = None
 
     @property
     def _paths(self) -> tuple[Path, Path]:
@@ -74,6 +76,14 @@ class Lists:
     def has_index(self) -> bool:
         """Return whether `index` needs to read nothing, since it did before."""
         return self._index is not None and self._index.is_current()
+
+    def head(self) -> Head | None:
+        """Return the first triples of the manifest; `find` reads them without an index from now on.
+
+        None if a line of theirs is damaged.
+        """
+        self._head = head.read(self._paths)
+        return self._head
 
     def index(self, progress: Progress = silent) -> Index:
         """Return the places of all lines. If a list was changed by hand, it is read and validated.
@@ -86,6 +96,7 @@ class Lists:
         """
         if not self._index or not self._index.is_current():
             self._index = indices.load(self._index_file, self._paths) or self._scan(progress)
+            self._head = None
         return self._index
 
     def state(self) -> list[indices.State]:
@@ -128,7 +139,9 @@ class Lists:
 
     def find(self, keys: Iterable[str]) -> dict[str, bytes]:
         """Return the lines of the keys that the lists contain."""
-        keys = list(keys)
+        keys, first = list(keys), self._head
+        if first and not self.has_index() and (early := first.find(keys)) is not None:
+            return early
         while True:
             index = self.index()
             places = {key: place for key in keys for place in index.of_key(key)[-1:]}

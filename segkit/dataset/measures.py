@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from segkit.dataset import contents
+from segkit.dataset.contents import Contents
 from segkit.dataset.vocabulary import Vocabulary
 from segkit.palette import Palette
 
@@ -82,7 +84,7 @@ class Measured:
         tiny_ids: the classes, in the order of tiny_rows: palette indices, or the palette's length for a class of
             another palette.
         counts: number of triples by class.
-        classes: whether each triple has each class, eight classes a byte; see np.packbits. (triples, bytes).
+        contents: what conditions look at.
     """
 
     keys: NDArray[np.uint64]
@@ -90,7 +92,7 @@ class Measured:
     tiny_rows: NDArray[np.intp]
     tiny_ids: NDArray[np.int32]
     counts: NDArray[np.intp]
-    classes: NDArray[np.uint8]
+    contents: Contents
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ class Scores:
     """The doubt of many triples, except for classes that are rare, which depends on all of them.
 
     Attributes:
-        keys, tiny_rows, tiny_ids, counts, classes: see Measured.
+        keys, tiny_rows, tiny_ids, counts, contents: see Measured.
         doubts: 0 to 1, (triples,).
     """
 
@@ -107,11 +109,7 @@ class Scores:
     tiny_rows: NDArray[np.intp]
     tiny_ids: NDArray[np.int32]
     counts: NDArray[np.intp]
-    classes: NDArray[np.uint8]
-
-    def having(self, label: int) -> NDArray[np.bool_]:
-        """Return whether each triple has the class with a palette index."""
-        return np.asarray(self.classes[:, label // 8] & (128 >> label % 8), bool)
+    contents: Contents
 
     def with_rare(self, is_rare: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Return the doubt of each triple, 0 to 1.
@@ -128,7 +126,8 @@ class Scores:
         kept = ~np.isin(self.keys, keys)
         places, tiny = np.cumsum(kept) - 1, kept[self.tiny_rows]
         rows = places[self.tiny_rows[tiny]]
-        return Scores(self.keys[kept], self.doubts[kept], rows, self.tiny_ids[tiny], self.counts, self.classes[kept])
+        contents = self.contents.only(kept)
+        return Scores(self.keys[kept], self.doubts[kept], rows, self.tiny_ids[tiny], self.counts, contents)
 
 
 class _Ids(dict[str, int]):
@@ -161,8 +160,9 @@ class Measurer:
         entries = list(itertools.chain.from_iterable([row.classes for row in rows]))
         number = len(entries)
         ids = np.fromiter(map(self._ids.__getitem__, [entry.name for entry in entries]), np.int32, number)
-        share = np.fromiter([entry.share for entry in entries], np.float32, number)
-        confidence = np.fromiter([entry.confidence for entry in entries], np.float32, number)
+        exact_share = np.fromiter([entry.share for entry in entries], np.float64, number)
+        exact_confidence = np.fromiter([entry.confidence for entry in entries], np.float64, number)
+        share, confidence = exact_share.astype(np.float32), exact_confidence.astype(np.float32)
         absent, unnamed, agreed = self._of_prompts(rows, ids, share, lengths)
         expected = share * (1 - confidence)
         expected[agreed] *= np.float32(_AGREED)
@@ -174,15 +174,13 @@ class Measurer:
             unnamed,
         ]
         tiny, places = np.flatnonzero(share < TINY), np.repeat(np.arange(len(rows)), lengths)
-        has = np.zeros((len(rows), len(self._ids) + 1), bool)
-        has[places, ids] = True
         return Measured(
             np.array([int(row.key, 16) for row in rows], np.uint64),
             np.clip(np.array(columns, np.float32).T, 0, 1),
             places[tiny],
             ids[tiny],
             np.bincount(ids, minlength=len(self._ids) + 1),
-            np.packbits(has, axis=1),
+            contents.of(lengths, ids, exact_share, exact_confidence, [row.text for row in rows]),
         )
 
     def _of_prompts(
@@ -227,10 +225,10 @@ class Measurer:
             number += len(chunk)
         counts = np.sum([part.counts for part in parts], 0)
         columns = {
-            name: np.concatenate([getattr(part, name) for part in parts])
-            for name in ("keys", "tiny_rows", "tiny_ids", "classes")
+            name: np.concatenate([getattr(part, name) for part in parts]) for name in ("keys", "tiny_rows", "tiny_ids")
         }
-        return Scores(doubts=np.concatenate(doubts), counts=counts, **columns)
+        joined = contents.joined([part.contents for part in parts])
+        return Scores(doubts=np.concatenate(doubts), counts=counts, contents=joined, **columns)
 
 
 def chunked(rows: Iterable[Row]) -> Iterator[list[Row]]:

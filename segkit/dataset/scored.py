@@ -14,6 +14,8 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from segkit import storage
+from segkit.dataset import contents
+from segkit.dataset.contents import Contents
 from segkit.dataset.dataset import Dataset
 from segkit.dataset.index import State
 from segkit.dataset.measures import Measurer, Scores, chunked
@@ -22,7 +24,7 @@ from segkit.errors import StorageError
 from segkit.palette import Palette
 from segkit.progress import Progress, silent
 
-_VERSION = 3
+_VERSION = 4
 """Grows whenever measures change their meaning."""
 
 _CHUNK = 1 << 18
@@ -47,6 +49,10 @@ class _Row(Struct, gc=False):
 
 
 _ROWS = msgspec.json.Decoder(_Row)
+
+_CONTENTS = [field.name for field in fields(Contents)]
+_COLUMNS = [field.name for field in fields(Scores) if field.name != "contents"]
+"""What the cache holds."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +146,7 @@ def _joined(first: Scores, second: Scores) -> Scores:
         np.concatenate([first.tiny_rows, second.tiny_rows + len(first.keys)]),
         np.concatenate([first.tiny_ids, second.tiny_ids]),
         first.counts + second.counts,
-        np.concatenate([first.classes, second.classes]),
+        contents.joined([first.contents, second.contents]),
     )
 
 
@@ -157,7 +163,8 @@ def _rows(path: Path) -> Iterator[list[_Row]]:
 
 def _encoded(scored: Scored, states: Sequence[State], palette: Palette) -> bytes:
     buffer = BytesIO()
-    columns = {field.name: getattr(scored.scores, field.name) for field in fields(Scores)}
+    columns = {name: getattr(scored.scores, name) for name in _COLUMNS}
+    columns |= {name: getattr(scored.scores.contents, name) for name in _CONTENTS}
     np.savez(buffer, states=np.array(states, np.uint64), depends=_digest(palette), reviews=scored.reviews, **columns)
     return buffer.getvalue()
 
@@ -174,8 +181,8 @@ def _read(file: Path, dataset: Dataset) -> Scored | None:
         with file.open("rb") as opened, np.load(opened, allow_pickle=False) as columns:
             states = [tuple(state) for state in columns["states"].tolist()]
             if str(columns["depends"]) == _digest(dataset.info.palette) and dataset.lists.are_as(states):
-                scores = Scores(**{field.name: columns[field.name] for field in fields(Scores)})
-                return Scored(scores, columns["reviews"])
+                known = Contents(**{name: columns[name] for name in _CONTENTS})
+                return Scored(Scores(**{name: columns[name] for name in _COLUMNS}, contents=known), columns["reviews"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         pass
     return None

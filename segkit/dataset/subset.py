@@ -97,7 +97,7 @@ def _open_or_create(dataset: Dataset, output: Path) -> Dataset:
 
 def _identity(info: Info) -> object:
     """Return what all triples of one dataset share."""
-    settings = [info.settings.get(name) for name in FIXED]
+    settings = [info.settings.get(name) or None for name in FIXED]  # what an earlier version did not record was off
     return info.palette.hash, info.models["segmenter"]["revision"], settings
 
 

@@ -5,6 +5,7 @@ import operator
 import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from math import isfinite
@@ -28,12 +29,11 @@ HELP = (
 """The conditions, for help texts and messages."""
 
 _TERM = re.compile(r"(-?)([^:<>=]+)(:|<=|>=|<|>|=)(.*)", re.DOTALL)
-_COMPARE: dict[str, Callable[[float, float], bool]] = {
+_COMPARE: dict[str, Callable[[Any, float], Any]] = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "=": operator.eq,
 }  # fmt: skip
 
 _TEXTS: dict[str, Callable[[Triple, str], bool]] = {
-    "text": lambda triple, value: value.casefold() in triple.text.casefold(),
     "source": lambda triple, value: fnmatchcase(triple.source, value),
     "key": lambda triple, value: triple.key.startswith(value),
     "split": lambda triple, value: triple.split == value,
@@ -51,7 +51,46 @@ _NUMBERS: dict[str, Callable[[Triple], float]] = {
     "labelled": lambda triple: sum(share.share for share in triple.classes),
 }
 
-_FIELDS = ("class", "share", "confidence", *_TEXTS, *_NUMBERS)
+_FIELDS = ("class", "share", "confidence", "text", *_TEXTS, *_NUMBERS)
+
+
+@dataclass(frozen=True)
+class OfClass:
+    """A condition on one class of a map.
+
+    Attributes:
+        name: of the class.
+        is_wanted: False if the condition is negated.
+        field: "share" or "confidence" of the class; "" if it only has to be there.
+        compare: what the field has to fulfil, for numbers and for arrays.
+    """
+
+    name: str
+    is_wanted: bool
+    field: str = ""
+    compare: Callable[[Any], Any] = bool
+
+    def __call__(self, triple: Triple) -> bool:
+        """Return whether a triple meets it."""
+        values = (getattr(share, self.field or "share") for share in triple.classes if share.name == self.name)
+        return self.is_wanted == any(not self.field or self.compare(value) for value in values)
+
+
+@dataclass(frozen=True)
+class OfPrompt:
+    """A condition on the words of a prompt.
+
+    Attributes:
+        words: that it contains, case-folded.
+        is_wanted: False if the condition is negated.
+    """
+
+    words: str
+    is_wanted: bool
+
+    def __call__(self, triple: Triple) -> bool:
+        """Return whether a triple meets it."""
+        return self.is_wanted == (self.words in triple.text.casefold())
 
 
 class Conditions:
@@ -59,18 +98,17 @@ class Conditions:
 
     Attributes:
         columns: columns of one's own that they name, but that no triple looked at so far has.
-        classes: names of classes that each triple that meets them has, or lacks.
+        measured: those on what is known of every triple once it was ranked: its classes and the words of its prompt.
     """
 
-    def __init__(
-        self, conditions: Sequence[Condition], columns: set[str], classes: Sequence[tuple[str, bool]] = ()
-    ) -> None:
-        self._conditions, self.columns, self.classes = conditions, columns, classes
+    def __init__(self, conditions: Sequence[Condition], columns: set[str]) -> None:
+        self._conditions, self.columns = conditions, columns
+        self.measured = [one for one in conditions if isinstance(one, OfClass | OfPrompt)]
 
     @property
-    def is_of_classes(self) -> bool:
-        """Whether `classes` are all that is demanded."""
-        return len(self.classes) == len(self._conditions)
+    def are_measured(self) -> bool:
+        """Whether `measured` are all that is demanded."""
+        return len(self.measured) == len(self._conditions)
 
     def __call__(self, triple: Triple) -> bool:
         """Return whether a triple meets all of them."""
@@ -115,34 +153,32 @@ def parse(text: str, palette: Palette) -> Conditions:
     if not terms:
         raise UsageError(f"--where is empty. Expected conditions: {HELP}.")
     columns: set[str] = set()
-    classes: list[tuple[str, bool]] = []
-    return Conditions(list(_conditions(terms, palette, columns, classes)), columns, classes)
+    return Conditions(list(_conditions(terms, palette, columns)), columns)
 
 
-def _conditions(
-    terms: list[str], palette: Palette, columns: set[str], classes: list[tuple[str, bool]]
-) -> Iterator[Condition]:
+def _conditions(terms: list[str], palette: Palette, columns: set[str]) -> Iterator[Condition]:
     name = ""  # of the last class
     for term in terms:
         match = _TERM.fullmatch(term)
         if not match or not match[4] or not re.fullmatch(r"\w[\w .-]*", match[2]):
             raise UsageError(f"Condition {term!r} is not understood. Expected conditions: {HELP}.")
         minus, field, sign, value = match.groups()
-        if (field == "class" or field in _TEXTS) and sign not in ":=":
+        if field in ("class", "text", *_TEXTS) and sign not in ":=":
             raise UsageError(f"Condition {term!r}: expected {field}:{value}.")
         if field == "class":
             name = palette.find(value).name
-            condition = _has(name)
-            classes.append((name, not minus))
+            yield OfClass(name, not minus)
         elif field in ("share", "confidence"):
             compare = _comparison(term, sign, value, share=True)
             if not name:
                 raise UsageError(f"Condition {term!r} needs the class before it: class:person {term}")
-            condition = _of_class(name, field, compare)
+            yield OfClass(name, not minus, field, compare)
+        elif field == "text":
+            yield OfPrompt(value.casefold(), not minus)
         else:
             condition = _of_field(term, field, sign, value)
             columns |= {field} - _TEXTS.keys() - _NUMBERS.keys()
-        yield _not(condition) if minus else condition
+            yield _not(condition) if minus else condition
 
 
 def _of_field(term: str, field: str, sign: str, value: str) -> Condition:
@@ -164,7 +200,7 @@ def _known(term: str, field: str, value: str) -> str:
     return value
 
 
-def _comparison(term: str, sign: str, value: str, share: bool = False) -> Callable[[float], bool]:
+def _comparison(term: str, sign: str, value: str, share: bool = False) -> Callable[[Any], Any]:
     try:
         number = float(value.removesuffix("%")) / 100 if share and value.endswith("%") else float(value)
     except ValueError:
@@ -178,14 +214,6 @@ def _comparison(term: str, sign: str, value: str, share: bool = False) -> Callab
 
 def _not(condition: Condition) -> Condition:
     return lambda triple: not condition(triple)
-
-
-def _has(name: str) -> Condition:
-    return lambda triple: any(share.name == name for share in triple.classes)
-
-
-def _of_class(name: str, field: str, compare: Callable[[float], bool]) -> Condition:
-    return lambda triple: any(share.name == name and compare(getattr(share, field)) for share in triple.classes)
 
 
 def _of_text(matches: Callable[[Triple, str], bool], value: str) -> Condition:

@@ -226,14 +226,9 @@ def _prompts(job: Job) -> Prompts:
     return Prompts(counter.count, settings.prompts_by_model, counter.name, settings.shorten_prompts)
 
 
-def _segmenter(job: Job) -> BuildSettings:
-    settings = job.target.info.settings
-    return job.settings.for_segmenter(str(settings["protocol"]), str(settings.get("palette", "")))
-
-
 def _assembler(job: Job, target: Dataset, counter: Prompts, loaders: Loaders) -> Callable[[bool, bool], Assembler]:
     """Return what makes an assembler for a unit that lacks maps, or prompts."""
-    load_segmenter = cache(lambda: loaders.networks(_segmenter(job)))
+    load_segmenter = cache(lambda: loaders.networks(job.settings.for_segmenter(job.target.info.settings)))
     load_drafter = cache(lambda: loaders.drafting(job.settings))
 
     def make(lacks_maps: bool, lacks_prompts: bool) -> Assembler:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from segkit import storage
 from segkit.errors import SettingError, UsageError
-from segkit.imports import pipeline
+from segkit.imports import pipeline, slice_set
 from segkit.imports.job import Phrase
 from segkit.imports.outcome import Outcome
 from segkit.imports.settings import ImportSettings
@@ -71,10 +71,12 @@ def run(
     pair = () if request.photos is None or request.maps is None else (request.photos, request.maps)
     with fetched([*request.sources, *pair], output, request.fetch_limit, progress) as paths:
         sources, folders = (paths[:-2], (paths[-2], paths[-1])) if pair else (paths, None)
-        collections = open_all(sources, folders)
-        if dry_run:
-            outcome = pipeline.plan(collections, output, settings, progress, phrase)
+        if slices := slice_set.opened(paths):
+            outcome = slice_set.merge(slices, output, settings, progress, dry_run)
+        elif dry_run:
+            outcome = pipeline.plan(open_all(sources, folders), output, settings, progress, phrase)
         else:
+            collections = open_all(sources, folders)
             outcome = pipeline.import_data(collections, output, settings, progress, phrase=phrase)
     outcome.notes = [phrase(note) for note in outcome.notes]
     outcome.conflicts = [replace(conflict, reason=phrase(conflict.reason)) for conflict in outcome.conflicts]

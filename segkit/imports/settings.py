@@ -1,7 +1,8 @@
 """The settings of import, declared once: a field is option, type, range, default and help."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from segkit.build.settings import MODEL_HELP, CaptionSettings
 from segkit.errors import SettingError
@@ -68,19 +69,18 @@ class ImportSettings(CaptionSettings):
         if 0 < self.size < 64:
             raise SettingError("size", self.size, "at least 64")
 
-    def for_segmenter(self, protocol: str, palette: str) -> "BuildSettings":
+    def for_segmenter(self, recorded: Mapping[str, Any]) -> "BuildSettings":
         """Return the settings under which a build would load the segmenter.
 
         Args:
-            protocol: of the dataset.
-            palette: table with additional classes; "" for none.
+            recorded: settings of the dataset, which say how its maps are segmented.
         """
         from segkit.build.settings import BuildSettings
 
+        shared = ("protocol", "palette", "ensemble", "tiles", "flip_average")
         return BuildSettings(
             segmenter=self.segment_missing,
-            protocol="coco" if protocol == "coco" else "ade20k",
-            palette=palette,
+            **{name: recorded[name] for name in shared if name in recorded},
             caption=False,
             device=self.device,
             precision=self.precision,

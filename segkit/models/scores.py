@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from segkit.errors import ModelError
-from segkit.models import hub, segment
+from segkit.models import hub, outputs, segment
 from segkit.models.device import Device, weight_bytes
 from segkit.palette import UNLABELLED, Palette
 
@@ -26,8 +26,6 @@ TOLERANCE = 1e-5
 """Largest difference, absolute or relative, between the processor's output and that of the steps repeated here."""
 
 _FILTERS = {Image.Resampling.BILINEAR: "bilinear", Image.Resampling.BICUBIC: "bicubic"}
-_FLOOR = 1e-6
-"""Added to the scores of mask classifiers, so that a class which no query claims has a finite logarithm."""
 
 
 class Scorer:
@@ -50,7 +48,7 @@ class Scorer:
         self.source = hub.locate(name, segment.ROLE)
         self._device = device
         self._model = segment.load_model(self.source).to(device.name).requires_grad_(False)
-        _require_scores(self._model.config, self.source.name)
+        outputs.require_scores(self._model.config, self.source.name, "to train against")
         processor = segment.load_processor(self.source, self._model.config)
         self._preprocessing = Preprocessing(getattr(processor, "image_processor", processor), self.source.name)
         self._extra = _task(processor) if self._model.config.model_type == "oneformer" else {}
@@ -89,11 +87,11 @@ class Scorer:
         with self._device.autocast():
             inputs = self._preprocessing(pixels)
             extra = {name: value.to(inputs.device).expand(len(pixels), -1) for name, value in self._extra.items()}
-            outputs = self._model(pixel_values=inputs, **extra)
-        if self._model.config.model_type not in segment.MASK_SIZES:
-            return functional.log_softmax(_scaled(outputs.logits.float(), pixels), 1)
-        scores = segment.query_scores(outputs, segment.MASK_SIZES[self._model.config.model_type])
-        scores = _scaled(scores, pixels) + _FLOOR
+            predictions = self._model(pixel_values=inputs, **extra)
+        if self._model.config.model_type not in outputs.MASK_SIZES:
+            return functional.log_softmax(_scaled(predictions.logits.float(), pixels), 1)
+        scores = outputs.query_scores(predictions, outputs.MASK_SIZES[self._model.config.model_type])
+        scores = _scaled(scores, pixels) + outputs.FLOOR
         return scores.log() - scores.sum(1, keepdim=True).log()
 
 
@@ -182,18 +180,6 @@ class Preprocessing:
         whole = "pixel_mask" not in inputs or bool(inputs["pixel_mask"].all())
         same_size = values.shape[0] == 1 and tuple(values.shape[-2:]) == size
         return whole and same_size and torch.allclose(self._repeat(pixels, size), values, tolerance, tolerance)
-
-
-def _require_scores(configuration: Any, name: str) -> None:
-    """Refuse networks whose outputs only their own processor can read, such as EoMT."""
-    from transformers import AutoModelForSemanticSegmentation
-
-    is_per_pixel = type(configuration) in AutoModelForSemanticSegmentation._model_mapping
-    if not is_per_pixel and configuration.model_type not in segment.MASK_SIZES:
-        raise ModelError(
-            f"{segment.ROLE} {name}: networks of type {configuration.model_type} give no class scores to train "
-            "against. Use OneFormer, Mask2Former, MaskFormer or a per-pixel classifier, such as SegFormer."
-        )
 
 
 def _task(processor: Any) -> dict[str, "Tensor"]:

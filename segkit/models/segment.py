@@ -10,7 +10,7 @@ from PIL import Image
 
 from segkit.errors import ModelError, PaletteError
 from segkit.maps.codec import Labels
-from segkit.models import argmax, config, hub, processors
+from segkit.models import attention, config, hub, outputs, processors
 from segkit.models.device import Device, weight_bytes
 from segkit.palette import UNLABELLED, Palette
 
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
 ROLE = "segmenter"
 _NO_CLASS = {"unlabeled", "unlabelled", "background", "void", "ignore", "no label"}
 """Labels of networks that denote no class; their pixels become unlabelled."""
-MASK_SIZES: dict[str, tuple[int, int] | None] = {"oneformer": None, "maskformer": None, "mask2former": (384, 384)}
-"""Mask classifiers by model type, with the size to which post_process_semantic_segmentation scales their masks before
-it combines them; None: not at all."""
-
 _LONGEST = 4
 """Longest side of a scaled photo in shorter sides: panoramas are scaled less, as in mmsegmentation (2560 to 640)."""
 
@@ -66,8 +62,10 @@ class NeuralSegmenter:
         self.source = hub.locate(name, ROLE)
         self._device = device
         self._model = load_model(self.source).to(device.name)
+        attention.accelerate(self._model)
         self._processor = load_processor(self.source, self._model.config)
         self._indices = match_labels(self._model.config.id2label, palette, self.source.name)
+        self._classes = len(palette)
         self._scaling: dict[str, Any] = {}
         if side:
             self._scaling = self._scaling_to(side)
@@ -110,11 +108,58 @@ class NeuralSegmenter:
             return []
         ((width, height),) = sizes
         with torch.inference_mode():
-            inputs = self._inputs(photos).to(self._device.name)
-            with self._device.autocast():
-                outputs = self._model(**inputs)
-            labelled = self._label(outputs, (height, width), len(photos))
+            predictions = self._run(photos)
+            labelled = outputs.label(predictions, self._model.config.model_type, (height, width))
+            if labelled is None:
+                if self._scaling:
+                    raise ModelError("its outputs are read by its processor, for the configured size")
+                labelled = outputs.label_by_processor(
+                    self._image_processor, predictions, [(height, width)] * len(photos)
+                )
         return [self._segmentation(classes, confidence) for classes, confidence in labelled]
+
+    def probabilities(self, photos: Sequence[Image.Image]) -> "Tensor":
+        """Return the probability of each class, at the network's own resolution.
+
+        Args:
+            photos: RGB photos of one size.
+
+        Returns:
+            (B, N + 1, h, w) float32, the sum over classes 1: the N classes of the palette, and the share of labels
+            that denote no class.
+
+        Raises:
+            ModelError: the network returned NaN, or only its own processor can read its outputs.
+        """
+        import torch
+
+        self.require_probabilities()
+        with torch.inference_mode():
+            scores = outputs.probabilities(self._run(photos), self._model.config.model_type)
+            classes = torch.from_numpy(np.minimum(self._indices, self._classes).astype(np.int64)).to(scores.device)
+            shares = scores.new_zeros(len(scores), self._classes + 1, *scores.shape[2:])
+            return shares.index_add_(1, classes, scores)
+
+    def require_probabilities(self) -> None:
+        """Refuse networks without `probabilities`.
+
+        Raises:
+            ModelError: only the network's own processor can read its outputs.
+        """
+        outputs.require_scores(self._model.config, self.source.name, "to average")
+
+    @property
+    def input_side(self) -> int:
+        """Shorter side of photos as the network sees them, in pixels; 0: it sees every photo at its own size."""
+        processor = self._image_processor
+        size = dict(self._scaling.get("size") or processor.size or {})
+        sides = [size[name] for name in ("shortest_edge", "height", "width") if size.get(name)]
+        return min(sides) if sides and processor.do_resize else 0
+
+    def _run(self, photos: Sequence[Image.Image]) -> Any:
+        inputs = self._inputs(photos).to(self._device.name)
+        with self._device.autocast():
+            return self._model(**inputs)
 
     def _inputs(self, photos: Sequence[Image.Image]) -> Any:
         extra: dict[str, Any] = {}
@@ -149,76 +194,9 @@ class NeuralSegmenter:
     def _image_processor(self) -> Any:
         return getattr(self._processor, "image_processor", self._processor)
 
-    def _label(self, outputs: Any, size: tuple[int, int], count: int) -> list[tuple["Tensor", "Tensor"]]:
-        """Return the network's class indices and the confidence for each photo, both (H, W)."""
-        model_type = self._model.config.model_type
-        if model_type in MASK_SIZES:
-            scores = query_scores(outputs, MASK_SIZES[model_type])
-            _require_finite(scores)
-            return [argmax.label(picture, size) for picture in scores]
-        if "logits" in outputs and outputs.logits.ndim == 4:
-            return [_label_logits(picture, size) for picture in outputs.logits.float()]
-        if self._scaling:
-            raise ModelError("its outputs are read by its processor, for the configured size")
-        return _label_by_processor(self._image_processor, outputs, [size] * count)
-
     def _segmentation(self, classes: "Tensor", confidence: "Tensor") -> Segmentation:
         labels = self._indices[classes.cpu().numpy()]
         return Segmentation(labels, confidence.clamp(0, 1).cpu().numpy())
-
-
-def query_scores(outputs: Any, mask_size: tuple[int, int] | None = None) -> "Tensor":
-    """Return the class scores of a mask classifier: sum over queries of class probability times mask probability.
-
-    Args:
-        outputs: the network's outputs, with class_queries_logits (B, Q, C + 1), where the last class is "no object",
-            and masks_queries_logits (B, Q, h, w).
-        mask_size: (h, w) to scale the mask logits to first; None: keep their size.
-
-    Returns:
-        (B, C, h, w) float32.
-    """
-    import torch
-    from torch.nn import functional
-
-    masks = outputs.masks_queries_logits.float()
-    if mask_size:
-        masks = functional.interpolate(masks, size=mask_size, mode="bilinear", align_corners=False)
-    classes = outputs.class_queries_logits.float().softmax(-1)[..., :-1]
-    return torch.einsum("bqc, bqhw -> bchw", classes, masks.sigmoid())
-
-
-def _label_logits(logits: "Tensor", size: tuple[int, int]) -> tuple["Tensor", "Tensor"]:
-    from torch.nn import functional
-
-    _require_finite(logits)
-    winners, best = argmax.label(logits, size)
-    # log softmax = logit - logsumexp. Bilinear interpolation is linear, so both terms are upsampled separately, without
-    # a class volume at full size.
-    normalizer = logits.logsumexp(0)[None, None]
-    normalizer = functional.interpolate(normalizer, size=size, mode="bilinear", align_corners=False)[0, 0]
-    return winners, (best - normalizer).exp()
-
-
-def _label_by_processor(processor: Any, outputs: Any, sizes: list[tuple[int, int]]) -> list[tuple["Tensor", "Tensor"]]:
-    """Use transformers' own post-processing for all other mask classifiers: slower, and (C, H, W) floats in memory.
-
-    EoMT is one of them: its processor splits photos into overlapping patches, and only it can merge them again.
-    """
-    for name, value in list(outputs.items()):
-        if hasattr(value, "is_floating_point") and value.is_floating_point():
-            outputs[name] = value.float()
-    maps = processor.post_process_semantic_segmentation(outputs, target_sizes=sizes, return_segmentation_scores=True)
-    for picture in maps:
-        _require_finite(picture["segmentation_scores"])
-    return [(picture["segmentation"], picture["segmentation_scores"].amax(0)) for picture in maps]
-
-
-def _require_finite(scores: "Tensor") -> None:
-    if not bool(scores.isfinite().all()):
-        raise ModelError(
-            "The segmenter returned NaN or infinite scores. Use precision=fp32, or download its weights again."
-        )
 
 
 def match_labels(id2label: dict[int, str], palette: Palette, name: str) -> NDArray[np.uint8]:

@@ -64,7 +64,7 @@ def build(session: Session, access: Access) -> ASGIApp:
         _post("/api/prompt", messages.SetPrompt, session.set_prompt),
         _post("/api/decide", messages.Decide, session.decide),
         _post("/api/move", messages.Move, session.move),
-        _post("/api/bulk/preview", messages.BulkRelabel, session.preview),
+        _post("/api/bulk/classes", messages.Selection, session.classes_of),
         _post("/api/bulk/relabel", messages.BulkRelabel, session.relabel_many),
         _post("/api/bulk/undo", messages.BulkUndo, session.undo_bulk),
         _post("/api/bulk/decide", messages.BulkDecide, session.decide_many),

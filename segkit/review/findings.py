@@ -56,7 +56,7 @@ class Findings:
     def _check(self) -> None:
         files: Check = "fast" if len(self._dataset.lists.index()) <= MANY else "none"
         try:
-            report = checks.check(Dataset.open(self._dataset.folder), files=files, strays=False)
+            report = checks.check(Dataset.open(self._dataset.folder), scope=checks.Scope(files, strays=False))
         except Exception:  # the review goes on without; `segkit check` says what is wrong
             return
         self._problems = by_key(report.problems)

@@ -103,6 +103,12 @@ class Click(Struct, frozen=True, forbid_unknown_fields=True):
     points: Annotated[tuple[tuple[float, float, bool], ...], Meta(min_length=1, max_length=64)]
 
 
+class Selection(Struct, frozen=True, forbid_unknown_fields=True):
+    """Triples whose classes are asked for."""
+
+    ids: Keys
+
+
 class BulkRelabel(Struct, frozen=True, forbid_unknown_fields=True):
     """One class replaced by another in several triples."""
 

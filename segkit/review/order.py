@@ -84,11 +84,15 @@ class _Job:
     def queue(self) -> Queue:
         """Return the queue, with every decision counted once, whether the ranking has read it or not."""
         ranking = self.ranking.result()
-        ranked = Queue(ranking, dict(ranking.counts))
+        ranked = _queue(ranking)
         for key, after in self.decided.items():
             for place in np.flatnonzero(ranking.numbers == np.uint64(int(key, 16))).tolist():
                 ranked.count(REVIEWS[ranking.reviews[place]], after)
         return ranked
+
+
+def _queue(ranking: Ranking) -> Queue:
+    return Queue(ranking, dict(ranking.counts))
 
 
 class _StoppedError(Exception):
@@ -112,6 +116,7 @@ class Orders:
         self._stopping = threading.Event()
         self._waiting = Waiting()
         self._unranked: Queue | None = None
+        self._first: Queue | None = None
 
     def get(self, where: str, order: Order, fresh: bool = False) -> Queue | Waiting:
         """Return a queue; a fresh one is ranked again. In a large dataset, one may have to ask several times.
@@ -140,12 +145,16 @@ class Orders:
             return self._queues[name]
 
     def unranked(self) -> Queue | None:
-        """Return all triples in the order of the dataset, for as long as they are not ranked; None if it is unknown."""
+        """Return the triples in the order of the dataset, for as long as they are not ranked.
+
+        Until the index is built, these are the first ones; None if the manifest is damaged there.
+        """
         with self._lock:
             if not self._unranked and self._dataset.lists.has_index():
-                ranking = queue.unranked(self._dataset)
-                self._unranked = Queue(ranking, dict(ranking.counts))
-            return self._unranked
+                self._unranked, self._first = _queue(queue.unranked(self._dataset)), None
+            elif not self._unranked and not self._first and (ranking := queue.first(self._dataset)):
+                self._first = _queue(ranking)
+            return self._unranked or self._first
 
     def note(self, key: str, before: str, after: str) -> None:
         """Count a decision in every queue that has the triple."""

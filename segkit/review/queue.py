@@ -15,7 +15,7 @@ from segkit.dataset.matching import matching
 from segkit.dataset.prompts import FLAGS
 from segkit.dataset.scored import Scored
 from segkit.dataset.triple import REVIEWS, Triple
-from segkit.dataset.where import Conditions
+from segkit.dataset.where import Conditions, OfClass, OfPrompt
 from segkit.palette import Palette
 from segkit.problem import Problem
 from segkit.progress import Progress, silent
@@ -127,9 +127,11 @@ def rank(
     keys = np.concatenate([part.scores.keys for part in parts])
     reviews = np.concatenate([part.reviews for part in parts])
     places = np.arange(len(keys))
-    if condition:
-        places = np.flatnonzero(_having(condition, parts, dataset.info.palette))
-    if order == "source" or (condition and not condition.is_of_classes):
+    is_decided = not condition
+    if condition and all(part.scores.contents.are_exact[0] for part in parts):
+        places = np.flatnonzero(_meeting(condition.measured, parts, dataset.info.palette))
+        is_decided = condition.are_measured
+    if order == "source" or not is_decided:
         places = _places(keys, _chosen(dataset, condition, keys[places], progress))
     if order == "doubt":
         places = places[np.argsort(-doubts[places], kind="stable")]
@@ -144,7 +146,16 @@ def rank(
 
 def unranked(dataset: Dataset) -> Ranking:
     """Return the triples of a dataset in the order of its lists, until they are ranked. All count as open."""
-    numbers = dataset.lists.index().in_order()
+    return _as_listed(dataset, dataset.lists.index().in_order())
+
+
+def first(dataset: Dataset) -> Ranking | None:
+    """Return the first triples of `unranked`, for which no index is needed; None if a line of theirs is damaged."""
+    head = dataset.lists.head()
+    return _as_listed(dataset, np.array([int(key, 16) for key in head.keys], np.uint64)) if head else None
+
+
+def _as_listed(dataset: Dataset, numbers: NDArray[np.uint64]) -> Ranking:
     return Ranking(dataset, Scorer(dataset.info.palette), numbers, np.zeros(len(numbers), np.uint8))
 
 
@@ -169,12 +180,17 @@ def _divided(where: str) -> tuple[str, list[str], NDArray[np.bool_]]:
     return shlex.join(rest), [by_rule[term] for term in terms if term in by_rule], among
 
 
-def _having(condition: Conditions, parts: Sequence[Scored], palette: Palette) -> NDArray[np.bool_]:
-    """Return whether each triple has the classes that conditions demand, and none that they exclude."""
+def _meeting(measured: Sequence[OfClass | OfPrompt], parts: Sequence[Scored], palette: Palette) -> NDArray[np.bool_]:
+    """Return whether each triple meets conditions on what was measured."""
     chosen = np.ones(sum(len(part.reviews) for part in parts), bool)
-    for name, is_wanted in condition.classes:
-        label = palette.find(name).index
-        chosen &= np.concatenate([part.scores.having(label) for part in parts]) == is_wanted
+    for one in measured:
+        columns = [part.scores.contents for part in parts]
+        if isinstance(one, OfPrompt):
+            holds = [part.mentioning(one.words) for part in columns]
+        else:
+            label = palette.find(one.name).index
+            holds = [part.having(label, one.field, one.compare) for part in columns]
+        chosen &= np.concatenate(holds) == one.is_wanted
     return chosen
 
 

@@ -4,7 +4,7 @@ Every method may be called from several threads. Writers wait for each other, si
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,9 @@ from segkit.review.queue import ANY, Order
 
 MAX_ITEMS = 500
 """Triples of one page of the queue."""
+
+_ROUNDED = 0.001
+"""Share of a map up to which the rounded shares of its classes may miss 1 without an unlabelled pixel."""
 
 _NOTHING: "Json" = {"total": 0, "start": 0, "counts": {}, "items": [], "waiting": None}
 
@@ -90,6 +93,7 @@ class Session:
             "flags": FLAGS,
             "badges": {ANY: "", ALIKE: _ALIKE},
             "budget": BUDGET,
+            "limit": messages.MAX_KEYS,
             "counter": self._counter.name,
             "unlabelled": UNLABELLED,
             "assist": self._networks.assist.name if self._networks.assist else "",
@@ -264,18 +268,26 @@ class Session:
             self._orders.note(key, before.review, after.review)
         return self._details(after)
 
-    def preview(self, change: messages.BulkRelabel) -> Json:
-        """Return which triples a bulk change would change, with the share of each map, from the records."""
-        triples = self.dataset.known(change.ids)
-        shares = {key: self._share(triples[key], change.old) for key in change.ids if key in triples}
-        return {"affected": [[key, share] for key, share in shares.items() if share > 0], "of": len(change.ids)}
+    def classes_of(self, selection: messages.Selection) -> Json:
+        """Return what a bulk change could change, from the records.
 
-    def _share(self, triple: Triple, label: int) -> float:
-        if label == UNLABELLED:
-            return 1 - sum(share.share for share in triple.classes)
+        Returns:
+            "classes": label, number of triples that have it, and its mean share of their maps; the most frequent first.
+        """
+        shares: dict[int, list[float]] = {}
+        for triple in self.dataset.known(selection.ids).values():
+            for label, share in self._shares(triple):
+                shares.setdefault(label, []).append(share)
+        means = [[label, len(values), sum(values) / len(values)] for label, values in shares.items()]
+        return {"classes": sorted(means, key=lambda row: (-row[1], -row[2]))}
+
+    def _shares(self, triple: Triple) -> Iterator[tuple[int, float]]:
+        """Yield the classes of a map, and unlabelled, with their shares."""
         palette = self.dataset.info.palette
-        name = palette[label].name if label < len(palette) else ""
-        return next((share.share for share in triple.classes if share.name == name), 0.0)
+        yield from ((palette.find(share.name).index, share.share) for share in triple.classes)
+        unlabelled = 1 - sum(share.share for share in triple.classes)
+        if unlabelled > _ROUNDED:
+            yield UNLABELLED, unlabelled
 
     def relabel_many(self, change: messages.BulkRelabel) -> Json:
         """Replace one class by another in several triples; one undo takes all of it back."""

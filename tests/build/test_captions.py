@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from segkit.build import captions
-from segkit.build.settings import CaptionSettings
+from segkit.build.settings import DraftingSettings
 from segkit.build.tools import Drafter
 from segkit.dataset import Dataset
 from segkit.errors import DatasetError
@@ -16,7 +16,7 @@ from tests.commands.test_caption import build_four, refused, triples
 from tests.conftest import Segkit
 from tests.dataset.test_dataset import contents
 
-SETTINGS = CaptionSettings(prefix="photo of")
+SETTINGS = DraftingSettings(prefix="photo of")
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_an_invalid_table_changes_nothing(
     assert contents(dataset.folder) == before
 
 
-def load(settings: CaptionSettings) -> Drafter:
+def load(settings: DraftingSettings) -> Drafter:
     """Return a captioner without a network, which names the size of a photo."""
 
     def caption(photos: Sequence[Image.Image]) -> list[str]:
@@ -131,7 +131,7 @@ def test_the_captioner_is_loaded_only_if_needed(dataset: Dataset) -> None:
     captions.draft(dataset, SETTINGS, load)
     before = contents(dataset.folder)
 
-    def fail(settings: CaptionSettings) -> Drafter:
+    def fail(settings: DraftingSettings) -> Drafter:
         raise AssertionError
 
     assert captions.draft(dataset, SETTINGS, fail) == captions.Drafted()
@@ -152,10 +152,10 @@ def test_a_photo_that_does_not_open_is_reported_at_the_end(dataset: Dataset) -> 
 def styled(dataset: Dataset, *, prefix: str = "", suffix: str = "", template: str = "") -> captions.Drafted:
     """Draft with a style and a captioner that must not run."""
 
-    def fail(settings: CaptionSettings) -> Drafter:
+    def fail(settings: DraftingSettings) -> Drafter:
         raise AssertionError
 
-    return captions.draft(dataset, CaptionSettings(prefix=prefix, suffix=suffix, template=template), fail)
+    return captions.draft(dataset, DraftingSettings(prefix=prefix, suffix=suffix, template=template), fail)
 
 
 def texts(dataset: Dataset) -> list[str]:

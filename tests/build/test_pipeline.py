@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from segkit.build import pipeline, target, units
+from segkit.build import supply, target, units
 from segkit.build.arrival import Arrival, Candidate, Kept
 from segkit.build.history import History
 from segkit.build.outcome import Outcome
@@ -182,4 +182,4 @@ def test_limits_follow_the_settings(tmp_path: Path) -> None:
     settings = BuildSettings(size=256, min_size=64, max_megapixels=9.0)
 
     assert target.open_existing(tmp_path / "new", settings) is None
-    assert pipeline.limits(settings) == Limits(64, 9.0, 256)
+    assert supply.limits(settings) == Limits(64, 9.0, 256)

@@ -18,6 +18,8 @@ from segkit.errors import SettingError, UsageError
         {"min_confidence": 1.0},
         {"min_confidence": -0.1},
         {"limit": -1},
+        {"tiles": -1},
+        {"ensemble": "toy-judge,,toy"},
         {"max_megapixels": float("nan")},
         {"max_megapixels": -3.0},
         {"beams": 0},
@@ -75,6 +77,6 @@ def test_every_setting_is_recorded_remembered_or_says_what_to_do_now() -> None:
     assert recorded == {
         "segmenter", "protocol", "size", "min_size", "max_megapixels", "min_confidence", "photo_format",
         "keep_duplicates", "follow_links", "caption", "captioner", "caption_task", "tokenizer", "caption_tokens",
-        "beams", "store_confidence",
+        "beams", "store_confidence", "ensemble", "tiles", "flip_average",
     }  # fmt: skip
     assert CaptionSettings().recorded().keys() < recorded

@@ -11,7 +11,7 @@ from segkit.build.settings import BuildSettings
 from segkit.build.tools import Networks
 from segkit.dataset import Dataset
 from segkit.dataset.info import FIXED
-from segkit.errors import DatasetError
+from segkit.errors import DatasetError, UsageError
 from segkit.palette import Palette
 from tests.dataset.test_dataset import brightness, render
 
@@ -74,6 +74,22 @@ def test_a_dataset_of_an_earlier_version_opens_and_is_completed(photos: Path) ->
     assert new.versions == target.versions()
     assert new.models["segmenter"]["weights"] == "abc"
     assert new.settings["min_size"] == 80
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("tiles", 2, r"built with tiles=0, not 2\."),
+        ("flip_average", True, r"flip_average=False, not flip_average=True\."),
+    ],
+)
+def test_how_photos_are_segmented_never_changes(photos: Path, setting: str, value: object, message: str) -> None:
+    """Tiles and mirror images are recorded, and a build with others is refused, as it would mix two kinds of maps."""
+    info = build(photos).info
+    assert (info.settings["tiles"], info.settings["flip_average"], info.settings["ensemble"]) == (0, False, "")
+
+    with pytest.raises(UsageError, match=message):
+        build(photos, "1", **{setting: value})
 
 
 def test_a_build_that_is_refused_records_nothing(photos: Path) -> None:

@@ -10,7 +10,10 @@ from segkit.build import tools
 from segkit.build.settings import BuildSettings, CaptionSettings
 from segkit.build.tools import Drafter, Networks
 from segkit.errors import ModelError
+from segkit.models.blend import BlendedSegmenter
+from segkit.models.segment import NeuralSegmenter
 from segkit.palette import Palette
+from segkit.toy import world
 from tests.conftest import Models
 from tests.dataset.test_dataset import brightness
 
@@ -70,6 +73,25 @@ def test_without_captions_no_captioner_is_needed() -> None:
     networks = tools.load(settings)
 
     assert (networks.drafting, networks.batch) == (None, 3)
+
+
+def test_an_ensemble_is_loaded_and_identified() -> None:
+    """All its networks draw a map together, and are recorded; one that is missing is reported."""
+    settings = BuildSettings(segmenter="toy", ensemble="toy-judge, toy", caption=False, tiles=2, flip_average=True)
+
+    networks = tools.load(settings)
+
+    assert isinstance(networks.segment, BlendedSegmenter)
+    toy = tools.load(BuildSettings(segmenter="toy", caption=False))
+    assert isinstance(toy.segment, NeuralSegmenter)
+    parts = networks.identities["segmenter"]
+    assert parts["name"] == "toy + toy-judge + toy"
+    assert parts["weights"].split(" + ")[::2] == [toy.weights] * 2
+    assert parts["revision"].split(" + ")[::2] == [toy.revision] * 2
+    (segmentation,) = networks([world.scene(1, (320, 240)).photo])
+    assert segmentation.labels.shape == (240, 320)
+    with pytest.raises(ModelError, match=r"segmenter \./nowhere"):
+        tools.load(BuildSettings(segmenter="toy", ensemble="./nowhere"))
 
 
 def test_a_missing_network_is_reported_by_role(tmp_path: Path) -> None:

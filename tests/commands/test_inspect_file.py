@@ -117,7 +117,7 @@ def test_a_base_folder_is_described(segkit: Segkit, base: Path) -> None:
     done = segkit("inspect", base)
 
     assert (done.code, done.err) == (0, "")
-    assert f"{base}: a Stable Diffusion, without a ControlNet" in done.out
+    assert f"{base}: a Stable Diffusion with cross-attention width" in done.out
     assert "A diffusers folder with scheduler, text_encoder, tokenizer, unet, vae." in done.out
     assert "Prediction type: epsilon, as its scheduler says." in done.out
     assert segkit("inspect", "toy").code == 0

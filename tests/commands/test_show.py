@@ -19,8 +19,9 @@ from segkit.palette import Palette
 from segkit.problem import Problem
 from segkit.reports import findings
 from segkit.toy.demo import Evaluation
-from trainer.checkpoints.identify import Faults, Identity
+from trainer.checkpoints.identify import Identity
 from trainer.checkpoints.inspect import Inspection
+from trainer.checkpoints.soundness import Faults
 
 Capture = pytest.CaptureFixture[str]
 SUMMARY = Summary(3, {"wall": 0.5, "sky": 0.25}, {"1-20": 3}, {"train": 3}, {"prompt-cut": 1}, {"too-small": 1}, True)

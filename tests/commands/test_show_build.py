@@ -9,6 +9,7 @@ import pytest
 
 from segkit.build.captions import Drafted
 from segkit.build.dry_run import Plan
+from segkit.build.engines import Capacity
 from segkit.build.outcome import Outcome
 from segkit.commands import show_build
 from tests.commands.test_show import SUMMARY, Capture, cells
@@ -141,6 +142,24 @@ def test_a_sample_is_called_that(capsys: Capture) -> None:
     show_build.build_plan(Plan(1000, 900, 0, {"damaged": 90}, {"hidden": 10}, {}, 1.0, 1.0, "", 120), [], False)
 
     assert "Estimated from 120 of 990 photos; only the build compares all for copies." in capsys.readouterr().out
+
+
+def test_a_plan_on_a_cluster_says_what_was_measured(capsys: Capture) -> None:
+    """And what was computed from it for all photos: hours, disk space, inodes and memory."""
+    capacity = Capacity(workers=8, machines=1, cpus=64, gpus=8, worker_bytes=3_210_000_000)
+    plan = Plan(
+        10**6, 10**6, 0, {}, {}, {}, 100_000, 186_000, opened=120, inodes=2 * 10**6, memory=540.0, capacity=capacity,
+        photo_seconds=0.8,
+    )  # fmt: skip
+
+    show_build.build_plan(plan, [], False)
+
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "The build would take about 27.8 hours on this cluster and 186,000.0 MB of disk space.",
+        "Measured: 0.8 s a photo with the networks in one worker, which has taken 3,210 MB of memory so far; photos "
+        "read here. Computed: the time, for 8 workers on 64 cores and 8 GPUs; 2,000,000 inodes; 540.0 MB of memory "
+        "here for what is known of all photos.",
+    ]
 
 
 def test_real_and_requested_shares_are_shown(capsys: Capture) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -37,11 +37,11 @@ def dataset(once: Path, tmp_path: Path) -> Dataset:
 
 def read(dataset: Dataset, check: Check = "fast") -> list[str]:
     """Return the keys of the triples whose files are read."""
-    keys = []
+    keys: list[str] = []
 
-    def examine(triple: Triple) -> list[Problem]:
-        keys.append(triple.key)
-        return []
+    def examine(triples: Sequence[Triple]) -> list[list[Problem]]:
+        keys.extend(triple.key for triple in triples)
+        return [[] for _ in triples]
 
     triples = list(dataset.triples())
     list(checked.problems(dataset, triples, len(triples), examine, check, lambda *_: None))
@@ -50,7 +50,11 @@ def read(dataset: Dataset, check: Check = "fast") -> list[str]:
 
 def rules(dataset: Dataset, check: Check) -> list[str]:
     """Return the rules that a check finds broken."""
-    return [problem.rule for problem in checks.check(dataset, files=check).problems if problem.severity == "error"]
+    return [
+        problem.rule
+        for problem in checks.check(dataset, scope=checks.Scope(check)).problems
+        if problem.severity == "error"
+    ]
 
 
 def test_each_kind_of_check_reads_what_it_says(dataset: Dataset) -> None:

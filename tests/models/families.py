@@ -16,8 +16,7 @@ def write(folder: Path, name: str, labels: list[str] | None = None) -> Path:
     import torch
 
     torch.manual_seed(0)
-    id2label = dict(enumerate(labels or [swatch.name for swatch in TWELVE]))
-    network, processor = _build(name, {"id2label": id2label, "label2id": {label: i for i, label in id2label.items()}})
+    network, processor = build(name, labels)
     with torch.no_grad():  # larger weights, so that the maps contain several classes
         for parameter, weight in network.named_parameters():
             weight.mul_(40 if "class_predictor" in parameter or "mask_embed" in parameter else 1.5)
@@ -26,9 +25,12 @@ def write(folder: Path, name: str, labels: list[str] | None = None) -> Path:
     return folder
 
 
-def _build(name: str, labels: dict[str, Any]) -> tuple[Any, Any]:
+def build(name: str, names: list[str] | None = None) -> tuple[Any, Any]:
+    """Return a network and its processor; see `write`."""
     import transformers as t
 
+    id2label = dict(enumerate(names or [swatch.name for swatch in TWELVE]))
+    labels = {"id2label": id2label, "label2id": {label: i for i, label in id2label.items()}}
     if name in ("mask2former", "maskformer", "upernet"):
         return _build_on_swin(name, labels)
     vit: dict[str, Any] = {"hidden_size": 16, "num_attention_heads": 2, "image_size": 64, "patch_size": 16}

@@ -13,7 +13,8 @@ from segkit.dataset import Dataset
 from segkit.maps import codec
 from segkit.models import batches, hub
 from segkit.models.device import Device, resolve
-from segkit.models.segment import NeuralSegmenter, query_scores
+from segkit.models.outputs import query_scores
+from segkit.models.segment import NeuralSegmenter
 from segkit.palette import Palette
 from segkit.toy import world
 from segkit.toy.learn import networks

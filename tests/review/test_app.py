@@ -88,14 +88,15 @@ def test_a_triple_is_changed(client: TestClient, rooms: Dataset) -> None:
 
 
 def test_bulk_addresses_answer(client: TestClient, rooms: Dataset) -> None:
-    """Preview, change, undo and decisions of many triples."""
+    """Classes, change, undo and decisions of many triples."""
     body = {"ids": [triple.key for triple in rooms], "old": PALETTE.find("wall").index, "new": 15}
 
-    affected = client.post("/api/bulk/preview", json=body).json()["affected"]
+    classes = client.post("/api/bulk/classes", json={"ids": body["ids"]}).json()["classes"]
+    affected = next(number for label, number, _ in classes if label == body["old"])
     done = client.post("/api/bulk/relabel", json=body).json()
     undone = client.post("/api/bulk/undo", json={"token": done["token"]}).json()
 
-    assert len(affected) == len(done["changed"]) == len(undone["changed"]) > 0
+    assert affected == len(done["changed"]) == len(undone["changed"]) > 0
     items = [{"id": triple.key, "rev": 0} for triple in rooms]
     decided = client.post("/api/bulk/decide", json={"items": items, "review": "accepted"}).json()
     assert len(decided["conflicts"]) == len(done["changed"])

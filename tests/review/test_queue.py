@@ -1,5 +1,7 @@
 """The queue: all triples in the order in which a person goes through them."""
 
+import re
+
 import pytest
 
 from segkit.dataset import Dataset, decisions, doubt
@@ -51,21 +53,42 @@ def test_the_queue_is_filtered_ordered_and_cut(dataset: Dataset) -> None:
         queue.rank(dataset, where="doubt")
 
 
-@pytest.mark.parametrize("text", ["class:wall", "-class:floor", "class:bed", "class:floor -class:lamp"])
-def test_classes_are_found_without_reading_records(
+def chosen(dataset: Dataset, where: str) -> set[str]:
+    """Return the keys of the triples that meet conditions, each record read as a whole."""
+    condition = conditions.parse(where, dataset.info.palette)
+    return {triple.key for triple in dataset.triples() if condition(triple)}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "class:wall", "-class:floor", "class:bed", "class:floor -class:lamp", "class:wall share>0.3",
+        "class:wall -share>=0.3", "class:wall confidence<0.97", "text:LAMP", "-text:room class:floor", "text:'p a'",
+    ],
+)  # fmt: skip
+def test_classes_and_words_are_found_without_reading_records(
     dataset: Dataset, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The ranking knows them; with other conditions, the records that have the classes are read."""
-    palette = dataset.info.palette
-    queue.rank(dataset)
-
-    def keys(where: str) -> set[str]:
-        return {triple.key for triple in dataset.triples() if conditions.parse(where, palette)(triple)}
-
-    more = f"{text} -text:lamp tokens>0", f"{text} share>0.1"
-    assert [set(queue.rank(dataset, where=where).keys()) for where in more] == [keys(where) for where in more]
+    """The ranking knows them; with other conditions, the records that meet these are read."""
+    more = f"{text} width>0"
+    assert set(queue.rank(dataset, where=more).keys()) == chosen(dataset, more)
     monkeypatch.setattr(queue, "matching", None)
-    assert set(queue.rank(dataset, where=text).keys()) == keys(text)
+    assert set(queue.rank(dataset, where=text).keys()) == chosen(dataset, text)
+
+
+def test_shares_with_more_digits_are_read_from_the_records(dataset: Dataset) -> None:
+    """They are typed by somebody, and compared as they are."""
+    data_before = dataset.manifest.read_bytes()
+    match = re.search(rb'"share": (0\.[0-9]+)', data_before)
+    assert match
+    share = match[1]
+    dataset.manifest.write_bytes(data_before.replace(share, share + b"00001"))
+    name = Dataset.open(dataset.folder)[0].classes[0].name
+    found = set(queue.rank(dataset, where=f"class:'{name}' share>{share.decode()}").keys())
+    expected = chosen(dataset, f"class:'{name}' share>{share.decode()}")
+    dataset.manifest.write_bytes(data_before)
+
+    assert found == expected != chosen(dataset, f"class:'{name}' share>{share.decode()}")
 
 
 def test_what_check_found_comes_first(dataset: Dataset) -> None:

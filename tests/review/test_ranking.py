@@ -3,11 +3,12 @@
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import pytest
 
-from segkit.dataset import Dataset, scored
+from segkit.dataset import Dataset, head, lines, lists, records, scored
 from segkit.errors import UsageError
 from segkit.review import order, queue
 from segkit.review.messages import Decide, SetPrompt
@@ -80,6 +81,58 @@ def test_triples_are_in_the_order_of_the_dataset_until_they_are_ranked(session: 
     session.decide(Decide(expected[3], 0, "rejected"))
     assert session.items("", "doubt", 0, 0, False)["counts"] == {"open": 3, "accepted": 2, "rejected": 1}
     session.close()
+
+
+@pytest.fixture
+def validation(rooms: Dataset, monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Delete the index, and validate the second line only once the event is set; four triples are shown before."""
+    (rooms.hidden / "cache" / "index").unlink()
+    monkeypatch.setattr(head, "LENGTH", 4)
+    monkeypatch.setattr(lists, "_READ", 1)
+    monkeypatch.setattr(records, "QUICK", 0)  # no edit replaces the manifest
+    valid_place, event, number = lines.valid_place, threading.Event(), count()
+
+    def slow(data: bytes) -> Any:
+        if threading.current_thread().name.startswith("ranking") and next(number):
+            event.wait(30)
+        return valid_place(data)
+
+    monkeypatch.setattr(lines, "valid_place", slow)
+    yield event
+    event.set()
+
+
+def test_the_first_triples_need_no_index(
+    rooms: Dataset, gate: Gate, validation: threading.Event, open_page: Open
+) -> None:
+    """While a manifest that was changed is validated, they are shown and edited; the others follow."""
+    with serving.served(rooms) as url:
+        page = open_page(url)
+        page.wait_for_selector(".progress-text:has-text('These are its first 4 triples')")
+        assert page.locator(".cell").count() == 4
+        key = chromium.open_first(page)
+        page.keyboard.press("Tab")
+        chromium.choose(page, "pool table")
+        chromium.wait_until_saved(page)
+        assert not rooms.lists.has_index()
+        page.keyboard.press("g")
+        validation.set()
+        page.wait_for_selector(".progress-text:has-text('Ranking 6 triples by doubt')")
+        chromium.until(page, "document.querySelectorAll('.cell').length === 6")
+        gate.opened.set()
+        page.wait_for_selector("button.ranked:not([hidden])")
+    assert Dataset.open(rooms.folder)[0].key == key
+    assert "pool table" in {share.name for share in Dataset.open(rooms.folder)[0].classes}
+
+
+def test_damage_further_down_is_shown(rooms: Dataset, gate: Gate, validation: threading.Event, open_page: Open) -> None:
+    """The first triples are shown, and then nothing but the line that is damaged."""
+    *first, _ = rooms.manifest.read_bytes().splitlines(keepends=True)
+    rooms.manifest.write_bytes(b"".join([*first, b"damaged\n"]))
+    page = open_page(Dataset.open(rooms.folder), expected="500")
+    assert page.locator(".cell").count() == 4
+    validation.set()
+    page.wait_for_selector(".empty.error:has-text('line 6 is damaged')")
 
 
 def test_decisions_after_the_ranking_has_read_are_counted(rooms: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ from segkit.review.messages import (
     Painted,
     Prepare,
     Relabel,
+    Selection,
     SetPrompt,
 )
 from segkit.review.session import Session
@@ -167,17 +168,20 @@ def test_a_split_is_moved(session: Session, rooms: Dataset) -> None:
 
 
 def test_a_class_is_changed_in_many_maps(session: Session, rooms: Dataset) -> None:
-    """The preview says which maps would change; one undo restores them all."""
+    """The classes of the selection are counted, one is replaced, and one undo restores all maps."""
     keys = tuple(triple.key for triple in rooms)
     before = {triple.key: triple.labels for triple in rooms}
     change = BulkRelabel(keys, WALL, TABLE)
     has_wall = [key for key in keys if (before[key] == WALL).any()]
 
-    preview = session.preview(change)
+    classes = session.classes_of(Selection(keys))["classes"]
     done = session.relabel_many(change)
 
     assert 0 < len(has_wall) < len(keys)
-    assert [key for key, _ in preview["affected"]] == has_wall
+    numbers = [number for _, number, _ in classes]
+    assert numbers == sorted(numbers, reverse=True)
+    assert {label: number for label, number, _ in classes}[WALL] == len(has_wall)
+    assert {label for label, *_ in classes} == {label for labels in before.values() for label in np.unique(labels)}
     assert set(done["changed"]) == set(has_wall)
     for triple in rooms.get(keys):
         assert np.array_equal(triple.labels, np.where(before[triple.key] == WALL, TABLE, before[triple.key]))

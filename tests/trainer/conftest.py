@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from segkit.models import hub
+from tests.conftest import Models
 
 SMALL: dict[str, Any] = {
     "block_out_channels": [16, 32, 32, 32],
@@ -82,6 +83,50 @@ def base_folder(
             requires_safety_checker=False,
         ).save_pretrained(folder)  # fmt: skip
     return folder
+
+
+def sdxl_folder(folder: Path, tokenizer: Path, seed: int = 0) -> Path:
+    """Write a small Stable Diffusion XL with random weights as a diffusers folder.
+
+    Its structure is the released one's: three levels, of which the first has no attention and the others have different
+    numbers of transformer blocks; text encoders of different widths and activations, of which the second pads with
+    another token; a VAE that must stay in fp32.
+    """
+    from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+    torch.manual_seed(seed)
+    tokenizers = [CLIPTokenizer.from_pretrained(tokenizer), CLIPTokenizer.from_pretrained(tokenizer, pad_token="!")]
+    entries = len(tokenizers[0])
+    shared = {"vocab_size": entries, "num_hidden_layers": 3, "num_attention_heads": 2, "max_position_embeddings": 77}
+    shared |= {"bos_token_id": entries - 2, "eos_token_id": entries - 1}
+    first = CLIPTextConfig(hidden_size=24, intermediate_size=48, hidden_act="quick_gelu", projection_dim=24, **shared)
+    second = CLIPTextConfig(hidden_size=40, intermediate_size=80, hidden_act="gelu", projection_dim=40, **shared)
+    unet = UNet2DConditionModel(
+        sample_size=16, block_out_channels=[32, 64, 64], layers_per_block=1, cross_attention_dim=64,
+        attention_head_dim=[2, 4, 4], use_linear_projection=True, transformer_layers_per_block=[1, 1, 2],
+        down_block_types=["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+        up_block_types=["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
+        addition_embed_type="text_time", addition_time_embed_dim=8, projection_class_embeddings_input_dim=6 * 8 + 40,
+    )  # fmt: skip
+    vae = AutoencoderKL(
+        block_out_channels=[32, 32, 32, 32], down_block_types=["DownEncoderBlock2D"] * 4, layers_per_block=1,
+        up_block_types=["UpDecoderBlock2D"] * 4, latent_channels=4, scaling_factor=0.13025, force_upcast=True,
+    )  # fmt: skip
+    scheduler = DDPMScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, steps_offset=1
+    )
+    with hub.quiet():
+        StableDiffusionXLPipeline(
+            vae, CLIPTextModel(first), CLIPTextModelWithProjection(second), *tokenizers, unet, scheduler
+        ).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sdxl(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small Stable Diffusion XL as a diffusers folder, shared by all tests: do not modify it."""
+    return sdxl_folder(tmp_path_factory.mktemp("sdxl") / "small-xl", models.clip)
 
 
 @pytest.fixture(scope="session")

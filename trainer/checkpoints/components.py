@@ -2,20 +2,24 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segkit.errors import ModelError
 from segkit.models import hub
-from segkit.words import are
-from trainer.checkpoints import configs, fp8, identify, safe_load
+from segkit.words import are, count
+from trainer.checkpoints import configs, families, fp8, safe_load, soundness
+from trainer.checkpoints.families import Conditioning, Family
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 """Names in VAEs that diffusers wrote before 0.12, and today's."""
+
+_TEXT_MODEL = "text_model."
+"""Prefix of a text encoder's names that depends on the version of transformers, and on the class."""
 
 
 def fill(build: Callable[[Any], Any], config: Any, weights: "Mapping[str, Tensor]") -> Any:
@@ -30,7 +34,7 @@ def fill(build: Callable[[Any], Any], config: Any, weights: "Mapping[str, Tensor
         ModelError: a weight is missing, unexpected, of wrong shape, NaN, infinite, or zero or constant throughout.
     """
     model = _empty(build, config)
-    if text := identify.faults(weights, _shapes(model)).sentence():
+    if text := soundness.faults(weights, _shapes(model)).sentence():
         raise ModelError(text)
     return _filled(model, weights)
 
@@ -59,8 +63,9 @@ def from_folder(kind: Any, folder: Path) -> Any:
         raise ModelError(f"base={folder}: cannot be loaded ({hub.reason(error)}).") from None
     weights = _weights(folder)
     shapes = _shapes(model)
-    weights = weights.renamed({name: name for name in weights if name in shapes})
-    faults = identify.faults(weights, shapes)
+    bare = {name.removeprefix(_TEXT_MODEL): name for name in shapes}
+    weights = weights.renamed({bare[name]: name for name in weights if name in bare})
+    faults = soundness.faults(weights, shapes)
     for names, fault in (
         ((*faults.missing, *faults.shapes), "missing or of wrong shape"),
         (faults.broken, "NaN or infinite"),
@@ -83,18 +88,19 @@ def _configured(kind: Any, folder: Path) -> tuple[Callable[[Any], Any], Any]:
 
 
 def _weights(folder: Path) -> safe_load.Tensors:
-    """Return a component's weights under today's names."""
+    """Return a component's weights under today's names, without the prefix of text encoders."""
     try:
         weights = fp8.decoded(safe_load.read_folder(folder))
     except ModelError as error:
         raise ModelError(f"base={folder}: cannot be loaded ({error}).") from None
-    names = {name.removeprefix("text_model."): name for name in weights}
+    names = {name.removeprefix(_TEXT_MODEL): name for name in weights}
+    return weights.renamed({modern(new): name for new, name in names.items()})
+
+
+def modern(name: str) -> str:
+    """Return today's name of a VAE's weight that an older diffusers wrote; other names as they are."""
     attention = rf"(?<=\.)({'|'.join(_OLD_ATTENTION)})(?=\.(weight|bias)$)"
-    return weights.renamed({re.sub(attention, _today, new): name for new, name in names.items()})
-
-
-def _today(match: re.Match[str]) -> str:
-    return _OLD_ATTENTION[match[0]]
+    return re.sub(attention, lambda match: _OLD_ATTENTION[match[0]], name)
 
 
 def _empty(build: Callable[[Any], Any], config: Any) -> Any:
@@ -143,7 +149,51 @@ def require_text_to_image(config: Mapping[str, Any], source: str) -> None:
     """
     has_classes = bool(config.get("class_embed_type") or config.get("num_class_embeds"))
     purpose = configs.purpose(int(config.get("in_channels", 4)), has_classes)
-    if config.get("addition_embed_type") == "text_time" or config.get("cross_attention_dim") == 2048:
-        raise ModelError(f"{source}: this is a Stable Diffusion XL. Expected a Stable Diffusion 1 or 2.")
     if purpose:
         raise ModelError(f"{source}: this base was made for {purpose}. {configs.PURPOSE_ADVICE}")
+
+
+def require_fitting_text(family: Family, unet: Mapping[str, Any], text_encoders: Sequence[Any], source: str) -> None:
+    """Refuse a UNet whose prompts other text encoders encode, such as SDXL's refiner.
+
+    Args:
+        family: of the UNet.
+        unet: configuration of the UNet.
+        text_encoders: the base's.
+        source: where they were read, for the error message.
+
+    Raises:
+        ModelError: the widths differ.
+    """
+    expected = families.conditioning(unet)
+    if len(text_encoders) != len(family.text_encoders):
+        raise ModelError(
+            f"{source}: {count(len(text_encoders), 'text encoder')}; expected {len(family.text_encoders)}. Use a "
+            f"complete {family}."
+        )
+    parts = list(zip(family.text_encoders, (network.config for network in text_encoders), strict=True))
+    width = sum(config.hidden_size for _, config in parts)
+    pooled = sum(config.projection_dim for part, config in parts if part.is_pooled)
+    if Conditioning(width, pooled) != expected:
+        raise ModelError(
+            f"{source}: its text encoders return {width} values a token and {pooled} a prompt, its UNet expects "
+            f"{expected.width} and {expected.pooled}. Use a complete text-to-image {family}."
+        )
+
+
+def require_plain_vae(config: Mapping[str, Any], source: str) -> None:
+    """Refuse a VAE whose latents are shifted or normalised by channel, as no released one of these families does.
+
+    Args:
+        config: configuration of the VAE.
+        source: where it was read, for the error message.
+
+    Raises:
+        ModelError: its configuration has a shift_factor, latents_mean or latents_std.
+    """
+    for key in ("shift_factor", "latents_mean", "latents_std"):
+        if config.get(key):
+            raise ModelError(
+                f"{source}: its VAE has {key} = {config[key]}; expected latents that are only scaled, as in "
+                f"{', '.join(map(str, families.FAMILIES))}. Use another base."
+            )

@@ -1,32 +1,21 @@
 """Model configurations that single-file checkpoints lack, inferred from tensor shapes.
 
-SD1.x and SD2.x differ in little but the widths, which the weights reveal. What shapes do not reveal (attention heads,
-activations, the prediction type) is taken from the family: SD2 projects attention with linear layers, SD1 with 1x1
-convolutions.
+SD1.x and SD2.x differ in little but the widths, which the weights reveal; SDXL has fewer levels with more transformer
+blocks, which are counted. What shapes do not reveal (attention heads, activations, the prediction type) is taken from
+the family: SD2 and SDXL project attention with linear layers, SD1 with 1x1 convolutions.
 """
 
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from segkit.errors import ModelError
+from trainer.checkpoints import blocks, families
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _UNET, _VAE = "model.diffusion_model.", "first_stage_model."
-_CLIP, _OPEN_CLIP = "cond_stage_model.transformer.text_model.", "cond_stage_model.model."
-_OPEN_CLIP_HF = rf"^{re.escape(_OPEN_CLIP)}transformer\."
-_TEXT_NAMES = {
-    r"^cond_stage_model\.transformer\.(?=embeddings\.|encoder\.|final_layer_norm\.)": _CLIP,
-    rf"{_OPEN_CLIP_HF}encoder\.layers\.": f"{_OPEN_CLIP}transformer.resblocks.",
-    rf"{_OPEN_CLIP_HF}embeddings\.token_embedding\.": f"{_OPEN_CLIP}token_embedding.",
-    rf"{_OPEN_CLIP_HF}embeddings\.position_embedding\.weight$": f"{_OPEN_CLIP}positional_embedding",
-    rf"{_OPEN_CLIP_HF}final_layer_norm\.": f"{_OPEN_CLIP}ln_final.",
-}
-"""Names of text encoders that lack "text_model.", and what released files call them."""
-_TEXT_LAYERS = {768: 12, 1024: 23}
-"""Layers that Stable Diffusion 1 and 2 use of their text encoders, by width."""
+_PROJECTION = "conditioner.embedders.1.model.text_projection"
 
 SCHEDULER: dict[str, Any] = {
     "beta_start": 0.00085,
@@ -36,7 +25,7 @@ SCHEDULER: dict[str, Any] = {
     "clip_sample": False,
     "steps_offset": 1,
 }
-"""Noise schedule of both families (scheduler_config.json of the released models), without prediction_type."""
+"""Noise schedule of all families (scheduler_config.json of the released models), without prediction_type."""
 
 HINT_CHANNELS = [16, 32, 96, 256]
 """Channels of the control map's embedding (the hint encoder) in every released ControlNet."""
@@ -50,11 +39,25 @@ _SD15: dict[str, Any] = {
     "use_linear_projection": False,
 }
 _SD21 = _SD15 | {"cross_attention_dim": 1024, "attention_head_dim": [5, 10, 20, 20], "use_linear_projection": True}
-_RELEASED = {"sd15": _SD15, "sd21": _SD21}
+_SDXL: dict[str, Any] = {
+    "block_out_channels": [320, 640, 1280],
+    "layers_per_block": 2,
+    "cross_attention_dim": 2048,
+    "attention_head_dim": [5, 10, 20],
+    "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+    "transformer_layers_per_block": [1, 2, 10],
+    "use_linear_projection": True,
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 256,
+    "projection_class_embeddings_input_dim": 2816,
+}
+_RELEASED = {"sd15": _SD15, "sd21": _SD21, "sdxl": _SDXL}
 _CONTROLNET_KEYS = (
     "block_out_channels", "layers_per_block", "cross_attention_dim", "attention_head_dim", "num_attention_heads",
     "down_block_types", "use_linear_projection", "norm_num_groups", "in_channels", "flip_sin_to_cos", "freq_shift",
     "norm_eps", "only_cross_attention", "downsample_padding", "act_fn", "upcast_attention",
+    "transformer_layers_per_block", "addition_embed_type", "addition_time_embed_dim",
+    "projection_class_embeddings_input_dim",
 )  # fmt: skip
 
 
@@ -80,7 +83,7 @@ def purpose(in_channels: int, has_classes: bool = False) -> str:
 
 
 def released(family: str) -> dict[str, Any]:
-    """Return the configuration of the released ControlNets of a family, "sd15" or "sd21"."""
+    """Return the configuration of the released ControlNets of a family: "sd15", "sd21" or "sdxl"."""
     return _RELEASED[family] | {"conditioning_embedding_out_channels": HINT_CHANNELS}
 
 
@@ -133,120 +136,95 @@ def heads(config: Mapping[str, Any]) -> list[int]:
     return [number] * len(config["block_out_channels"]) if isinstance(number, int) else list(number)
 
 
+def is_sdxl(state: Mapping[str, "Tensor"]) -> bool:
+    """Return whether a single file's UNet is SDXL's: conditioned on sizes, and on a pooled prompt."""
+    return f"{_UNET}label_emb.0.0.weight" in state
+
+
 def unet(state: Mapping[str, "Tensor"]) -> dict[str, Any]:
     """Return the configuration of a single file's UNet.
 
     Raises:
-        ModelError: a weight that Stable Diffusion 1 and 2 have is missing.
+        ModelError: a weight that the family has is missing, or its transformer blocks are those of a pruned SDXL.
     """
     base = f"{_UNET}input_blocks."
-    channels = [_rows(state, f"{base}{block}.0.out_layers.3.weight") for block in (1, 4, 7, 10)]
-    width = _columns(state, f"{base}1.1.transformer_blocks.0.attn2.to_k.weight")
-    linear = _get(state, f"{base}1.1.proj_in.weight").ndim == 2
-    return {
-        **(_SD21 if linear else _SD15),
+    get(state, f"{base}1.0.out_layers.3.weight")
+    depths = blocks.unet_depths(state, _UNET)
+    channels = [_rows(state, f"{base}{3 * level + 1}.0.out_layers.3.weight") for level in range(len(depths))]
+    attending = next(level for level, depth in enumerate(depths) if depth)
+    attention = f"{base}{3 * attending + 1}.1."
+    width = _columns(state, f"{attention}transformer_blocks.0.attn2.to_k.weight")
+    linear = get(state, f"{attention}proj_in.weight").ndim == 2
+    config = {
+        **(_SDXL if is_sdxl(state) else _SD21 if linear else _SD15),
         "block_out_channels": channels,
         "cross_attention_dim": width,
         "attention_head_dim": [max(1, number // 64) for number in channels] if linear else 8,
-        "up_block_types": ["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3,
+        "down_block_types": ["CrossAttnDownBlock2D" if depth else "DownBlock2D" for depth in depths],
+        "up_block_types": ["CrossAttnUpBlock2D" if depth else "UpBlock2D" for depth in reversed(depths)],
         "in_channels": _columns(state, f"{base}0.0.weight"),
         "out_channels": _rows(state, f"{_UNET}out.2.weight"),
         "sample_size": 64,
     }
+    return config | _sdxl(state, depths) if is_sdxl(state) else config
+
+
+def _sdxl(state: Mapping[str, "Tensor"], depths: Sequence[int]) -> dict[str, Any]:
+    """Return what only SDXL's configuration has."""
+    inputs = _columns(state, f"{_UNET}label_emb.0.0.weight")
+    linear = f"{_PROJECTION}.weight"  # as diffusers' script writes it: transposed
+    pooled = _rows(state, linear) if linear in state else _columns(state, _PROJECTION)
+    return {
+        "transformer_layers_per_block": [depth or 1 for depth in depths],
+        "projection_class_embeddings_input_dim": inputs,
+        "addition_time_embed_dim": (inputs - pooled) // families.SIZE_VALUES,
+        "sample_size": 128,
+    }
 
 
 def vae(state: Mapping[str, "Tensor"]) -> dict[str, Any]:
-    """Return the configuration of a single file's VAE.
+    """Return the configuration of a single file's VAE, with the latents' factor of the file's family.
 
     Raises:
-        ModelError: a weight that Stable Diffusion 1 and 2 have is missing.
+        ModelError: a weight that Stable Diffusion's VAEs have is missing.
     """
-    channels = [_rows(state, f"{_VAE}encoder.down.{level}.block.0.conv2.weight") for level in range(4)]
+    name = "down_blocks.{}.resnets.0" if is_diffusers_vae(state) else "down.{}.block.0"
+    channels = [_rows(state, f"{_VAE}encoder.{name.format(level)}.conv2.weight") for level in range(4)]
     return {
         "block_out_channels": channels,
         "down_block_types": ["DownEncoderBlock2D"] * 4,
         "up_block_types": ["UpDecoderBlock2D"] * 4,
         "latent_channels": _rows(state, f"{_VAE}post_quant_conv.weight"),
         "layers_per_block": 2,
-        "sample_size": 512,
-        "scaling_factor": 0.18215,
+        "sample_size": 1024 if is_sdxl(state) else 512,
+        "scaling_factor": (families.SDXL if is_sdxl(state) else families.SD1).scaling_factor,
     }
 
 
-def text_weights(state: Mapping[str, "Tensor"]) -> dict[str, "Tensor"]:
-    """Return the weights of a single file's text encoder, with the names of released files.
-
-    NovelAI's files, and those that diffusers' script writes with transformers 5, lack parts of the names.
-    """
-    weights = {name: weight for name, weight in state.items() if name.startswith("cond_stage_model.")}
-    for pattern, replacement in _TEXT_NAMES.items():
-        weights = {re.sub(pattern, replacement, name): weight for name, weight in weights.items()}
-    return weights
+def is_diffusers_vae(state: Mapping[str, "Tensor"]) -> bool:
+    """Return whether a single file's VAE has diffusers' names instead of ldm's."""
+    return f"{_VAE}encoder.down_blocks.0.resnets.0.conv2.weight" in state
 
 
-def text_encoder(state: Mapping[str, "Tensor"]) -> dict[str, Any]:
-    """Return the configuration of a single file's text encoder: CLIP's (SD1) or OpenCLIP's (SD2).
+def get(state: Mapping[str, "Tensor"], name: str, prefix: str = "") -> "Tensor":
+    """Return a weight that every base has.
 
     Args:
-        state: the file's weights, or those of `text_weights`.
+        state: the weights of a file, or a part of them.
+        name: the weight's name in there.
+        prefix: what its name in the file begins with.
 
     Raises:
-        ModelError: the file has neither, or one with another number of layers than the released ones of its width.
+        ModelError: it is missing.
     """
-    state = text_weights(state)
-    is_clip = f"{_CLIP}embeddings.token_embedding.weight" in state
-    tokens = f"{_CLIP}embeddings.token_embedding.weight" if is_clip else f"{_OPEN_CLIP}token_embedding.weight"
-    positions = f"{_CLIP}embeddings.position_embedding.weight" if is_clip else f"{_OPEN_CLIP}positional_embedding"
-    layer = f"{_CLIP}encoder.layers" if is_clip else f"{_OPEN_CLIP}transformer.resblocks"
-    first_mlp = f"{layer}.0.mlp.{'fc1' if is_clip else 'c_fc'}.weight"
-    width = _columns(state, tokens)
-    entries = _rows(state, tokens)
-    layers = len({name.removeprefix(f"{layer}.").split(".")[0] for name in state if name.startswith(f"{layer}.")})
-    return {
-        "vocab_size": entries,
-        "bos_token_id": entries - 2,
-        "eos_token_id": entries - 1,
-        "hidden_size": width,
-        "intermediate_size": _rows(state, first_mlp),
-        "num_hidden_layers": _text_layers(layers, width, is_clip),
-        "num_attention_heads": max(1, width // 64),
-        "max_position_embeddings": _rows(state, positions),
-        "hidden_act": "quick_gelu" if is_clip and width != 1024 else "gelu",
-        "projection_dim": width,
-    }
-
-
-def _text_layers(layers: int, width: int, is_clip: bool) -> int:
-    """Return how many of a file's layers are used.
-
-    SD2 does not use the last of OpenCLIP's 24 layers. Stability's files hold it, those that diffusers wrote do not.
-
-    Raises:
-        ModelError: the number differs from that of the released text encoders.
-    """
-    if width not in _TEXT_LAYERS:
-        if width >= min(_TEXT_LAYERS):
-            raise ModelError(
-                f"its text encoder has width {width}; expected 768 (Stable Diffusion 1) or 1024 (Stable Diffusion 2)"
-            )
-        return layers - (0 if is_clip else 1)  # a small model: in the layout of a released file
-    used = _TEXT_LAYERS[width]
-    accepted = (used, used + 1) if width == 1024 else (used,)
-    if layers not in accepted:
-        numbers = " or ".join(map(str, accepted))
-        raise ModelError(f"its text encoder of width {width} has {layers} layers; expected {numbers}")
-    return used
-
-
-def _get(state: Mapping[str, "Tensor"], name: str) -> "Tensor":
     if name not in state:
-        raise ModelError(f"not a Stable Diffusion 1 or 2 checkpoint: it lacks {name}")
+        raise ModelError(f"not a complete Stable Diffusion 1, 2 or XL: it lacks {prefix}{name}")
     return state[name]
 
 
 def _rows(state: Mapping[str, "Tensor"], name: str) -> int:
-    return int(_get(state, name).shape[0])
+    return int(get(state, name).shape[0])
 
 
 def _columns(state: Mapping[str, "Tensor"], name: str) -> int:
-    return int(_get(state, name).shape[1])
+    return int(get(state, name).shape[1])

@@ -15,7 +15,7 @@ from segkit.errors import ModelError, StorageError, UsageError
 from segkit.models import hub
 from segkit.settings import ExportSettings, Layout
 from trainer import settings as run_settings
-from trainer.checkpoints import configs, find, fp8, identify, ldm, load, runs, safe_load
+from trainer.checkpoints import configs, families, find, fp8, identify, ldm, load, runs, safe_load
 from trainer.checkpoints.load import Base
 from trainer.settings import TrainSettings
 
@@ -36,8 +36,8 @@ def export(run: Path, layout: Layout, output: Path | None = None, full: bool = F
 
     Args:
         run: a finished run's folder, or a ControlNet's diffusers folder.
-        layout: "ldm" writes a .safetensors file with ldm names, "pth" a pickle with the prefix of released files,
-            "diffusers" a folder.
+        layout: "ldm" writes a .safetensors file with the names that A1111, Forge and ComfyUI read: ldm's, or those of
+            diffusers for SDXL; "pth" a pickle with the prefix of released files; "diffusers" a folder.
         output: file or folder to write; None writes NAME-export into the run's folder.
         full: write files in fp32 instead of fp16; folders are always fp32.
         overwrite: replace an existing file or folder.
@@ -47,7 +47,8 @@ def export(run: Path, layout: Layout, output: Path | None = None, full: bool = F
 
     Raises:
         ModelError: the folder has no trained ControlNet, or a damaged one.
-        UsageError: a setting is not valid, the output exists, or its extension does not fit the layout.
+        UsageError: a setting is not valid, the output exists, its extension does not fit the layout, or files of the
+            ControlNet's family do not have that layout.
         StorageError: the disk is full.
     """
     import torch
@@ -64,10 +65,13 @@ def export(run: Path, layout: Layout, output: Path | None = None, full: bool = F
     if output.exists() and not overwrite:
         raise UsageError(f"{output} already exists. Choose another name, or pass overwrite=True.")
     model = ldm.load(safe_load.read_folder(folder), load.controlnet_config(folder))
+    family = families.of(model.config)
+    if layout == "pth" and family.layout != "ldm":
+        raise UsageError(f"{run}: no program reads a .pth file of {family}. Export it as ldm, or as diffusers.")
     if layout == "diffusers":
         write_folder(output, model)
     else:
-        ldm.save_ldm(model, output, None if full else torch.float16, metadata(_facts(run)))
+        ldm.save_ldm(model, output, None if full else torch.float16, metadata(_facts(run)), family.layout)
     return output
 
 
@@ -133,9 +137,9 @@ def write_results(run: Path, name: str, controlnet: Any, facts: dict[str, Any], 
 
     runs.forget(run)
     write_folder(run / runs.FOLDER, controlnet)
-    path = run / f"{ldm.safe_name(name)}.safetensors"
-    ldm.save_ldm(controlnet, path, torch.float16, metadata(facts))
-    storage.write(run / "model-card.md", _card(name, path.name, facts, caveat).encode())
+    path, family = run / f"{ldm.safe_name(name)}.safetensors", families.of(controlnet.config)
+    ldm.save_ldm(controlnet, path, torch.float16, metadata(facts), family.layout)
+    storage.write(run / "model-card.md", _card(name, path.name, {"family": family.title, **facts}, caveat).encode())
     runs.record(run, int(facts["steps"]))
     return path
 
@@ -194,7 +198,7 @@ def write_base(run: Path, name: str, settings: TrainSettings, trained: Mapping[s
     """
     from safetensors.torch import save
 
-    base = load.load_base(settings.base, settings.tokenizer, settings.prediction_type)
+    base = load.load_base(settings.base, settings.tokenizer, settings.prediction_type, settings.vae)
     base.unet.load_state_dict(dict(trained))
     _write_base_folder(run / "base", base)
     source = Path(settings.base).expanduser()
@@ -205,23 +209,20 @@ def write_base(run: Path, name: str, settings: TrainSettings, trained: Mapping[s
 
 
 def _write_base_folder(folder: Path, base: Base) -> None:
-    from diffusers import DDPMScheduler, StableDiffusionPipeline
+    import diffusers
     from safetensors.torch import load_file, save_file
 
     staged = folder.with_name(f"{storage.TEMPORARY}{folder.name}")
     shutil.rmtree(staged, ignore_errors=True)
-    parts: dict[str, Any] = {"vae": base.vae, "text_encoder": base.text_encoder, "unet": base.unet}
-    scheduler = DDPMScheduler(**configs.SCHEDULER, prediction_type=base.prediction)
+    scheduler = diffusers.DDPMScheduler(**configs.SCHEDULER, prediction_type=base.prediction)
     try:
         with hub.quiet():
-            StableDiffusionPipeline(
-                **parts, tokenizer=base.tokenizer, scheduler=scheduler, safety_checker=None, feature_extractor=None,
-                requires_safety_checker=False,
-            ).save_pretrained(staged)  # fmt: skip
-        path = staged / "text_encoder" / "model.safetensors"
-        # transformers 5 drops the prefix "text_model." that other tools expect
-        state = {_TEXT_MODEL + key.removeprefix(_TEXT_MODEL): weight for key, weight in load_file(path).items()}
-        save_file(state, path, {"format": "pt"})
+            kind = getattr(diffusers, base.family.pipeline)
+            kind(**base.parts, scheduler=scheduler, **base.family.pipeline_options).save_pretrained(staged)
+        for part in base.family.text_encoders:
+            path = staged / part.folder / "model.safetensors"
+            state = {_prefixed(key): weight for key, weight in load_file(path).items()}
+            save_file(state, path, {"format": "pt"})
         storage.flush(staged)
         shutil.rmtree(folder, ignore_errors=True)
         staged.rename(folder)
@@ -231,6 +232,11 @@ def _write_base_folder(folder: Path, base: Base) -> None:
         raise StorageError(
             f"{folder}: cannot be written ({error.strerror}). Free some space and run the same command again."
         ) from None
+
+
+def _prefixed(name: str) -> str:
+    """Return the name of a text encoder's weight with the prefix that other tools expect; transformers 5 drops it."""
+    return name if name.startswith((_TEXT_MODEL, "text_projection.")) else _TEXT_MODEL + name
 
 
 def _merged(state: safe_load.Tensors, unet: Mapping[str, "Tensor"]) -> dict[str, "Tensor"]:

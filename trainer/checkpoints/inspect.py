@@ -1,5 +1,6 @@
 """Inspect a checkpoint: what it contains and what is wrong with it."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,13 +20,16 @@ from trainer.checkpoints import (
     runs,
     safe_load,
     single_file,
+    soundness,
 )
 from trainer.checkpoints.components import read_json
-from trainer.checkpoints.identify import Faults, Identity
+from trainer.checkpoints.identify import Identity
 from trainer.checkpoints.safe_load import Tensors
+from trainer.checkpoints.soundness import Faults
 
-_RELEASED = {"SD1": "sd15", "SD2": "sd21"}
-_TRAINED = ("controlnet", "controlldm", "stable-diffusion", "unet", "vae", "text-encoder")
+_RELEASED = {"SD1": "sd15", "SD2": "sd21", "SDXL": "sdxl"}
+_DISTILLED = re.compile(r"turbo|lightning|hyper-?sd|(?<![a-z])lcm|dmd2", re.IGNORECASE)
+_TRAINED = ("controlnet", "union", "controlldm", "stable-diffusion", "unet", "vae", "text-encoder")
 """Kinds whose layers no training leaves at one value; a fresh LoRA, for one, is zero in half of them."""
 
 
@@ -84,13 +88,13 @@ def inspect(path: Path) -> Inspection:
     tensors, origin = _read(path)
     identity = identify.identify(tensors)
     tensors = fp8.decoded(tensors)
-    expected = _expected(identity)
-    faults = identify.faults(tensors, expected, identity.prefix)
+    expected = _expected(identity, tensors)
+    faults = soundness.faults(tensors, expected, identity.prefix)
     if identity.kind == "controlldm":  # the base beside the ControlNet
-        values = identify.faults(tensors, {})
+        values = soundness.faults(tensors, {})
         faults = replace(values, missing=faults.missing, extra=faults.extra, shapes=faults.shapes)
     if identity.kind not in _TRAINED:
-        faults = replace(faults, zero=(), constant=())
+        faults = replace(faults, zero=(), constant=(), integers=())  # alphas of LoRAs may be integers
     notes = (*origin, *(() if faults.sentence() else _notes(tensors, identity)))
     return Inspection(tensors.path, identity, faults, bool(expected), tensors.metadata, notes)
 
@@ -102,9 +106,9 @@ def _pipeline(folder: Path) -> Inspection:
         ModelError: a network is missing or damaged.
     """
     find.find_base(str(folder))
-    parts = {name: safe_load.read_folder(folder / name) for name in ("unet", "text_encoder", "vae")}
-    unet = identify.identify(parts["unet"])
-    others = [identify.identify(parts[name]) for name in ("text_encoder", "vae")]
+    encoders = sorted(path.name for path in folder.glob("text_encoder*") if path.is_dir())
+    parts = {name: safe_load.read_folder(folder / name) for name in ("unet", *encoders, "vae")}
+    unet, *others = (identify.identify(part) for part in parts.values())
     identity = replace(
         unet,
         kind="stable-diffusion",
@@ -117,7 +121,7 @@ def _pipeline(folder: Path) -> Inspection:
 
 def _joined(parts: Mapping[str, Tensors]) -> Faults:
     """Return the faults of several networks, each named with its network."""
-    found = {name: asdict(identify.faults(fp8.decoded(tensors), {})) for name, tensors in parts.items()}
+    found = {name: asdict(soundness.faults(fp8.decoded(tensors), {})) for name, tensors in parts.items()}
     return Faults(
         **{
             fault: tuple(f"{name}: {tensor}" for name, faults in found.items() for tensor in faults[fault])
@@ -147,20 +151,40 @@ def _read(path: Path) -> tuple[Tensors, tuple[str, ...]]:
 
 def _notes(tensors: Tensors, identity: Identity) -> Iterator[str]:
     """Yield what the values of a sound checkpoint tell."""
-    if identity.kind in ("controlnet", "controlldm") and layers.is_fresh(tensors):
+    if identity.kind in ("controlnet", "union", "controlldm") and layers.is_fresh(tensors):
         yield "Its zero convolutions are zero: it is fresh and does not change a picture yet."
-    if identity.kind in ("stable-diffusion", "controlldm") and identity.family != "SDXL" and not identity.purpose:
-        base = identify.base(tensors)
-        try:
-            with quiet.diffusers():
-                yield prediction.guess(single_file.unet(base), single_file.text_encoder(base)).sentence
-        except ModelError as error:
-            yield f"It cannot be used as a base: {error}."
+    if identity.kind in ("stable-diffusion", "controlldm") and not identity.purpose:
+        yield from _predicted(identify.base(tensors))
+        yield from _distilled(tensors)
 
 
-def _expected(identity: Identity) -> Mapping[str, Sequence[int]]:
+def _predicted(base: Tensors) -> Iterator[str]:
+    """Yield what a base predicts, as its file records or as is measured."""
+    try:
+        with quiet.diffusers():
+            unet, text_encoders = single_file.unet(base), single_file.text_encoders(base)
+            recorded = prediction.recorded(base)
+            yield recorded.sentence if recorded else prediction.guess(unet, text_encoders).sentence
+    except ModelError as error:
+        yield f"It cannot be used as a base: {error}."
+
+
+def _distilled(tensors: Tensors) -> Iterator[str]:
+    """Yield that a base's name says that it was distilled; its weights have the names and shapes of any other."""
+    title = f"{tensors.path.stem} {tensors.metadata.get('modelspec.title', '')}"
+    if match := _DISTILLED.search(title):
+        yield (
+            f"Its name says that it is distilled ({match[0]}): it draws in few steps without guidance. Train on the "
+            "full base of its family; the ControlNet fits both."
+        )
+
+
+def _expected(identity: Identity, tensors: Tensors) -> Mapping[str, Sequence[int]]:
     """Return the shape of each weight of a ControlNet of a released family; empty for everything else."""
-    if identity.kind not in ("controlnet", "controlldm") or identity.family not in _RELEASED:
+    if identity.kind not in ("controlnet", "union", "controlldm") or identity.family not in _RELEASED:
         return {}
-    model = ldm.empty(configs.released(_RELEASED[identity.family]))
+    config = configs.released(_RELEASED[identity.family])
+    if identity.width != config["cross_attention_dim"]:
+        return {}  # a small network of the family's structure
+    model = ldm.empty(ldm.fitted(config, tensors, identity))
     return ldm.shapes(model, identity)

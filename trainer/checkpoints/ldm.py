@@ -1,4 +1,4 @@
-"""Convert ControlNet weights between the ldm layout (A1111, Forge, ComfyUI, released files) and diffusers' layout.
+"""Convert weights between the ldm layout (A1111, Forge, ComfyUI, released files) and diffusers' layout.
 
 The two layouts differ only in names, so that weights are preserved bit for bit. Rules translate diffusers' names to
 ldm's; the inverse is the same mapping over a network's names, read backwards.
@@ -6,13 +6,15 @@ ldm's; the inverse is the same mapping over a network's names, read backwards.
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segkit import storage
 from segkit.errors import ModelError, UsageError
 from segkit.words import are
-from trainer.checkpoints import fp8, identify, safe_load
+from trainer.checkpoints import blocks, fp8, identify, safe_load, soundness, union
+from trainer.checkpoints.families import FileLayout
 
 if TYPE_CHECKING:
     import torch
@@ -30,12 +32,19 @@ _RESNET = {
 _RULES = {
     r"time_embedding\.linear_1": "time_embed.0",
     r"time_embedding\.linear_2": "time_embed.2",
+    r"add_embedding\.linear_1": "label_emb.0.0",
+    r"add_embedding\.linear_2": "label_emb.0.2",
     r"conv_in": "input_blocks.0.0",
     r"down_blocks\.(?P<level>\d+)\.resnets\.(?P<index>\d+)\.(?P<part>\w+)": "input_blocks.{block}.0.{part}",
     r"down_blocks\.(?P<level>\d+)\.attentions\.(?P<index>\d+)": "input_blocks.{block}.1",
     r"down_blocks\.(?P<level>\d+)\.downsamplers\.0\.conv": "input_blocks.{block}.0.op",
     r"mid_block\.resnets\.(?P<twice>\d+)\.(?P<part>\w+)": "middle_block.{twice}.{part}",
     r"mid_block\.attentions\.0": "middle_block.1",
+    r"up_blocks\.(?P<level>\d+)\.resnets\.(?P<index>\d+)\.(?P<part>\w+)": "output_blocks.{output}.0.{part}",
+    r"up_blocks\.(?P<level>\d+)\.attentions\.(?P<index>\d+)": "output_blocks.{output}.1",
+    r"up_blocks\.(?P<level>\d+)\.upsamplers\.0": "output_blocks.{output}.{upsampler}",
+    r"conv_norm_out": "out.0",
+    r"conv_out": "out.2",
     r"controlnet_down_blocks\.(?P<same>\d+)": "zero_convs.{same}.0",
     r"controlnet_mid_block": "middle_block_out.0",
     r"controlnet_cond_embedding\.conv_in": "input_hint_block.0",
@@ -45,28 +54,50 @@ _RULES = {
 """Prefixes of diffusers' names (left) and of ldm's (right); the rest of a name is the same in both."""
 
 
-def to_ldm(name: str, layers: int = 2, hints: int = 6) -> str:
+@dataclass(frozen=True)
+class Numbering:
+    """What the numbers in ldm's names depend on, beside those in diffusers'.
+
+    Attributes:
+        layers: residual blocks per level (the configuration's layers_per_block).
+        hints: convolutions between the first and the last of the hint encoder: 2 * (len(channels) - 1).
+        plain: levels of the decoder (up_blocks) without attention.
+    """
+
+    layers: int = 2
+    hints: int = 6
+    plain: frozenset[int] = frozenset({0})
+
+
+_SD = Numbering()
+
+
+def to_ldm(name: str, numbering: Numbering = _SD) -> str:
     """Translate the name of one weight from diffusers' layout to ldm's.
 
     Args:
         name: such as "down_blocks.0.resnets.1.conv1.weight".
-        layers: residual blocks per level (the configuration's layers_per_block).
-        hints: convolutions between the first and the last of the hint encoder: 2 * (len(channels) - 1).
+        numbering: that of the network; by default that of Stable Diffusion 1 and 2.
 
     Raises:
-        KeyError: not the name of a ControlNet's weight.
+        KeyError: not the name of a weight of a UNet or ControlNet.
     """
     for pattern, target in _RULES.items():
         match = re.match(rf"{pattern}\.(?=.)", name)
         if match:
             groups = match.groupdict()
+            level, per_level = int(groups.get("level", 0)), numbering.layers + 1
+            place = per_level * level + int(groups.get("index") or numbering.layers)
             # ldm numbers blocks through all levels: conv_in is block 0, then each level has its residual blocks and a
-            # downsampler. Its nn.Sequentials also count activations, hence the factors of 2.
+            # downsampler; the decoder's upsampler is part of a level's last block. Its nn.Sequentials also count
+            # activations, hence the factors of 2.
             numbers = {
-                "block": (layers + 1) * int(groups.get("level", 0)) + int(groups.get("index") or layers) + 1,
+                "block": place + 1,
+                "output": place,
+                "upsampler": 1 if level in numbering.plain else 2,
                 "twice": 2 * int(groups.get("twice", 0)),
                 "between": 2 * int(groups.get("between", 0)) + 2,
-                "last": 2 * hints + 2,
+                "last": 2 * numbering.hints + 2,
                 "same": groups.get("same"),
                 "part": _RESNET.get(groups.get("part", "")),
             }
@@ -74,10 +105,16 @@ def to_ldm(name: str, layers: int = 2, hints: int = 6) -> str:
     raise KeyError(name)
 
 
-def names(model: "ControlNetModel") -> dict[str, str]:
-    """Return a mapping from ldm's to diffusers' name of every weight of a network."""
-    hints = len(model.controlnet_cond_embedding.blocks)
-    return {to_ldm(name, model.config.layers_per_block, hints): name for name in model.state_dict()}
+def names(model: Any) -> dict[str, str]:
+    """Return a mapping from ldm's to diffusers' name of every weight of a ControlNet or UNet."""
+    weights = list(model.state_dict())
+    attending = {int(level) for name in weights for level in re.findall(r"^up_blocks\.(\d+)\.attentions", name)}
+    numbering = Numbering(
+        layers=model.config.layers_per_block,
+        hints=sum(bool(re.fullmatch(r"controlnet_cond_embedding\.blocks\.\d+\.weight", name)) for name in weights),
+        plain=frozenset(range(len(model.config.block_out_channels))) - attending,
+    )
+    return {to_ldm(name, numbering): name for name in weights}
 
 
 def load_ldm(path: Path | str, config: Mapping[str, Any]) -> "ControlNetModel":
@@ -97,20 +134,28 @@ def load_ldm(path: Path | str, config: Mapping[str, Any]) -> "ControlNetModel":
 
 
 def load(tensors: safe_load.Tensors, config: Mapping[str, Any]) -> "ControlNetModel":
-    """Load a ControlNet from tensors in either layout. See load_ldm."""
+    """Load a ControlNet from tensors in either layout; SDXL's may have fewer blocks than configured. See load_ldm."""
     import torch
 
     identity = identify.identify(tensors)
     tensors = fp8.decoded(tensors)
-    if identity.kind not in ("controlnet", "controlldm"):
+    if identity.kind not in ("controlnet", "union", "controlldm"):
         raise ModelError(f"{tensors.path}: {identity.sentence} Expected a ControlNet. {identity.advice}".strip())
-    model = empty(config)
-    identify.require(tensors, shapes(model, identity), identity)
+    model = empty(fitted(config, tensors, identity))
+    soundness.require(tensors, shapes(model, identity), identity)
     names_in_file = _names_in_file(model, identity)
     state = {name: tensors[in_file].to(torch.float32).clone() for in_file, name in names_in_file.items()}
     model.load_state_dict(state, assign=True)
     network: ControlNetModel = model.eval().requires_grad_(True)
+    if identity.kind == "union":
+        union.freeze_others(network)
     return network
+
+
+def fitted(config: Mapping[str, Any], tensors: safe_load.Tensors, identity: identify.Identity) -> dict[str, Any]:
+    """Return the configuration of a ControlNet, corrected by what the names and shapes of its weights say."""
+    fitting = blocks.controlnet(tensors, config, identity.layout, identity.prefix)
+    return union.config(tensors, fitting, identity.prefix) if identity.kind == "union" else fitting
 
 
 def empty(config: Mapping[str, Any]) -> "ControlNetModel":
@@ -118,8 +163,9 @@ def empty(config: Mapping[str, Any]) -> "ControlNetModel":
     import torch
     from diffusers import ControlNetModel
 
+    kind = union.model_class() if config.get("_class_name") == union.CLASS else ControlNetModel
     with torch.device("meta"):
-        model: ControlNetModel = ControlNetModel.from_config(dict(config))
+        model: ControlNetModel = kind.from_config(dict(config))
     return model
 
 
@@ -135,18 +181,22 @@ def _names_in_file(model: "ControlNetModel", identity: identify.Identity) -> dic
     return {identity.prefix + in_file: name for in_file, name in by_name.items()}
 
 
-def to_state(model: "ControlNetModel", dtype: "torch.dtype | None" = None) -> dict[str, "Tensor"]:
-    """Return a network's weights under ldm's names, on the CPU.
+def to_state(
+    model: "ControlNetModel", dtype: "torch.dtype | None" = None, layout: FileLayout = "ldm"
+) -> dict[str, "Tensor"]:
+    """Return a network's weights under the names of a layout, on the CPU.
 
     Args:
         model: the network, on any device.
         dtype: dtype to convert to; None keeps each weight's.
+        layout: "ldm", or "diffusers" for the network's own names.
 
     Raises:
         ModelError: a weight is NaN or infinite, or overflows dtype.
     """
     weights = model.state_dict()
-    state = {target: weights[name].detach().to("cpu", dtype).contiguous() for target, name in names(model).items()}
+    targets = names(model) if layout == "ldm" else {name: name for name in weights}
+    state = {target: weights[name].detach().to("cpu", dtype).contiguous() for target, name in targets.items()}
     broken = [name for name, weight in state.items() if not bool(weight.isfinite().all())]
     if broken:
         raise ModelError(f"{are(len(broken), 'weight')} NaN or infinite, such as {broken[0]}; nothing was written.")
@@ -158,14 +208,16 @@ def save_ldm(
     path: Path | str,
     dtype: "torch.dtype | None" = None,
     metadata: Mapping[str, str] | None = None,
+    layout: FileLayout = "ldm",
 ) -> None:
-    """Write a ControlNet in ldm's layout, replacing an existing file atomically.
+    """Write a ControlNet as one file, replacing an existing one atomically.
 
     Args:
         model: the network.
         path: .safetensors (bare names), or .pth or .ckpt (prefix "control_model.", as in released files).
         dtype: dtype to convert to; None keeps each weight's.
         metadata: metadata of a .safetensors file.
+        layout: names of the weights: see to_state.
 
     Raises:
         UsageError: the extension is none of these.
@@ -176,7 +228,7 @@ def save_ldm(
     suffix = path.suffix.lower()
     if suffix not in (".safetensors", ".pth", ".ckpt"):
         raise UsageError(f"{path}: expected a name that ends in .safetensors, .pth or .ckpt.")
-    state = to_state(model, dtype)
+    state = to_state(model, dtype, layout)
     if suffix == ".safetensors":
         from safetensors.torch import save
 

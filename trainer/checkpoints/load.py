@@ -1,21 +1,22 @@
 """Load the networks of a training: the frozen base from a folder, a single file or the hub, and the ControlNet."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segkit.errors import ModelError
 from segkit.models import tokens
-from trainer.checkpoints import components, configs, fp8, identify, ldm, safe_load, single_file
+from trainer.checkpoints import components, configs, families, fp8, identify, ldm, safe_load, single_file, union
+from trainer.checkpoints import prediction as predictions
 from trainer.checkpoints.components import read_json
+from trainer.checkpoints.families import Conditioning, Family
 from trainer.checkpoints.find import FRESH, find_base, find_controlnet
-from trainer.checkpoints.prediction import Guess, Prediction
-from trainer.checkpoints.prediction import guess as guess_prediction
+from trainer.checkpoints.prediction import Guess, Prediction, Recorded
 from trainer.checkpoints.runs import Weights
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
-    from transformers import CLIPTextModel
 
 
 @dataclass(frozen=True)
@@ -24,84 +25,171 @@ class Base:
 
     Attributes:
         name: hub id, or name of the folder or file.
-        unet, vae, text_encoder, tokenizer: the components.
+        unet, vae: the components.
+        text_encoders, tokenizers: those that the family describes, in its order.
         prediction: prediction type of the UNet.
-        family: "SD1", "SD2", or "" for any other cross-attention width.
-        guess: how the prediction type was guessed; None if it was recorded or passed.
+        family: what the base has in common with others.
+        guess: evidence for the prediction type of a file; None if it was passed, or a folder's.
     """
 
     name: str
     unet: "UNet2DConditionModel"
     vae: "AutoencoderKL"
-    text_encoder: "CLIPTextModel"
-    tokenizer: Any
+    text_encoders: tuple[Any, ...]
+    tokenizers: tuple[Any, ...]
     prediction: Prediction
-    family: str
-    guess: Guess | None = None
+    family: Family
+    guess: Guess | Recorded | None = None
+
+    @property
+    def conditioning(self) -> Conditioning:
+        """What prompts and sizes become as inputs of the UNet and of a ControlNet."""
+        return families.conditioning(self.unet.config)
+
+    def advice(self, resolution: int) -> str:
+        """Return that a released base was made for larger pictures, as a sentence; "" if it was not.
+
+        Args:
+            resolution: side of a square picture; 0 for sizes that are not known.
+        """
+        family = self.family
+        if self.unet.config.cross_attention_dim != family.width or not 0 < resolution <= family.resolution / 2:
+            return ""
+        return (
+            f"{family} was made for pictures of {family.resolution} x {family.resolution} pixels and knows little of "
+            f"smaller ones: resolution={family.resolution} is better than {resolution}."
+        )
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """The components by their folder in diffusers' format, without a scheduler."""
+        parts = {"unet": self.unet, "vae": self.vae}
+        described = zip(self.family.text_encoders, self.text_encoders, self.tokenizers, strict=True)
+        for part, text_encoder, tokenizer in described:
+            parts |= {part.folder: text_encoder, part.tokenizer: tokenizer}
+        return parts
 
 
-def load_base(name: str, tokenizer: str = "", prediction: Prediction | None = None) -> Base:
-    """Load a Stable Diffusion 1 or 2.
+def load_base(name: str, tokenizer: str = "", prediction: Prediction | None = None, vae: str = "") -> Base:
+    """Load a Stable Diffusion of one of the FAMILIES.
 
     Args:
         name: a diffusers folder, a .safetensors or .ckpt file, a hub id, or "toy" for the base that segkit ships.
         tokenizer: folder of CLIP's tokenizer, for a base without one; "" looks in the Hugging Face cache and the hub.
         prediction: prediction type; None uses a folder's scheduler configuration. Files do not record it: for them it
             is measured, see trainer.checkpoints.prediction.
+        vae: file or folder of a VAE that replaces the base's own; "" keeps that.
 
     Raises:
-        ModelError: the base is missing, not a text-to-image Stable Diffusion 1 or 2, incomplete or damaged, or contains
-            NaN or untrained layers; or no tokenizer was found.
+        ModelError: the base is missing, not a text-to-image Stable Diffusion, incomplete or damaged, or contains NaN or
+            untrained layers; or no tokenizer was found.
     """
     path = Path(name).expanduser()
     if tokenizer and not Path(tokenizer).expanduser().is_dir():
         raise ModelError(f"tokenizer={tokenizer}: no such folder. Expected one with CLIP's vocab.json and merges.txt.")
     source = find_base(name)
     if source.is_file():
-        return _from_file(source, tokenizer, prediction)
-    return _from_folder(source, name if source != path else path.resolve().name, tokenizer, prediction)
+        return _from_file(source, tokenizer, prediction, vae)
+    base = _from_folder(source, name if source != path else path.resolve().name, tokenizer, prediction)
+    return _with_vae(base, vae) if vae else base
+
+
+def _with_vae(base: Base, name: str) -> Base:
+    """Return a base with another VAE, such as SDXL's in the version that does not overflow in fp16."""
+    vae = load_vae(name, base.vae.config.scaling_factor)
+    if configs.vae_scale_factor(vae.config) != configs.vae_scale_factor(base.vae.config):
+        raise ModelError(f"vae={name}: downsamples otherwise than the base's VAE. Use one of {base.family}.")
+    return replace(base, vae=vae)
+
+
+def load_vae(name: str, scaling_factor: float) -> "AutoencoderKL":
+    """Load a VAE that replaces a base's own, or that of a file without one.
+
+    Args:
+        name: a file, or a diffusers folder.
+        scaling_factor: of the base's latents.
+
+    Raises:
+        ModelError: the VAE is missing, damaged, or scales latents or pictures in another way than the base's.
+    """
+    path = Path(name).expanduser()
+    if not path.exists():
+        raise ModelError(f"vae={name}: no such file or folder. Expected a .safetensors file or a diffusers folder.")
+    vae = single_file.replacement_vae(path, scaling_factor)
+    components.require_plain_vae(vae.config, f"vae={name}")
+    return vae
 
 
 def _from_folder(folder: Path, name: str, tokenizer: str, prediction: Prediction | None) -> Base:
+    import transformers
     from diffusers import AutoencoderKL, UNet2DConditionModel
-    from transformers import CLIPTextModel
 
     config = read_json(folder / "unet" / "config.json")
     components.require_text_to_image(config, f"base={folder}")
     configs.require_heads(config, f"base={folder}")
+    family = families.of(config)
     unet = components.from_folder(UNet2DConditionModel, folder / "unet")
-    text_encoder = components.from_folder(CLIPTextModel, folder / "text_encoder")
+    text_encoders = tuple(
+        components.from_folder(getattr(transformers, part.kind), folder / part.folder) for part in family.text_encoders
+    )
+    components.require_fitting_text(family, config, text_encoders, f"base={folder}")
     vae = components.from_folder(AutoencoderKL, folder / "vae")
+    components.require_plain_vae(vae.config, f"base={folder}")
     stored = read_json(folder / "scheduler" / "scheduler_config.json").get("prediction_type", "epsilon")
     if stored not in ("epsilon", "v_prediction"):
         raise ModelError(
             f"base={folder}: its scheduler's prediction_type is {stored!r}; expected epsilon or v_prediction."
         )
-    clip_tokenizer = _tokenizer(text_encoder.config.vocab_size, folder / "tokenizer", tokenizer)
-    return Base(name, unet, vae, text_encoder, clip_tokenizer, prediction or stored, _family(unet))
+    tokenizers = _tokenizers(family, text_encoders, folder, tokenizer)
+    return Base(name, unet, vae, text_encoders, tokenizers, prediction or stored, family)
 
 
-def _from_file(path: Path, tokenizer: str, prediction: Prediction | None) -> Base:
+def _from_file(path: Path, tokenizer: str, prediction: Prediction | None, vae: str) -> Base:
     tensors = safe_load.read(path)
     identity = identify.identify(tensors)
-    if identity.kind not in ("stable-diffusion", "controlldm") or identity.family == "SDXL" or identity.purpose:
-        raise ModelError(
-            f"base={path}: {identity.sentence} Expected a Stable Diffusion 1 or 2. {identity.advice}".strip()
-        )
+    if identity.kind not in ("stable-diffusion", "controlldm") or identity.purpose:
+        raise ModelError(f"base={path}: {identity.sentence} Expected a Stable Diffusion. {identity.advice}".strip())
     state = fp8.decoded(identify.base(tensors))
     try:
-        unet, vae, text_encoder = single_file.unet(state), single_file.vae(state), single_file.text_encoder(state)
+        unet, text_encoders = single_file.unet(state), single_file.text_encoders(state)
+        family = families.of(unet.config)
+        components.require_fitting_text(family, unet.config, text_encoders, "it is incomplete")
+        bundled = None if vae else single_file.vae(state)
     except ModelError as error:
         raise ModelError(f"base={path}: {error}. {identity.sentence} Use another file.") from None
-    clip_tokenizer = _tokenizer(text_encoder.config.vocab_size, path.parent / "tokenizer", tokenizer)
-    guess = None if prediction else guess_prediction(unet, text_encoder)
-    chosen = guess.prediction if guess else prediction or "epsilon"
-    return Base(path.stem, unet, vae, text_encoder, clip_tokenizer, chosen, _family(unet), guess)
+    decoder = bundled or load_vae(vae, family.scaling_factor)
+    tokenizers = _tokenizers(family, text_encoders, path.parent, tokenizer)
+    guess = None if prediction else predictions.recorded(state) or predictions.guess(unet, text_encoders)
+    chosen = prediction or (guess.prediction if guess else "epsilon")
+    return Base(path.stem, unet, decoder, text_encoders, tokenizers, chosen, family, guess)
 
 
-def _tokenizer(vocab_size: int, bundled: Path, option: str) -> Any:
-    """Return CLIP's tokenizer: the base's, else the option's, the Hugging Face cache or the hub, in order."""
-    tokenizer = tokens.load(str(bundled)) if bundled.is_dir() and any(bundled.iterdir()) else tokens.find(option)
+def _tokenizers(family: Family, text_encoders: Sequence[Any], folder: Path, option: str) -> tuple[Any, ...]:
+    """Return the tokenizer of each text encoder.
+
+    Args:
+        family: of the base.
+        text_encoders: of the base.
+        folder: where the base's own may be.
+        option: folder of CLIP's tokenizer, for a base without one.
+    """
+    parts = zip(family.text_encoders, text_encoders, strict=True)
+    return tuple(
+        _tokenizer(network.config.vocab_size, folder / part.tokenizer, option, part.padding) for part, network in parts
+    )
+
+
+def _tokenizer(vocab_size: int, bundled: Path, option: str, padding: str) -> Any:
+    """Return CLIP's tokenizer: the base's, else the option's, the Hugging Face cache or the hub, in order.
+
+    Args:
+        vocab_size: entries of the text encoder's vocabulary.
+        bundled: where the base's own may be.
+        option: folder of another.
+        padding: token with which another one is made to pad; "" leaves it as it is.
+    """
+    is_bundled = bundled.is_dir() and any(bundled.iterdir())
+    tokenizer = tokens.load(str(bundled)) if is_bundled else tokens.find(option)
     if tokenizer is None:
         raise ModelError(
             "CLIP's tokenizer is not cached and the hub does not answer. Pass the folder with vocab.json and "
@@ -111,11 +199,9 @@ def _tokenizer(vocab_size: int, bundled: Path, option: str) -> Any:
         raise ModelError(
             f"The tokenizer has {len(tokenizer):,} entries, the text encoder {vocab_size:,}. Use the base's tokenizer."
         )
+    if padding and not is_bundled:
+        tokenizer.pad_token = padding
     return tokenizer
-
-
-def _family(unet: Any) -> str:
-    return {768: "SD1", 1024: "SD2"}.get(unet.config.cross_attention_dim, "")
 
 
 def load_controlnet(name: str | Weights, base: Base, seed: int = 0) -> "ControlNetModel":
@@ -144,22 +230,28 @@ def load_controlnet(name: str | Weights, base: Base, seed: int = 0) -> "ControlN
     weights = find_controlnet(name) if isinstance(name, str) else name
     if weights.path.is_file():
         model = ldm.load(safe_load.read(weights.path), configs.controlnet(base.unet.config, base.vae.config))
-        return _averaged(model, weights.averages) if weights.averages else model
+        return _averaged(model, weights.averages, weights.only_mid) if weights.averages else model
     stored = controlnet_config(weights.path)
     _require_fitting(stored, base, weights.name)
     return ldm.load(safe_load.read_folder(weights.path), stored)
 
 
-def _averaged(model: "ControlNetModel", averages: Path) -> "ControlNetModel":
+def _averaged(model: "ControlNetModel", averages: Path, only_mid: bool) -> "ControlNetModel":
     """Replace a checkpoint's weights by their moving averages, which a finished run would export.
 
-    trainer.step.optimizers.EMA stores them by position; the ControlNet's come before those of an unlocked base.
+    trainer.step.optimizers.EMA stores those of the trained weights by position; the ControlNet's come before those of
+    an unlocked base.
     """
     import torch
 
     tensors = safe_load.read(averages)
+    trained = [
+        weight
+        for name, weight in model.named_parameters()
+        if weight.requires_grad and not (only_mid and name.startswith("controlnet_down_blocks."))
+    ]
     with torch.no_grad():
-        for place, weight in enumerate(model.parameters()):
+        for place, weight in enumerate(trained):
             weight.copy_(tensors[str(place)])
     return model
 
@@ -168,17 +260,21 @@ def _require_fitting(stored: dict[str, Any], base: Base, name: str) -> None:
     """Refuse a ControlNet whose configuration does not fit the base."""
     if purpose := configs.purpose(int(stored.get("in_channels", 4))):
         raise ModelError(f"controlnet={name}: made for {purpose}. Use a ControlNet of a text-to-image base.")
+    released = f", such as {base.family.controlnet}" if base.family.controlnet else ""
+    cure = f"Use a ControlNet of the base's family, {base.family}{released}."
     if stored.get("cross_attention_dim") != base.unet.config.cross_attention_dim:
         raise ModelError(
             f"controlnet={name}: its cross_attention_dim is {stored.get('cross_attention_dim')}, the base's is "
-            f"{base.unet.config.cross_attention_dim}. Use a ControlNet of the base's family."
+            f"{base.unet.config.cross_attention_dim}. {cure}"
         )
     configs.require_heads(stored, f"controlnet={name}")
     if configs.heads(stored) != configs.heads(base.unet.config):
         raise ModelError(
             f"controlnet={name}: {configs.heads(stored)} attention heads, the base has "
-            f"{configs.heads(base.unet.config)}. Use a ControlNet of the base's family."
+            f"{configs.heads(base.unet.config)}. {cure}"
         )
+    if families.conditioning(stored) != base.conditioning:
+        raise ModelError(f"controlnet={name}: not conditioned on the prompt and the size as the base is. {cure}")
 
 
 def controlnet_config(folder: Path) -> dict[str, Any]:
@@ -192,7 +288,7 @@ def controlnet_config(folder: Path) -> dict[str, Any]:
         reason = "is a complete Stable Diffusion; use it as the base" if is_pipeline else "contains no ControlNet"
         raise ModelError(f"controlnet={folder}: {reason}. Expected a finished run, or a ControlNet's diffusers folder.")
     config = read_json(folder / "config.json")
-    if config.get("_class_name") != "ControlNetModel":
+    if config.get("_class_name") not in ("ControlNetModel", union.CLASS):
         raise ModelError(
             f"controlnet={folder}: contains {config.get('_class_name', 'no network')}. Expected a ControlNetModel."
         )

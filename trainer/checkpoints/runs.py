@@ -29,12 +29,14 @@ class Weights:
         name: what the user called it.
         path: a file, or a diffusers folder.
         averages: file with the moving averages that replace the weights of a checkpoint; None for none.
+        only_mid: the training left the zero convolutions of the down blocks as they were: they have no averages.
         note: which step of which run they are, as a sentence; "" for weights that are not of a run.
     """
 
     name: str
     path: Path
     averages: Path | None = None
+    only_mid: bool = False
     note: str = ""
 
 
@@ -118,7 +120,9 @@ def of_checkpoint(checkpoint: Checkpoint, name: str, note: str = "") -> Weights:
         )
     if not note:
         note = f"ControlNet: {name}, the checkpoint of step {checkpoint.step:,}."
-    return Weights(name, path, averages if averages.is_file() else None, note)
+    run = containing(checkpoint.folder)
+    only_mid = bool(run and run_settings.read(run / "run.toml").get("only_mid_control"))
+    return Weights(name, path, averages if averages.is_file() else None, only_mid, note)
 
 
 def _of_unfinished(run: Path, checkpoint: Checkpoint, total: int, name: str) -> Weights:

@@ -1,72 +1,133 @@
-"""The networks in a Stable Diffusion's single file (ldm's layout), configured from the shapes of its weights."""
+"""The networks in a base's single file (ldm's layout), configured from the shapes of its weights."""
 
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer.checkpoints import configs
-from trainer.checkpoints.components import fill
+from segkit.errors import ModelError
+from trainer.checkpoints import components, configs, fp8, identify, safe_load, text_layout
 
 if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
     from torch import Tensor
 
 _UNET, _VAE = "model.diffusion_model.", "first_stage_model."
-_UNUSED_TEXT = ("text_projection.weight", "logit_scale", "embeddings.position_ids")  # in old and in merged files
+_VAE_PARTS = re.compile(rf"({re.escape(_VAE)})?(encoder|decoder|quant_conv|post_quant_conv)\.")
+"""Names of a VAE's weights; files of its training also hold its discriminator."""
+
+_Converted = tuple[dict[str, Any], "Mapping[str, Tensor]"]
+"""A network's configuration, and its weights under the names of diffusers or transformers."""
 
 
 def unet(state: "Mapping[str, Tensor]") -> Any:
     """Return the UNet of a single file.
 
     Raises:
-        ModelError: the UNet is incomplete, or not one of Stable Diffusion 1 or 2.
+        ModelError: the UNet is incomplete, or not one of Stable Diffusion 1, 2 or XL.
     """
     from diffusers import UNet2DConditionModel
+
+    return components.fill(UNet2DConditionModel.from_config, *unet_weights(state))
+
+
+def unet_weights(state: "Mapping[str, Tensor]") -> _Converted:
+    """Return the UNet's configuration and weights, whose values are not examined. See unet."""
     from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
 
     config = configs.unet(state)
-    return fill(UNet2DConditionModel.from_config, config, convert_ldm_unet_checkpoint(_part(state, _UNET), config))
+    return config, convert_ldm_unet_checkpoint(_part(state, _UNET), config)
 
 
 def vae(state: "Mapping[str, Tensor]") -> Any:
     """Return the VAE of a single file.
 
     Raises:
-        ModelError: the VAE is incomplete, or not one of Stable Diffusion 1 or 2.
+        ModelError: the VAE is incomplete, or not one of Stable Diffusion 1, 2 or XL.
     """
     from diffusers import AutoencoderKL
+
+    return components.fill(AutoencoderKL.from_config, *vae_weights(state))
+
+
+def vae_weights(state: "Mapping[str, Tensor]") -> _Converted:
+    """Return the VAE's configuration and weights, in ldm's or diffusers' layout; values are not examined. See vae."""
     from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
 
-    config = configs.vae(state)
-    return fill(AutoencoderKL.from_config, config, convert_ldm_vae_checkpoint(_part(state, _VAE), config))
+    config, part = configs.vae(state), _part(state, _VAE)
+    if configs.is_diffusers_vae(state):
+        weights = {name.removeprefix(_VAE): weight for name, weight in part.items()}
+        return config, {components.modern(name): weight for name, weight in weights.items()}
+    return config, convert_ldm_vae_checkpoint(part, config)
 
 
-def text_encoder(state: "Mapping[str, Tensor]") -> Any:
-    """Return the text encoder of a single file: CLIP's (SD1) or OpenCLIP's (SD2).
+def text_encoders(state: "Mapping[str, Tensor]") -> tuple[Any, ...]:
+    """Return the text encoders of a single file: CLIP's (SD1), OpenCLIP's (SD2), or both (SDXL).
 
     Raises:
-        ModelError: the text encoder is incomplete, or has another number of layers than the released ones.
+        ModelError: a text encoder is incomplete, or has another number of layers than the released ones.
     """
-    from diffusers.loaders.single_file_utils import convert_ldm_clip_checkpoint, convert_open_clip_checkpoint
-    from transformers import CLIPTextConfig, CLIPTextModel
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-    weights = configs.text_weights(state)
-    config = CLIPTextConfig(**configs.text_encoder(weights))
-    weights = {name: weight for name, weight in weights.items() if not _is_unused_layer(name, config.num_hidden_layers)}
-    if any(name.startswith("cond_stage_model.transformer.") for name in weights):
-        state_dict = convert_ldm_clip_checkpoint(weights)
-    else:
-        state_dict = convert_open_clip_checkpoint(CLIPTextModel(config), weights)
-    state_dict = {name.removeprefix("text_model."): weight for name, weight in state_dict.items()}
-    return fill(CLIPTextModel, config, {name: state_dict[name] for name in state_dict if name not in _UNUSED_TEXT})
+    networks = []
+    for prefix in text_layout.prefixes(state):
+        kind = CLIPTextModelWithProjection if text_layout.has_projection(prefix) else CLIPTextModel
+        config, weights = text_encoder_weights(state, prefix)
+        networks.append(components.fill(kind, CLIPTextConfig(**config), weights))
+    return tuple(networks)
+
+
+def text_encoder_weights(state: "Mapping[str, Tensor]", prefix: str) -> _Converted:
+    """Return a text encoder's configuration and weights, whose values are not examined. See text_encoders."""
+    named = text_layout.weights(state, prefix)
+    config = text_layout.config(named, prefix)
+    return config, text_layout.converted(named, prefix, config["num_hidden_layers"])
 
 
 def _part(state: "Mapping[str, Tensor]", prefix: str) -> "dict[str, Tensor]":
     return {name: state[name] for name in state if name.startswith(prefix)}
 
 
-def _is_unused_layer(name: str, layers: int) -> bool:
-    """Return whether a weight belongs to a layer of the text encoder after the last one that is used."""
-    for start in ("encoder.layers.", "transformer.resblocks."):
-        _, found, rest = name.partition(start)
-        if found and (number := rest.partition(".")[0]).isdigit():
-            return int(number) >= layers
-    return False
+def replacement_vae(path: Path, scaling_factor: float) -> "AutoencoderKL":
+    """Load a VAE that replaces a base's, such as SDXL's in the version that does not overflow in fp16.
+
+    Args:
+        path: a file with a VAE, alone or in a base, in ldm's or diffusers' layout; or a VAE's diffusers folder, or that
+            of a base.
+        scaling_factor: factor of the base's latents. A file does not record that of its VAE, and the VAEs of SDXL and
+            of the families before have equal shapes.
+
+    Raises:
+        ModelError: there is no VAE, or a damaged one, or one for other latents than the base's.
+    """
+    network: AutoencoderKL = _vae_of_folder(path) if path.is_dir() else _vae_of_file(path, scaling_factor)
+    for name, expected in (("scaling_factor", scaling_factor), ("latent_channels", 4)):
+        if network.config[name] != expected:
+            raise ModelError(
+                f"vae={path}: its {name} is {network.config[name]}, that of the base's latents {expected}. Use a "
+                "VAE of the base's family."
+            )
+    return network
+
+
+def _vae_of_folder(path: Path) -> Any:
+    from diffusers import AutoencoderKL
+
+    return components.from_folder(AutoencoderKL, path / "vae" if (path / "vae").is_dir() else path)
+
+
+def _vae_of_file(path: Path, scaling_factor: float) -> Any:
+    from diffusers import AutoencoderKL
+
+    tensors = safe_load.read(path)
+    identity = identify.identify(tensors)
+    state = fp8.decoded(identify.base(tensors))
+    if identity.kind == "vae":
+        state = state.renamed({_VAE + name.removeprefix(_VAE): name for name in state if _VAE_PARTS.match(name)})
+    try:
+        if not any(name.startswith(_VAE) for name in state):
+            raise ModelError("it contains no VAE")
+        config, weights = vae_weights(state)
+        return components.fill(AutoencoderKL.from_config, config | {"scaling_factor": scaling_factor}, weights)
+    except ModelError as error:
+        raise ModelError(f"vae={path}: {error}. {identity.sentence} Use another file.") from None

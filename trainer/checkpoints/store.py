@@ -36,6 +36,11 @@ class Checkpoint:
     folder: Path
     step: int
 
+    @property
+    def hashes(self) -> Path:
+        """The file with the hashes of all others, which identifies the checkpoint."""
+        return self.folder / _HASHES
+
     def tensors(self, name: str) -> "dict[str, Tensor]":
         """Return the weights of a part, on the CPU."""
         from safetensors.torch import load_file

@@ -72,20 +72,22 @@ class Batch:
         photos: (N, 3, H, W) float32, -1 to 1: those of the photos whose latents are not cached; None if all are.
         moments: (B - N, 2, 4, h, w) mean and log-variance of the latents (see Encoder.photo) of the others; None if
             there are none.
-        encoder_hidden_states: (B, 77, width) prompt embeddings; None without a cache.
+        prompts: embeddings of the prompts, stacked (see families.Conditioning); None without a cache.
         controls: (B, H, W) uint8 class indices, or (B, H, W, 3) uint8 RGB of control pictures that are not maps.
         texts: B prompts; dropped ones are "".
         generators: B random generators for noise and timestep.
+        time_ids: (B, 6) float32, size and crop of each photo: see crops.time_ids.
         rewarded: (B,) bool, which photos are rewarded; None without a reward.
         cached: (B,) bool, which photos' latents are cached; None if all or none are.
     """
 
     photos: "Tensor | None"
     moments: "Tensor | None"
-    encoder_hidden_states: "Tensor | None"
+    prompts: "Tensor | None"
     controls: "Tensor"
     texts: list[str]
     generators: list["torch.Generator"]
+    time_ids: "Tensor"
     rewarded: "Tensor | None" = None
     cached: "Tensor | None" = None
 
@@ -217,6 +219,7 @@ class Batches:
             torch.from_numpy(np.stack([self._control(pick) for pick in picks])),
             texts,
             [_generator(self._settings.seed, number, slot) for slot in self._slots()],
+            torch.tensor([crops.time_ids(pick.example, pick.view) for pick in picks], dtype=torch.float32),
             torch.from_numpy(self._rewarded(number)) if self._settings.reward else None,
             torch.tensor(cached) if views and others else None,
         )

@@ -49,6 +49,29 @@ def center_crop(example: Example, size: Size, mirrored: bool) -> View:
     return View((left, top, min(left + width, example.width), min(top + height, example.height)), size, mirrored)
 
 
+def time_ids(example: Example, view: View) -> tuple[int, ...]:
+    """Return what a base of Stable Diffusion XL's kind is told about a view's size and crop: its time_ids.
+
+    They describe the whole way from the source to the view: the recorded geometry, by which the stored photo was scaled
+    and cropped from its source, and the crop that is really taken of it. Crops count, as in the base's own training, in
+    pixels of the scale that is shown, from the top left of the picture as it is shown: of a mirrored view, from what
+    was the right edge.
+
+    Returns:
+        Height and width of the upright source, top and left of the crop, height and width of the view, in pixels.
+    """
+    source, resized, (left, top) = (example.width, example.height), (example.width, example.height), (0, 0)
+    if geometry := example.geometry:
+        source = geometry.source_width, geometry.source_height
+        resized = geometry.resized_width, geometry.resized_height
+        left, top = geometry.crop_left, geometry.crop_top
+    box_left, box_top, box_right, box_bottom = view.box
+    offset = resized[0] - left - box_right if view.mirrored else left + box_left
+    width, height = view.size
+    x_scale, y_scale = width / (box_right - box_left), height / (box_bottom - box_top)
+    return source[1], source[0], round((top + box_top) * y_scale), round(offset * x_scale), height, width
+
+
 def photo(example: Example, view: View) -> "Tensor":
     """Return a photo, (3, H, W) float32, -1 to 1.
 

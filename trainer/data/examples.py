@@ -13,6 +13,7 @@ from segkit.dataset.info import Info
 from segkit.dataset.triple import SPLITS, UNDRAWN, Triple
 from segkit.errors import DatasetError, UsageError
 from segkit.palette import Palette
+from segkit.photos import Geometry
 from segkit.problem import Problem
 from segkit.progress import Progress, silent
 from segkit.settings import Check
@@ -33,6 +34,7 @@ class Example:
         text: the prompt.
         width, height: size of the upright photo in pixels.
         photo_hash, map_hash: SHA-256 of the two pictures.
+        geometry: how the photo was scaled and cropped from its source; None if that is unknown.
     """
 
     photo: Source
@@ -42,6 +44,7 @@ class Example:
     height: int = 0
     photo_hash: str = ""
     map_hash: str = ""
+    geometry: Geometry | None = None
 
 
 @dataclass(frozen=True)
@@ -217,7 +220,7 @@ def _from_dataset(folder: Path, palette: str, progress: Progress, check: Check, 
     except DatasetError as error:
         damage = error  # the check reports all damaged lines
     required = Palette.load(palette) if palette else None
-    report = checks.check(opened, progress=progress, palette=required, files=check, strays=False)
+    report = checks.check(opened, progress=progress, palette=required, scope=checks.Scope(check, strays=False))
     errors = [problem for problem in report.problems if problem.severity == "error"]
     _refuse(folder, errors, f"See all: segkit check {quote(folder)}")
     if damage:
@@ -256,8 +259,8 @@ class _Chosen:
         """Add a triple with its pictures, if it is to be used."""
         if triple.review in self._reviews and triple.split in SPLITS:
             split = UNDRAWN if self._held_out and triple.drawn == UNDRAWN else triple.split
-            hashes = triple.photo_sha256, triple.map_sha256
-            example = Example(photo, control_map, triple.text, triple.width, triple.height, *hashes)
+            facts = triple.width, triple.height, triple.photo_sha256, triple.map_sha256, triple.geometry
+            example = Example(photo, control_map, triple.text, *facts)
             self._by_split[split].append(example)
 
     def examples(self, layout: str, place: object, review: str, add: str) -> Examples:

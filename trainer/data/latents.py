@@ -1,4 +1,4 @@
-"""Latents of photos and embeddings of prompts by the frozen VAE and text encoder, and their cache.
+"""Latents of photos and embeddings of prompts by the frozen VAE and text encoders, and their cache.
 
 Photos and prompts are encoded one at a time. In a batch, a result could depend on the other elements, since libraries
 choose their kernels by shape; alone it is the same to the last bit, whether it is cached or computed at each step, and
@@ -7,11 +7,13 @@ however many processes share the work. Threads decode the next photos meanwhile.
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from itertools import chain, groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from segkit import storage
 from segkit.errors import UsageError
@@ -19,8 +21,9 @@ from segkit.models import hub
 from segkit.models.device import dtype as device_dtype
 from segkit.progress import Progress
 from segkit.words import data_size
-from trainer.checkpoints import configs
+from trainer.checkpoints import configs, families
 from trainer.checkpoints.digest import weights_digest
+from trainer.checkpoints.families import Family
 from trainer.checkpoints.load import Base
 from trainer.data import ahead, crops
 from trainer.data.buckets import fit
@@ -40,12 +43,12 @@ CacheDtype = Literal["auto", "fp32", "fp16", "bf16"]
 
 
 class Encoder:
-    """The VAE's encoder and the text encoder.
+    """The VAE's encoder and the text encoders.
 
     Args:
-        base: the base model; its VAE and text encoder are moved.
+        base: the base model; its VAE and text encoders are moved.
         device: device to compute on.
-        dtype: dtype of the weights and the results.
+        dtype: dtype of the weights and the results; the weights of a VAE that overflows in fp16 are fp32.
         cache_dtype: what results are rounded to, so that a cache of this dtype holds them exactly; "auto": the dtype
             of the weights.
     """
@@ -53,8 +56,11 @@ class Encoder:
     def __init__(
         self, base: Base, device: "torch.device", dtype: "torch.dtype", cache_dtype: CacheDtype = "auto"
     ) -> None:
-        self._vae, self._text_encoder = base.vae.to(device, dtype), base.text_encoder.to(device, dtype)
-        self._tokenizer, self._device, self.dtype = base.tokenizer, device, dtype
+        self._vae = base.vae.to(device, vae_dtype(base, dtype))
+        self._text_encoders = tuple(network.to(device, dtype) for network in base.text_encoders)
+        self._family, self._conditioning, self._tokenizers = base.family, base.conditioning, base.tokenizers
+        self._tokens: int = base.text_encoders[0].config.max_position_embeddings
+        self._device, self.dtype = device, dtype
         self.cache_dtype = dtype if cache_dtype == "auto" else device_dtype(cache_dtype)
 
     def photo(self, photo: "Tensor") -> "Tensor":
@@ -68,28 +74,29 @@ class Encoder:
         """
         import torch
 
-        with torch.no_grad():
-            latents = self._vae.encode(photo[None].to(self._device, self.dtype)).latent_dist
+        # under autocast, fp32 weights too would compute in 16 bits
+        in_full = self._vae.dtype == torch.float32
+        with torch.no_grad(), torch.autocast(self._device.type, enabled=False) if in_full else nullcontext():
+            latents = self._vae.encode(photo[None].to(self._device, self._vae.dtype)).latent_dist
         return self._rounded(torch.cat([latents.mean, latents.logvar]))
 
     def prompt(self, text: str) -> "Tensor":
-        """Return the embedding of a prompt, (77, width); a prompt of more tokens is truncated."""
+        """Return the embedding of a prompt: see families.Conditioning. A prompt of more than 77 tokens is truncated."""
         import torch
 
-        tokens = self._tokenizer(
-            text, padding="max_length", truncation=True, max_length=self._text_encoder.config.max_position_embeddings,
-            return_tensors="pt",
-        )  # fmt: skip
+        if not text and self._family.has_blank_zero:
+            return torch.zeros(self._conditioning.shape(self._tokens), dtype=self.dtype, device=self._device)
+        tokens = families.tokenize(self._tokenizers, text, self._tokens)
         with torch.no_grad():
-            hidden_states: Tensor = self._text_encoder(tokens.input_ids.to(self._device))[0][0]
-        return self._rounded(hidden_states)
+            embedding = self._family.encode(self._text_encoders, [ids.to(self._device) for ids in tokens])
+        return self._rounded(embedding)
 
     def _rounded(self, tensor: "Tensor") -> "Tensor":
         return tensor.to(self.cache_dtype).to(self.dtype)
 
-    def drop_text_encoder(self) -> None:
-        """Free the text encoder; prompts can no longer be encoded."""
-        del self._text_encoder
+    def drop_text_encoders(self) -> None:
+        """Free the text encoders; prompts can no longer be encoded."""
+        del self._text_encoders
 
     def decoder(self, alone: bool, resident: bool = False) -> "Decoder":
         """Return the VAE's decoder, for previews and rewards.
@@ -103,26 +110,46 @@ class Encoder:
         return Decoder(self._vae, self._device, "cpu" if alone and not resident else self._device)
 
     def count_truncated(self, texts: Sequence[str]) -> int:
-        """Return how many prompts have more tokens than the text encoder reads."""
-        max_tokens = self._text_encoder.config.max_position_embeddings
+        """Return how many prompts have more tokens than the text encoders read."""
         with hub.quiet():
-            input_ids = self._tokenizer(list(texts)).input_ids
-        return sum(len(tokens) > max_tokens for tokens in input_ids)
+            input_ids = self._tokenizers[0](list(texts)).input_ids  # all have one vocabulary
+        return sum(len(tokens) > self._tokens for tokens in input_ids)
 
     def sizes(self, pixels: int) -> tuple[int, int]:
         """Return the bytes that a photo of so many pixels takes in the cache, and those of a prompt."""
         values = 2 * self._vae.config.latent_channels * pixels // configs.vae_scale_factor(self._vae.config) ** 2
-        config = self._text_encoder.config
         itemsize = self.cache_dtype.itemsize
-        return values * itemsize, config.max_position_embeddings * config.hidden_size * itemsize
+        return values * itemsize, math.prod(self._conditioning.shape(self._tokens)) * itemsize
 
     def folders(self) -> tuple[str, str]:
         """Return the folder names of the caches of photos and prompts, which differ for other weights or dtypes."""
-        dtype, rounded = (str(dtype).removeprefix("torch.") for dtype in (self.dtype, self.cache_dtype))
-        dtype = dtype if dtype == rounded else f"{dtype}-as-{rounded}"
-        vae = weights_digest(self._vae)
-        text_encoder = weights_digest(self._text_encoder, extra=self._tokenizer.get_vocab())
-        return f"latents-{vae}-{dtype}", f"words-{text_encoder}-{dtype}"
+        of_photos, of_prompts = (_numbers(dtype, self.cache_dtype) for dtype in (self._vae.dtype, self.dtype))
+        words = "-".join(text_digests(self._family, self._text_encoders, self._tokenizers))
+        return f"latents-{weights_digest(self._vae)}-{of_photos}", f"words-{words}-{of_prompts}"
+
+
+def vae_dtype(base: Base, dtype: "torch.dtype") -> "torch.dtype":
+    """Return the dtype of a base's VAE where the other networks have one: fp32 if it overflows in fp16."""
+    import torch
+
+    is_delicate = base.family.has_delicate_vae and base.vae.config.force_upcast
+    return torch.float32 if is_delicate else dtype
+
+
+def text_digests(family: Family, text_encoders: Sequence[Any], tokenizers: Sequence[Any]) -> list[str]:
+    """Return hashes of a base's text encoders and their vocabularies, and of padding that a family prescribes."""
+    digests = []
+    for part, network, tokenizer in zip(family.text_encoders, text_encoders, tokenizers, strict=True):
+        vocabulary = tokenizer.get_vocab()
+        extra = [vocabulary, tokenizer.pad_token] if part.padding else vocabulary
+        digests.append(weights_digest(network, extra=extra))
+    return digests
+
+
+def _numbers(dtype: "torch.dtype", rounded: "torch.dtype") -> str:
+    """Return the part of a cache's name that says in which numbers it was computed, and to which it was rounded."""
+    computed, stored = (str(one).removeprefix("torch.") for one in (dtype, rounded))
+    return computed if computed == stored else f"{computed}-as-{stored}"
 
 
 class LatentCache:
@@ -142,11 +169,11 @@ class LatentCache:
         return self._photos.stack([_photo_key(example, view) for example, view in views]).to(self._dtype)
 
     def prompts(self, texts: Sequence[str]) -> "Tensor":
-        """Return the results of Encoder.prompt, (N, 77, width)."""
+        """Return the results of Encoder.prompt, stacked."""
         return self._prompts.stack([_prompt_key(text) for text in texts]).to(self._dtype)
 
     def prompt(self, text: str) -> "Tensor":
-        """Return the result of Encoder.prompt, (77, width)."""
+        """Return the result of Encoder.prompt."""
         return self.prompts([text])[0]
 
     def missing(self, examples: Examples, settings: TrainSettings) -> tuple[list[tuple[Example, View]], list[str]]:

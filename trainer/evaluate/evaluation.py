@@ -2,17 +2,20 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from segkit import locks, storage
+from segkit.build.settings import EngineSettings
 from segkit.errors import UsageError
 from segkit.maps import metrics
 from segkit.maps.bootstrap import Estimate
 from segkit.palette import Palette, extend
 from segkit.progress import NOTICE, Progress
-from trainer.evaluate import judging, outputs, plan, protocols, report, scores, workers
+from trainer.evaluate import cluster, judging, outputs, plan, protocols, report, scores, workers
+from trainer.evaluate.cluster import Done
 from trainer.evaluate.judging import Exhibit, Judge
 from trainer.evaluate.plan import Plan, Scene, Split
 from trainer.evaluate.quality import measure, vectors
@@ -77,9 +80,34 @@ class Evaluation:
         }  # fmt: skip
 
 
+Load = Callable[[EvaluateSettings, Palette], Judge]
+"""Loads a judge."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Who draws and judges.
+
+    Attributes:
+        engine: this process, with others that a launcher started; or workers on a Ray cluster.
+        load: loads the judge, wherever that is.
+    """
+
+    engine: EngineSettings = field(default_factory=EngineSettings)
+    load: Load = judging.load
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether this process only plans and scores."""
+        return self.engine.engine != "inline"
+
+
+HERE = Execution()
+
+
 def evaluate(
     controlnets: Sequence[str], dataset: Path, output: Path, settings: EvaluateSettings, progress: Progress,
-    load: Callable[[EvaluateSettings, Palette], Judge] = judging.load,
+    execution: Execution = HERE,
 ) -> Evaluation:  # fmt: skip
     """Draw a dataset's maps with ControlNets and with their base alone, judge the pictures and the photos, and compare.
 
@@ -92,7 +120,7 @@ def evaluate(
         output: folder of the evaluation: new, empty, or of an earlier one, whose equal pictures are reused.
         settings: what is drawn, and who judges it.
         progress: called with done and total of the stages "pictures", "judging", "features" and "scores".
-        load: loads the judge.
+        execution: who draws and judges.
 
     Raises:
         UsageError: the output folder contains something else or an evaluation by another protocol, the judge is not
@@ -104,6 +132,7 @@ def evaluate(
         TrainingError: the GPU has too little memory, or another process of the evaluation failed.
         LockedError: another evaluation is writing the folder.
         StorageError: the disk is full; finished pictures are kept.
+        EngineError: Ray is missing, or its cluster fails; finished pictures are kept.
     """
     worker = workers.current()
     progress = worker.reports(progress)
@@ -112,7 +141,8 @@ def evaluate(
     protocols.require_same(output, settings)
     protocols.require_judge(settings)
     planned = plan.make(controlnets, dataset, output / PALETTE, settings)
-    judge, networks = load(settings, planned.palette), measure.load(settings)
+    local = replace(settings, device="cpu", precision="fp32") if execution.is_elsewhere else settings
+    judge, networks = execution.load(local, planned.palette), measure.load(local)
     notes = _notes(planned, controlnets, settings, judge, networks)
     with _claimed(output, worker):
         protocols.record(output, settings)
@@ -120,11 +150,13 @@ def evaluate(
         for note in notes:
             progress(NOTICE, 0, 0, note)
         with meeting.meeting(worker.rank, worker.count):
-            _draw(planned, output, worker, progress, set(notes))
-            everything = [exhibit for drawings in _exhibits(planned, output, settings) for exhibit in drawings]
-            judging.judge_all(worker.share(everything), judge, planned.palette, progress)
-            gallery = _gallery(planned, output, settings, networks)
-            vectors.compute_all(worker.share(gallery.items()), progress)
+            if execution.is_elsewhere:
+                work = partial(_share, _Order(tuple(controlnets), dataset, output, execution.load))
+                identity = cluster.spread(settings, execution.engine, work, output / PALETTE, progress)
+                judge = replace(judge, identity=identity)
+            else:
+                _work(planned, _Tools(output, settings, judge, networks), worker, progress, set(notes))
+        gallery = _gallery(planned, output, settings, networks)
         results = scores.compute(_sightings(planned, output, settings, progress), planned.palette)
         pairs = [(difference.first, difference.second) for difference in results.differences]
         results = replace(results, quality=measure.measure(gallery, settings.distance, pairs))
@@ -133,6 +165,49 @@ def evaluate(
         if worker.is_main:
             _write(evaluation, planned, settings)
     return evaluation
+
+
+@dataclass(frozen=True)
+class _Tools:
+    """What draws and judges: the folder, the settings and the networks."""
+
+    output: Path
+    settings: EvaluateSettings
+    judge: Judge
+    networks: Networks
+
+
+def _work(planned: Plan, tools: _Tools, worker: Worker, progress: Progress, stated: set[str]) -> None:
+    """Draw and judge the share of a process; a picture is judged by the one that drew it."""
+    output, settings, maps = tools.output, tools.settings, len(planned.scenes)
+    _draw(planned, output, worker, progress, stated)
+    everything = [exhibit for drawings in _exhibits(planned, output, settings) for exhibit in drawings]
+    judging.judge_all(worker.share(everything, maps), tools.judge, planned.palette, progress)
+    items = _gallery(planned, output, settings, tools.networks).items()
+    vectors.compute_all(worker.share(items, maps), progress)
+
+
+@dataclass(frozen=True)
+class _Order:
+    """What a worker on a cluster needs to find out what is to be drawn; see evaluate."""
+
+    controlnets: tuple[str, ...]
+    dataset: Path
+    output: Path
+    load: Load
+
+
+def _share(order: _Order, settings: EvaluateSettings, worker: Worker) -> Done:
+    """Draw and judge a share in a worker on a cluster; the process that planned the evaluation holds the lock."""
+    planned = plan.make(order.controlnets, order.dataset, order.output / PALETTE, settings)
+    judge, networks = order.load(settings, planned.palette), measure.load(settings)
+    notes: list[str] = []
+
+    def noting(stage: str, done: int, total: int, note: str = "") -> None:
+        notes.extend([note] if stage == NOTICE else [])
+
+    _work(planned, _Tools(order.output, settings, judge, networks), worker, noting, set())
+    return Done(judge.identity, tuple(notes))
 
 
 def _require_usable(output: Path) -> None:

@@ -75,11 +75,12 @@ def conflict(judge: Judge, drew: Mapping[str, str]) -> str:
 
     Args:
         judge: the segmenter.
-        drew: what drew the maps, as Info.models records it; empty if that is unknown.
+        drew: what drew the maps, as Info.models records it, an ensemble as tools.Networks; empty if that is unknown.
     """
-    same_weights = bool(drew.get("weights")) and drew["weights"] == judge.identity.get("weights")
-    same_model = bool(drew.get("name")) and all(drew[key] == judge.identity.get(key) for key in ("name", "revision"))
-    if not (same_weights or same_model):
+    weights, names, revisions = (drew.get(key, "").split(" + ") for key in ("weights", "name", "revision"))
+    same_weights = judge.identity.get("weights") in set(weights) - {""}
+    identity = judge.identity.get("name", ""), judge.identity.get("revision", "")
+    if not (same_weights or (identity[0] and identity in zip(names, revisions, strict=False))):
         return ""
     return (
         f"The judge, {judge.identity['name']}, also drew the dataset's maps: it repeats its own mistakes, which "

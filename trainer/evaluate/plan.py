@@ -27,6 +27,9 @@ Kind = Literal["controlnet", "base", "photos"]
 FEW = 30
 """Maps below which a percentile interval is noticeably too narrow."""
 
+_BASE = ("base", "tokenizer", "vae", "prediction")
+"""Settings that name the base."""
+
 _INSTEAD = "a run of segkit train, a file or a folder"
 
 
@@ -143,7 +146,7 @@ def _drawing(controlnet: str, palette_file: Path, settings: EvaluateSettings) ->
     shared: dict[str, Any] = {field.name: getattr(settings, field.name) for field in fields(DrawingSettings)}
     shared |= {"controlnet": controlnet, "palette": str(palette_file), "device": workers.device(settings.device)}
     source = sources.sources(GenerateSettings(**shared))
-    shared |= {"base": source.base, "tokenizer": source.tokenizer, "prediction": source.prediction}
+    shared |= {name: getattr(source, name) for name in _BASE}
     return GenerateSettings(**shared)
 
 
@@ -184,14 +187,13 @@ def _with_control(drawing: GenerateSettings, name: str) -> Iterator[Contender]:
 
 def _without_control(drawn: Sequence[GenerateSettings]) -> Iterator[Contender]:
     """Yield each base once. A fresh ControlNet takes part, with a strength of zero: it changes nothing."""
-    bases = list(dict.fromkeys((one.base, one.tokenizer, one.prediction) for one in drawn))
-    for base, tokenizer, prediction in bases:
-        alone = replace(
-            drawn[0], base=base, tokenizer=tokenizer, prediction=prediction, controlnet=find.FRESH,
-            strengths="", strength=0.0,
-        )  # fmt: skip
-        name = "base alone" if len(bases) == 1 else f"{base} alone"
-        yield Contender(name, "base", _folder(f"base {base}"), alone)
+    bases = list(dict.fromkeys(tuple(getattr(one, name) for name in _BASE) for one in drawn))
+    for values in bases:
+        base = dict(zip(_BASE, values, strict=True))
+        alone = replace(drawn[0], **base, controlnet=find.FRESH, strengths="", strength=0.0)
+        named = " ".join(filter(None, (alone.base, alone.vae)))
+        name = "base alone" if len(bases) == 1 else f"{named} alone"
+        yield Contender(name, "base", _folder(f"base {named}"), alone)
 
 
 def _folder(name: str) -> str:

@@ -75,6 +75,8 @@ def require_consistent(settings: "EvaluateSettings") -> None:
     """
     if not settings.preset:
         return
+    if settings.lora:
+        raise SettingError("lora", settings.lora[0], f"none, as the figures of preset={settings.preset} have none")
     for name, value in PRESETS[settings.preset].values.items():
         if name != "judge" and (chosen := getattr(settings, name)) != value:
             raise SettingError(

@@ -14,6 +14,7 @@ from segkit import storage
 from segkit.errors import SettingError, UsageError
 from segkit.models import config, hub
 from segkit.models.segment import ROLE
+from trainer.checkpoints import lora
 from trainer.evaluate.judging import Judge
 from trainer.evaluate.plan import Scene
 from trainer.evaluate.presets import PRESETS
@@ -75,7 +76,7 @@ def describe(settings: "EvaluateSettings") -> dict[str, Any]:
     drawn = {name: getattr(settings, name) for name in _DRAWN}
     return {
         "name": settings.preset or CUSTOM, **drawn, "precision": settings.precision, "judge": judge,
-        "judge_size": settings.judge_size,
+        "judge_size": settings.judge_size, **lora.record(settings.loras),
     }  # fmt: skip
 
 
@@ -108,10 +109,10 @@ def require_same(folder: Path, settings: "EvaluateSettings") -> None:
     Raises:
         UsageError: the pictures there were drawn or judged otherwise.
     """
-    before = _recorded(folder / FILE)
+    before, now = ({lora.KEY: [], **protocol} for protocol in (_recorded(folder / FILE), describe(settings)))
     changed = [
         f"{name}={before[name]!r} became {name}={value!r}"
-        for name, value in describe(settings).items()
+        for name, value in now.items()
         if name != "name" and name in before and before[name] != value
     ]
     if changed:

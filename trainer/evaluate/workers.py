@@ -27,9 +27,16 @@ class Worker:
         """Whether this process writes the results."""
         return self.rank == 0
 
-    def share(self, items: Sequence[Item]) -> Sequence[Item]:
-        """Return the items that this process works on."""
-        return items[self.rank :: self.count]
+    def share(self, items: Sequence[Item], maps: int = 0) -> Sequence[Item]:
+        """Return the items that this process works on.
+
+        Args:
+            items: one for each map, or several times as many: one for each map, again and again. Those of one map are
+                in one share, because what is judged must have been drawn.
+            maps: their number; 0 for one item each.
+        """
+        number = maps or len(items)
+        return [item for place, item in enumerate(items) if place % number % self.count == self.rank]
 
     def reports(self, progress: Progress) -> Progress:
         """Return the callback for this process: silent except in the main one."""

@@ -8,6 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from trainer.checkpoints import families
+from trainer.checkpoints.families import Conditioning
 from trainer.data.decoder import Decoder
 from trainer.data.paint import PalettePainter
 from trainer.sample import sampler
@@ -20,7 +22,8 @@ class Drawer:
 
     Attributes:
         decoder: turns latents into pictures.
-        encode_prompt: returns a prompt's encoder_hidden_states, (77, D).
+        encode_prompt: returns a prompt's embedding.
+        conditioning: what embeddings become as inputs of the networks.
         paint: paints class indices with the palette.
         prediction: "epsilon" or "v_prediction".
         factor: the VAE's downsampling factor.
@@ -30,6 +33,7 @@ class Drawer:
 
     decoder: Decoder
     encode_prompt: Callable[[str], Tensor]
+    conditioning: Conditioning
     paint: PalettePainter
     prediction: str
     factor: int
@@ -60,9 +64,17 @@ class Drawer:
         self.paint.require_exact(self.paint.count_off_palette(control))
         height, width = (side // self.factor for side in labels.shape[:2])
         noise = torch.randn(self.channels, height, width, generator=torch.Generator().manual_seed(seed))
-        encoder_hidden_states, unconditional = (self.encode_prompt(text).to(self.device) for text in (prompt, ""))
-        request = sampler.SampleRequest(noise.to(self.device), encoder_hidden_states, unconditional, control[0])
-        return sampler.sample(model, [request], self.sampling, self.prediction, before_step)[0]
+        encoded, unconditional = (self.encode_prompt(text).to(self.device) for text in (prompt, ""))
+        request = sampler.SampleRequest(noise.to(self.device), encoded, unconditional, control[0])
+        shown = families.whole(labels.shape[1], labels.shape[0])
+        time_ids = torch.tensor([shown], dtype=torch.float32, device=self.device)
+
+        def predict(noisy_latents: Tensor, timesteps: Tensor, prompts: Tensor, controls: Tensor) -> Tensor:
+            hidden_states, more = self.conditioning.inputs(prompts, time_ids.expand(len(prompts), -1))
+            prediction: Tensor = model(noisy_latents, timesteps, hidden_states, controls, **more)
+            return prediction
+
+        return sampler.sample(predict, [request], self.sampling, self.prediction, before_step)[0]
 
     def free_cached_memory(self) -> None:
         """Release cached blocks: shapes differ from training's, so that they would only fragment the memory."""

@@ -2,7 +2,8 @@
 
 import tempfile
 import time
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from trainer.data.latents import Encoder, LatentCache
 from trainer.data.members import Member
 from trainer.data.shard_cache import CachedShards
 from trainer.data.shards import Cache, Data
-from trainer.run import fidelity, previews, run_folder, setup
+from trainer.run import fidelity, memory, previews, run_folder, setup
 from trainer.run.setup import Setup
 from trainer.settings import TrainSettings
 from trainer.step import distributed
@@ -62,6 +63,8 @@ class Plan:
         guess: how the base's prediction type was guessed, in words; "" if it was recorded or set.
         evaluations: number of evaluations of fidelity.
         fidelity_seconds: estimated time of one of them, part of the total; 0 without.
+        gpu: bytes that a step needs on a GPU in memory.PRECISION, computed and not measured.
+        gpus: for GPUs of so many GB, the settings that must change so that it fits: {} for none, None if it does not.
     """
 
     triples: int
@@ -86,6 +89,8 @@ class Plan:
     guess: str = ""
     evaluations: int = 0
     fidelity_seconds: float = 0.0
+    gpu: int = 0
+    gpus: Mapping[int, dict[str, Any] | None] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as JSON values."""
@@ -133,6 +138,7 @@ def plan(
         evaluations = fidelity.evaluations(settings, resumed)
         cache_seconds = trial.missing_photos * trial.photo_seconds
         remaining = settings.steps - resumed
+        needs = memory.needs(prepared.model, settings, prepared.encoder_bytes + prepared.reward_bytes)
         return Plan(
             triples=len(triples.train),
             held_out=len(triples.val),
@@ -159,6 +165,8 @@ def plan(
             guess=prepared.guess,
             evaluations=evaluations,
             fidelity_seconds=fidelity_seconds,
+            gpu=needs[0].bytes,
+            gpus=memory.fitting(needs),
         )
 
 

@@ -15,6 +15,7 @@ from segkit.models.scores import Scorer
 from segkit.models.segment import NeuralSegmenter
 from segkit.progress import Progress
 from trainer.checkpoints import configs, find, load, rewards
+from trainer.checkpoints.digest import weights_digest
 from trainer.checkpoints.load import Base
 from trainer.checkpoints.runs import Weights
 from trainer.checkpoints.store import Checkpoint
@@ -33,13 +34,15 @@ from trainer.run.previews import Previews
 from trainer.run.validation import Validation
 from trainer.sample import sampler
 from trainer.settings import SampleSettings, TrainSettings
-from trainer.step import distributed
+from trainer.step import agreement, distributed
 from trainer.step.learner import Learner
 from trainer.step.loss import ControlledUNet, DiffusionLoss, require_unchanged
 from trainer.step.reward import Reward
 from trainer.step.rollout import Rollout
 
 Item = TypeVar("Item")
+
+_SAME_WEIGHTS = "base, controlnet, reward and judge must lead to the same weights on all machines."
 
 
 @dataclass(frozen=True)
@@ -111,8 +114,9 @@ def prepare(
     device = accelerator.device
     judge = _judge(examples, settings, accelerator)
     source = find_networks(settings)
-    base = load.load_base(settings.base, settings.tokenizer, settings.prediction_type)
+    base = load.load_base(settings.base, settings.tokenizer, settings.prediction_type, settings.vae)
     controlnet = load.load_controlnet(source or find.FRESH, base, settings.seed)  # before hours of filling the cache
+    agreement.require_same(accelerator, lambda: _digests(base, controlnet, settings), _SAME_WEIGHTS)
     encoder = Encoder(base, device, distributed.weight_dtype(accelerator), settings.cache_dtype)
     truncated = encoder.count_truncated([example.text for example in examples.train])
     # Once the cache is filled, nothing refers to the text encoder and the VAE's encoder any more: their memory is freed
@@ -120,9 +124,9 @@ def prepare(
     cache = cache_for(encoder) if cache_for else None
     encodes_photos = cache is None or (settings.flip and not settings.flip_cache)
     encoder_bytes = weight_bytes(base.vae) if encodes_photos else 0
-    encoder_bytes += 0 if cache else weight_bytes(base.text_encoder)
+    encoder_bytes += 0 if cache else sum(map(weight_bytes, base.text_encoders))
     if cache:
-        encoder.drop_text_encoder()
+        encoder.drop_text_encoders()
     paint = PalettePainter(examples.palette, device)
     decoder = None
     if settings.preview_every or settings.reward or judge:
@@ -149,7 +153,7 @@ def prepare(
         reward_bytes=reward.bytes(with_vae=not encodes_photos) if reward else 0,
         guess=base.guess.sentence if base.guess else "",
         source=source.note if source and not start else "",
-        notes=tuple(filter(None, _notes(judge, reward, examples, settings))) if judge else (),
+        notes=tuple(filter(None, (base.advice(settings.resolution), *_notes(judge, reward, examples, settings)))),
     )
 
 
@@ -158,7 +162,7 @@ def _drawer(
 ) -> Drawer:  # fmt: skip
     factor, channels = configs.vae_scale_factor(base.vae.config), base.vae.config.latent_channels
     sampling = SampleSettings(steps=sampler.STEPS, guidance=settings.preview_guidance)
-    return Drawer(decoder, encode_prompt, paint, base.prediction, factor, channels, sampling)
+    return Drawer(decoder, encode_prompt, base.conditioning, paint, base.prediction, factor, channels, sampling)
 
 
 def _judge(examples: Examples, settings: TrainSettings, accelerator: Accelerator) -> NeuralSegmenter | None:
@@ -181,9 +185,11 @@ def _device(accelerator: Accelerator) -> Device:
 
 
 def _notes(
-    segmenter: NeuralSegmenter, reward: Reward | None, examples: Examples, settings: TrainSettings
+    segmenter: NeuralSegmenter | None, reward: Reward | None, examples: Examples, settings: TrainSettings
 ) -> Iterator[str]:  # fmt: skip
-    """Yield what makes the judge's figures flattering or uncertain."""
+    """Yield what makes the judge's figures flattering or uncertain, if there is a judge."""
+    if segmenter is None:
+        return
     judge = Judge(segmenter, segmenter.source.identity)
     rewarding = [*rewards.of_controlnet(settings.controlnet), *([reward.source.weights] if reward else [])]
     yield judging.conflict(judge, examples.segmenter)
@@ -221,26 +227,40 @@ def fill_cache(
     folder: Path, examples: Examples, settings: TrainSettings, encoder: Encoder, accelerator: Accelerator,
     progress: Progress,
 ) -> LatentCache:  # fmt: skip
-    """Return the latent cache in a folder, after encoding what it lacks; the processes share the work.
+    """Return the latent cache in a folder, after encoding what it lacks.
+
+    Processes that see the same folder share the work. A machine with a disk of its own encodes everything.
 
     Raises:
-        UsageError: the disk has too little space.
+        UsageError: a disk has too little space.
+        StorageError: a disk fails.
     """
     cache = LatentCache(folder, encoder)
-
-    def missing() -> Any:
+    ranks = agreement.sharers(accelerator, folder)
+    place, number = ranks.index(accelerator.process_index), len(ranks)
+    with distributed.together(accelerator):  # nobody writes before all have looked
         photos, prompts = cache.missing(examples, settings)
-        latents.require_space(folder, latents.size(photos, prompts, encoder))
-        return photos, prompts
-
-    photos, prompts = distributed.on_main(accelerator, missing)
-    rank, world_size = accelerator.process_index, accelerator.num_processes
+        if place == 0:
+            latents.require_space(folder, latents.size(photos, prompts, encoder))
     with distributed.together(accelerator):  # hours, of which some processes need more than others
-        cache.fill(_share(photos, rank, world_size), _share(prompts, rank, world_size), encoder, progress)
+        cache.fill(_share(photos, place, number), _share(prompts, place, number), encoder, progress)
     cache.refresh()  # picks up what the other processes wrote
+    with distributed.together(accelerator):  # what a network file system has not shown yet
+        cache.fill(*cache.missing(examples, settings), encoder, progress)
     return cache
 
 
-def _share(items: Sequence[Item], rank: int, world_size: int) -> Sequence[Item]:
-    """Return a process's part of a list: neighbours, since those are in the same shards."""
-    return items[len(items) * rank // world_size : len(items) * (rank + 1) // world_size]
+def _digests(base: Base, controlnet: Any, settings: TrainSettings) -> dict[str, str]:
+    """Return what identifies the networks of a training, by their name."""
+    networks = {"the base's UNet": base.unet, "its VAE": base.vae, "the ControlNet": controlnet}
+    for part, network in zip(base.family.text_encoders, base.text_encoders, strict=True):
+        networks[f"its {part.folder}"] = network
+    judge = settings.judge if settings.evaluate_fidelity else ""
+    segmenters = {"the reward's segmenter": settings.reward, "the judge": judge}
+    weights = {name: hub.locate(place, "segmenter").weights for name, place in segmenters.items() if place}
+    return {name: weights_digest(network) for name, network in networks.items()} | weights
+
+
+def _share(items: Sequence[Item], place: int, number: int) -> Sequence[Item]:
+    """Return the part of a list for one of several processes: neighbours, since those are in the same shards."""
+    return items[len(items) * place // number : len(items) * (place + 1) // number]

@@ -87,7 +87,7 @@ def generate(
     sizes = [controls.require_drawable(request, palette, settings.resolution) for request in requests]
     with quiet.diffusers():
         networks = Networks(source, settings, palette, weights)
-        for note in filter(None, (networks.step, networks.guess)):
+        for note in filter(None, (networks.step, networks.guess, networks.advice)):
             progress(NOTICE, 0, 0, note)
         recorder = Recipes(settings, palette, networks.precision, networks.digests)
         jobs = [_job(subject, settings, recorder, output) for subject in _subjects(requests, sizes, settings)]

@@ -9,11 +9,11 @@ from PIL import Image
 
 from segkit.models import device, hub
 from segkit.palette import Palette
-from trainer.checkpoints import configs, find, load
+from trainer.checkpoints import configs, families, find, load, lora
 from trainer.checkpoints.digest import weights_digest
 from trainer.checkpoints.load import Base
 from trainer.checkpoints.runs import Weights
-from trainer.data.latents import Encoder
+from trainer.data.latents import Encoder, text_digests
 from trainer.data.paint import PalettePainter
 from trainer.sample import controls, sampler
 from trainer.sample.batching import ExactBatches
@@ -43,6 +43,7 @@ class Networks:
         digests: hashes of all that determines the networks' outputs: see trainer.checkpoints.digest.
         guess: how the base's prediction type was guessed, in words; "" if it was recorded or set.
         step: which step of which run the ControlNet is, as a sentence; "" if it is not of a run.
+        advice: that the base was made for larger pictures, as a sentence; "" if it was not.
 
     Raises:
         ModelError: a network is missing, damaged or of another architecture.
@@ -57,10 +58,12 @@ class Networks:
         self._device = device.resolve(settings.device, settings.precision)
         self.precision = self._device.precision
         prediction: Any = None if source.prediction == "auto" else source.prediction
-        base = load.load_base(source.base, source.tokenizer, prediction)
+        base = load.load_base(source.base, source.tokenizer, prediction, source.vae)
         controlnet = load.load_controlnet(weights or find.FRESH, base).eval()
+        lora.merge(base, settings.loras)
         self.guess = base.guess.sentence if base.guess else ""
         self.step = weights.note if weights else ""
+        self.advice = base.advice(settings.resolution)
         self.digests = digests(base, controlnet)  # before they are cast
         self._dtype = device.dtype(self.precision)
         self._place = torch.device(self._device.name)
@@ -68,7 +71,8 @@ class Networks:
         self._decoder, self._encode = encoder.decoder(alone=False), lru_cache(_PROMPTS)(encoder.prompt)
         self._unet = base.unet.to(self._place, self._dtype)
         self._controlnet = controlnet.to(self._place, self._dtype)
-        self._tokenizer, self._prediction = base.tokenizer, base.prediction
+        self._tokenizer, self._prediction = base.tokenizers[0], base.prediction
+        self._conditioning = base.conditioning
         self._factor, self._channels = configs.vae_scale_factor(base.vae.config), base.unet.config.in_channels
         self._paint = PalettePainter(palette)
         self._batches = ExactBatches((self._unet, self._controlnet))
@@ -109,7 +113,7 @@ class Networks:
         return sampler.SampleRequest(noise.to(self._place), prompt, unconditional, control)
 
     def _predict(
-        self, strengths: Sequence[float], latents: "Tensor", timesteps: "Tensor", encoder_hidden_states: "Tensor",
+        self, strengths: Sequence[float], latents: "Tensor", timesteps: "Tensor", prompts: "Tensor",
         control: "Tensor | None",
     ) -> "Tensor":  # fmt: skip
         """Return the UNet's prediction for B pictures with their strengths: see sampler.sample."""
@@ -119,24 +123,26 @@ class Networks:
         scales = torch.tensor(strengths, device=self._place).repeat_interleave(rows).view(-1, 1, 1, 1)
         if not any(strengths):
             control = None  # residuals of zero change nothing
-        return self._batches(
-            self._controlled, rows, latents.to(self._dtype), timesteps, encoder_hidden_states, control, scales
-        )
+        return self._batches(self._controlled, rows, latents.to(self._dtype), timesteps, prompts, control, scales)
 
     def _controlled(
-        self, latents: "Tensor", timesteps: "Tensor", encoder_hidden_states: "Tensor", control: "Tensor | None",
-        scales: "Tensor",
-    ) -> "Tensor":  # fmt: skip
+        self, latents: "Tensor", timesteps: "Tensor", prompts: "Tensor", control: "Tensor | None", scales: "Tensor"
+    ) -> "Tensor":
+        import torch
+
+        height, width = (side * self._factor for side in latents.shape[2:])
+        time_ids = torch.tensor([families.whole(width, height)] * len(latents), dtype=torch.float32, device=self._place)
+        hidden_states, more = self._conditioning.inputs(prompts, time_ids)
         residuals = {}
         if control is not None:
             down, mid = self._controlnet(
-                latents, timesteps, encoder_hidden_states, controlnet_cond=control, return_dict=False
+                latents, timesteps, hidden_states, controlnet_cond=control, return_dict=False, **more
             )
             residuals = {
                 "down_block_additional_residuals": [(residual * scales).to(self._dtype) for residual in down],
                 "mid_block_additional_residual": (mid * scales).to(self._dtype),
             }
-        prediction: Tensor = self._unet(latents, timesteps, encoder_hidden_states, **residuals, return_dict=False)[0]
+        prediction: Tensor = self._unet(latents, timesteps, hidden_states, **residuals, return_dict=False, **more)[0]
         return prediction
 
     def _check_control(self, module: Any, args: Any, kwargs: dict[str, Any]) -> None:
@@ -154,8 +160,8 @@ def digests(base: Base, controlnet: "ControlNetModel") -> list[str]:
 
     In threads: hashing releases the interpreter, and Stable Diffusion with a ControlNet is 5.7 GB in fp32.
     """
-    networks = (
-        (base.unet, base.prediction), (base.vae, ""), (base.text_encoder, base.tokenizer.get_vocab()), (controlnet, ""),
-    )  # fmt: skip
-    with ThreadPoolExecutor(len(networks)) as threads:
-        return list(threads.map(lambda network: weights_digest(network[0], extra=network[1]), networks))
+    networks = (base.unet, base.prediction), (base.vae, ""), (controlnet, "")
+    with ThreadPoolExecutor(len(networks) + 1) as threads:
+        text = threads.submit(text_digests, base.family, base.text_encoders, base.tokenizers)
+        unet, vae, control = threads.map(lambda network: weights_digest(network[0], extra=network[1]), networks)
+        return [unet, vae, *text.result(), control]

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from segkit import storage
 from segkit.palette import Palette
+from trainer.checkpoints import lora
 from trainer.sample.requests import Subject
 from trainer.settings import GenerateSettings
 
@@ -34,6 +36,10 @@ class Recipes:
     precision: str
     weights: list[str]
 
+    @cached_property
+    def _loras(self) -> dict[str, Any]:
+        return lora.record(self.settings.loras)
+
     def recipe(self, subject: Subject) -> dict[str, Any]:
         """Return the recipe of a picture, as JSON values; it leaves out the device and the batch."""
         settings, request = self.settings, subject.request
@@ -43,7 +49,7 @@ class Recipes:
             "guidance_end": settings.guidance_end, "strength": subject.strength,
             "control_start": settings.control_start, "control_end": settings.control_end,
             "precision": self.precision, "map_sha256": storage.sha256(request.control_map.read_bytes()),
-            "palette_hash": self.palette.hash if self.palette else "none", "weights": self.weights,
+            "palette_hash": self.palette.hash if self.palette else "none", "weights": self.weights, **self._loras,
         }  # fmt: skip
 
 

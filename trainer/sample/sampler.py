@@ -21,13 +21,13 @@ class SampleRequest:
 
     Attributes:
         noise: (4, h, w), standard normal.
-        encoder_hidden_states: (77, D) of the prompt.
-        unconditional: (77, D) of the negative prompt, or of the empty one.
+        prompt: its embedding, such as (77, D): see families.Conditioning.
+        unconditional: the embedding of the negative prompt, or of the empty one.
         control: (3, H, W) painted control map, 0 to 1.
     """
 
     noise: "Tensor"
-    encoder_hidden_states: "Tensor"
+    prompt: "Tensor"
     unconditional: "Tensor"
     control: "Tensor"
 
@@ -52,11 +52,10 @@ def sample(
     """Draw pictures of one size with classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598).
 
     Args:
-        model: called without gradients with noisy latents (N, 4, h, w), timesteps (N,), encoder_hidden_states
-            (N, 77, D) and control maps (N, 3, H, W), or None in steps that are not steered; returns the UNet's
+        model: called without gradients with noisy latents (N, 4, h, w), timesteps (N,), embeddings of prompts
+            (N, ...) and control maps (N, 3, H, W), or None in steps that are not steered; returns the UNet's
             prediction. N is B, or 2 B in guided steps: for each picture one after the other, first the unconditional
-            row and then the prompt's, so that the rows of a picture are together. A ControlledUNet is one, unless a
-            step is not steered.
+            row and then the prompt's, so that the rows of a picture are together.
         requests: the inputs of B pictures.
         settings: scheduler, steps, guidance, and the steps that are guided and steered: see `steps`.
         prediction: "epsilon" or "v_prediction".
@@ -74,10 +73,10 @@ def sample(
     # not strict: by a rounding error of diffusers, DDIM's timesteps end with a surplus -1 for some numbers, such as 61
     for step, timestep in zip(steps(settings), noise_scheduler.timesteps, strict=False):
         before_step()
-        encoder_hidden_states, control = inputs[step.guided]
+        prompts, control = inputs[step.guided]
         noisy_latents = latents.repeat_interleave(1 + step.guided, 0)
         timesteps = timestep.expand(len(noisy_latents)).to(latents.device)
-        noise_pred = model(noisy_latents, timesteps, encoder_hidden_states, control if step.steered else None).float()
+        noise_pred = model(noisy_latents, timesteps, prompts, control if step.steered else None).float()
         if step.guided:
             unconditional, conditional = noise_pred.view(len(latents), 2, *latents.shape[1:]).unbind(1)
             noise_pred = unconditional + settings.guidance * (conditional - unconditional)
@@ -86,12 +85,12 @@ def sample(
 
 
 def _conditions(requests: Sequence[SampleRequest], guided: bool) -> "tuple[Tensor, Tensor]":
-    """Return encoder_hidden_states (N, 77, D) and control maps (N, 3, H, W), N as in `sample`."""
+    """Return embeddings of prompts (N, ...) and control maps (N, 3, H, W), N as in `sample`."""
     import torch
 
     prompts, maps = [], []
     for request in requests:
-        prompts += [request.unconditional] * guided + [request.encoder_hidden_states]
+        prompts += [request.unconditional] * guided + [request.prompt]
         maps += [request.control] * (1 + guided)
     return torch.stack(prompts), torch.stack(maps)
 

@@ -11,10 +11,11 @@ from trainer.settings import SD15, GenerateSettings
 
 @dataclass(frozen=True)
 class Sources:
-    """What to use a ControlNet with: base, tokenizer folder, prediction type, and palette of the maps."""
+    """What to use a ControlNet with: base, tokenizer folder, VAE, prediction type, and palette of the maps."""
 
     base: str
     tokenizer: str
+    vae: str
     prediction: str
     palette: str
 
@@ -28,11 +29,14 @@ def sources(settings: GenerateSettings) -> Sources:
     path = Path(settings.controlnet).expanduser()
     run = runs.containing(path) or path
     trained = run_settings.read(run / "run.toml") if (run / "run.toml").is_file() else {}
-    base = str(run / "base") if (run / "base").is_dir() else trained.get("base", SD15)
+    base, vae = trained.get("base", SD15), trained.get("vae", "")
+    if (run / "base").is_dir():  # with the VAE that it was trained with
+        base, vae = str(run / "base"), ""
     palette = str(run / "palette.csv") if (run / "palette.csv").is_file() else "ade20k"
     return Sources(
         base=settings.base or base,
         tokenizer=settings.tokenizer or trained.get("tokenizer", ""),
+        vae=settings.vae or ("" if settings.base else vae),
         prediction=settings.prediction if settings.prediction != "auto" else trained.get("prediction", "auto"),
         palette=settings.palette or palette,
     )

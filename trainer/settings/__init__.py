@@ -1,6 +1,6 @@
 """Settings of training, sampling and generation, each declared once; and run.toml."""
 
-from trainer.settings.drawing import DrawingSettings, GenerateSettings, SampleSettings
+from trainer.settings.drawing import DrawingSettings, GenerateSettings, Lora, SampleSettings
 from trainer.settings.networks import JUDGE, SD15, SEG
 from trainer.settings.run_file import read, to_toml
 from trainer.settings.training import TrainSettings
@@ -11,6 +11,7 @@ __all__ = [
     "SEG",
     "DrawingSettings",
     "GenerateSettings",
+    "Lora",
     "SampleSettings",
     "TrainSettings",
     "read",

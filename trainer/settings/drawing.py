@@ -1,7 +1,8 @@
 """Settings of sampling and generation, each declared once."""
 
 from dataclasses import dataclass
-from math import inf
+from math import inf, isfinite
+from pathlib import Path
 from typing import Annotated, Literal
 
 from segkit.errors import SettingError
@@ -75,6 +76,37 @@ def _scales(text: str) -> tuple[float, ...]:
     return scales
 
 
+@dataclass(frozen=True)
+class Lora:
+    """A LoRA and how strongly it changes the base.
+
+    Attributes:
+        path: a .safetensors file.
+        weight: factor of what it adds to the base's weights; a negative one subtracts it.
+    """
+
+    path: Path
+    weight: float
+
+    @classmethod
+    def read(cls, text: str) -> "Lora":
+        """Read FILE or FILE:WEIGHT, such as "details.safetensors:0.8".
+
+        Raises:
+            SettingError: the file is not a .safetensors file, or the weight is not a finite number.
+        """
+        name, _, number = text.rpartition(":")
+        try:
+            weight = float(number) if name else 1.0
+        except ValueError:
+            name, weight = "", 1.0  # a colon in the path
+        path = Path(name or text).expanduser()
+        if path.suffix != ".safetensors" or not isfinite(weight):
+            expected = "FILE.safetensors or FILE.safetensors:WEIGHT, such as details.safetensors:0.8"
+            raise SettingError("lora", text, expected)
+        return cls(path, weight)
+
+
 @dataclass(frozen=True, kw_only=True)
 class DrawingSettings(SampleSettings):
     """Which pictures are drawn of a map, with which base, and where.
@@ -87,9 +119,15 @@ class DrawingSettings(SampleSettings):
         ""
     )
     tokenizer: Annotated[str, option("Folder with CLIP's tokenizer, for a base that has none.")] = ""
+    vae: Annotated[
+        str, option("VAE in place of the base's own: a .safetensors file or a diffusers folder.  [default: the run's]")
+    ] = ""
     prediction: Annotated[
         Literal["auto", "epsilon", "v_prediction"], option("What the UNet predicts; auto reads it from the base.")
     ] = "auto"
+    lora: Annotated[
+        tuple[str, ...], option("LoRA that changes the base: FILE.safetensors or FILE.safetensors:WEIGHT; repeatable.")
+    ] = ()
     seed: Annotated[int, option("Seed of each map's first picture.", ge=0)] = 0
     count: Annotated[int, option("Pictures per map, with consecutive seeds.", ge=1)] = 1
     device: Annotated[str, option("Where networks run: auto, cpu, cuda, cuda:1, mps.", min_length=1)] = "auto"
@@ -100,8 +138,15 @@ class DrawingSettings(SampleSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "lora", tuple(self.lora))  # a list in Python and in a file
+        tuple(map(Lora.read, self.lora))
         if not 0 <= self.seed < 2**63 - self.count:
             raise SettingError("seed", self.seed, f"0 to {2**63 - self.count - 1}")
+
+    @property
+    def loras(self) -> tuple[Lora, ...]:
+        """The LoRAs, in order."""
+        return tuple(map(Lora.read, self.lora))
 
 
 @dataclass(frozen=True, kw_only=True)

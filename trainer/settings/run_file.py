@@ -17,7 +17,19 @@ class _Locations:
     output: Annotated[str, option("Run folder.", min_length=1)]
 
 
-_PATHS = ("dataset", "output", "base", "controlnet", "tokenizer", "palette", "reward", "judge", "name", "cache_dir")
+_PATHS = (
+    "dataset",
+    "output",
+    "base",
+    "controlnet",
+    "tokenizer",
+    "vae",
+    "palette",
+    "reward",
+    "judge",
+    "name",
+    "cache_dir",
+)
 """Settings of a run.toml that are paths, or become part of one."""
 
 

@@ -28,6 +28,7 @@ class TrainSettings(Settings):
         ),
     ] = SEG
     tokenizer: Annotated[str, option("Folder with CLIP's tokenizer, for a base that has none.")] = ""
+    vae: Annotated[str, option("VAE in place of the base's own: a .safetensors file or a diffusers folder.")] = ""
     prediction: Annotated[
         Literal["auto", "epsilon", "v_prediction"], option("What the UNet predicts; auto reads it from the base.")
     ] = "auto"

@@ -16,8 +16,10 @@ from accelerate.utils import DistributedType, broadcast_object_list
 from segkit.errors import SegkitError, UsageError
 from segkit.models import device
 from segkit.models.device import Device
+from segkit.progress import NOTICE, STOPPING, Progress, silent
 from trainer.settings import TrainSettings
-from trainer.step import cpu, meeting, trackers
+from trainer.step import cards, cpu, meeting, rendezvous, trackers, watch
+from trainer.step.rendezvous import Rendezvous
 
 Result = TypeVar("Result")
 
@@ -27,15 +29,50 @@ _DEVICE_VARIABLE = "ACCELERATE_TORCH_DEVICE"
 
 
 @contextmanager
-def launched(settings: TrainSettings) -> Iterator[Accelerator]:
+def launched(settings: TrainSettings, progress: Progress = silent) -> Iterator[Accelerator]:
     """Join the processes that accelerate launch or torchrun started; without a launcher, run as a single process.
 
+    Args:
+        settings: of the training.
+        progress: called in process 0 with notices about processes that are late or silent.
+
     Raises:
-        UsageError: the number of processes is not the required one, or the device, its precision or the tracker is
-            unavailable.
+        UsageError: the number of processes is not the required one, they differ, or the device, its precision or the
+            tracker is unavailable.
+        TrainingError: another process failed, did not come or was lost.
     """
-    trackers.require_installed(settings.tracker)
-    resolved = _resolve(settings)
+    with rendezvous.announcing():
+        trackers.require_installed(settings.tracker)
+        resolved = _resolve(settings)
+        place = Rendezvous.from_environment()
+        if place:
+            _require_number(settings, place.world_size)
+    joined = _joined(place, settings, resolved, progress) if place else nullcontext()
+    with joined, _accelerated(settings, resolved) as accelerator:
+        yield accelerator
+
+
+@contextmanager
+def _joined(place: Rendezvous, settings: TrainSettings, resolved: Device, progress: Progress) -> Iterator[None]:
+    """Wait for the other processes, and watch them until the end."""
+
+    def notify(note: str) -> None:
+        if place.rank == 0:
+            progress(NOTICE, 0, 0, note)
+
+    def last_words(note: str) -> None:
+        progress(STOPPING, 0, 0, f"Error: {note}")
+
+    desk = place.store(rendezvous.JOIN)  # stays open: in process 0 it may be what all others are connected to
+    card = cards.card(settings, place.world_size, torch.device(resolved.name).type, resolved.precision)
+    hosts = rendezvous.gather(desk, place.rank, place.world_size, card, notify)
+    with watch.watched(place.store(rendezvous.of_round("watch")), place.rank, hosts, notify, last_words):
+        yield
+
+
+@contextmanager
+def _accelerated(settings: TrainSettings, resolved: Device) -> Iterator[Accelerator]:
+    """Set accelerate up, and take it down again."""
     on_cpu = torch.device(resolved.name).type == "cpu"
     with _explicit_device(settings.device):
         accelerator = Accelerator(
@@ -47,17 +84,21 @@ def launched(settings: TrainSettings) -> Iterator[Accelerator]:
         config = accelerator.state.deepspeed_plugin.deepspeed_config
         config |= {"train_micro_batch_size_per_gpu": settings.batch_size, "gradient_clipping": settings.clip}
     try:
-        if settings.processes not in (0, accelerator.num_processes):
-            raise UsageError(
-                f"processes={settings.processes}, but the number of processes is {accelerator.num_processes}. "
-                f"Run: torchrun --nproc-per-node {settings.processes} -m trainer run.toml"
-            )
+        _require_number(settings, accelerator.num_processes)
         with cpu.keep_freed_memory() if on_cpu else nullcontext():
             yield accelerator
     finally:
         accelerator.end_training()
         # accelerate's state is a process-wide singleton; the next training may use another device or precision
         AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def _require_number(settings: TrainSettings, number: int) -> None:
+    if settings.processes not in (0, number):
+        raise UsageError(
+            f"processes={settings.processes}, but the number of processes is {number}. "
+            f"Run: torchrun --nproc-per-node {settings.processes} -m trainer run.toml"
+        )
 
 
 def _resolve(settings: TrainSettings) -> Device:

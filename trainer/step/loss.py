@@ -2,6 +2,7 @@
 
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from diffusers import ControlNetModel, DDPMScheduler, UNet2DConditionModel
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from segkit.errors import ModelError
-from trainer.checkpoints import configs
+from trainer.checkpoints import configs, families
 from trainer.checkpoints.load import Base
 from trainer.data.batches import Batch
 from trainer.data.latents import Encoder
@@ -26,7 +27,7 @@ class ControlledUNet(nn.Module):
     """A UNet whose down and middle blocks receive the ControlNet's residuals.
 
     Args:
-        controlnet: trained.
+        controlnet: trained, but for the weights of a union ControlNet that are frozen.
         unet: frozen, except for UNLOCKED if `unlocked`.
         only_mid: use the middle block's residual alone; the other zero convolutions are frozen.
         unlocked: train the UNet's up blocks and output as well.
@@ -37,24 +38,27 @@ class ControlledUNet(nn.Module):
     ) -> None:
         super().__init__()
         self.controlnet, self.unet, self.only_mid = controlnet, unet, only_mid
-        controlnet.requires_grad_(True).train()
+        controlnet.train()
         unet.requires_grad_(False)
         if only_mid:
             controlnet.controlnet_down_blocks.requires_grad_(False)
         for name in UNLOCKED if unlocked else ():
             getattr(unet, name).requires_grad_(True)
 
-    def forward(self, latents: Tensor, timesteps: Tensor, encoder_hidden_states: Tensor, control: Tensor) -> Tensor:
+    def forward(
+        self, latents: Tensor, timesteps: Tensor, encoder_hidden_states: Tensor, control: Tensor, **more: Any
+    ) -> Tensor:  # fmt: skip
         """Return the UNet's prediction, (B, 4, h, w) in the UNet's dtype.
 
         Args:
             latents: (B, 4, h, w), noisy and scaled.
             timesteps: (B,) int64, 0 to 999.
-            encoder_hidden_states: (B, 77, D) from the text encoder.
+            encoder_hidden_states: (B, 77, D) from the text encoders.
             control: (B, 3, 8h, 8w) painted control map, 0 to 1. 8 is the VAE's downsampling factor.
+            more: what else conditions both networks: see families.Conditioning.inputs.
         """
         down, mid = self.controlnet(
-            latents, timesteps, encoder_hidden_states, controlnet_cond=control, return_dict=False
+            latents, timesteps, encoder_hidden_states, controlnet_cond=control, return_dict=False, **more
         )
         if self.only_mid:
             down = [torch.zeros_like(residual) for residual in down]
@@ -68,6 +72,7 @@ class ControlledUNet(nn.Module):
                 down_block_additional_residuals=[residual.to(dtype) for residual in down],
                 mid_block_additional_residual=mid.to(dtype),
                 return_dict=False,
+                **more,
             )[0]
         return prediction
 
@@ -104,7 +109,7 @@ class DiffusionLoss:
     """Mean squared error of the predicted noise or velocity, on batches with or without cached latents.
 
     Args:
-        base: supplies the prediction type and the latents' scaling factor.
+        base: supplies the prediction type, the latents' scaling factor and what the networks are conditioned on.
         encoder: encodes photos and prompts of batches without cached latents; None if every batch has them.
         paint: paints class indices with the palette.
         device: where the loss is computed.
@@ -119,6 +124,7 @@ class DiffusionLoss:
         self._reward = rewarded
         self._encoder, self._paint, self._device, self._min_snr = encoder, paint, device, min_snr
         self._scaling_factor: float = base.vae.config.scaling_factor
+        self._conditioning = base.conditioning
         self._noise_scheduler = DDPMScheduler(**configs.SCHEDULER, prediction_type=base.prediction)
         self._schedule = NoiseSchedule(
             self._noise_scheduler.alphas_cumprod.to(device), base.prediction == "v_prediction"
@@ -147,7 +153,8 @@ class DiffusionLoss:
         target = self._noise_scheduler.get_velocity(latents, noise, timesteps) if self._schedule.is_velocity else noise
         labels = self._to_device(batch.controls)
         control = self._paint(labels)
-        inputs = Inputs(noisy_latents, timesteps, self._encode_prompts(batch), control)
+        time_ids = self._to_device(batch.time_ids)
+        inputs = Inputs(noisy_latents, timesteps, self._encode_prompts(batch), control, time_ids, self._conditioning)
         sums = torch.zeros(6, device=self._device)
         term = None
         if self._reward and batch.rewarded is not None and bool(batch.rewarded.any()):
@@ -248,9 +255,9 @@ class DiffusionLoss:
         return torch.cat([self._to_device(batch.moments).float(), moments])[self._to_device(places.argsort())]
 
     def _encode_prompts(self, batch: Batch) -> Tensor:
-        """Return encoder_hidden_states, (B, 77, D)."""
-        if batch.encoder_hidden_states is not None:
-            return self._to_device(batch.encoder_hidden_states)
+        """Return the embeddings of the prompts."""
+        if batch.prompts is not None:
+            return self._to_device(batch.prompts)
         return torch.stack([self._require_encoder().prompt(text) for text in batch.texts])
 
     def _require_reward(self) -> Reward:
@@ -289,17 +296,19 @@ def require_unchanged(base: Base, controlnet: ControlNetModel) -> None:
         ModelError: the predictions with and without the ControlNet differ.
     """
     generator = torch.Generator().manual_seed(0)
-    width = base.unet.config.cross_attention_dim
     side = 8 * configs.vae_scale_factor(base.vae.config)
     latents = torch.randn(1, base.unet.config.in_channels, 8, 8, generator=generator)
     timesteps = torch.tensor([500])
-    encoder_hidden_states = torch.randn(1, 77, width, generator=generator)
+    prompts = torch.randn(1, *base.conditioning.shape(77), generator=generator)
     control = torch.rand(1, 3, side, side, generator=generator)
-    expected = base.unet(latents, timesteps, encoder_hidden_states, return_dict=False)[0]
-    down, mid = controlnet(latents, timesteps, encoder_hidden_states, controlnet_cond=control, return_dict=False)
+    encoder_hidden_states, more = base.conditioning.inputs(prompts, torch.tensor([families.whole(side, side)]).float())
+    expected = base.unet(latents, timesteps, encoder_hidden_states, return_dict=False, **more)[0]
+    down, mid = controlnet(
+        latents, timesteps, encoder_hidden_states, controlnet_cond=control, return_dict=False, **more
+    )
     prediction = base.unet(
         latents, timesteps, encoder_hidden_states, down_block_additional_residuals=down,
-        mid_block_additional_residual=mid, return_dict=False,
+        mid_block_additional_residual=mid, return_dict=False, **more,
     )[0]  # fmt: skip
     if not torch.equal(expected, prediction):
         raise ModelError("The fresh ControlNet changes the base's prediction before any training. Please report this.")

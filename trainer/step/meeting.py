@@ -12,12 +12,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from datetime import timedelta
 from typing import Any
 
-from torch import distributed
-
-from segkit.errors import SegkitError, TrainingError
+from segkit.errors import TrainingError
+from trainer.step import rendezvous, watch
 
 BEAT = 10.0
 """Seconds between two signs of life."""
@@ -83,7 +81,7 @@ def meet(
             yield board.should_stop
     except BaseException as error:
         with suppress(RuntimeError):
-            board.say("failed", str(error) if isinstance(error, SegkitError) else repr(error))
+            board.say("failed", watch.reason(error))
         raise
     try:
         board.say("done")
@@ -92,16 +90,28 @@ def meet(
         raise TrainingError(f"The connection to the other processes was lost ({error}): one has ended.") from None
 
 
+def exchange(rank: int, world_size: int, text: str) -> list[str]:
+    """Return the texts of all processes by their rank; every process must call this.
+
+    Without a store, the others' texts are unknown, and this one is returned alone.
+
+    Raises:
+        TrainingError: another process failed or was lost.
+    """
+    store = _store(next(_numbers)) if world_size > 1 else None
+    if store is None:
+        return [text]
+    with meet(store, rank, world_size):
+        store.set(f"text/{rank}", text)
+    return [store.get(f"text/{number}").decode() for number in range(world_size)]
+
+
 def _store(number: int) -> Any | None:
     """Return a meeting's part of the store that the launcher or the first process offers; None if there is none."""
     if not {"MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys():
         return None  # another way to find each other, such as a shared file
-    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    patience = timedelta(seconds=60)
-    # both classes are public, but defined where mypy does not look
-    store = distributed.TCPStore(host, port, timeout=patience, wait_for_workers=False)  # type: ignore[attr-defined]
-    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")  # torchrun's store outlives what it starts again
-    return distributed.PrefixStore(f"segkit/{attempt}/{number}", store)  # type: ignore[attr-defined]
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    return rendezvous.connect(address, port, rendezvous.of_round(f"meeting/{number}"))
 
 
 @contextmanager

@@ -7,12 +7,14 @@ last prediction has a gradient.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from accelerate.utils import extract_model_from_parallel
 from torch import Tensor, nn
 
+from trainer.checkpoints.families import Conditioning
 from trainer.step.noise import TIMESTEPS, NoiseSchedule
 
 LAST = TIMESTEPS - 1
@@ -26,37 +28,41 @@ class Inputs:
     Attributes:
         latents: (N, 4, h, w) float32, noisy and scaled.
         timesteps: (N,) int64.
-        encoder_hidden_states: (N, 77, D).
+        prompts: N embeddings of prompts: see families.Conditioning.
         control: (N, 3, H, W) painted control maps.
+        time_ids: (N, 6) float32, size and crop.
+        conditioning: what prompts and time_ids become as arguments.
     """
 
     latents: Tensor
     timesteps: Tensor
-    encoder_hidden_states: Tensor
+    prompts: Tensor
     control: Tensor
+    time_ids: Tensor
+    conditioning: Conditioning
 
     def predict(self, model: Callable[..., Tensor]) -> Tensor:
         """Return the model's prediction, (N, 4, h, w) float32."""
-        return model(self.latents, self.timesteps, self.encoder_hidden_states, self.control).float()
+        encoder_hidden_states, more = self.conditioning.inputs(self.prompts, self.time_ids)
+        return model(self.latents, self.timesteps, encoder_hidden_states, self.control, **more).float()
 
     def rows(self, places: Tensor) -> "Inputs":
         """Return some rows."""
-        return Inputs(
-            self.latents[places], self.timesteps[places], self.encoder_hidden_states[places], self.control[places]
-        )
+        return self._mapped(lambda name: getattr(self, name)[places])
 
     def at(self, latents: Tensor, timesteps: Tensor) -> "Inputs":
         """Return the same prompts and maps with other latents and timesteps."""
-        return Inputs(latents, timesteps, self.encoder_hidden_states, self.control)
+        return replace(self, latents=latents, timesteps=timesteps)
 
     def followed_by(self, other: "Inputs") -> "Inputs":
         """Return the rows of both."""
-        return Inputs(
-            torch.cat([self.latents, other.latents]),
-            torch.cat([self.timesteps, other.timesteps]),
-            torch.cat([self.encoder_hidden_states, other.encoder_hidden_states]),
-            torch.cat([self.control, other.control]),
-        )
+        return self._mapped(lambda name: torch.cat([getattr(self, name), getattr(other, name)]))
+
+    def _mapped(self, tensor: Callable[[str], Any]) -> "Inputs":
+        return replace(self, **{name: tensor(name) for name in _TENSORS})
+
+
+_TENSORS = tuple(field.name for field in fields(Inputs) if field.type is Tensor)
 
 
 class Rollout:
@@ -65,7 +71,7 @@ class Rollout:
     Args:
         steps: that sampling all the way would take.
         guidance: scale of the guidance; at most 1 means none.
-        unconditional: (77, D), embedding of the empty prompt.
+        unconditional: embedding of the empty prompt.
     """
 
     def __init__(self, steps: int, guidance: float, unconditional: Tensor) -> None:
@@ -103,9 +109,8 @@ class Rollout:
         """Return the rows whose predictions `guided` combines: unconditional ones, then the inputs."""
         if self._guidance <= 1:
             return inputs
-        empty = self._unconditional.to(inputs.encoder_hidden_states).expand_as(inputs.encoder_hidden_states)
-        unconditional = Inputs(inputs.latents, inputs.timesteps, empty, inputs.control)
-        return unconditional.followed_by(inputs)
+        empty = self._unconditional.to(inputs.prompts).expand_as(inputs.prompts)
+        return replace(inputs, prompts=empty).followed_by(inputs)
 
     def guided(self, prediction: Tensor) -> Tensor:
         """Return the guided prediction of each picture, (K, 4, h, w), from those of the rows of `guidable`."""

@@ -75,12 +75,34 @@ Results = Sequence[Finished | Encoded | Rejection]
 """What became of new photos: triples, and rejections of those that could not be opened."""
 
 
+@dataclass(frozen=True)
+class Capacity:
+    """What an engine can use.
+
+    Attributes:
+        workers: processes that run networks.
+        machines: that they are on.
+        cpus, gpus: of all machines.
+        worker_bytes: the most memory that a worker has taken so far.
+    """
+
+    workers: int
+    machines: int
+    cpus: float
+    gpus: float
+    worker_bytes: int
+
+
 class Engine(Protocol):
     """Reads photos, and turns units into triples."""
 
     @property
     def notes(self) -> Sequence[str]:
         """What a person should know about the work, as sentences."""
+
+    @property
+    def capacity(self) -> Capacity | None:
+        """What there is to work with; None if it is this process only."""
 
     def read(self, places: Iterable[Place | Loaded], opening: Opening) -> Iterator[Loaded]:
         """Read photos; see Read."""

@@ -73,6 +73,7 @@ class Inline:
     """Reads photos and runs networks in this process; an Engine."""
 
     notes: Sequence[str] = ()
+    capacity = None
 
     def __init__(self, settings: BuildSettings, load: Callable[[BuildSettings], Networks]) -> None:
         self._settings, self._load = settings, load

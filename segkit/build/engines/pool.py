@@ -9,9 +9,10 @@ from typing import Any, Generic, TypeVar
 
 from segkit import __version__
 from segkit.build.engines.isolation import endure
-from segkit.build.engines.worker import Introduction, Request
+from segkit.build.engines.worker import Introduction
 from segkit.errors import EngineError, SegkitError
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 Key = TypeVar("Key")
 
@@ -48,19 +49,19 @@ class Seat:
 
 
 @dataclass(frozen=True)
-class Kind(Generic[Result]):
+class Kind(Generic[Item, Result]):
     """A kind of work.
 
     Attributes:
-        send: starts it in a worker: called with Ray's actor and the photos, it returns a reference to the results.
-        fill: returns photos as they are sent to a worker that does not see them, with their bytes.
-        crashed: returns the result for a photo that kills workers.
-        is_unseen: whether a result says that the worker could not read a photo.
+        send: starts it in a worker: called with Ray's actor and the items, it returns a reference to the results.
+        fill: returns items, such as photos, as they are sent to a worker that does not see their files, with the bytes.
+        crashed: returns the result for an item that kills workers.
+        is_unseen: whether a result says that the worker could not read a file.
     """
 
-    send: Callable[[Any, Sequence[Request]], Any]
-    fill: Callable[[Sequence[Request]], Sequence[Request]]
-    crashed: Callable[[Request], Result]
+    send: Callable[[Any, Sequence[Item]], Any]
+    fill: Callable[[Sequence[Item]], Sequence[Item]]
+    crashed: Callable[[Item], Result]
     is_unseen: Callable[[Result], bool]
 
 
@@ -103,21 +104,21 @@ class Pool:
                 return results
 
     def run(
-        self, works: Iterable[tuple[Key, Sequence[Request]]], kind: Kind[Result]
+        self, works: Iterable[tuple[Key, Sequence[Item]]], kind: Kind[Item, Result]
     ) -> Iterator[tuple[Key, list[Result]]]:
         """Do pieces of work, and yield the results in order; bounded many are done ahead.
 
         Args:
-            works: each with a key, which is returned with its results. One without photos has no results.
+            works: each with a key, which is returned with its results. One without items has no results.
             kind: how it is done.
         """
-        lane: _Lane[Key, Result] = _Lane(self, kind)
+        lane: _Lane[Key, Item, Result] = _Lane(self, kind)
         return lane.run(works)
 
-    def alone(self, requests: Sequence[Request], kind: Kind[Result], shipped: bool) -> list[Result] | None:
+    def alone(self, items: Sequence[Item], kind: Kind[Item, Result], shipped: bool) -> list[Result] | None:
         """Do work in a worker that does nothing else meanwhile; None if it died."""
         seat = self._idle()
-        results: list[Result] | None = self.results(seat, self.sent(seat, requests, kind, shipped))
+        results: list[Result] | None = self.results(seat, self.sent(seat, items, kind, shipped))
         return results
 
     def _idle(self) -> Seat:
@@ -130,16 +131,16 @@ class Pool:
             if self.results(seat, seat.handle.introduce.remote([])) is not None:
                 return seat
 
-    def sent(self, seat: Seat, requests: Sequence[Request], kind: Kind[Result], shipped: bool) -> Any:
+    def sent(self, seat: Seat, items: Sequence[Item], kind: Kind[Item, Result], shipped: bool) -> Any:
         """Send work to a worker, and return a reference to the results."""
         assert seat.introduction
         if shipped or not seat.introduction.reads:
-            requests = kind.fill(requests)
-        reference = kind.send(seat.handle, requests)
+            items = kind.fill(items)
+        reference = kind.send(seat.handle, items)
         seat.working[reference] = kind
         return reference
 
-    def free(self, kind: Kind[Result]) -> Seat | None:
+    def free(self, kind: Kind[Item, Result]) -> Seat | None:
         """Return the worker that has least to do; None if all have enough work of a kind."""
         loads = {seat: [*seat.working.values()].count(kind) for seat in self._seats if seat.introduction}
         ready = [seat for seat, load in loads.items() if load < DEPTH]
@@ -230,28 +231,28 @@ class Pool:
 
 
 @dataclass(eq=False)
-class _Work(Generic[Key, Result]):
+class _Work(Generic[Key, Item, Result]):
     """A piece of work, with its results once they are there."""
 
     key: Key
-    requests: Sequence[Request]
+    items: Sequence[Item]
     results: list[Result] | None = None
     shipped: bool = False
     reference: Any = None
     seat: Seat | None = None
 
 
-class _Lane(Generic[Key, Result]):
+class _Lane(Generic[Key, Item, Result]):
     """Work of one kind on its way through the pool, oldest first."""
 
-    def __init__(self, pool: Pool, kind: Kind[Result]) -> None:
+    def __init__(self, pool: Pool, kind: Kind[Item, Result]) -> None:
         self._pool, self._kind = pool, kind
-        self._works: deque[_Work[Key, Result]] = deque()
+        self._works: deque[_Work[Key, Item, Result]] = deque()
 
-    def run(self, works: Iterable[tuple[Key, Sequence[Request]]]) -> Iterator[tuple[Key, list[Result]]]:
+    def run(self, works: Iterable[tuple[Key, Sequence[Item]]]) -> Iterator[tuple[Key, list[Result]]]:
         """Do all work; see Pool.run."""
-        for key, requests in works:
-            self._works.append(_Work(key, requests, None if requests else []))
+        for key, items in works:
+            self._works.append(_Work(key, items, None if items else []))
             self._advance()
             while len(self._works) > self._pool.ahead or (self._works and self._works[0].results is not None):
                 yield from self._oldest()
@@ -276,9 +277,9 @@ class _Lane(Generic[Key, Result]):
                 seat = self._pool.free(self._kind)
                 if seat is None:
                     return
-                work.seat, work.reference = seat, self._pool.sent(seat, work.requests, self._kind, work.shipped)
+                work.seat, work.reference = seat, self._pool.sent(seat, work.items, self._kind, work.shipped)
 
-    def _take(self, work: _Work[Key, Result]) -> None:
+    def _take(self, work: _Work[Key, Item, Result]) -> None:
         assert work.seat
         results = self._pool.results(work.seat, work.reference)
         work.reference = None
@@ -289,13 +290,13 @@ class _Lane(Generic[Key, Result]):
             return
         work.results = results
 
-    def _endured(self, work: _Work[Key, Result]) -> list[Result]:
+    def _endured(self, work: _Work[Key, Item, Result]) -> list[Result]:
         """Do work again that was under way when its worker died, alone: it may have killed it."""
 
-        def attempt(requests: Sequence[Request]) -> list[Result] | None:
-            return self._pool.alone(requests, self._kind, work.shipped)
+        def attempt(items: Sequence[Item]) -> list[Result] | None:
+            return self._pool.alone(items, self._kind, work.shipped)
 
-        return endure(work.requests, attempt, self._kind.crashed, attempts=2)
+        return endure(work.items, attempt, self._kind.crashed, attempts=2)
 
 
 def _line(error: BaseException | None) -> str:

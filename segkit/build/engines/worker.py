@@ -1,11 +1,13 @@
 """What runs in the worker processes of a cluster: photos are read, segmented and captioned. Nothing is written."""
 
 import socket
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,25 +93,21 @@ class Task:
     identities: dict[str, dict[str, str]]
 
 
-class Worker:
-    """Reads photos and runs networks in a process of its own. Its methods may run in several threads at once.
+class Member:
+    """A process that works for another one. Its methods may run in several threads at once.
 
     Args:
-        settings: of the build, with paths that lead to the same files from everywhere.
-        load: loads the networks, when they are needed.
+        settings: of the work, with paths that lead to the same files from everywhere.
+        load: loads what it needs, when that is needed.
         cpus: threads for pictures, and for PyTorch on a CPU.
     """
 
-    def __init__(self, settings: BuildSettings, load: Callable[[BuildSettings], Networks], cpus: int) -> None:
+    def __init__(self, settings: Any, load: Callable[[Any], Any], cpus: int) -> None:
         self._settings, self._load = settings, load
-        self._working = threading.Lock()  # the networks serve one unit at a time, while photos of the next are decoded
+        self._working = threading.Lock()  # networks serve one unit at a time, while photos of the next are decoded
         self._process = ExitStack()  # for the life of this process, which belongs to the worker
         self._process.enter_context(threads.limited(cpus))
         self._process.enter_context(quiet_pillow())
-
-    @cached_property
-    def _networks(self) -> Networks:
-        return self._load(self._settings)
 
     def introduce(self, probes: Sequence[tuple[Place, Stat | None]]) -> Introduction:
         """Return who this is.
@@ -119,6 +117,22 @@ class Worker:
         """
         reads = all(stat_of(place) == stat for place, stat in probes)
         return Introduction(__version__, socket.gethostname(), reads)
+
+    def peak_memory(self) -> int:
+        """Return the most bytes that this process has taken."""
+        from resource import RUSAGE_SELF, getrusage  # Windows lacks it, and has no Ray clusters of several nodes
+
+        unit = 1 if sys.platform == "darwin" else 1024
+        return getrusage(RUSAGE_SELF).ru_maxrss * unit
+
+
+class Worker(Member):
+    """Reads photos and turns them into triples, with the networks of a build. See Member."""
+
+    @cached_property
+    def _networks(self) -> Networks:
+        networks: Networks = self._load(self._settings)
+        return networks
 
     def identify(self) -> Identity:
         """Load the networks, and return what identifies them."""
@@ -160,7 +174,7 @@ class Worker:
         candidates = [photo for photo in opened if isinstance(photo, Candidate)]
         with self._working:
             networks = replace(self._networks, palette=task.palette)
-            _require_same(networks.identities, task.identities)
+            require_same(networks.identities, task.identities)
             batches = finish(candidates, networks, task.settings, task.style)
             finished = [one for batch in batches for one in batch]
         with threads.pool() as pool:
@@ -168,7 +182,12 @@ class Worker:
         return [*encoded, *(photo for photo in opened if isinstance(photo, Rejection))]
 
 
-def _require_same(identities: dict[str, dict[str, str]], expected: dict[str, dict[str, str]]) -> None:
+def require_same(identities: dict[str, dict[str, str]], expected: dict[str, dict[str, str]]) -> None:
+    """Require that networks are those of the other workers.
+
+    Raises:
+        EngineError: their weights or precision differ.
+    """
     for role, identity in identities.items():
         for name, value in identity.items():
             if (other := expected.get(role, {}).get(name)) != value:

@@ -10,7 +10,7 @@
  * @typedef {{stage: string, done: number, total: number}} Waiting
  * @typedef {{total: number, start: number, counts: Record<string, number>, items: Item[], waiting: Waiting | null}} Page
  * @typedef {{name: string, classes: [string, string[], string][], splits: string[], flags: Record<string, string>, badges: Record<string, string>,
- *   budget: number, counter: string, unlabelled: number, assist: string, drafts: boolean, where: string, order: string}} Dataset
+ *   budget: number, limit: number, counter: string, unlabelled: number, assist: string, drafts: boolean, where: string, order: string}} Dataset
  */
 
 import { TEXTS } from "./texts.js";

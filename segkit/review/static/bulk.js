@@ -7,6 +7,8 @@ import { TEXTS } from "./texts.js";
 
 const T = TEXTS.grid;
 const B = TEXTS.bulk;
+/** Triples that are decided on before the page says how far it is. */
+const TOGETHER = 50;
 
 export class Bulk {
   /**
@@ -81,7 +83,8 @@ export class Bulk {
   /** @param {string[]} ids @param {Map<string, string>} before */
   async restore(ids, before) {
     await attempt(async () => {
-      const items = [...this.queue.items.values()].filter((item) => ids.includes(item.id));
+      const decided = new Set(ids);
+      const items = [...this.queue.items.values()].filter((item) => decided.has(item.id));
       for (const review of new Set(before.values())) await send(items.filter((item) => before.get(item.id) === review), review);
       await this.queue.reload();
       message(T.undone(0));
@@ -90,27 +93,47 @@ export class Bulk {
 
   /** Ask for two classes, show what would change, and change it. */
   async changeClass() {
-    const items = await this.grid.items();
-    const ids = items.map((item) => item.id);
-    const [from, to] = [this._classes(), this._classes()];
-    const preview = el("p", { class: "preview", role: "status" });
-    const look = async () => {
-      const body = { ids, old: Number(from.value), new: Number(to.value) };
-      const { affected, of } = await api.post("/api/bulk/preview", body);
-      const total = affected.reduce((/** @type {number} */ sum, /** @type {[string, number]} */ pair) => sum + pair[1], 0);
-      preview.textContent = B.preview(affected.length, of, total / Math.max(1, affected.length));
-    };
-    from.addEventListener("change", () => attempt(look));
-    await attempt(look);
-    const fields = el("div", { class: "fields" }, el("label", {}, B.from, from), el("label", {}, B.to, to));
-    const answer = await ask(B.title, [fields, preview], [{ value: "", text: B.cancel }, { value: "yes", text: B.apply, main: true }]);
-    if (answer !== "yes" || from.value === to.value) return;
+    const ids = (await this.grid.items()).map((item) => item.id);
     await attempt(async () => {
-      const { changed, token } = await api.post("/api/bulk/relabel", { ids, old: Number(from.value), new: Number(to.value) });
+      const { classes } = await api.post("/api/bulk/classes", { ids });
+      const chosen = await this._askClasses(classes, ids.length);
+      if (!chosen) return;
+      const [old, label] = chosen;
+      const done = message(B.changing(ids.length), { stays: true });
+      const { changed, token } = await api.post("/api/bulk/relabel", { ids, old, new: label }).finally(done);
       await this.queue.reload();
-      const [a, b] = [this.palette.name(Number(from.value)), this.palette.name(Number(to.value))];
-      message(B.done(changed.length, a, b), { action: T.undo, run: () => this._undo(token) });
+      const text = B.done(changed.length, this.palette.name(old), this.palette.name(label));
+      message(text, { action: T.undo, run: () => this._undo(token) });
     });
+  }
+
+  /**
+   * Ask which class of the selection becomes which: the one of the filter, or the most frequent, is proposed.
+   * @param {[number, number, number][]} present label, number of triples, mean share
+   * @param {number} of
+   * @returns {Promise<[number, number] | null>} null if the person cancels
+   */
+  async _askClasses(present, of) {
+    const from = el("select");
+    for (const [label, count] of present) from.append(option(label, B.option(this.palette.name(label), count)));
+    const wanted = present.find(([label]) => label === this.palette.filtered(this.queue.where));
+    if (wanted) from.value = String(wanted[0]);
+    const to = el("select", {}, el("option", { value: "" }, B.choose));
+    for (const { label, name } of this.palette.sorted()) to.append(option(label, name));
+    to.append(option(this.palette.unlabelled, TEXTS.unlabelled));
+    const preview = el("p", { class: "preview", role: "status" });
+    const fields = el("div", { class: "fields" }, el("label", {}, B.from, from), el("label", {}, B.to, to));
+    const look = () => {
+      const [, count, share] = present.find(([label]) => String(label) === from.value) ?? [0, 0, 0];
+      preview.textContent = B.preview(count, of, share);
+      const apply = /** @type {HTMLButtonElement | null} */ (fields.closest("form")?.querySelector(".main"));
+      if (apply) apply.disabled = !from.value || !to.value || to.value === from.value;
+    };
+    fields.addEventListener("change", look);
+    const answer = ask(B.title, [fields, preview], [{ value: "", text: B.cancel }, { value: "yes", text: B.apply, main: true }]);
+    look();
+    (wanted ? to : from).focus();
+    return await answer === "yes" ? [Number(from.value), Number(to.value)] : null;
   }
 
   /** @param {string} token */
@@ -121,19 +144,30 @@ export class Bulk {
       message(T.undone(kept.length));
     });
   }
-
-  _classes() {
-    const names = this.palette.names.map((name, label) => ({ name, label })).sort((a, b) => a.name.localeCompare(b.name));
-    const select = el("select");
-    for (const { name, label } of names) select.append(el("option", { value: String(label) }, name));
-    select.append(el("option", { value: String(this.palette.unlabelled) }, TEXTS.unlabelled));
-    return select;
-  }
 }
 
-/** @param {api.Item[]} items @param {string} review */
-function send(items, review) {
-  return api.post("/api/bulk/decide", { items: items.map(({ id, rev }) => ({ id, rev })), review });
+/** @param {number} label @param {string} text */
+function option(label, text) {
+  return el("option", { value: String(label) }, text);
+}
+
+/**
+ * Decide, a part after the other, so that a person sees how far that is.
+ * @param {api.Item[]} items
+ * @param {string} review
+ * @returns {Promise<{changed: string[], conflicts: string[]}>}
+ */
+async function send(items, review) {
+  /** @type {{changed: string[], conflicts: string[]}} */
+  const all = { changed: [], conflicts: [] };
+  for (let start = 0; start < items.length; start += TOGETHER) {
+    const part = items.slice(start, start + TOGETHER).map(({ id, rev }) => ({ id, rev }));
+    const remove = start ? message(T.deciding(start, items.length), { stays: true }) : () => undefined;
+    const { changed, conflicts } = await api.post("/api/bulk/decide", { items: part, review }).finally(remove);
+    all.changed.push(...changed);
+    all.conflicts.push(...conflicts);
+  }
+  return all;
 }
 
 /** Run an action, and show why it failed. @param {() => Promise<void>} action */

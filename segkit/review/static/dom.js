@@ -34,19 +34,19 @@ export function byId(id) {
 
 /**
  * Show a message for a while; one with an action stays longer, an error until it is dismissed or `clearErrors` is
- * called. The same text is shown once.
+ * called, and one that `stays` until it is removed. The same text is shown once.
  * @param {string} text
- * @param {{error?: boolean, action?: string, run?: () => void}} [options]
+ * @param {{error?: boolean, stays?: boolean, action?: string, run?: () => void}} [options]
  * @returns {() => void} removes it
  */
-export function message(text, { error = false, action = "", run } = {}) {
+export function message(text, { error = false, stays = false, action = "", run } = {}) {
   for (const shown of byId("messages").children) if (shown.getAttribute("data-text") === text) shown.remove();
   const box = el("div", { class: error ? "message error" : "message", "data-text": text }, text);
   const remove = () => box.remove();
   if (action) box.append(el("button", { type: "button", onclick: () => { remove(); run?.(); } }, action));
   if (action || error) box.append(el("button", { type: "button", class: "quiet", "aria-label": "×", onclick: remove }, "×"));
   byId("messages").append(box);
-  if (!error) setTimeout(remove, action ? 12000 : 3000);
+  if (!error && !stays) setTimeout(remove, action ? 12000 : 3000);
   return remove;
 }
 
@@ -72,6 +72,7 @@ export function ask(title, content, buttons) {
   dialog.showModal();
   const first = /** @type {HTMLElement | null} */ (row.querySelector(".main"));
   first?.focus();
+  dialog.scrollTop = 0; // the focus has scrolled long content to its end
   return new Promise((resolve) => {
     dialog.addEventListener("close", () => {
       dialog.remove();

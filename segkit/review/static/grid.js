@@ -15,9 +15,11 @@ export class Grid {
    * @param {HTMLElement} root
    * @param {import("./palette.js").Palette} palette
    * @param {import("./queue.js").Queue} queue
+   * @param {number} limit triples that may be selected
    * @param {(position: number) => void} open
    */
-  constructor(root, palette, queue, open) {
+  constructor(root, palette, queue, limit, open) {
+    this.limit = limit;
     this.root = root;
     this.palette = palette;
     this.queue = queue;
@@ -46,7 +48,7 @@ export class Grid {
     });
     queue.addEventListener("sorted", () => this.top());
     queue.addEventListener("waiting", () => {
-      if (queue.waiting && !queue.total) this.empty.textContent = TEXTS.waiting(queue.waiting);
+      if (queue.waiting && !queue.total) this.empty.textContent = TEXTS.waiting(queue.waiting, 0);
     });
   }
 
@@ -118,6 +120,7 @@ export class Grid {
         onclick: (/** @type {MouseEvent} */ event) => this._click(position, event), ondblclick: () => this.open(position),
       },
       el("div", { class: "pictures" }, photo, map, badges(item)),
+      el("span", { class: "tick", title: TEXTS.grid.tick, onclick: (/** @type {Event} */ event) => this._tick(position, event) }, "✓"),
       el("div", { class: "foot" },
         el("div", { class: "line" }, review, el("span", { class: "source" }, item.source)),
         el("div", { class: "line text", title: why || item.text }, why || item.text)),
@@ -135,6 +138,14 @@ export class Grid {
     this.draw();
   }
 
+  /** Select or unselect without a key, as a finger has to. @param {number} position @param {Event} event */
+  _tick(position, event) {
+    event.stopPropagation();
+    this.anchor = this.cursor = position;
+    this.isMarked = true;
+    this.toggle(position);
+  }
+
   /** @param {number} position */
   toggle(position) {
     if (!this.selected.delete(position)) this.selected.add(position);
@@ -149,7 +160,9 @@ export class Grid {
 
   /** @param {number} from @param {number} to */
   range(from, to) {
-    for (let position = Math.min(from, to); position <= Math.max(from, to); position++) this.selected.add(position);
+    const [first, last] = [Math.min(from, to), Math.max(from, to)];
+    for (let position = first; position <= last && this.selected.size < this.limit; position++) this.selected.add(position);
+    if (!this.selected.has(last)) message(TEXTS.grid.limit(this.limit));
     this.draw();
   }
 
@@ -167,7 +180,7 @@ export class Grid {
   }
 
   all() {
-    this.range(0, this.queue.total - 1);
+    if (this.queue.total) this.range(0, this.queue.total - 1);
   }
 
   /** Move the cursor. @param {number} columns @param {number} rows @param {boolean} extend */

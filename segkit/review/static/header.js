@@ -90,7 +90,7 @@ export class Header {
     if (waiting) {
       this.bar.max = Math.max(1, waiting.total);
       this.bar.value = waiting.done;
-      return void (this.progress.textContent = TEXTS.waiting(waiting));
+      return void (this.progress.textContent = TEXTS.waiting(waiting, total));
     }
     if (ranked) return void (this.progress.textContent = TEXTS.ranked);
     this.bar.max = Math.max(1, total);

@@ -46,7 +46,10 @@ export class Keys {
   /** @param {KeyboardEvent} event */
   _find(event) {
     const pressed = name(event);
-    if ((pressed === "Enter" || pressed === "Space") && event.target instanceof HTMLButtonElement) return undefined;
+    if (event.target instanceof HTMLButtonElement) { // reached by Tab from a field, so that no button needs a mouse
+      if (["Enter", "Space", "Tab", "shift+Tab"].includes(pressed)) return undefined;
+      if (pressed === "Escape") event.target.blur();
+    }
     return this.bindings.find((binding) => binding.keys.includes(pressed));
   }
 

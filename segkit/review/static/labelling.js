@@ -26,6 +26,8 @@ export class Labelling {
     this.current = 0;
     this.look = { patterns: false, isolated: /** @type {number | null} */ (null), confidence: /** @type {Map<number, number> | null} */ (null) };
     this.showsConfidence = false;
+    /** The region, as it was, that got another class last in the map that is shown. @type {Region | null} */
+    this.relabelled = null;
     /** @type {Editor | null} */
     this.editor = null;
     this.canvas = el("canvas", { class: "canvas", tabIndex: -1 });
@@ -51,6 +53,7 @@ export class Labelling {
   /** Show a triple's map, to be changed. @param {Editor} editor */
   attach(editor) {
     this.editor = this.tools.editor = editor;
+    this.relabelled = null;
     this.viewer.map = editor.map;
     this.viewer.photo = editor.photo;
     this.relook();
@@ -134,13 +137,14 @@ export class Labelling {
     if (selection && selection.label >= 0 && map) this.mark(map.regions.ofLabel(selection.label));
   }
 
-  /** Select the next region, largest first. @param {number} step */
+  /** Select the next region, largest first; after one that got another class, the next smaller one. @param {number} step */
   cycle(step) {
     const map = this.editor?.map;
     if (!map) return;
     const regions = map.regions.list();
     const start = this.viewer.selection?.runs[0];
-    const place = regions.findIndex((region) => region.runs[0] === start);
+    let place = regions.findIndex((region) => region.runs[0] === start);
+    if (place < 0 && this.relabelled) place = regions.findLastIndex((region) => !isAfter(region, this.relabelled));
     const next = place < 0 ? (step > 0 ? 0 : regions.length - 1) : (place + step + regions.length) % regions.length;
     this.mark(regions[next]);
     const [x, y] = regions[next].spot;
@@ -159,6 +163,7 @@ export class Labelling {
       const what = TEXTS.edit(from, this.palette.name(label));
       this.viewer.selection = null;
       this.viewer.points = [];
+      this.relabelled = selection;
       editor.relabel([{ label, runs: selection.runs }], what);
     }
     this.chooser.show(this.current, this.viewer.selection?.label ?? null);
@@ -241,6 +246,12 @@ export class Labelling {
     this.relook();
   }
 
+  /** Show only the class of the selection; without one, or again, all. */
+  isolateSelected() {
+    const label = this.viewer.selection?.label ?? this.look.isolated;
+    if (label !== null && label >= 0) this.isolate(label);
+  }
+
   relook() {
     const map = this.editor?.map;
     if (!map) return;
@@ -253,15 +264,29 @@ export class Labelling {
   }
 }
 
+/** Report whether a region comes after another in the order of size. @param {Region} one @param {Region | null} other */
+function isAfter(one, other) {
+  return other !== null && (one.count < other.count || (one.count === other.count && one.runs[0] > other.runs[0]));
+}
+
 /**
  * Return both regions as one; the label is the last one's.
  * @param {Region} a
  * @param {Region} b
  * @returns {Region}
  */
-function joined(a, b) {
-  const pairs = new Map();
-  for (const { runs } of [a, b]) for (let i = 0; i < runs.length; i += 2) pairs.set(runs[i], runs[i + 1]);
-  const runs = [...pairs].sort((one, other) => one[0] - other[0]).flat();
+export function joined(a, b) {
+  /** @type {[number, number][]} */
+  const spans = [];
+  for (const { runs } of [a, b]) for (let i = 0; i < runs.length; i += 2) spans.push([runs[i], runs[i] + runs[i + 1]]);
+  /** @type {number[]} */
+  const runs = [];
+  let end = -1;
+  for (const [from, to] of spans.sort((one, other) => one[0] - other[0])) { // an outline may overlap a region
+    if (to <= end) continue;
+    const start = Math.max(from, end);
+    runs.push(start, to - start);
+    end = to;
+  }
   return { ...b, runs, count: runs.reduce((sum, value, i) => sum + (i % 2 ? value : 0), 0) };
 }

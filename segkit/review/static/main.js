@@ -22,7 +22,7 @@ async function main() {
   const queue = new Queue(dataset.where, dataset.order);
   const keys = new Keys();
   const header = new Header(byId("header"), dataset, queue, () => keys.help());
-  const grid = new Grid(byId("grid"), palette, queue, (position) => show(position));
+  const grid = new Grid(byId("grid"), palette, queue, dataset.limit, (position) => show(position));
   const single = new Single(byId("single"), dataset, palette, queue, { back: () => show(null), moved, reload });
   grid.look("overlay");
 

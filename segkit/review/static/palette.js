@@ -44,6 +44,18 @@ export class Palette {
     return [at(1), at(3), at(5)];
   }
 
+  /** Classes in the order of their names. */
+  sorted() {
+    return this.names.map((name, label) => ({ name, label })).sort((a, b) => a.name.localeCompare(b.name));
+  }
+
+  /** Return the class that conditions demand; undefined without one. @param {string} where */
+  filtered(where) {
+    const match = /(?:^|\s)class:(?:'([^']*)'|"([^"]*)"|(\S+))/.exec(where);
+    const best = match && this.search(match[1] ?? match[2] ?? match[3])[0];
+    return best?.label;
+  }
+
   /** Remember a class as used last. @param {number} label */
   use(label) {
     if (label === this.unlabelled || this.recent.includes(label)) return; // a class keeps its key

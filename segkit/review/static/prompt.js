@@ -6,6 +6,8 @@ import { el, message } from "./dom.js";
 import { TEXTS } from "./texts.js";
 
 const T = TEXTS.prompt;
+/** Classes that are offered for the prompt. */
+const OFFERED = 12;
 
 export class Prompt {
   /**
@@ -64,9 +66,11 @@ export class Prompt {
 
   /** Offer names to click into the prompt. @param {string[]} names */
   offer(names) {
+    const shown = [...this.names.querySelectorAll("button")].map((button) => button.textContent);
+    if (shown.join("\n") === names.slice(0, OFFERED).join("\n")) return; // a button may have the focus
     this.names.replaceChildren(
       el("span", {}, T.insert),
-      ...names.slice(0, 12).map((name) => el("button", { type: "button", onclick: () => this._insert(name) }, name)),
+      ...names.slice(0, OFFERED).map((name) => el("button", { type: "button", onclick: () => this._insert(name) }, name)),
     );
   }
 

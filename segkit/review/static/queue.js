@@ -50,19 +50,28 @@ export class Queue extends EventTarget {
     const isFirst = !this.total;
     this.error = "";
     const page = await this._wait(turn, where, order, fresh, isFirst).catch((error) => {
-      if (turn !== this._turn) return null; // other conditions were entered meanwhile
-      this.error = error instanceof Error ? error.message : String(error);
-      this._report(null);
-      return NOTHING;
+      return turn === this._turn ? this._failed(error) : null; // null: other conditions were entered meanwhile
     });
     if (!page) return;
     this.where = where;
     this.order = order;
+    this._show(page);
+    if (this.isUnranked) this._follow(turn);
+  }
+
+  /** @param {Page} page */
+  _show(page) {
     this.ranked = null;
     this.isUnranked = page.waiting !== null;
     this._replace(page);
     this.dispatchEvent(new Event("open"));
-    if (this.isUnranked) this._follow(turn);
+  }
+
+  /** @param {unknown} error @returns {Page} what is shown instead */
+  _failed(error) {
+    this.error = error instanceof Error ? error.message : String(error);
+    this._report(null);
+    return NOTHING;
   }
 
   /** Go on with what is shown, whatever is waited for. */
@@ -90,7 +99,11 @@ export class Queue extends EventTarget {
       if (this.order === "source") return void this.dispatchEvent(new Event("items")); // that is the dataset's order
       this.ranked = page;
       this.dispatchEvent(new Event("ranked"));
-    }).catch(() => { if (turn === this._turn) this._report(null); });
+    }).catch((error) => {
+      if (turn !== this._turn) return;
+      if (api.connection.isUp) this._show(this._failed(error)); // the manifest is damaged further down
+      else this._report(null);
+    });
   }
 
   /**
@@ -106,6 +119,7 @@ export class Queue extends EventTarget {
     let page = await this._read(where, order, 0, fresh);
     while (turn === this._turn && page.waiting && !(takesUnranked && page.items.length)) {
       this._report(page.waiting);
+      if (this.isUnranked && page.total > this.total) this._take(page); // only the first ones were known before
       page = await this._read(where, order, 0, false);
     }
     if (turn !== this._turn) return null;

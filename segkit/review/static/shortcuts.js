@@ -70,7 +70,7 @@ export function singleKeys(single, show, help, filter) {
       run: (event) => single.opacity(viewer.opacity + (event.key === "," ? -0.1 : 0.1)),
     },
     {
-      keys: ["+", "-", "="], group: "show", text: K.zoom,
+      keys: ["+", "-", "="], shown: ["+", "-"], group: "show", text: K.zoom,
       run: (event) => viewer.zoomBy(event.key === "-" ? 0.8 : 1.25),
     },
     { keys: ["0"], group: "show", text: K.fit, run: () => viewer.fit() },
@@ -80,6 +80,7 @@ export function singleKeys(single, show, help, filter) {
     },
     { keys: ["n"], group: "show", text: K.names, run: () => single.names() },
     { keys: ["k"], group: "show", text: K.patterns, run: () => single.patterns() },
+    { keys: ["d"], group: "show", text: K.isolate, run: () => single.isolateSelected() },
     { keys: ["y"], group: "show", text: K.confidence, run: () => single.confidence() },
     { keys: ["Tab", "shift+Tab"], group: "edit", text: K.regions, run: (event) => single.cycle(event.shiftKey ? -1 : 1) },
     { keys: ["c"], group: "edit", text: K.choose, run: () => single.chooser.focus() },

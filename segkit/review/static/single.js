@@ -143,7 +143,7 @@ export class Single extends Labelling {
     this.prompt.show(details, isNew, editor.prompt);
     this.state();
     const names = details.classes.map(([label]) => this.palette.name(label));
-    if (isNew) this.prompt.offer(names);
+    this.prompt.offer(names);
     this.showLegend(map);
     this.chooser.show(this.current, this.viewer.selection?.label ?? null);
     this.viewer.draw();

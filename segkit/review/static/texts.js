@@ -12,10 +12,12 @@ export const TEXTS = {
   /** @param {Record<string, number>} counts @param {number} total */
   progress: (counts, total) =>
     `${number(counts.accepted ?? 0)} of ${number(total)} accepted, ${number(counts.rejected ?? 0)} left out`,
-  /** @param {{stage: string, done: number, total: number}} waiting */
-  waiting: ({ stage, done, total }) => {
+  /** @param {{stage: string, done: number, total: number}} waiting @param {number} shown triples that can be seen meanwhile */
+  waiting: ({ stage, done, total }, shown) => {
     const percent = `${Math.floor((100 * done) / Math.max(1, total))} %`;
-    if (stage === "bytes validated") return `Reading the manifest, which was changed: ${percent}`;
+    if (stage === "bytes validated") {
+      return `Reading the manifest, which was changed: ${percent}` + (shown ? `. These are its first ${number(shown)} triples.` : "");
+    }
     if (stage === "triples ranked") return `Ranking ${number(total)} triples by doubt: ${percent}`;
     return stage === "triples filtered" ? `Filtering ${number(total)} triples: ${percent}` : "Ranking the triples…";
   },
@@ -58,7 +60,12 @@ export const TEXTS = {
   grid: {
     empty: "No triple meets these conditions.",
     ranking: "Ranking the triples…",
-    hint: "Double-click or Enter opens a triple. Ctrl-click, Shift-click or Space selects.",
+    hint: "Double-click or Enter opens a triple. Its circle, Ctrl-click, Shift-click or Space selects.",
+    tick: "Select or unselect",
+    /** @param {number} n */
+    limit: (n) => `At most ${number(n)} triples can be selected at once.`,
+    /** @param {number} done @param {number} of */
+    deciding: (done, of) => `Decisions stored: ${number(done)} of ${number(of)}`,
     /** @param {number} n */
     selected: (n) => `${number(n)} selected`,
     acceptPage: "Accept what is visible",
@@ -79,11 +86,14 @@ export const TEXTS = {
     title: "Change a class in the selection",
     from: "Every pixel of",
     to: "becomes",
+    choose: "choose a class…",
+    /** @param {string} name @param {number} n */
+    option: (name, n) => `${name} (${number(n)})`,
     /** @param {number} affected @param {number} of @param {number} share */
     preview: (affected, of, share) =>
-      affected
-        ? `${number(affected)} of ${number(of)} triples have this class, on ${(100 * share).toFixed(1)} % of their pixels on average.`
-        : `None of the ${number(of)} triples has this class.`,
+      `${number(affected)} of ${number(of)} triples ${affected === 1 ? "has" : "have"} this class, on ${(100 * share).toFixed(1)} % of their pixels on average.`,
+    /** @param {number} n */
+    changing: (n) => `Changing ${number(n)} triples…`,
     apply: "Change",
     cancel: "Cancel",
     /** @param {number} n @param {string} from @param {string} to */
@@ -129,7 +139,7 @@ export const TEXTS = {
     title: "In this map",
     isolate: "Show only this class; again shows all",
     /** @param {number} share */
-    share: (share) => `${(100 * share).toFixed(1)} %`,
+    share: (share) => (share < 0.0005 ? "< 0.1 %" : `${(100 * share).toFixed(1)} %`),
     /** @param {number | undefined} mean */
     confidence: (mean) => (mean === undefined ? "" : `mean confidence ${mean.toFixed(2)}`),
     /** @param {number} confidence */
@@ -204,6 +214,7 @@ export const TEXTS = {
     pan: "move the picture",
     names: "names on the map",
     patterns: "patterns",
+    isolate: "only the class of the selection, or all",
     confidence: "confidence",
     region: "select regions; Shift adds",
     fill: "fill regions with the current class",

@@ -222,15 +222,7 @@ let last = null;
 function edges(runs, width) {
   if (last && last.runs === runs) return last.path;
   const path = new Path2D();
-  /** @type {Map<number, [number, number][]>} */
-  const rows = new Map();
-  for (let i = 0; i < runs.length; i += 2) {
-    const y = Math.floor(runs[i] / width);
-    const x = runs[i] % width;
-    const row = rows.get(y);
-    if (row) row.push([x, x + runs[i + 1]]);
-    else rows.set(y, [[x, x + runs[i + 1]]]);
-  }
+  const rows = spansByRow(runs, width);
   for (const [y, spans] of rows) {
     for (const [from, to] of spans) {
       path.moveTo(from, y);
@@ -247,6 +239,28 @@ function edges(runs, width) {
   }
   last = { runs, path };
   return path;
+}
+
+/**
+ * Return the pixels of runs as spans, from and to, of each row. A run may go on in the next rows.
+ * @param {number[]} runs
+ * @param {number} width
+ */
+export function spansByRow(runs, width) {
+  /** @type {Map<number, [number, number][]>} */
+  const rows = new Map();
+  for (let i = 0; i < runs.length; i += 2) {
+    const end = runs[i] + runs[i + 1];
+    for (let start = runs[i]; start < end; ) {
+      const y = Math.floor(start / width);
+      const to = Math.min(end, (y + 1) * width);
+      const row = rows.get(y);
+      if (row) row.push([start - y * width, to - y * width]);
+      else rows.set(y, [[start - y * width, to - y * width]]);
+      start = to;
+    }
+  }
+  return rows;
 }
 
 /**

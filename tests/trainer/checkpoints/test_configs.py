@@ -12,6 +12,7 @@ from tests.conftest import Models
 from tests.trainer import single_file
 from tests.trainer.conftest import base_folder
 from trainer.checkpoints import configs, load
+from trainer.checkpoints import single_file as checkpoint_file
 
 
 def differing(inferred: dict[str, Any], actual: Any) -> set[str]:
@@ -31,7 +32,8 @@ def test_configurations_are_inferred_from_shapes(tmp_path: Path, models: Models,
 
     assert differing(configs.unet(state), loaded.unet.config) == {"sample_size"}
     assert differing(configs.vae(state), loaded.vae.config) == {"sample_size"}
-    assert differing(configs.text_encoder(state), loaded.text_encoder.config) == set()
+    text_config, _ = checkpoint_file.text_encoder_weights(state, "cond_stage_model.")
+    assert differing(text_config, loaded.text_encoders[0].config) == set()
 
 
 @pytest.mark.parametrize(
@@ -39,12 +41,12 @@ def test_configurations_are_inferred_from_shapes(tmp_path: Path, models: Models,
     [
         (configs.unet, "model.diffusion_model.input_blocks.1.0.out_layers.3.weight"),
         (configs.vae, "first_stage_model.encoder.down.0.block.0.conv2.weight"),
-        (configs.text_encoder, "cond_stage_model.model.token_embedding.weight"),
+        (checkpoint_file.text_encoders, "cond_stage_model.model.token_embedding.weight"),
     ],
 )
 def test_a_missing_weight_is_named(read: Any, weight: str) -> None:
     """A file of another network lacks a weight that Stable Diffusion has."""
-    with pytest.raises(ModelError, match="not a Stable Diffusion 1 or 2 checkpoint") as refused:
+    with pytest.raises(ModelError, match="not a complete Stable Diffusion 1, 2 or XL") as refused:
         read({})
     assert str(refused.value).endswith(f"it lacks {weight}")
 

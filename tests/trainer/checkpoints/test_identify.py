@@ -1,5 +1,6 @@
 """Checkpoints are identified by names and shapes, and faults of their tensors are found."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,9 @@ import torch
 from safetensors.torch import save_file
 
 from segkit.errors import ModelError
-from trainer.checkpoints import identify, safe_load
-from trainer.checkpoints.identify import Faults, Identity
+from trainer.checkpoints import identify, safe_load, soundness
+from trainer.checkpoints.identify import Identity
+from trainer.checkpoints.soundness import Faults
 
 UNET = "model.diffusion_model.input_blocks.0.0.weight"
 ATTENTION = "input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
@@ -50,7 +52,15 @@ def identity(folder: Path, *names: str, **tensors: torch.Tensor) -> Identity:
         (["body.0.block1.weight"], ("t2i-adapter", "ldm", "")),
         (["first_stage_model.decoder.conv_in.weight"], ("vae", "", "")),
         (["text_model.embeddings.token_embedding.weight"], ("text-encoder", "", "")),
+        (["body.0.in_conv.weight"], ("t2i-adapter", "ldm", "")),
+        (["adapter.body.0.resnets.0.block1.weight"], ("t2i-adapter", "diffusers", "adapter.")),
         (["lora_unet_input_blocks.lora_down.weight", "input_blocks.0.0.weight"], ("lora", "", "")),
+        (["unet.down_blocks.0.attn1.to_q.lora_A.weight"], ("lora", "", "")),
+        (["unet.down_blocks.0.attn1.processor.to_q_lora.down.weight"], ("lora", "", "")),
+        (["lora_unet_down_blocks_0.hada_w1_a"], ("lycoris", "", "")),
+        (["lllite_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q.down.0.weight"], ("lllite", "", "")),
+        (["lora_controlnet", "input_hint_block.0.weight", "zero_convs.0.0.weight"], ("control-lora", "", "")),
+        (["task_embedding", "controlnet_mid_block.weight"], ("union", "diffusers", "")),
         (["something.weight"], ("unknown", "", "")),
     ],
 )
@@ -108,6 +118,46 @@ def test_the_family_follows_from_the_width(tmp_path: Path, width: int, family: s
     assert known.advice == "Use it as the ControlNet."
 
 
+@pytest.mark.parametrize(
+    ("name", "shape", "sentence"),
+    [
+        ("adapter.conv_in.weight", (320, 768, 3, 3), "a T2I-Adapter of SDXL, which is not a ControlNet"),
+        ("adapter.conv_in.weight", (320, 192, 3, 3), "a T2I-Adapter of SD1 or SD2, which is not a ControlNet"),
+        ("lora_unet_x_attn2_to_k.lora_down.weight", (4, 2048), "a LoRA of SDXL,"),
+        ("unet.x.attn2.to_k.lora_A.weight", (4, 768), "a LoRA of SD1,"),
+        ("unet.x.attn2.processor.to_k_lora.down.weight", (4, 1024), "a LoRA of SD2,"),
+        ("lora_te2_text_model_encoder_layers_0_mlp_fc1.lora_down.weight", (4, 1280), "a LoRA of SDXL,"),
+        ("task_embedding", (6, 320), "a union ControlNet, which serves several kinds of control images,"),
+    ],
+)
+def test_the_family_of_small_networks_is_named(
+    tmp_path: Path, name: str, shape: tuple[int, ...], sentence: str
+) -> None:
+    """Adapters and LoRAs reveal their family by other weights than a UNet; what is no ControlNet is said to be none."""
+    mark = {"adapter.body.0.resnets.0.block1.weight": torch.ones(1)} if name.startswith("adapter") else {}
+    known = identity(tmp_path, **{name: torch.ones(shape)}, **mark)
+    assert re.search(sentence, known.sentence)
+    assert known.advice
+
+
+@pytest.mark.parametrize(
+    ("names", "width", "purpose"),
+    [
+        ([], 1280, "refining pictures of the SDXL base"),
+        (["edm_mean", "edm_std"], 2048, "EDM sampling"),
+        (["edm_vpred.sigma_max"], 2048, "EDM sampling"),
+        (["v_pred", "ztsnr"], 2048, ""),
+    ],
+)
+def test_other_tasks_of_sdxl_are_named(tmp_path: Path, names: list[str], width: int, purpose: str) -> None:
+    """The refiner and bases that predict neither noise nor velocity are called that, and not recommended."""
+    attention = f"model.diffusion_model.{ATTENTION}"
+    known = identity(tmp_path, *names, **{UNET: torch.ones(2, 4, 3, 3), attention: torch.ones(2, width)})
+    assert (known.family, known.kind) == ("SDXL", "stable-diffusion")
+    assert known.purpose.startswith(purpose)
+    assert bool(known.purpose) == bool(purpose) == ("text-to-image base" in known.advice)
+
+
 def test_precision_and_size_are_counted(tmp_path: Path) -> None:
     """Mixed precisions are joined; an integer buffer of old CLIP files is no precision."""
     known = identity(
@@ -137,12 +187,12 @@ SHAPES = {"net.a": (2, 3), "net.b": (4,)}
 )
 def test_each_fault_is_found(changed: dict[str, torch.Tensor], expected: Faults) -> None:
     """Only tensors with the network's prefix are compared."""
-    assert identify.faults(WEIGHTS | changed, SHAPES, "net.") == expected
+    assert soundness.faults(WEIGHTS | changed, SHAPES, "net.") == expected
 
 
 def test_without_expectations_only_values_are_checked() -> None:
     """Names and shapes of a network that is not known cannot be wrong."""
-    assert identify.faults(WEIGHTS | {"net.c": torch.tensor([torch.nan])}, {}) == Faults(broken=("net.c",))
+    assert soundness.faults(WEIGHTS | {"net.c": torch.tensor([torch.nan])}, {}) == Faults(broken=("net.c",))
 
 
 def test_faults_are_summarised_in_one_line() -> None:
@@ -165,10 +215,10 @@ def test_a_faulty_checkpoint_is_refused_with_a_cure(
 ) -> None:
     """The message names the file, what it is, the fault and the cure; a sound checkpoint passes."""
     known = Identity("controlnet", "ldm", "net.", "SD1", 768, "fp32", 3, 11)
-    identify.require(saved(tmp_path, WEIGHTS), SHAPES, known)
+    soundness.require(saved(tmp_path, WEIGHTS), SHAPES, known)
 
     with pytest.raises(ModelError) as refused:
-        identify.require(saved(tmp_path, WEIGHTS | changed), SHAPES, known)
+        soundness.require(saved(tmp_path, WEIGHTS | changed), SHAPES, known)
 
     assert str(refused.value).startswith(f"{tmp_path / 'a.safetensors'}: This is a ControlNet of SD1, fp32, 3 tensors.")
     assert str(refused.value).endswith(cure)

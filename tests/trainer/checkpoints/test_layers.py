@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.trainer.conftest import SMALL, randomised
-from trainer.checkpoints import identify, layers, ldm
+from trainer.checkpoints import layers, ldm, soundness
 
 LAYER = "input_blocks.1.0.in_layers.2.weight"
 
@@ -19,7 +19,7 @@ def state(layout: str = "ldm") -> dict[str, torch.Tensor]:
 
 def faults(tensors: dict[str, torch.Tensor]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the layers reported as zero and as constant."""
-    report = identify.faults(tensors, {})
+    report = soundness.faults(tensors, {})
     return report.zero, report.constant
 
 

@@ -35,8 +35,8 @@ def test_a_trained_network_follows_the_noise_or_does_not() -> None:
     """The toy base predicts noise, slope 1; the same network as velocity has a slope near 0."""
     base = load.load_base("toy")
 
-    noise = prediction.noise_slope(base.unet, base.text_encoder)
-    velocity = prediction.noise_slope(Velocity(base.unet), base.text_encoder)
+    noise = prediction.noise_slope(base.unet, base.text_encoders)
+    velocity = prediction.noise_slope(Velocity(base.unet), base.text_encoders)
 
     assert 0.9 < noise < 1.1
     assert -0.4 < velocity < 0.3
@@ -47,7 +47,7 @@ def test_the_measurement_changes_no_random_state() -> None:
     base = load.load_base("toy")
     torch.manual_seed(1)
     before = torch.random.get_rng_state()
-    slopes = {prediction.noise_slope(base.unet, base.text_encoder) for _ in range(2)}
+    slopes = {prediction.noise_slope(base.unet, base.text_encoders) for _ in range(2)}
     assert len(slopes) == 1
     assert torch.equal(torch.random.get_rng_state(), before)
 
@@ -80,7 +80,7 @@ def test_both_kinds_of_sd2_are_told_apart(tmp_path: Path, models: Models, segkit
     loaded = load.load_base(str(path), str(models.clip))
 
     assert loaded.prediction == predicts
-    assert loaded.guess is not None
+    assert isinstance(loaded.guess, prediction.Guess)
     assert loaded.guess.is_measured
     other = {"epsilon": "v_prediction", "v_prediction": "epsilon"}[predicts]
     overridden = load.load_base(str(path), str(models.clip), other)  # type: ignore[arg-type]

@@ -78,6 +78,14 @@ def test_an_unfinished_run_is_its_newest_whole_checkpoint(run: Path, base: Path,
     assert "step 2 of 4" in older.note
 
 
+def test_averages_are_those_of_the_weights_that_are_trained(rooms: Path, base: Path, tmp_path: Path) -> None:
+    """A run that trains the middle block's residual alone has no averages of the others, unfinished or not."""
+    run = train(rooms, base, tmp_path / "run", steps=2, checkpoint_every=2, ema=0.5, only_mid_control=True)
+    (run / "result.json").unlink()
+
+    assert same(loaded(run, base), weights_of(run))
+
+
 def test_a_run_that_trains_on_is_its_newer_checkpoint(run: Path) -> None:
     """A result of fewer steps than a whole checkpoint is no longer the run's state; of a damaged one it still is."""
     record = json.loads((run / "result.json").read_text())

@@ -14,6 +14,7 @@ from PIL import Image
 from segkit import storage
 from segkit.errors import DatasetError, MapError
 from segkit.palette import Palette
+from segkit.photos import Geometry
 from tests.trainer.data.test_batches import example, pictures
 from tests.trainer.runs import path_of
 from trainer.data import crops
@@ -42,6 +43,27 @@ def test_a_crop_is_the_largest_centred_one(width: int, height: int, columns: int
     assert top == pytest.approx(height - bottom, abs=1e-6)
     assert min(left, top) == pytest.approx(0, abs=1e-6)
     assert (right - left) * rows == pytest.approx((bottom - top) * columns)
+
+
+@given(st.integers(64, 4000), st.integers(64, 4000), st.integers(0, 7), st.integers(0, 7), st.integers(4, 16))
+def test_sizes_and_crops_are_those_of_the_source(width: int, height: int, left: int, top: int, columns: int) -> None:
+    """Of a source scaled by a third and cropped, the view's edges lie where they are; those of its mirror image too."""
+    geometry = Geometry(3 * (width + 7), 3 * (height + 7), 1, (), width + 7, height + 7, left, top)
+    photo = Example(Path("a.jpg"), Path("a.png"), "", width, height, geometry=geometry)
+    plain, mirrored = (crops.center_crop(photo, (64 * columns, 512), mirrored) for mirrored in (False, True))
+    scale = 512 / (plain.box[3] - plain.box[1])
+
+    source_height, source_width, crop_top, crop_left, *shown = crops.time_ids(photo, plain)
+    right = crops.time_ids(photo, mirrored)[3]
+
+    assert (source_width, source_height, shown) == (3 * (width + 7), 3 * (height + 7), [512, 64 * columns])
+    assert crop_top == pytest.approx((top + plain.box[1]) * scale, abs=0.51)
+    assert crop_left == pytest.approx((left + plain.box[0]) * scale, abs=0.51)
+    assert crop_left + 64 * columns + right == pytest.approx((width + 7) * scale, abs=1.1)
+    unknown = Example(Path("a.jpg"), Path("a.png"), "", width, height)
+    assert crops.time_ids(unknown, View((0, 0, width, height), (width, height), True)) == (
+        height, width, 0, 0, height, width
+    )  # fmt: skip
 
 
 def test_pixels_keep_their_values(tmp_path: Path) -> None:

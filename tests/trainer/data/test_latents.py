@@ -51,9 +51,9 @@ def test_a_photo_is_encoded_as_by_the_vae(base: Path, encoder: Encoder) -> None:
 def test_a_prompt_is_encoded_as_by_the_text_encoder(base: Path, encoder: Encoder) -> None:
     """The embedding is that of the padded tokens; a prompt that is too long is truncated, and counted."""
     loaded = load.load_base(str(base))
-    tokens = loaded.tokenizer("a room", padding="max_length", max_length=77, return_tensors="pt").input_ids
+    tokens = loaded.tokenizers[0]("a room", padding="max_length", max_length=77, return_tensors="pt").input_ids
     with torch.no_grad():
-        expected = loaded.text_encoder(tokens)[0][0]
+        expected = loaded.text_encoders[0](tokens)[0][0]
 
     assert torch.equal(encoder.prompt("a room"), expected)
     assert torch.equal(encoder.prompt("x " * 75), encoder.prompt("x " * 75 + "y"))
@@ -85,6 +85,43 @@ def test_results_are_what_the_cache_can_hold(base: Path, encoder: Encoder) -> No
             assert result.dtype == torch.float32
             assert torch.equal(result, plain.to(dtype).float())
             assert not torch.equal(result, plain)
+
+
+@pytest.mark.parametrize("force_upcast", [True, False])
+def test_the_vae_of_sdxl_computes_in_full(sdxl: Path, force_upcast: bool) -> None:
+    """In bf16 and within an autocast it stays in fp32, unless its configuration says that it need not."""
+    loaded = load.load_base(str(sdxl))
+    loaded.vae.register_to_config(force_upcast=force_upcast)
+    photo = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        expected = loaded.vae.encode(photo[None]).latent_dist.mean[0].bfloat16()
+    encoder = Encoder(loaded, CPU, torch.bfloat16)
+
+    with torch.autocast("cpu", torch.bfloat16):
+        moments = encoder.photo(photo)
+
+    assert (moments.dtype, loaded.vae.dtype) == (torch.bfloat16, torch.float32 if force_upcast else torch.bfloat16)
+    assert torch.equal(moments[0], expected) == force_upcast
+    assert encoder.folders()[0].endswith("-float32-as-bfloat16" if force_upcast else "-bfloat16")
+
+
+def test_a_prompt_of_sdxl_is_cached_with_its_pooled_embedding(sdxl: Path, tmp_path: Path) -> None:
+    """One tensor has both, bit for bit; the empty prompt is zero throughout, and another padding is another cache."""
+    loaded = load.load_base(str(sdxl))
+    encoder = Encoder(loaded, CPU, torch.float32)
+    cache = LatentCache(tmp_path, encoder)
+    cache.fill([], ["", "a room"], encoder, silent)
+
+    prompts = cache.prompts(["a room", ""])
+
+    hidden_states, more = loaded.conditioning.inputs(prompts, None)
+    assert torch.equal(prompts[0], encoder.prompt("a room"))
+    assert prompts[0].nbytes == encoder.sizes(0)[1]
+    assert (hidden_states.shape, more["added_cond_kwargs"]["text_embeds"].shape) == ((2, 77, 64), (2, 40))
+    assert prompts[0].count_nonzero() > 0 == prompts[1].count_nonzero()
+    folder = encoder.folders()[1]
+    loaded.tokenizers[1].pad_token = "?"
+    assert encoder.folders()[1] != folder
 
 
 def test_only_what_is_drawn_is_cached(tmp_path: Path, encoder: Encoder) -> None:

@@ -69,5 +69,7 @@ def _evaluate(steering: str, base: str, rooms: str, out: str, log: str, features
         base=base, resolution=64, steps=2, device="cpu", guidance=2.0, split="all", judge="toy", features=features
     )
     judge = Judge(segment, {"name": "toy", "revision": "1", "weights": "", "precision": "fp32"})
-    evaluation.evaluate([steering, "fresh"], Path(rooms), Path(out), settings, silent, lambda *_: judge)
+    evaluation.evaluate(
+        [steering, "fresh"], Path(rooms), Path(out), settings, silent, evaluation.Execution(load=lambda *_: judge)
+    )
     return 0

@@ -44,7 +44,8 @@ def evaluate(rooms: Path, steering: Path, base: Path, by_brightness: Load) -> Ev
             "base": str(base), "resolution": 64, "steps": 2, "device": "cpu", "guidance": 2.0, "split": "all",
             "judge": "toy",
         } | changed  # fmt: skip
-        return evaluation.evaluate(controlnets, rooms, out, EvaluateSettings(**options), progress, by_brightness)
+        execution = evaluation.Execution(load=by_brightness)
+        return evaluation.evaluate(controlnets, rooms, out, EvaluateSettings(**options), progress, execution)
 
     return run
 
@@ -238,6 +239,10 @@ def test_a_judge_that_drew_the_maps_is_reported(rooms: Path) -> None:
     assert not conflict(name="eye", revision="1", weights="")
     assert "copy, also drew" in conflict(name="copy", revision="?", weights=drew["weights"])
     assert conflict(name=drew["name"], revision=drew["revision"], weights="")
+    drew = {key: f"other + {drew[key]}" for key in ("name", "revision", "weights")}
+    assert conflict(name="toy", revision="?", weights=drew["weights"].partition(" + ")[2])  # one of an ensemble
+    assert conflict(name="other", revision="other", weights="")
+    assert not conflict(name="toy", revision="other", weights="")
     assert not judging.conflict(judging.Judge(lambda pictures: [], {"name": "", "revision": "", "weights": ""}), {})
 
 

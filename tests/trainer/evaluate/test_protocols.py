@@ -131,6 +131,20 @@ def test_notes_name_the_maps_of_a_preset() -> None:
     assert protocols.notes(EvaluateSettings(), 30) == []
 
 
+def test_loras_are_part_of_the_protocol(tmp_path: Path) -> None:
+    """A folder holds pictures with the same LoRAs, told apart by their bytes; published figures have none."""
+    (tmp_path / "a.safetensors").write_bytes(b"1")
+    plain, changed = EvaluateSettings(), EvaluateSettings(lora=(f"{tmp_path / 'a.safetensors'}:0.5",))
+    assert "lora" not in protocols.describe(plain)
+    assert [record["weight"] for record in protocols.describe(changed)["lora"]] == [0.5]
+
+    protocols.record(tmp_path, plain)
+    with pytest.raises(UsageError, match=r"lora=\[\] became lora=.*a\.safetensors"):
+        protocols.require_same(tmp_path, changed)
+    with pytest.raises(SettingError, match="expected none, as the figures of preset=controlnet-plus-plus have none"):
+        preset(PLUS_PLUS, lora=["a.safetensors"])
+
+
 def test_a_damaged_record_of_a_protocol_is_replaced(tmp_path: Path) -> None:
     """A folder whose protocol cannot be read is one without; pictures still tell how they were drawn."""
     for content in (b"{", b"[]", b"\xff"):

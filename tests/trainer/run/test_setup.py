@@ -27,7 +27,7 @@ def test_only_what_is_asked_for_is_prepared(base: Path, tmp_path: Path) -> None:
     with prepared(base, tmp_path) as bare:
         assert (bare.setup.base, bare.setup.truncated) == ("small", 0)
         assert (bare.setup.validation, bare.setup.previews) == (None, None)
-        weights = [*loaded.vae.parameters(), *loaded.text_encoder.parameters()]
+        weights = [*loaded.vae.parameters(), *loaded.text_encoders[0].parameters()]
         assert bare.setup.encoder_bytes == 4 * sum(weight.numel() for weight in weights)
 
 

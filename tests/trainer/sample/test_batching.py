@@ -70,7 +70,7 @@ def test_a_picture_equals_that_of_the_pipeline(settings: GenerateSettings, tmp_p
         pixels = torch.from_numpy(np.array(control.convert("RGB"))).permute(2, 0, 1)[None] / 255
     with hub.quiet():
         pipeline = StableDiffusionControlNetPipeline(
-            base.vae, base.text_encoder, base.tokenizer, base.unet, controlnet, sampler.scheduler(base.prediction),
+            base.vae, *base.text_encoders, *base.tokenizers, base.unet, controlnet, sampler.scheduler(base.prediction),
             safety_checker=None, feature_extractor=None, requires_safety_checker=False,
         )  # fmt: skip
         pipeline.set_progress_bar_config(disable=True)

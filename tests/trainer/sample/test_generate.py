@@ -12,7 +12,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from safetensors.torch import save_file
 
+from segkit import storage
 from segkit.errors import MapError
 from segkit.maps import codec
 from segkit.palette import Palette, extend
@@ -22,7 +24,7 @@ from tests.conftest import Models, Segkit
 from tests.trainer.runs import path_of
 from tests.trainer.sample.maps import ADE, write_map
 from trainer.checkpoints import export, find, load, runs
-from trainer.sample import controls, networks, sampler, sources
+from trainer.sample import controls, networks, recipes, sampler, sources
 from trainer.sample.requests import DrawRequest, Subject
 from trainer.settings import GenerateSettings
 
@@ -65,6 +67,25 @@ def test_equal_seeds_give_equal_pictures(command: list[Any], tmp_path: Path, seg
     assert len(set(drawn)) == 4
     assert pixels(tmp_path / "alone" / "b-1.png") == drawn[3]
     assert pixels(tmp_path / "weak" / "a-0.png") != drawn[0]
+
+
+def test_a_lora_changes_the_picture_and_is_recorded(command: list[Any], tmp_path: Path, segkit: Segkit) -> None:
+    """Its file and weight are part of the recipe; with weight 0 it changes no pixel."""
+    key = "unet.down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q.lora_{}.weight"
+    save_file({key.format("A"): torch.randn(2, 64), key.format("B"): torch.randn(64, 2)}, tmp_path / "a.safetensors")
+    scene = ["--map", write_map(tmp_path / "a.png", 1), "--prompt", "a room"]
+    file = tmp_path / "a.safetensors"
+    options: dict[str, list[Any]] = {"none": [], "zero": ["--lora", f"{file}:0"], "one": ["--lora", file]}
+
+    results = [segkit(*command[:-1], tmp_path / name, *scene, *lora) for name, lora in options.items()]
+
+    assert [result.code for result in results] == [0, 0, 0]
+    none, zero, one = (tmp_path / name / "a-0.png" for name in ("none", "zero", "one"))
+    assert pixels(none) == pixels(zero) != pixels(one)
+    assert "lora" not in recipes.read(none)
+    (recorded,) = recipes.read(one)["lora"]
+    assert (recorded["file"], recorded["weight"]) == ("a.safetensors", 1.0)
+    assert recorded["sha256"] == storage.sha256((tmp_path / "a.safetensors").read_bytes())
 
 
 def test_only_missing_pictures_are_drawn(command: list[Any], tmp_path: Path, segkit: Segkit) -> None:
@@ -127,7 +148,7 @@ def test_the_prediction_type_and_the_vocabulary_count(base: Path) -> None:
     before = networks.digests(loaded, controlnet)
 
     assert networks.digests(replace(loaded, prediction="v_prediction"), controlnet)[0] != before[0]
-    loaded.tokenizer.add_tokens(["segkit"])
+    loaded.tokenizers[0].add_tokens(["segkit"])
     assert networks.digests(loaded, controlnet)[2] != before[2]
 
 

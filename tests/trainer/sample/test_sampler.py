@@ -32,7 +32,7 @@ def test_guidance_extrapolates_from_the_empty_prompt(guidance_scale: float) -> N
 
     drawn, expected = (
         sampler.sample(model, [one], SampleSettings(steps=20, guidance=scale), "epsilon")
-        for one, scale in ((request, guidance_scale), (replace(request, encoder_hidden_states=guided), 1.0))
+        for one, scale in ((request, guidance_scale), (replace(request, prompt=guided), 1.0))
     )
 
     assert (drawn.shape, drawn.dtype) == ((1, 4, 8, 8), torch.float32)
@@ -109,7 +109,7 @@ def pipeline_latents(scene: Scene, settings: SampleSettings, prediction: str) ->
 
     with hub.quiet():
         pipeline = StableDiffusionControlNetPipeline(
-            scene.base.vae, scene.base.text_encoder, scene.base.tokenizer, scene.base.unet, scene.controlnet,
+            scene.base.vae, *scene.base.text_encoders, *scene.base.tokenizers, scene.base.unet, scene.controlnet,
             sampler.scheduler(prediction, settings.scheduler), safety_checker=None, feature_extractor=None,
             requires_safety_checker=False,
         )  # fmt: skip

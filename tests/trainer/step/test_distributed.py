@@ -26,7 +26,8 @@ class Runs:
 
     Attributes:
         folder: plain runs: two-WAY is uninterrupted, stopped was resumed after three of four steps, shards was
-            resumed from shards of the dataset, two-reward has a REWARD, and two-fidelity has FIDELITY.
+            resumed from shards of the dataset, two-sdxl has another family's base, two-reward has a REWARD, and
+            two-fidelity has FIDELITY.
         whole: an uninterrupted run, one step longer than the one that was stopped by a signal.
         signalled: a run that SIGTERM to the launcher stopped, resumed for one step.
         exit_code: exit code of the launcher that the signal stopped.
@@ -57,7 +58,9 @@ def sharded(rooms: Path, base: Path, run: Path, kind: str, cache: bool) -> list[
 
 
 @pytest.fixture(scope="module")
-def runs(rooms: Path, held_out: Path, shards: Path, base: Path, tmp_path_factory: pytest.TempPathFactory) -> Runs:
+def runs(
+    rooms: Path, held_out: Path, shards: Path, base: Path, sdxl: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Runs:  # fmt: skip
     """All plain trainings of two processes; starting processes takes longer than their steps."""
     folder = tmp_path_factory.mktemp("two")
     whole, signalled = (
@@ -74,6 +77,7 @@ def runs(rooms: Path, held_out: Path, shards: Path, base: Path, tmp_path_factory
     plain += [
         toml(rooms, base, folder / "stopped", batch_size=1, steps=steps, processes=2) for steps in (STEPS - 1, STEPS)
     ]
+    plain.append(toml(rooms, sdxl, folder / "two-sdxl", batch_size=1, steps=2, processes=2))
     plain.append(toml(rooms, base, folder / "two-reward", batch_size=1, steps=2, processes=2, **REWARD))
     plain.append(toml(held_out, base, folder / "two-fidelity", batch_size=1, processes=2, **FIDELITY))
     plain += [
@@ -103,6 +107,13 @@ def test_processes_average_their_gradients(runs: Runs, rooms: Path, base: Path, 
     one = train(rooms, base, tmp_path / "one", batch_size=2, steps=STEPS, learning_rate=RATE, cache=WAYS[way])
 
     require_near(runs.folder / f"two-{way}", one, RATE, STEPS)
+
+
+def test_processes_share_a_batch_of_sdxl(runs: Runs, rooms: Path, sdxl: Path, tmp_path: Path) -> None:
+    """Sizes and crops are those of each process's photos: two processes equal one."""
+    one = train(rooms, sdxl, tmp_path / "one", batch_size=2, steps=2, learning_rate=RATE)
+
+    require_near(runs.folder / "two-sdxl", one, RATE, 2)
 
 
 def test_processes_share_a_reward(runs: Runs, rooms: Path, base: Path, tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def test_cached_latents_have_the_same_loss(loaded: Base, tmp_path: Path) -> None
     moments = torch.stack([encoder.photo(photo) for photo in batch.require_photos()])
     hidden_states = torch.stack([encoder.prompt(text) for text in batch.texts])
     cached = replace(
-        batches.batch(0), photos=None, moments=moments, encoder_hidden_states=hidden_states
+        batches.batch(0), photos=None, moments=moments, prompts=hidden_states
     )  # generators are used up by each loss
     encoding, reading = (DiffusionLoss(loaded, one, PalettePainter(ADE), CPU) for one in (encoder, None))
 

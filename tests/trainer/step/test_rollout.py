@@ -8,6 +8,7 @@ from torch import nn
 
 from tests.trainer.step.test_noise import schedule_of
 from trainer.checkpoints import load
+from trainer.checkpoints.families import SIZE_VALUES, Conditioning
 from trainer.step.loss import ControlledUNet
 from trainer.step.rollout import LAST, Inputs, Rollout
 
@@ -30,7 +31,8 @@ def inputs(*timesteps: int) -> Inputs:
     generator = torch.Generator().manual_seed(1)
     shapes = (4, 8, 8), (77, 64), (3, 64, 64)
     latents, prompts, maps = (torch.randn(len(timesteps), *shape, generator=generator) for shape in shapes)
-    return Inputs(latents, torch.tensor(timesteps), prompts, maps.sigmoid())
+    sizes = torch.zeros(len(timesteps), SIZE_VALUES)
+    return Inputs(latents, torch.tensor(timesteps), prompts, maps.sigmoid(), sizes, Conditioning(64))
 
 
 def test_a_rollout_is_guided_sampling_by_ddim(model: nn.Module) -> None:
@@ -49,7 +51,7 @@ def test_a_rollout_is_guided_sampling_by_ddim(model: nn.Module) -> None:
             latents, timestep = row.latents, torch.tensor([LAST])
             for following in path:
                 empty = model(latents, timestep, EMPTY[None], row.control)
-                prompted = model(latents, timestep, row.encoder_hidden_states, row.control)
+                prompted = model(latents, timestep, row.prompts, row.control)
                 prediction = empty + 3 * (prompted - empty)
                 latents = schedule.ddim_step(latents, prediction, timestep, torch.tensor([following]))
                 timestep = torch.tensor([following])
