@@ -10,25 +10,23 @@ from typing import Any
 from segkit import locks, storage
 from segkit.build.settings import EngineSettings
 from segkit.errors import UsageError
-from segkit.maps import metrics
 from segkit.maps.bootstrap import Estimate
 from segkit.palette import Palette, extend
 from segkit.progress import NOTICE, Progress
-from trainer.evaluate import cluster, judging, outputs, plan, protocols, report, scores, workers
+from trainer.evaluate import cluster, exhibition, judging, outputs, plan, protocols, report, scores, workers
 from trainer.evaluate.cluster import Done
-from trainer.evaluate.judging import Exhibit, Judge
-from trainer.evaluate.plan import Plan, Scene, Split
+from trainer.evaluate.exhibition import JUDGED, PICTURES
+from trainer.evaluate.judging import Judge
+from trainer.evaluate.plan import Plan, Split
 from trainer.evaluate.quality import measure, vectors
-from trainer.evaluate.quality.measure import Gallery, Group, Networks
-from trainer.evaluate.report import Shown
-from trainer.evaluate.scores import Results, Sighting
+from trainer.evaluate.quality.measure import Networks
+from trainer.evaluate.scores import Results
 from trainer.evaluate.settings import EvaluateSettings
 from trainer.evaluate.workers import Worker
 from trainer.sample import generate
 from trainer.step import meeting
 
-PICTURES, JUDGED, PALETTE = "pictures", "judged", "palette.csv"
-"""What an evaluation's folder holds besides its results."""
+PALETTE = "palette.csv"
 
 _LOCK = ".lock"
 _NAMES = {PICTURES, JUDGED, PALETTE, _LOCK, f"{_LOCK}-marker", outputs.RECORD, outputs.PER_CLASS, outputs.PER_MAP}
@@ -156,8 +154,8 @@ def evaluate(
                 judge = replace(judge, identity=identity)
             else:
                 _work(planned, _Tools(output, settings, judge, networks), worker, progress, set(notes))
-        gallery = _gallery(planned, output, settings, networks)
-        results = scores.compute(_sightings(planned, output, settings, progress), planned.palette)
+        gallery = exhibition.gallery(planned, output, settings, networks)
+        results = scores.compute(exhibition.sightings(planned, output, settings, progress), planned.palette)
         pairs = [(difference.first, difference.second) for difference in results.differences]
         results = replace(results, quality=measure.measure(gallery, settings.distance, pairs))
         protocol = protocols.of_results(settings, planned.scenes, judge)
@@ -181,9 +179,9 @@ def _work(planned: Plan, tools: _Tools, worker: Worker, progress: Progress, stat
     """Draw and judge the share of a process; a picture is judged by the one that drew it."""
     output, settings, maps = tools.output, tools.settings, len(planned.scenes)
     _draw(planned, output, worker, progress, stated)
-    everything = [exhibit for drawings in _exhibits(planned, output, settings) for exhibit in drawings]
+    everything = [exhibit for drawings in exhibition.exhibits(planned, output, settings) for exhibit in drawings]
     judging.judge_all(worker.share(everything, maps), tools.judge, planned.palette, progress)
-    items = _gallery(planned, output, settings, tools.networks).items()
+    items = exhibition.gallery(planned, output, settings, tools.networks).items()
     vectors.compute_all(worker.share(items, maps), progress)
 
 
@@ -275,62 +273,6 @@ class _PartialProgress:
         self.progress(stage, self.offset + done, self.whole, note)
 
 
-def _exhibits(planned: Plan, output: Path, settings: EvaluateSettings) -> list[list[Exhibit]]:
-    """Return what is judged: for each contender and seed, and last for the photos, an exhibit of each map."""
-    seeds = range(settings.seed, settings.seed + settings.count)
-    drawings = [(contender.folder, f"-{seed}") for contender in planned.contenders for seed in seeds]
-    drawn = [
-        [
-            _exhibit(output / PICTURES / folder / f"{scene.request.name}{suffix}.png", scene, output / JUDGED / folder)
-            for scene in planned.scenes
-        ]
-        for folder, suffix in drawings
-    ]
-    photos = [_exhibit(scene.photo, scene, output / JUDGED / judging.PHOTOS) for scene in planned.scenes]
-    return [*drawn, photos]
-
-
-def _exhibit(picture: Path, scene: Scene, folder: Path) -> Exhibit:
-    return Exhibit(picture, scene.size, folder / f"{picture.stem}.png")
-
-
-def _gallery(planned: Plan, output: Path, settings: EvaluateSettings, networks: Networks) -> Gallery:
-    *drawn, photos = _exhibits(planned, output, settings)
-    groups = [
-        Group(contender.name, drawn[place * settings.count : (place + 1) * settings.count])
-        for place, contender in enumerate(planned.contenders)
-    ]
-    return Gallery(networks, planned.scenes, groups, Group(judging.PHOTOS, [photos]), output)
-
-
-def _sightings(planned: Plan, output: Path, settings: EvaluateSettings, progress: Progress) -> list[Sighting]:
-    """Compare what the judge saw with the maps."""
-    exhibits = _exhibits(planned, output, settings)
-    areas: list[list[metrics.PairCounts]] = [[] for _ in exhibits]
-    boundaries: list[list[metrics.PairCounts]] = [[] for _ in exhibits]
-    for done, scene in enumerate(planned.scenes):
-        progress("scores", done, len(planned.scenes))
-        truth = scene.truth(planned.palette)
-        for place, drawing in enumerate(exhibits):
-            seen = judging.labels(drawing[done], planned.palette)
-            areas[place].append(metrics.count_pairs(truth, seen))
-            boundaries[place].append(metrics.count_boundary_pairs(truth, seen))
-    progress("scores", len(planned.scenes), len(planned.scenes))
-    named = [(contender.name, contender.kind) for contender in planned.contenders]
-    parts = [slice(place * settings.count, (place + 1) * settings.count) for place in range(len(named))]
-    sightings = [
-        Sighting(name, kind, areas[part], boundaries[part]) for (name, kind), part in zip(named, parts, strict=True)
-    ]
-    return [*sightings, Sighting("photos", "photos", areas[-1:], boundaries[-1:])]
-
-
-def _shown(planned: Plan, output: Path, settings: EvaluateSettings) -> list[Shown]:
-    """Return what the report can show of each map: the first picture of each contender."""
-    exhibits = _exhibits(planned, output, settings)
-    firsts = [*exhibits[: -1 : settings.count], exhibits[-1]]
-    return [Shown(scene, [drawing[place] for drawing in firsts]) for place, scene in enumerate(planned.scenes)]
-
-
 def _write(evaluation: Evaluation, planned: Plan, settings: EvaluateSettings) -> None:
     """Write the report, the tables and, last, the record."""
     output, results, palette = evaluation.output, evaluation.results, planned.palette
@@ -347,6 +289,6 @@ def _write(evaluation: Evaluation, planned: Plan, settings: EvaluateSettings) ->
         "notes": evaluation.notes,
         "options": report.options(settings, planned, results),
     }
-    report.write(output, results, _shown(planned, output, settings), palette, shown)
+    report.write(output, results, exhibition.shown(planned, output, settings), palette, shown)
     keys = [scene.request.name for scene in planned.scenes]
     outputs.write(output, evaluation.to_json() | facts, results, keys, palette)
