@@ -1,5 +1,6 @@
 """The engine that works in this process: threads read photos, networks run in the caller's thread."""
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
@@ -24,7 +25,8 @@ Result = TypeVar("Result")
 PREFETCH = 24
 """Photos decoded ahead: enough to keep a network busy, at the cost of some tens of megabytes."""
 
-WORKERS = 4
+WORKERS = max(4, min(16, os.cpu_count() or 1))
+"""Threads that decode photos: one a core, of which each needs up to 100 MB; some wait for the disk."""
 
 
 def read(places: Iterable[Place | Loaded], opening: Opening) -> Iterator[Loaded]:
