@@ -76,6 +76,8 @@ NUMBERS = (
     "trainer/step/test_learner.py", "trainer/step/test_loss.py", "trainer/step/test_resume.py",
     "models/test_argmax.py", "models/test_segment.py", "models/test_scores.py", "trainer/step/test_reward.py",
     "trainer/evaluate/quality/test_networks.py", "trainer/test_sdxl.py", "trainer/step/test_sdxl.py",
+    "trainer/step/test_rollout.py", "trainer/checkpoints/test_lora.py", "trainer/checkpoints/test_union.py",
+    "models/test_attention.py",
 )  # fmt: skip
 """Test files that compare results of networks numerically."""
 
