@@ -4,16 +4,21 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 
-_limits: list[tuple[int, ExitStack]] = []
-"""The current limit, last, and what restores the libraries that it was applied to. Of the process, because pools are
-also created in threads, which context variables do not reach."""
+_limits: list[tuple[int, int, ExitStack]] = []
+"""The current limits, of pools and of libraries, last, and what restores the libraries that they were applied to. Of the
+process, because pools are also created in threads, which context variables do not reach."""
 
 
 @contextmanager
-def limited(number: int) -> Iterator[None]:
-    """Limit each kind of threads to a number within the context."""
+def limited(number: int, libraries: int | None = None) -> Iterator[None]:
+    """Limit each kind of threads to a number within the context.
+
+    Args:
+        number: the most threads of a pool.
+        libraries: those of libraries such as PyTorch, whose results may depend on them; None: as many.
+    """
     with ExitStack() as undo:
-        _limits.append((number, undo))
+        _limits.append((number, libraries or number, undo))
         try:
             yield
         finally:
@@ -41,7 +46,7 @@ def apply_to_library(current: Callable[[], int], change: Callable[[int], None]) 
     """
     if not _limits:
         return
-    number, undo = _limits[-1]
+    _, number, undo = _limits[-1]
     undo.callback(change, current())
     change(number)
 

@@ -62,4 +62,8 @@ def test_a_library_gets_its_threads_back() -> None:
             threads.apply_to_library(lambda: number[0], change)
         within = number[0]
 
-    assert (before, within, number[0]) == (7, 2, 7)
+    with threads.limited(1, libraries=4), threads.pool(8) as pool:
+        threads.apply_to_library(lambda: number[0], change)
+        apart = pool.submit(threads.limit).result(), number[0]
+
+    assert (before, within, apart, number[0]) == (7, 2, (1, 4), 7)

@@ -77,6 +77,13 @@ class Device:
             torch.backends.cudnn.allow_tf32 = before
 
 
+def cpu_threads() -> int:
+    """Return how many threads PyTorch computes with on the CPU of this process, of which last bits may depend."""
+    import torch
+
+    return threads.at_most(torch.get_num_threads()) or 1
+
+
 def resolve(name: str = "auto", precision: Precision = "auto") -> Device:
     """Resolve "auto" and check that the device exists and supports the precision.
 

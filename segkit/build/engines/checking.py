@@ -25,6 +25,8 @@ UNIT = 64
 class Checker(Member):
     """Examines photos and maps in a process of its own. See Member."""
 
+    computes = False
+
     @cached_property
     def _dataset(self) -> Dataset:
         dataset: Dataset = self._load(self._settings)

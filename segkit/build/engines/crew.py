@@ -17,6 +17,7 @@ from segkit.build.engines.pool import DEPTH, Pool
 from segkit.build.engines.worker import Member, Request, stat_of
 from segkit.build.settings import EngineSettings, ModelSettings
 from segkit.errors import PhotoError, UsageError
+from segkit.models import device
 from segkit.words import count, data_size
 
 PROBES = 8
@@ -98,8 +99,13 @@ class Crew:
             scheduling_strategy="SPREAD",
         )
 
+        cpus = max(1, int(portion.cpus))
+        # Networks on CPUs compute with the threads of one process, even where workers share cores: on other numbers,
+        # one confidence of thousands differs in its last digit.
+        cpu_threads = device.cpu_threads() if self._kind.computes and not portion.gpus else cpus
+
         def start() -> tuple[Any, Any]:
-            worker = actor.remote(settings, self._load, max(1, int(portion.cpus)))
+            worker = actor.remote(settings, self._load, cpus, cpu_threads)
             return worker, worker.introduce.remote(probes)
 
         return Pool(self.cluster.ray, start, portion.workers)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,14 +99,18 @@ class Member:
     Args:
         settings: of the work, with paths that lead to the same files from everywhere.
         load: loads what it needs, when that is needed.
-        cpus: threads for pictures, and for PyTorch on a CPU.
+        cpus: threads for pictures.
+        cpu_threads: threads of PyTorch on a CPU, the same in all workers, since the last bits depend on them.
     """
 
-    def __init__(self, settings: Any, load: Callable[[Any], Any], cpus: int) -> None:
+    computes: ClassVar[bool] = True
+    """Whether it runs networks."""
+
+    def __init__(self, settings: Any, load: Callable[[Any], Any], cpus: int, cpu_threads: int) -> None:
         self._settings, self._load = settings, load
         self._working = threading.Lock()  # networks serve one unit at a time, while photos of the next are decoded
         self._process = ExitStack()  # for the life of this process, which belongs to the worker
-        self._process.enter_context(threads.limited(cpus))
+        self._process.enter_context(threads.limited(cpus, cpu_threads))
         self._process.enter_context(quiet_pillow())
 
     def introduce(self, probes: Sequence[tuple[Place, Stat | None]]) -> Introduction:
