@@ -1,6 +1,5 @@
 """The slices of a build that are passed to an import: all of one build, each once, and finished; then merged."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import MISSING, fields
 from itertools import chain, pairwise
@@ -10,16 +9,18 @@ from typing import Any
 from segkit import photos
 from segkit.build import outcome as builds
 from segkit.build import pipeline, slice_listing
+from segkit.build.arrival import Candidate
 from segkit.build.history import History
 from segkit.build.settings import BuildSettings
 from segkit.build.slices import Slice, parse
 from segkit.build.supply import Supply
 from segkit.build.target import open_existing
-from segkit.dataset import Dataset
+from segkit.dataset import Dataset, splits, stats
 from segkit.errors import UsageError
+from segkit.imports import slice_work
 from segkit.imports.outcome import Outcome
 from segkit.imports.settings import ImportSettings
-from segkit.imports.slices import Slices
+from segkit.imports.slices import Slices, require_unpainted
 from segkit.progress import Progress, silent
 from segkit.words import count, listed
 
@@ -118,13 +119,26 @@ def merge(
     counts.skipped.update(item.reason for item in slices.passed if item.reason in photos.SKIPPED)
     supply = Supply(Path(), slices.paths, slices.passed, counts, sources=slices)
     if not dry_run:
-        return _outcome(output, pipeline.update(supply, output, chosen, slices, progress))
+        require_unpainted(datasets)
+        return _merged(datasets, output, pipeline.update(supply, output, chosen, slices, progress), slices)
     history = History(open_existing(output, chosen), chosen.keep_duplicates)
     passed_over = history.pass_over(supply.folder, supply.passed)
     intake = supply.intake(chosen, None, slices.read)
     for arrival in chain(passed_over, pipeline.examine(intake, history, chosen, progress)):
         supply.outcome.count(arrival)
-    return _outcome(output, supply.outcome)
+        slices.left_out += isinstance(arrival, Candidate) and slices.is_removed(arrival.key)
+    return _outcome(output, supply.outcome, slices)
+
+
+def _merged(datasets: Sequence[Dataset], output: Path, build: builds.Outcome, slices: Slices) -> Outcome:
+    """Take over what persons did in slices since they were merged before, and return the outcome."""
+    outcome, target = _outcome(output, build, slices), Dataset.open(output)
+    slice_work.take_over(datasets, target, outcome)
+    summary = stats.summarize(target)
+    if build.changed or outcome.changed:
+        outcome.notes.append(splits.sentence(summary.splits, summary.requested))
+    outcome.notes = list(filter(None, outcome.notes))
+    return outcome
 
 
 def _require_default(settings: ImportSettings) -> None:
@@ -144,9 +158,9 @@ def _build_settings(dataset: Dataset, settings: ImportSettings) -> BuildSettings
     return BuildSettings(**{**values, **({"split": settings.split} if settings.split else {})})
 
 
-def _outcome(output: Path, build: builds.Outcome) -> Outcome:
+def _outcome(output: Path, build: builds.Outcome, slices: Slices) -> Outcome:
     """Return the outcome of a build as that of an import."""
     result = Outcome(output, build.found - build.skipped.total(), imported=build.made, unchanged=build.kept)
     result.rejected, result.notes, result.seconds = build.rejected, build.notes, build.seconds
-    result.splits = Counter({"": build.made} if build.made else {})
+    result.left_out = slices.left_out
     return result
