@@ -16,13 +16,13 @@ from segkit.build.slices import Slice, parse
 from segkit.build.supply import Supply
 from segkit.build.target import open_existing
 from segkit.dataset import Dataset, splits, stats
-from segkit.errors import UsageError
+from segkit.errors import DatasetError, SegkitError, UsageError
 from segkit.imports import slice_work
 from segkit.imports.outcome import Outcome
 from segkit.imports.settings import ImportSettings
 from segkit.imports.slices import Slices, require_unpainted
 from segkit.progress import Progress, silent
-from segkit.words import count, listed
+from segkit.words import count, listed, quote
 
 KEPT = ("split",)
 """Settings of an import that also apply to slices."""
@@ -40,10 +40,7 @@ def opened(paths: Sequence[Path]) -> list[Dataset]:
     if not slices:
         return []
     if others := set(paths) - {dataset.folder for dataset in slices}:
-        raise UsageError(
-            f"{min(others)} is no slice of a build, {slices[0].folder} is one. Merge the slices into a dataset first, "
-            "then import the others into that."
-        )
+        raise _other(min(others), slices[0].folder)
     shards = [(parse(one.info.settings["shard"]), one) for one in slices]
     numbered = sorted(shards, key=lambda pair: (pair[0].count, pair[0].number))
     _require_each_once(numbered)
@@ -51,6 +48,18 @@ def opened(paths: Sequence[Path]) -> list[Dataset]:
     for dataset in ordered:
         _require_same(ordered[0], dataset)
     return ordered
+
+
+def _other(path: Path, first: Path) -> SegkitError:
+    """Return why a path cannot be merged with slices."""
+    if not path.exists():
+        return DatasetError(f"{path} does not exist. Pass all slices of the build.")
+    if (path / ".segkit").is_dir() and not (path / ".segkit" / "dataset.toml").exists():
+        return DatasetError(f"{path} is not finished: its build has stored no photo yet. Run its build-dataset again.")
+    return UsageError(
+        f"{path} is no slice of a build, {first} is one. Merge the slices into a dataset first, then import the others "
+        "into that."
+    )
 
 
 def _require_each_once(numbered: Sequence[tuple[Slice, Dataset]]) -> None:
@@ -75,8 +84,8 @@ def _require_same(one: Dataset, other: Dataset) -> None:
     if differing:
         name = differing[0]
         raise UsageError(
-            f"{one.folder} was built with {name}={expected.get(name)}, {other.folder} with {name}={actual.get(name)}. "
-            "Build all slices with the same options."
+            f"{one.folder} was built {_option(name, expected.get(name))}, {other.folder} "
+            f"{_option(name, actual.get(name))}. Build all slices with the same options."
         )
     first, second = slice_listing.header(one), slice_listing.header(other)
     if (first.total, first.names) != (second.total, second.names):
@@ -84,6 +93,16 @@ def _require_same(one: Dataset, other: Dataset) -> None:
             f"{one.folder} is a slice of {first.total:,} photos, {other.folder} of {second.total:,}, or of others. Run "
             "the builds of all slices again: finished triples are kept."
         )
+
+
+def _option(name: str, value: Any) -> str:
+    """Return a setting as an option of build-dataset, which is not the command that runs."""
+    if "." in name or " " in name:
+        return f"with {name} {value or 'unknown'}"
+    flag = f"--{name.replace('_', '-')}"
+    if isinstance(value, bool):
+        return f"{'with' if value else 'without'} {flag}"
+    return f"with {flag} {quote(value)}"
 
 
 def _facts(dataset: Dataset) -> dict[str, Any]:
@@ -113,6 +132,8 @@ def merge(
         LockedError, StorageError: see pipeline.import_data.
     """
     _require_default(settings)
+    if output.resolve() in [dataset.folder.resolve() for dataset in datasets]:
+        raise UsageError(f"The output {output} is one of the slices. Choose another output.")
     chosen = _build_settings(datasets[0], settings)
     slices = Slices(datasets)
     counts = builds.Outcome(found=len(slices) + len(slices.passed))
