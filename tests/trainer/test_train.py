@@ -205,7 +205,7 @@ def test_an_unlocked_base_is_exported_in_both_formats(
     file = load.load_base(str(run / "run-base.safetensors"), str(models.clip))
     folder = StableDiffusionPipeline.from_pretrained(run / "base", local_files_only=True)
     assert same(file.unet.state_dict(), folder.unet.state_dict())
-    assert same(file.text_encoders[0].state_dict(), folder.text_encoders[0].state_dict())
+    assert same(file.text_encoders[0].state_dict(), folder.text_encoder.state_dict())
     assert same(file.vae.state_dict(), folder.vae.state_dict())
     after = safe_load.read(run / "run-base.safetensors")
     assert all(
