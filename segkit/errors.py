@@ -12,6 +12,7 @@ SegkitError                 base class; one line: what was found, what was expec
 │   └── ConflictError       a triple was changed meanwhile; carries its present revision
 ├── TrainingError           training cannot continue; existing checkpoints are kept
 ├── ModelError              weights are missing, do not load or do not fit the palette
+│   └── UnknownModelError   neither a folder nor a name that a model can have
 ├── EngineError             the engine that distributes the work is missing or fails; finished work is kept
 ├── LocationError           a folder or URL cannot be read or written; carries a reason
 └── StorageError            the disk is full or a write failed; no partial file remains
@@ -117,6 +118,10 @@ class ConflictError(DatasetError):
 
 class ModelError(SegkitError):
     """Weights are missing, do not load or do not fit the palette."""
+
+
+class UnknownModelError(ModelError):
+    """A model's name is neither a folder, nor a short name, nor a hub id."""
 
 
 class TrainingError(SegkitError):

@@ -68,7 +68,7 @@ class Encoded:
 
     Attributes:
         triple: the record, with the hashes of the files.
-        photo, control_map: the bytes of its files.
+        photo, control_map: the bytes of its files; b"" if a person removed the triple with its files.
         others: bytes of further files by name in the dataset, which are stored before them.
         confidence: see Finished.
     """

@@ -86,6 +86,8 @@ class Loaded:
         phash: perceptual hash of the photo.
         grey: grey copy of the photo; None if it was not decoded.
         position: place among the paths of the run.
+        worked_on: whether its triple, in a slice of a build, holds a person's work, which near-duplicates must not
+            displace.
     """
 
     source: str
@@ -94,6 +96,7 @@ class Loaded:
     phash: int = 0
     grey: Grey | None = None
     position: int = 0
+    worked_on: bool = False
 
 
 @dataclass(frozen=True, slots=True)

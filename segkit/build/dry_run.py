@@ -133,6 +133,7 @@ def plan(
     Raises:
         UsageError: the folder holds no photos, or the settings differ from those the dataset was built with.
         DatasetError: the output folder is neither empty nor a dataset.
+        UnknownModelError: a network's name is mistyped.
     """
     supply = supplies.find(source, output, settings)
     folder, paths, outcome = supply.folder, supply.paths, supply.outcome

@@ -12,7 +12,7 @@ from segkit.build.tools import Networks
 from segkit.build.units import Unit
 from segkit.dataset import Rejection
 from segkit.dataset.prompts import Style
-from segkit.errors import ModelError
+from segkit.errors import ModelError, UnknownModelError
 from segkit.photos import Measured
 
 JUDGING = 0.001
@@ -57,12 +57,15 @@ def measure(
 
     Raises:
         EngineError: Ray is missing, or its cluster fails.
+        UnknownModelError: a network's name is mistyped.
     """
     if not candidates:
         return Trial(0.0)
     try:
         with engines.opened(settings, load, paths) as engine:
             return _measured(candidates, Job(engine.networks().palette, settings, style, paths), engine)
+    except UnknownModelError:  # a mistyped name, unlike weights that are elsewhere
+        raise
     except ModelError as error:
         return Trial(None, reason=str(error))
 

@@ -110,7 +110,8 @@ def update(
             _follow(target, history, settings, outcome)
         finally:  # a refusal to remove triples must not leave new ones without a split
             outcome.changed |= splits.apply(target, settings.split)
-        supply.record(target)
+        if not settings.limit:  # otherwise the slice may lack photos
+            supply.record(target)
     outcome.changed |= outcome.examined
     outcome.notes = list(filter(None, [*outcome.notes, *engine.notes, *_closing_notes(target, settings, outcome)]))
     outcome.seconds = time.monotonic() - started

@@ -184,6 +184,8 @@ class BuildSettings(DraftingSettings):
             slices.parse(self.shard)
         if self.ensemble and not all(self.segmenters):
             raise SettingError("ensemble", self.ensemble, "names of segmenters, separated by commas")
+        if len(set(self.segmenters)) < len(self.segmenters):
+            raise SettingError("ensemble", self.ensemble, "other networks than the segmenter, each once")
         if self.force and not self.prune:
             raise SettingError("force", self.force, "prune=True with it, the only thing that it changes")
         if self.prune and self.limit:

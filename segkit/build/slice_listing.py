@@ -134,7 +134,9 @@ def header(dataset: Dataset) -> Header:
     with closing(_lines(dataset)) as lines:
         first = next(lines, None)
     if first is None:
-        raise DatasetError(f"{dataset.folder}, slice {shard}, is not finished. Run its build-dataset again.")
+        raise DatasetError(
+            f"{dataset.folder}, slice {shard}, is not finished. Run its build-dataset again, without a limit."
+        )
     return _decoded(dataset, first, Header)
 
 

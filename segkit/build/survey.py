@@ -93,6 +93,7 @@ class NewPhotos:
         numbers: of their hashes; see Lookalikes.
         widths, heights: of the sources in pixels.
         coarseness: see quality.coarseness.
+        worked_on: see Loaded, 0 or 1.
         hits: of the photos that resemble an earlier one: the numbers of the hashes of those.
         copies: grey copies of some of the photos with hits.
     """
@@ -101,6 +102,7 @@ class NewPhotos:
         self.positions, self.rows, self.numbers = array("i"), array("i"), array("i")
         self.widths, self.heights = array("i"), array("i")
         self.coarseness = array("d")
+        self.worked_on = array("b")
         self.hits: dict[int, array[int]] = {}
         self.copies: dict[int, Grey] = {}
 
@@ -117,6 +119,7 @@ class NewPhotos:
         self.widths.append(photo.source_size[0])
         self.heights.append(photo.source_size[1])
         self.coarseness.append(photo.coarseness)
+        self.worked_on.append(loaded.worked_on)
 
     def size(self, index: int) -> tuple[int, int]:
         """Return width and height of a source in pixels."""
@@ -129,18 +132,18 @@ class NewPhotos:
         return Loaded(history.source(position), digest, measured, phash, position=position)
 
     def best_first(self) -> "np.ndarray[tuple[int], np.dtype[np.intp]]":
-        """Return the indices by pixels, then by compression, then in the order of the paths."""
+        """Return the indices: those with a person's work, then by pixels, compression, and the order of the paths."""
         pixels = np.multiply(self.widths, self.heights, dtype=np.int64)
-        return np.lexsort((np.array(self.coarseness), -pixels))
+        return np.lexsort((np.array(self.coarseness), -pixels, -np.array(self.worked_on)))
 
 
 def survey(intake: Intake, history: History, report: Callable[[int], None]) -> Iterator[Loaded | None]:
     """Read all photos, and reject each that looks like a better one.
 
-    Photos are accepted best first: one with more pixels precedes one with fewer, and at the same size one that is less
-    compressed. A photo that looks like an accepted one, or like one of the dataset, is rejected. The result depends
-    neither on threads nor on where an interrupted build stopped: units are recorded in the order of the paths, and two
-    photos are always compared in that order.
+    Photos are accepted best first: one that a person worked on in a slice precedes all others, one with more pixels one
+    with fewer, and at the same size one that is less compressed the other. A photo that looks like an accepted one, or
+    like one of the dataset, is rejected. The result depends neither on threads nor on where an interrupted build
+    stopped: units are recorded in the order of the paths, and two photos are always compared in that order.
 
     Args:
         intake: the photos.

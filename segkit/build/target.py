@@ -87,6 +87,7 @@ def open_existing(output: Path, settings: BuildSettings) -> Dataset | None:
                 f"{output} was built with {name}={before}, not {other}. Pass {name}={before} or another output folder."
             )
     _require_same_slice(target, settings.shard)
+    _require_same_ensemble(target, settings.ensemble)
     palette = protocol.load(settings.protocol, settings.palette)
     # Without a palette file on either side, the dataset's own palette was edited: require_same_segmenter reports that.
     if _differs(target, palette) and (settings.palette or target.info.settings.get("palette")):
@@ -105,6 +106,23 @@ def _require_same_slice(target: Dataset, shard: str) -> None:
         cure = f"Pass shard={before} or another output folder" if before else "Pass another output folder"
         wanted = f"slice {shard}" if shard else "all of it"
         raise UsageError(f"{target.folder} is {actual}, not {wanted}. {cure}.")
+
+
+def _require_same_ensemble(target: Dataset, ensemble: str) -> None:
+    """Compare the names of an ensemble's networks, which are not loaded if there are no new photos."""
+    before = target.info.settings.get("ensemble", "")
+    names = [[Path(name.strip()).name for name in text.split(",")] for text in (before, ensemble)]  # folders may move
+    if names[0] == names[1] or not target.info.models.get("segmenter", {}).get("name"):  # all maps were imported
+        return
+    cure = f"Pass ensemble={before}" if before else "Leave it out"
+    raise UsageError(
+        f"{target.folder} was built {_with_ensemble(before)}, not {_with_ensemble(ensemble)}. {cure} or pass another "
+        "output folder."
+    )
+
+
+def _with_ensemble(names: str) -> str:
+    return f"with ensemble={names}" if names else "without an ensemble"
 
 
 def _differs(target: Dataset, palette: Palette) -> bool:

@@ -107,8 +107,8 @@ def load(settings: BuildSettings) -> Networks:
     from segkit.models.segment import NeuralSegmenter
 
     palette = protocol.load(settings.protocol, settings.palette)
-    for name in settings.segmenters:  # report a missing segmenter before loading the captioner
-        hub.find(name, segment.ROLE)
+    for place, name in enumerate(settings.segmenters):  # report a missing segmenter before loading the captioner
+        hub.find(name, segment.ROLE, "ensemble" if place else "")
     drafting = load_drafting(settings) if settings.caption else None
     resolved = device.resolve(settings.device, settings.precision)
     segmenters = [NeuralSegmenter(name, palette, resolved) for name in settings.segmenters]

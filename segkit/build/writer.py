@@ -64,6 +64,8 @@ class Writer:
         for name, data in encoded.others.items():
             storage.write(folder / name, data)
         confidences.store(folder, triple.key, encoded.confidence)
-        storage.write(folder / triple.file_name, encoded.photo)
-        storage.write(folder / triple.conditioning_image_file_name, encoded.control_map)
+        pictures = (triple.file_name, encoded.photo), (triple.conditioning_image_file_name, encoded.control_map)
+        for name, data in pictures:
+            if data:  # a triple that a person removed with its files has none
+                storage.write(folder / name, data)
         return triple

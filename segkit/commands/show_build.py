@@ -35,7 +35,8 @@ def build_outcome(outcome: "Outcome", summary: "Summary", folder: Path, page: Pa
     else:
         counts = ", ".join(f"{number:,} {fate.partition(' (')[0]}" for fate, number in _fates("new", outcome) if number)
         unchanged = "" if outcome.changed else ", unchanged"
-        console.line(f"{folder}: {console.count(summary.triples, 'triple')}{unchanged}. {_found(outcome)}: {counts}.")
+        fates = f"{_found(outcome)}: {counts}" if counts else _found(outcome)
+        console.line(f"{folder}: {console.count(summary.triples, 'triple')}{unchanged}. {fates}.")
     if outcome.changed and (sentence := splits.sentence(summary.splits, summary.requested)):
         console.line(sentence)
     if summary.left_out:
@@ -119,7 +120,9 @@ def build_plan(plan: "Plan", notes: Sequence[str], as_json: bool) -> None:
 def _time(seconds: float) -> str:
     if seconds > 2 * 3600:
         return f"about {seconds / 3600:,.1f} hours"
-    return f"about {seconds / 60:.1f} minutes" if seconds > 90 else f"about {seconds:.0f} seconds"
+    if seconds > 90:
+        return f"about {seconds / 60:.1f} minutes"
+    return f"about {max(1, round(seconds))} second{'s' if round(seconds) > 1 else ''}"
 
 
 def _forecast(plan: "Plan", capacity: "Capacity") -> str:
@@ -128,7 +131,8 @@ def _forecast(plan: "Plan", capacity: "Capacity") -> str:
         f"Measured: {plan.photo_seconds:.2g} s a photo with the networks in one worker, which has taken "
         f"{capacity.worker_bytes / 1e6:,.0f} MB of memory so far; photos read here. Computed: the time, for "
         f"{console.count(capacity.workers, 'worker')} on {capacity.cpus:g} cores and {capacity.gpus:g} GPUs; "
-        f"{plan.inodes:,} inodes; {plan.memory:,.1f} MB of memory here for what is known of all photos."
+        f"{plan.inodes:,} inodes; {plan.memory:,.1f} MB of memory here for what is known of all photos. Not included: "
+        "starting Ray, and loading the networks."
     )
 
 

@@ -23,6 +23,8 @@ def outcome(result: "Outcome", phrase: Callable[[str], str], dry_run: bool, as_j
         console.table("maps repaired, with mean shares of the pixels", header, _repaired(result))
     if len(result.by_source) > 1:
         console.table("sources", ("source", "new"), result.by_source.most_common())
+    if result.left_out:
+        console.line(f"Left out by a person, among these: {result.left_out:,}.")
     _drawn(result)
     _listed("Near-duplicates in different splits", [f"{leak}." for leak in result.leaks])
     conflicts = [f"{one.source} ({one.key}), {one.what}: {one.reason}." for one in result.conflicts]
@@ -86,7 +88,7 @@ def _repaired(result: "Outcome") -> list[tuple[str, int, str, str]]:
 
 
 def _drawn(result: "Outcome") -> None:
-    if result.imported:
+    if result.splits:
         named = [
             f"{number:,} {split or 'without one'}" for split, number in sorted(result.splits.items(), reverse=True)
         ]

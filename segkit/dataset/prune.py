@@ -90,9 +90,18 @@ def _delete_files(dataset: Dataset, key: str) -> None:
 
 
 def _is_worked_on(dataset: Dataset, triple: Triple) -> bool:
-    """Return whether a triple holds anything of a person: a prompt, a decision, a column, or an edited picture."""
+    """Return whether a triple holds anything of a person: in its record, or as an edited picture."""
+    return records_work(triple) or is_edited(dataset, triple)
+
+
+def records_work(triple: Triple) -> bool:
+    """Return whether a record holds anything of a person: a prompt, a decision, a split, a column, or map edits.
+
+    Args:
+        triple: from splits.with_draw.
+    """
     decided = triple.review != "open" or splits.is_by_hand(triple)
-    return triple.by_person or decided or bool(triple.extra) or is_edited(dataset, triple)
+    return triple.by_person or decided or bool(triple.extra) or triple.map_by_person
 
 
 def is_edited(dataset: Dataset, triple: Triple) -> bool:

@@ -50,6 +50,7 @@ class Job:
             incoming: the item.
             moved: split of items that were moved into another, by position.
         """
+        outcome.left_out += incoming.record is not None and incoming.record.review == "rejected"
         outcome.by_source[str(self.items.collection(incoming.position).place)] += 1
         outcome.splits[moved.get(incoming.position, incoming.split)] += 1
         if incoming.labels is None:

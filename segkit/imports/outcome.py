@@ -44,6 +44,7 @@ class Outcome:
         folder: the dataset's.
         found: photos and maps that the sources list.
         imported: new triples.
+        left_out: how many of them a person left out in the source; they stay left out.
         merged: photos that the dataset had, to which the import added something of a person's, or a prompt.
         unchanged: photos that the dataset had with all that the sources know of them.
         rejected: items that were left out, by reason (photos.REASONS and rejection.REASONS).
@@ -71,6 +72,7 @@ class Outcome:
     folder: Path
     found: int
     imported: int = 0
+    left_out: int = 0
     merged: int = 0
     unchanged: int = 0
     rejected: Counter[str] = field(default_factory=Counter)

@@ -1,6 +1,5 @@
 """The slices of a build that are passed to an import: all of one build, each once, and finished; then merged."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import MISSING, fields
 from itertools import chain, pairwise
@@ -10,18 +9,20 @@ from typing import Any
 from segkit import photos
 from segkit.build import outcome as builds
 from segkit.build import pipeline, slice_listing
+from segkit.build.arrival import Candidate
 from segkit.build.history import History
 from segkit.build.settings import BuildSettings
 from segkit.build.slices import Slice, parse
 from segkit.build.supply import Supply
 from segkit.build.target import open_existing
-from segkit.dataset import Dataset
-from segkit.errors import UsageError
+from segkit.dataset import Dataset, splits, stats
+from segkit.errors import DatasetError, SegkitError, UsageError
+from segkit.imports import slice_work
 from segkit.imports.outcome import Outcome
 from segkit.imports.settings import ImportSettings
-from segkit.imports.slices import Slices
+from segkit.imports.slices import Slices, require_unpainted
 from segkit.progress import Progress, silent
-from segkit.words import count, listed
+from segkit.words import count, listed, quote
 
 KEPT = ("split",)
 """Settings of an import that also apply to slices."""
@@ -39,10 +40,7 @@ def opened(paths: Sequence[Path]) -> list[Dataset]:
     if not slices:
         return []
     if others := set(paths) - {dataset.folder for dataset in slices}:
-        raise UsageError(
-            f"{min(others)} is no slice of a build, {slices[0].folder} is one. Merge the slices into a dataset first, "
-            "then import the others into that."
-        )
+        raise _other(min(others), slices[0].folder)
     shards = [(parse(one.info.settings["shard"]), one) for one in slices]
     numbered = sorted(shards, key=lambda pair: (pair[0].count, pair[0].number))
     _require_each_once(numbered)
@@ -50,6 +48,18 @@ def opened(paths: Sequence[Path]) -> list[Dataset]:
     for dataset in ordered:
         _require_same(ordered[0], dataset)
     return ordered
+
+
+def _other(path: Path, first: Path) -> SegkitError:
+    """Return why a path cannot be merged with slices."""
+    if not path.exists():
+        return DatasetError(f"{path} does not exist. Pass all slices of the build.")
+    if (path / ".segkit").is_dir() and not (path / ".segkit" / "dataset.toml").exists():
+        return DatasetError(f"{path} is not finished: its build has stored no photo yet. Run its build-dataset again.")
+    return UsageError(
+        f"{path} is no slice of a build, {first} is one. Merge the slices into a dataset first, then import the others "
+        "into that."
+    )
 
 
 def _require_each_once(numbered: Sequence[tuple[Slice, Dataset]]) -> None:
@@ -74,8 +84,8 @@ def _require_same(one: Dataset, other: Dataset) -> None:
     if differing:
         name = differing[0]
         raise UsageError(
-            f"{one.folder} was built with {name}={expected.get(name)}, {other.folder} with {name}={actual.get(name)}. "
-            "Build all slices with the same options."
+            f"{one.folder} was built {_option(name, expected.get(name))}, {other.folder} "
+            f"{_option(name, actual.get(name))}. Build all slices with the same options."
         )
     first, second = slice_listing.header(one), slice_listing.header(other)
     if (first.total, first.names) != (second.total, second.names):
@@ -83,6 +93,16 @@ def _require_same(one: Dataset, other: Dataset) -> None:
             f"{one.folder} is a slice of {first.total:,} photos, {other.folder} of {second.total:,}, or of others. Run "
             "the builds of all slices again: finished triples are kept."
         )
+
+
+def _option(name: str, value: Any) -> str:
+    """Return a setting as an option of build-dataset, which is not the command that runs."""
+    if "." in name or " " in name:
+        return f"with {name} {value or 'unknown'}"
+    flag = f"--{name.replace('_', '-')}"
+    if isinstance(value, bool):
+        return f"{'with' if value else 'without'} {flag}"
+    return f"with {flag} {quote(value)}"
 
 
 def _facts(dataset: Dataset) -> dict[str, Any]:
@@ -112,19 +132,34 @@ def merge(
         LockedError, StorageError: see pipeline.import_data.
     """
     _require_default(settings)
+    if output.resolve() in [dataset.folder.resolve() for dataset in datasets]:
+        raise UsageError(f"The output {output} is one of the slices. Choose another output.")
     chosen = _build_settings(datasets[0], settings)
     slices = Slices(datasets)
     counts = builds.Outcome(found=len(slices) + len(slices.passed))
     counts.skipped.update(item.reason for item in slices.passed if item.reason in photos.SKIPPED)
     supply = Supply(Path(), slices.paths, slices.passed, counts, sources=slices)
     if not dry_run:
-        return _outcome(output, pipeline.update(supply, output, chosen, slices, progress))
+        require_unpainted(datasets)
+        return _merged(datasets, output, pipeline.update(supply, output, chosen, slices, progress), slices)
     history = History(open_existing(output, chosen), chosen.keep_duplicates)
     passed_over = history.pass_over(supply.folder, supply.passed)
     intake = supply.intake(chosen, None, slices.read)
     for arrival in chain(passed_over, pipeline.examine(intake, history, chosen, progress)):
         supply.outcome.count(arrival)
-    return _outcome(output, supply.outcome)
+        slices.left_out += isinstance(arrival, Candidate) and slices.is_removed(arrival.key)
+    return _outcome(output, supply.outcome, slices)
+
+
+def _merged(datasets: Sequence[Dataset], output: Path, build: builds.Outcome, slices: Slices) -> Outcome:
+    """Take over what persons did in slices since they were merged before, and return the outcome."""
+    outcome, target = _outcome(output, build, slices), Dataset.open(output)
+    slice_work.take_over(datasets, target, outcome)
+    summary = stats.summarize(target)
+    if build.changed or outcome.changed:
+        outcome.notes.append(splits.sentence(summary.splits, summary.requested))
+    outcome.notes = list(filter(None, outcome.notes))
+    return outcome
 
 
 def _require_default(settings: ImportSettings) -> None:
@@ -144,9 +179,9 @@ def _build_settings(dataset: Dataset, settings: ImportSettings) -> BuildSettings
     return BuildSettings(**{**values, **({"split": settings.split} if settings.split else {})})
 
 
-def _outcome(output: Path, build: builds.Outcome) -> Outcome:
+def _outcome(output: Path, build: builds.Outcome, slices: Slices) -> Outcome:
     """Return the outcome of a build as that of an import."""
     result = Outcome(output, build.found - build.skipped.total(), imported=build.made, unchanged=build.kept)
     result.rejected, result.notes, result.seconds = build.rejected, build.notes, build.seconds
-    result.splits = Counter({"": build.made} if build.made else {})
+    result.left_out = slices.left_out
     return result

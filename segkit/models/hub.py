@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from segkit.errors import ModelError
+from segkit.errors import ModelError, UnknownModelError
 from segkit.models import config
 from segkit.words import are
 
@@ -119,7 +119,8 @@ def find(name: str, role: str, setting: str = "") -> tuple[str, Path]:
         The hub id, "toy", "toy-judge" or the folder's own name (without "/"); and the folder.
 
     Raises:
-        ModelError: no such folder, a file is missing, or the model is neither on this machine nor downloadable.
+        UnknownModelError: no such folder.
+        ModelError: a file is missing, or the model is neither on this machine nor downloadable.
     """
     refuse_broken_torchvision()
     setting = setting or role
@@ -134,7 +135,9 @@ def find(name: str, role: str, setting: str = "") -> tuple[str, Path]:
     hub_id = SHORT_NAMES[role].get(name, name)
     if name.startswith((".", "~", "/")) or hub_id.count("/") != 1:
         short_names = ", ".join((*_SHIPPED.get(role, ()), *SHORT_NAMES[role]))
-        raise ModelError(f"{setting} {name}: no such folder. Expected a folder, a hub id or one of: {short_names}.")
+        raise UnknownModelError(
+            f"{setting} {name}: no such folder. Expected a folder, a hub id or one of: {short_names}."
+        )
     return hub_id, _cached(hub_id) or _download(hub_id, role, setting)
 
 

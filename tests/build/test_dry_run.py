@@ -56,8 +56,12 @@ def test_dry_run_refuses_what_a_build_refuses(
 
     other_size = segkit("build-dataset", six_photos, "-o", out, *build_options, "--size", 256, "--dry-run")
     other_folder = segkit("build-dataset", six_photos, "-o", foreign, *build_options, "--dry-run")
+    mistyped = segkit(
+        "build-dataset", six_photos, "-o", out, *build_options, "--limit", 0, "--segmenter", "to", "--dry-run"
+    )
 
     assert (other_size.code, other_folder.code) == (2, 2)
+    assert (mistyped.code, "segmenter to: no such folder" in mistyped.err) == (2, True)
 
 
 def load(settings: BuildSettings) -> Networks:

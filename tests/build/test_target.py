@@ -81,6 +81,7 @@ def test_a_dataset_of_an_earlier_version_opens_and_is_completed(photos: Path) ->
     [
         ("tiles", 2, r"built with tiles=0, not 2\."),
         ("flip_average", True, r"flip_average=False, not flip_average=True\."),
+        ("ensemble", "toy-judge", r"without an ensemble, not with ensemble=toy-judge\. Leave it out"),
     ],
 )
 def test_how_photos_are_segmented_never_changes(photos: Path, setting: str, value: object, message: str) -> None:

@@ -158,7 +158,8 @@ def test_a_plan_on_a_cluster_says_what_was_measured(capsys: Capture) -> None:
         "The build would take about 27.8 hours on this cluster and 186,000.0 MB of disk space.",
         "Measured: 0.8 s a photo with the networks in one worker, which has taken 3,210 MB of memory so far; photos "
         "read here. Computed: the time, for 8 workers on 64 cores and 8 GPUs; 2,000,000 inodes; 540.0 MB of memory "
-        "here for what is known of all photos.",
+        "here for what is known of all photos. Not included: "
+        "starting Ray, and loading the networks.",
     ]
 
 

@@ -175,6 +175,10 @@ def test_slices_that_do_not_belong_together_are_refused(photos: Path, tmp_path: 
     build(photos, other, shard="2/4")
     build(photos, coarse, shard="2/3", min_size=88)
     build(photos, foreign)
+    averaged, limited, stopped = tmp_path / "averaged", tmp_path / "limited", tmp_path / "stopped"
+    build(photos, averaged, shard="2/3", flip_average=True)
+    build(photos, limited, shard="2/3", limit=5)
+    (stopped / ".segkit").mkdir(parents=True)
     shutil.copytree(two, tmp_path / "twin")
     unfinished = shutil.copytree(two, tmp_path / "unfinished")
     (unfinished / ".segkit/slice/photos.jsonl").unlink()
@@ -188,13 +192,19 @@ def test_slices_that_do_not_belong_together_are_refused(photos: Path, tmp_path: 
         ([one, two, three, tmp_path / "twin"], "Slice 2/3 is passed twice"),
         ([one, two, two, three], "Slice 2/3 is passed twice"),
         ([one, other, three], "of different builds"),
-        ([one, coarse, three], "min_size=80, .* with min_size=88"),
+        ([one, coarse, three], "with --min-size 80, .* with --min-size 88"),
+        ([one, averaged, three], "without --flip-average, .* with --flip-average"),
+        ([one, limited, three], "slice 2/3, is not finished. Run its build-dataset again, without a limit"),
+        ([one, stopped, three], "stopped is not finished: its build has stored no photo yet"),
+        ([one, tmp_path / "nowhere", three], "nowhere does not exist"),
         ([one, unfinished, three], "slice 2/3, is not finished. Run its build-dataset again"),
         ([one, stale, three], "Run the builds of all slices again"),
         ([one, two, three, foreign], "is no slice of a build"),
     ):
         with pytest.raises(SegkitError, match=line):
             merge(places, tmp_path / "out")
+    with pytest.raises(SegkitError, match="is one of the slices"):
+        merge([one, two, three], two)
     with pytest.raises(SegkitError, match="size=64 does not apply to slices"):
         merge([one, two, three], tmp_path / "out", size=64)
     with pytest.raises(SegkitError, match="is slice 1/3 of a build, not slice 1/2"):
