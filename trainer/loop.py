@@ -33,7 +33,7 @@ from trainer.step.learner import StepResult
 _STOPPING = "Stopping after this step ... (Ctrl-C again ends at once, without a checkpoint)"
 
 _SMOOTHING = 50
-"""Steps over which the displayed loss is averaged."""
+"""Latest steps over which the displayed loss is averaged."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Outcome:
     def lines(self) -> list[str]:
         """Return the outcome as lines of text."""
         resumed = f", resumed at step {self.resumed:,}" if self.resumed else ""
-        loss = "" if math.isnan(self.loss) else f", loss {self.loss:.4f}"
+        loss = "" if math.isnan(self.loss) else f", loss {self.loss:.4f} (mean of the last {count(min(self.steps, _SMOOTHING), 'step')})"
         lines = [f"{self.run}: {count(self.steps, 'step')}{resumed}{loss}."]
         lines.append(f"Prompts: {self.triples:,}, {self.empty_prompts or 'none'} empty.")
         lines += self.notes
@@ -95,7 +95,13 @@ class Outcome:
             lines.append(f"Report: {self.run / 'report.html'}")
         if not self.file:
             return [*lines, self._how_to_go_on()]
-        return [*lines, f"For diffusers: {self.run / 'controlnet'}", f"For A1111, Forge and ComfyUI: {self.file}"]
+        lines += [f"For diffusers: {self.run / 'controlnet'}", f"For A1111, Forge and ComfyUI: {self.file}"]
+        return [*lines, self.base] if self.base else lines
+
+    @property
+    def base(self) -> str:
+        """Which base the ControlNet needs, as sentences; "" if the run was stopped early or trained none."""
+        return export.trained_base(self.run, self.file) if self.file else ""
 
     def _how_to_go_on(self) -> str:
         """Return what a stop left, and how to continue."""

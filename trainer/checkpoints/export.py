@@ -139,7 +139,8 @@ def write_results(run: Path, name: str, controlnet: Any, facts: dict[str, Any], 
     write_folder(run / runs.FOLDER, controlnet)
     path, family = run / f"{ldm.safe_name(name)}.safetensors", families.of(controlnet.config)
     ldm.save_ldm(controlnet, path, torch.float16, metadata(facts), family.layout)
-    storage.write(run / "model-card.md", _card(name, path.name, {"family": family.title, **facts}, caveat).encode())
+    card = _card(name, path.name, {"family": family.title, **facts}, caveat, trained_base(run, path))
+    storage.write(run / "model-card.md", card.encode())
     runs.record(run, int(facts["steps"]))
     return path
 
@@ -156,7 +157,7 @@ def write_folder(folder: Path, model: Any) -> None:
     storage.write(folder / "config.json", json.dumps(config, indent=2, default=list).encode())
 
 
-def _card(name: str, file: str, facts: dict[str, Any], caveat: str) -> str:
+def _card(name: str, file: str, facts: dict[str, Any], caveat: str, base: str = "") -> str:
     what = "for segmentation maps" if caveat else "that obeys segmentation maps"
     warning = f"\n**{_escape(caveat)}**\n" if caveat else ""
     rows = "\n".join(f"| {key} | {_escape(value)} |" for key, value in facts.items())
@@ -171,13 +172,33 @@ exactly the colours of its palette, and sized with NEAREST.
 
 - diffusers: `ControlNetModel.from_pretrained("controlnet")`
 - A1111, Forge, ComfyUI: `{file}`
-
+{f"- {base}" if base else ""}
 {_license(facts)}
 """
 
 
 def _escape(value: Any) -> str:
     return str(value).replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+
+
+def trained_base(run: Path, file: Path) -> str:
+    """Return which base a run's ControlNet needs, as sentences; "" if the run trained none.
+
+    Args:
+        run: the run's folder.
+        file: its ControlNet for A1111, Forge and ComfyUI.
+    """
+    if not (run / "base").is_dir():
+        return ""
+    single, programs = _base_file(file), "A1111, Forge and ComfyUI"
+    text = "The base was trained too, and the ControlNet needs it. In the run's folder: base/ for diffusers"
+    if single.is_file():
+        return f"{text}, {single.name} for {programs}."
+    return f"{text}. There is no single file for {programs}, because the base was not loaded from one."
+
+
+def _base_file(file: Path) -> Path:
+    return file.with_name(f"{file.stem}-base.safetensors")
 
 
 def write_base(run: Path, name: str, settings: TrainSettings, trained: Mapping[str, "Tensor"]) -> None:
@@ -204,7 +225,7 @@ def write_base(run: Path, name: str, settings: TrainSettings, trained: Mapping[s
     source = Path(settings.base).expanduser()
     if source.is_file():
         merged = _merged(fp8.decoded(identify.base(safe_load.read(source))), base.unet.state_dict())
-        path = run / f"{ldm.safe_name(name)}-base.safetensors"
+        path = _base_file(run / f"{ldm.safe_name(name)}.safetensors")
         storage.write(path, save(merged, {"format": "pt"}))
 
 
