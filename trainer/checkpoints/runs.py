@@ -11,6 +11,7 @@ from typing import Any
 
 from segkit import storage
 from segkit.errors import ModelError
+from segkit.models import hub
 from trainer import settings as run_settings
 from trainer.checkpoints import store
 from trainer.checkpoints.store import Checkpoint
@@ -19,6 +20,9 @@ FOLDER = "controlnet"
 """Folder of a run's result, in diffusers' layout."""
 
 _RECORD = "result.json"
+
+DIRECTORY = "directory"
+"""Key of a run.json: the folder in which the run was started, to which its options' relative paths belong."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,21 @@ def facts(run: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{run / 'run.json'} is damaged ({error}).") from None
     return content
+
+
+def located(run: Path, name: str) -> str:
+    """Return where a file or folder is that an option of a run names, from whatever folder it is looked for.
+
+    Args:
+        run: the run's folder, whose run.json has the folder in which it was started last.
+        name: the option: a relative path, or anything else, which is returned as it is.
+    """
+    try:
+        directory = json.loads((run / "run.json").read_text("utf-8"))[DIRECTORY]
+        place = Path(directory) / name
+    except (OSError, ValueError, KeyError, TypeError):  # of an earlier version, or damaged: see facts
+        return name
+    return str(place) if name not in ("", hub.TOY) and place.exists() else name
 
 
 def of_run(run: Path, name: str) -> Weights:

@@ -15,7 +15,7 @@ from segkit.models import hub
 from segkit.palette import extend
 from segkit.words import count
 from trainer import settings as options
-from trainer.checkpoints import rewards, store
+from trainer.checkpoints import rewards, runs, store
 from trainer.checkpoints.store import Checkpoint
 from trainer.data.examples import Examples
 from trainer.data.shards import Data
@@ -172,7 +172,8 @@ def start(run: Path, settings: TrainSettings, facts: dict[str, Any], examples: E
     if examples.palette:
         storage.write(run / "palette.csv", extend.encode(examples.palette))
     storage.write(run / _DIGESTS, json.dumps(_digests(examples)).encode())
-    storage.write(run / "run.json", json.dumps(facts, indent=2).encode())
+    record = {**facts, runs.DIRECTORY: str(Path.cwd())}
+    storage.write(run / "run.json", json.dumps(record, indent=2).encode())
     storage.write(run / "run.toml", options.to_toml(settings, facts["dataset"], run))
 
 

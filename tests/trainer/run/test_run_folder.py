@@ -36,7 +36,7 @@ def test_a_run_is_started_with_its_facts(tmp_path: Path) -> None:
     run_folder.start(tmp_path, SETTINGS, facts(), DATA)
 
     run_folder.require_same(tmp_path, facts(), DATA, False)
-    assert json.loads((tmp_path / "run.json").read_text()) == facts()
+    assert json.loads((tmp_path / "run.json").read_text()) == facts() | {"directory": str(Path.cwd())}
     assert settings.read(tmp_path / "run.toml") == {"dataset": "rooms", "output": str(tmp_path), **asdict(SETTINGS)}
     assert Palette.load(tmp_path / "palette.csv").hash == ADE.hash
 
