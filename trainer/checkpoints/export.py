@@ -91,10 +91,11 @@ def _result(run: Path) -> Path:
 
 
 def _facts(run: Path) -> dict[str, Any]:
-    """Return the facts for the metadata: those in run.json, or none for a folder that is not a run."""
+    """Return the facts for the metadata, as a run's own file has them; none for a folder that is not a run."""
     if not (run / "run.toml").is_file():
         return {}
-    return {"base": Path(run_settings.read(run / "run.toml")["base"]).name, **runs.facts(run)}
+    base = Path(run_settings.read(run / "run.toml")["base"]).name
+    return {"base": base, "steps": runs.steps(run), **runs.facts(run)}
 
 
 def metadata(facts: dict[str, Any]) -> dict[str, str]:

@@ -38,7 +38,7 @@ def card(caveat: str = "", **facts: Any) -> str:
     ids=["not measured", "above chance", "not above chance", "rounding"],
 )
 def test_the_last_control_gap_decides(log: list[dict[str, float]], caveat: str) -> None:
-    """A gap within two standard errors or rounding of zero, or none, is said in bold; otherwise the card claims control."""
+    """A gap within two standard errors or rounding of zero, or none, is said in bold; else the card claims control."""
     assert validation.caveat(log) == caveat
     text = card(caveat)
     assert ("that obeys segmentation maps" in text) == (not caveat)
