@@ -23,7 +23,7 @@ from trainer.run import log as run_log
 from trainer.run import run_folder, validation
 from trainer.run.callbacks import Callbacks, Due
 from trainer.run.log import RunLog
-from trainer.run.setup import Setup, fill_cache, find_networks, prepare
+from trainer.run.setup import Setup, fill_cache, prepare, require_networks
 from trainer.settings import TrainSettings
 from trainer.step import cpu
 from trainer.step.agreement import require_shared
@@ -146,7 +146,7 @@ class _Training:
         self.settings, self.output, self.accelerator, self.dataset = settings, output, accelerator, dataset
         self.progress = progress if accelerator.is_main_process else silent
         on_main(accelerator, lambda: run_folder.require_free(output))  # checked shards are remembered there
-        on_main(accelerator, lambda: find_networks(settings))  # before the dataset's pictures are decoded
+        on_main(accelerator, lambda: require_networks(settings))  # before the dataset's pictures are decoded
         copies = Cache.of(settings, output)
         self.examples = on_main(accelerator, lambda: examples.load(dataset, settings, self.progress, copies))
         require_batch(self.examples.train, settings, accelerator.num_processes)  # before the cache is filled

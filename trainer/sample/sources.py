@@ -7,7 +7,7 @@ from typing import Any
 from segkit.errors import ModelError
 from segkit.palette import Palette
 from trainer import settings as run_settings
-from trainer.checkpoints import find, runs
+from trainer.checkpoints import find, load, runs
 from trainer.checkpoints.runs import Weights
 from trainer.settings import SD15, GenerateSettings
 
@@ -56,14 +56,15 @@ def _recorded(controlnet: str) -> tuple[Path, dict[str, Any]]:
     return run, options | {name: runs.located(run, options[name]) for name in _PLACES if name in options}
 
 
-def find_networks(base: str, controlnet: str, instead: str) -> Weights | None:
-    """Find a base and a ControlNet as find.find_networks does; a base that the run recorded is named as such.
+def find_networks(base: str, vae: str, controlnet: str, instead: str) -> Weights | None:
+    """Find a base, its VAE and a ControlNet; a base that the run recorded is named as such.
 
     Raises:
-        ModelError: one of them is missing or unavailable.
+        ModelError: one of them is missing or unavailable, or does not fit the base: see load.require_fitting.
     """
     try:
-        return find.find_networks(base, controlnet, instead)
+        weights = find.find_networks(base, controlnet, instead)
+        load.require_fitting(base, weights, vae)
     except ModelError as error:
         reason = str(error).removeprefix(f"base={base}: ")
         if reason == str(error) or _recorded(controlnet)[1].get("base") != base:
@@ -71,6 +72,7 @@ def find_networks(base: str, controlnet: str, instead: str) -> Weights | None:
         raise ModelError(
             f"{controlnet} was trained on the base {base}: {reason} If it has moved, pass base=PATH."
         ) from None
+    return weights
 
 
 def palette_note(settings: GenerateSettings) -> str:

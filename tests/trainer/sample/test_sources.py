@@ -41,6 +41,6 @@ def test_a_missing_base_is_named_as_the_run_s(run: Path) -> None:
     (run.parent / "XL").rmdir()
     base = sources.sources(GenerateSettings(controlnet=str(run))).base
     with pytest.raises(ModelError, match=r"/run was trained on the base XL: no such file .* pass base=PATH\."):
-        sources.find_networks(base, str(run), "a run")
+        sources.find_networks(base, "", str(run), "a run")
     with pytest.raises(ModelError, match=r"^base=typed: no such file"):
-        sources.find_networks("typed", str(run), "a run")
+        sources.find_networks("typed", "", str(run), "a run")
