@@ -2,11 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-# One worker per core: each imports the networks' libraries. loadfile keeps the order of conftest.py, which puts the
-# longest test files first.
+# One worker more than cores, since tests also wait: for browsers, servers, clocks and disks. Not more, since each imports
+# the networks' libraries. loadfile keeps the order of conftest.py, which puts the longest test files first.
 CORES := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 PYTEST = $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
-WORKERS = $(shell echo $$(($(CORES) < 8 ? $(CORES) : 8)))
+WORKERS = $(shell echo $$(($(CORES) < 8 ? $(CORES) + 1 : 8)))
 
 # Compiled once, not by every process: tests start dozens.
 unexport PYTHONDONTWRITEBYTECODE
