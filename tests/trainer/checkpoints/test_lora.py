@@ -183,6 +183,6 @@ def test_other_files_are_refused(text: str) -> None:
 @pytest.mark.parametrize("weight", ["1e9", "-11", "nan", "inf"])
 def test_a_weight_that_drowns_the_base_is_refused(weight: str) -> None:
     """It is a slip of the keyboard, and the picture would be noise."""
-    with pytest.raises(SettingError, match="expected a weight from -10 to 10, such as 0.8"):
+    with pytest.raises(SettingError, match="expected a weight from -10 to 10, such as"):
         Lora.read(f"a.safetensors:{weight}")
     assert Lora.read("a.safetensors:-10").weight == -10
