@@ -77,11 +77,8 @@ class Outcome:
     def lines(self) -> list[str]:
         """Return the outcome as lines of text."""
         resumed = f", resumed at step {self.resumed:,}" if self.resumed else ""
-        loss = (
-            ""
-            if math.isnan(self.loss)
-            else f", loss {self.loss:.4f} (mean of the last {count(min(self.steps, _SMOOTHING), 'step')})"
-        )
+        averaged = count(min(self.steps, _SMOOTHING), "step")
+        loss = "" if math.isnan(self.loss) else f", loss {self.loss:.4f} (mean of the last {averaged})"
         lines = [f"{self.run}: {count(self.steps, 'step')}{resumed}{loss}."]
         lines.append(f"Prompts: {self.triples:,}, {self.empty_prompts or 'none'} empty.")
         lines += self.notes

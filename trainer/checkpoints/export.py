@@ -161,6 +161,7 @@ def write_folder(folder: Path, model: Any) -> None:
 def _card(name: str, file: str, facts: dict[str, Any], caveat: str, base: str = "") -> str:
     what = "for segmentation maps" if caveat else "that obeys segmentation maps"
     warning = f"\n**{_escape(caveat)}**\n" if caveat else ""
+    last = f"- {base}\n" if base else ""
     rows = "\n".join(f"| {key} | {_escape(value)} |" for key, value in facts.items())
     return f"""# {_escape(name)}
 
@@ -173,7 +174,7 @@ exactly the colours of its palette, and sized with NEAREST.
 
 - diffusers: `ControlNetModel.from_pretrained("controlnet")`
 - A1111, Forge, ComfyUI: `{file}`
-{f"- {base}" if base else ""}
+{last}
 {_license(facts)}
 """
 
