@@ -23,7 +23,7 @@ from trainer.run import log as run_log
 from trainer.run import run_folder, validation
 from trainer.run.callbacks import Callbacks, Due
 from trainer.run.log import RunLog
-from trainer.run.setup import Setup, fill_cache, find_networks, prepare
+from trainer.run.setup import Setup, fill_cache, prepare, require_networks
 from trainer.settings import TrainSettings
 from trainer.step import cpu
 from trainer.step.agreement import require_shared
@@ -33,7 +33,7 @@ from trainer.step.learner import StepResult
 _STOPPING = "Stopping after this step ... (Ctrl-C again ends at once, without a checkpoint)"
 
 _SMOOTHING = 50
-"""Steps over which the displayed loss is averaged."""
+"""Latest steps over which the displayed loss is averaged."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,8 @@ class Outcome:
     def lines(self) -> list[str]:
         """Return the outcome as lines of text."""
         resumed = f", resumed at step {self.resumed:,}" if self.resumed else ""
-        loss = "" if math.isnan(self.loss) else f", loss {self.loss:.4f}"
+        averaged = count(min(self.steps, _SMOOTHING), "step")
+        loss = "" if math.isnan(self.loss) else f", loss {self.loss:.4f} (mean of the last {averaged})"
         lines = [f"{self.run}: {count(self.steps, 'step')}{resumed}{loss}."]
         lines.append(f"Prompts: {self.triples:,}, {self.empty_prompts or 'none'} empty.")
         lines += self.notes
@@ -95,7 +96,13 @@ class Outcome:
             lines.append(f"Report: {self.run / 'report.html'}")
         if not self.file:
             return [*lines, self._how_to_go_on()]
-        return [*lines, f"For diffusers: {self.run / 'controlnet'}", f"For A1111, Forge and ComfyUI: {self.file}"]
+        lines += [f"For diffusers: {self.run / 'controlnet'}", f"For A1111, Forge and ComfyUI: {self.file}"]
+        return [*lines, self.base] if self.base else lines
+
+    @property
+    def base(self) -> str:
+        """Which base the ControlNet needs, as sentences; "" if the run was stopped early or trained none."""
+        return export.trained_base(self.run, self.file) if self.file else ""
 
     def _how_to_go_on(self) -> str:
         """Return what a stop left, and how to continue."""
@@ -136,7 +143,7 @@ class _Training:
         self.settings, self.output, self.accelerator, self.dataset = settings, output, accelerator, dataset
         self.progress = progress if accelerator.is_main_process else silent
         on_main(accelerator, lambda: run_folder.require_free(output))  # checked shards are remembered there
-        on_main(accelerator, lambda: find_networks(settings))  # before the dataset's pictures are decoded
+        on_main(accelerator, lambda: require_networks(settings))  # before the dataset's pictures are decoded
         copies = Cache.of(settings, output)
         self.examples = on_main(accelerator, lambda: examples.load(dataset, settings, self.progress, copies))
         require_batch(self.examples.train, settings, accelerator.num_processes)  # before the cache is filled

@@ -273,12 +273,7 @@ def inspection(result: "Inspection", as_json: bool) -> None:
     console.line(f"{result.path}: {identity.sentence.removeprefix('This is ')} {parameters}.")
     if result.metadata:
         console.table("metadata", ("name", "value"), sorted(result.metadata.items()))
-    if not result.is_sound:
-        console.line(f"{result.faults.sentence()}.")
-    elif result.compared:
-        console.line("Complete; all shapes are as expected and all values are finite.")
-    else:
-        console.line("All values are finite. Completeness cannot be determined from the file alone.")
+    console.line(result.completeness if result.is_sound else f"{result.faults.sentence()}.")
     for note in (*result.notes, identity.advice if result.is_sound else "Use another file."):
         if note:
             console.line(note)

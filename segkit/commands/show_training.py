@@ -38,6 +38,7 @@ def trained(outcome: "TrainingOutcome", as_json: bool) -> None:
                 "empty_prompts": outcome.empty_prompts,
                 "notes": list(outcome.notes),
             }
+            | ({"base": outcome.base} if outcome.base else {})
             | ({"prediction": outcome.guess} if outcome.guess else {})
             | ({"fidelity": asdict(outcome.fidelity)} if outcome.fidelity else {})
         )

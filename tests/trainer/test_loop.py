@@ -21,7 +21,7 @@ STOPPED = Outcome(Path("run"), 1200, 0, 0.125, 0, None, "", None, 40, 0, ())
 def test_a_run_is_described_in_lines() -> None:
     """Its last line is the file for other programs, or how to resume a run that was stopped."""
     assert STOPPED.lines() == [
-        "run: 1,200 steps, loss 0.1250.",
+        "run: 1,200 steps, loss 0.1250 (mean of the last 50 steps).",
         "Prompts: 40, none empty.",
         "Stopped, with a checkpoint: run/checkpoints/step-00001200. Run the same command again to resume there.",
     ]
@@ -31,7 +31,7 @@ def test_a_run_is_described_in_lines() -> None:
     finished = replace(STOPPED, resumed=1000, truncated=2, best=500, verdict="the map is used", file=Path("run/a.x"))
     finished = replace(finished, empty_prompts=3, notes=("One triple was rejected.",))
     assert finished.lines() == [
-        "run: 1,200 steps, resumed at step 1,000, loss 0.1250.",
+        "run: 1,200 steps, resumed at step 1,000, loss 0.1250 (mean of the last 50 steps).",
         "Prompts: 40, 3 empty.",
         "One triple was rejected.",
         "Prompts over CLIP's 77 tokens, truncated: 2.",

@@ -172,7 +172,9 @@ def test_every_option_resumes_exactly(
 def test_frozen_weights_do_not_change(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
     """--only-mid-control keeps the other zero convolutions; --sd-unlocked changes up blocks and output only."""
     assert segkit(*words(rooms, base, tmp_path / "mid", steps=2, only_mid_control=True)).code == 0
-    assert segkit(*words(rooms, base, tmp_path / "open", steps=2, sd_unlocked=True)).code == 0
+    unlocked = segkit(*words(rooms, base, tmp_path / "open", steps=2, sd_unlocked=True))
+    assert unlocked.code == 0
+    assert "because the base was not loaded from one." in unlocked.out
 
     trained = weights_of(tmp_path / "mid")
     before = load_file(base / "unet" / "diffusion_pytorch_model.safetensors")
@@ -213,6 +215,9 @@ def test_an_unlocked_base_is_exported_in_both_formats(
     )
     moved = {name.split(".")[2] for name in after if not torch.equal(after[name], before[name])}
     assert moved == {"output_blocks", "out"}
+    note = "base/ for diffusers, run-base.safetensors for A1111, Forge and ComfyUI."
+    assert done.out.strip().endswith(note)
+    assert note in (run / "model-card.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -91,10 +91,11 @@ def _result(run: Path) -> Path:
 
 
 def _facts(run: Path) -> dict[str, Any]:
-    """Return the facts for the metadata: those in run.json, or none for a folder that is not a run."""
+    """Return the facts for the metadata, as a run's own file has them; none for a folder that is not a run."""
     if not (run / "run.toml").is_file():
         return {}
-    return {"base": Path(run_settings.read(run / "run.toml")["base"]).name, **runs.facts(run)}
+    base = Path(run_settings.read(run / "run.toml")["base"]).name
+    return {"base": base, "steps": runs.steps(run), **runs.facts(run)}
 
 
 def metadata(facts: dict[str, Any]) -> dict[str, str]:
@@ -139,7 +140,8 @@ def write_results(run: Path, name: str, controlnet: Any, facts: dict[str, Any], 
     write_folder(run / runs.FOLDER, controlnet)
     path, family = run / f"{ldm.safe_name(name)}.safetensors", families.of(controlnet.config)
     ldm.save_ldm(controlnet, path, torch.float16, metadata(facts), family.layout)
-    storage.write(run / "model-card.md", _card(name, path.name, {"family": family.title, **facts}, caveat).encode())
+    card = _card(name, path.name, {"family": family.title, **facts}, caveat, trained_base(run, path))
+    storage.write(run / "model-card.md", card.encode())
     runs.record(run, int(facts["steps"]))
     return path
 
@@ -156,9 +158,10 @@ def write_folder(folder: Path, model: Any) -> None:
     storage.write(folder / "config.json", json.dumps(config, indent=2, default=list).encode())
 
 
-def _card(name: str, file: str, facts: dict[str, Any], caveat: str) -> str:
+def _card(name: str, file: str, facts: dict[str, Any], caveat: str, base: str = "") -> str:
     what = "for segmentation maps" if caveat else "that obeys segmentation maps"
     warning = f"\n**{_escape(caveat)}**\n" if caveat else ""
+    last = f"- {base}\n" if base else ""
     rows = "\n".join(f"| {key} | {_escape(value)} |" for key, value in facts.items())
     return f"""# {_escape(name)}
 
@@ -171,13 +174,33 @@ exactly the colours of its palette, and sized with NEAREST.
 
 - diffusers: `ControlNetModel.from_pretrained("controlnet")`
 - A1111, Forge, ComfyUI: `{file}`
-
+{last}
 {_license(facts)}
 """
 
 
 def _escape(value: Any) -> str:
     return str(value).replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+
+
+def trained_base(run: Path, file: Path) -> str:
+    """Return which base a run's ControlNet needs, as sentences; "" if the run trained none.
+
+    Args:
+        run: the run's folder.
+        file: its ControlNet for A1111, Forge and ComfyUI.
+    """
+    if not (run / "base").is_dir():
+        return ""
+    single, programs = _base_file(file), "A1111, Forge and ComfyUI"
+    text = "The base was trained too, and the ControlNet needs it. In the run's folder: base/ for diffusers"
+    if single.is_file():
+        return f"{text}, {single.name} for {programs}."
+    return f"{text}. There is no single file for {programs}, because the base was not loaded from one."
+
+
+def _base_file(file: Path) -> Path:
+    return file.with_name(f"{file.stem}-base.safetensors")
 
 
 def write_base(run: Path, name: str, settings: TrainSettings, trained: Mapping[str, "Tensor"]) -> None:
@@ -204,7 +227,7 @@ def write_base(run: Path, name: str, settings: TrainSettings, trained: Mapping[s
     source = Path(settings.base).expanduser()
     if source.is_file():
         merged = _merged(fp8.decoded(identify.base(safe_load.read(source))), base.unet.state_dict())
-        path = run / f"{ldm.safe_name(name)}-base.safetensors"
+        path = _base_file(run / f"{ldm.safe_name(name)}.safetensors")
         storage.write(path, save(merged, {"format": "pt"}))
 
 

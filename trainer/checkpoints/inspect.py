@@ -15,6 +15,7 @@ from trainer.checkpoints import (
     identify,
     layers,
     ldm,
+    load,
     prediction,
     quiet,
     runs,
@@ -41,9 +42,11 @@ class Inspection:
         path: the file.
         identity: what it contains.
         faults: what is wrong with its tensors; names and shapes are checked only if `compared`.
-        compared: whether the expected names and shapes are known, as for ControlNets of SD1 and SD2.
+        compared: whether the expected names and shapes are known: by config.json for a ControlNet's folder, by the
+            released network for other ControlNets.
         metadata: metadata of a .safetensors file.
         notes: what else its values tell: that a ControlNet is fresh, or what a base predicts.
+        is_configured: whether there is a config.json, which is compared at the latest when the network is loaded.
     """
 
     path: Path
@@ -52,6 +55,16 @@ class Inspection:
     compared: bool
     metadata: dict[str, str]
     notes: tuple[str, ...] = ()
+    is_configured: bool = False
+
+    @property
+    def completeness(self) -> str:
+        """What is known of a sound checkpoint's names and shapes, as sentences."""
+        if self.compared:
+            return "Complete; all shapes are as expected and all values are finite."
+        if self.is_configured:
+            return "All values are finite. Names and shapes are compared with config.json when it is loaded."
+        return "All values are finite. Completeness cannot be determined from the file alone."
 
     @property
     def is_sound(self) -> bool:
@@ -88,7 +101,9 @@ def inspect(path: Path) -> Inspection:
     tensors, origin = _read(path)
     identity = identify.identify(tensors)
     tensors = fp8.decoded(tensors)
-    expected = _expected(identity, tensors)
+    config = tensors.path.with_name("config.json")
+    is_configured = path.is_dir() and config.is_file()
+    expected = _configured(identity, config.parent) if is_configured else _expected(identity, tensors)
     faults = soundness.faults(tensors, expected, identity.prefix)
     if identity.kind == "controlldm":  # the base beside the ControlNet
         values = soundness.faults(tensors, {})
@@ -96,7 +111,7 @@ def inspect(path: Path) -> Inspection:
     if identity.kind not in _TRAINED:
         faults = replace(faults, zero=(), constant=(), integers=())  # alphas of LoRAs may be integers
     notes = (*origin, *(() if faults.sentence() else _notes(tensors, identity)))
-    return Inspection(tensors.path, identity, faults, bool(expected), tensors.metadata, notes)
+    return Inspection(tensors.path, identity, faults, bool(expected), tensors.metadata, notes, is_configured)
 
 
 def _pipeline(folder: Path) -> Inspection:
@@ -116,7 +131,7 @@ def _pipeline(folder: Path) -> Inspection:
         tensors=unet.tensors + sum(other.tensors for other in others),
         parameters=unet.parameters + sum(other.parameters for other in others),
     )
-    return Inspection(folder, identity, _joined(parts), False, {}, tuple(_components(folder)))
+    return Inspection(folder, identity, _joined(parts), False, {}, tuple(_components(folder)), True)
 
 
 def _joined(parts: Mapping[str, Tensors]) -> Faults:
@@ -177,6 +192,13 @@ def _distilled(tensors: Tensors) -> Iterator[str]:
             f"Its name says that it is distilled ({match[0]}): it draws in few steps without guidance. Train on the "
             "full base of its family; the ControlNet fits both."
         )
+
+
+def _configured(identity: Identity, folder: Path) -> Mapping[str, Sequence[int]]:
+    """Return the shape of each weight of a ControlNet by its folder's config.json; empty for other networks."""
+    if identity.kind not in ("controlnet", "union"):
+        return {}
+    return ldm.shapes(ldm.empty(load.controlnet_config(folder)), identity)
 
 
 def _expected(identity: Identity, tensors: Tensors) -> Mapping[str, Sequence[int]]:

@@ -1,6 +1,6 @@
 """Load the networks of a training: the frozen base from a folder, a single file or the hub, and the ControlNet."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,9 +97,14 @@ def load_base(name: str, tokenizer: str = "", prediction: Prediction | None = No
 def _with_vae(base: Base, name: str) -> Base:
     """Return a base with another VAE, such as SDXL's in the version that does not overflow in fp16."""
     vae = load_vae(name, base.vae.config.scaling_factor)
-    if configs.vae_scale_factor(vae.config) != configs.vae_scale_factor(base.vae.config):
-        raise ModelError(f"vae={name}: downsamples otherwise than the base's VAE. Use one of {base.family}.")
+    _require_replacement(vae, base.vae.config, base.family, name)
     return replace(base, vae=vae)
+
+
+def _require_replacement(vae: "AutoencoderKL", latents: Mapping[str, Any], family: Family, name: str) -> None:
+    """Refuse a VAE that downsamples otherwise than the base's, whose configuration is passed."""
+    if configs.vae_scale_factor(vae.config) != configs.vae_scale_factor(latents):
+        raise ModelError(f"vae={name}: downsamples otherwise than the base's VAE. Use one of {family}.")
 
 
 def load_vae(name: str, scaling_factor: float) -> "AutoencoderKL":
@@ -232,7 +237,7 @@ def load_controlnet(name: str | Weights, base: Base, seed: int = 0) -> "ControlN
         model = ldm.load(safe_load.read(weights.path), configs.controlnet(base.unet.config, base.vae.config))
         return _averaged(model, weights.averages, weights.only_mid) if weights.averages else model
     stored = controlnet_config(weights.path)
-    _require_fitting(stored, base, weights.name)
+    _require_fitting(stored, base.unet.config, weights.name)
     return ldm.load(safe_load.read_folder(weights.path), stored)
 
 
@@ -256,25 +261,58 @@ def _averaged(model: "ControlNetModel", averages: Path, only_mid: bool) -> "Cont
     return model
 
 
-def _require_fitting(stored: dict[str, Any], base: Base, name: str) -> None:
-    """Refuse a ControlNet whose configuration does not fit the base."""
+def _require_fitting(stored: Mapping[str, Any], unet: Mapping[str, Any], name: str) -> None:
+    """Refuse a ControlNet whose configuration does not fit that of the base's UNet."""
     if purpose := configs.purpose(int(stored.get("in_channels", 4))):
         raise ModelError(f"controlnet={name}: made for {purpose}. Use a ControlNet of a text-to-image base.")
-    released = f", such as {base.family.controlnet}" if base.family.controlnet else ""
-    cure = f"Use a ControlNet of the base's family, {base.family}{released}."
-    if stored.get("cross_attention_dim") != base.unet.config.cross_attention_dim:
+    family, other = families.of(unet), families.of(stored)
+    released = f", such as {family.controlnet}" if family.controlnet else ""
+    cure = f"Use a ControlNet of the base's family, {family}{released}."
+    if other != family:
+        raise ModelError(f"controlnet={name}: made for {other}, the base is of {family}. {cure}")
+    if stored.get("cross_attention_dim") != unet["cross_attention_dim"]:
         raise ModelError(
             f"controlnet={name}: its cross_attention_dim is {stored.get('cross_attention_dim')}, the base's is "
-            f"{base.unet.config.cross_attention_dim}. {cure}"
+            f"{unet['cross_attention_dim']}. {cure}"
         )
     configs.require_heads(stored, f"controlnet={name}")
-    if configs.heads(stored) != configs.heads(base.unet.config):
+    if configs.heads(stored) != configs.heads(unet):
         raise ModelError(
-            f"controlnet={name}: {configs.heads(stored)} attention heads, the base has "
-            f"{configs.heads(base.unet.config)}. {cure}"
+            f"controlnet={name}: {configs.heads(stored)} attention heads, the base has {configs.heads(unet)}. {cure}"
         )
-    if families.conditioning(stored) != base.conditioning:
+    if families.conditioning(stored) != families.conditioning(unet):
         raise ModelError(f"controlnet={name}: not conditioned on the prompt and the size as the base is. {cure}")
+
+
+def require_fitting(base: str, weights: Weights | None, vae: str) -> None:
+    """Refuse a ControlNet or a VAE that does not fit the base, before anything slow begins.
+
+    ControlNets and bases in folders are compared by their configurations, those in files when they are loaded. The VAE
+    is loaded: it takes a second, and may have any fault.
+
+    Args:
+        base: as for load_base.
+        weights: of the ControlNet; None for a fresh one.
+        vae: as for load_base.
+
+    Raises:
+        ModelError: one of them does not fit, or is missing or damaged.
+    """
+    source = find_base(base)
+    unet = read_json(source / "unet" / "config.json") if source.is_dir() else {}
+    if weights and weights.path.is_dir() and {"block_out_channels", "cross_attention_dim"} <= unet.keys():
+        _require_fitting(controlnet_config(weights.path), unet, weights.name)
+    if vae and source.is_dir():
+        latents = read_json(source / "vae" / "config.json")
+        scaling_factor = latents.get("scaling_factor", families.of(unet).scaling_factor)
+        _require_replacement(load_vae(vae, scaling_factor), latents, families.of(unet), vae)
+    elif vae:
+        load_vae(vae, _family(source).scaling_factor)
+
+
+def _family(file: Path) -> Family:
+    name = identify.identify(safe_load.read(file)).family
+    return next((family for family in families.FAMILIES if family.name == name), families.SD1)
 
 
 def controlnet_config(folder: Path) -> dict[str, Any]:

@@ -105,9 +105,10 @@ def _layers(base: "Base") -> Iterator[tuple[str, Any]]:
     for number, (part, encoder) in enumerate(zip(base.family.text_encoders, base.text_encoders, strict=True), 1):
         for full_name, module in _modules(encoder):
             name = full_name.removeprefix(_TEXT_MODEL)
-            kohya = f"lora_te{number if several else ''}_{_joined(_TEXT_MODEL + name)}"
-            for known in (f"{part.folder}.{name}", f"{part.folder}.{_TEXT_MODEL}{name}", kohya):
-                yield known, module
+            kohya = f"lora_te{number if several else ''}_"
+            for in_file in (name, _TEXT_MODEL + name):  # transformers 5 drops the prefix, and so do newer files
+                yield f"{part.folder}.{in_file}", module
+                yield f"{kohya}{_joined(in_file)}", module
 
 
 def _joined(name: str) -> str:

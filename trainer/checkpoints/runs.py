@@ -11,6 +11,7 @@ from typing import Any
 
 from segkit import storage
 from segkit.errors import ModelError
+from segkit.models import hub
 from trainer import settings as run_settings
 from trainer.checkpoints import store
 from trainer.checkpoints.store import Checkpoint
@@ -19,6 +20,9 @@ FOLDER = "controlnet"
 """Folder of a run's result, in diffusers' layout."""
 
 _RECORD = "result.json"
+
+DIRECTORY = "directory"
+"""Key of a run.json: the folder in which the run was started, to which its options' relative paths belong."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,30 @@ def facts(run: Path) -> dict[str, Any]:
     return content
 
 
+def steps(run: Path) -> int:
+    """Return the optimizer steps that the weights of a run's result have taken; 0 without a result.
+
+    Raises:
+        ModelError: its record is damaged.
+    """
+    return _result(run)[0]
+
+
+def located(run: Path, name: str) -> str:
+    """Return where a file or folder is that an option of a run names, from whatever folder it is looked for.
+
+    Args:
+        run: the run's folder, whose run.json has the folder in which it was started last.
+        name: the option: a relative path, or anything else, which is returned as it is.
+    """
+    try:
+        directory = json.loads((run / "run.json").read_text("utf-8"))[DIRECTORY]
+        place = Path(directory) / name
+    except (OSError, ValueError, KeyError, TypeError):  # of an earlier version, or damaged: see facts
+        return name
+    return str(place) if name not in ("", hub.TOY) and place.exists() else name
+
+
 def of_run(run: Path, name: str) -> Weights:
     """Return the weights of a run.
 
@@ -88,10 +116,10 @@ def of_run(run: Path, name: str) -> Weights:
         UsageError: its run.toml is damaged.
     """
     total = run_settings.read(run / "run.toml").get("steps", 0)
-    steps, hashes = _result(run)
-    if not hashes or any(step > steps for step in store.steps(run / "checkpoints")):
+    taken, hashes = _result(run)
+    if not hashes or any(step > taken for step in store.steps(run / "checkpoints")):
         newest = store.newest(run / "checkpoints")
-        if newest and newest.step > steps:
+        if newest and newest.step > taken:
             return _of_unfinished(run, newest, total, name)
     if not hashes:
         raise ModelError(
@@ -104,7 +132,7 @@ def of_run(run: Path, name: str) -> Weights:
                 f"controlnet={name}: {run / file} is missing or was changed after the training. Run segkit train again "
                 "with the same options: it writes the result again from the last checkpoint."
             )
-    return Weights(name, run / FOLDER, note=f"ControlNet: {name}, step {steps:,}, the result of a finished run.")
+    return Weights(name, run / FOLDER, note=f"ControlNet: {name}, step {taken:,}, the result of a finished run.")
 
 
 def of_checkpoint(checkpoint: Checkpoint, name: str, note: str = "") -> Weights:

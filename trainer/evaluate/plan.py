@@ -152,7 +152,7 @@ def _drawing(controlnet: str, palette_file: Path, settings: EvaluateSettings) ->
 
 def _check_controlnet(drawing: GenerateSettings, palette: Palette) -> str:
     """Refuse a ControlNet that is unavailable or learned other colours; return which step of its run it is."""
-    weights = find.find_networks(drawing.base, drawing.controlnet, _INSTEAD)
+    weights = sources.find_networks(drawing.base, drawing.vae, drawing.controlnet, _INSTEAD)
     path = Path(drawing.controlnet).expanduser()
     run = runs.containing(path) or path
     if (trained := run / "palette.csv").is_file():

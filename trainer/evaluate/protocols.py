@@ -109,7 +109,9 @@ def require_same(folder: Path, settings: "EvaluateSettings") -> None:
     Raises:
         UsageError: the pictures there were drawn or judged otherwise.
     """
-    before, now = ({lora.KEY: [], **protocol} for protocol in (_recorded(folder / FILE), describe(settings)))
+    before, now = _recorded(folder / FILE), {lora.KEY: [], **describe(settings)}
+    if before:  # a folder without a protocol accepts any
+        before = {lora.KEY: [], **before}
     changed = [
         f"{name}={before[name]!r} became {name}={value!r}"
         for name, value in now.items()

@@ -24,6 +24,9 @@ METRICS = {
 }
 """The scores by key, in words. All are 0 to 1."""
 
+MEASURABLE = 0.0005
+"""Least difference in mIoU that a verdict speaks of: a smaller one is not in the digits that are printed."""
+
 _STATISTICS: dict[str, Callable[[ClassCounts], NDArray[np.float64]]] = {
     "miou": metrics.mean_iou,
     "accuracy": metrics.pixel_accuracy,
@@ -119,7 +122,7 @@ class Results:
         values = f"mIoU {one.metrics['miou'].value:.3f} against {other.metrics['miou'].value:.3f}"
         ceiling = f"the photos reach {photos.metrics['miou'].value:.3f}"
         facts = f"{values}, {shown}, {count(self.maps, 'map')}; {ceiling}."
-        if difference.low <= 0 <= difference.high:
+        if difference.low <= 0 <= difference.high or abs(difference.value) < MEASURABLE:
             return f"No difference between {one.name} and {other.name} was measured: {facts}"
         better = "better" if difference.value > 0 else "worse"
         return f"{one.name} obeys its maps {better} than {other.name}: {facts}"

@@ -119,7 +119,7 @@ def plan(
     ):
         if accelerator.num_processes > 1:
             raise UsageError("dry_run=True runs in one process. Start it without torchrun and accelerate launch.")
-        setup.find_networks(settings)
+        setup.require_networks(settings)
         # the run folder is not created, so copies of shards are kept only if their folder is another
         copies = Cache.of(settings, output if settings.cache_dir else Path(scratch))
         triples = examples.load(dataset, settings, progress, copies)

@@ -15,7 +15,7 @@ from segkit.models import hub
 from segkit.palette import extend
 from segkit.words import count
 from trainer import settings as options
-from trainer.checkpoints import rewards, store
+from trainer.checkpoints import rewards, runs, store
 from trainer.checkpoints.store import Checkpoint
 from trainer.data.examples import Examples
 from trainer.data.shards import Data
@@ -44,6 +44,7 @@ def facts(settings: TrainSettings, dataset: Data, examples: Examples, processes:
         "dataset": str(dataset),
         "processes": processes,
         "told": {
+            **({"vae": Path(settings.vae).name} if settings.vae else {}),
             "controlnet": settings.controlnet,
             "dataset_hash": examples.hash,
             "triples": len(examples.train),
@@ -172,7 +173,8 @@ def start(run: Path, settings: TrainSettings, facts: dict[str, Any], examples: E
     if examples.palette:
         storage.write(run / "palette.csv", extend.encode(examples.palette))
     storage.write(run / _DIGESTS, json.dumps(_digests(examples)).encode())
-    storage.write(run / "run.json", json.dumps(facts, indent=2).encode())
+    record = {**facts, runs.DIRECTORY: str(Path.cwd())}
+    storage.write(run / "run.json", json.dumps(record, indent=2).encode())
     storage.write(run / "run.toml", options.to_toml(settings, facts["dataset"], run))
 
 
@@ -188,18 +190,29 @@ def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """Return in words how facts differ, apart from the training data."""
     # A run that began before an option existed did what its default does.
     newer = {name: getattr(TrainSettings, name, None) for name in now["options"] if name not in MAY_CHANGE}
+    options = newer | before.get("options", {})
     differences = [
-        f"{name}={value} became {name}={now['options'].get(name)}"
-        for name, value in (newer | before.get("options", {})).items()
+        _difference(name, value, now["options"].get(name))
+        for name, value in options.items()
         if now["options"].get(name) != value
     ]
     if before["told"]["palette_hash"] != now["told"]["palette_hash"]:
         differences.append("the palette has changed")
-    if before["told"].get(rewards.WEIGHTS) != now["told"].get(rewards.WEIGHTS):
+    is_same_reward = options.get("reward") == now["options"].get("reward")
+    if is_same_reward and before["told"].get(rewards.WEIGHTS) != now["told"].get(rewards.WEIGHTS):
         differences.append("the weights of the reward's segmenter have changed")
     if before["processes"] != now["processes"]:
         differences.append(f"the number of processes was {before['processes']}, now {now['processes']}")
     return differences
+
+
+def _difference(name: str, before: Any, now: Any) -> str:
+    """Return how an option differs; "" is an option that is not set."""
+    if now == "":
+        return f"{name}={before} was left out"
+    if before == "":
+        return f"{name}={now} was added"
+    return f"{name}={before} became {name}={now}"
 
 
 def best(run: Path, step: int, settings: TrainSettings, value: float | None = None) -> int | None:

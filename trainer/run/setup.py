@@ -94,6 +94,15 @@ def find_networks(settings: TrainSettings) -> Weights | None:
     return find.find_networks(settings.base, settings.controlnet, "controlnet=fresh")
 
 
+def require_networks(settings: TrainSettings) -> None:
+    """Refuse networks that are missing or do not fit the base, before anything slow begins.
+
+    Raises:
+        ModelError: see find_networks and load.require_fitting.
+    """
+    load.require_fitting(settings.base, find_networks(settings), settings.vae)
+
+
 def prepare(
     examples: Examples, settings: TrainSettings, accelerator: Accelerator, run: Path, start: Checkpoint | None,
     cache_for: Callable[[Encoder], LatentCache] | None,

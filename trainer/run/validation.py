@@ -20,6 +20,9 @@ MAX_PHOTOS, MIN_LOSSES = 64, 8
 SIGNIFICANCE = 2.0
 """Standard errors by which a control gap must exceed zero."""
 
+ROUNDING = 1e-6
+"""Share of the loss that a control gap must exceed: a smaller one is rounding of fp32 numbers."""
+
 
 @dataclass(frozen=True)
 class ValidationResult:
@@ -46,8 +49,16 @@ class ValidationResult:
 
     @property
     def uses_the_map(self) -> bool:
-        """Whether the gap is statistically significant."""
-        return self.control_gap is not None and self.control_gap > SIGNIFICANCE * (self.gap_error or 0.0)
+        """Whether the gap is statistically significant, and more than rounding."""
+        if self.control_gap is None or self.is_rounding:
+            return False
+        return self.control_gap > SIGNIFICANCE * (self.gap_error or 0.0)
+
+    @property
+    def is_rounding(self) -> bool:
+        """Whether the gap may come from rounding alone; without a held-out loss, that is taken as 1."""
+        loss = 1.0 if self.held_out_loss is None else self.held_out_loss
+        return self.control_gap is not None and 0 < abs(self.control_gap) <= ROUNDING * loss
 
     @property
     def verdict(self) -> str:
@@ -59,7 +70,8 @@ class ValidationResult:
         gap = f"control gap {_number(self.control_gap)} ± {_number(self.gap_error or 0.0)}"
         if self.uses_the_map:
             return f"the network uses the map: {gap}"
-        return f"the network does not use the map yet: {gap}, not significant"
+        reason = "no more than rounding" if self.is_rounding else "not significant"
+        return f"the network does not use the map yet: {gap}, {reason}"
 
 
 def _number(value: float) -> str:
@@ -82,8 +94,10 @@ def caveat(log: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _last(log: Sequence[Mapping[str, Any]]) -> ValidationResult | None:
-    measured = (line for line in reversed(log) if "control_gap" in line)
-    return next((ValidationResult(None, line["control_gap"], line["control_gap_error"]) for line in measured), None)
+    line = next((line for line in reversed(log) if "control_gap" in line), None)
+    if line is None:
+        return None
+    return ValidationResult(line.get("held_out_loss"), line["control_gap"], line["control_gap_error"])
 
 
 class Validation:

@@ -12,12 +12,12 @@ from segkit import storage
 from segkit.errors import TrainingError, UsageError
 from segkit.palette import Palette
 from segkit.progress import NOTICE, Progress
-from trainer.checkpoints import find, quiet
+from trainer.checkpoints import quiet
 from trainer.sample import controls, grid, recipes
 from trainer.sample.networks import Networks
 from trainer.sample.recipes import Recipes
 from trainer.sample.requests import DrawRequest, Subject
-from trainer.sample.sources import sources
+from trainer.sample.sources import find_networks, sources
 from trainer.settings import GenerateSettings
 
 _INSTEAD = "a run of segkit train, a file or a folder, as in controlnet=RUN"
@@ -83,7 +83,7 @@ def generate(
     """
     source = sources(settings)
     palette = None if settings.allow_any_control else Palette.load(source.palette)
-    weights = find.find_networks(source.base, settings.controlnet, _INSTEAD)  # before the maps are decoded
+    weights = find_networks(source.base, source.vae, settings.controlnet, _INSTEAD)  # before the maps are decoded
     sizes = [controls.require_drawable(request, palette, settings.resolution) for request in requests]
     with quiet.diffusers():
         networks = Networks(source, settings, palette, weights)

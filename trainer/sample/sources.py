@@ -2,11 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from segkit.errors import ModelError
 from segkit.palette import Palette
 from trainer import settings as run_settings
-from trainer.checkpoints import runs
+from trainer.checkpoints import find, load, runs
+from trainer.checkpoints.runs import Weights
 from trainer.settings import SD15, GenerateSettings
+
+_PLACES = ("base", "tokenizer", "vae")
+"""Options of a run that may be paths, relative to the folder in which it was started."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +32,7 @@ def sources(settings: GenerateSettings) -> Sources:
     Raises:
         UsageError: the run's run.toml is damaged.
     """
-    path = Path(settings.controlnet).expanduser()
-    run = runs.containing(path) or path
-    trained = run_settings.read(run / "run.toml") if (run / "run.toml").is_file() else {}
+    run, trained = _recorded(settings.controlnet)
     base, vae = trained.get("base", SD15), trained.get("vae", "")
     if (run / "base").is_dir():  # with the VAE that it was trained with
         base, vae = str(run / "base"), ""
@@ -40,6 +44,35 @@ def sources(settings: GenerateSettings) -> Sources:
         prediction=settings.prediction if settings.prediction != "auto" else trained.get("prediction", "auto"),
         palette=settings.palette or palette,
     )
+
+
+def _recorded(controlnet: str) -> tuple[Path, dict[str, Any]]:
+    """Return the folder of a ControlNet's run, and the options that it recorded; {} for one that is not of a run."""
+    path = Path(controlnet).expanduser()
+    run = runs.containing(path) or path
+    if not (run / "run.toml").is_file():
+        return run, {}
+    options = run_settings.read(run / "run.toml")
+    return run, options | {name: runs.located(run, options[name]) for name in _PLACES if name in options}
+
+
+def find_networks(base: str, vae: str, controlnet: str, instead: str) -> Weights | None:
+    """Find a base, its VAE and a ControlNet; a base that the run recorded is named as such.
+
+    Raises:
+        ModelError: one of them is missing or unavailable, or does not fit the base: see load.require_fitting.
+    """
+    try:
+        weights = find.find_networks(base, controlnet, instead)
+        load.require_fitting(base, weights, vae)
+    except ModelError as error:
+        reason = str(error).removeprefix(f"base={base}: ")
+        if reason == str(error) or _recorded(controlnet)[1].get("base") != base:
+            raise
+        raise ModelError(
+            f"{controlnet} was trained on the base {base}: {reason} If it has moved, pass base=PATH."
+        ) from None
+    return weights
 
 
 def palette_note(settings: GenerateSettings) -> str:

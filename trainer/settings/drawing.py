@@ -1,7 +1,7 @@
 """Settings of sampling and generation, each declared once."""
 
 from dataclasses import dataclass
-from math import inf, isfinite
+from math import inf
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -76,6 +76,10 @@ def _scales(text: str) -> tuple[float, ...]:
     return scales
 
 
+_MAX_WEIGHT = 10
+"""Largest weight of a LoRA, either way: those in use are about 1, and far larger ones drown the base."""
+
+
 @dataclass(frozen=True)
 class Lora:
     """A LoRA and how strongly it changes the base.
@@ -93,7 +97,7 @@ class Lora:
         """Read FILE or FILE:WEIGHT, such as "details.safetensors:0.8".
 
         Raises:
-            SettingError: the file is not a .safetensors file, or the weight is not a finite number.
+            SettingError: the file is not a .safetensors file, or the weight is not a number from -10 to 10.
         """
         name, _, number = text.rpartition(":")
         try:
@@ -101,9 +105,11 @@ class Lora:
         except ValueError:
             name, weight = "", 1.0  # a colon in the path
         path = Path(name or text).expanduser()
-        if path.suffix != ".safetensors" or not isfinite(weight):
+        if path.suffix != ".safetensors":
             expected = "FILE.safetensors or FILE.safetensors:WEIGHT, such as details.safetensors:0.8"
             raise SettingError("lora", text, expected)
+        if not abs(weight) <= _MAX_WEIGHT:  # nor NaN
+            raise SettingError("lora", text, f"a weight from {-_MAX_WEIGHT} to {_MAX_WEIGHT}, such as 0.8")
         return cls(path, weight)
 
 

@@ -1,5 +1,6 @@
 """Bases and ControlNets are found, or refused, before anything slow starts."""
 
+import json
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -71,3 +72,29 @@ def test_missing_networks_are_reported_before_pictures_are_decoded(
     assert done.code == 2
     assert done.err.startswith(start)
     assert done.err.rstrip().endswith(end)
+
+
+@pytest.mark.parametrize("command", ["train", "generate"])
+def test_networks_that_do_not_fit_are_refused_before_pictures_are_decoded(
+    segkit: Segkit, rooms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """Families are named rather than what differs between them; a missing or foreign VAE is refused as early."""
+
+    def too_late(*args: Any) -> None:
+        pytest.fail("the dataset was read first")
+
+    monkeypatch.setattr(examples, "load", too_late)
+    monkeypatch.setattr(controls, "require_drawable", too_late)
+    sdxl = {"_class_name": "ControlNetModel", "addition_embed_type": "text_time", "use_linear_projection": True}
+    (tmp_path / "config.json").write_text(json.dumps(sdxl))
+    base = hub.shipped("base")
+    words = [command, *(["--map"] if command == "generate" else []), rooms, "--base", "toy", "--controlnet"]
+
+    foreign = segkit(*words, tmp_path)
+    missing = segkit(*words, "fresh", "--vae", "nope")
+    another = segkit(*words, "fresh", "--vae", base / "unet")
+
+    assert "made for Stable Diffusion XL, the base is of Stable Diffusion 1. Use a ControlNet of the" in foreign.err
+    assert missing.err.startswith("--vae nope: no such file or folder.")
+    assert str(base / "unet") in another.err
+    assert [result.code for result in (foreign, missing, another)] == [2, 2, 2]

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from segkit.errors import ModelError
 from tests.trainer import single_file
-from trainer.checkpoints import configs, identify, inspect, ldm, load, safe_load
+from trainer.checkpoints import configs, export, identify, inspect, ldm, load, safe_load
 
 
 @pytest.mark.parametrize("family", ["sd15", "sd21"])
@@ -40,6 +40,22 @@ def test_a_folder_is_inspected_by_its_weights(base: Path) -> None:
     assert report.to_json()["file"] == str(report.path)
     assert report.to_json()["sound"] is True
     assert report.identity == identify.identify(safe_load.read(report.path))
+    assert "Names and shapes are compared with config.json when it is loaded." in report.completeness
+    assert inspect.inspect(base).completeness == report.completeness
+    assert inspect.inspect(report.path).completeness.endswith("cannot be determined from the file alone.")
+
+
+def test_the_folder_of_a_controlnet_is_compared_with_its_configuration(tmp_path: Path, base: Path) -> None:
+    """A small one, whose names and shapes no released network has; one that lacks a weight is not complete."""
+    model = load.load_controlnet("fresh", load.load_base(str(base)))
+    export.write_folder(tmp_path, model)
+    report = inspect.inspect(tmp_path)
+    assert (report.compared, report.is_sound, report.completeness[:9]) == (True, True, "Complete;")
+
+    state = model.state_dict()
+    del state["conv_in.weight"]
+    save_file(state, tmp_path / "diffusion_pytorch_model.safetensors")
+    assert inspect.inspect(tmp_path).faults.missing == ("conv_in.weight",)
 
 
 @pytest.mark.parametrize("layout", ["ldm", "diffusers"])

@@ -51,12 +51,12 @@ def factors(layer: Any, seed: int) -> tuple[Tensor, Tensor]:
     )
 
 
-def kohya(name: str, base: Base) -> str:
+def kohya(name: str, base: Base, prefix: str = "text_model_") -> str:
     """Return a layer's name in kohya's files: of SDXL's UNet by ldm's names, of others by diffusers'."""
     network, _, rest = name.partition(".")
     if network != "unet":
         number = {"text_encoder": "1", "text_encoder_2": "2"}[network] if len(base.text_encoders) > 1 else ""
-        return f"lora_te{number}_text_model_{rest.replace('.', '_')}"
+        return f"lora_te{number}_{prefix}{rest.replace('.', '_')}"
     if base.family.name == "SDXL":
         rest = _ldm(base, rest)
     return f"lora_unet_{rest.replace('.', '_')}"
@@ -77,8 +77,8 @@ def written(base: Base, style: str) -> tuple[dict[str, Tensor], dict[str, str], 
     for seed, (name, layer) in enumerate(layers(base).items()):
         down, up = factors(layer, seed)
         scale = 1.0
-        if style == "kohya":
-            key = kohya(name, base)
+        if style.startswith("kohya"):
+            key = kohya(name, base, "" if style == "kohya without text_model" else "text_model_")
             state |= {f"{key}.lora_down.weight": down, f"{key}.lora_up.weight": up, f"{key}.alpha": torch.tensor(3)}
             scale = ALPHA / RANK
         elif style == "old diffusers" and ".attn1." in name:
@@ -97,7 +97,7 @@ def written(base: Base, style: str) -> tuple[dict[str, Tensor], dict[str, str], 
     return state, metadata, expected
 
 
-@pytest.mark.parametrize("style", ["kohya", "diffusers", "PEFT", "old diffusers"])
+@pytest.mark.parametrize("style", ["kohya", "kohya without text_model", "diffusers", "PEFT", "old diffusers"])
 def test_weights_change_as_computed_by_hand(loaded: Base, tmp_path: Path, style: str) -> None:
     """Linear layers and convolutions of UNet and text encoders change, and nothing else does."""
     state, metadata, expected = written(loaded, style)
@@ -173,8 +173,16 @@ def test_files_and_weights_are_told_apart(text: str, path: str, weight: float) -
     assert Lora.read(text) == Lora(Path(path), weight)
 
 
-@pytest.mark.parametrize("text", ["a.ckpt", "a.safetensors:", "a.safetensors:nan", "a.pt:0.5", ""])
+@pytest.mark.parametrize("text", ["a.ckpt", "a.safetensors:", "a.pt:0.5", ""])
 def test_other_files_are_refused(text: str) -> None:
-    """Pickles are no LoRAs here, and a weight is a finite number."""
+    """Pickles are no LoRAs here."""
     with pytest.raises(SettingError, match=r"FILE\.safetensors:WEIGHT"):
         Lora.read(text)
+
+
+@pytest.mark.parametrize("weight", ["1e9", "-11", "nan", "inf"])
+def test_a_weight_that_drowns_the_base_is_refused(weight: str) -> None:
+    """It is a slip of the keyboard, and the picture would be noise."""
+    with pytest.raises(SettingError, match="expected a weight from -10 to 10, such as"):
+        Lora.read(f"a.safetensors:{weight}")
+    assert Lora.read("a.safetensors:-10").weight == -10

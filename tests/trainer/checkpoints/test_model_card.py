@@ -29,11 +29,16 @@ def card(caveat: str = "", **facts: Any) -> str:
             "This network was not found to obey its control maps: the network does not use the map yet: control gap "
             "0.01000 ± 0.01000, not significant.",
         ),
+        (
+            [{"step": 2, "held_out_loss": 0.4, "control_gap": 4.5e-08, "control_gap_error": 1e-09}],
+            "This network was not found to obey its control maps: the network does not use the map yet: control gap "
+            "4.5e-08 ± 1.0e-09, no more than rounding.",
+        ),
     ],
-    ids=["not measured", "above chance", "not above chance"],
+    ids=["not measured", "above chance", "not above chance", "rounding"],
 )
 def test_the_last_control_gap_decides(log: list[dict[str, float]], caveat: str) -> None:
-    """A gap within two standard errors of zero, or none at all, is said in bold; otherwise the card claims control."""
+    """A gap within two standard errors or rounding of zero, or none, is said in bold; else the card claims control."""
     assert validation.caveat(log) == caveat
     text = card(caveat)
     assert ("that obeys segmentation maps" in text) == (not caveat)

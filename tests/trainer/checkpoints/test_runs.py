@@ -11,7 +11,7 @@ import torch
 from segkit.errors import ModelError
 from tests.conftest import Segkit
 from tests.trainer.runs import train, weights_of, words
-from trainer.checkpoints import find, load, runs
+from trainer.checkpoints import find, load, runs, safe_load
 
 
 @pytest.fixture(scope="module")
@@ -153,3 +153,7 @@ def test_a_finished_run_is_exported_again(run: Path, rooms: Path, base: Path, se
     done = segkit(*words(rooms, base, run, steps=4, checkpoint_every=2, ema=0.9))
 
     assert (done.code, find.find_controlnet(str(run)).path) == (0, run / "controlnet")
+    assert segkit("export", run, "--to", "ldm").code == 0
+    own, exported = (safe_load.read(run / f"run{end}.safetensors").metadata for end in ("", "-export"))
+    assert exported == own
+    assert own["steps"] == "4"

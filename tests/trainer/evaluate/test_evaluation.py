@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import save_file
 from torch import distributed
 
 from segkit import storage
@@ -175,6 +177,25 @@ def test_several_pictures_of_a_map_are_averaged(evaluate: Evaluate, steering: Pa
         return evaluate(tmp_path / "out", [str(steering)], limit=2, **changed).miou.value
 
     assert miou(count=2, seed=4) == pytest.approx((miou(seed=4) + miou(seed=5)) / 2)
+
+
+def test_a_lora_draws_from_the_first_evaluation_on(
+    evaluate: Evaluate, evaluated: Evaluation, steering: Path, tmp_path: Path
+) -> None:
+    """A new folder accepts a LoRA, which changes the pictures and is recorded; another weight of it is refused."""
+    layer = "unet.down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q.lora_{}.weight"
+    file, out = tmp_path / "a.safetensors", tmp_path / "out"
+    save_file({layer.format("A"): torch.randn(2, 64), layer.format("B"): torch.randn(64, 2)}, file)
+
+    evaluate(out, [str(steering)], lora=(str(file),), limit=1)
+
+    (picture,) = (out / "pictures").glob("steering*/*.png")
+    (plain,) = evaluated.output.glob(f"pictures/steering*/{picture.name}")
+    assert np.asarray(Image.open(picture)).tobytes() != np.asarray(Image.open(plain)).tobytes()
+    (recorded,) = json.loads((out / "protocol.json").read_text())["lora"]
+    assert (recorded["file"], recorded["weight"]) == ("a.safetensors", 1.0)
+    with pytest.raises(UsageError, match="pictures of another protocol: lora="):
+        evaluate(out, [str(steering)], lora=(f"{file}:0.5",), limit=1)
 
 
 def test_strengths_are_compared_like_controlnets(

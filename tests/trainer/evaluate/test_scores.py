@@ -1,11 +1,13 @@
 """Scores, paired differences and the verdict."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from segkit.maps import metrics
+from segkit.maps.bootstrap import Difference, Estimate
 from segkit.palette import Palette
 from trainer.evaluate import scores
 from trainer.evaluate.evaluation import Evaluation
@@ -69,6 +71,17 @@ def test_the_verdict_is_one_sentence(others: tuple[tuple[str, float, float], ...
 
     assert computed.verdict.startswith(verdict)
     assert computed.verdict.endswith("2 maps; the photos reach 1.000.")
+
+
+def test_a_difference_that_is_not_in_the_printed_digits_is_none() -> None:
+    """However narrow its interval is."""
+    computed = results(*(sighting(name, "controlnet", 0.2, 0.2) for name in ("old", "new")))
+    difference = Difference("old", "new", {"miou": Estimate(0.0004, 0.0003, 0.0005)})
+    computed = replace(computed, differences=(difference,))
+
+    assert computed.verdict.startswith("No difference between old and new was measured: mIoU 0.800 against 0.800")
+    difference = Difference("old", "new", {"miou": Estimate(0.0006, 0.0003, 0.0009)})
+    assert replace(computed, differences=(difference,)).verdict.startswith("old obeys its maps better than new")
 
 
 def test_a_worse_controlnet_is_called_worse() -> None:

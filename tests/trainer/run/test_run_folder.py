@@ -14,7 +14,7 @@ from segkit.palette import Palette
 from tests.conftest import Segkit
 from tests.trainer.runs import log, words
 from trainer import settings
-from trainer.checkpoints import store
+from trainer.checkpoints import rewards, store
 from trainer.data.examples import Example, Examples
 from trainer.run import run_folder
 from trainer.settings import TrainSettings
@@ -36,7 +36,7 @@ def test_a_run_is_started_with_its_facts(tmp_path: Path) -> None:
     run_folder.start(tmp_path, SETTINGS, facts(), DATA)
 
     run_folder.require_same(tmp_path, facts(), DATA, False)
-    assert json.loads((tmp_path / "run.json").read_text()) == facts()
+    assert json.loads((tmp_path / "run.json").read_text()) == facts() | {"directory": str(Path.cwd())}
     assert settings.read(tmp_path / "run.toml") == {"dataset": "rooms", "output": str(tmp_path), **asdict(SETTINGS)}
     assert Palette.load(tmp_path / "palette.csv").hash == ADE.hash
 
@@ -56,6 +56,23 @@ def test_another_training_does_not_resume_it(tmp_path: Path, changed: dict[str, 
     run_folder.start(tmp_path, SETTINGS, facts(), DATA)
     with pytest.raises(UsageError, match=message):
         run_folder.require_same(tmp_path, facts(**changed), changed.get("data", DATA), False)
+
+
+def test_an_option_that_was_left_out_is_called_so(tmp_path: Path) -> None:
+    """Without its reward, a run does not have other weights of a segmenter; a VAE may also be added."""
+    rewarded = facts(replace(SETTINGS, vae="place/sdxl-vae", reward="toy"))
+    assert rewarded["told"]["vae"] == "sdxl-vae"
+    run_folder.start(tmp_path, SETTINGS, rewarded, DATA)
+    with pytest.raises(UsageError) as dropped:
+        run_folder.require_same(tmp_path, facts(), DATA, False)
+    assert "data: vae=place/sdxl-vae was left out; reward=toy was left out. Restore them" in str(dropped.value)
+
+    changed = {**rewarded, "told": {**rewarded["told"], rewards.WEIGHTS: "others"}}
+    with pytest.raises(UsageError, match="data: the weights of the reward's segmenter have changed"):
+        run_folder.require_same(tmp_path, changed, DATA, False)
+    run_folder.start(tmp_path, SETTINGS, facts(), DATA)
+    with pytest.raises(UsageError, match="reward=toy was added"):
+        run_folder.require_same(tmp_path, rewarded, DATA, False)
 
 
 def test_all_differences_are_named(tmp_path: Path) -> None:
