@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 
 _limits: list[tuple[int, int, ExitStack]] = []
-"""The current limits, of pools and of libraries, last, and what restores the libraries that they were applied to. Of the
-process, because pools are also created in threads, which context variables do not reach."""
+"""The current limits, of pools and of libraries, last, and what restores the libraries that they were applied to. Of
+the process, because pools are also created in threads, which context variables do not reach."""
 
 
 @contextmanager
