@@ -130,14 +130,20 @@ def test_a_rewarded_run_is_exact(
     assert {"reward_loss", "reward_agreement", "reward_gradient"} <= log(whole)[0].keys()
 
 
-def test_another_segmenter_does_not_resume(whole: Path, rooms: Path, base: Path, segkit: Segkit) -> None:
-    """The options differ, and so do the segmenter's weights, which the model card names."""
-    changed = {**DRAWN, **STEPS, "ema": 0.9, "reward": "toy-judge"}
-    done = segkit(*words(rooms, base, whole, **changed))
+def test_another_segmenter_does_not_resume(
+    whole: Path, rooms: Path, base: Path, tmp_path: Path, segkit: Segkit
+) -> None:  # fmt: skip
+    """Neither one of another name nor one of the same name with other weights; the model card names it."""
+    options = {**DRAWN, **STEPS, "ema": 0.9}
+    named = segkit(*words(rooms, base, whole, **options | {"reward": "toy-judge"}))
+    run = shutil.copytree(whole, tmp_path / "run")
+    record = (run / "run.json").read_text()
+    (run / "run.json").write_text(record.replace(hub.locate("toy", "segmenter").weights, "0" * 64))
+    weighed = segkit(*words(rooms, base, run, **options))
 
-    assert done.code == 2
-    assert "--reward toy became --reward toy-judge" in done.err
-    assert "the weights of the reward's segmenter have changed" in done.err
+    assert (named.code, weighed.code) == (2, 2)
+    assert "--reward toy became --reward toy-judge" in named.err
+    assert "the weights of the reward's segmenter have changed" in weighed.err
     assert "reward" in (whole / "model-card.md").read_text()
 
 
