@@ -84,11 +84,11 @@ def test_shares_with_more_digits_are_read_from_the_records(dataset: Dataset) -> 
     share = match[1]
     dataset.manifest.write_bytes(data_before.replace(share, share + b"00001"))
     name = Dataset.open(dataset.folder)[0].classes[0].name
-    found = set(queue.rank(dataset, where=f"class:'{name}' share>{share.decode()}").keys())
+    ranked = set(queue.rank(dataset, where=f"class:'{name}' share>{share.decode()}").keys())
     expected = chosen(dataset, f"class:'{name}' share>{share.decode()}")
     dataset.manifest.write_bytes(data_before)
 
-    assert found == expected != chosen(dataset, f"class:'{name}' share>{share.decode()}")
+    assert ranked == expected != chosen(dataset, f"class:'{name}' share>{share.decode()}")
 
 
 def test_what_check_found_comes_first(dataset: Dataset) -> None:

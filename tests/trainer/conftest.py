@@ -41,6 +41,19 @@ def randomised(config: dict[str, Any], seed: int = 0) -> Any:
     return model.eval()
 
 
+def steering(folder: Path, base: Path, scale: float) -> Path:
+    """Write a fresh ControlNet of a base with noise of this scale on all weights, so that it changes pictures."""
+    from trainer.checkpoints import export, load
+
+    model = load.load_controlnet("fresh", load.load_base(str(base)))
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(torch.randn(weight.shape, generator=generator) * scale)
+    export.write_folder(folder, model)
+    return folder
+
+
 def base_folder(
     folder: Path, tokenizer: Path, family: str = "SD1", prediction: str = "epsilon", seed: int = 0, layers: int = 2
 ) -> Path:

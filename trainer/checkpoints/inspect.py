@@ -136,10 +136,10 @@ def _pipeline(folder: Path) -> Inspection:
 
 def _joined(parts: Mapping[str, Tensors]) -> Faults:
     """Return the faults of several networks, each named with its network."""
-    found = {name: asdict(soundness.faults(fp8.decoded(tensors), {})) for name, tensors in parts.items()}
+    faults = {name: asdict(soundness.faults(fp8.decoded(tensors), {})) for name, tensors in parts.items()}
     return Faults(
         **{
-            fault: tuple(f"{name}: {tensor}" for name, faults in found.items() for tensor in faults[fault])
+            fault: tuple(f"{name}: {tensor}" for name, fault_names in faults.items() for tensor in fault_names[fault])
             for fault in asdict(Faults())
         }
     )

@@ -50,7 +50,7 @@ def center_crop(example: Example, size: Size, mirrored: bool) -> View:
 
 
 def time_ids(example: Example, view: View) -> tuple[int, ...]:
-    """Return what a base of Stable Diffusion XL's kind is told about a view's size and crop: its time_ids.
+    """Return the time_ids of a view, by which Stable Diffusion XL is conditioned on sizes and crops.
 
     They describe the whole way from the source to the view: the recorded geometry, by which the stored photo was scaled
     and cropped from its source, and the crop that is really taken of it. Crops count, as in the base's own training, in

@@ -63,18 +63,18 @@ def needs(model: ControlledUNet, settings: TrainSettings, others: int) -> list[N
         others: bytes of other weights that stay on the GPU.
     """
     photo = {recomputed: activations(model, settings.resolution, recomputed) for recomputed in (False, True)}
-    found = []
+    totals = []
     for saving in _SAVINGS:
         changes = {name: value for name, value in saving.items() if value != getattr(settings, name)}
         changed = replace(settings, **changes)
         kept = photo[changed.gradient_checkpointing] * changed.batch_size
-        found.append(Need(changes, weights(model, changed) + others + kept + OVERHEAD))
-    return found
+        totals.append(Need(changes, weights(model, changed) + others + kept + OVERHEAD))
+    return totals
 
 
-def fitting(found: Sequence[Need]) -> dict[int, dict[str, Any] | None]:
+def fitting(totals: Sequence[Need]) -> dict[int, dict[str, Any] | None]:
     """Return for each of the CARDS the first changes with which a training fits: {} for none, None if it never does."""
-    return {card: next((dict(need.changes) for need in found if need.bytes <= card * 1e9), None) for card in CARDS}
+    return {card: next((dict(need.changes) for need in totals if need.bytes <= card * 1e9), None) for card in CARDS}
 
 
 def weights(model: ControlledUNet, settings: TrainSettings) -> int:
@@ -83,8 +83,8 @@ def weights(model: ControlledUNet, settings: TrainSettings) -> int:
     frozen = sum(weight.numel() for weight in model.parameters()) - trained
     itemsize = device_dtype(PRECISION).itemsize
     # fp32 weights and gradients, and autocast's copies
-    each = 4 + 4 + itemsize + STATE_BYTES[settings.optimizer] + (4 if settings.ema else 0)
-    return trained * each + frozen * itemsize
+    bytes_a_weight = 4 + 4 + itemsize + STATE_BYTES[settings.optimizer] + (4 if settings.ema else 0)
+    return trained * bytes_a_weight + frozen * itemsize
 
 
 def activations(model: ControlledUNet, resolution: int, recomputed: bool) -> int:

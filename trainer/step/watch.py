@@ -1,8 +1,9 @@
 """Signs of life and failures of all processes of a run, so that none waits for one that has ended.
 
 A thread of each process shows that it is alive. That of process 0 looks at all others, and those of the others at
-process 0, which passes on what it has seen. A process that waits in a collective cannot be told: if it does not end by
-itself, it is ended, with the reason as its last line. Checkpoints and caches are safe from that; see segkit.storage.
+process 0, which passes on what it has seen. A process that waits in a collective cannot be reached: if it does not
+end by itself, it is ended, with the reason as its last line. Checkpoints and caches are safe from that; see
+segkit.storage.
 """
 
 import itertools

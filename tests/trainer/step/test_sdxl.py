@@ -12,9 +12,10 @@ from torch import Tensor
 
 from segkit.palette import Palette
 from segkit.photos import Geometry
+from tests.trainer.conftest import steering
 from tests.trainer.data.test_batches import example
 from tests.trainer.runs import path_of
-from trainer.checkpoints import export, load
+from trainer.checkpoints import load
 from trainer.data.batches import Batches
 from trainer.data.examples import Example
 from trainer.data.latents import Encoder
@@ -30,14 +31,7 @@ SETTINGS = TrainSettings(batch_size=2, resolution=64, prompt_dropout=0.0)
 @pytest.fixture(scope="module")
 def controlnet_folder(sdxl: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A ControlNet of the small SDXL without zero convolutions."""
-    model = load.load_controlnet("fresh", load.load_base(str(sdxl)))
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.add_(torch.randn(weight.shape, generator=generator) * 0.05)
-    folder = tmp_path_factory.mktemp("xl") / "controlnet"
-    export.write_folder(folder, model)
-    return folder
+    return steering(tmp_path_factory.mktemp("xl") / "controlnet", sdxl, 0.05)
 
 
 @pytest.fixture
