@@ -26,6 +26,9 @@ NOTICE_AFTER = 20.0
 JOIN_PATIENCE = 600.0
 """Seconds to wait for all processes: a node may have to pull an image first."""
 
+_ANNOUNCE_PATIENCE = 20.0
+"""Seconds in which a process that failed before it came tries to tell the others."""
+
 _NAP = 0.1
 JOIN, _ANSWER, _ROUND = "join", "answer", "round"
 _SAME = "All processes need the same run.toml, and the same versions on the same kind of device."
@@ -133,8 +136,8 @@ def announcing() -> Iterator[None]:
 
 def _announce(place: Rendezvous, text: str) -> None:
     if place.rank:
-        store = place.store(JOIN, patience=NOTICE_AFTER)
-        _part(store, _open_round(store, time.monotonic() + NOTICE_AFTER)).set(f"failed/{place.rank}", text)
+        store = place.store(JOIN, patience=_ANNOUNCE_PATIENCE)
+        _part(store, _open_round(store, time.monotonic() + _ANNOUNCE_PATIENCE)).set(f"failed/{place.rank}", text)
     elif _launcher_has_store():  # otherwise the store would end with this process
         store = place.store(JOIN)
         _part(store, store.add(_ROUND, 1)).set(_ANSWER, json.dumps({"error": f"Process 0 failed: {text}"}))
@@ -245,7 +248,7 @@ class _Host:
             if waited > NOTICE_AFTER and not notified:
                 notified = True
                 notify(f"{self._absence(waited)} Waiting up to {JOIN_PATIENCE / 60:.0f} minutes.")
-            if waited > JOIN_PATIENCE:
+            elif waited > JOIN_PATIENCE:  # never before a notice: a paused process looks again first
                 raise TrainingError(f"{self._absence(waited)} Look at their logs, and start all processes again.")
             time.sleep(_NAP)
 

@@ -143,9 +143,9 @@ class _Watch:
         if sign != before:
             self._last[rank] = sign, time.monotonic()
             self._noticed.discard(rank)
-        elif silence > PATIENCE:
+        elif rank in self._noticed and silence > PATIENCE:
             return TrainingError(f"{self._name(rank)} has given no sign of life for {silence:.0f} seconds. {_ADVICE}")
-        elif silence > NOTICE_AFTER and rank not in self._noticed:
+        elif silence > NOTICE_AFTER and rank not in self._noticed:  # first, even if this process was paused for long
             self._noticed.add(rank)
             self._notify(
                 f"{self._name(rank)} has given no sign of life for {silence:.0f} seconds. The run ends if that lasts "

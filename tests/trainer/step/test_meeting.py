@@ -75,11 +75,11 @@ def test_a_process_that_was_lost_is_noticed(monkeypatch: pytest.MonkeyPatch, sig
 
 def test_slow_work_with_signs_of_life_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Work may take longer than the patience with a process that is silent."""
-    monkeypatch.setattr(meeting, "PATIENCE", 1.0)
-    monkeypatch.setattr(meeting, "_ABSENT", 1.0)
+    monkeypatch.setattr(meeting, "PATIENCE", 2.0)
+    monkeypatch.setattr(meeting, "_ABSENT", 2.0)
     monkeypatch.setattr(meeting, "BEAT", 0.02)
 
-    assert together(lambda: threading.Event().wait(1.2), lambda: None) == [None, None]
+    assert together(lambda: threading.Event().wait(2.3), lambda: None) == [None, None]
 
 
 def test_a_stop_is_heard_by_all() -> None:

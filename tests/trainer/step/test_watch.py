@@ -1,5 +1,6 @@
 """A process that fails, dies or is silent ends the others, wherever they are."""
 
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -59,10 +60,26 @@ def test_silence_is_noticed_and_ends_the_run() -> None:
     """First a notice; only then is the silent process given up."""
     notices: list[str] = []
 
-    with pytest.raises(TrainingError, match=r"Process 1 on b has given no sign of life for 0 seconds\. Look"):
+    with pytest.raises(TrainingError, match=r"Process 1 on b has given no sign of life for \d+ seconds\. Look"):
         train(HashStore(), sleep, notices)
     assert len(notices) == 1
-    assert notices[0].startswith("Process 1 on b has given no sign of life for 0 seconds. The run ends if")
+    assert re.match(r"Process 1 on b has given no sign of life for \d+ seconds\. The run ends if", notices[0])
+
+
+def test_a_process_that_was_paused_looks_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a pause of its own, all others seem silent: they get a notice, and the time to show that they are alive."""
+    monkeypatch.setattr(watch, "BEAT", 0.01)
+    monkeypatch.setattr(watch, "PATIENCE", 0.0)
+    monkeypatch.setattr(watch, "NOTICE_AFTER", 0.0)
+    store, noticed = HashStore(), threading.Event()
+    store.set("alive/1", "1")
+
+    def show(note: str) -> None:
+        store.set("left/1", "")
+        noticed.set()
+
+    with watch.watched(store, 0, HOSTS, show, show):
+        assert noticed.wait(30)
 
 
 @pytest.mark.usefixtures("quick")
