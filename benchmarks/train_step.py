@@ -38,7 +38,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from segkit.models import hub
 from segkit.palette import Palette
-from segkit.toy.learn import networks as toy
+from segkit.toy.learn import networks
 from trainer.checkpoints import configs, families
 from trainer.checkpoints.load import Base, load_base, load_controlnet
 from trainer.data.batches import Batch
@@ -258,7 +258,7 @@ def full_size() -> tuple[Base, ControlNetModel]:
     for part in (unet, vae, text_encoder):
         part.eval().requires_grad_(False)
     with hub.quiet():
-        tokenizer: Any = toy.stable_diffusion(["a"]).tokenizer
+        tokenizer: Any = networks.clip_tokenizer(["a"])
     base = Base("random", unet, vae, (text_encoder,), (tokenizer,), "epsilon", families.SD1)
     controlnet = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=tuple(configs.HINT_CHANNELS))
     with torch.no_grad():

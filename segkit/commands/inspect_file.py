@@ -20,9 +20,9 @@ def command(context: click.Context, file: Path, as_json: bool) -> None:
     """Identify a checkpoint and check it for faults.
 
     FILE is a .safetensors, .pth or .ckpt file from any trainer, a diffusers folder of one network or of a base, a run
-    of segkit train, or toy, the base that segkit ships. Reports its kind, family and precision, and weights that are
-    missing, unexpected, of the wrong shape, NaN, infinite, or zero or constant throughout; for a base, also whether it
-    predicts noise or velocity. Code in a pickle is never executed.
+    of segkit train, or toy or toy-sdxl, the bases that segkit ships. Reports its kind, family and precision, and
+    weights that are missing, unexpected, of the wrong shape, NaN, infinite, or zero or constant throughout; for a base,
+    also whether it predicts noise or velocity. Code in a pickle is never executed.
     Exit code 0: sound; 1: faults found; 2: not a checkpoint, or one without tensors.
     """
     from segkit.commands import show

@@ -63,9 +63,17 @@ TOY = "toy"
 """Short name of the networks shipped with segkit, which know the toy world only."""
 TOY_JUDGE = "toy-judge"
 """Short name of a second toy segmenter, for judging pictures; it has nothing in common with the first."""
+TOY_SDXL = "toy-sdxl"
+"""Short name of a second toy base, of Stable Diffusion XL's structure."""
+TOY_BASES = (TOY, TOY_SDXL)
 
-_SHIPPED = {"segmenter": (TOY, TOY_JUDGE), "captioner": (TOY,), "features": (TOY, TOY_JUDGE)}
-"""Short names of the shipped networks by role; no other role has one."""
+_SHIPPED = {
+    "segmenter": {TOY: "segmenter", TOY_JUDGE: "judge"},
+    "captioner": {TOY: "captioner"},
+    "base": {TOY: "base", TOY_SDXL: "base-sdxl"},
+    "features": {TOY: "judge", TOY_JUDGE: "judge"},
+}
+"""Folders of the shipped networks by role and short name; no other role has one."""
 
 _HASHED = (".json", ".safetensors", ".bin", ".txt", ".model")
 """Files that decide what a network computes."""
@@ -124,10 +132,8 @@ def find(name: str, role: str, setting: str = "") -> tuple[str, Path]:
     """
     refuse_broken_torchvision()
     setting = setting or role
-    if name == TOY:
-        return TOY, shipped(role)
-    if (name, role) == (TOY_JUDGE, "segmenter"):
-        return TOY_JUDGE, shipped(role, "judge")
+    if name in _SHIPPED.get(role, {}):
+        return name, shipped(role, name)
     path = Path(name).expanduser()
     if path.is_dir():
         _require_files(path, setting)
@@ -142,24 +148,24 @@ def find(name: str, role: str, setting: str = "") -> tuple[str, Path]:
 
 
 def toy_folder() -> Path:
-    """Return the folder of the shipped networks, with one subfolder per role: segmenter, captioner, base, judge."""
+    """Return the folder of the shipped networks: segmenter, captioner, base, base-sdxl and judge."""
     return Path(__file__).parent.parent / "toy" / "weights"
 
 
-def shipped(role: str, network: str = "") -> Path:
+def shipped(role: str, name: str = TOY) -> Path:
     """Return the folder of a shipped network.
 
     Args:
-        role: "segmenter", "captioner" or "base"; also the name of the command-line option.
-        network: its folder's name, if it is not the role's: "judge".
+        role: "segmenter", "captioner", "features" or "base"; also the name of the command-line option.
+        name: its short name: "toy"; "toy-judge", a segmenter; or "toy-sdxl", a base.
 
     Raises:
         ModelError: the installation lacks it.
     """
-    folder = toy_folder() / (network or role)
+    folder = toy_folder() / _SHIPPED[role][name]
     if not (has_weights(folder) or (folder / "model_index.json").is_file()):
         raise ModelError(
-            f"{role} {TOY}: {folder} is missing from this installation. Reinstall segkit, or train the network with "
+            f"{role} {name}: {folder} is missing from this installation. Reinstall segkit, or train the network with "
             f"python -m segkit.toy.learn -o toy-weights and pass {role}=toy-weights/{folder.name}"
         )
     return folder

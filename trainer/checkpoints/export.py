@@ -106,8 +106,8 @@ def metadata(facts: dict[str, Any]) -> dict[str, str]:
 def _license(facts: Mapping[str, Any]) -> str:
     """Return whose licences apply, as sentences; the facts name the base and the initial ControlNet."""
     base, controlnet = str(facts.get("base", "")), str(facts.get("controlnet", ""))
-    if base == hub.TOY:
-        return "Trained for segkit's toy base, which draws the toy world only."
+    if base in hub.TOY_BASES:
+        return f"Trained for segkit's base {base}, which draws the toy world only."
     origins = f"its base{f' ({base})' if base else ''}"
     if controlnet != find.FRESH:
         origins += f" and of the ControlNet it started from{f' ({controlnet})' if controlnet else ''}"

@@ -31,10 +31,12 @@ def find_networks(base: str, controlnet: str, instead: str) -> Weights | None:
         Where the ControlNet is; None for a fresh one.
 
     Raises:
-        ModelError: one of them is missing or unavailable, or the released ControlNet was to be used with the toy base.
+        ModelError: one of them is missing or unavailable, or the released ControlNet was to be used with a toy base.
     """
-    if controlnet == SEG and base == hub.TOY:
-        raise ModelError(f"controlnet={SEG} was made for Stable Diffusion 1.5 and does not fit base=toy. Use {instead}")
+    if controlnet == SEG and base in hub.TOY_BASES:
+        raise ModelError(
+            f"controlnet={SEG} was made for Stable Diffusion 1.5 and does not fit base={base}. Use {instead}"
+        )
     try:
         weights = None if controlnet == FRESH else find_controlnet(controlnet)
     except ModelError as error:
@@ -53,7 +55,7 @@ def find_base(name: str) -> Path:
     path = Path(name).expanduser()
     if path.is_file():
         return path
-    folder = hub.shipped("base") if name == hub.TOY else path if path.is_dir() else _base_from_hub(name)
+    folder = hub.shipped("base", name) if name in hub.TOY_BASES else path if path.is_dir() else _base_from_hub(name)
     missing = [part for part in _COMPONENTS if not (folder / part).is_dir()]
     if missing:
         raise ModelError(

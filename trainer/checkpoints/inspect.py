@@ -89,13 +89,14 @@ def inspect(path: Path) -> Inspection:
 
     Args:
         path: a .safetensors, .pth, .pt, .ckpt or .bin file; a diffusers folder of one network, with all its shards; the
-            diffusers folder of a base; a run of segkit train, or "toy", the base that segkit ships.
+            diffusers folder of a base; a run of segkit train; or "toy" or "toy-sdxl", the bases that segkit
+            ships.
 
     Raises:
         ModelError: the file is not a checkpoint, is damaged, or is a pickle that asks for code.
     """
-    if str(path) == hub.TOY and not path.exists():
-        path = hub.shipped("base")
+    if str(path) in hub.TOY_BASES and not path.exists():
+        path = hub.shipped("base", str(path))
     if (path / "model_index.json").is_file():
         return _pipeline(path)
     tensors, origin = _read(path)

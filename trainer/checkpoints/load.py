@@ -74,7 +74,8 @@ def load_base(name: str, tokenizer: str = "", prediction: Prediction | None = No
     """Load a Stable Diffusion of one of the FAMILIES.
 
     Args:
-        name: a diffusers folder, a .safetensors or .ckpt file, a hub id, or "toy" for the base that segkit ships.
+        name: a diffusers folder, a .safetensors or .ckpt file, a hub id, or "toy" or "toy-sdxl" for a base that segkit
+            ships.
         tokenizer: folder of CLIP's tokenizer, for a base without one; "" looks in the Hugging Face cache and the hub.
         prediction: prediction type; None uses a folder's scheduler configuration. Files do not record it: for them it
             is measured, see trainer.checkpoints.prediction.

@@ -101,7 +101,7 @@ def located(run: Path, name: str) -> str:
         place = Path(directory) / name
     except (OSError, ValueError, KeyError, TypeError):  # of an earlier version, or damaged: see facts
         return name
-    return str(place) if name not in ("", hub.TOY) and place.exists() else name
+    return str(place) if name not in ("", *hub.TOY_BASES) and place.exists() else name
 
 
 def of_run(run: Path, name: str) -> Weights:

@@ -121,9 +121,9 @@ class DrawingSettings(SampleSettings):
         UsageError: a value is outside its range, or two settings contradict each other.
     """
 
-    base: Annotated[str, option("Base Stable Diffusion: a folder, a file, a hub id, or toy.  [default: the run's]")] = (
-        ""
-    )
+    base: Annotated[
+        str, option("Base Stable Diffusion: a folder, a file, a hub id, toy, or toy-sdxl.  [default: the run's]")
+    ] = ""
     tokenizer: Annotated[str, option("Folder with CLIP's tokenizer, for a base that has none.")] = ""
     vae: Annotated[
         str, option("VAE in place of the base's own: a .safetensors file or a diffusers folder.  [default: the run's]")

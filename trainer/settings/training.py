@@ -19,7 +19,8 @@ class TrainSettings(Settings):
     """
 
     base: Annotated[
-        str, option("Base Stable Diffusion: a diffusers folder, .safetensors file, hub id, or toy.", min_length=1)
+        str,
+        option("Base Stable Diffusion: a diffusers folder, .safetensors file, hub id, toy, or toy-sdxl.", min_length=1),
     ] = SD15
     controlnet: Annotated[
         str,

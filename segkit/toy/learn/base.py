@@ -3,13 +3,13 @@
 It is trained on prompts alone and never sees a control map: layout is what a ControlNet has to add.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL.Image import Resampling
 
-from segkit.toy.learn import networks
+from segkit.toy.learn import diffusion
 from segkit.toy.learn.course import Course, Report, autocast, optimize
 from segkit.toy.learn.lessons import Lesson
 
@@ -30,11 +30,16 @@ PROMPT_DROPOUT = 0.1
 """Share of the prompts that are replaced by "", which classifier-free guidance needs."""
 
 
+Condition = Callable[["Tensor", "Tensor"], tuple[Any, dict[str, Any]]]
+"""Called with the indices of samples, (B,), and whose prompts are dropped, (B,) bool; returns encoder_hidden_states and
+further arguments of the UNet."""
+
+
 def train_vae(pipelines: Sequence[Any], samples: Sequence[Lesson], course: Course, device: str, report: Report) -> None:
     """Train the VAE in place and set its scaling factor so that latents have a standard deviation of 1.
 
     Args:
-        pipelines: the pipeline (networks.stable_diffusion), as a sequence of one.
+        pipelines: the pipeline (diffusion.stable_diffusion), as a sequence of one.
         samples: the training samples; their photos are square.
         course: number of steps, batch size and learning rate.
         device: a torch device.
@@ -57,7 +62,7 @@ def train_vae(pipelines: Sequence[Any], samples: Sequence[Lesson], course: Cours
 
     optimize(course, vae.parameters(), loss, report)
     vae.eval()
-    std = float(_encode(vae, photos[:512], device).std())
+    std = float(encode(vae, photos[:512], device).std())
     vae.register_to_config(scaling_factor=round(1 / std, 5))
 
 
@@ -68,17 +73,41 @@ def train_unet(
 
     The arguments are those of `train_vae`.
     """
+    pipeline = pipelines[0].to(device)
+    text_encoder, vae = pipeline.text_encoder, pipeline.vae
+    latents = encode(vae, _photos(samples, vae.config.sample_size), device) * vae.config.scaling_factor
+    input_ids = tokenize(pipeline.tokenizer, samples)
+    unconditional = pipeline.tokenizer("", padding="max_length", return_tensors="pt").input_ids
+
+    def condition(indices: "Tensor", dropped: "Tensor") -> tuple[Any, dict[str, Any]]:
+        prompt_ids = unconditional.where(dropped[:, None], input_ids[indices])
+        return text_encoder(prompt_ids.to(device))[0], {}
+
+    train_denoising(pipeline.unet, [text_encoder], latents, condition, course, report)
+
+
+def train_denoising(
+    unet: Any, text_encoders: Sequence[Any], latents: "Tensor", condition: Condition, course: Course, report: Report
+) -> None:
+    """Train UNet and text encoders in place to predict the noise in latents; leave them in evaluation mode.
+
+    Args:
+        unet: on its device.
+        text_encoders: on the same.
+        latents: of all samples, (N, 4, h, w), scaled to a standard deviation of 1.
+        condition: see Condition.
+        course: number of steps, batch size and learning rate.
+        report: called with the loss after every step.
+    """
     import torch
     from diffusers import DDPMScheduler
     from torch.nn import functional
 
-    pipeline = pipelines[0].to(device)
-    unet, text_encoder = _channels_last(pipeline.unet.train()), pipeline.text_encoder.train()
-    vae = pipeline.vae
-    latents = _encode(vae, _photos(samples, vae.config.sample_size), device) * vae.config.scaling_factor
-    input_ids = _tokenize(pipeline.tokenizer, samples)
-    unconditional = pipeline.tokenizer("", padding="max_length", return_tensors="pt").input_ids
-    noise_scheduler = DDPMScheduler(**networks.NOISE)
+    trained = [_channels_last(unet), *text_encoders]
+    for network in trained:
+        network.train()
+    device = unet.device
+    noise_scheduler = DDPMScheduler(**diffusion.NOISE)
     index_batches, generator = _index_batches(len(latents), course), torch.Generator().manual_seed(course.seed)
 
     def loss() -> Any:
@@ -86,16 +115,15 @@ def train_unet(
         clean = latents[indices].float()
         noise = torch.randn(clean.shape, generator=generator)
         timesteps = torch.randint(1000, (len(indices),), generator=generator)
-        dropped = torch.rand(len(indices), 1, generator=generator) < PROMPT_DROPOUT
-        prompt_ids = torch.where(dropped, unconditional, input_ids[indices])
+        dropped = torch.rand(len(indices), generator=generator) < PROMPT_DROPOUT
         noisy_latents = noise_scheduler.add_noise(clean, noise, timesteps)
-        with autocast(device):
-            encoder_hidden_states = text_encoder(prompt_ids.to(device))[0]
-            noise_pred = unet(noisy_latents.to(device), timesteps.to(device), encoder_hidden_states).sample
+        with autocast(device.type):
+            encoder_hidden_states, options = condition(indices, dropped)
+            noise_pred = unet(noisy_latents.to(device), timesteps.to(device), encoder_hidden_states, **options).sample
         return functional.mse_loss(noise_pred.float(), noise.to(device))
 
-    optimize(course, [*unet.parameters(), *text_encoder.parameters()], loss, report)
-    for network in (unet, text_encoder):
+    optimize(course, [weight for network in trained for weight in network.parameters()], loss, report)
+    for network in trained:
         network.eval()
 
 
@@ -121,7 +149,7 @@ def _normalised(photos: "Tensor", indices: "Tensor") -> "Tensor":
     return chosen.where(~mirrored, chosen.flip(3))
 
 
-def _encode(vae: Any, photos: "Tensor", device: str) -> "Tensor":
+def encode(vae: Any, photos: "Tensor", device: str) -> "Tensor":
     """Return the latents of all photos, then of their mirror images, (2N, 4, h, w)."""
     import torch
 
@@ -133,7 +161,7 @@ def _encode(vae: Any, photos: "Tensor", device: str) -> "Tensor":
     return torch.cat(parts)
 
 
-def _tokenize(tokenizer: Any, samples: Sequence[Lesson]) -> "Tensor":
+def tokenize(tokenizer: Any, samples: Sequence[Lesson]) -> "Tensor":
     """Return the token ids of all sentences, then of those about the mirror images, (2N, 77)."""
     sentences = [sample.sentence for sample in samples]
     sentences += [sample.mirrored().sentence for sample in samples]

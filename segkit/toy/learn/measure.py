@@ -15,6 +15,7 @@ from segkit.models.caption import Captioner
 from segkit.models.segment import Segmenter
 from segkit.palette import Palette
 from segkit.toy import world
+from segkit.toy.learn import diffusion
 from segkit.toy.world import Scene, grammar
 
 BATCH = 8
@@ -107,11 +108,11 @@ def drawings(folder: Path, segment: Segmenter, seeds: Iterable[int], palette: Pa
         palette: the segmenter's palette.
     """
     import torch
-    from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
+    from diffusers import DPMSolverMultistepScheduler
     from diffusers.utils import logging
 
     logging.disable_progress_bar()
-    pipeline = StableDiffusionPipeline.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    pipeline = diffusion.load(folder)
     pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
     pipeline.set_progress_bar_config(disable=True)
     side = pipeline.vae.config.sample_size

@@ -100,15 +100,6 @@ _WORDS = "a the room street with and of house tree sky wall bed chair table wind
 _MAX_VOCABULARY = 2000
 """Upper limit for the entries of a trained CLIP vocabulary."""
 
-NOISE: dict[str, Any] = {
-    "beta_start": 0.00085,
-    "beta_end": 0.012,
-    "beta_schedule": "scaled_linear",
-    "clip_sample": False,
-    "steps_offset": 1,
-}
-"""The noise schedule of Stable Diffusion 1.x."""
-
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]", "[ENC]")
 
 
@@ -118,7 +109,7 @@ def oneformer(palette: Palette, scale: Scale = SMALL, seed: int = 0) -> tuple[An
     from transformers import OneFormerConfig, OneFormerForUniversalSegmentation, OneFormerProcessor
     from transformers.models.oneformer.image_processing_pil_oneformer import OneFormerImageProcessorPil
 
-    tokenizer = _clip_tokenizer()
+    tokenizer = clip_tokenizer()
     image_processor = OneFormerImageProcessorPil(
         repo_path=None,
         class_info_file=None,  # used in training only; its absolute path would differ between folders
@@ -197,52 +188,6 @@ def blip(words: Sequence[str] = _WORDS, scale: Scale = SMALL, seed: int = 0) -> 
     return model, BlipProcessor(image_processor=BlipImageProcessorPil(size=size), tokenizer=tokenizer)
 
 
-def stable_diffusion(words: Sequence[str], seed: int = 0) -> Any:
-    """Return a StableDiffusionPipeline with random weights whose tokenizer has a token for each given word.
-
-    It has the classes of Stable Diffusion 1 and 4.8 million parameters. Photos of 64 x 64 pixels become latents of
-    16 x 16: the VAE halves the resolution twice. There is no safety checker.
-    """
-    import torch
-    from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel
-
-    tokenizer = _clip_tokenizer(words)
-    width, vocab_size = 64, len(tokenizer)
-    torch.manual_seed(seed)
-    text_encoder = CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=vocab_size, hidden_size=width, intermediate_size=4 * width, num_hidden_layers=2,
-            num_attention_heads=1, projection_dim=width, bos_token_id=vocab_size - 2, eos_token_id=vocab_size - 1,
-        )
-    )  # fmt: skip
-    vae = AutoencoderKL(
-        block_out_channels=[24, 48, 64], layers_per_block=1, norm_num_groups=8, latent_channels=4,
-        down_block_types=["DownEncoderBlock2D"] * 3, up_block_types=["UpDecoderBlock2D"] * 3, sample_size=64,
-    )  # fmt: skip
-    _add_identity(vae)
-    unet = UNet2DConditionModel(  # no attention at the highest resolution, where it would cost most
-        block_out_channels=[64, 96, 112], layers_per_block=1, norm_num_groups=16, attention_head_dim=2,
-        down_block_types=["DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"], sample_size=16,
-        up_block_types=["UpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"], cross_attention_dim=width,
-    )  # fmt: skip
-    return StableDiffusionPipeline(
-        vae, text_encoder, tokenizer, unet, DDPMScheduler(**NOISE), safety_checker=None, feature_extractor=None,
-        requires_safety_checker=False,
-    )  # fmt: skip
-
-
-def _add_identity(vae: Any) -> None:
-    """Mix an identity into the VAE's convolutions; otherwise normalisation hides colours for thousands of steps."""
-    import torch
-
-    with torch.no_grad():
-        for name, layer in vae.named_modules():
-            on_main_path = name.endswith(("conv_in", "conv_out", "conv_shortcut", "quant_conv")) or "samplers" in name
-            if on_main_path and isinstance(layer, torch.nn.Conv2d):
-                layer.weight.mul_(0.5).add_(torch.nn.init.dirac_(torch.empty_like(layer.weight)))
-
-
 def write(folder: Path, network: Sequence[Any]) -> Path:
     """Save a model and its processor, or a pipeline, in their library's folder format. Return the folder."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -272,11 +217,11 @@ def _parts(network: Any) -> list[Any]:
 def write_clip_tokenizer(folder: Path) -> Path:
     """Save a byte-level CLIP tokenizer without merges, in which every letter is a token; tests count with it."""
     folder.mkdir(parents=True, exist_ok=True)
-    _clip_tokenizer().save_pretrained(folder)
+    clip_tokenizer().save_pretrained(folder)
     return folder
 
 
-def _clip_tokenizer(words: Sequence[str] = ()) -> Any:
+def clip_tokenizer(words: Sequence[str] = ()) -> Any:
     """Return a byte-level CLIP tokenizer that encodes each given word as one token."""
     from transformers import CLIPTokenizer
     from transformers.convert_slow_tokenizer import bytes_to_unicode
@@ -286,7 +231,7 @@ def _clip_tokenizer(words: Sequence[str] = ()) -> Any:
     merges: list[tuple[str, str]] = []
     if words:
         trained = json.loads(
-            _clip_tokenizer().train_new_from_iterator([words], _MAX_VOCABULARY).backend_tokenizer.to_str()
+            clip_tokenizer().train_new_from_iterator([words], _MAX_VOCABULARY).backend_tokenizer.to_str()
         )["model"]
         merges = [(left, right) for left, right in trained["merges"]]
     merged = [left + right for left, right in merges]

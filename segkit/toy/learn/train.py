@@ -18,7 +18,7 @@ from segkit.models.caption import NeuralCaptioner
 from segkit.models.device import Device
 from segkit.models.segment import NeuralSegmenter
 from segkit.palette import Palette
-from segkit.toy.learn import base, captioner, card, judge, lessons, measure, networks, segmenter
+from segkit.toy.learn import base, captioner, card, diffusion, judge, lessons, measure, networks, sdxl, segmenter
 from segkit.toy.learn.course import Course, Report
 from segkit.toy.learn.lessons import Lesson
 from segkit.toy.world import CLASSES, grammar
@@ -26,7 +26,7 @@ from segkit.toy.world import CLASSES, grammar
 Figures = dict[str, Any]
 """The contents of figures.json."""
 
-NETWORKS = ("segmenter", "captioner", "base", "judge")
+NETWORKS = ("segmenter", "captioner", "base", "base-sdxl", "judge")
 
 SIDES = (128, 256)
 """Sides of the square held-out scenes, in pixels."""
@@ -63,7 +63,7 @@ class Plan:
 
 
 FULL = Plan(
-    lessons={"segmenter": 8000, "captioner": 20000, "base": 16000, "judge": 8000},
+    lessons={"segmenter": 8000, "captioner": 20000, "base": 16000, "base-sdxl": 4000, "judge": 8000},
     scenes=500,
     seed=1,
     courses={
@@ -73,12 +73,13 @@ FULL = Plan(
         "captioner: words": (3600, 32, 1e-3),
         "base: pictures": (6000, 8, 2e-3),
         "base: drawing": (14000, 16, 1e-3),
+        "base-sdxl: drawing": (1500, 16, 5e-4),
         "judge: coarse": (2500, 16, 2e-3, 4500),
         "judge: fine": (120, 16, 1e-3),
     },
 )
 QUICK = Plan(
-    lessons={"segmenter": 120, "captioner": 120, "base": 120, "judge": 120},
+    lessons={"segmenter": 120, "captioner": 120, "base": 120, "base-sdxl": 120, "judge": 120},
     scenes=12,
     seed=1,
     courses={
@@ -88,6 +89,7 @@ QUICK = Plan(
         "captioner: words": (40, 16, 1e-3),
         "base: pictures": (30, 8, 1e-3),
         "base: drawing": (30, 16, 1e-3),
+        "base-sdxl: drawing": (30, 16, 1e-3),
         "judge: coarse": (40, 8, 2e-3, 60),
         "judge: fine": (10, 8, 1e-3),
     },
@@ -116,7 +118,7 @@ def train(folder: Path, plan: Plan, names: Sequence[str] = NETWORKS) -> Figures:
     figures: Figures = json.loads(path.read_text()) if path.exists() else {}
     figures |= {"scenes": plan.scenes, "seed": plan.seed}
     for name in names:
-        figures[name] = _train(_job(name, plan), plan, folder, device)
+        figures[name] = _train(_job(name, plan, folder), plan, folder, device)
         storage.write(path, json.dumps(figures, indent=2).encode() + b"\n")
     if all(name in figures for name in NETWORKS):
         storage.write(folder / "README.md", card.write(figures).encode())
@@ -148,7 +150,7 @@ class _Job:
     first: int = 0
 
 
-def _job(name: str, plan: Plan) -> _Job:
+def _job(name: str, plan: Plan, folder: Path) -> _Job:
     cpu, palette = Device("cpu", "fp32"), Palette.load("ade20k")
 
     def maps(path: Path, seeds: range) -> Figures:
@@ -182,7 +184,12 @@ def _job(name: str, plan: Plan) -> _Job:
             "words": captioner.train_captioner,
         }
         return _Job(name, network, train_captioner, lessons.SIZES, captions)
-    pipeline = networks.stable_diffusion(grammar.vocabulary(), plan.seed)
+    if name == "base-sdxl":
+        trained_base = folder / "base"
+        start = diffusion.load(trained_base if trained_base.is_dir() else hub.shipped("base"))
+        large = diffusion.stable_diffusion_xl(start, plan.seed)
+        return _Job(name, [large], {"drawing": sdxl.train_unet}, [base.SIZE], drawings)
+    pipeline = diffusion.stable_diffusion(grammar.vocabulary(), plan.seed)
     train_base: dict[str, TrainFunction] = {"pictures": base.train_vae, "drawing": base.train_unet}
     return _Job(name, [pipeline], train_base, [base.SIZE], drawings)
 

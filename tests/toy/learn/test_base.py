@@ -7,7 +7,7 @@ import torch
 from PIL.Image import Resampling
 
 from segkit.models import hub
-from segkit.toy.learn import base, lessons, networks
+from segkit.toy.learn import base, diffusion, lessons
 from segkit.toy.learn.course import Course
 from segkit.toy.world import grammar
 
@@ -17,7 +17,7 @@ SAMPLES = [lessons.lesson(number, (base.SIZE,)) for number in range(6)]
 def pipeline() -> Any:
     """Return an untrained Stable Diffusion."""
     with hub.quiet():
-        return networks.stable_diffusion(grammar.vocabulary())
+        return diffusion.stable_diffusion(grammar.vocabulary())
 
 
 def weights(network: Any) -> torch.Tensor:

@@ -54,5 +54,5 @@ def test_the_licence_speaks_of_the_base_and_the_controlnet_it_had() -> None:
     assert "and of the ControlNet it started from (control_v11p_sd15_seg.pth): their licences apply.\n" in released
     assert "dreamlike" not in fresh + released + toy
     assert "dreamlike-photoreal-2.0 limits commercial use of derivatives." in limited
-    assert "toy base, which draws the toy world only." in toy
+    assert "base toy, which draws the toy world only." in toy
     assert "licences apply" in export.metadata({})["licence"]
