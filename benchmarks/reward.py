@@ -3,6 +3,7 @@
     python benchmarks/reward.py FOLDER                        # hours on two cores; continues where it was stopped
     python benchmarks/reward.py FOLDER --arms demo w0.1-t950-s1-n6 --seeds 1 --scenes 910000    # the figure, again
     python benchmarks/reward.py FOLDER --arms w0.1-t700-s0.5 --demo-steps 200 --steps 20 --maps 16    # a trial
+    python benchmarks/reward.py FOLDER --arms demo --base toy-sdxl --scenes 930000      # the demo on the other base
 
 FOLDER/demo is the demo of `segkit demo --train`, made if it is missing: its ControlNet before the reward, "run", is
 where every arm starts. "demo" is the demo's own training with a reward. The other arms train for --steps with its
@@ -72,8 +73,9 @@ def main() -> None:
     parser.add_argument("--maps", type=int, default=128)
     parser.add_argument("--scenes", type=int, default=FIRST_SCENE, help="seed of the first scene")
     parser.add_argument("--demo-steps", type=int, default=demo.TRAIN.steps)
+    parser.add_argument("--base", choices=hub.TOY_BASES, default=hub.TOY)
     options = parser.parse_args()
-    start = prepared(options.folder / "demo", options.demo_steps)
+    start = prepared(options.folder / "demo", options.demo_steps, options.base)
     dataset = fresh(options.folder / f"scenes-{options.scenes}-{options.maps}", options.scenes, options.maps)
     runs = [start]
     for arm in options.arms:
@@ -82,13 +84,14 @@ def main() -> None:
     for judge in (hub.TOY, hub.TOY_JUDGE):
         settings = replace(demo.EVALUATION, judge=judge, split="all")
         result = evaluation.evaluate([str(run) for run in runs], dataset.folder, output, settings, silent)
-        report(result, through_vae(dataset, judge))
+        report(result, through_vae(dataset, options.base, judge))
 
 
-def prepared(folder: Path, steps: int) -> Path:
+def prepared(folder: Path, steps: int, base: str) -> Path:
     """Return the run of the demo before the reward, made if it is missing."""
     if not (folder / "rewarded" / "result.json").is_file():
         command = [sys.executable, "-m", "segkit", "demo", str(folder), "--train", "--steps", str(steps)]
+        command += ["--base", base]
         subprocess.run(command, check=True)
     return folder / "run"
 
@@ -114,7 +117,8 @@ def fresh(folder: Path, first: int, count: int) -> segkit.Dataset:
 def trained(arm: str, start: Path, options: argparse.Namespace) -> Iterator[Path]:
     """Train an arm with each seed, and yield the runs."""
     for seed in options.seeds:
-        settings = replace(settings_of(arm), controlnet=str(start), steps=options.steps, seed=seed)
+        changes = {"base": options.base, "controlnet": str(start), "steps": options.steps, "seed": seed}
+        settings = replace(settings_of(arm), **changes)
         run = options.folder / "runs" / f"{arm}-{seed}"
         outcome = loop.train(start.parent / "dataset", run, settings)
         print(f"{run.name}: {outcome.steps:,} steps", flush=True)
@@ -136,16 +140,16 @@ def settings_of(arm: str) -> TrainSettings:
 
 
 @torch.no_grad()
-def through_vae(dataset: segkit.Dataset, judge: str) -> float:
+def through_vae(dataset: segkit.Dataset, base: str, judge: str) -> float:
     """Return the mIoU of the photos after a round trip through the base's VAE, which no drawing can do without."""
     with quiet.diffusers():
-        base, segment = load_base(hub.TOY), NeuralSegmenter(judge, ADE, Device("cpu", "fp32"))
-    encoder = Encoder(base, torch.device("cpu"), torch.float32)
+        loaded, segment = load_base(base), NeuralSegmenter(judge, ADE, Device("cpu", "fp32"))
+    encoder = Encoder(loaded, torch.device("cpu"), torch.float32)
     decoder, confusion = encoder.decoder(alone=False), metrics.empty_confusion()
     for triple in dataset:
         photo = np.array(triple.photo.resize((SIDE, SIDE), Resampling.LANCZOS))
         mean = encoder.photo(torch.from_numpy(photo).permute(2, 0, 1) / 127.5 - 1)[:1]
-        pixels = decoder.pixels(mean * base.vae.config.scaling_factor)[0].permute(1, 2, 0)
+        pixels = decoder.pixels(mean * loaded.vae.config.scaling_factor)[0].permute(1, 2, 0)
         (seen,) = segment([Image.fromarray((255 * pixels).round().byte().numpy())])
         truth = Image.fromarray(triple.labels).resize((SIDE, SIDE), Resampling.NEAREST)
         confusion += metrics.confusion(np.asarray(truth), seen.labels)

@@ -6,6 +6,10 @@ from pathlib import Path
 import click
 
 from segkit.commands.options import Command
+from segkit.models import hub
+
+_FOLDERS = {hub.TOY: "segkit-demo-train", hub.TOY_SDXL: "segkit-demo-sdxl"}
+"""Default folders of trainings by base."""
 
 
 @click.command(
@@ -18,15 +22,21 @@ from segkit.commands.options import Command
     "--train", is_flag=True, help="Also train ControlNets on small photos and evaluate them: 25 to 60 minutes."
 )
 @click.option("--steps", type=click.IntRange(1), help="Training steps before the reward.  [default: 4500]")
+@click.option(
+    "--base", type=click.Choice(hub.TOY_BASES), default=hub.TOY, show_default=True,
+    help="Base of the training: of the structure of Stable Diffusion 1 or XL.",
+)  # fmt: skip
 @click.pass_context
-def command(context: click.Context, folder: Path | None, photos: int | None, train: bool, steps: int | None) -> None:
+def command(
+    context: click.Context, folder: Path | None, photos: int | None, train: bool, steps: int | None, base: str
+) -> None:
     """Run the whole workflow in the toy world, without any download.
 
     Rendered photos of rooms and streets become a checked dataset. The networks are a tiny OneFormer, a tiny BLIP and,
     with --train, a tiny Stable Diffusion; they were trained on such scenes and are useless for real photos. Since the
     ground truth is known, the demo measures how accurate its control maps are and, with --train, how well generated
     pictures follow their maps before training, after it, and after some more with a reward. FOLDER defaults to
-    segkit-demo, or segkit-demo-train.
+    segkit-demo, or segkit-demo-train, or segkit-demo-sdxl with --base toy-sdxl.
     """
     os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")  # before torch is imported: see trainer.step.cpu.reproducible
     from segkit import console
@@ -36,7 +46,7 @@ def command(context: click.Context, folder: Path | None, photos: int | None, tra
     from segkit.reports import contact_sheet, dataset_page, findings
     from segkit.toy import demo
 
-    folder = folder or Path("segkit-demo-train" if train else "segkit-demo")
+    folder = folder or Path(_FOLDERS[base] if train else "segkit-demo")
     settings = demo.TRAINING_DEMO if train else demo.BUILD_DEMO
     demo.check_folder(folder)
     console.line("The toy world: rendered rooms and streets, and a tiny OneFormer and BLIP trained only on them.")
@@ -55,11 +65,11 @@ def command(context: click.Context, folder: Path | None, photos: int | None, tra
     contact_sheet.write(dataset, sheet)
     show.demo_report(result, stats.summarize(dataset), maps, demo.evaluate(dataset, truths), output, sheet)
     if train and not report.failed:
-        context.exit(_train(folder, steps))
+        context.exit(_train(folder, steps, base))
     context.exit(int(report.failed))
 
 
-def _train(folder: Path, steps: int | None) -> int:
+def _train(folder: Path, steps: int | None, base: str) -> int:
     """Train on the demo's dataset without and with a reward, compare the pictures, and return the exit code."""
     from segkit import console, interrupts
     from segkit.commands import show_training
@@ -68,7 +78,7 @@ def _train(folder: Path, steps: int | None) -> int:
     from trainer.evaluate import evaluation
 
     dataset, runs = folder / "dataset", []
-    for training in demo.trainings(folder, steps):
+    for training in demo.trainings(folder, steps, base):
         console.line(training.purpose)
         with console.progress() as progress:
             outcome = loop.train(dataset, training.run, training.settings, progress)

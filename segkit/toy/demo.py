@@ -106,19 +106,21 @@ class Training:
     purpose: str
 
 
-def trainings(folder: Path, steps: int | None) -> tuple[Training, Training]:
+def trainings(folder: Path, steps: int | None, base: str = hub.TOY) -> tuple[Training, Training]:
     """Return the trainings of a demo in their order: of a fresh ControlNet, and on from there with a reward.
 
     Args:
         folder: of the demo.
         steps: of the first training, default TRAIN.steps; those of the second are in proportion.
+        base: member of hub.TOY_BASES.
     """
     run = folder / _RUN
-    fresh = replace(TRAIN, steps=steps or TRAIN.steps)
+    fresh = replace(TRAIN, base=base, steps=steps or TRAIN.steps)
     more = max(1, round(fresh.steps * REWARDED.steps / TRAIN.steps))
-    rewarded = replace(REWARDED, controlnet=str(run), steps=more)
+    rewarded = replace(REWARDED, base=base, controlnet=str(run), steps=more)
+    title = "Stable Diffusion XL" if base == hub.TOY_SDXL else "Stable Diffusion"
     return (
-        Training(run, fresh, "A fresh ControlNet learns to steer the toy Stable Diffusion, which knows no maps."),
+        Training(run, fresh, f"A fresh ControlNet learns to steer the toy {title}, which knows no maps."),
         Training(
             folder / _REWARDED_RUN, rewarded, "It trains on with a reward: the toy OneFormer looks at its pictures."
         ),

@@ -84,6 +84,22 @@ def test_the_demo_trains_and_measures_pictures(segkit: Segkit, tmp_path: Path, m
     assert agreement(again) == rows
 
 
+def test_the_demo_trains_on_the_other_base(segkit: Segkit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --base toy-sdxl both ControlNets are of SDXL's structure, and the pictures are judged as those of toy."""
+    monkeypatch.setattr("segkit.toy.demo.EVALUATION", replace(demo.EVALUATION, steps=1))
+    monkeypatch.setattr("trainer.sample.sampler.STEPS", 1)
+
+    done = segkit("demo", tmp_path / "demo", "--train", "--photos", "30", "--steps", "1", "--base", "toy-sdxl")
+
+    assert done.code == 0
+    assert "steer the toy Stable Diffusion XL" in done.out
+    assert [name for name, _ in agreement(done)] == ["run", "rewarded", "base alone", "photos"]
+    for run in ("run", "rewarded"):
+        config = json.loads((tmp_path / "demo" / run / "controlnet" / "config.json").read_text())
+        assert config["addition_embed_type"] == "text_time"
+        assert 'base = "toy-sdxl"' in (tmp_path / "demo" / run / "run.toml").read_text()
+
+
 def agreement(done: Result) -> list[tuple[str, str]]:
     """Return the pictures and their mIoU from the first rows of the demo's evaluation."""
     return re.findall(r"│ (run|rewarded|base alone|photos)\s+│ (0\.\d{3})", done.out)[:4]

@@ -327,3 +327,5 @@ def test_an_installation_without_the_toy_networks_is_reported(tmp_path: Path, mo
 
     with pytest.raises(ModelError, match=r"python -m segkit\.toy\.learn"):
         hub.find("toy", "captioner")
+    with pytest.raises(ModelError, match=r"base toy-sdxl: .*pass base=toy-weights/base-sdxl"):
+        hub.shipped("base", "toy-sdxl")

@@ -13,7 +13,7 @@ from segkit.toy.learn import measure
 
 CPU = Device("cpu", "fp32")
 WEIGHTS = hub.toy_folder()
-NAMES = ("segmenter", "captioner", "base", "judge")
+NAMES = ("segmenter", "captioner", "base", "base-sdxl", "judge")
 FIGURES = json.loads((WEIGHTS / "figures.json").read_text())
 SCENES = range(500_000, 500_064)
 """Disjoint from the training scenes (from 1,000,000 on) and the scenes of the model card (from 0 on)."""
@@ -54,19 +54,21 @@ def test_caption_accuracy() -> None:
     assert quality.truthful >= 0.95
 
 
-def test_drawing_accuracy() -> None:
+@pytest.mark.parametrize("name", ["base", "base-sdxl"])
+def test_drawing_accuracy(name: str) -> None:
     """Pictures drawn for 16 new scenes show the classes of their prompts, and the VAE preserves those of the photos."""
     ade = Palette.load("ade20k")
 
-    quality = measure.drawings(WEIGHTS / "base", NeuralSegmenter(hub.TOY, ade, CPU), SCENES[:16], ade)
+    quality = measure.drawings(WEIGHTS / name, NeuralSegmenter(hub.TOY, ade, CPU), SCENES[:16], ade)
 
     assert quality.named >= 0.65
-    assert quality.kept == pytest.approx(FIGURES["base"]["trained"]["kept"], abs=0.06)
+    assert quality.kept == pytest.approx(FIGURES[name]["trained"]["kept"], abs=0.06)
 
 
 def test_the_weights_are_small() -> None:
-    """OneFormer and BLIP take at most 12 MB together, the Stable Diffusion 10 MB, the SegFormer 3 MB."""
+    """OneFormer and BLIP take at most 12 MB together, the bases 10 and 12 MB, the SegFormer 3 MB."""
     sizes = {name: sum(path.stat().st_size for path in (WEIGHTS / name).rglob("*") if path.is_file()) for name in NAMES}
     assert sizes["segmenter"] + sizes["captioner"] <= 12e6
     assert sizes["base"] <= 10e6
+    assert sizes["base-sdxl"] <= 12e6
     assert sizes["judge"] <= 3e6

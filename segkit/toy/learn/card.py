@@ -5,12 +5,16 @@ from typing import Any
 
 from segkit.toy.learn import measure, networks
 
+BASES = ("base", "base-sdxl")
+"""Networks that draw."""
+
 _CARD = """# The networks of segkit's toy world
 
 A OneFormer (`segmenter/`, {segmenter[parameters]:,} parameters), a BLIP captioner (`captioner/`,
 {captioner[parameters]:,} parameters) and a SegFormer (`judge/`, {judge[parameters]:,} parameters) in
-transformers' folder format, and a Stable Diffusion with the classes of SD1 (`base/`,
-{base[parameters]:,} parameters) in diffusers' format, all in fp16. **They know only the rendered rooms
+transformers' folder format, and two Stable Diffusions in diffusers' format, one with the classes of SD1 (`base/`,
+{base[parameters]:,} parameters), one with the classes and the structure of SDXL (`base-sdxl/`,
+{base-sdxl[parameters]:,} parameters), all in fp16. **They know only the rendered rooms
 and streets of `segkit.toy.world`** and are useless for real photos. With them segkit can be tried, taught and tested
 without a download, in a world where the ground truth of every pixel is known.
 
@@ -18,22 +22,25 @@ The SegFormer judges pictures and is used for neither maps nor rewards. It share
 architecture nor seed nor training scenes. Its name is `toy-judge`.
 
 Usage: `segkit build-dataset photos/ --segmenter toy --captioner toy`, `segkit train DATASET --base toy --controlnet
-fresh --resolution 64`. Licence: Apache-2.0, like segkit. They were trained on rendered scenes only.
+fresh --resolution 64`; the base of SDXL's structure is `--base toy-sdxl`. Licence: Apache-2.0, like segkit. They were
+trained on rendered scenes only.
 
 ## Training
 
     python -m segkit.toy.learn -o FOLDER
 
-Training starts from random weights and uses rendered scenes only ({scenes_of}; seeds from 1,000,000 on). Equal seeds
-give equivalent networks but not identical weights, because machines with different numbers of cores round sums
-differently.
+Training starts from random weights, but that of base-sdxl from the base: it has its VAE and tokenizer, and its weights
+of UNet and text encoder wherever they fit. It uses rendered scenes only ({scenes_of}; seeds from 1,000,000 on).
+Equal seeds give equivalent networks but not identical weights, because machines with different numbers of cores round
+sums differently.
 
 {courses}
 
 AdamW with a one-cycle learning rate: it rises over the first tenth of a course, then falls to zero. Seed {seed}; the
-judge's {judge_seed}. Losses are means over the first and the last tenth of the steps. The base was trained on photos
+judge's {judge_seed}. Losses are means over the first and the last tenth of the steps. The bases were trained on photos
 of 64 x 64 pixels with their true sentences, one in ten of them empty, and never on a map: layout is what a ControlNet
-has to add.
+has to add. Half of base-sdxl's photos were crops, and a quarter came from sources of fewer than 64 pixels a side, as
+their time_ids said.
 
 {machines}
 
@@ -92,7 +99,7 @@ def write(figures: dict[str, Any]) -> str:
         (name, *(f"{segmenter['trained'][side]['iou'].get(name, float('nan')):.3f}" for side in sides))
         for name in segmenter["trained"][sides[0]]["iou"]
     ]
-    names = ("segmenter", "captioner", "base", "judge")
+    names = ("segmenter", "captioner", "base", "base-sdxl", "judge")
     return _CARD.format(
         **figures,
         scenes_of=", ".join(f"{figures[name]['lessons']:,} for the {name}" for name in names),
@@ -105,7 +112,7 @@ def write(figures: dict[str, Any]) -> str:
         maps=_maps(segmenter),
         judged=_maps(figures["judge"]),
         captions=captions,
-        drawings=_drawings(figures["base"]),
+        drawings=_drawings(figures),
         steps=measure.STEPS,
         guidance=measure.GUIDANCE,
         classes=_table(("class", *(f"{side} px" for side in sides)), by_class),
@@ -155,24 +162,26 @@ def _machines(figures: dict[str, Any], names: tuple[str, ...]) -> str:
     return _table(("network", "machine", "libraries", "minutes"), rows)
 
 
-def _drawings(base: dict[str, Any]) -> str:
-    trained, untrained = base["trained"], base["untrained"]
-    row = (*(f"{trained[key]:.3f}" for key in ("photos", "kept")), f"{trained['error']:.1f}", f"{trained['named']:.3f}")
-    header = ("drawings", "photos", "kept", "error", "named", "named untrained")
-    return _table(header, [("64 px", *row, f"{untrained['named']:.3f}")])
+def _drawings(figures: dict[str, Any]) -> str:
+    rows = []
+    for name in BASES:
+        trained, untrained = figures[name]["trained"], figures[name]["untrained"]
+        shares = [f"{quality:.3f}" for quality in (trained["photos"], trained["kept"], trained["named"])]
+        rows.append((f"{name}, 64 px", *shares[:2], f"{trained['error']:.1f}", shares[2], f"{untrained['named']:.3f}"))
+    return _table(("drawings", "photos", "kept", "error", "named", "named untrained"), rows)
 
 
 _SUMMARY_KEYS = {
     "segmenter": ("miou", "accuracy"),
     "captioner": ("precision", "recall", "truthful"),
-    "base": ("photos", "kept", "named"),
+    **dict.fromkeys(BASES, ("photos", "kept", "named")),
     "judge": ("miou", "accuracy"),
 }
 
 
 def summary(name: str, figures: dict[str, Any]) -> str:
     """Return the key figures of one network in one line."""
-    trained = {64: figures["trained"]} if name == "base" else figures["trained"]
+    trained = {64: figures["trained"]} if name in BASES else figures["trained"]
     sizes = (
         ", ".join(f"{key} {quality[key]:.3f}" for key in _SUMMARY_KEYS[name]) + f" at {side} px"
         for side, quality in trained.items()

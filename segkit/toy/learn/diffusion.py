@@ -92,7 +92,9 @@ def load(folder: Path) -> Any:
     import torch
     from diffusers import DiffusionPipeline
 
-    return DiffusionPipeline.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    pipeline = DiffusionPipeline.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    pipeline.vae.register_to_config(_name_or_path="")  # the folder, which would be saved with it
+    return pipeline
 
 
 def _copy_fitting(source: Any, target: Any) -> None:

@@ -268,7 +268,7 @@ class _Report:
 )
 @click.option("--force", is_flag=True, help="Overwrite files in a folder that is not empty.")
 def main(output: Path, quick: bool, only: str | None, force: bool) -> None:
-    """Train the toy OneFormer, BLIP, Stable Diffusion and SegFormer on rendered scenes; evaluate on held-out ones."""
+    """Train the toy OneFormer, BLIP, Stable Diffusions and SegFormer on rendered scenes; evaluate on held-out ones."""
     try:
         if output.exists() and any(output.iterdir()) and not force:
             raise UsageError(f"{output} is not empty. Choose another folder with -o, or overwrite it with --force.")

@@ -29,12 +29,14 @@ def test_a_class_that_was_not_seen_has_no_score() -> None:
 
 
 def test_a_summary_is_one_line() -> None:
-    """Sizes are separated by semicolons, and the base has one size only."""
+    """Sizes are separated by semicolons, and bases have one size only."""
     quality = {"precision": 0.5, "recall": 0.25, "truthful": 1.0}
 
     captioner = card.summary("captioner", {"trained": {"128": quality, "256": quality}, "seconds": 90})
-    base = card.summary("base", {"trained": {"photos": 0.8, "kept": 0.7, "named": 0.6, "error": 3.0}, "seconds": 600})
+    drawing = {"trained": {"photos": 0.8, "kept": 0.7, "named": 0.6, "error": 3.0}, "seconds": 600}
+    bases = [card.summary(name, drawing) for name in ("base", "base-sdxl")]
 
     one = "precision 0.500, recall 0.250, truthful 1.000 at {} px"
     assert captioner == f"captioner: {one.format(128)}; {one.format(256)}; 1.5 minutes."
-    assert base == "base: photos 0.800, kept 0.700, named 0.600 at 64 px; 10.0 minutes."
+    figures = "photos 0.800, kept 0.700, named 0.600 at 64 px; 10.0 minutes."
+    assert bases == [f"base: {figures}", f"base-sdxl: {figures}"]

@@ -31,7 +31,7 @@ def test_losses_fall_and_maps_improve(quick: Path) -> None:
     figures = json.loads((quick / "figures.json").read_text())
 
     courses = [course for name in train.NETWORKS for course in figures[name]["courses"].values()]
-    assert len(courses) == 7
+    assert len(courses) == 8
     assert all(course["last_loss"] < 0.75 * course["first_loss"] for course in courses)
     segmenter = figures["segmenter"]
     assert segmenter["trained"]["128"]["miou"] > segmenter["untrained"]["128"]["miou"] + 0.1
@@ -39,11 +39,11 @@ def test_losses_fall_and_maps_improve(quick: Path) -> None:
 
 
 def test_the_folder_has_the_shipped_layout(quick: Path) -> None:
-    """It contains four networks in fp16, their figures and the card; the VAE has a scaling factor of its own."""
+    """It contains five networks in fp16, their figures and the card; the VAE has a scaling factor of its own."""
     names = set(train.NETWORKS)
     assert {path.name for path in quick.iterdir()} == {*names, "figures.json", "README.md"}
     weights = [path for name in names for path in (quick / name).rglob("*.safetensors")]
-    assert len(weights) == 6
+    assert len(weights) == 10
     assert json.loads((quick / "base" / "vae" / "config.json").read_text())["scaling_factor"] != 0.18215
     for path in weights:
         dtypes = {tensor.dtype for tensor in load_file(path).values()}

@@ -40,6 +40,7 @@ def test_pickles_are_downloaded_only_if_there_is_nothing_else(files: list[str], 
     ("arguments", "start", "end"),
     [
         (["train", "--base", "toy"], f"--controlnet {SEG} was made for", "Use --controlnet fresh"),
+        (["train", "--base", "toy-sdxl"], f"--controlnet {SEG} was made for", "base toy-sdxl. Use --controlnet fresh"),
         (["train"], f"--controlnet {SEG} is not in the cache and", "; otherwise use --controlnet fresh"),
         (
             ["train", "--dry-run", "--base", "toy", "--controlnet", "nope"],

@@ -48,11 +48,12 @@ def test_the_last_control_gap_decides(log: list[dict[str, float]], caveat: str) 
 def test_the_licence_speaks_of_the_base_and_the_controlnet_it_had() -> None:
     """Another base's licence is not mentioned, nor a ControlNet where training began with a fresh one."""
     fresh, released = card(), card(controlnet="control_v11p_sd15_seg.pth")
-    limited, toy = card(base="dreamlike-photoreal-2.0"), card(base="toy")
+    limited, toy, large = (card(base=name) for name in ("dreamlike-photoreal-2.0", "toy", "toy-sdxl"))
 
     assert "A derivative of its base (deliberate): its licence applies.\n" in fresh
     assert "and of the ControlNet it started from (control_v11p_sd15_seg.pth): their licences apply.\n" in released
-    assert "dreamlike" not in fresh + released + toy
+    assert "dreamlike" not in fresh + released + toy + large
     assert "dreamlike-photoreal-2.0 limits commercial use of derivatives." in limited
     assert "base toy, which draws the toy world only." in toy
+    assert "base toy-sdxl, which draws the toy world only." in large
     assert "licences apply" in export.metadata({})["licence"]
