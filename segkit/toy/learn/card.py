@@ -40,7 +40,7 @@ AdamW with a one-cycle learning rate: it rises over the first tenth of a course,
 judge's {judge_seed}. Losses are means over the first and the last tenth of the steps. The bases were trained on photos
 of 64 x 64 pixels with their true sentences, one in ten of them empty, and never on a map: layout is what a ControlNet
 has to add. Half of base-sdxl's photos were crops, and a quarter came from sources of fewer than 64 pixels a side, as
-their time_ids said.
+their time_ids said. Its loss hardly changes, since it starts with the weights of the base; what it draws does (below).
 
 {machines}
 
