@@ -183,8 +183,8 @@ def _choose(border: Border, costs: Floats) -> Indices:
         neighbors = np.stack([board[places + offset] for offset in offsets])
         # Pixels that agree with all their neighbours are settled; they stay so, even if a neighbour changes later.
         mixed = np.flatnonzero((neighbors != current).any(0))
-        places, (labels, costs, neighbors) = places[mixed], (rows.take(mixed, 1) for rows in (labels, costs, neighbors))
-        totals = costs.copy()
+        places, labels, costs = places[mixed], labels.take(mixed, 1), costs.take(mixed, 1)
+        neighbors, totals = neighbors.take(mixed, 1), costs.copy()
         for label, total in zip(labels, totals, strict=True):
             disagreeing = np.zeros(len(places), np.uint8)
             for neighbor in neighbors:  # sum() over bools takes several times as long

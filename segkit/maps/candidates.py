@@ -58,8 +58,8 @@ def find(seeded: Indices, unlabelled: NDArray[np.intp], cell: int = 1) -> Border
     down, across = np.divmod(np.flatnonzero(used), lanes)
     centers = (down * cell + cell // 2 + margin) * stride + across * cell + cell // 2 + margin
     numbers = (np.cumsum(used) - 1).take(cells)
-    labels, distances = (values.take(numbers, 1) for values in _sampled(board, centers))
-    return Border(board.ravel(), stride, positions, labels, distances)
+    labels, distances = _sampled(board, centers)
+    return Border(board.ravel(), stride, positions, labels.take(numbers, 1), distances.take(numbers, 1))
 
 
 def _sampled(board: Indices, positions: NDArray[np.intp]) -> tuple[Indices, Floats]:
