@@ -213,7 +213,21 @@ def test_its_pictures_are_of_its_mode(rooms: Path, sdxl: Path, tmp_path: Path, s
     ldm.save_ldm(model, tmp_path / "recorded.safetensors", layout="diffusers")
     save_file(model.state_dict(), tmp_path / "union.safetensors")
     control_map = next(rooms.glob("maps/*/*.png"))
-    words = ["generate", "--map", control_map, "--base", sdxl, "--steps", 2, "--resolution", 64, "--overwrite", "-o"]
+    words = [
+        "generate",
+        "--map",
+        control_map,
+        "--prompt",
+        "a room",
+        "--base",
+        sdxl,
+        "--steps",
+        2,
+        "--resolution",
+        64,
+        "--overwrite",
+        "-o",
+    ]
 
     def drawn(name: str, *options: Any) -> Any:
         source = name if name == "fresh" else tmp_path / name
