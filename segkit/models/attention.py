@@ -98,23 +98,28 @@ def _is_training(module: Any) -> bool:
     return torch.is_grad_enabled() or module.training or bool(getattr(module, "is_training", False))
 
 
+def _is_elsewhere(module: Any, inputs: "Tensor") -> bool:
+    """Return whether a layer stays as it is: on a GPU, which is fast without help, or in a training."""
+    return inputs.device.type != "cpu" or _is_training(module)
+
+
 def _linear(module: Any, inputs: "Tensor") -> Any:
     """Replace the forward method of a linear layer."""
-    if _is_training(module):
+    if _is_elsewhere(module, inputs):
         return type(module).forward(module, inputs)
     return layers.linear(inputs, module.weight, module.bias)
 
 
 def _perceptron(module: Any, hidden_states: "Tensor") -> Any:
     """Replace the forward method of a Swin Transformer's perceptron."""
-    if _is_training(module):
+    if _is_elsewhere(module, hidden_states):
         return type(module).forward(module, hidden_states)
     return layers.perceptron(hidden_states, module.fc1, module.fc2, "gelu")
 
 
 def _pointwise(module: Any, inputs: "Tensor") -> Any:
     """Replace the forward method of a 1x1 convolution; its output is in channels_last format."""
-    if _is_training(module):
+    if _is_elsewhere(module, inputs):
         return type(module).forward(module, inputs)
     return layers.pointwise(inputs, module.weight, module.bias)
 
@@ -148,9 +153,9 @@ def _encode(module: Any, hidden_states: "Tensor", attention_mask: "Tensor", **in
     context, _ = module.self_attn(
         hidden_states=hidden_states, attention_mask=attention_mask, encoder_hidden_states=hidden_states, **inputs
     )
-    hidden_states = module.self_attn_layer_norm(context.add_(hidden_states))
+    hidden_states = module.self_attn_layer_norm(hidden_states + context)
     outputs = layers.perceptron(hidden_states, module.fc1, module.fc2, "relu")
-    return (module.final_layer_norm(outputs.add_(hidden_states)),)
+    return (module.final_layer_norm(hidden_states + outputs),)
 
 
 def _attend(module: Any, query: "Tensor", key: "Tensor", value: "Tensor", **options: Any) -> tuple["Tensor", None]:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from segkit.models import attention, deformable
+from segkit.models import attention, deformable, outputs
 from segkit.toy.learn import networks
 from tests.models import families
 
@@ -120,6 +120,8 @@ def test_a_network_gives_the_same_outputs(family: str) -> None:
         assert actual[name].shape == expected[name].shape
         assert torch.allclose(actual[name], expected[name], rtol=1e-3, atol=1e-3 * float(expected[name].abs().max()))
         assert not torch.equal(actual[name], expected[name])
+    maps = [outputs.query_scores(predictions).argmax(1) for predictions in (actual, expected)]
+    assert torch.equal(*maps)
 
 
 @pytest.mark.parametrize(("first", "switch"), [("5.99", ""), ("5.20", "1")], ids=["version", "switch"])

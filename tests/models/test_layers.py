@@ -84,3 +84,15 @@ def test_attention_with_one_mask_for_all_heads(is_masked: bool) -> None:
 
     of_heads = None if masked is None else masked.repeat_interleave(4, 0)
     require_near(actual, attention(query, key, value, attn_mask=of_heads, need_weights=False)[0])
+
+
+def test_autocast_decides_the_precision() -> None:
+    """Under autocast, products are in bf16 as torch's own are, and so is a perceptron's result."""
+    first, second, inputs = nn.Linear(8, 32), nn.Linear(32, 8), torch.randn(1, 1500, 8)
+
+    with torch.autocast("cpu", torch.bfloat16):
+        actual = layers.perceptron(inputs, first, second, "relu")
+        expected = second(functional.relu(first(inputs)))
+
+    assert actual.dtype == expected.dtype == torch.bfloat16
+    assert torch.equal(actual, expected)
