@@ -70,7 +70,7 @@ def test_what_does_not_fit_is_not_held(loaded: list[Loaded], tmp_path: Path, mon
         assert pixels.image(0) is None
 
     monkeypatch.setattr(storage, "free_space", lambda _: 100 * BYTES)
-    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: Path("/dev/full").open("r+b", buffering=0))
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: Path("/dev/full").open("r+b", buffering=0))  # noqa: SIM115
     with held.opened(tmp_path) as pixels:
         assert not pixels.add(0, loaded[0])
         assert pixels.take(0) is None
