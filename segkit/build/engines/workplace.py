@@ -5,7 +5,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -30,7 +30,7 @@ def workplace() -> Iterator[str]:
         yield str(folder)
     finally:
         lock.release()
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
 
 
 def remove_abandoned(parent: Path) -> None:
@@ -43,8 +43,21 @@ def remove_abandoned(parent: Path) -> None:
     """
     for lock in parent.glob(f"{PREFIX}*/{LOCK}"):
         if _is_own(lock.parent) and (taken := _taken(lock)):
-            shutil.rmtree(lock.parent, ignore_errors=True)
             taken.release()
+            _remove(lock.parent)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, its lock last: if parts of a cluster still write, the next one finds it and removes it."""
+    with suppress(OSError):  # another process removes it, too
+        for path in folder.iterdir():
+            if path.name != LOCK:
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() and not path.is_symlink() else path.unlink()
+        (folder / LOCK).unlink(missing_ok=True)
+        try:
+            folder.rmdir()
+        except OSError:
+            (folder / LOCK).touch()
 
 
 def _is_own(folder: Path) -> bool:

@@ -1,5 +1,6 @@
 """Folders of clusters whose processes were killed do not pile up."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -60,3 +61,23 @@ def test_the_folder_of_a_killed_process_is_removed_by_the_next(parent: Path) -> 
 
     assert sorted(path.name for path in parent.iterdir()) == sorted([f"{PREFIX}old", f"{PREFIX}link", "elsewhere"])
     assert (linked / LOCK).exists()
+
+
+def test_what_a_dying_cluster_still_writes_is_removed_by_the_next(
+    parent: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock is the last file to go, so a folder that fills again is recognised."""
+    remove = shutil.rmtree
+
+    def fill_again(path: Path, **_: bool) -> None:
+        remove(path)
+        (path / "late").mkdir(parents=True)
+
+    with monkeypatch.context() as patches, workplace() as folder:
+        Path(folder, "session").mkdir()
+        Path(folder, "latest").symlink_to(Path(folder, "session"))
+        patches.setattr(shutil, "rmtree", fill_again)
+    assert Path(folder, "session", "late").is_dir()
+
+    with workplace():
+        assert not Path(folder).exists()
