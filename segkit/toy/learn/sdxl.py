@@ -67,7 +67,7 @@ def view(side: int, random: np.random.Generator) -> View:
     source = int(random.choice(SOURCES))
     if random.random() >= CROPPED:
         return View(side, source, side)
-    margin = int(random.integers(side * MARGIN, endpoint=True))
+    margin = int(random.integers(int(side * MARGIN), endpoint=True))
     top, left = (int(offset) for offset in random.integers(margin, size=2, endpoint=True))
     return View(side, source, side + margin, top, left)
 
