@@ -17,6 +17,7 @@ from segkit.maps import (
     pixels,
     proposals,
     recompress,
+    recover,
     relabel,
     rivals,
     samples,
@@ -153,7 +154,12 @@ def _search(scene: Scene, measured: Spectrum, doubtful: NDArray[np.bool_]) -> ND
     Returns:
         (H, W) True for pixels of dissolved classes, and where the map remains unexplained.
     """
+    decoded = scene.coded is None
+    if decoded:
+        measured = _recovered(scene, measured)
     measured = _move_areas(scene, measured)
+    if decoded and _is_open(scene, measured):
+        measured = _move_areas(scene, _recovered(scene, measured))
     is_explained = _is_explained(scene, measured.excess())
     if not is_explained or _unsettled(scene, measured).any():
         measured = _settle(scene, measured)
@@ -234,6 +240,21 @@ def _relabel(scene: Scene, measured: Spectrum, candidates: Areas | None, *, comp
     spectrum.refresh(scene, measured, labels)
     flips.move_pixels(scene, measured)
     return moved
+
+
+def _recovered(scene: Scene, measured: Spectrum) -> Spectrum:
+    """Compare a map with what its file probably stored from now on; return the spectrum of its labels."""
+    stored = recover.recover(scene)
+    if stored is None:
+        return measured
+    scene.adopt(stored)
+    return spectrum.measure(scene)
+
+
+def _is_open(scene: Scene, measured: Spectrum) -> bool:
+    """Return whether anything is left to find out: units that are not explained, or classes that are not proven."""
+    unproven = (scene.counts() > 0) & ~scene.proven
+    return bool(unproven.any()) or not _is_explained(scene, measured.excess())
 
 
 def _is_explained(scene: Scene, excess: Floats) -> bool:
