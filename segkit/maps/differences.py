@@ -29,13 +29,13 @@ _GREEN_OF_CR = (-46802 * _CHROMA + 32768).astype(np.int32)
 """The integer arithmetic of libjpeg (jdcolor.c), which all builds of it share."""
 
 
-def visible(scene: Scene, encoded: bytes) -> tuple[Positions, Positions]:
+def visible(scene: Scene, encoded: bytes, least: int = _VISIBLE) -> tuple[Positions, Positions]:
     """Return the rows and columns of the units that differ visibly from the encoded labels."""
     observed, compressed = scene.observed, recompress.decode(encoded)
     height, width = (side // MCU for side in observed.shape[:2])
     difference = np.maximum(observed, compressed) - np.minimum(observed, compressed)
     worst: NDArray[np.uint8] = difference.reshape(height, MCU, -1).max(1).reshape(height, width, -1).max(2)
-    rows, columns = np.nonzero(worst > _VISIBLE)
+    rows, columns = np.nonzero(worst > least)
     return rows, columns
 
 

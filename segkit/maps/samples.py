@@ -50,6 +50,8 @@ def visible(scene: Scene, coded: Coded) -> tuple[Positions, Positions]:
         height, width = worst.shape
         highest = difference.reshape(height, side, -1).max(1).reshape(height, width, side).max(2)
         worst |= highest > _VISIBLE + step / 2 / BLOCK
+    if coded.certain is not None:
+        worst |= ~coded.certain
     rows, columns = np.nonzero(worst)
     return rows, columns
 
@@ -89,7 +91,7 @@ def compare(scene: Scene, coded: Coded, rows: Positions, columns: Positions) -> 
     beyond = _beyond(rows, columns, -(-coded.height // shape.scale), -(-coded.width // shape.scale), side)
     # Both channels at once: with few units, which most comparisons have, the number of calls takes the time.
     painted = np.concatenate([scene.ycc[:, channel].take(labels) for channel in (1, 2)])
-    painted = _stored_means(painted) if shape.scale > 1 else painted
+    painted = stored_means(painted) if shape.scale > 1 else painted
     stored = np.concatenate([units(coded.chroma[..., channel], rows, columns, side) for channel in (0, 1)])
     errors, residuals = _errors(
         painted, stored, shape.chroma_steps, beyond if beyond is None else np.tile(beyond, (2, 1, 1))
@@ -131,7 +133,7 @@ def _beyond(rows: Positions, columns: Positions, height: int, width: int, side: 
     return np.asarray(down[:, :, None] | across[:, None])
 
 
-def _stored_means(samples: Floats) -> Floats:
+def stored_means(samples: Floats) -> Floats:
     """Return the means of squares of 2 x 2 in (N, side, side) samples, rounded as libjpeg rounds them."""
     down = samples[:, ::2] + samples[:, 1::2]
     sums = down[:, :, ::2] + down[:, :, 1::2]

@@ -134,7 +134,12 @@ def measure(scene: Scene, focus: NDArray[np.bool_] | None = None) -> Spectrum:
     if scene.coded is not None:
         rows, columns = samples.visible(scene, scene.coded) if focus is None else np.nonzero(focus)
         places = _places(scene, rows, columns)
-        return Spectrum(scene.layout, rows, columns, places, *samples.compare(scene, scene.coded, rows, columns))
+        parts = samples.compare(scene, scene.coded, rows, columns)
+        if scene.coded.certain is not None and (decoded := ~scene.coded.certain[rows, columns]).any():
+            others = _compare(scene, rows[decoded], columns[decoded], None)
+            for part, other in zip(parts, others, strict=True):
+                part[decoded] = other
+        return Spectrum(scene.layout, rows, columns, places, *parts)
     encoded = None
     if focus is None:
         encoded = scene.encoded(scene.labels)

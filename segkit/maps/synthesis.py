@@ -3,7 +3,8 @@
 Solid areas show most classes, and the colours at borders most labels (segkit.maps.borders). The result is painted and
 compressed as the map was. Where that differs from the map, something is wrong: pixels and whole areas are relabelled
 such that the stored coefficients are explained (segkit.maps.spectrum), also with classes too thin to have solid areas,
-and the comparison is repeated. A class stays if it explains enough.
+and the comparison is repeated. A class stays if it explains enough. If only the colours of a map are known, what its
+file stored is recovered from them (segkit.maps.recover), before and after areas are relabelled.
 """
 
 import numpy as np
@@ -108,7 +109,7 @@ def repair(packed: Packed, colors: tuple[RGB, ...], coded: Coded | None = None) 
     )
     if scene is None or measured is None:
         return borders.repair(packed, colors)
-    doubtful = _search(scene, measured, doubtful)
+    doubtful = _search(scene, measured, doubtful, packed.shape)
     return Repaired(scene.labels[:height, :width].copy(), doubtful[:height, :width])
 
 
@@ -143,23 +144,23 @@ def _start(
     return decoded, doubtful, spectrum.measure(decoded)
 
 
-def _search(scene: Scene, measured: Spectrum, doubtful: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _search(scene: Scene, measured: Spectrum, doubtful: NDArray[np.bool_], size: tuple[int, ...]) -> NDArray[np.bool_]:
     """Relabel until the compressed picture of the labels is nearly the observed map, or nothing improves it.
 
     Args:
         scene: the map.
         measured: the spectrum of its first labels.
         doubtful: (H, W) where these were doubtful.
+        size: height and width of the picture; the map repeats its edges beyond.
 
     Returns:
         (H, W) True for pixels of dissolved classes, and where the map remains unexplained.
     """
     decoded = scene.coded is None
-    if decoded:
-        measured = _recovered(scene, measured)
+    measured = _recovered(scene, *size) or measured if decoded else measured
     measured = _move_areas(scene, measured)
-    if decoded and _is_open(scene, measured):
-        measured = _move_areas(scene, _recovered(scene, measured))
+    if decoded and (recovered := _recovered(scene, *size)):
+        measured = _move_areas(scene, recovered)
     is_explained = _is_explained(scene, measured.excess())
     if not is_explained or _unsettled(scene, measured).any():
         measured = _settle(scene, measured)
@@ -242,19 +243,18 @@ def _relabel(scene: Scene, measured: Spectrum, candidates: Areas | None, *, comp
     return moved
 
 
-def _recovered(scene: Scene, measured: Spectrum) -> Spectrum:
-    """Compare a map with what its file probably stored from now on; return the spectrum of its labels."""
-    stored = recover.recover(scene)
+def _recovered(scene: Scene, height: int, width: int) -> Spectrum | None:
+    """Compare a map with what its file probably stored from now on; return the spectrum of its labels.
+
+    None if nothing was uncertain any more, or if nothing can be recovered.
+    """
+    if scene.coded is not None and scene.coded.certain is not None and scene.coded.certain.all():
+        return None
+    stored = recover.recover(scene, height, width)
     if stored is None:
-        return measured
+        return None
     scene.adopt(stored)
     return spectrum.measure(scene)
-
-
-def _is_open(scene: Scene, measured: Spectrum) -> bool:
-    """Return whether anything is left to find out: units that are not explained, or classes that are not proven."""
-    unproven = (scene.counts() > 0) & ~scene.proven
-    return bool(unproven.any()) or not _is_explained(scene, measured.excess())
 
 
 def _is_explained(scene: Scene, excess: Floats) -> bool:
