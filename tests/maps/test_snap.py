@@ -168,7 +168,7 @@ def test_colours_are_never_read_as_indices() -> None:
 
 
 def test_a_jpeg_file_is_repaired_from_what_it_stores(tmp_path: Path) -> None:
-    """With its file a map is repaired from its samples, whatever the steps of its coefficients; turned, from colours."""
+    """With its file a map is repaired from its samples, whatever their steps; turned, from colours."""
     truth = damage.thin(8, 12, 256)
     path, turned = tmp_path / "map.jpg", tmp_path / "turned.jpg"
     exif = Image.Exif()
