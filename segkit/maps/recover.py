@@ -31,9 +31,6 @@ _PASSES = 3
 _REMEMBERED = np.float32(0.75)
 """Part of a fraction of a step that is kept for the next round. All of it would add up the rounding of colours."""
 
-_UNCERTAIN = 0.05
-"""Share of the units compared above which nothing is recovered: the map was changed after it was decoded."""
-
 
 def _solutions() -> Floats:
     """Return the least luma and chroma that explain a difference of colours: (8, 3, 3).
@@ -91,16 +88,17 @@ class _Units:
     chroma: Floats
 
 
-def recover(scene: Scene, height: int, width: int) -> Coded | None:
+def recover(scene: Scene, height: int, width: int, uncertain_share: float) -> Coded | None:
     """Return the samples that the file of a map probably stored, and which units are certain.
 
     None if its settings are not supported, or if more than a few of the units that compression changed are uncertain:
     then the map was changed after it was decoded, or too many of its labels are wrong yet.
 
     Args:
-        scene: the map, with labels that are mostly right. Units that are certain in its coded samples are kept.
+        scene: the map, with labels that are mostly right.
         height: of the picture in pixels; the map repeats its edges beyond.
         width: of the picture.
+        uncertain_share: share of the units compared, 0 to 1, that may be uncertain; if more are, nothing is recovered.
     """
     encoded = scene.encoded(scene.labels)
     stored = coded.read(encoded)
@@ -109,13 +107,9 @@ def recover(scene: Scene, height: int, width: int) -> Coded | None:
     stored = replace(stored, height=height, width=width)
     uncertain = np.zeros([side // MCU for side in scene.labels.shape], bool)
     uncertain[differences.visible(scene, encoded, 0)] = True
-    changed = spectrum.around(uncertain)
-    if scene.coded is not None and scene.coded.certain is not None:
-        _keep(stored, scene.coded, scene.coded.certain)
-        changed &= ~scene.coded.certain
-    units = _units(scene, stored.scale, *np.nonzero(changed))
+    units = _units(scene, stored.scale, *np.nonzero(spectrum.around(uncertain)))
     wrong = _solve(scene, stored, units)
-    if scene.coded is None and len(wrong) > _UNCERTAIN * len(units.rows):
+    if len(wrong) > uncertain_share * len(units.rows):
         return None
     uncertain[:] = False
     uncertain[units.rows[wrong], units.columns[wrong]] = True
@@ -128,13 +122,6 @@ def _edged(plane: Samples, height: int, width: int) -> Samples:
     """Return a plane, (H, W) or (H, W, 2), with the edges of the picture repeated beyond it, as decoders do."""
     beyond = ((0, plane.shape[0] - height), (0, plane.shape[1] - width), (0, 0))[: plane.ndim]
     return np.pad(plane[:height, :width], beyond, mode="edge") if any(map(any, beyond)) else plane
-
-
-def _keep(stored: Coded, known: Coded, certain: NDArray[np.bool_]) -> None:
-    """Copy the samples of certain units."""
-    for target, source, side in ((stored.luma, known.luma, MCU), (stored.chroma, known.chroma, MCU // stored.scale)):
-        copied = certain.repeat(side, 0).repeat(side, 1)
-        target[copied] = source[copied]
 
 
 def _units(scene: Scene, scale: int, rows: Positions, columns: Positions) -> _Units:

@@ -87,6 +87,9 @@ _WRONG = 40.0
 _CORES = 30
 """Pixels inside an unproven class (see Scene.cores) that it takes to keep it."""
 
+_UNCERTAIN = 0.05
+"""Share of uncertain units above which a map was changed after it was decoded: nothing is recovered."""
+
 _CORE_SHARE = 0.15
 """Least share of the pixels of such a class; a line of three pixels has a third, one of two has none."""
 
@@ -156,10 +159,10 @@ def _search(scene: Scene, measured: Spectrum, doubtful: NDArray[np.bool_], size:
     Returns:
         (H, W) True for pixels of dissolved classes, and where the map remains unexplained.
     """
-    decoded = scene.coded is None
-    measured = _recovered(scene, *size) or measured if decoded else measured
+    # Areas are large enough for a few uncertain units to mislead them.
+    measured = _recovered(scene, size, 0.0) or measured
     measured = _move_areas(scene, measured)
-    if decoded and (recovered := _recovered(scene, *size)):
+    if recovered := _recovered(scene, size, _UNCERTAIN):
         measured = _move_areas(scene, recovered)
     is_explained = _is_explained(scene, measured.excess())
     if not is_explained or _unsettled(scene, measured).any():
@@ -243,14 +246,14 @@ def _relabel(scene: Scene, measured: Spectrum, candidates: Areas | None, *, comp
     return moved
 
 
-def _recovered(scene: Scene, height: int, width: int) -> Spectrum | None:
-    """Compare a map with what its file probably stored from now on; return the spectrum of its labels.
+def _recovered(scene: Scene, size: tuple[int, ...], uncertain_share: float) -> Spectrum | None:
+    """Compare a map with what its file stored from now on, if that is not known yet; return the spectrum of its labels.
 
-    None if nothing was uncertain any more, or if nothing can be recovered.
+    None if it is known, or cannot be recovered.
     """
-    if scene.coded is not None and scene.coded.certain is not None and scene.coded.certain.all():
+    if scene.coded is not None:
         return None
-    stored = recover.recover(scene, height, width)
+    stored = recover.recover(scene, size[0], size[1], uncertain_share)
     if stored is None:
         return None
     scene.adopt(stored)
