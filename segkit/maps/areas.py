@@ -47,7 +47,7 @@ def same_label(scene: Scene, spectrum: Spectrum) -> Areas | None:
     """Return connected areas of one label with hardly any fixed pixels, None if there are none."""
     labels = scene.board.ravel()[spectrum.places]
     owners, sizes = _connect(scene, spectrum.places, labels)
-    fixed = np.pad(scene.fixed, 1).ravel()[spectrum.places]
+    fixed = scene.fixed_board.ravel()[spectrum.places]
     share = np.bincount(owners.ravel(), fixed.ravel(), len(sizes)) / sizes
     kept = (sizes >= _SMALLEST) & (share <= _FIXED)
     return _kept(owners, sizes, kept, labels)
@@ -61,7 +61,7 @@ def same_proposal(scene: Scene, spectrum: Spectrum, proposed: Indices) -> Areas 
         spectrum: the units that are not explained.
         proposed: (N, 256) a label for pixels of its units, NONE for no proposal.
     """
-    fixed = np.pad(scene.fixed, 1).ravel()[spectrum.places]
+    fixed = scene.fixed_board.ravel()[spectrum.places]
     proposed = np.where(fixed | (proposed == scene.board.ravel()[spectrum.places]), np.uint8(NONE), proposed)
     owners, sizes = _connect(scene, spectrum.places, proposed)
     kept = sizes >= _SMALLEST
@@ -78,7 +78,7 @@ def same_residual(scene: Scene, spectrum: Spectrum) -> Areas | None:
     scale = MCU // chroma.shape[1]
     square = spectrum.luma_residual**2 + np.repeat(np.repeat((chroma**2).sum(3), scale, 1), scale, 2)
     near = ndimage.maximum_filter(square, (1, 3, 3)).reshape(spectrum.places.shape)
-    hidden = (near <= _VISIBLE**2) | np.pad(scene.fixed, 1).ravel()[spectrum.places]
+    hidden = (near <= _VISIBLE**2) | scene.fixed_board.ravel()[spectrum.places]
     labels = np.where(hidden, np.uint8(NONE), scene.board.ravel()[spectrum.places])
     owners, sizes = _connect(scene, spectrum.places, labels)
     kept = sizes >= _LARGE

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from segkit.maps import borders, pixels, solid
+from segkit.maps import candidates, pixels, solid
 from segkit.maps.pixels import Packed
 from segkit.maps.schemes import Scheme
 from segkit.palette.color import WHITE
@@ -29,7 +29,7 @@ def identify(packed: Packed, scheme: Scheme) -> str:
         unlabelled = np.sort(np.random.default_rng(0).choice(unlabelled, _SAMPLE, replace=False))
     if not len(unlabelled):
         return "jpeg"
-    border = borders.find_candidates(indices, unlabelled)
+    border = candidates.find(indices, unlabelled)
     observed = pixels.unpack(packed.ravel()[unlabelled]).astype(np.float32)
     colors = np.array([*scheme.colors, *[(0, 0, 0)] * (256 - len(scheme.colors))], np.float32)
     areas = np.where((border.labels != solid.NO_LABEL)[..., None], colors[border.labels], np.inf)  # (candidates, N, 3)

@@ -11,18 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from segkit.maps import nearest, pixels, solid
+from segkit.maps import candidates, nearest, pixels, solid
+from segkit.maps.candidates import Border, Floats
 from segkit.maps.pixels import Packed
 from segkit.maps.solid import NO_LABEL, SOLID, Indices
 from segkit.palette.color import RGB
-
-Floats = NDArray[np.float32]
-
-_REACH = (1, 2, 3, 5, 8, 12, 18)
-"""Distances, in pixels, at which labels are sampled in eight directions."""
-
-_CANDIDATES = 4
-"""Number of distinct labels, nearest first, that a pixel chooses from."""
 
 _SMOOTH = 300.0
 """Cost of each of the eight neighbours with a different label, in squared colour distance."""
@@ -32,6 +25,13 @@ _ROUNDS = 4
 
 _DISTANCE_COST = 10.0
 """Cost per pixel of distance from an area, under an outline, in squared colour distance."""
+
+_TIE = 0.05
+"""Share of the pixels to the right and below in the colour that decides. Half of the pixels along the borders of a map
+that was halved are blends of two areas in equal parts; Pillow's NEAREST takes the lower right one of four pixels."""
+
+_CELL = 2
+"""Side of the squares that share their candidates in a first guess."""
 
 _DOUBT = 0.75
 """A pixel is doubtful if the distance to its colour exceeds this share of the distance to the second best colour."""
@@ -61,24 +61,8 @@ class Repaired:
     doubtful: NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
-class Border:
-    """Unlabelled pixels and the labels around them.
-
-    Attributes:
-        board: the labels of the map, flattened, with a margin that spares bounds checks; NO_LABEL in the margin and
-            where no label is known.
-        stride: offset on the board from a pixel to the one below.
-        positions: (N,) positions of the pixels on the board.
-        labels: (candidates, N) distinct labels around each pixel, nearest first, padded with NO_LABEL.
-        distances: (candidates, N) their distances in pixels, inf for NO_LABEL.
-    """
-
-    board: Indices
-    stride: int
-    positions: NDArray[np.intp]
-    labels: Indices
-    distances: Floats
+Cost = Callable[[Floats, Floats, Border], Floats]
+"""Maps (N, 3) colours, those of the classes and the candidates of pixels to what each candidate costs."""
 
 
 def repair(packed: Packed, colors: tuple[RGB, ...], *, side: int = SOLID, outlined: bool = False) -> Repaired:
@@ -90,78 +74,51 @@ def repair(packed: Packed, colors: tuple[RGB, ...], *, side: int = SOLID, outlin
         side: odd side, in pixels, of a square of one colour that proves that the colour is in the map.
         outlined: areas are separated by white lines, which belong to the areas on both sides.
     """
-    return spread(packed, colors, solid.seeds(packed, colors, side), outlined=outlined)
+    seeded = solid.seeds(packed, colors, side)
+    return _spread(packed, colors, seeded, _outline_costs if outlined else _color_costs, tie=0 if outlined else _TIE)
 
 
-def spread(packed: Packed, colors: tuple[RGB, ...], seeded: Indices, *, outlined: bool = False) -> Repaired:
-    """Label the pixels without a label; see `repair` for the arguments.
+def guess(packed: Packed, colors: tuple[RGB, ...], seeded: Indices) -> Repaired:
+    """Label the pixels without a label by their colours, fast rather than exactly.
 
     Args:
         packed: (H, W) the damaged map.
         colors: the colours that the map was painted with.
         seeded: (H, W) known labels, NO_LABEL elsewhere.
-        outlined: areas are separated by white lines.
     """
+    return _spread(packed, colors, seeded, _color_costs, cell=_CELL)
+
+
+def _spread(
+    packed: Packed, colors: tuple[RGB, ...], seeded: Indices, cost: Cost, *, tie: float = 0, cell: int = 1
+) -> Repaired:
+    """Label the pixels without a label; see `guess`, `_TIE` and `candidates.find` for the arguments."""
     indices = seeded.flatten()
     unlabelled = np.flatnonzero(indices == NO_LABEL)
     doubtful = np.zeros(packed.size, bool)
     if len(unlabelled):
-        border = find_candidates(seeded, unlabelled)
-        observed = packed.ravel()[unlabelled]
-        cost = _outline_costs if outlined else _color_costs
-        costs = cost(pixels.unpack(observed).astype(np.float32), np.array(colors, np.float32), border)
-        chosen = _choose(border, costs)
+        border, table = candidates.find(seeded, unlabelled, cell), np.array(colors, np.float32)
+        packed_colors = packed.ravel()[unlabelled]
+        observed = pixels.unpack(packed_colors).astype(np.float32)
+        costs = cost(observed, table, border)
         isolated = border.labels[0] == NO_LABEL
+        doubtful[unlabelled] = isolated | _is_doubtful(costs)
+        if tie:
+            costs = cost(_leaning(packed, unlabelled, observed, tie), table, border)
+        chosen = _choose(border, costs)
         if isolated.any():
-            chosen[isolated] = _nearest(observed[isolated], colors, indices)
-        indices[unlabelled], doubtful[unlabelled] = chosen, isolated | _is_doubtful(costs)
+            chosen[isolated] = _nearest(packed_colors[isolated], colors, indices)
+        indices[unlabelled] = chosen
     return Repaired(indices.reshape(packed.shape), doubtful.reshape(packed.shape))
 
 
-def find_candidates(seeded: Indices, unlabelled: NDArray[np.intp]) -> Border:
-    """Collect the labels around unlabelled pixels.
-
-    Args:
-        seeded: (H, W) known labels, NO_LABEL elsewhere.
-        unlabelled: (N,) ascending flat positions of at least one pixel to label.
-    """
-    margin = _REACH[-1]
-    board = np.pad(seeded, margin, constant_values=NO_LABEL)
-    stride, width = board.shape[1], seeded.shape[1]
-    positions = (unlabelled // width + margin) * stride + unlabelled % width + margin
-    # Reading at an offset becomes a view that starts at the first pixel plus the offset, read at relative positions:
-    # no array of N shifted positions is needed for any of the 56 samples.
-    flat, first = board.ravel(), int(positions[0])
-    relative = positions - first
-    labels = np.full((_CANDIDATES, len(positions)), NO_LABEL, np.uint8)
-    samples = np.full(labels.shape, NO_LABEL, np.uint8)  # number of the sample that each label came from
-    offsets = _offsets(stride)
-    for number, (_, offset) in enumerate(offsets):
-        sample = flat[first + offset :].take(relative, mode="clip")  # nothing is clipped; the mode skips bounds checks
-        pending = sample != NO_LABEL
-        # Insert each sample into the first free row, unless an earlier row has the same label.
-        for label, reached in zip(labels, samples, strict=True):
-            pending &= sample != label
-            free = pending & (label == NO_LABEL)
-            if free.any():  # rarely so: near samples fill the first rows
-                # What is free is 255, all bits set, so "and" writes to it, faster than copyto() with a mask.
-                occupied = free.view(np.uint8) - np.uint8(1)
-                label &= sample | occupied
-                reached &= np.uint8(number) | occupied
-                pending ^= free
-            if not pending.any():
-                break
-    reach = np.full(256, np.inf, np.float32)
-    reach[: len(offsets)] = [distance for distance, _ in offsets]
-    distances = reach.take(samples)
-    return Border(flat, stride, positions, labels, distances)
-
-
-def _offsets(stride: int) -> list[tuple[float, int]]:
-    """Return the distance and board offset of each sample in eight directions, nearest first."""
-    straight = [(float(reach), reach * step) for reach in _REACH for step in (1, -1, stride, -stride)]
-    corners = [down + across for down in (stride, -stride) for across in (1, -1)]
-    return sorted(straight + [(2**0.5 * reach, reach * step) for reach in _REACH for step in corners])
+def _leaning(packed: Packed, places: NDArray[np.intp], observed: Floats, share: float) -> Floats:
+    """Return the colours of pixels, (N, 3), with a share of those to the right and below."""
+    rows, columns = np.divmod(places, packed.shape[1])
+    right = packed[rows, np.minimum(columns + 1, packed.shape[1] - 1)]
+    below = packed[np.minimum(rows + 1, packed.shape[0] - 1), columns]
+    beside = pixels.unpack(right).astype(np.float32) + pixels.unpack(below)
+    return np.asarray((1 - 2 * share) * observed + share * beside, np.float32)
 
 
 def _color_costs(observed: Floats, colors: Floats, border: Border) -> Floats:
@@ -169,10 +126,11 @@ def _color_costs(observed: Floats, colors: Floats, border: Border) -> Floats:
     opponent = np.ascontiguousarray((observed @ _OPPONENT.T).T)
     palette = np.ascontiguousarray((colors @ _OPPONENT.T).T)
 
-    def cost(rows: NDArray[np.intp], label: Indices, _: Floats) -> Floats:
-        total = np.zeros(len(rows), np.float32)
+    def cost(rows: NDArray[np.intp] | slice, label: Indices, _: Floats) -> Floats:
+        total = np.zeros(len(label), np.float32)
         for channel, table in zip(opponent, palette, strict=True):
-            difference = channel[rows] - table.take(label)
+            difference = table.take(label)
+            difference -= channel[rows]
             difference *= difference
             total += difference
         return total
@@ -186,7 +144,7 @@ def _outline_costs(observed: Floats, colors: Floats, border: Border) -> Floats:
     The latter decides in the middle of a line, where every candidate blends to white equally well.
     """
 
-    def cost(rows: NDArray[np.intp], label: Indices, distance: Floats) -> Floats:
+    def cost(rows: NDArray[np.intp] | slice, label: Indices, distance: Floats) -> Floats:
         difference, to_white = observed[rows] - colors[label], 255 - colors[label]
         # projection onto the segment from the colour (0) to white (1)
         share = np.clip(np.einsum("ij,ij->i", difference, to_white) / np.maximum(_square(to_white), 1), 0, 1)
@@ -195,11 +153,12 @@ def _outline_costs(observed: Floats, colors: Floats, border: Border) -> Floats:
     return _costs(border, cost)
 
 
-def _costs(border: Border, cost: Callable[[NDArray[np.intp], Indices, Floats], Floats]) -> Floats:
+def _costs(border: Border, cost: Callable[[NDArray[np.intp] | slice, Indices, Floats], Floats]) -> Floats:
     """Evaluate the cost of existing candidates only, since few pixels have a third one: (candidates, N), else inf."""
     costs = np.full(border.labels.shape, np.inf, np.float32)
     for row, label, distance in zip(costs, border.labels, border.distances, strict=True):
-        rows = np.flatnonzero(label != NO_LABEL)
+        exists = label != NO_LABEL
+        rows = slice(None) if exists.all() else np.flatnonzero(exists)
         row[rows] = cost(rows, label[rows], distance[rows])
     return costs
 
@@ -215,27 +174,43 @@ def _choose(border: Border, costs: Floats) -> Indices:
     The board is updated in place. Each sweep reads the labels of the sweep before and then writes all changes.
     """
     board, positions, stride = border.board, border.positions, border.stride
-    board[positions] = np.take_along_axis(border.labels, costs.argmin(0)[None], 0)[0]
+    board[positions] = _cheapest(border.labels, costs)
     offsets = [across + down for across in (-1, 0, 1) for down in (-stride, 0, stride) if across or down]
-    active = np.arange(len(positions))
+    active = np.flatnonzero(_mixed(board.reshape(-1, stride)).take(positions, mode="clip"))
+    places, labels, costs = positions[active], border.labels.take(active, 1), costs.take(active, 1)
     for _ in range(_ROUNDS):
-        places = positions[active]
-        current, mixed = board[places], np.zeros(len(places), bool)
-        for offset in offsets:
-            mixed |= board[places + offset] != current
-        # Pixels that agree with all their neighbours are settled; they stay so, even if a neighbour changes later.
-        active, places, current = active[mixed], places[mixed], current[mixed]
+        current = board[places]
         neighbors = np.stack([board[places + offset] for offset in offsets])
-        lowest = np.full(len(active), np.inf, np.float32)
-        for label, cost in zip(border.labels[:, active], costs[:, active], strict=True):
-            disagreeing = np.zeros(len(active), np.uint8)
+        # Pixels that agree with all their neighbours are settled; they stay so, even if a neighbour changes later.
+        mixed = np.flatnonzero((neighbors != current).any(0))
+        places, labels, costs = places[mixed], labels.take(mixed, 1), costs.take(mixed, 1)
+        neighbors, totals = neighbors.take(mixed, 1), costs.copy()
+        for label, total in zip(labels, totals, strict=True):
+            disagreeing = np.zeros(len(places), np.uint8)
             for neighbor in neighbors:  # sum() over bools takes several times as long
                 disagreeing += neighbor != label
-            total = cost + np.float32(_SMOOTH) * disagreeing
-            better = total < lowest
-            lowest[better], current[better] = total[better], label[better]
-        board[places] = current
+            total += np.float32(_SMOOTH) * disagreeing
+        board[places] = _cheapest(labels, totals)
     return board[positions]
+
+
+def _mixed(board: Indices) -> NDArray[np.bool_]:
+    """Return which pixels have a neighbour with another label: (H, W). Not those of the margin."""
+    mixed, inner = np.zeros(board.shape, bool), board[1:-1, 1:-1]
+    height, width = board.shape
+    for down, across in ((0, 1), (1, 0), (1, 2), (2, 1), (0, 0), (0, 2), (2, 0), (2, 2)):
+        mixed[1:-1, 1:-1] |= board[down : height - 2 + down, across : width - 2 + across] != inner
+    return mixed
+
+
+def _cheapest(labels: Indices, costs: Floats) -> Indices:
+    """Return the label of the lowest cost of each pixel, the first of equal ones: (N,); argmin takes much longer."""
+    chosen, lowest = labels[0].copy(), costs[0].copy()
+    for label, cost in zip(labels[1:], costs[1:], strict=True):
+        better = cost < lowest
+        np.copyto(chosen, label, where=better)
+        np.minimum(lowest, cost, out=lowest)
+    return chosen
 
 
 def _nearest(packed: Packed, colors: tuple[RGB, ...], seeded: Indices) -> Indices:

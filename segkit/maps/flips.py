@@ -76,32 +76,38 @@ def _flip(scene: Scene, spectrum: Spectrum, active: Positions, smooth: float) ->
     """Flip the best pixel of each block in each of the active units; return the units that changed."""
     flips, shape = _promising(scene, spectrum, active, smooth), spectrum.layout
     luma, chroma, gains = _evaluate(scene, spectrum, flips, smooth)
-    order = np.argsort(-gains, kind="stable")
-    order = order[gains[order] > _GAIN]
-    blocks = flips.units[order] * len(shape.luma_blocks) + shape.luma_blocks[flips.pixels[order]]
-    chosen = order[np.unique(blocks, return_index=True)[1]]
-    if shape.scale > 1 and len(chosen):
-        chosen = _compatible(spectrum, flips.at(chosen), chroma[chosen], gains, chosen)
+    gaining = np.flatnonzero(gains > _GAIN)
+    blocks = flips.units[gaining] * len(shape.luma_blocks) + shape.luma_blocks[flips.pixels[gaining]]
+    order = np.lexsort((-gains[gaining], blocks))
+    chosen = gaining[order[_starts(blocks[order])]]
     best = flips.at(chosen)
+    if shape.scale > 1 and len(chosen):
+        kept = _compatible(spectrum, best, chroma[chosen], gains[chosen])
+        chosen, best = chosen[kept], best.at(kept)
     spectrum.luma[best.units, shape.luma_blocks[best.pixels]] = luma[chosen]
     before = spectrum.chroma[best.units, shape.chroma_blocks[best.pixels]]
     np.add.at(spectrum.chroma, (best.units, shape.chroma_blocks[best.pixels]), chroma[chosen] - before)
     scene.board.ravel()[spectrum.places[best.units, best.pixels]] = best.wanted
     scene.repeat_edges()
-    return np.unique(best.units)
+    return best.units[_starts(best.units)]
 
 
-def _compatible(spectrum: Spectrum, best: Flips, chroma: Floats, gains: Floats, chosen: Positions) -> Positions:
-    """Return those of the chosen flips, sorted by unit, that are made: all of a unit, or the best alone."""
-    units, start, counts = np.unique(best.units, return_index=True, return_counts=True)
+def _starts(ordered: Positions) -> Positions:
+    """Return the positions in ascending values where a new one begins; np.unique takes several times as long."""
+    return np.flatnonzero(np.diff(ordered, prepend=-1))
+
+
+def _compatible(spectrum: Spectrum, best: Flips, chroma: Floats, gains: Floats) -> Positions:
+    """Return which of the best flips, sorted by unit, are made: all of a unit, or the best alone."""
+    start = _starts(best.units)
+    units, counts = best.units[start], np.diff(start, append=len(best.units))
     before, limits = spectrum.chroma[units, 0], spectrum.layout.chroma_limits
     change = chroma - np.repeat(before, counts, 0)
     alone = np.repeat(square_excess(before, limits).sum(1), counts) - square_excess(chroma, limits).sum(1)
     together = square_excess(before, limits) - square_excess(before + np.add.reduceat(change, start), limits)
-    gain = np.add.reduceat(gains[chosen] - alone, start) + together.sum(1)
-    most = np.maximum.reduceat(gains[chosen], start)
-    kept = np.repeat(gain >= most, counts) | (gains[chosen] == np.repeat(most, counts))
-    return np.asarray(chosen[kept])
+    gain = np.add.reduceat(gains - alone, start) + together.sum(1)
+    most = np.maximum.reduceat(gains, start)
+    return np.flatnonzero(np.repeat(gain >= most, counts) | (gains == np.repeat(most, counts)))
 
 
 def _promising(scene: Scene, spectrum: Spectrum, active: Positions, smooth: float) -> Flips:
@@ -116,12 +122,11 @@ def _promising(scene: Scene, spectrum: Spectrum, active: Positions, smooth: floa
     rows, pixels = np.nonzero(mixed.reshape(-1, MCU**2))
     places = spectrum.places[active[rows], pixels]
     current = flat[places]
-    neighbors = np.stack([flat[places + offset] for offset in scene.neighbors])
+    neighbors = flat[places + np.array(scene.neighbors)[:, None]]
     new = neighbors != current  # the neighbours with another label, each label once
     agreeing = 8 - _count(new)
     for number in range(1, 8):
-        for earlier in range(number):
-            new[number] &= neighbors[number] != neighbors[earlier]
+        new[number] &= (neighbors[:number] != neighbors[number]).all(0)
     numbers, chosen = np.nonzero(new)
     rows, pixels, current, wanted = rows[chosen], pixels[chosen], current[chosen], neighbors[numbers, chosen]
     smoother = _count(neighbors[:, chosen] == wanted).astype(np.float32) - agreeing[chosen]

@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from segkit.maps import pixels
 from segkit.maps.coded import Coded, Samples
 from segkit.maps.layout import BLOCK, GREY, WAVES
 from segkit.maps.recompress import MCU
@@ -43,7 +44,7 @@ def visible(scene: Scene, coded: Coded) -> tuple[Positions, Positions]:
     planes += [(coded.chroma[..., channel], shape.scale, float(shape.chroma_steps[0])) for channel in (0, 1)]
     for channel, (plane, scale, step) in enumerate(planes):
         table = np.resize(scene.ycc[:, channel] + (GREY if channel else 0), 256).clip(0, 255).astype(np.uint8)
-        painted = table.take(scene.labels[::scale, ::scale], mode="clip")
+        painted = pixels.translate(scene.labels[::scale, ::scale], table)
         difference = np.maximum(plane, painted) - np.minimum(plane, painted)
         side = MCU // scale
         height, width = worst.shape
@@ -53,18 +54,23 @@ def visible(scene: Scene, coded: Coded) -> tuple[Positions, Positions]:
     return rows, columns
 
 
-def explain(scene: Scene, coded: Coded) -> bool:
+def explain(scene: Scene, coded: Coded, rows: Positions, columns: Positions, luma_residual: Floats) -> bool:
     """Return whether labels, most of them right, look like the map once they are compressed as its file was.
 
     They do not if the map was scaled, or saved in another way, before it was saved as it is. The best quarter of the
     units that compression changed visibly judges, since others may have wrong labels.
+
+    Args:
+        scene: the map.
+        coded: what its file stores.
+        rows: (N,) the units that `visible` returns.
+        columns: (N,)
+        luma_residual: (N, 16, 16) what `compare` returns of them.
     """
-    rows, columns = visible(scene, coded)
     if not len(rows):
         return True
     drawn = np.random.default_rng(0).permutation(len(rows))[:_JUDGES]
-    rows, columns = rows[drawn], columns[drawn]
-    _, _, residual, _ = compare(scene, coded, rows, columns)
+    rows, columns, residual = rows[drawn], columns[drawn], luma_residual[drawn]
     table = scene.ycc[:, 0]
     plain = _units(coded.luma, rows, columns, MCU) - table.take(_units(scene.labels, rows, columns, MCU))
     unexplained, damage = (
@@ -79,16 +85,17 @@ def compare(scene: Scene, coded: Coded, rows: Positions, columns: Positions) -> 
     painted = scene.ycc[:, 0].take(labels) - np.float32(GREY)
     beyond = _beyond(rows, columns, coded.height, coded.width, MCU)
     luma, luma_residual = _errors(painted, _units(coded.luma, rows, columns, MCU), shape.luma_steps, beyond)
-    side = MCU // shape.scale
+    side, count = MCU // shape.scale, len(rows)
     beyond = _beyond(rows, columns, -(-coded.height // shape.scale), -(-coded.width // shape.scale), side)
-    chroma = []
-    for channel in (0, 1):
-        painted = scene.ycc[:, channel + 1].take(labels)
-        painted = _stored_means(painted) if shape.scale > 1 else painted
-        stored = _units(coded.chroma[..., channel], rows, columns, side)
-        chroma.append(_errors(painted, stored, shape.chroma_steps, beyond))
-    errors, residuals = zip(*chroma, strict=True)
-    return luma, np.stack(errors, 2), luma_residual, np.stack(residuals, 3)
+    # Both channels at once: with few units, which most comparisons have, the number of calls takes the time.
+    painted = np.concatenate([scene.ycc[:, channel].take(labels) for channel in (1, 2)])
+    painted = _stored_means(painted) if shape.scale > 1 else painted
+    stored = np.concatenate([_units(coded.chroma[..., channel], rows, columns, side) for channel in (0, 1)])
+    errors, residuals = _errors(
+        painted, stored, shape.chroma_steps, beyond if beyond is None else np.tile(beyond, (2, 1, 1))
+    )
+    errors, residuals = errors.reshape(2, count, -1, BLOCK**2), residuals.reshape(2, count, side, side)
+    return luma, np.moveaxis(errors, 0, 2).copy(), luma_residual, np.moveaxis(residuals, 0, 3).copy()
 
 
 def seen(scene: Scene, coded: Coded, rows: Positions, columns: Positions) -> Floats:
@@ -145,7 +152,8 @@ def _errors(painted: Floats, stored: Samples, steps: Floats, beyond: NDArray[np.
     observed = _blocks(stored, count).reshape(-1, BLOCK**2)
     hidden = None if beyond is None else _blocks(beyond, count).reshape(-1, BLOCK**2)
     numbers = coefficients / steps
-    numbers = np.trunc(numbers + np.copysign(_HALF, numbers))
+    numbers += np.copysign(_HALF, numbers)
+    np.trunc(numbers, out=numbers)
     residual = _residual(numbers * steps, observed, hidden)
     first = residual
     places = np.arange(len(numbers))
@@ -163,11 +171,14 @@ def _errors(painted: Floats, stored: Samples, steps: Floats, beyond: NDArray[np.
 
 def _residual(coefficients: Floats, observed: Samples, hidden: NDArray[np.bool_] | None) -> Floats:
     """Return the samples of the map minus those of coefficients, (N, 64); 0 where the map hides the difference."""
-    residual = observed - np.round(coefficients @ WAVES.T) - np.float32(GREY)
-    clipped = (observed == 0) & (residual > 0) | (observed == 255) & (residual < 0)
+    painted = coefficients @ WAVES.T
+    np.round(painted, out=painted)
+    residual = observed - painted
+    residual -= np.float32(GREY)
+    if observed.min(initial=255) == 0 or observed.max(initial=0) == 255:  # rarely so
+        residual[(observed == 0) & (residual > 0) | (observed == 255) & (residual < 0)] = 0
     if hidden is not None:
-        clipped |= hidden
-    residual[clipped] = 0
+        residual[hidden] = 0
     return np.asarray(residual)
 
 

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from segkit.maps import pixels, recompress, solid
 from segkit.maps.coded import Coded
@@ -47,7 +46,11 @@ class Scene:
         self.layout = layout(self.compression)
         self.ycc = np.round(to_ycc(self.colors))  # as libjpeg does
         self.packed: Packed = np.resize(pixels.pack(self.colors), 256)
-        self.proven = self._histogram(self.fixed) > 0
+        self.proven = pixels.histogram(self.labels, self.fixed)[: len(self.colors)] > 0
+        self.fixed_board = np.pad(self.fixed, 1)  # padded once: rounds look up a few of its pixels
+        self.fixed = self.fixed_board[1:-1, 1:-1]
+        self._counted = self.labels.copy()
+        self._counts = pixels.histogram(self._counted)
         self.neighbors = [
             down + across for down in (-self.stride, 0, self.stride) for across in (-1, 0, 1) if down or across
         ]
@@ -63,17 +66,20 @@ class Scene:
         return int(self.board.shape[1])
 
     def counts(self) -> NDArray[np.intp]:
-        """Return the number of pixels of each class."""
-        return self._histogram(None)
+        """Return the number of pixels of each class; only those that changed since the last call are counted."""
+        changed = np.flatnonzero(self.labels != self._counted)
+        if len(changed):
+            before = self._counted.ravel()
+            after = self.labels[np.divmod(changed, self.labels.shape[1])]
+            self._counts = (
+                self._counts + np.bincount(after, minlength=256) - np.bincount(before[changed], minlength=256)
+            )
+            before[changed] = after
+        return self._counts[: len(self.colors)].copy()
 
     def established(self) -> NDArray[np.bool_]:
         """Return the classes beyond doubt: (classes,). What is left of a false solid square proves nothing."""
         return np.asarray(self.proven & (self.counts() >= solid.SOLID**2))
-
-    def _histogram(self, mask: NDArray[np.bool_] | None) -> NDArray[np.intp]:
-        """Return the number of pixels of each class, in a mask if there is one; bincount takes ten times as long."""
-        chosen = None if mask is None else Image.fromarray(mask.view(np.uint8))
-        return np.array(Image.fromarray(self.labels).histogram(chosen)[: len(self.colors)])
 
     def repeat_edges(self) -> None:
         """Copy the outermost labels to the margin."""
@@ -97,7 +103,7 @@ class Scene:
         unproven = ~self.proven & (self.counts() > 0)
         if not unproven.any():
             return np.zeros(len(self.colors), np.intp)
-        rows, columns = np.nonzero(np.resize(unproven, 256).take(self.labels, mode="clip"))
+        rows, columns = np.nonzero(pixels.translate(self.labels, np.resize(unproven, 256)))
         places = (rows + 1) * self.stride + columns + 1
         flat = self.board.ravel()
         labels = flat[places]

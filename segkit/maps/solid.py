@@ -33,7 +33,12 @@ def seeds(packed: Packed, colors: tuple[RGB, ...], side: int) -> Indices:
     contain a square of the given side somewhere in the map, since blends form small false areas.
     """
     indices, proven = areas(packed, colors, (side,))
-    return np.where(proven[0][indices], indices, np.uint8(NO_LABEL))
+    return kept(indices, proven[0])
+
+
+def kept(labels: Indices, classes: NDArray[np.bool_]) -> Indices:
+    """Return (H, W) labels with NO_LABEL instead of all but some classes, (256,)."""
+    return pixels.translate(labels, np.where(classes, np.arange(256, dtype=np.uint8), np.uint8(NO_LABEL)))
 
 
 def areas(packed: Packed, colors: tuple[RGB, ...], sides: tuple[int, ...]) -> tuple[Indices, list[NDArray[np.bool_]]]:
@@ -60,7 +65,7 @@ def areas(packed: Packed, colors: tuple[RGB, ...], sides: tuple[int, ...]) -> tu
         for _ in range(reached, side, 2):
             core = _erode(core)
         reached = side
-        proven.append(np.bincount(indices[core], minlength=256) > 0)
+        proven.append(pixels.histogram(indices, core) > 0)
     grown = np.pad(solid, 1)  # all neighbours of a solid pixel have its colour
     grown = grown[:-2] | grown[1:-1] | grown[2:]
     grown = grown[:, :-2] | grown[:, 1:-1] | grown[:, 2:]

@@ -101,50 +101,59 @@ def repair(packed: Packed, colors: tuple[RGB, ...], coded: Coded | None = None) 
     """
     height, width = packed.shape
     sides = ((0, -height % recompress.MCU), (0, -width % recompress.MCU))
-    padded = np.pad(packed, sides, mode="edge")
-    scene, doubtful = _start(padded, colors, coded if coded and (coded.height, coded.width) == packed.shape else None)
-    if scene is None:
+    padded = np.pad(packed, sides, mode="edge") if any(map(any, sides)) else packed
+    scene, doubtful, measured = _start(
+        padded, colors, coded if coded and (coded.height, coded.width) == packed.shape else None
+    )
+    if scene is None or measured is None:
         return borders.repair(packed, colors)
-    doubtful = _search(scene, doubtful)
+    doubtful = _search(scene, measured, doubtful)
     return Repaired(scene.labels[:height, :width].copy(), doubtful[:height, :width])
 
 
-def _start(packed: Packed, colors: tuple[RGB, ...], coded: Coded | None) -> tuple[Scene | None, NDArray[np.bool_]]:
-    """Return the first labels, None if no compression explains the map, and where they are doubtful: (H, W)."""
+def _start(
+    packed: Packed, colors: tuple[RGB, ...], coded: Coded | None
+) -> tuple[Scene | None, NDArray[np.bool_], Spectrum | None]:
+    """Return the first labels, where they are doubtful, (H, W), and their spectrum; None if no compression fits."""
     table = np.array(colors, np.uint8)
     seeded, (plausible, safer, proven) = solid.areas(packed, colors, (_PLAUSIBLE, _SAFER, solid.SOLID))
-    start = borders.spread(packed, colors, np.where(plausible[seeded], seeded, np.uint8(solid.NO_LABEL)))
+    start = borders.guess(packed, colors, solid.kept(seeded, plausible))
 
     def scene(start: Repaired, compression: Compression, coded: Coded | None) -> tuple[Scene, NDArray[np.bool_]]:
         if layout(compression).luma_steps.mean() > _COARSE and (plausible & ~safer).any():
-            start = borders.spread(packed, colors, np.where(safer[seeded], seeded, np.uint8(solid.NO_LABEL)))
+            start = borders.guess(packed, colors, solid.kept(seeded, safer))
         board = np.pad(start.indices, 1, mode="edge")
-        observed = pixels.unpack(packed)
-        return Scene(observed, board, proven[seeded], table, compression, coded), start.doubtful
+        observed = np.zeros((1, 1, 3), np.uint8) if coded else pixels.unpack(packed)  # stored samples suffice
+        return Scene(observed, board, pixels.translate(seeded, proven), table, compression, coded), start.doubtful
 
     if coded is not None:
-        known = scene(start, coded.compression, coded)
-        if samples.explain(known[0], coded):
-            return known
+        known, doubtful = scene(start, coded.compression, coded)
+        measured = spectrum.measure(known)
+        if samples.explain(known, coded, measured.rows, measured.columns, measured.luma_residual):
+            return known, doubtful, measured
     compression = recompress.estimate(packed, pixels.pack(table).take(start.indices))
     if compression is None and (plausible[seeded] != (seeded != solid.NO_LABEL)).any():
         # A map of small regions has few large squares: with all solid areas, false ones too, more of it is right.
-        painted = pixels.pack(table).take(borders.spread(packed, colors, seeded).indices)
+        painted = pixels.pack(table).take(borders.guess(packed, colors, seeded).indices)
         compression = recompress.estimate(packed, painted)
-    return (None, start.doubtful) if compression is None else scene(start, compression, None)
+    if compression is None:
+        return None, start.doubtful, None
+    decoded, doubtful = scene(start, compression, None)
+    return decoded, doubtful, spectrum.measure(decoded)
 
 
-def _search(scene: Scene, doubtful: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _search(scene: Scene, measured: Spectrum, doubtful: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Relabel until the compressed picture of the labels is nearly the observed map, or nothing improves it.
 
     Args:
         scene: the map.
-        doubtful: (H, W) where its first labels were doubtful.
+        measured: the spectrum of its first labels.
+        doubtful: (H, W) where these were doubtful.
 
     Returns:
         (H, W) True for pixels of dissolved classes, and where the map remains unexplained.
     """
-    measured = _move_areas(scene)
+    measured = _move_areas(scene, measured)
     is_explained = _is_explained(scene, measured.excess())
     if not is_explained or _unsettled(scene, measured).any():
         measured = _settle(scene, measured)
@@ -154,7 +163,7 @@ def _search(scene: Scene, doubtful: NDArray[np.bool_]) -> NDArray[np.bool_]:
     focus |= spectrum.around(spectrum.units(scene, dissolved))
     flips.move_pixels(scene, spectrum.measure(scene, focus))
     _choose_classes(scene, focus, _LOUD if is_explained else _WRONG)
-    dissolved |= _dissolve(scene)
+    dissolved = dissolved | _dissolve(scene)
     measured = spectrum.measure(scene, focus)
     if scene.coded is None and (unsettled := _unsettled(scene, measured)).any():
         trials.polish(scene, spectrum.around(unsettled))
@@ -183,9 +192,8 @@ def _doubtful(scene: Scene, measured: Spectrum, first: NDArray[np.bool_]) -> NDA
     return doubtful
 
 
-def _move_areas(scene: Scene) -> Spectrum:
+def _move_areas(scene: Scene, measured: Spectrum) -> Spectrum:
     """Relabel areas as the coefficients demand, round by round; return the last spectrum."""
-    measured = spectrum.measure(scene)
     flips.move_pixels(scene, measured)
     least, stalled = np.inf, 0
     for _ in range(_ROUNDS):
@@ -249,7 +257,7 @@ def _dissolve(scene: Scene) -> NDArray[np.bool_]:
     if not ((counts > 0) & ~refuted).any():
         return np.zeros(scene.labels.shape, bool)
     refuted = np.resize(refuted, 256)
-    dissolved = refuted.take(scene.labels, mode="clip")
+    dissolved = pixels.translate(scene.labels, refuted)
     rows, columns = np.nonzero(dissolved)
     places, flat = (rows + 1) * scene.stride + columns + 1, scene.board.ravel()
     while len(places):

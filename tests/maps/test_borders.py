@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.Image import Resampling
 
-from segkit.maps import borders, nearest, pixels
+from segkit.maps import borders, nearest, pixels, solid
 from segkit.maps.codec import Labels
 from segkit.maps.solid import SOLID
 from segkit.toy.world import damage
@@ -48,6 +48,31 @@ def test_smooth_scaling_is_reversed(how: Resampling) -> None:
     labels = repaired(damage.halved(damage.painted(truth), how), side=3)
 
     assert percent_wrong(labels, truth[1::2, 1::2]) <= 0.5
+
+
+@pytest.mark.parametrize("how", [Resampling.LANCZOS, Resampling.BILINEAR, Resampling.BOX])
+@pytest.mark.parametrize("turned", [False, True])
+def test_ties_of_halved_maps_go_where_nearest_looks(how: Resampling, turned: bool) -> None:
+    """A line of pixels that is half of either area gets the one to the right or below, and is doubtful."""
+    truth = np.zeros((64, 64), np.uint8)
+    truth[:, 33:] = 2
+    truth = truth.T.copy() if turned else truth
+
+    result = borders.repair(pixels.pack_image(damage.halved(damage.painted(truth), how)), COLORS, side=3)
+
+    assert (result.indices == truth[1::2, 1::2]).all()
+    assert (result.doubtful.T if turned else result.doubtful)[:, 16].all()
+
+
+def test_a_guess_shares_candidates_and_finds_the_same_areas() -> None:
+    """Squares of pixels choose from the labels around their centre: the fast first labels are hardly worse."""
+    truth = damage.regions(1, 30, 500)
+    packed = pixels.pack_image(damage.jpeg(damage.painted(truth), 75))
+    seeded = solid.seeds(packed, COLORS, SOLID)
+
+    fast = percent_wrong(borders.guess(packed, COLORS, seeded).indices, truth)
+
+    assert fast <= 1.1 * percent_wrong(repaired(damage.jpeg(damage.painted(truth), 75)), truth)
 
 
 @pytest.mark.parametrize("draw", [damage.outlined, damage.ruled])

@@ -59,3 +59,19 @@ def test_unpacking_undoes_packing(colors: np.ndarray) -> None:
 def test_tables_cover_every_packed_colour(numbers: list[int]) -> None:
     """A table of 2^24 + 1 entries has a value for each colour, and its last entry serves NO_COLOR."""
     assert pixels.look_up(np.array(numbers, np.uint32), IDENTITY).tolist() == numbers
+
+
+@given(arrays.arrays(np.uint8, arrays.array_shapes(min_dims=2, max_dims=2)))
+def test_bytes_are_translated_by_a_table(values: np.ndarray) -> None:
+    """Each value gets its entry, also in views that are not contiguous, and boolean tables give booleans."""
+    table = np.arange(256, dtype=np.uint8)[::-1].copy()
+
+    assert (pixels.translate(values.T, table) == 255 - values.T).all()
+    assert (pixels.translate(values, table > 100) == (values < 155)).all()
+
+
+@given(arrays.arrays(np.uint8, (4, 5)), arrays.arrays(bool, (4, 5)))
+def test_values_are_counted_under_a_mask(values: np.ndarray, mask: np.ndarray) -> None:
+    """Without a mask every pixel counts."""
+    assert (pixels.histogram(values) == np.bincount(values.ravel(), minlength=256)).all()
+    assert (pixels.histogram(values, mask) == np.bincount(values[mask], minlength=256)).all()

@@ -27,3 +27,16 @@ def test_lines_have_no_cores() -> None:
 
     assert cores[4] == 0
     assert cores[6] > 100
+
+
+def test_counts_follow_the_labels() -> None:
+    """Pixels that change are counted, wherever the change is made, and a later call sees later changes."""
+    labels = np.zeros((64, 64), np.uint8)
+    map_ = make(labels, labels)
+    assert map_.counts()[[0, 4, 6]].tolist() == [64 * 64, 0, 0]
+
+    map_.board[1:3, 1:6] = 4
+    assert map_.counts()[[0, 4, 6]].tolist() == [64 * 64 - 10, 10, 0]
+
+    map_.labels[0, :3] = 6
+    assert map_.counts()[[0, 4, 6]].tolist() == [64 * 64 - 10, 7, 3]

@@ -17,6 +17,9 @@ import tomli_w
 STOP = "--stop"
 """Lets the first process send SIGTERM to its launcher once the log has three steps."""
 
+SAMPLING_STEPS = 4
+"""Of pictures that are drawn during the trainings, instead of 20."""
+
 SHARDED = {
     "ACCELERATE_USE_FSDP": "true",
     "FSDP_VERSION": "2",
@@ -67,9 +70,11 @@ def _train_all() -> None:
     from tests.trainer import fsdp_on_cpu, stopping
     from trainer import __main__ as command
     from trainer.run.log import RunLog
+    from trainer.sample import sampler
 
     torch.distributed.init_process_group("gloo")  # once for all jobs: a second store would read stale addresses
     PartialState.destroy_process_group = lambda self, group=None: None
+    sampler.STEPS = SAMPLING_STEPS
     folder = Path(sys.argv[-1])
     if STOP in sys.argv:
         RunLog.write = stopping.at(3, lambda: os.kill(os.getppid(), signal.SIGTERM))  # type: ignore[method-assign]

@@ -128,8 +128,11 @@ def test_processes_share_a_reward(runs: Runs, rooms: Path, base: Path, tmp_path:
             assert line[name] == pytest.approx(other[name], rel=1e-3)
 
 
-def test_processes_share_an_evaluation(runs: Runs, held_out: Path, base: Path, tmp_path: Path) -> None:
+def test_processes_share_an_evaluation(
+    runs: Runs, held_out: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two processes, which draw two maps and one, log what one process does that draws all three."""
+    monkeypatch.setattr("trainer.sample.sampler.STEPS", cluster.SAMPLING_STEPS)
     one = train(held_out, base, tmp_path / "one", batch_size=2, learning_rate=RATE, **FIDELITY)
 
     first, last = zip(*map(evaluated, (runs.folder / "two-fidelity", one)), strict=True)
