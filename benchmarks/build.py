@@ -69,10 +69,9 @@ def documented_loop(photos: list[Path], output: Path, processor: Any, model: Any
 
 
 def compare(case: Case, rounds: int, place: Path, cpu_time: bool) -> None:
-    """Run both alternately; print seconds per photo, the ratio over all rounds and the number of differing pixels."""
+    """Run both alternately; print the pixels that differ in each round, seconds per photo and the ratio of all."""
     from transformers import OneFormerForUniversalSegmentation, OneFormerProcessor
 
-    photos = render(place / f"photos-{case.photos}", case.photos)
     with hub.quiet():
         processor = OneFormerProcessor.from_pretrained(str(case.folder))
         model = OneFormerForUniversalSegmentation.from_pretrained(str(case.folder)).eval()
@@ -82,7 +81,8 @@ def compare(case: Case, rounds: int, place: Path, cpu_time: bool) -> None:
     settings = BuildSettings(caption=False, size=960)
     clock = time.process_time if cpu_time else time.perf_counter
     theirs, ours = [], []
-    for number in range(rounds + 1):  # the first round warms up
+    for number in range(rounds + 1):  # the first round warms up; each has other photos
+        photos = render(place / f"photos-{case.photos}-{number}", case.photos, number * case.photos)
         loop, built = place / f"{case.name}-loop-{number}", place / f"{case.name}-built-{number}"
         loop.mkdir()
         start = clock()
@@ -91,13 +91,13 @@ def compare(case: Case, rounds: int, place: Path, cpu_time: bool) -> None:
         start = clock()
         build(photos, built, settings, tools)
         ours.append(clock() - start)
+        print(f"  round {number}: {theirs[-1]:.2f} and {ours[-1]:.2f}, {different(loop, built)}", flush=True)
     ratios = [loop / built for loop, built in zip(theirs[1:], ours[1:], strict=True)]
     unit = "CPU s" if cpu_time else "s"
     print(
         f"{case.name:24} loop {statistics.median(theirs[1:]) / len(photos):6.2f} {unit} a photo   "
         f"build-dataset {statistics.median(ours[1:]) / len(photos):6.2f} {unit} a photo   "
-        f"ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}), target {case.target}   "
-        f"{different(loop, built)}",
+        f"ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}), target {case.target}",
         flush=True,
     )
 
@@ -168,11 +168,11 @@ def different(loop: Path, built: Path) -> str:
     return f"{unequal:,} of {total:,} pixels differ"
 
 
-def render(folder: Path, count: int) -> list[Path]:
-    """Render photos and return their paths."""
+def render(folder: Path, count: int, first: int = 0) -> list[Path]:
+    """Render photos, by consecutive seeds, and return their paths."""
     folder.mkdir(exist_ok=True)
-    paths = [folder / f"{number:04}.jpg" for number in range(count)]
-    for number, path in enumerate(paths):
+    paths = [folder / f"{number:04}.jpg" for number in range(first, first + count)]
+    for number, path in enumerate(paths, first):
         world.scene(number, (640, 480)).photo.resize(SIZE).save(path, quality=92)
     return paths
 

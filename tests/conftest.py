@@ -63,7 +63,7 @@ LONG = (
     "palette/test_google_sheets.py", "trainer/test_options.py", "dataset/test_saving.py",
     "trainer/checkpoints/test_union.py", "commands/test_bad_photos.py", "trainer/test_refusals.py",
     "imports/test_layouts.py", "trainer/run/test_callbacks.py", "trainer/step/test_loss.py",
-    "imports/test_faults.py", "trainer/run/test_validation.py",
+    "imports/test_faults.py", "trainer/run/test_validation.py", "trainer/checkpoints/test_fitting.py",
 )  # fmt: skip
 """Test files that take more than four CPU seconds, about in this order; `make test-quick` leaves them out."""
 
@@ -77,7 +77,7 @@ NUMBERS = (
     "models/test_argmax.py", "models/test_segment.py", "models/test_scores.py", "trainer/step/test_reward.py",
     "trainer/evaluate/quality/test_networks.py", "trainer/test_sdxl.py", "trainer/step/test_sdxl.py",
     "trainer/step/test_rollout.py", "trainer/checkpoints/test_lora.py", "trainer/checkpoints/test_union.py",
-    "models/test_attention.py",
+    "models/test_attention.py", "models/test_layers.py",
 )  # fmt: skip
 """Test files that compare results of networks numerically."""
 

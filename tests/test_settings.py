@@ -73,7 +73,7 @@ def wrong_values(kind: type[Settings], name: str) -> Iterator[Any]:
     plain, limits = get_args(hint)[0], next(meta for meta in hint.__metadata__ if isinstance(meta, Meta))
     yield from ({}, b"x") if NoneType in get_args(plain) else (None, {}, b"x")
     if NoneType in get_args(plain):
-        yield from ("nonsense", "1", 3, -1, True, 1.5, 1.0)
+        yield from ("nonsense", "1", -1, True, 1.5, *(() if int in get_args(plain) else (3, 1.0)))
     elif plain is bool:
         yield from (0, 1, "yes")
     elif plain is int:

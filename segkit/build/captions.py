@@ -135,6 +135,7 @@ def restyle(dataset: Dataset, style: Style, tokenizer: str) -> Drafted:
         from segkit.models import tokens
 
         counter = tokens.counter(tokenizer)
+        settings["tokenizer"] = tokenizer
         dataset.save_info(replace(dataset.info, settings={**settings, UNFINISHED: True}))
         record_models(dataset, {"tokenizer": {"name": counter.name}})
         for unit in _units((triple for triple in dataset.triples() if _is_composed(triple)), RESTYLED):

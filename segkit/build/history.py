@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from segkit.build.arrival import (
     RECONSIDERED,
@@ -26,7 +27,7 @@ from segkit.build.contents import Contents
 from segkit.build.lookalikes import Files, Lookalikes, Pictures, Sources
 from segkit.dataset import Dataset, Rejection
 from segkit.dataset.triple import Triple, key_of
-from segkit.photos import Limits, Measured, PassedOver, Photo
+from segkit.photos import Limits, Measured, PassedOver, Photo, near_duplicates
 from segkit.photos.near_duplicates import Grey
 
 
@@ -47,6 +48,7 @@ class History:
         rejections: earlier rejections by source and SHA-256.
         contents: what is known of files by their content, as numbered rows.
         pictures: reads photos again to compare them.
+        pixels: returns those of a photo of this run, by position, if they are at hand.
         lookalikes: the rows of accepted photos, searchable by likeness.
     """
 
@@ -64,6 +66,7 @@ class History:
         self._folders: set[str] = set()  # in which this run saw photos
         self._rejected: dict[str, Rejection] = {}  # source to this run's rejection
         self.pictures = Pictures(dataset)
+        self.pixels: Callable[[int], Image.Image | None] = lambda position: None
         self._sources: Sources = Files(Path(), (), self.pictures)
         phashes = array("Q")
         for triple in dataset.triples() if dataset is not None else ():
@@ -109,7 +112,8 @@ class History:
 
     def read_again(self, position: int) -> Grey | None:
         """Return the grey copy of a new photo of this run; None if its file is gone by now."""
-        return self._sources.new(position)
+        image = self.pixels(position)
+        return near_duplicates.grey_copy(image) if image else self._sources.new(position)
 
     def verdict(self, source: str, sha256: str) -> Kept | Rejection | None:
         """Return what an earlier run decided about a photo; None for a new one. Thread-safe."""
@@ -316,7 +320,8 @@ class History:
         """Return the grey copy of a photo that is stored, or will be."""
         grey = self.pictures.stored(self.contents.key(row))
         if grey is None and (position := self.contents.positions[row]) >= 0:
-            grey = self._sources.to_be_stored(position)
+            image = self.pixels(position)
+            grey = self.pictures.stored_later(image) if image else self._sources.to_be_stored(position)
         return grey
 
 

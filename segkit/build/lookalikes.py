@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from PIL import Image
 
 from segkit import photos
 from segkit.build import arrival
@@ -100,7 +101,11 @@ class Pictures:
     def to_be_stored(self, path: Place) -> Grey | None:
         """Return that of a source as it will be read from the dataset; None if it cannot be read any more."""
         photo = self._open(path)
-        return decode_grey(encode_photo(photo.image, self._format)) if photo else None
+        return self.stored_later(photo.image) if photo else None
+
+    def stored_later(self, image: Image.Image) -> Grey:
+        """Return that of a fitted photo as it will be read from the dataset."""
+        return decode_grey(encode_photo(image, self._format))
 
     def new(self, path: Place) -> Grey | None:
         """Return that of a source as it is compared with stored ones; None if it cannot be read any more."""

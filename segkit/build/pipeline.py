@@ -9,7 +9,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from segkit import dataset
-from segkit.build import captions, engines, intake, repainted, tools
+from segkit.build import captions, engines, held, intake, repainted, tools
 from segkit.build import supply as supplies
 from segkit.build.annotate import Encoded, Finished, rebuilt
 from segkit.build.arrival import Arrival
@@ -100,7 +100,8 @@ def update(
         )
         history = History(target, settings.keep_duplicates, settings.retry_rejected)
         passed_over = history.pass_over(supply.folder, supply.passed)
-        arrivals = chain(passed_over, examine(supply.intake(settings, known, engine.read), history, settings, progress))
+        read = supply.intake(settings, known, engine.read)
+        arrivals = chain(passed_over, examine(read, history, settings, progress, target.hidden))
         pending = _prepared(units(arrivals, history, outcome, progress), target, engine, settings, outcome)
         job = Job(target.info.palette, settings, prompts.recorded_style(target.info.settings), supply.paths)
         _write(target, engine.finish(pending, job), history, outcome, progress)
@@ -208,15 +209,31 @@ def _follow(target: Dataset, history: History, settings: BuildSettings, outcome:
     return None
 
 
-def examine(source_photos: Intake, history: History, settings: BuildSettings, progress: Progress) -> Iterator[Arrival]:
+def examine(
+    source_photos: Intake,
+    history: History,
+    settings: BuildSettings,
+    progress: Progress,
+    scratch: Path | None = None,
+) -> Iterator[Arrival]:
     """Yield the decision about each photo, in the order of the paths; of near-duplicates the best is accepted.
 
     With keep_duplicates there is nothing to choose, so photos are decided about as they come; and in a slice nothing is
     compared, because the best may be in another one. Photos whose stamps are known are not read again; see
     `intake.load_all`.
+
+    Args:
+        source_photos: the photos.
+        history: earlier decisions.
+        settings: keep_duplicates and shard are read.
+        progress: see segkit.progress.
+        scratch: folder for the pixels of many photos, between the comparison of all and the decisions; None: photos
+            whose pixels do not fit in memory are decoded twice.
     """
-    surveyed = None
-    if not (settings.keep_duplicates or settings.shard):
-        report = partial(progress, "comparing photos", total=len(source_photos.paths))
-        surveyed = survey(source_photos, history, report)
-    yield from intake.arrivals(source_photos, history, surveyed, compares=not settings.shard)
+    if settings.keep_duplicates or settings.shard:
+        yield from intake.arrivals(source_photos, history, compares=not settings.shard)
+        return
+    report = partial(progress, "comparing photos", total=len(source_photos.paths))
+    with held.opened(scratch) as pixels:
+        surveyed = survey(source_photos, history, report, pixels)
+        yield from intake.arrivals(source_photos, history, surveyed)

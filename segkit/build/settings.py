@@ -21,6 +21,12 @@ _NOT_RECORDED = (
 """Settings that say what to do now, and where; the precision that was used is recorded with each network, and which
 slice a dataset is by `target`."""
 
+NETWORKS = (
+    "segmenter", "ensemble", "store_confidence", "caption", "captioner", "caption_task", "tokenizer", "caption_tokens",
+    "beams",
+)  # fmt: skip
+"""Settings that only new photos or prompts are made with, so they are recorded with them."""
+
 MODEL_HELP = "a folder, a hub id or a short name"
 
 

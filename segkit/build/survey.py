@@ -8,15 +8,13 @@ from functools import lru_cache
 import numpy as np
 
 from segkit.build.arrival import Likeness, Loaded
+from segkit.build.held import Held
 from segkit.build.history import History
 from segkit.build.intake import Intake, load_all
 from segkit.dataset import Rejection
 from segkit.photos import Measured, Photo
 from segkit.photos.near_duplicates import Grey
 from segkit.photos.quiet import quiet_pillow
-
-HELD = 128_000_000
-"""Bytes of decoded pixels kept for the second pass. Photos beyond are decoded twice."""
 
 COPIES = 16_384
 """Grey copies kept of photos that may be near-duplicates, of 4 KB each. Photos beyond are read again."""
@@ -27,6 +25,9 @@ AGAIN = -1
 MEASURED = -2
 """Stands for the row of a new photo that a worker opens."""
 
+HELD = -3
+"""Stands for the row of a photo whose pixels are held."""
+
 
 class Surveyed(Iterator[Loaded | None]):
     """What the first pass found out about each path, in their order: its outcome, or None to decode it again.
@@ -34,12 +35,13 @@ class Surveyed(Iterator[Loaded | None]):
     Args:
         history: knows the contents.
         new: the new photos.
+        held: holds their pixels.
     """
 
-    def __init__(self, history: History, new: "NewPhotos") -> None:
-        self._history, self._new = history, new
-        self._rows = array("i")  # of photos that need no decoding; AGAIN or MEASURED for the others
-        self._loaded: dict[int, Loaded] = {}  # rejections, and photos whose pixels are held
+    def __init__(self, history: History, new: "NewPhotos", held: Held) -> None:
+        self._history, self._new, self._held = history, new, held
+        self._rows = array("i")  # of photos that need no decoding; AGAIN, MEASURED or HELD for the others
+        self._loaded: dict[int, Loaded] = {}  # rejections
         self._next = 0
 
     def add(self, loaded: Loaded, row: int = AGAIN) -> None:
@@ -52,19 +54,12 @@ class Surveyed(Iterator[Loaded | None]):
         """Add the next path as one to be decoded again."""
         self._rows.append(AGAIN)
 
-    def add_new(self, loaded: Loaded, room: int) -> int:
-        """Add the next path as that of a new photo, and return how many bytes its pixels take.
-
-        Args:
-            loaded: the photo. It is to be decoded again if its pixels take more than the room.
-            room: in bytes.
-        """
+    def add_new(self, loaded: Loaded) -> None:
+        """Add the next path as that of a new photo, which is to be decoded again if its pixels cannot be held."""
         if not isinstance(loaded.outcome, Photo):
             self._rows.append(MEASURED)
-            return 0
-        held = loaded.outcome.image.width * loaded.outcome.image.height * 3
-        self.add(loaded) if held <= room else self.add_again()
-        return held
+        else:
+            self._rows.append(HELD if self._held.add(len(self._rows), loaded) else AGAIN)
 
     def replace(self, position: int, loaded: Loaded) -> None:
         """Set the outcome of a path."""
@@ -79,6 +74,8 @@ class Surveyed(Iterator[Loaded | None]):
         row = self._rows[position]
         if row == AGAIN:
             return None
+        if row == HELD:
+            return self._held.take(position)
         if row == MEASURED:
             return self._new.loaded(bisect_left(self._new.positions, position), self._history)
         return Loaded(self._history.source(position), self._history.contents.sha256(row), None, position=position)
@@ -137,7 +134,9 @@ class NewPhotos:
         return np.lexsort((np.array(self.coarseness), -pixels, -np.array(self.worked_on)))
 
 
-def survey(intake: Intake, history: History, report: Callable[[int], None]) -> Iterator[Loaded | None]:
+def survey(
+    intake: Intake, history: History, report: Callable[[int], None], held: Held | None = None
+) -> Iterator[Loaded | None]:
     """Read all photos, and reject each that looks like a better one.
 
     Photos are accepted best first: one that a person worked on in a slice precedes all others, one with more pixels one
@@ -149,13 +148,15 @@ def survey(intake: Intake, history: History, report: Callable[[int], None]) -> I
         intake: the photos.
         history: decisions of earlier runs.
         report: called with the number of photos read so far.
+        held: holds the pixels of photos until they are asked for; None for some photos only.
 
     Returns:
         For each path its outcome, or None for a new photo that is to be decoded again.
     """
     intake.announce(history)
-    new, held = NewPhotos(), 0
-    surveyed = Surveyed(history, new)
+    new, held = NewPhotos(), held or Held()
+    history.pixels = held.image
+    surveyed = Surveyed(history, new, held)
     with quiet_pillow():
         for loaded in load_all(intake, history):
             row = history.meet(loaded) if loaded.sha256 else AGAIN
@@ -167,7 +168,7 @@ def survey(intake: Intake, history: History, report: Callable[[int], None]) -> I
                 surveyed.add(loaded, row)  # rejected as identical later
             else:
                 remember(new, history, loaded, row)
-                held += surveyed.add_new(loaded, HELD - held)
+                surveyed.add_new(loaded)
             report(loaded.position + 1)
     for index, similar in outdone(new, history).items():
         position = new.positions[index]

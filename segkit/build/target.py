@@ -11,10 +11,11 @@ from msgspec.structs import replace
 from segkit import dataset
 from segkit.build import remote_photos
 from segkit.build.engines import Identified
-from segkit.build.settings import BuildSettings, CaptionSettings
+from segkit.build.settings import NETWORKS, BuildSettings, CaptionSettings
 from segkit.dataset import Dataset
 from segkit.dataset.info import FIXED, Info
 from segkit.errors import DatasetError, UsageError
+from segkit.models import hub
 from segkit.palette import Palette, protocol
 from segkit.remote.faults import shown
 from segkit.words import quote
@@ -44,11 +45,12 @@ def record(target: Dataset, settings: CaptionSettings, networks: Mapping[str, di
 
     Args:
         target: the dataset.
-        settings: replace those that were recorded before.
+        settings: replace those that were recorded before; those in NETWORKS only if networks worked with them.
         networks: those that worked, in the form of Info.models; the versions of the libraries are recorded with them.
     """
     before = target.info
-    info = replace(before, settings={**before.settings, **settings.recorded()})
+    changed = {name: value for name, value in settings.recorded().items() if networks or name not in NETWORKS}
+    info = replace(before, settings={**before.settings, **changed})
     if networks:
         info = replace(info, models={**before.models, **networks}, versions=versions())
     if info != before:
@@ -88,6 +90,7 @@ def open_existing(output: Path, settings: BuildSettings) -> Dataset | None:
             )
     _require_same_slice(target, settings.shard)
     _require_same_ensemble(target, settings.ensemble)
+    _require_same_name(target, settings.segmenter)
     palette = protocol.load(settings.protocol, settings.palette)
     # Without a palette file on either side, the dataset's own palette was edited: require_same_segmenter reports that.
     if _differs(target, palette) and (settings.palette or target.info.settings.get("palette")):
@@ -119,6 +122,40 @@ def _require_same_ensemble(target: Dataset, ensemble: str) -> None:
         f"{target.folder} was built {_with_ensemble(before)}, not {_with_ensemble(ensemble)}. {cure} or pass another "
         "output folder."
     )
+
+
+def _require_same_name(target: Dataset, segmenter: str) -> None:
+    """Compare the segmenter's name, since it is not loaded if there are no new photos; see require_same_segmenter.
+
+    Raises:
+        UsageError: the dataset was segmented by another one.
+        UnknownModelError: there is none of that name.
+    """
+    recorded, before = target.info.settings.get("segmenter", ""), target.info.models["segmenter"]
+    name, revision = (before[part].partition(" + ")[0] for part in ("name", "revision"))  # of an ensemble the first
+    if not name or segmenter == recorded or not recorded or _name(segmenter) == name:  # no name: maps were imported
+        return
+    if _name(segmenter).count("/") != 1:
+        hub.find(segmenter, "segmenter")  # no hub id: is there such a folder?
+    if _is_renamed(segmenter, revision):
+        return
+    same = recorded if _name(recorded) == name else name
+    raise UsageError(
+        f"{target.folder} was segmented by {name}, not by {_name(segmenter)}. Pass segmenter={same} or another output "
+        "folder."
+    )
+
+
+def _name(segmenter: str) -> str:
+    """Return the name that records have of a segmenter: a hub id, or that of its folder."""
+    folder = Path(segmenter).expanduser()
+    return folder.resolve().name if folder.is_dir() else hub.SHORT_NAMES["segmenter"].get(segmenter, segmenter)
+
+
+def _is_renamed(segmenter: str, revision: str) -> bool:
+    """Return whether a folder holds the network of a revision under another name."""
+    is_folder = Path(segmenter).expanduser().is_dir()
+    return is_folder and hub.locate(segmenter, "segmenter").revision == revision
 
 
 def _with_ensemble(names: str) -> str:

@@ -17,7 +17,7 @@ from segkit.build.supply import Supply
 from segkit.build.target import open_existing
 from segkit.dataset import Dataset, splits, stats
 from segkit.errors import DatasetError, SegkitError, UsageError
-from segkit.imports import slice_work
+from segkit.imports import slice_removals, slice_work
 from segkit.imports.outcome import Outcome
 from segkit.imports.settings import ImportSettings
 from segkit.imports.slices import Slices, require_unpainted
@@ -141,6 +141,11 @@ def merge(
     supply = Supply(Path(), slices.paths, slices.passed, counts, sources=slices)
     if not dry_run:
         require_unpainted(datasets)
+        before = open_existing(output, chosen)
+        restored = slice_removals.put_back(datasets, before) if before is not None else []
+        if restored:
+            counts.notes.append(f"Removals undone in slices, and here: {len(restored):,} ({listed(restored)}).")
+            counts.changed = True
         return _merged(datasets, output, pipeline.update(supply, output, chosen, slices, progress), slices)
     history = History(open_existing(output, chosen), chosen.keep_duplicates)
     passed_over = history.pass_over(supply.folder, supply.passed)
@@ -154,6 +159,7 @@ def merge(
 def _merged(datasets: Sequence[Dataset], output: Path, build: builds.Outcome, slices: Slices) -> Outcome:
     """Take over what persons did in slices since they were merged before, and return the outcome."""
     outcome, target = _outcome(output, build, slices), Dataset.open(output)
+    slice_removals.note(datasets, target)
     slice_work.take_over(datasets, target, outcome)
     summary = stats.summarize(target)
     if build.changed or outcome.changed:

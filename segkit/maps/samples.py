@@ -94,7 +94,7 @@ def compare(scene: Scene, coded: Coded, rows: Positions, columns: Positions) -> 
     errors, residuals = _errors(
         painted, stored, shape.chroma_steps, beyond if beyond is None else np.tile(beyond, (2, 1, 1))
     )
-    errors, residuals = errors.reshape(2, count, -1, BLOCK**2), residuals.reshape(2, count, side, side)
+    errors, residuals = errors.reshape(2, count, *errors.shape[1:]), residuals.reshape(2, count, side, side)
     return luma, np.moveaxis(errors, 0, 2).copy(), luma_residual, np.moveaxis(residuals, 0, 3).copy()
 
 

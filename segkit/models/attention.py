@@ -1,27 +1,28 @@
-"""Faster attention for OneFormer and Mask2Former on CPUs and NVIDIA GPUs: the same results within rounding.
+"""Faster inference of OneFormer and Mask2Former on CPUs and NVIDIA GPUs: the same results within rounding.
 
-A third to a half of these networks' time is their pixel decoder's deformable attention: for each pixel of three feature
-maps and each head, a weighted sum of values at 12 positions between pixels. transformers copies the values into another
-layout, calls grid_sample for each map, stacks the samples and multiplies them. Here a position becomes its four
-neighbouring pixels, and one `embedding_bag` reads and sums the 48 vectors: no sample is ever stored.
+A third to a half of these networks' time is their pixel decoder's deformable attention: see segkit.models.deformable.
+Of the rest, most is products with weights: see segkit.models.layers.
 
 Between the layers of their decoder, masks of a quarter of the input's size are predicted only to be scaled down to what
 limits attention in the next layer. Scaling is linear, so here the features are scaled once, and not each layer's masks.
+What limits attention is the same for all heads; it is computed and kept once, and not for each of them.
 
 This relies on arguments and submodules of classes of transformers that are private. So it is limited to versions that
 were compared, and the environment variable SEGKIT_PLAIN_ATTENTION=1 turns it off.
 """
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from segkit.models import layers
+from segkit.models.deformable import deformable_attention
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-VERSIONS = ("5.20", "5.23")
+VERSIONS = ("5.23", "5.23")
 """First and last minor version of transformers whose classes were compared."""
 SWITCH = "SEGKIT_PLAIN_ATTENTION"
 """Environment variable: if it is set, networks run as transformers wrote them."""
@@ -30,46 +31,57 @@ CLASSES = {
     "OneFormerPixelDecoderEncoderMultiscaleDeformableAttention",
     "Mask2FormerPixelDecoderEncoderMultiscaleDeformableAttention",
 }
-"""Classes of transformers whose forward method is replaced."""
+"""Classes of transformers with deformable attention."""
 METHODS = {
     "OneFormerTransformerDecoder": ("", "forward_prediction_heads"),
     "Mask2FormerMaskedAttentionDecoder": ("mask_predictor", "forward"),
 }
 """Decoders of transformers, with the submodule ("": their own) and its method that predict masks between layers."""
-
-_CHUNK = 2048
-"""Queries at a time on a CPU, so that rows and weights stay in its cache; a GPU gets all at once."""
-_BEFORE, _AFTER = 1, 2
-"""Zeros around each feature map, in pixels. grid_sample's padding makes a position one pixel outside zero, as all that
-are farther away: they are moved there, after which no neighbour needs a test of its own."""
+POINTWISE = ("mask_projection", "query_input_projection")
+"""1x1 convolutions of the largest feature map, after which all that reads it treats its pixels as rows."""
 
 
 def accelerate(model: Any) -> bool:
-    """Replace the slow attention of a network in place; networks without deformable attention stay as they are.
+    """Replace the slow parts of a network in place; networks without deformable attention stay as they are.
 
-    Results differ by rounding only, about 1e-5 of the values. Where gradients are recorded, and on devices other than
-    CPUs and CUDA, transformers' own deformable attention still runs.
+    Results differ by rounding only, about 1e-5 of the values. Where gradients are recorded, transformers' own code
+    runs, and so does its deformable attention on devices other than CPUs and CUDA.
 
     Returns:
         Whether anything was replaced.
     """
     if os.environ.get(SWITCH) or not _is_known_version():
         return False
-    from torch.nn import MultiheadAttention
-
-    deformable = [module for module in model.modules() if type(module).__name__ in CLASSES]
-    for module in deformable:
-        module.forward = partial(_forward, module)
-    for module in model.modules() if deformable else ():
-        if isinstance(module, MultiheadAttention):
-            module.register_forward_pre_hook(_without_weights, with_kwargs=True)
+    modules = list(model.named_modules())
+    if not any(type(module).__name__ in CLASSES for _, module in modules):
+        return False
+    for name, module in modules:
+        if replacement := _replacement(name, module):
+            module.forward = partial(replacement, module)
         if type(module).__name__ in METHODS:
-            owner, method = METHODS[type(module).__name__]
-            predictor = module.get_submodule(owner)
-            masks = _SmallMasks(getattr(predictor, method), len(module.layers))
-            setattr(predictor, method, masks)
-            module.register_forward_pre_hook(masks.begin)
-    return bool(deformable)
+            _compute_small_masks(module)
+    return True
+
+
+def _replacement(name: str, module: Any) -> Callable[..., Any] | None:
+    """Return what replaces the forward method of a module; None for those that stay as they are."""
+    from torch import nn
+
+    by_class: dict[str, Callable[..., Any]] = dict.fromkeys(CLASSES, _forward)
+    by_class |= dict.fromkeys(("OneFormerPixelDecoderEncoderLayer", "Mask2FormerPixelDecoderEncoderLayer"), _encode)
+    by_class |= dict.fromkeys(("OneFormerSinePositionEmbedding", "Mask2FormerSinePositionEmbedding"), _positions)
+    if type(module).__name__ == "SwinMLP" and type(module.activation_fn).__name__ == "GELUActivation":
+        return _perceptron
+    if type(module) is nn.MultiheadAttention and _is_plain(module):
+        return _attend
+    if type(module) is nn.Conv2d and name.rpartition(".")[2] in POINTWISE and module.kernel_size == (1, 1):
+        return _pointwise
+    return _linear if type(module) is nn.Linear else by_class.get(type(module).__name__)
+
+
+def _is_plain(attention: Any) -> bool:
+    """Return whether a torch.nn.MultiheadAttention has inputs of one width, biases, and pictures in dimension 1."""
+    return bool(attention._qkv_same_embed_dim and attention.in_proj_bias is not None and not attention.batch_first)
 
 
 def _is_known_version() -> bool:
@@ -79,9 +91,102 @@ def _is_known_version() -> bool:
     return first <= installed <= last
 
 
-def _without_weights(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """Return no attention weights, which nothing reads: torch then attends without storing them."""
-    return args, {**kwargs, "need_weights": False}
+def _is_training(module: Any) -> bool:
+    """Return whether gradients are recorded or dropout may be applied, which OneFormer's configuration can demand."""
+    import torch
+
+    return torch.is_grad_enabled() or module.training or bool(getattr(module, "is_training", False))
+
+
+def _is_elsewhere(module: Any, inputs: "Tensor") -> bool:
+    """Return whether a layer stays as it is: on a GPU, which is fast without help, or in a training."""
+    return inputs.device.type != "cpu" or _is_training(module)
+
+
+def _linear(module: Any, inputs: "Tensor") -> Any:
+    """Replace the forward method of a linear layer."""
+    if _is_elsewhere(module, inputs):
+        return type(module).forward(module, inputs)
+    return layers.linear(inputs, module.weight, module.bias)
+
+
+def _perceptron(module: Any, hidden_states: "Tensor") -> Any:
+    """Replace the forward method of a Swin Transformer's perceptron."""
+    if _is_elsewhere(module, hidden_states):
+        return type(module).forward(module, hidden_states)
+    return layers.perceptron(hidden_states, module.fc1, module.fc2, "gelu")
+
+
+def _pointwise(module: Any, inputs: "Tensor") -> Any:
+    """Replace the forward method of a 1x1 convolution; its output is in channels_last format."""
+    if _is_elsewhere(module, inputs):
+        return type(module).forward(module, inputs)
+    return layers.pointwise(inputs, module.weight, module.bias)
+
+
+def _positions(module: Any, shape: Any, device: Any, dtype: Any, mask: "Tensor | None" = None) -> Any:
+    """Replace the forward method of a position embedding: the same values, computed for one column and one row.
+
+    Args:
+        module: half of its channels depend on y alone, and the others on x.
+        shape: (B, C, H, W) of the feature map.
+        device: of the result.
+        dtype: of the result.
+        mask: as for the method, which is called as it is if there is one.
+    """
+    import torch
+
+    embed = partial(type(module).forward, module, device=device, dtype=dtype)
+    if mask is not None:
+        return embed(shape, mask=mask)
+    batch, channels, height, width = shape
+    half = module.num_position_features
+    rows = embed((batch, channels, height, 1))[:, :half].expand(-1, -1, -1, width)
+    columns = embed((batch, channels, 1, width))[:, half:].expand(-1, -1, height, -1)
+    return torch.cat([part.permute(0, 2, 3, 1) for part in (rows, columns)], -1).permute(0, 3, 1, 2)
+
+
+def _encode(module: Any, hidden_states: "Tensor", attention_mask: "Tensor", **inputs: Any) -> Any:
+    """Replace the forward method of a layer of the pixel decoder's encoder; it returns no attention weights."""
+    if _is_training(module) or inputs.get("output_attentions"):
+        return type(module).forward(module, hidden_states, attention_mask, **inputs)
+    context, _ = module.self_attn(
+        hidden_states=hidden_states, attention_mask=attention_mask, encoder_hidden_states=hidden_states, **inputs
+    )
+    hidden_states = module.self_attn_layer_norm(hidden_states + context)
+    outputs = layers.perceptron(hidden_states, module.fc1, module.fc2, "relu")
+    return (module.final_layer_norm(hidden_states + outputs),)
+
+
+def _attend(module: Any, query: "Tensor", key: "Tensor", value: "Tensor", **options: Any) -> tuple["Tensor", None]:
+    """Replace the forward method of torch.nn.MultiheadAttention; it returns no weights, which nothing reads.
+
+    Args:
+        module: its weights are used.
+        query: (Q, B, C).
+        key: (K, B, C).
+        value: (K, B, C).
+        options: the other arguments of the method, by name; attn_mask may be one for all heads, (B, Q, K).
+    """
+    mask: Any = options.get("attn_mask")
+    is_shared = mask is not None and mask.ndim == 3 and len(mask) == query.shape[1]
+    is_usual = options.get("key_padding_mask") is None and not options.get("is_causal")
+    if is_usual and (mask is None or is_shared) and not _is_training(module):
+        return layers.attend(module, (query, key, value), mask), None
+    if is_shared:
+        options["attn_mask"] = mask.repeat_interleave(module.num_heads, 0)
+    outputs: Tensor = type(module).forward(module, query, key, value, **options | {"need_weights": False})[0]
+    return outputs, None
+
+
+def _compute_small_masks(decoder: Any) -> None:
+    """Replace the method of a decoder that predicts masks, and let it return one mask for all heads."""
+    owner, method = METHODS[type(decoder).__name__]
+    predictor = decoder.get_submodule(owner)
+    predictor.num_heads = 1
+    masks = _SmallMasks(getattr(predictor, method), len(decoder.layers))
+    setattr(predictor, method, masks)
+    decoder.register_forward_pre_hook(masks.begin)
 
 
 class _SmallMasks:
@@ -145,115 +250,3 @@ def _forward(module: Any, hidden_states: "Tensor", **inputs: Any) -> tuple["Tens
         module.attention_weights(queries).unflatten(-1, points),
     )
     return module.output_proj(context), None
-
-
-def deformable_attention(
-    value: "Tensor", shapes: Sequence[tuple[int, int]], reference_points: "Tensor", offsets: "Tensor", logits: "Tensor"
-) -> "Tensor":
-    """Compute multi-scale deformable attention (Zhu et al., "Deformable DETR", equation 3), without gradients.
-
-    Args:
-        value: (B, S, C), projected values of the pixels of all feature maps, one map after another.
-        shapes: (height, width) of each map; S pixels together.
-        reference_points: (B, Q, L, 2) x and y of each query in each map, 0 to 1 from edge to edge.
-        offsets: (B, Q, heads, L, P, 2) x and y from there to each position, in pixels of the map.
-        logits: (B, Q, heads, L, P) of the attention weights, before their softmax over L and P.
-
-    Returns:
-        (B, Q, C) float32.
-    """
-    import torch
-    from torch.nn import functional
-
-    batch, queries, heads = logits.shape[:3]
-    maps = _padded(value.float(), shapes, heads)
-    centers = (reference_points.float() * maps.sizes + (_BEFORE - 0.5)).flatten(0, 1)[:, None, :, None]
-    picture = torch.arange(batch, dtype=torch.int32, device=value.device).repeat_interleave(queries)
-    starts = picture[:, None, None, None] * (len(maps.vectors) // batch) + maps.starts
-    chunk = _CHUNK if value.device.type == "cpu" else batch * queries
-    tensors = centers, offsets.float().flatten(0, 1), logits.float().flatten(0, 1), starts
-    sums = []
-    for center, offset, logit, start in zip(*(torch.split(tensor, chunk) for tensor in tensors), strict=True):
-        attention = _softmax(logit.flatten(2)).view_as(logit)
-        rows, weights = _neighbours(maps, offset + center, attention, start)
-        sums.append(functional.embedding_bag(rows, maps.vectors, mode="sum", per_sample_weights=weights))
-    return torch.cat(sums).view(batch, queries, -1)
-
-
-def _softmax(logits: "Tensor") -> "Tensor":
-    """Return the softmax over the last dimension: for 12 values, torch's own takes five times as long on a CPU."""
-    exponentials = (logits - logits.amax(-1, keepdim=True)).exp_()
-    return exponentials.div_(exponentials.sum(-1, keepdim=True))
-
-
-@dataclass(frozen=True)
-class _Maps:
-    """Feature maps with their borders of zeros.
-
-    Attributes:
-        vectors: (B * pixels * heads, C / heads) float32.
-        sizes: (L, 2) float32 width and height without the border.
-        widths: (L, 1) int32 width with the border.
-        starts: (heads, L, 1) int32 row of the first vector of each map.
-    """
-
-    vectors: "Tensor"
-    sizes: "Tensor"
-    widths: "Tensor"
-    starts: "Tensor"
-
-
-def _padded(value: "Tensor", shapes: Sequence[tuple[int, int]], heads: int) -> _Maps:
-    """Lay the pixels of all maps out with their borders; see deformable_attention for the arguments."""
-    import torch
-    from torch.nn import functional
-
-    border = (0, 0, _BEFORE, _AFTER, _BEFORE, _AFTER)
-    parts = torch.split(value, [height * width for height, width in shapes], 1)
-    maps = [
-        functional.pad(pixels.view(len(pixels), *shape, -1), border).flatten(1, 2)
-        for pixels, shape in zip(parts, shapes, strict=True)
-    ]
-    counts = torch.tensor([pixels.shape[1] for pixels in maps])
-    sizes = torch.tensor(shapes).flip(1)
-    starts = (counts.cumsum(0) - counts)[:, None] * heads + torch.arange(heads)[:, None, None]
-    return _Maps(
-        torch.cat(maps, 1).view(-1, value.shape[2] // heads),
-        sizes.to(value.device, torch.float32),
-        (sizes[:, :1] + (_BEFORE + _AFTER)).to(value.device, torch.int32),
-        starts.to(value.device, torch.int32),
-    )
-
-
-def _neighbours(maps: _Maps, positions: "Tensor", attention: "Tensor", starts: "Tensor") -> tuple["Tensor", "Tensor"]:
-    """Return the four pixels around each position with their weights, which are bilinear times attention.
-
-    Args:
-        maps: the feature maps.
-        positions: (N, heads, L, P, 2) x and y, in pixels of the maps with their borders.
-        attention: (N, heads, L, P) attention weights.
-        starts: (N, heads, L, 1) int32 row of each map's first vector, in the query's picture.
-
-    Returns:
-        (N * heads, 4 * L * P) int32 rows of maps.vectors, and float32 weights.
-    """
-    import torch
-
-    heads = attention.shape[1]
-    limits = maps.sizes + _BEFORE
-    x = torch.minimum(positions[..., 0].clamp(min=0), limits[:, :1])
-    y = torch.minimum(positions[..., 1].clamp(min=0), limits[:, 1:])
-    left, top = x.floor(), y.floor()
-    right, lower = x.sub_(left), y.sub_(top).mul_(attention)  # shares of the pixels on the right and below
-    weights = attention.new_empty(*attention.shape[:2], 4, *attention.shape[2:])
-    for corner, share in ((0, attention - lower), (2, lower)):
-        torch.mul(share, right, out=weights[:, :, corner + 1])
-        torch.sub(share, weights[:, :, corner + 1], out=weights[:, :, corner])
-    # NaN as an integer is any number; of the rows, only negative ones are out of range, and the weights stay NaN.
-    cells = top.mul_(maps.widths).add_(left).to(torch.int32).clamp_(min=0).mul_(heads)
-    rows = torch.empty_like(weights, dtype=torch.int32)
-    torch.add(cells, starts, out=rows[:, :, 0])
-    torch.add(rows[:, :, 0], maps.widths * heads, out=rows[:, :, 2])
-    for corner in (1, 3):
-        torch.add(rows[:, :, corner - 1], heads, out=rows[:, :, corner])
-    return rows.flatten(2).flatten(0, 1), weights.flatten(2).flatten(0, 1)

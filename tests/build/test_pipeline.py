@@ -12,7 +12,7 @@ from segkit.build.arrival import Arrival, Candidate, Kept
 from segkit.build.history import History
 from segkit.build.outcome import Outcome
 from segkit.build.settings import BuildSettings
-from segkit.dataset import Rejection
+from segkit.dataset import Dataset, Rejection
 from segkit.palette import Palette
 from segkit.photos import Decoded, Limits, fit
 from segkit.toy import world
@@ -73,7 +73,7 @@ def test_settings_that_differ_from_the_datasets_are_refused(
 def test_another_segmenter_is_refused(
     segkit: Segkit, six_photos: Path, models: Models, build_options: list[str], tmp_path: Path
 ) -> None:
-    """New photos must be segmented by the network that segmented the dataset."""
+    """New photos must be segmented by the network that segmented the dataset; a copy of it elsewhere will do."""
     from segkit.models import hub
     from segkit.toy.learn import networks
 
@@ -83,9 +83,15 @@ def test_another_segmenter_is_refused(
     build(segkit, six_photos, out, *build_options, "--limit", 2)
 
     refused = segkit("build-dataset", six_photos, "-o", out, *build_options, "--segmenter", other)
+    namesake = shutil.copytree(other, tmp_path / "networks" / "toy")
+    same_name = segkit("build-dataset", six_photos, "-o", out, *build_options, "--segmenter", namesake)
+    renamed = shutil.copytree(hub.shipped("segmenter"), tmp_path / "renamed")
+    build(segkit, six_photos, out, *build_options, "--limit", 3, "--segmenter", renamed)
 
-    assert refused.code == 2
-    assert "Pass the same segmenter" in refused.err
+    assert (refused.code, same_name.code) == (2, 2)
+    assert "was segmented by toy, not by other. Pass --segmenter toy or another output folder." in refused.err
+    assert "Pass the same segmenter" in same_name.err
+    assert len(Dataset.open(out)) == 3
 
 
 def test_a_dataset_whose_palette_was_edited_accepts_no_new_photos(

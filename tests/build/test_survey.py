@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from segkit import photos, storage
-from segkit.build import intake, survey
+from segkit.build import held, intake, survey
 from segkit.build.arrival import Candidate, Loaded, Place
 from segkit.build.history import History
 from segkit.build.intake import Intake
@@ -69,13 +69,13 @@ def test_of_equal_photos_the_first_is_kept(tmp_path: Path) -> None:
 
 
 def test_photos_whose_pixels_are_not_held_are_decoded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Large folders are decoded twice, with the same result."""
+    """Without a folder for their pixels, photos are decoded twice, with the same result."""
     for seed in range(6):
         scene(seed % 4, 160 + 20 * seed).save(tmp_path / f"{seed}.png")
-    held = kept(tmp_path)
-    monkeypatch.setattr(survey, "HELD", 0)
+    at_once = kept(tmp_path)
+    monkeypatch.setattr(held, "MEMORY", 0)
 
-    assert kept(tmp_path) == held == ["2.png", "3.png", "4.png", "5.png"]
+    assert kept(tmp_path) == at_once == ["2.png", "3.png", "4.png", "5.png"]
 
 
 @cache

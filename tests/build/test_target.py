@@ -46,14 +46,30 @@ def test_everything_that_a_rebuild_needs_is_recorded(photos: Path) -> None:
     assert info.versions.keys() == {"segkit", "torch", "transformers", "pillow", "numpy"}
 
 
-def test_a_rerun_records_its_settings(photos: Path) -> None:
-    """Settings that may differ between builds are those of the last; what the dataset remembers stays."""
+def test_a_rerun_records_only_what_it_used(photos: Path) -> None:
+    """How photos are chosen is as in the last build; how prompts are drafted, as for the last photos that were new."""
     before = build(photos, min_size=64).info
 
-    after = build(photos, captioner="toy", prefix="", split="").info
+    again = build(photos, captioner="toy", beams=4, store_confidence=True, prefix="", split="").info
+    render(photos, 3)
+    more = build(photos, captioner="toy").info
 
-    assert after.settings == before.settings | {"captioner": "toy", "min_size": 80}
-    assert (after.settings["prefix"], after.settings["split"]) == ("a photo:", "val=0.5")
+    assert again.settings == before.settings | {"min_size": 80}
+    assert (again.settings["prefix"], again.settings["split"]) == ("a photo:", "val=0.5")
+    assert more.settings == before.settings | {"min_size": 80, "captioner": "toy"}
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_another_segmenter_is_refused_with_and_without_new_photos(photos: Path, more: int) -> None:
+    """The record of what made the maps stays true, and the line says what made them."""
+    dataset = build(photos)
+    before = (dataset.hidden / "dataset.toml").read_bytes()
+    render(photos, 2 + more)
+
+    with pytest.raises(UsageError, match=r"was segmented by b, not by toy\. Pass segmenter=b or another output folder"):
+        build(photos, segmenter="toy")
+
+    assert (dataset.hidden / "dataset.toml").read_bytes() == before
 
 
 def test_a_dataset_of_an_earlier_version_opens_and_is_completed(photos: Path) -> None:
@@ -100,6 +116,6 @@ def test_a_build_that_is_refused_records_nothing(photos: Path) -> None:
     render(photos, 3)
 
     with pytest.raises(DatasetError, match="was segmented by b"):
-        build(photos, revision="2", segmenter="other")
+        build(photos, revision="2")
 
     assert (dataset.hidden / "dataset.toml").read_bytes() == before

@@ -1,6 +1,7 @@
 """Units are written in order, pictures before their record; a failure is raised and nothing later is recorded."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from segkit.build.annotate import Finished
 from segkit.build.settings import BuildSettings
 from segkit.build.tools import Networks
 from segkit.build.writer import Writer
-from segkit.dataset import Dataset, Rejection
+from segkit.dataset import Dataset, Rejection, records
 from segkit.dataset.info import Info
 from segkit.dataset.prompts import Style
 from segkit.errors import StorageError
@@ -55,18 +56,18 @@ def test_pictures_and_hashes_are_recorded(dataset: Dataset) -> None:
         assert (triple.photo_sha256, triple.map_sha256) == (storage.sha256(photo), storage.sha256(control_map))
 
 
-def test_each_unit_is_one_part_in_order(dataset: Dataset) -> None:
+def test_each_unit_is_one_part_in_order(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts are numbered in the order of the calls; an empty unit leaves none. The first is in the manifest at once."""
     units = [[one] for one in finished(3)]
-    dataset._cost = 1.0  # so that no later unit is folded in before the end
+    monkeypatch.setattr(records, "SHARE", math.inf)  # so that no later unit is folded in before the end
 
     with dataset.writing(), Writer(dataset) as writer:
         for unit in (*units, []):
             writer.write(unit, [])
         writer.write([], [])
 
-    records = [json.loads(part.read_text()) for part in dataset.parts()]
-    assert [record["triple"]["source"] for record in records] == ["1.jpg", "2.jpg"]
+    lines = [json.loads(part.read_text()) for part in dataset.parts()]
+    assert [line["triple"]["source"] for line in lines] == ["1.jpg", "2.jpg"]
     assert [triple.source for triple in dataset] == ["0.jpg", "1.jpg", "2.jpg"]
 
 

@@ -104,6 +104,53 @@ def test_later_work_in_slices_is_merged_and_conflicts_are_listed(photos: Path, t
     assert "both written by a person" in conflict.reason
 
 
+@pytest.mark.parametrize("moment", ["before the first merge", "after it"])
+@pytest.mark.parametrize("delete_files", [False, True])
+def test_a_removal_undone_in_a_slice_is_undone_by_the_next_merge(
+    photos: Path, tmp_path: Path, moment: str, delete_files: bool
+) -> None:
+    """Whether it came with the photo or later, with the files that were deleted; a third merge changes nothing."""
+    places, out = slices(photos, tmp_path, 2), tmp_path / "out"
+    dataset, key = of(places, "001.png")
+    whole = {name: data for name, data in built(dataset.folder).items() if key in name}
+    if moment == "after it":
+        merged(places, out)
+    remove.remove(dataset, [key], None, delete_files=delete_files)
+    merged(places, out)
+    assert Dataset.open(out).get([key])[0].review == "rejected"
+
+    remove.restore(dataset, [key], None)
+    if delete_files:
+        build(photos, dataset.folder, shard=dataset.info.settings["shard"])
+    outcome = merged(places, out)
+    files = built(out)
+    once_more = merged(places, out)
+
+    assert "Removals undone in slices, and here: 1 (001.png)." in outcome.notes
+    assert Dataset.open(out)[key].review == "open"
+    assert {name: files[name] for name in whole} == whole
+    assert built(out) == files
+    assert not any("undone" in note for note in once_more.notes)
+
+
+def test_a_removal_in_the_dataset_itself_is_kept(photos: Path, tmp_path: Path) -> None:
+    """Somebody removed the photo here, too, whatever becomes of its removal in the slice."""
+    places, out = slices(photos, tmp_path, 2), tmp_path / "out"
+    (first, one), (second, two) = of(places, "001.png"), of(places, "002.png")
+    remove.remove(first, [one], None)
+    merged(places, out)
+    for decide in (remove.remove, remove.restore, remove.remove):
+        decide(Dataset.open(out), [one, two], None)
+    remove.remove(second, [two], None)
+    merged(places, out)
+
+    remove.restore(first, [one], None)
+    remove.restore(second, [two], None)
+    merged(places, out)
+
+    assert [triple.review for triple in Dataset.open(out).get([one, two])] == ["rejected", "rejected"]
+
+
 def test_a_painted_map_is_refused_before_a_dataset_is_created(photos: Path, tmp_path: Path) -> None:
     """The advice does not lose the painting: the slice's build takes it over."""
     places = slices(photos, tmp_path, 2)

@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 import torch
 
-from segkit.models import attention
+from segkit.models import attention, deformable, outputs
 from segkit.toy.learn import networks
 from tests.models import families
 
 
-def deformable(network: Any) -> list[Any]:
+def attentions(network: Any) -> list[Any]:
     """Return the deformable attentions of a network."""
     return [module for module in network.modules() if type(module).__name__ in attention.CLASSES]
 
@@ -19,7 +19,7 @@ def tiny(family: str) -> Any:
     """Return a network with random weights, whose positions lie far apart and often outside of the feature maps."""
     torch.manual_seed(1)
     network = (networks.oneformer(families.TWELVE) if family == "oneformer" else families.build(family))[0]
-    for module in deformable(network):
+    for module in attentions(network):
         torch.nn.init.normal_(module.sampling_offsets.weight, std=0.3)
         torch.nn.init.normal_(module.sampling_offsets.bias, std=4)
         torch.nn.init.normal_(module.attention_weights.weight, std=0.5)
@@ -37,7 +37,7 @@ def inputs(network: Any) -> dict[str, Any]:
 def calls(request: pytest.FixtureRequest) -> list[tuple[Any, dict[str, Any]]]:
     """Each deformable attention of a network, with the arguments that the network passes to it."""
     network, recorded = tiny(request.param), []
-    for module in deformable(network):
+    for module in attentions(network):
         module.register_forward_pre_hook(lambda module, _, kwargs: recorded.append((module, kwargs)), with_kwargs=True)
     with torch.no_grad():
         network(**inputs(network))
@@ -61,7 +61,7 @@ def test_small_chunks_change_nothing(calls: list[tuple[Any, dict[str, Any]]], mo
     module, arguments = calls[0]
     with torch.inference_mode():
         whole, _ = attention._forward(module, **arguments)
-        monkeypatch.setattr(attention, "_CHUNK", 50)
+        monkeypatch.setattr(deformable, "_CHUNK", 50)
         chunks, _ = attention._forward(module, **arguments)
 
     assert torch.equal(chunks, whole)
@@ -113,13 +113,15 @@ def test_a_network_gives_the_same_outputs(family: str) -> None:
         masks._predict = record
         actual = network(**inputs(network))
 
-    assert all("forward" in vars(module) for module in deformable(network))
+    assert all("forward" in vars(module) for module in attentions(network))
     assert sizes == [True] * len(decoder.layers) + [False]
     assert not masks._scaled
     for name in ("class_queries_logits", "masks_queries_logits"):
         assert actual[name].shape == expected[name].shape
         assert torch.allclose(actual[name], expected[name], rtol=1e-3, atol=1e-3 * float(expected[name].abs().max()))
         assert not torch.equal(actual[name], expected[name])
+    maps = [outputs.query_scores(predictions).argmax(1) for predictions in (actual, expected)]
+    assert torch.equal(*maps)
 
 
 @pytest.mark.parametrize(("first", "switch"), [("5.99", ""), ("5.20", "1")], ids=["version", "switch"])
@@ -141,3 +143,44 @@ def test_networks_without_deformable_attention_stay_as_they_are() -> None:
 
     assert not attention.accelerate(network)
     assert not any(module._forward_pre_hooks for module in network.modules())
+
+
+@pytest.mark.parametrize("family", ["oneformer", "mask2former"])
+def test_gradients_pass_through_transformers_own_network(family: str) -> None:
+    """Where gradients are recorded, they are those of transformers' own layers, with one mask for all heads too."""
+    network = tiny(family)
+    arguments = inputs(network)
+    pixels = arguments["pixel_values"].requires_grad_()
+    expected = torch.autograd.grad(network(**arguments).masks_queries_logits.sum(), pixels)[0]
+
+    assert attention.accelerate(network)
+    actual = torch.autograd.grad(network(**arguments).masks_queries_logits.sum(), pixels)[0]
+
+    assert expected.abs().sum() > 0
+    assert (actual - expected).abs().max() < 1e-4 * expected.abs().max()
+
+
+@pytest.mark.parametrize("family", ["oneformer", "mask2former"])
+def test_position_embeddings_are_the_same_bits(family: str) -> None:
+    """What is computed for one column and one row is what transformers computes for all pixels."""
+    network = tiny(family)
+    embeddings = [module for module in network.modules() if type(module).__name__.endswith("SinePositionEmbedding")]
+    assert embeddings
+
+    for embedding in embeddings:
+        shape = torch.Size((2, 2 * embedding.num_position_features, 7, 11))
+        actual = attention._positions(embedding, shape, "cpu", torch.float32)
+        assert torch.equal(actual, embedding(shape, "cpu", torch.float32))
+
+
+def test_the_parts_that_take_the_time_are_replaced() -> None:
+    """With the installed transformers, each of their classes is found: all but normalisation and two convolutions."""
+    network = tiny("oneformer")
+    assert attention.accelerate(network)
+
+    replaced = {type(module).__name__ for module in network.modules() if "forward" in vars(module)}
+
+    assert replaced == {
+        "Conv2d", "Linear", "MultiheadAttention", "OneFormerPixelDecoderEncoderLayer",
+        "OneFormerPixelDecoderEncoderMultiscaleDeformableAttention", "OneFormerSinePositionEmbedding", "SwinMLP",
+    }  # fmt: skip

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from segkit.errors import ModelError
 from segkit.models import hub
 from segkit.words import are, count
-from trainer.checkpoints import configs, families, fp8, safe_load, soundness
+from trainer.checkpoints import configs, families, folders, fp8, safe_load, soundness
 from trainer.checkpoints.families import Conditioning, Family
 
 if TYPE_CHECKING:
@@ -33,10 +33,25 @@ def fill(build: Callable[[Any], Any], config: Any, weights: "Mapping[str, Tensor
     Raises:
         ModelError: a weight is missing, unexpected, of wrong shape, NaN, infinite, or zero or constant throughout.
     """
+    return _filled(require_names(build, config, weights, values=True), weights)
+
+
+def require_names(build: Callable[[Any], Any], config: Any, weights: "Mapping[str, Tensor]", values: bool) -> Any:
+    """Return a network without weights, after comparing these with its own; see fill.
+
+    Args:
+        build: returns the network of a configuration.
+        config: the configuration.
+        weights: every weight by the network's name.
+        values: check them too; without, of a safetensors file only the header is read.
+
+    Raises:
+        ModelError: a weight is missing, unexpected or of wrong shape; if values are checked, or unusable.
+    """
     model = _empty(build, config)
-    if text := soundness.faults(weights, _shapes(model)).sentence():
+    if text := soundness.faults(weights, _shapes(model), values=values).sentence():
         raise ModelError(text)
-    return _filled(model, weights)
+    return model
 
 
 def from_folder(kind: Any, folder: Path) -> Any:
@@ -53,19 +68,42 @@ def from_folder(kind: Any, folder: Path) -> Any:
     Raises:
         ModelError: the folder is incomplete or damaged, or a weight is unusable.
     """
+    model = _unfilled(kind, folder)
+    return _filled(model, _fitting_weights(model, folder))
+
+
+def require_complete(kind: Any, folder: Path) -> Any:
+    """Compare the names and shapes of a component's weights with its configuration, which is returned.
+
+    Values are not read; weights in pickles, which can only be read whole, not at all. See from_folder.
+    """
+    model = _unfilled(kind, folder)
+    if all(map(safe_load.has_header, folders.weights_files(folder))):
+        _fitting_weights(model, folder, values=False)
+    return model.config
+
+
+def _unfilled(kind: Any, folder: Path) -> Any:
+    """Return the network that a folder's configuration describes, without weights."""
     try:
         with hub.quiet():
-            build, config = _configured(kind, folder)
-            model = _empty(build, config)
+            return _empty(*_configured(kind, folder))
     except ModelError:
         raise
     except Exception as error:  # errors of both libraries on missing, damaged or foreign configurations
         raise ModelError(f"base={folder}: cannot be loaded ({hub.reason(error)}).") from None
-    weights = _weights(folder)
-    shapes = _shapes(model)
+
+
+def _fitting_weights(model: Any, folder: Path, values: bool = True) -> safe_load.Tensors:
+    """Return the weights in a folder under a network's names.
+
+    Raises:
+        ModelError: one of them is missing, or of wrong shape; if values are checked, or unusable.
+    """
+    weights, shapes = _weights(folder), _shapes(model)
     bare = {name.removeprefix(_TEXT_MODEL): name for name in shapes}
     weights = weights.renamed({bare[name]: name for name in weights if name in bare})
-    faults = soundness.faults(weights, shapes)
+    faults = soundness.faults(weights, shapes, values=values)
     for names, fault in (
         ((*faults.missing, *faults.shapes), "missing or of wrong shape"),
         (faults.broken, "NaN or infinite"),
@@ -74,7 +112,7 @@ def from_folder(kind: Any, folder: Path) -> Any:
     ):
         if names:
             raise ModelError(f"base={folder}: {are(len(names), 'weight')} {fault}, such as {names[0]}.")
-    return _filled(model, weights)
+    return weights
 
 
 def _configured(kind: Any, folder: Path) -> tuple[Callable[[Any], Any], Any]:

@@ -15,7 +15,7 @@ from segkit.errors import ModelError, StorageError, UsageError
 from segkit.models import hub
 from segkit.settings import ExportSettings, Layout
 from trainer import settings as run_settings
-from trainer.checkpoints import configs, families, find, fp8, identify, ldm, load, runs, safe_load
+from trainer.checkpoints import configs, families, find, fitting, fp8, identify, ldm, load, runs, safe_load, union
 from trainer.checkpoints.load import Base
 from trainer.settings import TrainSettings
 
@@ -26,6 +26,9 @@ _SUFFIXES = {"ldm": ".safetensors", "pth": ".pth", "diffusers": ""}
 
 _LIMITED = {"dreamlike-photoreal-2.0": "limits commercial use of derivatives"}
 """Bases whose licence surprises, by a part of their name."""
+
+_USAGE = ('`ControlNetModel.from_pretrained("controlnet")`', "")
+"""How a ControlNet that has no modes is used in diffusers, and what is set in other programs; see union.usage."""
 
 _DROPPED = ("model_ema.", "control_model.")  # the EMA of the weights before this training; another ControlNet
 _TEXT_MODEL = "text_model."
@@ -64,7 +67,9 @@ def export(run: Path, layout: Layout, output: Path | None = None, full: bool = F
         raise UsageError(f"{output}: expected a name that ends in {suffix}.")
     if output.exists() and not overwrite:
         raise UsageError(f"{output} already exists. Choose another name, or pass overwrite=True.")
-    model = ldm.load(safe_load.read_folder(folder), load.controlnet_config(folder))
+    tensors = safe_load.read_folder(folder)
+    model = ldm.load(tensors, fitting.controlnet_config(folder))
+    union.set_mode(model, None, union.recorded(tensors.metadata), str(run))
     family = families.of(model.config)
     if layout == "pth" and family.layout != "ldm":
         raise UsageError(f"{run}: no program reads a .pth file of {family}. Export it as ldm, or as diffusers.")
@@ -140,7 +145,9 @@ def write_results(run: Path, name: str, controlnet: Any, facts: dict[str, Any], 
     write_folder(run / runs.FOLDER, controlnet)
     path, family = run / f"{ldm.safe_name(name)}.safetensors", families.of(controlnet.config)
     ldm.save_ldm(controlnet, path, torch.float16, metadata(facts), family.layout)
-    card = _card(name, path.name, {"family": family.title, **facts}, caveat, trained_base(run, path))
+    shown = {"family": family.title, **facts, **union.record(controlnet)}
+    usage = union.usage(controlnet) if union.mode(controlnet) is not None else _USAGE
+    card = _card(name, path.name, shown, caveat, trained_base(run, path), usage)
     storage.write(run / "model-card.md", card.encode())
     runs.record(run, int(facts["steps"]))
     return path
@@ -154,11 +161,13 @@ def write_folder(folder: Path, model: Any) -> None:
     config = {key: value for key, value in dict(model.config).items() if not key.startswith("_")}
     config = {"_class_name": type(model).__name__, **config}
     state = {key: weight.detach().to("cpu").float().contiguous() for key, weight in model.state_dict().items()}
-    storage.write(folder / "diffusion_pytorch_model.safetensors", save(state, {"format": "pt"}))
+    storage.write(folder / "diffusion_pytorch_model.safetensors", save(state, {"format": "pt", **union.record(model)}))
     storage.write(folder / "config.json", json.dumps(config, indent=2, default=list).encode())
 
 
-def _card(name: str, file: str, facts: dict[str, Any], caveat: str, base: str = "") -> str:
+def _card(
+    name: str, file: str, facts: dict[str, Any], caveat: str, base: str = "", usage: tuple[str, str] = _USAGE
+) -> str:  # fmt: skip
     what = "for segmentation maps" if caveat else "that obeys segmentation maps"
     warning = f"\n**{_escape(caveat)}**\n" if caveat else ""
     last = f"- {base}\n" if base else ""
@@ -172,8 +181,8 @@ exactly the colours of its palette, and sized with NEAREST.
 |---|---|
 {rows}
 
-- diffusers: `ControlNetModel.from_pretrained("controlnet")`
-- A1111, Forge, ComfyUI: `{file}`
+- diffusers: {usage[0]}
+- A1111, Forge, ComfyUI: `{file}`{usage[1]}
 {last}
 {_license(facts)}
 """

@@ -11,22 +11,24 @@ from segkit.models import hub
 from trainer.checkpoints import (
     configs,
     find,
+    fitting,
     fp8,
     identify,
     layers,
     ldm,
-    load,
     prediction,
     quiet,
     runs,
     safe_load,
     single_file,
     soundness,
+    union,
 )
 from trainer.checkpoints.components import read_json
 from trainer.checkpoints.identify import Identity
 from trainer.checkpoints.safe_load import Tensors
 from trainer.checkpoints.soundness import Faults
+from trainer.settings import UNION_MODE
 
 _RELEASED = {"SD1": "sd15", "SD2": "sd21", "SDXL": "sdxl"}
 _DISTILLED = re.compile(r"turbo|lightning|hyper-?sd|(?<![a-z])lcm|dmd2", re.IGNORECASE)
@@ -166,11 +168,24 @@ def _read(path: Path) -> tuple[Tensors, tuple[str, ...]]:
 
 def _notes(tensors: Tensors, identity: Identity) -> Iterator[str]:
     """Yield what the values of a sound checkpoint tell."""
-    if identity.kind in ("controlnet", "union", "controlldm") and layers.is_fresh(tensors):
+    if identity.kind in ldm.CONTROLNETS and layers.is_fresh(tensors):
         yield "Its zero convolutions are zero: it is fresh and does not change a picture yet."
+    if identity.kind == "union":
+        yield _modes(tensors)
     if identity.kind in ("stable-diffusion", "controlldm") and not identity.purpose:
         yield from _predicted(identify.base(tensors))
         yield from _distilled(tensors)
+
+
+def _modes(tensors: Tensors) -> str:
+    """Return how many modes a union ControlNet has, and which of them segkit uses."""
+    kinds, recorded = union.kinds(tensors), union.recorded(tensors.metadata)
+    text = f"It has {kinds} kinds of control images, modes 0 to {kinds - 1}"
+    if recorded is not None:
+        return f"{text}; segkit trained it with segmentation maps in mode {recorded}."
+    if kinds <= UNION_MODE:
+        return f"{text}; which one segmentation maps have must be set (controlnet_mode=N)."
+    return f"{text}; segmentation maps have mode {UNION_MODE} unless another one is set (controlnet_mode=N)."
 
 
 def _predicted(base: Tensors) -> Iterator[str]:
@@ -198,12 +213,12 @@ def _configured(identity: Identity, folder: Path) -> Mapping[str, Sequence[int]]
     """Return the shape of each weight of a ControlNet by its folder's config.json; empty for other networks."""
     if identity.kind not in ("controlnet", "union"):
         return {}
-    return ldm.shapes(ldm.empty(load.controlnet_config(folder)), identity)
+    return ldm.shapes(ldm.empty(fitting.controlnet_config(folder)), identity)
 
 
 def _expected(identity: Identity, tensors: Tensors) -> Mapping[str, Sequence[int]]:
     """Return the shape of each weight of a ControlNet of a released family; empty for everything else."""
-    if identity.kind not in ("controlnet", "union", "controlldm") or identity.family not in _RELEASED:
+    if identity.kind not in ldm.CONTROLNETS or identity.family not in _RELEASED:
         return {}
     config = configs.released(_RELEASED[identity.family])
     if identity.width != config["cross_attention_dim"]:

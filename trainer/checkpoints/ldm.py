@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from diffusers import ControlNetModel
     from torch import Tensor
 
+CONTROLNETS = ("controlnet", "union", "controlldm")
+"""Kinds of checkpoints that have a ControlNet."""
+
 _RESNET = {
     "norm1": "in_layers.0",
     "conv1": "in_layers.2",
@@ -139,10 +142,7 @@ def load(tensors: safe_load.Tensors, config: Mapping[str, Any]) -> "ControlNetMo
 
     identity = identify.identify(tensors)
     tensors = fp8.decoded(tensors)
-    if identity.kind not in ("controlnet", "union", "controlldm"):
-        raise ModelError(f"{tensors.path}: {identity.sentence} Expected a ControlNet. {identity.advice}".strip())
-    model = empty(fitted(config, tensors, identity))
-    soundness.require(tensors, shapes(model, identity), identity)
+    model = _fitting(config, tensors, identity, values=True)
     names_in_file = _names_in_file(model, identity)
     state = {name: tensors[in_file].to(torch.float32).clone() for in_file, name in names_in_file.items()}
     model.load_state_dict(state, assign=True)
@@ -152,10 +152,36 @@ def load(tensors: safe_load.Tensors, config: Mapping[str, Any]) -> "ControlNetMo
     return network
 
 
+def require_fitting(tensors: safe_load.Tensors, config: Mapping[str, Any]) -> None:
+    """Refuse what `load` refuses, but for values: of a safetensors file, only the header is read."""
+    _fitting(config, fp8.decoded(tensors), identify.identify(tensors), values=False)
+
+
+def _fitting(
+    config: Mapping[str, Any], tensors: safe_load.Tensors, identity: identify.Identity, values: bool
+) -> "ControlNetModel":  # fmt: skip
+    """Return the network of a checkpoint, without weights, after comparing those with its own; see load.
+
+    Args:
+        config: of a ControlNet that fits the base.
+        tensors: of the checkpoint.
+        identity: of the checkpoint.
+        values: check them too.
+    """
+    if identity.kind not in CONTROLNETS:
+        raise ModelError(f"{tensors.path}: {identity.sentence} Expected a ControlNet. {identity.advice}".strip())
+    model = empty(fitted(config, tensors, identity))
+    soundness.require(tensors, shapes(model, identity), identity, values)
+    return model
+
+
 def fitted(config: Mapping[str, Any], tensors: safe_load.Tensors, identity: identify.Identity) -> dict[str, Any]:
     """Return the configuration of a ControlNet, corrected by what the names and shapes of its weights say."""
     fitting = blocks.controlnet(tensors, config, identity.layout, identity.prefix)
-    return union.config(tensors, fitting, identity.prefix) if identity.kind == "union" else fitting
+    if identity.kind != "union":
+        return fitting
+    union.require_sized(config, str(tensors.path))
+    return union.config(tensors, fitting, identity.prefix)
 
 
 def empty(config: Mapping[str, Any]) -> "ControlNetModel":
@@ -232,7 +258,7 @@ def save_ldm(
     if suffix == ".safetensors":
         from safetensors.torch import save
 
-        storage.write(path, save(state, {"format": "pt", **(metadata or {})}))
+        storage.write(path, save(state, {"format": "pt", **(metadata or {}), **union.record(model)}))
         return
     storage.write(path, _pickled({f"control_model.{name}": weight for name, weight in state.items()}))
 

@@ -1,13 +1,13 @@
 """Load the networks of a training: the frozen base from a folder, a single file or the hub, and the ControlNet."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segkit.errors import ModelError
 from segkit.models import tokens
-from trainer.checkpoints import components, configs, families, fp8, identify, ldm, safe_load, single_file, union
+from trainer.checkpoints import components, configs, families, fitting, ldm, safe_load, single_file, union
 from trainer.checkpoints import prediction as predictions
 from trainer.checkpoints.components import read_json
 from trainer.checkpoints.families import Conditioning, Family
@@ -97,14 +97,8 @@ def load_base(name: str, tokenizer: str = "", prediction: Prediction | None = No
 def _with_vae(base: Base, name: str) -> Base:
     """Return a base with another VAE, such as SDXL's in the version that does not overflow in fp16."""
     vae = load_vae(name, base.vae.config.scaling_factor)
-    _require_replacement(vae, base.vae.config, base.family, name)
+    fitting.require_same_sides(vae.config, base.vae.config, base.family, name)
     return replace(base, vae=vae)
-
-
-def _require_replacement(vae: "AutoencoderKL", latents: Mapping[str, Any], family: Family, name: str) -> None:
-    """Refuse a VAE that downsamples otherwise than the base's, whose configuration is passed."""
-    if configs.vae_scale_factor(vae.config) != configs.vae_scale_factor(latents):
-        raise ModelError(f"vae={name}: downsamples otherwise than the base's VAE. Use one of {family}.")
 
 
 def load_vae(name: str, scaling_factor: float) -> "AutoencoderKL":
@@ -117,10 +111,7 @@ def load_vae(name: str, scaling_factor: float) -> "AutoencoderKL":
     Raises:
         ModelError: the VAE is missing, damaged, or scales latents or pictures in another way than the base's.
     """
-    path = Path(name).expanduser()
-    if not path.exists():
-        raise ModelError(f"vae={name}: no such file or folder. Expected a .safetensors file or a diffusers folder.")
-    vae = single_file.replacement_vae(path, scaling_factor)
+    vae = single_file.replacement_vae(fitting.find_vae(name), scaling_factor)
     components.require_plain_vae(vae.config, f"vae={name}")
     return vae
 
@@ -150,18 +141,14 @@ def _from_folder(folder: Path, name: str, tokenizer: str, prediction: Prediction
 
 
 def _from_file(path: Path, tokenizer: str, prediction: Prediction | None, vae: str) -> Base:
-    tensors = safe_load.read(path)
-    identity = identify.identify(tensors)
-    if identity.kind not in ("stable-diffusion", "controlldm") or identity.purpose:
-        raise ModelError(f"base={path}: {identity.sentence} Expected a Stable Diffusion. {identity.advice}".strip())
-    state = fp8.decoded(identify.base(tensors))
+    state, identity = single_file.open_base(path)
     try:
         unet, text_encoders = single_file.unet(state), single_file.text_encoders(state)
         family = families.of(unet.config)
         components.require_fitting_text(family, unet.config, text_encoders, "it is incomplete")
         bundled = None if vae else single_file.vae(state)
     except ModelError as error:
-        raise ModelError(f"base={path}: {error}. {identity.sentence} Use another file.") from None
+        raise single_file.unusable_base(path, identity, error) from None
     decoder = bundled or load_vae(vae, family.scaling_factor)
     tokenizers = _tokenizers(family, text_encoders, path.parent, tokenizer)
     guess = None if prediction else predictions.recorded(state) or predictions.guess(unet, text_encoders)
@@ -209,7 +196,9 @@ def _tokenizer(vocab_size: int, bundled: Path, option: str, padding: str) -> Any
     return tokenizer
 
 
-def load_controlnet(name: str | Weights, base: Base, seed: int = 0) -> "ControlNetModel":
+def load_controlnet(
+    name: str | Weights, base: Base, seed: int = 0, mode: int | None = None
+) -> "ControlNetModel":  # fmt: skip
     """Load the ControlNet that a training starts from, in fp32.
 
     Args:
@@ -218,9 +207,12 @@ def load_controlnet(name: str | Weights, base: Base, seed: int = 0) -> "ControlN
             output yet; or what `find_controlnet` returned.
         base: the base that it will steer.
         seed: seed of a fresh ControlNet's hint encoder, the only part that is initialised at random.
+        mode: mode of a union ControlNet for segmentation maps; None for the one that a training recorded, or else that
+            of released networks.
 
     Raises:
-        ModelError: the ControlNet is missing or damaged, or was made for a base of another width or number of heads.
+        ModelError: the ControlNet is missing or damaged, was made for a base of another width or number of heads, or
+            has no such mode.
     """
     import torch
     from diffusers import ControlNetModel
@@ -231,14 +223,21 @@ def load_controlnet(name: str | Weights, base: Base, seed: int = 0) -> "ControlN
             fresh: ControlNetModel = ControlNetModel.from_unet(
                 base.unet, conditioning_embedding_out_channels=tuple(configs.hint_channels(base.vae.config))
             )
+        union.set_mode(fresh, mode, None, FRESH)
         return fresh.requires_grad_(True)
     weights = find_controlnet(name) if isinstance(name, str) else name
     if weights.path.is_file():
-        model = ldm.load(safe_load.read(weights.path), configs.controlnet(base.unet.config, base.vae.config))
-        return _averaged(model, weights.averages, weights.only_mid) if weights.averages else model
-    stored = controlnet_config(weights.path)
-    _require_fitting(stored, base.unet.config, weights.name)
-    return ldm.load(safe_load.read_folder(weights.path), stored)
+        tensors = safe_load.read(weights.path)
+        fitting.require_family(tensors, base.unet.config, weights.name)
+        model = ldm.load(tensors, configs.controlnet(base.unet.config, base.vae.config))
+    else:
+        stored = fitting.controlnet_config(weights.path)
+        fitting.require_configured(stored, base.unet.config, weights.name)
+        tensors = safe_load.read_folder(weights.path)
+        model = ldm.load(tensors, stored)
+    recorded = union.recorded(tensors.metadata) if weights.mode is None else weights.mode
+    union.set_mode(model, mode, recorded, weights.name)
+    return _averaged(model, weights.averages, weights.only_mid) if weights.averages else model
 
 
 def _averaged(model: "ControlNetModel", averages: Path, only_mid: bool) -> "ControlNetModel":
@@ -259,75 +258,3 @@ def _averaged(model: "ControlNetModel", averages: Path, only_mid: bool) -> "Cont
         for place, weight in enumerate(trained):
             weight.copy_(tensors[str(place)])
     return model
-
-
-def _require_fitting(stored: Mapping[str, Any], unet: Mapping[str, Any], name: str) -> None:
-    """Refuse a ControlNet whose configuration does not fit that of the base's UNet."""
-    if purpose := configs.purpose(int(stored.get("in_channels", 4))):
-        raise ModelError(f"controlnet={name}: made for {purpose}. Use a ControlNet of a text-to-image base.")
-    family, other = families.of(unet), families.of(stored)
-    released = f", such as {family.controlnet}" if family.controlnet else ""
-    cure = f"Use a ControlNet of the base's family, {family}{released}."
-    if other != family:
-        raise ModelError(f"controlnet={name}: made for {other}, the base is of {family}. {cure}")
-    if stored.get("cross_attention_dim") != unet["cross_attention_dim"]:
-        raise ModelError(
-            f"controlnet={name}: its cross_attention_dim is {stored.get('cross_attention_dim')}, the base's is "
-            f"{unet['cross_attention_dim']}. {cure}"
-        )
-    configs.require_heads(stored, f"controlnet={name}")
-    if configs.heads(stored) != configs.heads(unet):
-        raise ModelError(
-            f"controlnet={name}: {configs.heads(stored)} attention heads, the base has {configs.heads(unet)}. {cure}"
-        )
-    if families.conditioning(stored) != families.conditioning(unet):
-        raise ModelError(f"controlnet={name}: not conditioned on the prompt and the size as the base is. {cure}")
-
-
-def require_fitting(base: str, weights: Weights | None, vae: str) -> None:
-    """Refuse a ControlNet or a VAE that does not fit the base, before anything slow begins.
-
-    ControlNets and bases in folders are compared by their configurations, those in files when they are loaded. The VAE
-    is loaded: it takes a second, and may have any fault.
-
-    Args:
-        base: as for load_base.
-        weights: of the ControlNet; None for a fresh one.
-        vae: as for load_base.
-
-    Raises:
-        ModelError: one of them does not fit, or is missing or damaged.
-    """
-    source = find_base(base)
-    unet = read_json(source / "unet" / "config.json") if source.is_dir() else {}
-    if weights and weights.path.is_dir() and {"block_out_channels", "cross_attention_dim"} <= unet.keys():
-        _require_fitting(controlnet_config(weights.path), unet, weights.name)
-    if vae and source.is_dir():
-        latents = read_json(source / "vae" / "config.json")
-        scaling_factor = latents.get("scaling_factor", families.of(unet).scaling_factor)
-        _require_replacement(load_vae(vae, scaling_factor), latents, families.of(unet), vae)
-    elif vae:
-        load_vae(vae, _family(source).scaling_factor)
-
-
-def _family(file: Path) -> Family:
-    name = identify.identify(safe_load.read(file)).family
-    return next((family for family in families.FAMILIES if family.name == name), families.SD1)
-
-
-def controlnet_config(folder: Path) -> dict[str, Any]:
-    """Return the configuration in a ControlNet's diffusers folder.
-
-    Raises:
-        ModelError: the folder contains another network, or none.
-    """
-    if not (folder / "config.json").is_file():
-        is_pipeline = (folder / "model_index.json").is_file()
-        reason = "is a complete Stable Diffusion; use it as the base" if is_pipeline else "contains no ControlNet"
-        raise ModelError(f"controlnet={folder}: {reason}. Expected a finished run, or a ControlNet's diffusers folder.")
-    config = read_json(folder / "config.json")
-    if config.get("_class_name") not in ("ControlNetModel", union.CLASS):
-        raise ModelError(
-            f"controlnet={folder}: contains {config.get('_class_name', 'no network')}. Expected a ControlNetModel."
-        )
-    return config

@@ -35,6 +35,7 @@ class Weights:
         averages: file with the moving averages that replace the weights of a checkpoint; None for none.
         only_mid: the training left the zero convolutions of the down blocks as they were: they have no averages.
         note: which step of which run they are, as a sentence; "" for weights that are not of a run.
+        mode: mode in which a run trained a union ControlNet; None where the file itself records it, or nothing does.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Weights:
     averages: Path | None = None
     only_mid: bool = False
     note: str = ""
+    mode: int | None = None
 
 
 def record(run: Path, steps: int) -> None:
@@ -149,8 +151,9 @@ def of_checkpoint(checkpoint: Checkpoint, name: str, note: str = "") -> Weights:
     if not note:
         note = f"ControlNet: {name}, the checkpoint of step {checkpoint.step:,}."
     run = containing(checkpoint.folder)
-    only_mid = bool(run and run_settings.read(run / "run.toml").get("only_mid_control"))
-    return Weights(name, path, averages if averages.is_file() else None, only_mid, note)
+    options = run_settings.read(run / "run.toml") if run else {}
+    only_mid, mode = bool(options.get("only_mid_control")), options.get("controlnet_mode")
+    return Weights(name, path, averages if averages.is_file() else None, only_mid, note, mode)
 
 
 def _of_unfinished(run: Path, checkpoint: Checkpoint, total: int, name: str) -> Weights:

@@ -82,8 +82,7 @@ def read(path: Path) -> Tensors:
         ModelError: the file is missing, damaged, not a checkpoint, or a pickle that asks for code.
     """
     first = _first_bytes(path)
-    header_size = int.from_bytes(first[:8], "little")
-    if first[8:9] == b"{" and header_size < path.stat().st_size:  # its first bytes can be those of a zip or a pickle
+    if has_header(path):  # its first bytes can be those of a zip or a pickle
         return _safetensors(path)
     if first[:2] == b"PK" or first[:1] == b"\x80":
         return _pickle(path, archive=first[:2] == b"PK")
@@ -93,6 +92,16 @@ def read(path: Path) -> Tensors:
         if first.lstrip()[: len(start)].lower() == start:
             raise ModelError(f"{path}: {description}.")
     return _refuse_other(path)
+
+
+def has_header(path: Path) -> bool:
+    """Return whether a file is in the safetensors format: `read` reads its header, and values on access.
+
+    Raises:
+        ModelError: the file is missing, empty or cannot be read.
+    """
+    first = _first_bytes(path)
+    return first[8:9] == b"{" and int.from_bytes(first[:8], "little") < path.stat().st_size
 
 
 def read_folder(folder: Path) -> Tensors:

@@ -1,7 +1,8 @@
 """The networks in a base's single file (ldm's layout), configured from the shapes of its weights."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,24 @@ _VAE_PARTS = re.compile(rf"({re.escape(_VAE)})?(encoder|decoder|quant_conv|post_
 
 _Converted = tuple[dict[str, Any], "Mapping[str, Tensor]"]
 """A network's configuration, and its weights under the names of diffusers or transformers."""
+
+
+def open_base(path: Path) -> tuple[safe_load.Tensors, identify.Identity]:
+    """Return the weights of a base's file, without a trainer's prefix and 8-bit numbers, and what the file is.
+
+    Raises:
+        ModelError: it is damaged, or not a text-to-image Stable Diffusion.
+    """
+    tensors = safe_load.read(path)
+    identity = identify.identify(tensors)
+    if identity.kind not in ("stable-diffusion", "controlldm") or identity.purpose:
+        raise ModelError(f"base={path}: {identity.sentence} Expected a Stable Diffusion. {identity.advice}".strip())
+    return fp8.decoded(identify.base(tensors)), identity
+
+
+def unusable_base(path: Path, identity: identify.Identity, error: ModelError) -> ModelError:
+    """Return the error that says what is wrong with the networks in a base's file."""
+    return ModelError(f"base={path}: {error}. {identity.sentence} Use another file.")
 
 
 def unet(state: "Mapping[str, Tensor]") -> Any:
@@ -100,23 +119,49 @@ def replacement_vae(path: Path, scaling_factor: float) -> "AutoencoderKL":
     Raises:
         ModelError: there is no VAE, or a damaged one, or one for other latents than the base's.
     """
-    network: AutoencoderKL = _vae_of_folder(path) if path.is_dir() else _vae_of_file(path, scaling_factor)
-    for name, expected in (("scaling_factor", scaling_factor), ("latent_channels", 4)):
-        if network.config[name] != expected:
-            raise ModelError(
-                f"vae={path}: its {name} is {network.config[name]}, that of the base's latents {expected}. Use a "
-                "VAE of the base's family."
-            )
+    from diffusers import AutoencoderKL
+
+    network: AutoencoderKL
+    if path.is_dir():
+        network = components.from_folder(AutoencoderKL, _vae_folder(path))
+    else:
+        network = _from_vae_file(path, scaling_factor, components.fill)
+    _require_latents(network.config, path, scaling_factor)
     return network
 
 
-def _vae_of_folder(path: Path) -> Any:
+def require_replacement_vae(path: Path, scaling_factor: float) -> Mapping[str, Any]:
+    """Refuse what `replacement_vae` refuses, but for values, which are not read; return the VAE's configuration.
+
+    Weights in pickles are read whole if they are in a file, and not compared if they are in a folder.
+    """
     from diffusers import AutoencoderKL
 
-    return components.from_folder(AutoencoderKL, path / "vae" if (path / "vae").is_dir() else path)
+    config: Mapping[str, Any]
+    if path.is_dir():
+        config = components.require_complete(AutoencoderKL, _vae_folder(path))
+    else:
+        config = _from_vae_file(path, scaling_factor, partial(components.require_names, values=False)).config
+    _require_latents(config, path, scaling_factor)
+    return config
 
 
-def _vae_of_file(path: Path, scaling_factor: float) -> Any:
+def _require_latents(config: Mapping[str, Any], path: Path, scaling_factor: float) -> None:
+    """Refuse a VAE for other latents than the base's."""
+    for name, expected in (("scaling_factor", scaling_factor), ("latent_channels", 4)):
+        if config[name] != expected:
+            raise ModelError(
+                f"vae={path}: its {name} is {config[name]}, that of the base's latents {expected}. Use a "
+                "VAE of the base's family."
+            )
+
+
+def _vae_folder(path: Path) -> Path:
+    return path / "vae" if (path / "vae").is_dir() else path
+
+
+def _from_vae_file(path: Path, scaling_factor: float, network: Callable[..., Any]) -> Any:
+    """Return the VAE of a file, as it is built of a class, a configuration and weights: see components.fill."""
     from diffusers import AutoencoderKL
 
     tensors = safe_load.read(path)
@@ -128,6 +173,6 @@ def _vae_of_file(path: Path, scaling_factor: float) -> Any:
         if not any(name.startswith(_VAE) for name in state):
             raise ModelError("it contains no VAE")
         config, weights = vae_weights(state)
-        return components.fill(AutoencoderKL.from_config, config | {"scaling_factor": scaling_factor}, weights)
+        return network(AutoencoderKL.from_config, config | {"scaling_factor": scaling_factor}, weights)
     except ModelError as error:
         raise ModelError(f"vae={path}: {error}. {identity.sentence} Use another file.") from None

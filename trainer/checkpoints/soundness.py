@@ -53,13 +53,16 @@ class Faults:
         )
 
 
-def faults(tensors: Mapping[str, "Tensor"], expected: Mapping[str, Sequence[int]], prefix: str = "") -> Faults:
+def faults(
+    tensors: Mapping[str, "Tensor"], expected: Mapping[str, Sequence[int]], prefix: str = "", values: bool = True
+) -> Faults:  # fmt: skip
     """Compare a checkpoint's tensors with the weights of a network, and check every value.
 
     Args:
         tensors: the checkpoint's tensors.
         expected: shape of each weight by its name in the checkpoint; empty checks the values only.
         prefix: prefix of the network's names; other tensors are ignored.
+        values: check them too; without, of a safetensors file only the header is read.
     """
     import torch
 
@@ -69,7 +72,7 @@ def faults(tensors: Mapping[str, "Tensor"], expected: Mapping[str, Sequence[int]
         weight = tensors[name]
         if not weight.is_floating_point() or weight.layout is not torch.strided:
             integers.append(name)
-        elif weight.numel():
+        elif values and weight.numel():
             low, high = (float(bound) for bound in weight.aminmax())  # NaN if any value is
             if not math.isfinite(low) or not math.isfinite(high):
                 broken.append(name)
@@ -88,18 +91,21 @@ def faults(tensors: Mapping[str, "Tensor"], expected: Mapping[str, Sequence[int]
     )
 
 
-def require(tensors: Tensors, expected: Mapping[str, Sequence[int]], identity: Identity) -> None:
+def require(
+    tensors: Tensors, expected: Mapping[str, Sequence[int]], identity: Identity, values: bool = True
+) -> None:  # fmt: skip
     """Refuse a checkpoint whose tensors differ from the weights of the network to be loaded.
 
     Args:
         tensors: the checkpoint's tensors.
         expected: shape of each weight by its name in the checkpoint.
         identity: what the checkpoint was identified as.
+        values: check them too: see `faults`.
 
     Raises:
         ModelError: weights are missing, unexpected, of wrong shape or not finite.
     """
-    report = faults(tensors, expected, identity.prefix)
+    report = faults(tensors, expected, identity.prefix, values)
     if not (text := report.sentence()):
         return
     if report.shapes:

@@ -152,7 +152,7 @@ def _drawing(controlnet: str, palette_file: Path, settings: EvaluateSettings) ->
 
 def _check_controlnet(drawing: GenerateSettings, palette: Palette) -> str:
     """Refuse a ControlNet that is unavailable or learned other colours; return which step of its run it is."""
-    weights = sources.find_networks(drawing.base, drawing.vae, drawing.controlnet, _INSTEAD)
+    weights = sources.find_networks(drawing.base, drawing.vae, drawing.controlnet, _INSTEAD, drawing.controlnet_mode)
     path = Path(drawing.controlnet).expanduser()
     run = runs.containing(path) or path
     if (trained := run / "palette.csv").is_file():
@@ -190,7 +190,7 @@ def _without_control(drawn: Sequence[GenerateSettings]) -> Iterator[Contender]:
     bases = list(dict.fromkeys(tuple(getattr(one, name) for name in _BASE) for one in drawn))
     for values in bases:
         base = dict(zip(_BASE, values, strict=True))
-        alone = replace(drawn[0], **base, controlnet=find.FRESH, strengths="", strength=0.0)
+        alone = replace(drawn[0], **base, controlnet=find.FRESH, controlnet_mode=None, strengths="", strength=0.0)
         named = " ".join(filter(None, (alone.base, alone.vae)))
         name = "base alone" if len(bases) == 1 else f"{named} alone"
         yield Contender(name, "base", _folder(f"base {named}"), alone)

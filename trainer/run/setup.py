@@ -14,7 +14,7 @@ from segkit.models.device import Device, weight_bytes
 from segkit.models.scores import Scorer
 from segkit.models.segment import NeuralSegmenter
 from segkit.progress import Progress
-from trainer.checkpoints import configs, find, load, rewards
+from trainer.checkpoints import configs, find, fitting, load, rewards
 from trainer.checkpoints.digest import weights_digest
 from trainer.checkpoints.load import Base
 from trainer.checkpoints.runs import Weights
@@ -98,9 +98,9 @@ def require_networks(settings: TrainSettings) -> None:
     """Refuse networks that are missing or do not fit the base, before anything slow begins.
 
     Raises:
-        ModelError: see find_networks and load.require_fitting.
+        ModelError: see find_networks and fitting.require_fitting.
     """
-    load.require_fitting(settings.base, find_networks(settings), settings.vae)
+    fitting.require_fitting(settings.base, find_networks(settings), settings.vae, settings.controlnet_mode)
 
 
 def prepare(
@@ -124,7 +124,8 @@ def prepare(
     judge = _judge(examples, settings, accelerator)
     source = find_networks(settings)
     base = load.load_base(settings.base, settings.tokenizer, settings.prediction_type, settings.vae)
-    controlnet = load.load_controlnet(source or find.FRESH, base, settings.seed)  # before hours of filling the cache
+    # before hours of filling the cache
+    controlnet = load.load_controlnet(source or find.FRESH, base, settings.seed, settings.controlnet_mode)
     agreement.require_same(accelerator, lambda: _digests(base, controlnet, settings), _SAME_WEIGHTS)
     encoder = Encoder(base, device, distributed.weight_dtype(accelerator), settings.cache_dtype)
     truncated = encoder.count_truncated([example.text for example in examples.train])

@@ -83,7 +83,8 @@ def generate(
     """
     source = sources(settings)
     palette = None if settings.allow_any_control else Palette.load(source.palette)
-    weights = find_networks(source.base, source.vae, settings.controlnet, _INSTEAD)  # before the maps are decoded
+    # before the maps are decoded
+    weights = find_networks(source.base, source.vae, settings.controlnet, _INSTEAD, settings.controlnet_mode)
     sizes = [controls.require_drawable(request, palette, settings.resolution) for request in requests]
     with quiet.diffusers():
         networks = Networks(source, settings, palette, weights)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from segkit.models import device, hub
 from segkit.palette import Palette
-from trainer.checkpoints import configs, families, find, load, lora
+from trainer.checkpoints import configs, families, find, load, lora, union
 from trainer.checkpoints.digest import weights_digest
 from trainer.checkpoints.load import Base
 from trainer.checkpoints.runs import Weights
@@ -19,7 +19,7 @@ from trainer.sample import controls, sampler
 from trainer.sample.batching import ExactBatches
 from trainer.sample.requests import Subject
 from trainer.sample.sources import Sources
-from trainer.settings import GenerateSettings
+from trainer.settings import UNION_MODE, GenerateSettings
 
 if TYPE_CHECKING:
     from diffusers import ControlNetModel
@@ -59,7 +59,7 @@ class Networks:
         self.precision = self._device.precision
         prediction: Any = None if source.prediction == "auto" else source.prediction
         base = load.load_base(source.base, source.tokenizer, prediction, source.vae)
-        controlnet = load.load_controlnet(weights or find.FRESH, base).eval()
+        controlnet = load.load_controlnet(weights or find.FRESH, base, mode=settings.controlnet_mode).eval()
         lora.merge(base, settings.loras)
         self.guess = base.guess.sentence if base.guess else ""
         self.step = weights.note if weights else ""
@@ -160,7 +160,9 @@ def digests(base: Base, controlnet: "ControlNetModel") -> list[str]:
 
     In threads: hashing releases the interpreter, and Stable Diffusion with a ControlNet is 5.7 GB in fp32.
     """
-    networks = (base.unet, base.prediction), (base.vae, ""), (controlnet, "")
+    mode = union.mode(controlnet)
+    extra = "" if mode in (None, UNION_MODE) else mode
+    networks = (base.unet, base.prediction), (base.vae, ""), (controlnet, extra)
     with ThreadPoolExecutor(len(networks) + 1) as threads:
         text = threads.submit(text_digests, base.family, base.text_encoders, base.tokenizers)
         unet, vae, control = threads.map(lambda network: weights_digest(network[0], extra=network[1]), networks)

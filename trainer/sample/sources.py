@@ -7,7 +7,7 @@ from typing import Any
 from segkit.errors import ModelError
 from segkit.palette import Palette
 from trainer import settings as run_settings
-from trainer.checkpoints import find, load, runs
+from trainer.checkpoints import find, fitting, runs
 from trainer.checkpoints.runs import Weights
 from trainer.settings import SD15, GenerateSettings
 
@@ -56,15 +56,17 @@ def _recorded(controlnet: str) -> tuple[Path, dict[str, Any]]:
     return run, options | {name: runs.located(run, options[name]) for name in _PLACES if name in options}
 
 
-def find_networks(base: str, vae: str, controlnet: str, instead: str) -> Weights | None:
+def find_networks(
+    base: str, vae: str, controlnet: str, instead: str, mode: int | None = None
+) -> Weights | None:  # fmt: skip
     """Find a base, its VAE and a ControlNet; a base that the run recorded is named as such.
 
     Raises:
-        ModelError: one of them is missing or unavailable, or does not fit the base: see load.require_fitting.
+        ModelError: one of them is missing or unavailable, or does not fit the base: see fitting.require_fitting.
     """
     try:
         weights = find.find_networks(base, controlnet, instead)
-        load.require_fitting(base, weights, vae)
+        fitting.require_fitting(base, weights, vae, mode)
     except ModelError as error:
         reason = str(error).removeprefix(f"base={base}: ")
         if reason == str(error) or _recorded(controlnet)[1].get("base") != base:

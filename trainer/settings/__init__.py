@@ -1,7 +1,7 @@
 """Settings of training, sampling and generation, each declared once; and run.toml."""
 
 from trainer.settings.drawing import DrawingSettings, GenerateSettings, Lora, SampleSettings
-from trainer.settings.networks import JUDGE, SD15, SEG
+from trainer.settings.networks import JUDGE, SD15, SEG, UNION_MODE
 from trainer.settings.run_file import read, to_toml
 from trainer.settings.training import TrainSettings
 
@@ -9,6 +9,7 @@ __all__ = [
     "JUDGE",
     "SD15",
     "SEG",
+    "UNION_MODE",
     "DrawingSettings",
     "GenerateSettings",
     "Lora",

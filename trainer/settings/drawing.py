@@ -124,6 +124,12 @@ class DrawingSettings(SampleSettings):
     base: Annotated[str, option("Base Stable Diffusion: a folder, a file, a hub id, or toy.  [default: the run's]")] = (
         ""
     )
+    controlnet_mode: Annotated[
+        int | None,
+        option(
+            "Number of segmentation maps among the kinds of a union ControlNet.  [default: as it was trained, or 5]"
+        ),
+    ] = None
     tokenizer: Annotated[str, option("Folder with CLIP's tokenizer, for a base that has none.")] = ""
     vae: Annotated[
         str, option("VAE in place of the base's own: a .safetensors file or a diffusers folder.  [default: the run's]")
@@ -146,6 +152,8 @@ class DrawingSettings(SampleSettings):
         super().__post_init__()
         object.__setattr__(self, "lora", tuple(self.lora))  # a list in Python and in a file
         tuple(map(Lora.read, self.lora))
+        if self.controlnet_mode is not None and self.controlnet_mode < 0:
+            raise SettingError("controlnet_mode", self.controlnet_mode, "at least 0")
         if not 0 <= self.seed < 2**63 - self.count:
             raise SettingError("seed", self.seed, f"0 to {2**63 - self.count - 1}")
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from segkit.errors import SettingError
 from segkit.schema import Settings, option
 from segkit.settings import to_bytes
-from trainer.settings.networks import JUDGE, SD15, SEG
+from trainer.settings.networks import JUDGE, SD15, SEG, UNION_MODE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +27,9 @@ class TrainSettings(Settings):
             "Initial ControlNet: a file, folder, run or hub id; fresh copies the base UNet's encoder.", min_length=1
         ),
     ] = SEG
+    controlnet_mode: Annotated[
+        int, option("Number of segmentation maps among the kinds of a union ControlNet; others have no kinds.", ge=0)
+    ] = UNION_MODE
     tokenizer: Annotated[str, option("Folder with CLIP's tokenizer, for a base that has none.")] = ""
     vae: Annotated[str, option("VAE in place of the base's own: a .safetensors file or a diffusers folder.")] = ""
     prediction: Annotated[

@@ -5,7 +5,6 @@ import os
 import secrets
 import shutil
 import signal
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from functools import cache
 from typing import Any
 
 from segkit import threads
+from segkit.build.engines.workplace import workplace
 from segkit.errors import EngineError, UsageError
 
 STORE = 2_000_000_000
@@ -24,9 +24,6 @@ LEAST_STORE = 80_000_000
 
 ATTEMPTS = 3
 """Times that a cluster is started: Ray waits only 15 seconds for some of its parts, too few on a very busy machine."""
-
-SHORT = 20
-"""Characters of a folder for temporary files in which Ray's sockets have short enough names."""
 
 INSTALL = "The engine ray needs the package ray. Run: pip install 'segkit[ray]', or use engine=inline."
 
@@ -70,9 +67,7 @@ def connected(address: str) -> Iterator[Cluster]:
         yield _described(ray)
         return
     address = address or os.environ.get("RAY_ADDRESS", "")
-    # Ray's sockets lie in it, whose paths may have 107 bytes
-    parent = tempfile.gettempdir() if len(tempfile.gettempdir()) <= SHORT else "/tmp"
-    with tempfile.TemporaryDirectory(prefix="segkit-ray-", dir=parent, ignore_cleanup_errors=True) as folder:
+    with workplace() as folder:
         try:
             _connect(ray, address, folder)
             yield _described(ray)

@@ -1,6 +1,7 @@
 """Union ControlNets are read, called like any ControlNet, and compared with diffusers' network called directly."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.trainer.runs import train
-from trainer.checkpoints import configs, export, inspect, ldm, load, safe_load, union
+from segkit.errors import ModelError
+from tests.conftest import Segkit
+from tests.trainer.runs import words
+from trainer.checkpoints import configs, export, find, fitting, inspect, ldm, load, safe_load, union
 
 CONFIG: dict[str, Any] = {
     "block_out_channels": [32, 64, 64],
@@ -27,19 +30,24 @@ CONFIG: dict[str, Any] = {
 """A ControlNet that fits a small SDXL."""
 
 
-@pytest.fixture(scope="module", params=[6, 8], ids=["released", "promax"])
-def original(request: pytest.FixtureRequest) -> Any:
-    """Diffusers' network with random weights, none of them zero: do not modify it."""
+def network(kinds: int) -> Any:
+    """Return diffusers' network with random weights, none of them zero."""
     from diffusers import ControlNetUnionModel
 
     model = ControlNetUnionModel(
-        **CONFIG, num_control_type=request.param, num_trans_channel=32, num_proj_channel=32, num_trans_layer=2
+        **CONFIG, num_control_type=kinds, num_trans_channel=32, num_proj_channel=32, num_trans_layer=2
     )
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for weight in model.parameters():
             weight.copy_(torch.randn(weight.shape, generator=generator) * 0.1)
     return model.eval()
+
+
+@pytest.fixture(scope="module", params=[6, 8], ids=["released", "promax"])
+def original(request: pytest.FixtureRequest) -> Any:
+    """Such a network with the kinds of the released ones: do not modify it."""
+    return network(request.param)
 
 
 def inputs() -> dict[str, Any]:
@@ -57,22 +65,56 @@ def inputs() -> dict[str, Any]:
     }
 
 
-def test_its_segmentation_mode_is_called_like_a_controlnet(original: Any, tmp_path: Path) -> None:
-    """Read from one file, it returns what diffusers' network returns for one map of kind 5."""
+def test_each_mode_is_called_like_a_controlnet(original: Any, tmp_path: Path) -> None:
+    """Read from one file, it returns what diffusers' network returns for one map of the kind: 5, or another one."""
     save_file(original.state_dict(), tmp_path / "a.safetensors")
     maps = torch.rand(2, 3, 64, 64)
-
     model: Any = ldm.load_ldm(tmp_path / "a.safetensors", CONFIG)
 
-    control_type = torch.zeros(2, original.config.num_control_type)
-    control_type[:, 5] = 1
-    with torch.no_grad():
-        expected = original(controlnet_cond=[maps], control_type=control_type, control_type_idx=[5], **inputs())
-        down, mid = model(controlnet_cond=maps, **inputs())
-        other, _ = original(controlnet_cond=[maps], control_type=control_type, control_type_idx=[1], **inputs())
-    assert torch.equal(mid, expected[1])
-    assert all(torch.equal(one, two) for one, two in zip(down, expected[0], strict=True))
-    assert not torch.equal(down[0], other[0])  # the kind matters
+    results = {}
+    for mode in (5, 3):
+        union.set_mode(model, mode, None, "a")
+        control_type = torch.zeros(2, original.config.num_control_type)
+        control_type[:, mode] = 1
+        with torch.no_grad():
+            arguments = {"control_type": control_type, "control_type_idx": [mode], **inputs()}
+            expected = original(controlnet_cond=[maps], **arguments)
+            down, mid = results[mode] = model(controlnet_cond=maps, **inputs())
+        assert torch.equal(mid, expected[1])
+        assert all(torch.equal(one, two) for one, two in zip(down, expected[0], strict=True))
+
+    assert not torch.equal(results[5][0][0], results[3][0][0])  # the kind matters
+
+
+@pytest.mark.parametrize(
+    ("kinds", "number", "recorded", "outcome"),
+    [
+        (6, None, None, 5),
+        (8, None, 3, 3),
+        (8, 7, None, 7),
+        (8, 3, 3, 3),
+        (0, None, None, 5),
+        (0, 5, None, 5),
+        (0, 3, None, "a: not a union ControlNet, so it has no mode. Leave out controlnet_mode=3"),
+        (8, 5, 3, "a: segkit trained it in mode 3, not 5. Use controlnet_mode=3"),
+        (
+            4,
+            None,
+            None,
+            "a: a union ControlNet with 4 kinds of control images, modes 0 to 3, and controlnet_mode=5 is",
+        ),
+        (6, 6, None, "modes 0 to 5, and controlnet_mode=6 is none of them"),
+    ],
+)
+def test_the_mode_is_the_one_set_or_recorded_or_that_of_released_networks(
+    kinds: int, number: int | None, recorded: int | None, outcome: int | str
+) -> None:
+    """A mode that a network does not have, or was not trained in, is refused with what to set."""
+    if isinstance(outcome, int):
+        assert union.require_mode(kinds, number, recorded, "a") == outcome
+        return
+    with pytest.raises(ModelError, match=re.escape(outcome)):
+        union.require_mode(kinds, number, recorded, "a")
 
 
 def test_what_belongs_to_other_kinds_is_not_trained(original: Any, tmp_path: Path) -> None:
@@ -94,15 +136,24 @@ def test_what_belongs_to_other_kinds_is_not_trained(original: Any, tmp_path: Pat
     assert written["num_control_type"] == original.config.num_control_type
 
 
-def test_it_is_inspected_as_what_it_is(original: Any, tmp_path: Path) -> None:
-    """Its kind is named; the names and shapes of one that is smaller than the released ones are not known."""
-    save_file(original.state_dict(), tmp_path / "a.safetensors")
+@pytest.mark.parametrize(
+    ("kinds", "metadata", "note"),
+    [
+        (6, {}, "modes 0 to 5; segmentation maps have mode 5 unless another one is set (controlnet_mode=N)."),
+        (8, {"controlnet_mode": "3"}, "modes 0 to 7; segkit trained it with segmentation maps in mode 3."),
+        (4, {}, "modes 0 to 3; which one segmentation maps have must be set (controlnet_mode=N)."),
+    ],
+)
+def test_it_is_inspected_as_what_it_is(tmp_path: Path, kinds: int, metadata: dict[str, str], note: str) -> None:
+    """Its kind and modes are named; the names and shapes of one smaller than the released ones are not known."""
+    save_file(network(kinds).state_dict(), tmp_path / "a.safetensors", metadata)
 
     report = inspect.inspect(tmp_path / "a.safetensors")
 
     assert report.identity.sentence.startswith("This is a union ControlNet of SDXL, which serves several kinds")
     assert "its mode for segmentation maps" in report.identity.advice
     assert (report.identity.layout, report.compared, report.is_sound) == ("diffusers", False, True)
+    assert report.notes == (f"It has {kinds} kinds of control images, {note}",)
 
 
 def test_the_full_size_has_the_names_of_the_released_file() -> None:
@@ -116,19 +167,99 @@ def test_the_full_size_has_the_names_of_the_released_file() -> None:
     assert shapes["controlnet_down_blocks.8.weight"] == (1280, 1280, 1, 1)
 
 
-def test_it_is_trained_and_stays_a_union(rooms: Path, sdxl: Path, tmp_path: Path) -> None:
-    """A run changes what the kinds share, and its result is a union ControlNet with the embeddings of all kinds."""
+def test_it_is_trained_in_a_mode_and_stays_a_union(
+    rooms: Path, sdxl: Path, tmp_path: Path, segkit: Segkit
+) -> None:  # fmt: skip
+    """A run changes what the kinds share; its mode is recorded, told to users and kept by everything that follows."""
     base = load.load_base(str(sdxl))
-    fitting = configs.controlnet(base.unet.config, base.vae.config)
-    start = union.model_class()(**fitting, num_trans_channel=32, num_proj_channel=32)
+    config = configs.controlnet(base.unet.config, base.vae.config)
+    start = union.model_class()(**config, num_control_type=4, num_trans_channel=32, num_proj_channel=32)
     torch.nn.init.normal_(start.spatial_ch_projs.weight)  # zero in one that was never trained
-    export.write_folder(tmp_path / "union", start)
+    start.save_pretrained(tmp_path / "union")
+    run, options = tmp_path / "run", {"controlnet": tmp_path / "union", "steps": 2, "ema": 0.9}
 
-    run = train(rooms, sdxl, tmp_path / "run", controlnet=str(tmp_path / "union"), steps=2, ema=0.9)
+    refused = segkit(*words(rooms, sdxl, run, **options))
+    done = segkit(*words(rooms, sdxl, run, **options, controlnet_mode=3))
+    resumed = segkit(*words(rooms, sdxl, run, **options | {"steps": 3}, controlnet_mode=2))
 
+    assert (refused.code, run.exists() and not done.code) == (2, True)
+    assert "4 kinds of control images, modes 0 to 3, and --controlnet-mode 5 is none of them" in refused.err
+    assert (resumed.code, "controlnet-mode" in resumed.err.replace("_", "-")) == (2, True)
     result: Any = load.load_controlnet(str(run), base)
-    assert (type(result).__name__, result.config.num_control_type) == ("ControlNetUnionModel", 6)
+    assert (type(result).__name__, result.config.num_control_type, result.mode) == ("ControlNetUnionModel", 4, 3)
     before, after = start.state_dict(), result.state_dict()
     kept = {name for name in before if torch.equal(before[name], after[name])}
     assert {name for name in before if name.startswith(("task_emb", "control_add_emb"))} <= kept
     assert {"controlnet_mid_block.weight", "spatial_ch_projs.bias"}.isdisjoint(kept)
+    export.export(run, "ldm", tmp_path / "out.safetensors")
+    export.export(run, "diffusers", tmp_path / "out")
+    checkpoint = run / "checkpoints" / "step-00000002"
+    for source in (run / "run.safetensors", tmp_path / "out.safetensors", tmp_path / "out", checkpoint):
+        assert union.mode(load.load_controlnet(str(source), base)) == 3, source
+    card = (run / "model-card.md").read_text()
+    assert "| controlnet_mode | 3 |" in card
+    assert '`ControlNetUnionModel.from_pretrained("controlnet")`' in card
+    assert "called with `control_mode=[3]`" in card
+    assert '`run.safetensors`, with its type set to "canny/lineart/anime_lineart/mlsd"' in card
+
+
+def test_its_pictures_are_of_its_mode(rooms: Path, sdxl: Path, tmp_path: Path, segkit: Segkit) -> None:
+    """Another mode draws another picture, and is refused for a ControlNet without modes."""
+    base = load.load_base(str(sdxl))
+    config = configs.controlnet(base.unet.config, base.vae.config)
+    model = union.model_class()(**config, num_control_type=8, num_trans_channel=32, num_proj_channel=32)
+    for weight in (model.spatial_ch_projs.weight, model.controlnet_mid_block.weight):
+        torch.nn.init.normal_(weight)
+    ldm.save_ldm(model, tmp_path / "recorded.safetensors", layout="diffusers")
+    save_file(model.state_dict(), tmp_path / "union.safetensors")
+    control_map = next(rooms.glob("maps/*/*.png"))
+    words = [
+        "generate",
+        "--map",
+        control_map,
+        "--prompt",
+        "a room",
+        "--base",
+        sdxl,
+        "--steps",
+        2,
+        "--resolution",
+        64,
+        "--overwrite",
+        "-o",
+    ]
+
+    def drawn(name: str, *options: Any) -> Any:
+        source = name if name == "fresh" else tmp_path / name
+        return segkit(*words, tmp_path / "out", "--controlnet", source, *options)
+
+    pictures = []
+    for options in ((), ("--controlnet-mode", 5), ("--controlnet-mode", 6)):
+        assert drawn("union.safetensors", *options).code == 0
+        pictures.append(next((tmp_path / "out").glob("*.png")).read_bytes())
+    other, plain = drawn("recorded.safetensors", "--controlnet-mode", 6), drawn("fresh", "--controlnet-mode", 6)
+
+    assert pictures[0] == pictures[1] != pictures[2]
+    assert (other.code, "segkit trained it in mode 5, not 6" in other.err) == (2, True)
+    assert "--controlnet fresh: not a union ControlNet, so it has no mode. Leave out --controlnet-mode 6" in plain.err
+
+
+@pytest.mark.parametrize("where", ["file", "folder"])
+def test_a_base_of_another_family_is_refused(base: Path, tmp_path: Path, where: str) -> None:
+    """Union ControlNets are of SDXL: with another base, its family is named, whatever the ControlNet's size."""
+    path = tmp_path / ("a.safetensors" if where == "file" else "union")
+    save_file(network(6).state_dict(), path) if where == "file" else network(6).save_pretrained(path)
+    message = "made for Stable Diffusion XL, the base is of Stable Diffusion 1"
+
+    with pytest.raises(ModelError, match=message):
+        fitting.require_fitting(str(base), find.find_controlnet(str(path)), "", None)
+    with pytest.raises(ModelError, match=message):
+        load.load_controlnet(str(path), load.load_base(str(base)))
+
+
+def test_one_without_sizes_is_refused() -> None:
+    """A union ControlNet that was made for Stable Diffusion 1 or 2 is not known to exist, and says so."""
+    with pytest.raises(
+        ModelError, match="a: a union ControlNet for Stable Diffusion 1; those that segkit knows are of"
+    ):
+        union.require_sized({"cross_attention_dim": 768}, "a")
