@@ -205,7 +205,8 @@ def _mixed(board: Indices) -> NDArray[np.bool_]:
 
 def _cheapest(labels: Indices, costs: Floats) -> Indices:
     """Return the label of the lowest cost of each pixel, the first of equal ones: (N,); argmin takes much longer."""
-    chosen, lowest = labels[0].copy(), costs[0].copy()
+    chosen: Indices = labels[0].copy()
+    lowest: Floats = costs[0].copy()
     for label, cost in zip(labels[1:], costs[1:], strict=True):
         better = cost < lowest
         np.copyto(chosen, label, where=better)

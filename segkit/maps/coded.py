@@ -29,6 +29,7 @@ class Coded:
         luma: (H, W) samples. H and W are multiples of MCU: the edges are repeated beyond the picture.
         chroma: (H / scale, W / scale, 2) samples as stored, not interpolated.
         compression: the settings that the file was saved with.
+        certain: (H / MCU, W / MCU) False for units whose samples are not known; None for a file, where all are.
     """
 
     height: int
@@ -36,6 +37,7 @@ class Coded:
     luma: Samples
     chroma: Samples
     compression: Compression
+    certain: NDArray[np.bool_] | None = None
 
     @property
     def scale(self) -> int:

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit.maps import recompress, samples
-from segkit.maps.recompress import MCU, RGBPixels
+from segkit.maps.recompress import MCU
 from segkit.maps.scene import YCC, Floats, Positions, Scene, to_ycc
 
 Differences = NDArray[np.int16]
@@ -29,13 +29,13 @@ _GREEN_OF_CR = (-46802 * _CHROMA + 32768).astype(np.int32)
 """The integer arithmetic of libjpeg (jdcolor.c), which all builds of it share."""
 
 
-def visible(scene: Scene, encoded: bytes) -> tuple[Positions, Positions]:
+def visible(scene: Scene, encoded: bytes, least: int = _VISIBLE) -> tuple[Positions, Positions]:
     """Return the rows and columns of the units that differ visibly from the encoded labels."""
     observed, compressed = scene.observed, recompress.decode(encoded)
     height, width = (side // MCU for side in observed.shape[:2])
     difference = np.maximum(observed, compressed) - np.minimum(observed, compressed)
     worst: NDArray[np.uint8] = difference.reshape(height, MCU, -1).max(1).reshape(height, width, -1).max(2)
-    rows, columns = np.nonzero(worst > _VISIBLE)
+    rows, columns = np.nonzero(worst > least)
     return rows, columns
 
 
@@ -78,8 +78,14 @@ def unclipped(
         observed, compressed = _pair(scene, rows, columns, margin, "YCbCr")
     else:
         whole = recompress.decode(encoded, "YCbCr")
-        observed, compressed = (_patches(picture, rows, columns, margin) for picture in (scene.observed, whole))
-    luma, blue, red = (compressed[..., channel] for channel in range(3))
+        observed, compressed = (patches(picture, rows, columns, margin) for picture in (scene.observed, whole))
+    return before_clipping(observed, *(compressed[..., channel] for channel in range(3)))
+
+
+def before_clipping(
+    observed: NDArray[np.uint8], luma: NDArray[np.uint8], blue: NDArray[np.integer], red: NDArray[np.integer]
+) -> Differences:
+    """Return the least differences of (..., 3) colours from luma and chroma, (...), before they were clipped."""
     green = ((_GREEN_OF_CB.take(blue) + _GREEN_OF_CR.take(red)) >> 16).astype(np.int16)
     result = np.empty(observed.shape, np.int16)
     for channel, offset in enumerate((_RED_OF_CR.take(red), green, _BLUE_OF_CB.take(blue))):
@@ -104,7 +110,7 @@ def _pair(
     """
     if _TILED * len(rows) * MCU**2 > scene.labels.size:
         pictures = scene.observed, scene.compressed(scene.labels, mode)
-        observed, compressed = (_patches(picture, rows, columns, margin) for picture in pictures)
+        observed, compressed = (patches(picture, rows, columns, margin) for picture in pictures)
         return observed, compressed
     tiles = _tiles(scene.labels, rows, columns)
     side = tiles.shape[1]
@@ -131,9 +137,11 @@ def _tiles(picture: NDArray[np.uint8], rows: Positions, columns: Positions) -> N
     return np.asarray(tiles.swapaxes(2, 3).reshape(-1, 3 * MCU, 3 * MCU, *picture.shape[2:]))
 
 
-def _patches(picture: RGBPixels, rows: Positions, columns: Positions, margin: int) -> NDArray[np.uint8]:
-    """Return the units of a picture with a margin around each: (N, 16 + 2 margin, 16 + 2 margin, 3)."""
+def patches(
+    picture: NDArray[np.uint8], rows: Positions, columns: Positions, margin: int, unit: int = MCU
+) -> NDArray[np.uint8]:
+    """Return the units of a picture with a margin around each: (N, unit + 2 margin, unit + 2 margin, channels)."""
     padded = np.pad(picture, ((margin, margin), (margin, margin), (0, 0)), mode="edge") if margin else picture
-    side = MCU + 2 * margin
+    side = unit + 2 * margin
     windows = np.lib.stride_tricks.sliding_window_view(padded, (side, side), (0, 1))
-    return np.ascontiguousarray(np.moveaxis(windows, 2, -1)[rows * MCU, columns * MCU])
+    return np.ascontiguousarray(np.moveaxis(windows, 2, -1)[rows * unit, columns * unit])

@@ -57,7 +57,7 @@ def _stored(coded: Coded, side: int, units: tuple[Positions, Positions], places:
     for target, source, length in ((luma, coded.luma, MCU), (chroma, coded.chroma, part)):
         to, start = (_squares(rows * length, columns * length, length) for rows, columns in (places, units))
         target[to] = source[start]
-    return replace(coded, height=len(luma), width=len(luma), luma=luma, chroma=chroma)
+    return replace(coded, height=len(luma), width=len(luma), luma=luma, chroma=chroma, certain=None)
 
 
 def places(scene: Scene, rows: Positions, columns: Positions) -> Positions:
@@ -68,8 +68,9 @@ def places(scene: Scene, rows: Positions, columns: Positions) -> Positions:
 
 
 def are_whole(coded: Coded, rows: Positions, columns: Positions) -> NDArray[np.bool_]:
-    """Return which units of a JPEG file do not extend beyond the picture, (N,): these fit into a mosaic."""
-    return np.asarray(((rows + 1) * MCU <= coded.height) & ((columns + 1) * MCU <= coded.width))
+    """Return which units are certain and do not extend beyond the picture, (N,): these fit into a mosaic."""
+    inside = ((rows + 1) * MCU <= coded.height) & ((columns + 1) * MCU <= coded.width)
+    return np.asarray(inside if coded.certain is None else inside & coded.certain[rows, columns])
 
 
 def _squares(top: Positions, left: Positions, side: int) -> tuple[Positions, Positions]:

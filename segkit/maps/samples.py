@@ -50,6 +50,8 @@ def visible(scene: Scene, coded: Coded) -> tuple[Positions, Positions]:
         height, width = worst.shape
         highest = difference.reshape(height, side, -1).max(1).reshape(height, width, side).max(2)
         worst |= highest > _VISIBLE + step / 2 / BLOCK
+    if coded.certain is not None:
+        worst |= ~coded.certain
     rows, columns = np.nonzero(worst)
     return rows, columns
 
@@ -72,7 +74,7 @@ def explain(scene: Scene, coded: Coded, rows: Positions, columns: Positions, lum
     drawn = np.random.default_rng(0).permutation(len(rows))[:_JUDGES]
     rows, columns, residual = rows[drawn], columns[drawn], luma_residual[drawn]
     table = scene.ycc[:, 0]
-    plain = _units(coded.luma, rows, columns, MCU) - table.take(_units(scene.labels, rows, columns, MCU))
+    plain = units(coded.luma, rows, columns, MCU) - table.take(units(scene.labels, rows, columns, MCU))
     unexplained, damage = (
         np.sort(np.abs(error).sum((1, 2)))[: len(rows) // 4 + 1].sum() for error in (residual, plain)
     )
@@ -81,16 +83,16 @@ def explain(scene: Scene, coded: Coded, rows: Positions, columns: Positions, lum
 
 def compare(scene: Scene, coded: Coded, rows: Positions, columns: Positions) -> tuple[Floats, Floats, Floats, Floats]:
     """Return the errors and residuals of units; see spectrum.Spectrum for their shapes."""
-    shape, labels = scene.layout, _units(scene.labels, rows, columns, MCU)
+    shape, labels = scene.layout, units(scene.labels, rows, columns, MCU)
     painted = scene.ycc[:, 0].take(labels) - np.float32(GREY)
     beyond = _beyond(rows, columns, coded.height, coded.width, MCU)
-    luma, luma_residual = _errors(painted, _units(coded.luma, rows, columns, MCU), shape.luma_steps, beyond)
+    luma, luma_residual = _errors(painted, units(coded.luma, rows, columns, MCU), shape.luma_steps, beyond)
     side, count = MCU // shape.scale, len(rows)
     beyond = _beyond(rows, columns, -(-coded.height // shape.scale), -(-coded.width // shape.scale), side)
     # Both channels at once: with few units, which most comparisons have, the number of calls takes the time.
     painted = np.concatenate([scene.ycc[:, channel].take(labels) for channel in (1, 2)])
-    painted = _stored_means(painted) if shape.scale > 1 else painted
-    stored = np.concatenate([_units(coded.chroma[..., channel], rows, columns, side) for channel in (0, 1)])
+    painted = stored_means(painted) if shape.scale > 1 else painted
+    stored = np.concatenate([units(coded.chroma[..., channel], rows, columns, side) for channel in (0, 1)])
     errors, residuals = _errors(
         painted, stored, shape.chroma_steps, beyond if beyond is None else np.tile(beyond, (2, 1, 1))
     )
@@ -109,14 +111,14 @@ def seen(scene: Scene, coded: Coded, rows: Positions, columns: Positions) -> Flo
 def observed(scene: Scene, coded: Coded, rows: Positions, columns: Positions) -> Floats:
     """Return the stored luma and chroma of units, chroma repeated: (N, 16, 16, 3)."""
     scale = scene.layout.scale
-    planes = [_units(coded.luma, rows, columns, MCU).astype(np.float32)]
+    planes = [units(coded.luma, rows, columns, MCU).astype(np.float32)]
     for channel in (0, 1):
-        chroma = _units(coded.chroma[..., channel], rows, columns, MCU // scale).astype(np.float32) - np.float32(GREY)
+        chroma = units(coded.chroma[..., channel], rows, columns, MCU // scale).astype(np.float32) - np.float32(GREY)
         planes.append(np.repeat(np.repeat(chroma, scale, 1), scale, 2))
     return np.stack(planes, 3)
 
 
-def _units(plane: Samples, rows: Positions, columns: Positions, side: int) -> Samples:
+def units(plane: Samples, rows: Positions, columns: Positions, side: int) -> Samples:
     """Return units of a plane: (N, side, side)."""
     height, width = (length // side for length in plane.shape)
     return np.ascontiguousarray(plane.reshape(height, side, width, side)[rows, :, columns])
@@ -131,7 +133,7 @@ def _beyond(rows: Positions, columns: Positions, height: int, width: int, side: 
     return np.asarray(down[:, :, None] | across[:, None])
 
 
-def _stored_means(samples: Floats) -> Floats:
+def stored_means(samples: Floats) -> Floats:
     """Return the means of squares of 2 x 2 in (N, side, side) samples, rounded as libjpeg rounds them."""
     down = samples[:, ::2] + samples[:, 1::2]
     sums = down[:, :, ::2] + down[:, :, 1::2]
@@ -148,9 +150,9 @@ def _errors(painted: Floats, stored: Samples, steps: Floats, beyond: NDArray[np.
         beyond: (N, side, side) where the file has no samples.
     """
     count = painted.shape[1] // BLOCK
-    coefficients = (_blocks(painted, count) @ WAVES).reshape(-1, BLOCK**2)
-    observed = _blocks(stored, count).reshape(-1, BLOCK**2)
-    hidden = None if beyond is None else _blocks(beyond, count).reshape(-1, BLOCK**2)
+    coefficients = (blocks(painted, count) @ WAVES).reshape(-1, BLOCK**2)
+    observed = blocks(stored, count).reshape(-1, BLOCK**2)
+    hidden = None if beyond is None else blocks(beyond, count).reshape(-1, BLOCK**2)
     numbers = coefficients / steps
     numbers += np.copysign(_HALF, numbers)
     np.trunc(numbers, out=numbers)
@@ -182,7 +184,7 @@ def _residual(coefficients: Floats, observed: Samples, hidden: NDArray[np.bool_]
     return np.asarray(residual)
 
 
-def _blocks(samples: NDArray[Value], count: int) -> NDArray[Value]:
+def blocks(samples: NDArray[Value], count: int) -> NDArray[Value]:
     """Return the blocks of (N, side, side) samples: (N, blocks, 64)."""
     blocks = samples.reshape(-1, count, BLOCK, count, BLOCK).swapaxes(2, 3)
     return np.asarray(blocks.reshape(-1, count**2, BLOCK**2))

@@ -65,6 +65,11 @@ class Scene:
         """Offset on the flattened board from a pixel to the one below."""
         return int(self.board.shape[1])
 
+    def adopt(self, coded: Coded) -> None:
+        """Compare with stored samples from now on, instead of decoded colours."""
+        self.coded, self.compression = coded, coded.compression
+        self.layout = layout(self.compression)
+
     def counts(self) -> NDArray[np.intp]:
         """Return the number of pixels of each class; only those that changed since the last call are counted."""
         changed = np.flatnonzero(self.labels != self._counted)

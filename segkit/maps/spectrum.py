@@ -20,18 +20,18 @@ from segkit.maps.scene import YCC, Floats, Indices, Positions, Scene
 EXPLAINED = 1.0
 """Squared excess up to which a unit is explained."""
 
-_REACH = 3
+REACH = 3
 """Chroma samples beside a unit that its decoded pixels are blended with, as far as that matters."""
 
 
 def _sharpening() -> Floats:
-    """Return the inverse of the decoder's interpolation of chroma: ((8 + 2 * _REACH)^2, 64).
+    """Return the inverse of the decoder's interpolation of chroma: ((8 + 2 * REACH)^2, 64).
 
     Along an axis each decoded pixel is 3/4 of its chroma sample and 1/4 of the sample beside it, so the mean of two
     pixels is the samples filtered with (1/8, 3/4, 1/8), whose inverse is a constant times powers of sqrt(8) - 3.
     """
-    taps = 2**0.5 * (8**0.5 - 3) ** np.abs(np.arange(-_REACH, _REACH + 1))
-    matrix = np.zeros((BLOCK, BLOCK + 2 * _REACH))
+    taps = 2**0.5 * (8**0.5 - 3) ** np.abs(np.arange(-REACH, REACH + 1))
+    matrix = np.zeros((BLOCK, BLOCK + 2 * REACH))
     for row in range(BLOCK):
         matrix[row, row : row + len(taps)] = taps / taps.sum()
     return np.kron(matrix, matrix).T.astype(np.float32)
@@ -134,7 +134,12 @@ def measure(scene: Scene, focus: NDArray[np.bool_] | None = None) -> Spectrum:
     if scene.coded is not None:
         rows, columns = samples.visible(scene, scene.coded) if focus is None else np.nonzero(focus)
         places = _places(scene, rows, columns)
-        return Spectrum(scene.layout, rows, columns, places, *samples.compare(scene, scene.coded, rows, columns))
+        parts = samples.compare(scene, scene.coded, rows, columns)
+        if scene.coded.certain is not None and (decoded := ~scene.coded.certain[rows, columns]).any():
+            others = _compare(scene, rows[decoded], columns[decoded], None)
+            for part, other in zip(parts, others, strict=True):
+                part[decoded] = other
+        return Spectrum(scene.layout, rows, columns, places, *parts)
     encoded = None
     if focus is None:
         encoded = scene.encoded(scene.labels)
@@ -160,7 +165,7 @@ def _compare(
     difference is exactly zero where the labels are right, also where colours were clipped at 0 and 255.
     """
     shape = scene.layout
-    margin = _REACH * shape.scale if shape.scale > 1 else 0
+    margin = REACH * shape.scale if shape.scale > 1 else 0
     difference = differences.unclipped(scene, rows, columns, margin, encoded)
     inner = slice(margin, margin + MCU)
     luma_residual = difference[:, inner, inner].astype(np.float32) @ YCC[0]
@@ -182,16 +187,18 @@ def halved(samples: Floats) -> Floats:
     return np.asarray((down[..., ::2, :] + down[..., 1::2, :]) / np.float32(4))
 
 
+def sharpened(means: Floats) -> Floats:
+    """Return the chroma samples of units, (N, 8, 8), from means of 2 x 2 decoded pixels, REACH more on each side."""
+    return np.asarray((means.reshape(-1, len(_SHARPENING)) @ _SHARPENING).reshape(-1, BLOCK, BLOCK))
+
+
 def _samples(difference: Differences, scale: int) -> Floats:
     """Return the chroma samples of (N, side, side, 3) differences of decoded pixels with margins."""
     if scale == 1:
         return np.asarray(difference.astype(np.float32) @ YCC[1:].T)
     sums = difference[:, ::2] + difference[:, 1::2]  # in integers before the conversion to chroma: the order is free
     sums = (sums[:, :, ::2] + sums[:, :, 1::2]).astype(np.float32)
-    channels = [
-        (sums @ (YCC[channel] / np.float32(4))).reshape(-1, len(_SHARPENING)) @ _SHARPENING for channel in (1, 2)
-    ]
-    return np.stack(channels, 2).reshape(-1, BLOCK, BLOCK, 2)
+    return np.stack([sharpened(sums @ (YCC[channel] / np.float32(4))) for channel in (1, 2)], 3)
 
 
 def _errors(painted: Floats, residual: Floats, steps: Floats) -> Floats:

@@ -3,7 +3,8 @@
 Solid areas show most classes, and the colours at borders most labels (segkit.maps.borders). The result is painted and
 compressed as the map was. Where that differs from the map, something is wrong: pixels and whole areas are relabelled
 such that the stored coefficients are explained (segkit.maps.spectrum), also with classes too thin to have solid areas,
-and the comparison is repeated. A class stays if it explains enough.
+and the comparison is repeated. A class stays if it explains enough. If only the colours of a map are known, what its
+file stored is recovered from them (segkit.maps.recover), before and after areas are relabelled.
 """
 
 import numpy as np
@@ -17,6 +18,7 @@ from segkit.maps import (
     pixels,
     proposals,
     recompress,
+    recover,
     relabel,
     rivals,
     samples,
@@ -85,6 +87,9 @@ _WRONG = 40.0
 _CORES = 30
 """Pixels inside an unproven class (see Scene.cores) that it takes to keep it."""
 
+_UNCERTAIN = 0.05
+"""Share of uncertain units above which a map was changed after it was decoded: nothing is recovered."""
+
 _CORE_SHARE = 0.15
 """Least share of the pixels of such a class; a line of three pixels has a third, one of two has none."""
 
@@ -107,7 +112,7 @@ def repair(packed: Packed, colors: tuple[RGB, ...], coded: Coded | None = None) 
     )
     if scene is None or measured is None:
         return borders.repair(packed, colors)
-    doubtful = _search(scene, measured, doubtful)
+    doubtful = _search(scene, measured, doubtful, packed.shape)
     return Repaired(scene.labels[:height, :width].copy(), doubtful[:height, :width])
 
 
@@ -142,18 +147,23 @@ def _start(
     return decoded, doubtful, spectrum.measure(decoded)
 
 
-def _search(scene: Scene, measured: Spectrum, doubtful: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _search(scene: Scene, measured: Spectrum, doubtful: NDArray[np.bool_], size: tuple[int, ...]) -> NDArray[np.bool_]:
     """Relabel until the compressed picture of the labels is nearly the observed map, or nothing improves it.
 
     Args:
         scene: the map.
         measured: the spectrum of its first labels.
         doubtful: (H, W) where these were doubtful.
+        size: height and width of the picture; the map repeats its edges beyond.
 
     Returns:
         (H, W) True for pixels of dissolved classes, and where the map remains unexplained.
     """
+    # Areas are large enough for a few uncertain units to mislead them.
+    measured = _recovered(scene, size, 0.0) or measured
     measured = _move_areas(scene, measured)
+    if recovered := _recovered(scene, size, _UNCERTAIN):
+        measured = _move_areas(scene, recovered)
     is_explained = _is_explained(scene, measured.excess())
     if not is_explained or _unsettled(scene, measured).any():
         measured = _settle(scene, measured)
@@ -234,6 +244,20 @@ def _relabel(scene: Scene, measured: Spectrum, candidates: Areas | None, *, comp
     spectrum.refresh(scene, measured, labels)
     flips.move_pixels(scene, measured)
     return moved
+
+
+def _recovered(scene: Scene, size: tuple[int, ...], uncertain_share: float) -> Spectrum | None:
+    """Compare a map with what its file stored from now on, if that is not known yet; return the spectrum of its labels.
+
+    None if it is known, or cannot be recovered.
+    """
+    if scene.coded is not None:
+        return None
+    stored = recover.recover(scene, size[0], size[1], uncertain_share)
+    if stored is None:
+        return None
+    scene.adopt(stored)
+    return spectrum.measure(scene)
 
 
 def _is_explained(scene: Scene, excess: Floats) -> bool:

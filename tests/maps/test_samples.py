@@ -96,3 +96,14 @@ def test_a_map_that_was_scaled_before_it_was_saved_is_not_explained() -> None:
     scene = Scene(np.zeros((SIDE, SIDE, 3), np.uint8), labels, blank, COLORS, stored.compression, stored)
 
     assert not explains(scene, stored)
+
+
+def test_no_units_are_compared_without_an_error() -> None:
+    """An empty focus, as where nothing is badly explained, gives an empty spectrum."""
+    truth = damage.thin(3, 12, SIDE)
+    scene, _ = make(truth, truth, 75)
+
+    measured = spectrum.measure(scene, np.zeros_like(EVERYWHERE))
+
+    assert measured.luma.shape == (0, 4, 64)
+    assert measured.chroma.shape == (0, 1, 2, 64)

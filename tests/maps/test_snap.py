@@ -168,12 +168,12 @@ def test_colours_are_never_read_as_indices() -> None:
 
 
 def test_a_jpeg_file_is_repaired_from_what_it_stores(tmp_path: Path) -> None:
-    """With its file a map is repaired from its samples; turned by EXIF, from its colours."""
+    """With its file a map is repaired from its samples, whatever their steps; turned, from colours."""
     truth = damage.thin(8, 12, 256)
     path, turned = tmp_path / "map.jpg", tmp_path / "turned.jpg"
     exif = Image.Exif()
     exif[0x0112] = 3
-    damage.painted(truth).save(path, quality=75)
+    damage.painted(truth).save(path, qtables=[[16] * 64, [24] * 64])  # of no quality, so that colours alone tell less
     damage.painted(truth).save(turned, quality=75, exif=exif)
 
     by_file = snap.snap(maps.read_file(path), ADE)
@@ -183,3 +183,13 @@ def test_a_jpeg_file_is_repaired_from_what_it_stores(tmp_path: Path) -> None:
     assert (by_file.labels != snap.snap(maps.read(path), ADE).labels).any()
     upside_down = snap.snap(maps.read_file(turned), ADE)
     assert (upside_down.labels == snap.snap(maps.read(turned), ADE).labels).all()
+
+
+def test_the_colors_of_a_jpeg_file_are_repaired_as_the_file_is(tmp_path: Path) -> None:
+    """A PNG made from a JPEG file of a usual quality gets the same labels."""
+    path = tmp_path / "map.jpg"
+    damage.painted(damage.thin(8, 12, 256)).save(path, quality=75)
+
+    by_file = snap.snap(maps.read_file(path), ADE)
+
+    assert (by_file.labels == snap.snap(maps.read(path), ADE).labels).all()
