@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from segkit.commands.options import Command
+from segkit.errors import UsageError
 from segkit.models import hub
 
 _FOLDERS = {hub.TOY: "segkit-demo-train", hub.TOY_SDXL: "segkit-demo-sdxl"}
@@ -38,6 +39,8 @@ def command(
     pictures follow their maps before training, after it, and after some more with a reward. FOLDER defaults to
     segkit-demo, or segkit-demo-train, or segkit-demo-sdxl with --base toy-sdxl.
     """
+    if not train and (steps or base != hub.TOY):
+        raise UsageError(f"{'--steps' if steps else '--base'} is for the training. Add --train.")
     os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")  # before torch is imported: see trainer.step.cpu.reproducible
     from segkit import console
     from segkit.build import pipeline
@@ -64,9 +67,7 @@ def command(
     sheet = folder / "contact-sheet.png"
     contact_sheet.write(dataset, sheet)
     show.demo_report(result, stats.summarize(dataset), maps, demo.evaluate(dataset, truths), output, sheet)
-    if train and not report.failed:
-        context.exit(_train(folder, steps, base))
-    context.exit(int(report.failed))
+    context.exit(_train(folder, steps, base) if train and not report.failed else int(report.failed))
 
 
 def _train(folder: Path, steps: int | None, base: str) -> int:

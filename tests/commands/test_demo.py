@@ -56,6 +56,16 @@ def test_a_second_demo_repeats_no_work(segkit: Segkit, shown: Result, folder: Pa
     assert figures == [line for line in again.out.splitlines() if "mIoU" in line]
 
 
+@pytest.mark.parametrize("option", [("--steps", "5"), ("--base", "toy-sdxl")])
+def test_options_of_the_training_need_it(segkit: Segkit, tmp_path: Path, option: tuple[str, str]) -> None:
+    """Without --train they would change nothing; nothing is rendered."""
+    done = segkit("demo", tmp_path / "demo", *option)
+
+    assert done.code == 2
+    assert f"{option[0]} is for the training. Add --train." in done.err
+    assert not (tmp_path / "demo").exists()
+
+
 def test_the_demo_trains_and_measures_pictures(segkit: Segkit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """--train writes two runs, without and with a reward, and compares their pictures with the base's and the photos.
 
