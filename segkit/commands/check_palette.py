@@ -104,8 +104,7 @@ def command(
         sheet = google_sheets.find(target, worksheet)
     if push and not sheet:
         raise UsageError("--push needs a Google Sheet as TARGET (its URL or id) and --credentials FILE.")
-    if page:
-        findings.require_new_file(page, ".html")
+    _require_new(save, extend, swatches, page)
     if sheet:
         access = google_sheets.Access.of(credentials, api_key)
         result = findings.examine_sheet(sheet, access, min_distance, others)
@@ -119,6 +118,21 @@ def command(
     if push and not as_json:
         console.line(f"Wrote {console.count(pushed, 'finding')} to column {google_sheets.COLUMN!r} of the sheet.")
     context.exit(int(result.has_findings))
+
+
+def _require_new(save: Path | None, extend: Path | None, swatches: Sequence[Path], page: Path | None) -> None:
+    """Check the names of all files before any is written, so that the corrected command meets none of them."""
+    from segkit.reports import findings
+
+    for path in filter(None, (save, extend)):
+        findings.require_new_file(path, ".csv")
+    if swatches:
+        from segkit.palette.swatches import FORMATS
+
+        for path in swatches:
+            findings.require_new_file(path, *FORMATS)
+    if page:
+        findings.require_new_file(page, ".html")
 
 
 def _write(

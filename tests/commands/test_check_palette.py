@@ -400,6 +400,17 @@ def test_an_extended_palette_shows_its_new_classes(segkit: Segkit, tmp_path: Pat
     assert shown.out.splitlines()[-1] == f"Next: segkit build-dataset PHOTOS --palette '{mine}'"
 
 
+def test_nothing_is_written_beside_a_wrong_name(segkit: Segkit, tmp_path: Path) -> None:
+    """All names are checked first: the corrected command does not meet a file of the one that was refused."""
+    command = ["check-palette", "--extend", tmp_path / "mine.csv", "--add", "pergola", "--swatches"]
+
+    refused, corrected = segkit(*command, tmp_path / "mine.bmp"), segkit(*command, tmp_path / "mine.png")
+
+    assert refused.code == 2
+    assert "ends in .gpl or .aco or .png" in refused.err
+    assert corrected.code == 0
+
+
 def test_swatches_are_written_by_the_ending(segkit: Segkit, tmp_path: Path) -> None:
     """Also of a palette that is extended in the same command; other endings and existing files are refused."""
     mine = tmp_path / "mine.csv"
