@@ -60,6 +60,9 @@ TRAIN = TrainSettings(
 )  # fmt: skip
 """Training settings of the toy ControlNet."""
 
+TRAIN_SDXL = replace(TRAIN, base=hub.TOY_SDXL, learning_rate=1.5e-3, warmup=200)
+"""The same on the toy SDXL, whose losses rise for hundreds of steps at twice this rate."""
+
 REWARDED = replace(
     TRAIN, reward=hub.TOY, reward_weight=0.1, reward_until=950, reward_share=1.0, reward_steps=6, reward_guidance=2.0,
     batch_size=8, steps=300, learning_rate=5e-4, warmup=10, ema=0.95,
@@ -115,7 +118,8 @@ def trainings(folder: Path, steps: int | None, base: str = hub.TOY) -> tuple[Tra
         base: member of hub.TOY_BASES.
     """
     run = folder / _RUN
-    fresh = replace(TRAIN, base=base, steps=steps or TRAIN.steps)
+    settings = TRAIN_SDXL if base == hub.TOY_SDXL else TRAIN
+    fresh = replace(settings, steps=steps or settings.steps)
     more = max(1, round(fresh.steps * REWARDED.steps / TRAIN.steps))
     rewarded = replace(REWARDED, base=base, controlnet=str(run), steps=more)
     title = "Stable Diffusion XL" if base == hub.TOY_SDXL else "Stable Diffusion"
