@@ -28,7 +28,7 @@ def _plain(value: Any) -> Any:
     return fspath(value) if isinstance(value, PathLike) else value
 
 
-def opened(dataset: "PathOrStr | Dataset") -> "Dataset":
+def open_dataset(dataset: "PathOrStr | Dataset") -> "Dataset":
     """Return a dataset, opened if its folder was passed."""
     from segkit.dataset import Dataset
 

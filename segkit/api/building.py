@@ -122,4 +122,6 @@ def caption(dataset: "PathOrStr | Dataset", *, redo: bool = False, progress: Pro
 
     chosen = arguments.settings(DraftingSettings, settings)
     DraftSettings(redo=redo)  # checks it
-    return captions.draft(arguments.opened(dataset), chosen, tools.load_drafting, redo=redo, progress=progress).drafted
+    return captions.draft(
+        arguments.open_dataset(dataset), chosen, tools.load_drafting, redo=redo, progress=progress
+    ).drafted

@@ -150,6 +150,6 @@ def check(
 
         count = tokens.counter(chosen.tokenizer).count
     table = Palette.load(chosen.palette) if chosen.palette else None
-    opened = arguments.opened(dataset)
+    opened = arguments.open_dataset(dataset)
     with checking.examiner(opened, arguments.settings(EngineSettings, engine), progress) as examine:
         return checks.check(opened, count, progress, table, checks.Scope(chosen.check, examine=examine))

@@ -43,7 +43,7 @@ def remove(
     from segkit.dataset import remove as removal
     from segkit.dataset import where as conditions
 
-    opened = arguments.opened(dataset)
+    opened = arguments.open_dataset(dataset)
     names = [names] if isinstance(names, str) else list(names)
     if wrong := next((name for name in names if not isinstance(name, str)), None):
         raise UsageError(f"names holds a {type(wrong).__name__}; expected keys, such as [triple.key].")
@@ -86,7 +86,7 @@ def relabel(
 
     from segkit.dataset import classes, painted
 
-    opened, names = arguments.opened(dataset), (add_class,) if isinstance(add_class, str) else tuple(add_class)
+    opened, names = arguments.open_dataset(dataset), (add_class,) if isinstance(add_class, str) else tuple(add_class)
     is_single = bool(key) and control_map is not None
     if (bool(key) or control_map is not None) != is_single or not (is_single or folder or names) or (key and folder):
         raise UsageError("nothing to relabel: pass key and control_map, or folder, or add_class.")
@@ -129,7 +129,7 @@ def subset(
     from segkit.dataset import subset as subsets
     from segkit.dataset import where as conditions
 
-    opened, folder = arguments.opened(dataset), arguments.path(output, "output")
+    opened, folder = arguments.open_dataset(dataset), arguments.path(output, "output")
     condition = conditions.parse(where, opened.info.palette) if where else None
     subsets.subset(opened, folder, condition, copy=copy, progress=progress)
     return Dataset.open(folder)

@@ -100,7 +100,7 @@ def _export_dataset(source: Any, output: Any, settings: dict[str, Any], progress
         layouts = " or ".join(get_args(Layout))
         raise UsageError(f"{fspath(source)} is a run, which to={chosen.to} cannot hold. Use to={layouts}.")
     where = output if is_url(output) else arguments.path(output, "output")
-    return pipeline.export(arguments.opened(source), where, chosen, progress)
+    return pipeline.export(arguments.open_dataset(source), where, chosen, progress)
 
 
 def inspect(path: PathOrStr) -> "Inspection":

@@ -1,4 +1,4 @@
-"""Removals that came from slices are noted, so that undoing one in its slice puts the triple back at the next merge."""
+"""Removals that came from slices are notes, so that undoing one in its slice puts the triple back at the next merge."""
 
 from collections.abc import Sequence
 
@@ -27,20 +27,20 @@ def put_back(slices: Sequence[Dataset], target: Dataset) -> list[str]:
         DatasetError: the notes are damaged.
         LockedError: another process is writing the dataset.
     """
-    noted = _read(target)
-    if not noted:
+    notes = _read(target)
+    if not notes:
         return []
-    removed = _removed(slices)
-    undone = {key for dataset in slices for key in dataset.known(noted)} - removed.keys()
+    removals = _removals(slices)
+    undone = {key for dataset in slices for key in dataset.known(notes)} - removals.keys()
     with target.writing():
         triples = [
             triple.edited(review="open")
             for key, triple in target.known(undone).items()
-            if triple.review == "rejected" and triple.edits.revision == noted[key]
+            if triple.review == "rejected" and triple.edits.revision == notes[key]
         ]
         target.commit(triples)
         target.fold_if_small()
-        _write(target, {key: revision for key, revision in noted.items() if key not in undone})
+        _write(target, {key: revision for key, revision in notes.items() if key not in undone})
     return sorted(triple.source for triple in triples)
 
 
@@ -51,19 +51,19 @@ def note(slices: Sequence[Dataset], target: Dataset) -> None:
         DatasetError: the notes are damaged.
         LockedError: another process is writing the dataset.
     """
-    removed, before = _removed(slices), _read(target)
-    noted = dict(before)
-    for key, triple in target.known(removed).items():
+    removals, before = _removals(slices), _read(target)
+    notes = dict(before)
+    for key, triple in target.known(removals).items():
         if triple.review != "rejected":
-            noted[key] = triple.edits.revision + 1  # the removal is taken over next, as an edit
-        elif triple.edits == removed[key].edits:
-            noted[key] = triple.edits.revision  # it came with the triple
-    if noted != before:
+            notes[key] = triple.edits.revision + 1  # the removal is taken over next, as an edit
+        elif triple.edits == removals[key].edits:
+            notes[key] = triple.edits.revision  # it came with the triple
+    if notes != before:
         with target.writing():
-            _write(target, noted)
+            _write(target, notes)
 
 
-def _removed(slices: Sequence[Dataset]) -> dict[str, Triple]:
+def _removals(slices: Sequence[Dataset]) -> dict[str, Triple]:
     """Return the triples that persons left out in slices, by key."""
     return {triple.key: triple for one in slices for triple in one.triples() if triple.review == "rejected"}
 
@@ -80,5 +80,5 @@ def _read(target: Dataset) -> dict[str, int]:
         ) from None
 
 
-def _write(target: Dataset, noted: dict[str, int]) -> None:
-    storage.write(target.hidden / NOTES, msgspec.json.encode(noted, order="sorted"))
+def _write(target: Dataset, notes: dict[str, int]) -> None:
+    storage.write(target.hidden / NOTES, msgspec.json.encode(notes, order="sorted"))

@@ -42,8 +42,8 @@ def remove_abandoned(parent: Path) -> None:
         parent: folder for temporary files.
     """
     for lock in parent.glob(f"{PREFIX}*/{LOCK}"):
-        if _is_own(lock.parent) and (taken := _taken(lock)):
-            taken.release()
+        if _is_own(lock.parent) and (ownership := _try_lock(lock)):
+            ownership.release()
             _remove(lock.parent)
 
 
@@ -69,7 +69,7 @@ def _is_own(folder: Path) -> bool:
     return stat.S_ISDIR(status.st_mode) and (not hasattr(os, "getuid") or status.st_uid == os.getuid())
 
 
-def _taken(path: Path) -> FileLock | None:
+def _try_lock(path: Path) -> FileLock | None:
     """Take a lock; None if another process has it, or the file system has none."""
     lock = FileLock(path, timeout=0)
     try:
