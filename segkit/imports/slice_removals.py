@@ -1,4 +1,4 @@
-"""Removals that came from slices are notes, so that undoing one in its slice puts the triple back at the next merge."""
+"""Removals that came from slices are noted, so that undoing one in its slice puts the triple back at the next merge."""
 
 from collections.abc import Sequence
 
