@@ -65,6 +65,12 @@ def test_an_unreadable_run_toml_is_refused(tmp_path: Path, text: str | None, mes
         (TrainSettings, {"learning_rate": 0.0}, "learning_rate=0.0: expected more than 0."),
         (TrainSettings, {"base": ""}, "base='': expected a value that is not empty."),
         (TrainSettings, {"cpu": True, "device": "cuda"}, "device='cuda': expected cpu, because cpu is set."),
+        (TrainSettings, {"start_strength": 0.0}, "start_strength=0.0: expected more than 0."),
+        (
+            TrainSettings,
+            {"controlnet": "fresh", "start_strength": 1.5},
+            "expected 1, because controlnet=fresh begins with zero convolutions, which stay zero at any strength.",
+        ),
         (TrainSettings, {"reward": "toy", "reward_share": 1.0}, "expected less than 1, because reward_steps is 0."),
         (GenerateSettings, {"resolution": 8}, "resolution=8: expected 0, or at least 64."),
         (GenerateSettings, {"resolution": -1}, "resolution=-1: expected 0, or at least 64."),

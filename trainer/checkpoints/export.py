@@ -15,9 +15,9 @@ from segkit.errors import ModelError, StorageError, UsageError
 from segkit.models import hub
 from segkit.settings import ExportSettings, Layout
 from trainer import settings as run_settings
-from trainer.checkpoints import configs, families, find, fitting, fp8, identify, ldm, load, runs, safe_load, union
+from trainer.checkpoints import configs, families, fitting, fp8, identify, ldm, load, runs, safe_load, union
 from trainer.checkpoints.load import Base
-from trainer.settings import TrainSettings
+from trainer.settings import FRESH, TrainSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -114,10 +114,10 @@ def _license(facts: Mapping[str, Any]) -> str:
     if base in hub.TOY_BASES:
         return f"Trained for segkit's base {base}, which draws the toy world only."
     origins = f"its base{f' ({base})' if base else ''}"
-    if controlnet != find.FRESH:
+    if controlnet != FRESH:
         origins += f" and of the ControlNet it started from{f' ({controlnet})' if controlnet else ''}"
     limits = [f"{name} {limit}." for name, limit in _LIMITED.items() if name in base.lower()]
-    which = "its licence applies" if controlnet == find.FRESH else "their licences apply"
+    which = "its licence applies" if controlnet == FRESH else "their licences apply"
     return " ".join([f"A derivative of {origins}: {which}.", *limits])
 
 

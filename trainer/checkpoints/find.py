@@ -10,10 +10,7 @@ from segkit.errors import ModelError
 from segkit.models import hub
 from trainer.checkpoints import runs, store
 from trainer.checkpoints.runs import Weights
-from trainer.settings import SEG
-
-FRESH = "fresh"
-"""Name of a ControlNet that copies the base's encoder."""
+from trainer.settings import FRESH, SEG
 
 _COMPONENTS = ("unet", "vae", "text_encoder", "scheduler")
 _HUB_FILES = ["model_index.json", "*/*.json", "*/merges.txt"]

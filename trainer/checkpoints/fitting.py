@@ -12,8 +12,9 @@ from segkit.errors import ModelError
 from trainer.checkpoints import components, configs, families, identify, ldm, safe_load, single_file, union
 from trainer.checkpoints.components import read_json
 from trainer.checkpoints.families import Family
-from trainer.checkpoints.find import FRESH, find_base
+from trainer.checkpoints.find import find_base
 from trainer.checkpoints.runs import Weights
+from trainer.settings import FRESH
 
 _Config = Mapping[str, Any]
 

@@ -1,8 +1,8 @@
-"""Layers whose values show that no training made them: zero or constant throughout."""
+"""Layers by their values: those that no training made, zero or constant throughout, and what scales a ControlNet."""
 
 import re
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -64,6 +64,20 @@ def is_fresh(tensors: "Mapping[str, Tensor]") -> bool:
     """Return whether a ControlNet's zero convolutions are still zero, so that it changes nothing yet."""
     convolutions = [*_weights(tensors, _DOWN), *_weights(tensors, _MID)]
     return bool(convolutions) and not any(bool(tensors[name].any()) for name in convolutions)
+
+
+def scale_residuals(controlnet: Any, strength: float) -> None:
+    """Make a ControlNet steer as if it were drawn at a strength, diffusers' controlnet_conditioning_scale.
+
+    Its residuals are what its zero convolutions return, weight and bias, so that scaling both scales the residuals.
+
+    Args:
+        controlnet: a network of diffusers, of one kind of control images or a union; modified in place.
+        strength: factor of the residuals.
+    """
+    convolutions = [*controlnet.controlnet_down_blocks, controlnet.controlnet_mid_block]
+    for parameter in (parameter for layer in convolutions for parameter in layer.parameters()):
+        parameter.data.mul_(strength)
 
 
 def _weights(names: Collection[str], pattern: re.Pattern[str]) -> list[str]:

@@ -11,9 +11,10 @@ from trainer.checkpoints import components, configs, families, fitting, ldm, saf
 from trainer.checkpoints import prediction as predictions
 from trainer.checkpoints.components import read_json
 from trainer.checkpoints.families import Conditioning, Family
-from trainer.checkpoints.find import FRESH, find_base, find_controlnet
+from trainer.checkpoints.find import find_base, find_controlnet
 from trainer.checkpoints.prediction import Guess, Prediction, Recorded
 from trainer.checkpoints.runs import Weights
+from trainer.settings import FRESH
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel

@@ -15,12 +15,12 @@ from segkit.errors import UsageError
 from segkit.maps.codec import Labels
 from segkit.palette import Palette
 from segkit.words import count, quote
-from trainer.checkpoints import find, runs
+from trainer.checkpoints import runs
 from trainer.evaluate import workers
 from trainer.evaluate.settings import EvaluateSettings
 from trainer.sample import controls, grid, requests, sources
 from trainer.sample.requests import DrawRequest
-from trainer.settings import DrawingSettings, GenerateSettings
+from trainer.settings import FRESH, DrawingSettings, GenerateSettings
 
 Kind = Literal["controlnet", "base", "photos"]
 
@@ -190,7 +190,7 @@ def _without_control(drawn: Sequence[GenerateSettings]) -> Iterator[Contender]:
     bases = list(dict.fromkeys(tuple(getattr(one, name) for name in _BASE) for one in drawn))
     for values in bases:
         base = dict(zip(_BASE, values, strict=True))
-        alone = replace(drawn[0], **base, controlnet=find.FRESH, controlnet_mode=None, strengths="", strength=0.0)
+        alone = replace(drawn[0], **base, controlnet=FRESH, controlnet_mode=None, strengths="", strength=0.0)
         named = " ".join(filter(None, (alone.base, alone.vae)))
         name = "base alone" if len(bases) == 1 else f"{named} alone"
         yield Contender(name, "base", _folder(f"base {named}"), alone)

@@ -46,6 +46,7 @@ def facts(settings: TrainSettings, dataset: Data, examples: Examples, processes:
         "told": {
             **({"vae": Path(settings.vae).name} if settings.vae else {}),
             "controlnet": settings.controlnet,
+            **({"start_strength": settings.start_strength} if settings.start_strength != 1 else {}),
             "dataset_hash": examples.hash,
             "triples": len(examples.train),
             "palette": palette.name if palette else "none",

@@ -14,7 +14,7 @@ from segkit.models.device import Device, weight_bytes
 from segkit.models.scores import Scorer
 from segkit.models.segment import NeuralSegmenter
 from segkit.progress import Progress
-from trainer.checkpoints import configs, find, fitting, load, rewards
+from trainer.checkpoints import configs, find, fitting, layers, load, rewards
 from trainer.checkpoints.digest import weights_digest
 from trainer.checkpoints.load import Base
 from trainer.checkpoints.runs import Weights
@@ -33,7 +33,7 @@ from trainer.run.fidelity import Fidelity
 from trainer.run.previews import Previews
 from trainer.run.validation import Validation
 from trainer.sample import sampler
-from trainer.settings import SampleSettings, TrainSettings
+from trainer.settings import FRESH, SampleSettings, TrainSettings
 from trainer.step import agreement, distributed
 from trainer.step.learner import Learner
 from trainer.step.loss import ControlledUNet, DiffusionLoss, require_unchanged
@@ -62,7 +62,8 @@ class Setup:
         reward_bytes: weights that stay in memory for the reward: segmenter, and VAE if it is not among those; 0 without
             a reward.
         guess: how the base's prediction type was guessed, in words; "" if it was recorded or set.
-        source: which step of which run a new run starts from, as a sentence; "" if it does not start from a run.
+        source: which step of which run a new run starts from, and at which strength if not its own, as sentences; "" if
+            neither applies.
         notes: what a reader of the results should know, as sentences.
     """
 
@@ -125,7 +126,7 @@ def prepare(
     source = find_networks(settings)
     base = load.load_base(settings.base, settings.tokenizer, settings.prediction_type, settings.vae)
     # before hours of filling the cache
-    controlnet = load.load_controlnet(source or find.FRESH, base, settings.seed, settings.controlnet_mode)
+    controlnet = _controlnet(source, base, settings)
     agreement.require_same(accelerator, lambda: _digests(base, controlnet, settings), _SAME_WEIGHTS)
     encoder = Encoder(base, device, distributed.weight_dtype(accelerator), settings.cache_dtype)
     truncated = encoder.count_truncated([example.text for example in examples.train])
@@ -162,9 +163,23 @@ def prepare(
         encoder_bytes=encoder_bytes,
         reward_bytes=reward.bytes(with_vae=not encodes_photos) if reward else 0,
         guess=base.guess.sentence if base.guess else "",
-        source=source.note if source and not start else "",
+        source="" if start else _origin(source, settings),
         notes=tuple(filter(None, (base.advice(settings.resolution), *_notes(judge, reward, examples, settings)))),
     )
+
+
+def _controlnet(source: Weights | None, base: Base, settings: TrainSettings) -> Any:
+    """Load the initial ControlNet, at its strength; a run that resumes replaces all weights by its checkpoint's."""
+    controlnet = load.load_controlnet(source or FRESH, base, settings.seed, settings.controlnet_mode)
+    layers.scale_residuals(controlnet, settings.start_strength)
+    return controlnet
+
+
+def _origin(source: Weights | None, settings: TrainSettings) -> str:
+    """Return what a new run starts from, as sentences."""
+    strength = settings.start_strength
+    stronger = "" if strength == 1 else f"The ControlNet starts as if drawn at strength {strength:g}."
+    return " ".join(filter(None, (source.note if source else "", stronger)))
 
 
 def _drawer(

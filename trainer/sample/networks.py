@@ -9,7 +9,7 @@ from PIL import Image
 
 from segkit.models import device, hub
 from segkit.palette import Palette
-from trainer.checkpoints import configs, families, find, load, lora, union
+from trainer.checkpoints import configs, families, load, lora, union
 from trainer.checkpoints.digest import weights_digest
 from trainer.checkpoints.load import Base
 from trainer.checkpoints.runs import Weights
@@ -19,7 +19,7 @@ from trainer.sample import controls, sampler
 from trainer.sample.batching import ExactBatches
 from trainer.sample.requests import Subject
 from trainer.sample.sources import Sources
-from trainer.settings import UNION_MODE, GenerateSettings
+from trainer.settings import FRESH, UNION_MODE, GenerateSettings
 
 if TYPE_CHECKING:
     from diffusers import ControlNetModel
@@ -59,7 +59,7 @@ class Networks:
         self.precision = self._device.precision
         prediction: Any = None if source.prediction == "auto" else source.prediction
         base = load.load_base(source.base, source.tokenizer, prediction, source.vae)
-        controlnet = load.load_controlnet(weights or find.FRESH, base, mode=settings.controlnet_mode).eval()
+        controlnet = load.load_controlnet(weights or FRESH, base, mode=settings.controlnet_mode).eval()
         lora.merge(base, settings.loras)
         self.guess = base.guess.sentence if base.guess else ""
         self.step = weights.note if weights else ""

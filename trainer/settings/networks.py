@@ -1,5 +1,7 @@
 """Networks that settings name by default."""
 
+FRESH = "fresh"
+"""Name of a ControlNet that copies the base's encoder."""
 SEG = "lllyasviel/control_v11p_sd15_seg"
 SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 JUDGE = "mask2former-large"

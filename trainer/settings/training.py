@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from segkit.errors import SettingError
 from segkit.schema import Settings, option
 from segkit.settings import to_bytes
-from trainer.settings.networks import JUDGE, SD15, SEG, UNION_MODE
+from trainer.settings.networks import FRESH, JUDGE, SD15, SEG, UNION_MODE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,9 @@ class TrainSettings(Settings):
             "Initial ControlNet: a file, folder, run or hub id; fresh copies the base UNet's encoder.", min_length=1
         ),
     ] = SEG
+    start_strength: Annotated[
+        float, option("Start as if the initial ControlNet were drawn at this strength (conditioning scale).", gt=0)
+    ] = 1.0
     controlnet_mode: Annotated[
         int, option("Number of segmentation maps among the kinds of a union ControlNet; others have no kinds.", ge=0)
     ] = UNION_MODE
@@ -177,6 +180,12 @@ class TrainSettings(Settings):
             raise SettingError("device", self.device, "cpu, because cpu is set")
         if not to_bytes(self.shard_cache) and self.shard_cache.strip() != "0":
             raise SettingError("shard_cache", self.shard_cache, "a size such as 50GB or 500MB, or 0")
+        if self.controlnet == FRESH and self.start_strength != 1:
+            raise SettingError(
+                "start_strength",
+                self.start_strength,
+                f"1, because controlnet={FRESH} begins with zero convolutions, which stay zero at any strength",
+            )
         if self.reward and self.reward_share == 1 and not self.reward_steps:
             raise SettingError("reward_share", self.reward_share, "less than 1, because reward_steps is 0")
         if self.best_by == "fidelity" and not self.evaluate_fidelity:
