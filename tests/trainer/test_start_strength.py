@@ -54,7 +54,7 @@ def test_its_residuals_are_those_at_the_conditioning_scale(
     hidden, more = loaded.conditioning.inputs(prompts, torch.tensor([[64, 64, 0, 0, 64, 64]] * 2).float())
     inputs = {"controlnet_cond": control, "return_dict": False, **more}
 
-    options = {"controlnet": str(controlnet), "start_strength": strength}
+    options: dict[str, Any] = {"controlnet": str(controlnet), "start_strength": strength}
     with prepared(model, tmp_path, **options) as training, torch.no_grad():
         down, mid = training.setup.model.controlnet(latents, torch.tensor([10, 900]), hidden, **inputs)
         expected_down, expected_mid = original(
