@@ -2,6 +2,7 @@
 
     python benchmarks/reward.py FOLDER                        # hours on two cores; continues where it was stopped
     python benchmarks/reward.py FOLDER --arms demo w0.1-t950-s1-n6 --seeds 1 --scenes 910000    # the figure, again
+    python benchmarks/reward.py FOLDER --arms demo --strengths 1,1.5    # what drawing at a strength gains
     python benchmarks/reward.py FOLDER --arms w0.1-t700-s0.5 --demo-steps 200 --steps 20 --maps 16    # a trial
     python benchmarks/reward.py FOLDER --arms demo --base toy-sdxl --scenes 930000      # the demo on the other base
 
@@ -9,7 +10,7 @@ FOLDER/demo is the demo of `segkit demo --train`, made if it is missing: its Con
 where every arm starts. "demo" is the demo's own training with a reward. The other arms train for --steps with its
 settings, once for each of --seeds: "plain" without a reward, wA-tB-sC with --reward-weight A, --reward-until B and
 --reward-share C for pictures predicted from noisy photos, wA-tB-sC-nN with --reward-steps N; -still after it means
---no-reward-views, and -lD --learning-rate D.
+--no-reward-views, -lD --learning-rate D, and -kE --start-strength E.
 
 Each draws one picture of each fresh map, with equal noise; maps and prompts are the truth of scenes that no network and
 no demo has seen. toy, which gave the reward, and then toy-judge, which gave none, look at the pictures as in `segkit
@@ -60,7 +61,7 @@ ARMS = (
     "demo plain w0.1-t200-s0.5 w0.1-t700-s0.5 w0.1-t900-s0.5 w0.03-t900-s0.5 w0.3-t900-s0.5 w0.1-t900-s0.75 "
     "w0.1-t950-s1-n6-still w0.1-t700-s1-n6 w0.3-t950-s1-n6 w0.1-t950-s0.5-n6"
 ).split()
-ARM = re.compile(r"w([0-9.]+)-t([0-9]+)-s([0-9.]+)(?:-n([0-9]+))?(-still)?(?:-l([0-9.e-]+))?")
+ARM = re.compile(r"w([0-9.]+)-t([0-9]+)-s([0-9.]+)(?:-n([0-9]+))?(-still)?(?:-l([0-9.e-]+))?(?:-k([0-9.]+))?")
 
 
 def main() -> None:
@@ -73,6 +74,7 @@ def main() -> None:
     parser.add_argument("--maps", type=int, default=128)
     parser.add_argument("--scenes", type=int, default=FIRST_SCENE, help="seed of the first scene")
     parser.add_argument("--demo-steps", type=int, default=demo.TRAIN.steps)
+    parser.add_argument("--strengths", default="", help="to draw with, the first one being that of the start: 1,1.5")
     parser.add_argument("--base", choices=hub.TOY_BASES, default=hub.TOY)
     options = parser.parse_args()
     start = prepared(options.folder / "demo", options.demo_steps, options.base)
@@ -82,7 +84,7 @@ def main() -> None:
         runs += [start.parent / "rewarded"] if arm == "demo" else trained(arm, start, options)
     output = options.folder / f"{options.scenes}-{options.maps}"
     for judge in (hub.TOY, hub.TOY_JUDGE):
-        settings = replace(demo.EVALUATION, judge=judge, split="all")
+        settings = replace(demo.EVALUATION, judge=judge, split="all", strengths=options.strengths)
         result = evaluation.evaluate([str(run) for run in runs], dataset.folder, output, settings, silent)
         report(result, through_vae(dataset, options.base, judge))
 
@@ -127,16 +129,17 @@ def trained(arm: str, start: Path, options: argparse.Namespace) -> Iterator[Path
 
 def settings_of(arm: str) -> TrainSettings:
     """Return the settings of an arm by its name."""
-    settings = replace(demo.REWARDED, evaluate_every=0, preview_every=0)
+    settings = replace(demo.REWARDED, start_strength=1.0, evaluate_every=0, preview_every=0)
     if arm == "plain":
         return replace(settings, reward="")
     match = ARM.fullmatch(arm)
     if not match:
         raise SystemExit(f"arm {arm}: expected demo, plain or a name such as w0.1-t700-s0.5")
-    weight, until, share, steps, still, rate = match.groups()
+    weight, until, share, steps, still, rate, strength = match.groups()
     changes: dict[str, Any] = {"reward_weight": float(weight), "reward_until": int(until), "reward_share": float(share)}
     changes |= {"reward_steps": int(steps or 0), "reward_views": not still}
-    return replace(settings, **changes, learning_rate=float(rate or settings.learning_rate))
+    changes |= {"learning_rate": float(rate or settings.learning_rate), "start_strength": float(strength or 1)}
+    return replace(settings, **changes)
 
 
 @torch.no_grad()
