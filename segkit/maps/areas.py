@@ -87,20 +87,43 @@ def same_residual(scene: Scene, spectrum: Spectrum) -> Areas | None:
 
 
 def _connect(scene: Scene, places: Positions, values: Indices) -> tuple[NDArray[np.int32], NDArray[np.intp]]:
-    """Return the area of each pixel, and the sizes; pixels connect to those of the same value on their four sides."""
-    flat, value = places.ravel(), values.ravel()
+    """Return the area of each pixel, and the sizes; pixels connect to those of the same value on their four sides.
+
+    Pixels of NONE belong to areas of their own, whatever these are.
+    """
+    runs, nodes = _runs(values)
     numbers = np.full(scene.board.size, -1, np.int32)
-    nodes = np.flatnonzero(value != NONE)
-    numbers[flat[nodes]] = nodes
-    edges = []
-    for offset in (1, scene.stride):
-        other = numbers[flat + offset]
-        connected = np.flatnonzero((other >= 0) & (value[other] == value))
-        edges.append((connected, other[connected]))
-    start, end = (np.concatenate(ends) for ends in zip(*edges, strict=True))
-    graph = coo_matrix((np.ones(len(start), bool), (start, end)), shape=(len(flat), len(flat)))
+    numbers[places] = np.where(values != NONE, runs, -1)
+    value = values.ravel()[nodes]
+    starts, ends = [], []
+    for offset, pixels in ((1, slice(MCU - 1, None, MCU)), (scene.stride, slice(None))):
+        own = runs[:, pixels].ravel()
+        other = numbers[places[:, pixels].ravel() + offset]
+        # Pixel after pixel, a run mostly meets the same run: one edge between two runs suffices.
+        new = (other >= 0) & ((own != np.roll(own, 1)) | (other != np.roll(other, 1)))
+        own, other = own[new], other[new]
+        equal = value[own] == value[other]
+        starts.append(own[equal])
+        ends.append(other[equal])
+    start, end = np.concatenate(starts), np.concatenate(ends)
+    graph = coo_matrix((np.ones(len(start), bool), (start, end)), shape=(len(nodes), len(nodes)))
     number, owners = connected_components(graph, directed=False)
-    return owners.reshape(places.shape), np.bincount(owners, minlength=number)
+    lengths = np.diff(nodes, append=values.size)
+    return owners[runs], np.bincount(owners, lengths, number).astype(np.intp)
+
+
+def _runs(values: Indices) -> tuple[NDArray[np.int32], Positions]:
+    """Return the run of each pixel of (N, 256) units, and the position of the first pixel of each run.
+
+    A run has one value, and lies in one row of a unit.
+    """
+    rows = values.reshape(-1, MCU)
+    first = np.ones(rows.shape, bool)
+    first[:, 1:] = rows[:, 1:] != rows[:, :-1]
+    first = first.ravel()
+    runs = np.cumsum(first, dtype=np.int32)
+    runs -= 1
+    return runs.reshape(values.shape), np.flatnonzero(first)
 
 
 def _kept(

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from segkit.maps.layout import WAVES
 from segkit.maps.recompress import MCU
 from segkit.maps.scene import Floats, Indices, Positions, Scene
-from segkit.maps.spectrum import EXPLAINED, Spectrum, excess, square_excess
+from segkit.maps.spectrum import EXPLAINED, Spectrum, beside, excess, square_excess
 
 SMOOTH = 1.75
 """Cost of each of the eight neighbours with a different label, in squared coefficients, times the mean step of luma:
@@ -57,7 +57,8 @@ def move_pixels(scene: Scene, spectrum: Spectrum, smooth: float = 1.0) -> None:
     """Flip pixels along borders, the best one of each block at a time, until no flip reduces the cost.
 
     The blocks of a unit share their chroma: where flips in several of them reduce the cost less than the best of them
-    alone, only that one is made. The spectrum is updated along with the labels.
+    alone, only that one is made. The spectrum is updated along with the labels, and units in which nothing moves are
+    left out the next time, so that all moves in one spectrum must have one cost.
 
     Args:
         scene: the map.
@@ -65,11 +66,14 @@ def move_pixels(scene: Scene, spectrum: Spectrum, smooth: float = 1.0) -> None:
         smooth: factor of the cost of a rough border.
     """
     smooth *= SMOOTH * float(spectrum.layout.luma_steps.mean())
-    active = np.flatnonzero(spectrum.excess() > EXPLAINED)
+    active = np.flatnonzero((spectrum.excess() > EXPLAINED) & ~spectrum.settled)
+    moved = np.zeros(len(spectrum.rows), bool)
     for _ in range(_SWEEPS):
         active = _flip(scene, spectrum, active, smooth)
         if not len(active):
             break
+        moved[active] = True
+    spectrum.settled = ~beside(scene, spectrum, moved)
 
 
 def _flip(scene: Scene, spectrum: Spectrum, active: Positions, smooth: float) -> Positions:

@@ -35,6 +35,8 @@ def propose(scene: Scene, spectrum: Spectrum) -> Indices:
     units = np.flatnonzero(spectrum.excess() > EXPLAINED)
     luma, chroma, painted = _windows(scene, spectrum, units)
     square = luma**2 + np.repeat(np.repeat((chroma**2).sum(3), 2, 1), 2, 2)
+    visible = square[:, _MARGIN:-_MARGIN, _MARGIN:-_MARGIN].max((1, 2), initial=0) > _VISIBLE**2
+    units, luma, chroma, painted, square = (values[visible] for values in (units, luma, chroma, painted, square))
     side = 2 * _RADIUS + 1
     prominent = square > np.maximum(_VISIBLE**2, _PROMINENT**2 * ndimage.maximum_filter(square, (1, side, side)))
     mean = _mean_colors(prominent, luma, chroma, painted)

@@ -46,7 +46,7 @@ class Scene:
         self.layout = layout(self.compression)
         self.ycc = np.round(to_ycc(self.colors))  # as libjpeg does
         self.packed: Packed = np.resize(pixels.pack(self.colors), 256)
-        self.proven = pixels.histogram(self.labels, self.fixed)[: len(self.colors)] > 0
+        self.proven = pixels.present(self.labels, self.fixed)[: len(self.colors)]
         self.fixed_board = np.pad(self.fixed, 1)  # padded once: rounds look up a few of its pixels
         self.fixed = self.fixed_board[1:-1, 1:-1]
         self._counted = self.labels.copy()

@@ -278,7 +278,7 @@ def _dissolve(scene: Scene) -> NDArray[np.bool_]:
     """Replace classes of too few cores by the labels around them; return (H, W) True for their pixels."""
     counts = scene.counts()
     refuted = (counts > 0) & (scene.cores() < np.maximum(_CORES, _CORE_SHARE * counts)) & ~scene.established()
-    if not ((counts > 0) & ~refuted).any():
+    if not refuted.any() or not ((counts > 0) & ~refuted).any():
         return np.zeros(scene.labels.shape, bool)
     refuted = np.resize(refuted, 256)
     dissolved = pixels.translate(scene.labels, refuted)
