@@ -77,7 +77,7 @@ class Spectrum:
 
 def badly_explained(scene: Scene, spectrum: Spectrum, least: float) -> NDArray[np.bool_]:
     """Return the units whose squared excess exceeds the least: (H / 16, W / 16)."""
-    return _grid(scene, spectrum, spectrum.excess() > least)
+    return grid(scene, spectrum, spectrum.excess() > least)
 
 
 def refresh(scene: Scene, spectrum: Spectrum, labels: Indices) -> None:
@@ -92,7 +92,7 @@ def refresh(scene: Scene, spectrum: Spectrum, labels: Indices) -> None:
     if not different.any():
         return
     stale = beside(scene, spectrum, different)
-    measured = measure(scene, _grid(scene, spectrum, stale))  # in the order of the spectrum: both are sorted
+    measured = measure(scene, grid(scene, spectrum, stale))  # in the order of the spectrum: both are sorted
     spectrum.luma[stale], spectrum.luma_residual[stale] = measured.luma, measured.luma_residual
     spectrum.chroma[stale], spectrum.chroma_residual[stale] = measured.chroma, measured.chroma_residual
     spectrum.settled[stale] = False
@@ -111,10 +111,10 @@ def around(focus: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 def beside(scene: Scene, spectrum: Spectrum, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return which units of a spectrum are among, or beside, some of them: (N,)."""
-    return np.asarray(around(_grid(scene, spectrum, chosen))[spectrum.rows, spectrum.columns])
+    return np.asarray(around(grid(scene, spectrum, chosen))[spectrum.rows, spectrum.columns])
 
 
-def _grid(scene: Scene, spectrum: Spectrum, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def grid(scene: Scene, spectrum: Spectrum, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return a mask of units, (H / 16, W / 16), of (N,) units chosen from a spectrum."""
     focus = np.zeros([side // MCU for side in scene.labels.shape], bool)
     focus[spectrum.rows[chosen], spectrum.columns[chosen]] = True
