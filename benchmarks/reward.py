@@ -7,10 +7,10 @@
     python benchmarks/reward.py FOLDER --arms demo --base toy-sdxl --scenes 930000      # the demo on the other base
 
 FOLDER/demo is the demo of `segkit demo --train`, made if it is missing: its ControlNet before the reward, "run", is
-where every arm starts. "demo" is the demo's own training with a reward. The other arms train for --steps with its
-settings, once for each of --seeds: "plain" without a reward, wA-tB-sC with --reward-weight A, --reward-until B and
---reward-share C for pictures predicted from noisy photos, wA-tB-sC-nN with --reward-steps N; -still after it means
---no-reward-views, -lD --learning-rate D, and -kE --start-strength E.
+where every arm starts unless --start names another. "demo" is the demo's own training with a reward. The other arms
+train for --steps with its settings, once for each of --seeds: "plain" without a reward, wA-tB-sC with --reward-weight
+A, --reward-until B and --reward-share C for pictures predicted from noisy photos, wA-tB-sC-nN with --reward-steps N;
+-still after it means --no-reward-views, -lD --learning-rate D, and -kE --start-strength E.
 
 Each draws one picture of each fresh map, with equal noise; maps and prompts are the truth of scenes that no network and
 no demo has seen. toy, which gave the reward, and then toy-judge, which gave none, look at the pictures as in `segkit
@@ -74,6 +74,7 @@ def main() -> None:
     parser.add_argument("--maps", type=int, default=128)
     parser.add_argument("--scenes", type=int, default=FIRST_SCENE, help="seed of the first scene")
     parser.add_argument("--demo-steps", type=int, default=demo.TRAIN.steps)
+    parser.add_argument("--start", type=Path, help='ControlNet to train on from  [default: "run"]')
     parser.add_argument("--strengths", default="", help="to draw with, the first one being that of the start: 1,1.5")
     parser.add_argument("--base", choices=hub.TOY_BASES, default=hub.TOY)
     options = parser.parse_args()
@@ -119,17 +120,17 @@ def fresh(folder: Path, first: int, count: int) -> segkit.Dataset:
 def trained(arm: str, start: Path, options: argparse.Namespace) -> Iterator[Path]:
     """Train an arm with each seed, and yield the runs."""
     for seed in options.seeds:
-        changes = {"base": options.base, "controlnet": str(start), "steps": options.steps, "seed": seed}
-        settings = replace(settings_of(arm), **changes)
+        changes = {"base": options.base, "steps": options.steps, "seed": seed}
+        settings = replace(settings_of(arm, options.start or start), **changes)
         run = options.folder / "runs" / f"{arm}-{seed}"
         outcome = loop.train(start.parent / "dataset", run, settings)
         print(f"{run.name}: {outcome.steps:,} steps", flush=True)
         yield run
 
 
-def settings_of(arm: str) -> TrainSettings:
-    """Return the settings of an arm by its name."""
-    settings = replace(demo.REWARDED, start_strength=1.0, evaluate_every=0, preview_every=0)
+def settings_of(arm: str, start: Path) -> TrainSettings:
+    """Return the settings of an arm by its name and the ControlNet that it starts from."""
+    settings = replace(demo.REWARDED, controlnet=str(start), evaluate_every=0, preview_every=0)
     if arm == "plain":
         return replace(settings, reward="")
     match = ARM.fullmatch(arm)

@@ -63,23 +63,18 @@ TRAIN = TrainSettings(
 TRAIN_SDXL = replace(TRAIN, base=hub.TOY_SDXL, learning_rate=1.5e-3, warmup=200)
 """The same on the toy SDXL, whose losses rise for hundreds of steps at twice this rate."""
 
-_RUN, _REWARDED_RUN = "run", "rewarded"
-"""Folders of the runs."""
-
 REWARDED = replace(
-    TRAIN, controlnet=_RUN, start_strength=1.5, reward=hub.TOY, reward_weight=0.1, reward_until=950, reward_share=1.0,
-    reward_steps=6, reward_guidance=2.0, batch_size=8, steps=400, learning_rate=4e-4, warmup=10, ema=0.95,
+    TRAIN, reward=hub.TOY, reward_weight=0.1, reward_until=950, reward_share=1.0, reward_steps=6, reward_guidance=2.0,
+    batch_size=8, steps=300, learning_rate=5e-4, warmup=10, ema=0.95,
 )  # fmt: skip
 """Settings of the training that follows, with a reward."""
-
-REWARDED_SDXL = replace(REWARDED, base=hub.TOY_SDXL, start_strength=1.0, steps=300, learning_rate=5e-4)
-"""The same on the toy SDXL, where no other strength was tried."""
 
 EVALUATION = EvaluateSettings(
     judge=hub.TOY_JUDGE, features=hub.TOY_JUDGE, resolution=64, steps=20, guidance=2.0, batch_size=8
 )
 """How pictures of the toy ControlNets are drawn, and who judges them."""
 
+_RUN, _REWARDED_RUN = "run", "rewarded"
 _DEMO_FILES = ("photos", "dataset", "contact-sheet.png", _RUN, _REWARDED_RUN, "evaluation")
 _PHOTO = re.compile(r"(room|street) [0-9]{3,5}\.jpg")
 
@@ -123,10 +118,10 @@ def trainings(folder: Path, steps: int | None, base: str = hub.TOY) -> tuple[Tra
         base: member of hub.TOY_BASES.
     """
     run = folder / _RUN
-    first, second = (TRAIN_SDXL, REWARDED_SDXL) if base == hub.TOY_SDXL else (TRAIN, REWARDED)
-    fresh = replace(first, steps=steps or first.steps)
-    more = max(1, round(fresh.steps * second.steps / first.steps))
-    rewarded = replace(second, controlnet=str(run), steps=more)
+    settings = TRAIN_SDXL if base == hub.TOY_SDXL else TRAIN
+    fresh = replace(settings, steps=steps or settings.steps)
+    more = max(1, round(fresh.steps * REWARDED.steps / TRAIN.steps))
+    rewarded = replace(REWARDED, base=base, controlnet=str(run), steps=more)
     title = "Stable Diffusion XL" if base == hub.TOY_SDXL else "Stable Diffusion"
     return (
         Training(run, fresh, f"A fresh ControlNet learns to steer the toy {title}, which knows no maps."),

@@ -81,7 +81,6 @@ def test_the_demo_trains_and_measures_pictures(segkit: Segkit, tmp_path: Path, m
     assert float(rows[-1][1]) > 0.6 > max(float(rows[0][1]), float(rows[1][1]))
     assert re.search(r"(rewarded|run) obeys its maps|between (rewarded|run) and (rewarded|run)", done.out)
     assert "toy-judge sees" in done.out
-    assert done.out.count("as if drawn at strength 1.5") == 1  # where the reward's training starts
     assert any("features 4 of 4" in line for line in done.progress)  # for KID, which needs more than this one map
     assert not [line for line in done.progress if "judge" in line and "drew the dataset's maps" in line]
     for run, steps in (("run", 2), ("rewarded", 1)):
@@ -108,9 +107,7 @@ def test_the_demo_trains_on_the_other_base(segkit: Segkit, tmp_path: Path, monke
     for run in ("run", "rewarded"):
         config = json.loads((tmp_path / "demo" / run / "controlnet" / "config.json").read_text())
         assert config["addition_embed_type"] == "text_time"
-        options = (tmp_path / "demo" / run / "run.toml").read_text()
-        assert 'base = "toy-sdxl"' in options
-        assert "start_strength = 1.0" in options  # no other was measured on this base
+        assert 'base = "toy-sdxl"' in (tmp_path / "demo" / run / "run.toml").read_text()
 
 
 def agreement(done: Result) -> list[tuple[str, str]]:
