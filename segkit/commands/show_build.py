@@ -49,7 +49,8 @@ def build_outcome(outcome: "Outcome", summary: "Summary", folder: Path, page: Pa
     elif outcome.examined and outcome.skipped.keys() - {"limit"}:
         console.line(f"Skipped files: {rejections}")
     console.line(f"Report: {page}")
-    return console.line(f"Next: segkit check {quote(folder)}")
+    others = f"add other photos with segkit build-dataset PHOTOS -o {quote(folder)}"
+    return console.line(f"Next: {f'segkit check {quote(folder)}' if summary.triples else others}")
 
 
 def _tables(outcome: "Outcome", summary: "Summary", folder: Path) -> None:
