@@ -46,7 +46,7 @@ def build_outcome(outcome: "Outcome", summary: "Summary", folder: Path, page: Pa
     rejections = folder / ".segkit" / "rejected.jsonl"
     if outcome.examined and outcome.rejected:
         console.line(f"Rejected photos: {rejections} (--retry-rejected tries them again)")
-    elif outcome.examined and outcome.skipped.keys() - {"limit"}:
+    elif outcome.examined and _files(outcome):
         console.line(f"Skipped files: {rejections}")
     console.line(f"Report: {page}")
     others = f"add other photos with segkit build-dataset PHOTOS -o {quote(folder)}"
@@ -71,7 +71,14 @@ def _table(title: str, header: Sequence[str], rows: Collection[Sequence[Any]]) -
 
 def _found(outcome: "Outcome | Plan") -> str:
     """Return how many photos were found, or files, if some of them are not photos."""
-    return f"{console.count(outcome.found, 'file' if outcome.skipped.keys() - {'limit'} else 'photo')} found"
+    return f"{console.count(outcome.found, 'file' if _files(outcome) else 'photo')} found"
+
+
+def _files(outcome: "Outcome | Plan") -> set[str]:
+    """Return the reasons for which files were skipped that are no photos."""
+    from segkit.photos import GONE
+
+    return {*outcome.skipped} - {"limit", GONE}
 
 
 def _with_flags(text: str) -> str:
