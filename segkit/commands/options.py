@@ -132,10 +132,19 @@ def take(kind: type[Settings], values: dict[str, Any]) -> Settings:
     return kind(**{field.name: values.pop(field.name) for field in _fields(kind)})
 
 
-def take_typed(kind: type, context: click.Context, values: dict[str, Any]) -> dict[str, Any]:
-    """Return those settings that were typed, by name; all of the class are removed from a command's arguments."""
+def take_typed(
+    kind: type, context: click.Context, values: dict[str, Any], file: Collection[str] = ()
+) -> dict[str, Any]:
+    """Return those settings that were typed, by name; all of the class are removed from a command's arguments.
+
+    Args:
+        kind: a settings class.
+        context: of the running command.
+        values: the arguments by name.
+        file: names of the options that the --config file sets, which count as typed.
+    """
     settings = {field.name: values.pop(field.name) for field in _fields(kind)}
-    return {name: value for name, value in settings.items() if _is_typed(context, name)}
+    return {name: value for name, value in settings.items() if name in file or _is_typed(context, name)}
 
 
 def _is_typed(context: click.Context, name: str) -> bool:
