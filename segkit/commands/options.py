@@ -144,10 +144,11 @@ def take_typed(
         file: names of the options that the --config file sets, which count as typed.
     """
     settings = {field.name: values.pop(field.name) for field in _fields(kind)}
-    return {name: value for name, value in settings.items() if name in file or _is_typed(context, name)}
+    return {name: value for name, value in settings.items() if name in file or is_typed(context, name)}
 
 
-def _is_typed(context: click.Context, name: str) -> bool:
+def is_typed(context: click.Context, name: str) -> bool:
+    """Return whether an option was typed, rather than left at its default."""
     return context.get_parameter_source(name) is not ParameterSource.DEFAULT
 
 
@@ -159,7 +160,7 @@ def with_file(context: click.Context, values: dict[str, Any], file: dict[str, An
         values: the arguments by name.
         file: the options that the file sets, and others.
     """
-    typed = {name for name in values if _is_typed(context, name)}
+    typed = {name for name in values if is_typed(context, name)}
     return values | {name: file[name] for name in values if name in file and name not in typed}
 
 

@@ -10,10 +10,9 @@ from segkit.errors import ModelError
 from segkit.models import hub
 from trainer.checkpoints import runs, store
 from trainer.checkpoints.runs import Weights
-from trainer.settings import SEG
+from trainer.settings import SEG, networks
 
-FRESH = "fresh"
-"""Name of a ControlNet that copies the base's encoder."""
+FRESH = networks.FRESH
 
 _COMPONENTS = ("unet", "vae", "text_encoder", "scheduler")
 _HUB_FILES = ["model_index.json", "*/*.json", "*/merges.txt"]
