@@ -5,7 +5,7 @@ import inspect
 import os
 import re
 import typing
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, TypeVar, get_args
@@ -37,11 +37,16 @@ class Command(click.Command):
     Args:
         example: shown at the end of the help.
         after_interrupt: what to do after Ctrl-C, as sentences; true whenever it comes.
+        argument: setting of the library whose value is an argument here, so that messages name the value alone.
+        elsewhere: settings in messages that are options of other commands.
     """
 
-    def __init__(self, *args: Any, example: str = "", after_interrupt: str = "", **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, example: str = "", after_interrupt: str = "", argument: str = "",
+        elsewhere: Sequence[str] = (), **kwargs: Any,
+    ) -> None:  # fmt: skip
         super().__init__(*args, **kwargs)
-        self._after_interrupt = after_interrupt
+        self._after_interrupt, self._argument, self._elsewhere = after_interrupt, argument, elsewhere
         self.epilog = f"Example: {example}"
         self.params += [
             click.Option(
@@ -73,18 +78,22 @@ class Command(click.Command):
     def with_flags(self, text: str) -> str:
         """Return a message of the library with its settings as options: "steps=0" becomes "--steps 0".
 
-        A flag that is off becomes its opposite, --no-flag, or where there is none "without --flag".
+        A flag that is off becomes its opposite, --no-flag, or where there is none "without --flag". A setting that is
+        an argument, as in "controlnet=RUN", becomes its value.
         """
         options = {option.name: option for option in self.params if isinstance(option, click.Option)}
+        names = [*map(str, options), *self._elsewhere, *filter(None, [self._argument])]
 
         def flag(setting: re.Match[str]) -> str:
-            option, value = options[setting["name"]], setting["value"]
+            option, value = options.get(setting["name"]), setting["value"]
+            if option is None:
+                return "" if setting["name"] == self._argument else f"--{setting['name'].replace('_', '-')} {value}"
             if value == "False":
                 return option.secondary_opts[-1] if option.secondary_opts else f"without {option.opts[-1]}"
             return option.opts[-1] + ("" if value else " ")
 
         # not inside a path or an option that is already there
-        return re.sub(rf"(?<![\w./=-])(?P<name>{'|'.join(map(str, options))})=(?P<value>True\b|False\b|)", flag, text)
+        return re.sub(rf"(?<![\w./=-])(?P<name>{'|'.join(names)})=(?P<value>True\b|False\b|)", flag, text)
 
 
 def _set_log_format(context: click.Context, option: click.Parameter, value: log_lines.Format) -> None:

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -264,8 +264,14 @@ def demo_report(
     console.line("  segkit train my-dataset -o my-run             # finetunes the ControlNet on it")
 
 
-def inspection(result: "Inspection", as_json: bool) -> None:
-    """Show what a checkpoint is and whether it is sound."""
+def inspection(result: "Inspection", with_flags: Callable[[str], str], as_json: bool) -> None:
+    """Show what a checkpoint is and whether it is sound.
+
+    Args:
+        result: what was found.
+        with_flags: returns a sentence with settings as options.
+        as_json: print one JSON object instead.
+    """
     if as_json:
         return console.json_object(result.to_json())
     identity = result.identity
@@ -276,5 +282,5 @@ def inspection(result: "Inspection", as_json: bool) -> None:
     console.line(result.completeness if result.is_sound else f"{result.faults.sentence()}.")
     for note in (*result.notes, identity.advice if result.is_sound else "Use another file."):
         if note:
-            console.line(note)
+            console.line(with_flags(note))
     return None

@@ -135,7 +135,7 @@ def test_a_sound_checkpoint_is_described(capsys: Capture, compared: bool) -> Non
     identity = Identity("controlnet", "diffusers", "", "SD1", 768, "fp16", 340, 361_279_120)
     result = Inspection(Path("net.safetensors"), identity, Faults(), compared, {"steps": "300"})
 
-    show.inspection(result, False)
+    show.inspection(result, str, False)
 
     text = capsys.readouterr().out
     assert text.startswith("net.safetensors: ")

@@ -145,7 +145,9 @@ def test_what_belongs_to_other_kinds_is_not_trained(original: Any, tmp_path: Pat
         (4, {}, "modes 0 to 3; which one segmentation maps have must be set (controlnet_mode=N)."),
     ],
 )
-def test_it_is_inspected_as_what_it_is(tmp_path: Path, kinds: int, metadata: dict[str, str], note: str) -> None:
+def test_it_is_inspected_as_what_it_is(
+    segkit: Segkit, tmp_path: Path, kinds: int, metadata: dict[str, str], note: str
+) -> None:
     """Its kind and modes are named; the names and shapes of one smaller than the released ones are not known."""
     save_file(network(kinds).state_dict(), tmp_path / "a.safetensors", metadata)
 
@@ -155,6 +157,7 @@ def test_it_is_inspected_as_what_it_is(tmp_path: Path, kinds: int, metadata: dic
     assert "its mode for segmentation maps" in report.identity.advice
     assert (report.identity.layout, report.compared, report.is_sound) == ("diffusers", False, True)
     assert report.notes == (f"It has {kinds} kinds of control images, {note}",)
+    assert note.replace("controlnet_mode=N", "--controlnet-mode N") in segkit("inspect", tmp_path / "a.safetensors").out
 
 
 def test_the_full_size_has_the_names_of_the_released_file() -> None:
