@@ -1,5 +1,6 @@
 """Terminal output: tables, progress, single lines, JSON. The only module that imports rich."""
 
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from segkit.log_lines import LogLines
 from segkit.problem import Problem
 from segkit.progress import NOTICE, STOPPING, Progress
 from segkit.words import count as count  # commands print their numbers with console.count
+from segkit.words import listed
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -27,6 +29,9 @@ ALL_IN_JSON = "--json lists all of them"
 
 SCHEMA = 1
 """Version of what --json prints: raised when a key is removed or changes its meaning, not when one is added."""
+
+_NUMBER = re.compile(r"#[0-9A-Fa-f]{6}\b|\d[\d.,]*")
+"""Numbers and colours, in which sentences of one kind differ."""
 
 _LOG = "segkit.log"
 """Key of click's context under which the format of progress is kept."""
@@ -106,6 +111,24 @@ def problems(findings: Sequence[Problem], limit: int = MAX_PROBLEMS, error: bool
         if problem.cure and problem.cure != next_cure:
             line(f"{'':8}{problem.cure}", error=error)
     more(len(findings) - limit, "" if error else ALL_IN_JSON, error=error)
+
+
+def alike(entries: Sequence[tuple[str, str]], limit: int) -> None:
+    """Print names and what there is to say of each; sentences that differ in numbers only are printed once.
+
+    Args:
+        entries: a name and the rest of its line. Under the first of several alike, the others are named.
+        limit: how many different ones to print, and how many names of others.
+    """
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for name, text in entries:
+        groups.setdefault(_NUMBER.sub("", text), []).append((name, text))
+    shown = [*groups.values()][:limit]
+    for (first, text), *others in shown:
+        line(f"{first}{text}")
+        if others:
+            line(f"... and {len(others):,} more like it: {listed([name for name, _ in others], limit)}")
+    more(len(entries) - sum(map(len, shown)))
 
 
 def more(number: int, where: str = ALL_IN_JSON, *, error: bool = False) -> None:

@@ -89,6 +89,22 @@ def test_problems_are_sorted_and_limited(capsys: pytest.CaptureFixture[str]) -> 
     ]
 
 
+def test_sentences_that_differ_in_numbers_are_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """The first is printed whole, the others are named; another sentence has a line of its own, up to the limit."""
+    reasons = [f" is a photo ({number:,} colours such as #A1B2C{number % 10})." for number in range(13)]
+    photos = [(f"{number}.jpg", reason) for number, reason in enumerate(reasons)]
+    others = [("a.png", " is blank."), ("b.png", " is empty.")]
+
+    console.alike([*photos[:4], others[0], *photos[4:], others[1]], 2)
+
+    assert capsys.readouterr().out.splitlines() == [
+        "0.jpg is a photo (0 colours such as #A1B2C0).",
+        "... and 12 more like it: 1.jpg, 2.jpg and 10 more",
+        "a.png is blank.",
+        "... and 1 more (--json lists all of them)",
+    ]
+
+
 def test_a_cure_that_findings_share_is_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
     """After the last of those in a row."""
     findings = [Problem("rule", "error", "a", text, cure) for text, cure in (("A.", "x"), ("B.", "x"), ("C.", "y"))]

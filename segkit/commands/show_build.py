@@ -45,10 +45,10 @@ def build_outcome(outcome: "Outcome", summary: "Summary", folder: Path, page: Pa
         console.line(note)
     rejections = folder / ".segkit" / "rejected.jsonl"
     if outcome.examined and outcome.rejected:
-        console.line(f"Rejected photos: {rejections} (--retry-rejected tries them again)")
+        console.line(f"Rejected photos: {quote(rejections)} (--retry-rejected tries them again)")
     elif outcome.examined and _files(outcome):
-        console.line(f"Skipped files: {rejections}")
-    console.line(f"Report: {page}")
+        console.line(f"Skipped files: {quote(rejections)}")
+    console.line(f"Report: {quote(page)}")
     others = f"add other photos with segkit build-dataset PHOTOS -o {quote(folder)}"
     return console.line(f"Next: {f'segkit check {quote(folder)}' if summary.triples else others}")
 
