@@ -49,7 +49,8 @@ LARGE = 200
 """Pixels of a class that must not be lost."""
 
 COLORS = tuple(dict.fromkeys(swatch.rgb for swatch in damage.ADE))
-CLASSES = np.array([damage.ADE.by_color[rgb] for rgb in COLORS], np.uint8)
+CLASSES = np.resize(np.array([damage.ADE.by_color[rgb] for rgb in COLORS], np.uint8), 256)
+"""Class of the index of each colour, for pixels.translate."""
 
 Picture = Image.Image | MapFile
 """A damaged control map, decoded or with its file."""
@@ -102,7 +103,7 @@ def halved(resampling: Resampling) -> Damage:
 def by_synthesis(picture: Picture) -> Labels:
     """Return the classes that segkit finds in a JPEG map; reading what its file stores is part of the time."""
     stored = coded.read(picture.data) if isinstance(picture, MapFile) else None
-    return CLASSES[synthesis.repair(pixels.pack_image(decoded(picture)), COLORS, stored).indices]
+    return pixels.translate(synthesis.repair(pixels.pack_image(decoded(picture)), COLORS, stored).indices, CLASSES)
 
 
 def decoded(picture: Picture) -> Image.Image:
@@ -113,7 +114,7 @@ def decoded(picture: Picture) -> Image.Image:
 def by_borders(picture: Picture, *, outlined: bool = False) -> Labels:
     """Return the classes that segkit finds in a scaled or outlined map."""
     packed = pixels.pack_image(decoded(picture))
-    return CLASSES[borders.repair(packed, COLORS, side=SOFT, outlined=outlined).indices]
+    return pixels.translate(borders.repair(packed, COLORS, side=SOFT, outlined=outlined).indices, CLASSES)
 
 
 def by_snap(picture: Picture) -> Labels:
@@ -134,7 +135,7 @@ def by_quantize(picture: Picture) -> Labels:
     palette = Image.new("P", (1, 1))
     palette.putpalette(np.array(COLORS, np.uint8).tobytes())
     places = np.asarray(decoded(picture).quantize(palette=palette, dither=Image.Dither.NONE))
-    return np.asarray(CLASSES[np.minimum(places, len(CLASSES) - 1)])
+    return np.asarray(CLASSES[np.minimum(places, len(COLORS) - 1)])
 
 
 @dataclass(frozen=True)

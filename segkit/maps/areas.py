@@ -46,7 +46,7 @@ class Areas:
 def same_label(scene: Scene, spectrum: Spectrum) -> Areas | None:
     """Return connected areas of one label with hardly any fixed pixels, None if there are none."""
     labels = scene.board.ravel()[spectrum.places]
-    owners, sizes = _connect(scene, spectrum.places, labels)
+    owners, sizes = _connect(scene, spectrum, labels)
     fixed = scene.fixed_board.ravel()[spectrum.places]
     share = np.bincount(owners.ravel(), fixed.ravel(), len(sizes)) / sizes
     kept = (sizes >= _SMALLEST) & (share <= _FIXED)
@@ -63,7 +63,7 @@ def same_proposal(scene: Scene, spectrum: Spectrum, proposed: Indices) -> Areas 
     """
     fixed = scene.fixed_board.ravel()[spectrum.places]
     proposed = np.where(fixed | (proposed == scene.board.ravel()[spectrum.places]), np.uint8(NONE), proposed)
-    owners, sizes = _connect(scene, spectrum.places, proposed)
+    owners, sizes = _connect(scene, spectrum, proposed)
     kept = sizes >= _SMALLEST
     kept[owners[proposed == NONE]] = False
     return _kept(owners, sizes, kept, None)
@@ -80,27 +80,54 @@ def same_residual(scene: Scene, spectrum: Spectrum) -> Areas | None:
     near = ndimage.maximum_filter(square, (1, 3, 3)).reshape(spectrum.places.shape)
     hidden = (near <= _VISIBLE**2) | scene.fixed_board.ravel()[spectrum.places]
     labels = np.where(hidden, np.uint8(NONE), scene.board.ravel()[spectrum.places])
-    owners, sizes = _connect(scene, spectrum.places, labels)
+    owners, sizes = _connect(scene, spectrum, labels)
     kept = sizes >= _LARGE
     kept[owners[hidden]] = False
     return _kept(owners, sizes, kept, labels)
 
 
-def _connect(scene: Scene, places: Positions, values: Indices) -> tuple[NDArray[np.int32], NDArray[np.intp]]:
-    """Return the area of each pixel, and the sizes; pixels connect to those of the same value on their four sides."""
-    flat, value = places.ravel(), values.ravel()
-    numbers = np.full(scene.board.size, -1, np.int32)
-    nodes = np.flatnonzero(value != NONE)
-    numbers[flat[nodes]] = nodes
-    edges = []
-    for offset in (1, scene.stride):
-        other = numbers[flat + offset]
-        connected = np.flatnonzero((other >= 0) & (value[other] == value))
-        edges.append((connected, other[connected]))
-    start, end = (np.concatenate(ends) for ends in zip(*edges, strict=True))
-    graph = coo_matrix((np.ones(len(start), bool), (start, end)), shape=(len(flat), len(flat)))
+def _connect(scene: Scene, spectrum: Spectrum, values: Indices) -> tuple[NDArray[np.int32], NDArray[np.intp]]:
+    """Return the area of each pixel, and the sizes; pixels connect to those of the same value on their four sides.
+
+    Pixels of NONE belong to areas of their own, whatever these are.
+    """
+    runs, nodes = _runs(values)
+    value = values.ravel()[nodes]
+    numbers = np.full([side // MCU + 1 for side in scene.labels.shape], -1)
+    numbers[spectrum.rows, spectrum.columns] = np.arange(len(runs))
+    right = numbers[spectrum.rows, spectrum.columns + 1]
+    below = numbers[spectrum.rows + 1, spectrum.columns]
+    edges = [(runs[:, :-MCU], runs[:, MCU:])]  # in a unit, between its rows
+    edges.append((runs[right >= 0, MCU - 1 :: MCU], runs[right[right >= 0], ::MCU]))
+    edges.append((runs[below >= 0, -MCU:], runs[below[below >= 0], :MCU]))
+    starts, ends = [], []
+    for own, other in edges:
+        own, other = own.ravel(), other.ravel()
+        # Pixel after pixel, a run mostly meets the same run: one edge between two runs suffices.
+        new = np.ones(len(own), bool)
+        new[1:] = (own[1:] != own[:-1]) | (other[1:] != other[:-1])
+        own, other = own[new], other[new]
+        equal = value[own] == value[other]
+        starts.append(own[equal])
+        ends.append(other[equal])
+    start, end = np.concatenate(starts), np.concatenate(ends)
+    graph = coo_matrix((np.ones(len(start), bool), (start, end)), shape=(len(nodes), len(nodes)))
     number, owners = connected_components(graph, directed=False)
-    return owners.reshape(places.shape), np.bincount(owners, minlength=number)
+    lengths = np.diff(nodes, append=values.size)
+    return owners[runs], np.bincount(owners, lengths, number).astype(np.intp)
+
+
+def _runs(values: Indices) -> tuple[NDArray[np.int32], Positions]:
+    """Return the run of each pixel of (N, 256) units, and the position of the first pixel of each run.
+
+    A run has one value, and lies in one row of a unit.
+    """
+    rows = values.reshape(-1, MCU)
+    is_first = np.ones(rows.shape, bool)
+    is_first[:, 1:] = rows[:, 1:] != rows[:, :-1]
+    runs = np.cumsum(is_first, dtype=np.int32)
+    runs -= 1
+    return runs.reshape(values.shape), np.flatnonzero(is_first)
 
 
 def _kept(

@@ -57,7 +57,7 @@ def find(seeded: Indices, unlabelled: NDArray[np.intp], cell: int = 1) -> Border
     used[cells] = True
     down, across = np.divmod(np.flatnonzero(used), lanes)
     centers = (down * cell + cell // 2 + margin) * stride + across * cell + cell // 2 + margin
-    numbers = (np.cumsum(used) - 1).take(cells)
+    numbers = (np.cumsum(used, dtype=np.int32) - 1).take(cells)
     labels, distances = _sampled(board, centers)
     return Border(board.ravel(), stride, positions, labels.take(numbers, 1), distances.take(numbers, 1))
 

@@ -1,6 +1,7 @@
 """What a JPEG file stores: its settings, and luma and chroma before they are converted to colours."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from io import BytesIO
 from typing import Any
 
@@ -8,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from segkit.maps.layout import layout
+from segkit.maps.planes import Planes, Samples
 from segkit.maps.recompress import MCU, Compression
-
-Samples = NDArray[np.uint8]
-"""Luma or chroma, 0 to 255; chroma is 128 for grey."""
 
 _RGB_IDS = (ord("R"), ord("G"), ord("B"))
 """Component numbers by which libjpeg recognizes a file that stores colours without conversion."""
@@ -38,6 +38,11 @@ class Coded:
     chroma: Samples
     compression: Compression
     certain: NDArray[np.bool_] | None = None
+
+    @cached_property
+    def planes(self) -> Planes:
+        """The stored coefficients, as far as they have been asked for."""
+        return Planes(self.luma, self.chroma, (self.height, self.width), layout(self.compression))
 
     @property
     def scale(self) -> int:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from segkit.maps.layout import WAVES
 from segkit.maps.recompress import MCU
 from segkit.maps.scene import Floats, Indices, Positions, Scene
-from segkit.maps.spectrum import EXPLAINED, Spectrum, excess, square_excess
+from segkit.maps.spectrum import EXPLAINED, Spectrum, beside, excess, square_excess
 
 SMOOTH = 1.75
 """Cost of each of the eight neighbours with a different label, in squared coefficients, times the mean step of luma:
@@ -57,7 +57,8 @@ def move_pixels(scene: Scene, spectrum: Spectrum, smooth: float = 1.0) -> None:
     """Flip pixels along borders, the best one of each block at a time, until no flip reduces the cost.
 
     The blocks of a unit share their chroma: where flips in several of them reduce the cost less than the best of them
-    alone, only that one is made. The spectrum is updated along with the labels.
+    alone, only that one is made. The spectrum is updated along with the labels, and units in which nothing moves are
+    left out the next time, so that all moves in one spectrum must have one cost.
 
     Args:
         scene: the map.
@@ -65,11 +66,14 @@ def move_pixels(scene: Scene, spectrum: Spectrum, smooth: float = 1.0) -> None:
         smooth: factor of the cost of a rough border.
     """
     smooth *= SMOOTH * float(spectrum.layout.luma_steps.mean())
-    active = np.flatnonzero(spectrum.excess() > EXPLAINED)
+    active = np.flatnonzero((spectrum.excess() > EXPLAINED) & ~spectrum.settled)
+    moved = np.zeros(len(spectrum.rows), bool)
     for _ in range(_SWEEPS):
         active = _flip(scene, spectrum, active, smooth)
         if not len(active):
             break
+        moved[active] = True
+    spectrum.settled = ~beside(scene, spectrum, moved)
 
 
 def _flip(scene: Scene, spectrum: Spectrum, active: Positions, smooth: float) -> Positions:
@@ -100,14 +104,25 @@ def _starts(ordered: Positions) -> Positions:
 def _compatible(spectrum: Spectrum, best: Flips, chroma: Floats, gains: Floats) -> Positions:
     """Return which of the best flips, sorted by unit, are made: all of a unit, or the best alone."""
     start = _starts(best.units)
-    units, counts = best.units[start], np.diff(start, append=len(best.units))
+    counts = np.diff(start, append=len(best.units))
+    several = np.repeat(counts, counts) > 1
+    kept = ~several
+    if several.any():
+        kept[several] = _kept(spectrum, best.units[several], chroma[several], gains[several])
+    return np.flatnonzero(kept)
+
+
+def _kept(spectrum: Spectrum, units: Positions, chroma: Floats, gains: Floats) -> NDArray[np.bool_]:
+    """Return which flips are made in units that have several, sorted: all of a unit, or the best alone."""
+    start = _starts(units)
+    units, counts = units[start], np.diff(start, append=len(units))
     before, limits = spectrum.chroma[units, 0], spectrum.layout.chroma_limits
     change = chroma - np.repeat(before, counts, 0)
     alone = np.repeat(square_excess(before, limits).sum(1), counts) - square_excess(chroma, limits).sum(1)
     together = square_excess(before, limits) - square_excess(before + np.add.reduceat(change, start), limits)
     gain = np.add.reduceat(gains - alone, start) + together.sum(1)
     most = np.maximum.reduceat(gains, start)
-    return np.flatnonzero(np.repeat(gain >= most, counts) | (gains == np.repeat(most, counts)))
+    return np.asarray(np.repeat(gain >= most, counts) | (gains == np.repeat(most, counts)))
 
 
 def _promising(scene: Scene, spectrum: Spectrum, active: Positions, smooth: float) -> Flips:
@@ -119,7 +134,7 @@ def _promising(scene: Scene, spectrum: Spectrum, active: Positions, smooth: floa
     inner = around[:, 1:-1, 1:-1]
     mixed = (around[:, :-2, 1:-1] != inner) | (around[:, 2:, 1:-1] != inner)
     mixed |= (around[:, 1:-1, :-2] != inner) | (around[:, 1:-1, 2:] != inner)
-    rows, pixels = np.nonzero(mixed.reshape(-1, MCU**2))
+    rows, pixels = np.divmod(np.flatnonzero(mixed), MCU**2)  # nonzero() takes several times as long
     places = spectrum.places[active[rows], pixels]
     current = flat[places]
     neighbors = flat[places + np.array(scene.neighbors)[:, None]]
@@ -127,9 +142,10 @@ def _promising(scene: Scene, spectrum: Spectrum, active: Positions, smooth: floa
     agreeing = 8 - _count(new)
     for number in range(1, 8):
         new[number] &= (neighbors[:number] != neighbors[number]).all(0)
-    numbers, chosen = np.nonzero(new)
-    rows, pixels, current, wanted = rows[chosen], pixels[chosen], current[chosen], neighbors[numbers, chosen]
-    smoother = _count(neighbors[:, chosen] == wanted).astype(np.float32) - agreeing[chosen]
+    wanting = np.flatnonzero(new)
+    wanted, chosen = neighbors.ravel()[wanting], wanting % max(len(places), 1)
+    rows, pixels, current = rows[chosen], pixels[chosen], current[chosen]
+    smoother = _count(neighbors.take(chosen, 1) == wanted).astype(np.float32) - agreeing[chosen]
     luma, chroma = _slopes(spectrum, active)
     slope = luma[rows, shape.luma_blocks[pixels], shape.luma_pixels[pixels]]
     linear = (scene.ycc[:, 0].take(wanted) - scene.ycc[:, 0].take(current)) * slope

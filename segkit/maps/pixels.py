@@ -20,6 +20,9 @@ NO_COLOR = COLORS
 _CHUNK = 1 << 18
 """Pixels that are looked up at once: NumPy widens their 32-bit values to 64-bit indices, which should fit a cache."""
 
+_SAMPLED = 8
+"""Distance, in pixels, of those that show most values of a picture."""
+
 Value = TypeVar("Value", bound=np.generic)
 
 
@@ -84,6 +87,21 @@ def histogram(values: NDArray[np.uint8], mask: NDArray[np.bool_] | None = None) 
     """
     chosen = None if mask is None else Image.fromarray(mask.view(np.uint8))
     return np.array(Image.fromarray(values).histogram(chosen))
+
+
+def present(values: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which of the 256 values occur in (H, W) where a mask of the same shape is True: (256,).
+
+    A few pixels show most values, and the others are searched for what is missing: counting all takes three times as
+    long.
+    """
+    found = np.zeros(256, bool)
+    sampled = mask[::_SAMPLED, ::_SAMPLED]
+    found[values[::_SAMPLED, ::_SAMPLED][sampled]] = True
+    others = translate(values, ~found) & mask
+    if others.any():
+        found[values[others]] = True
+    return found
 
 
 def look_up(packed: Packed, values: NDArray[Value]) -> NDArray[Value]:

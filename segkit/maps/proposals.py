@@ -32,9 +32,11 @@ def propose(scene: Scene, spectrum: Spectrum) -> Indices:
         (N, 256) classes in the units of the spectrum, NONE where there is no proposal.
     """
     proposed = np.full(spectrum.places.shape, NONE, np.uint8)
+    cells = spectrum.chroma_residual if spectrum.layout.scale > 1 else halved(spectrum.chroma_residual)
     units = np.flatnonzero(spectrum.excess() > EXPLAINED)
-    luma, chroma, painted = _windows(scene, spectrum, units)
-    square = luma**2 + np.repeat(np.repeat((chroma**2).sum(3), 2, 1), 2, 2)
+    units = units[(_square(spectrum.luma_residual[units], cells[units]) > _VISIBLE**2).any((1, 2))]
+    luma, chroma, painted = _windows(scene, spectrum, units, cells)
+    square = _square(luma, chroma)
     side = 2 * _RADIUS + 1
     prominent = square > np.maximum(_VISIBLE**2, _PROMINENT**2 * ndimage.maximum_filter(square, (1, side, side)))
     mean = _mean_colors(prominent, luma, chroma, painted)
@@ -50,8 +52,19 @@ def propose(scene: Scene, spectrum: Spectrum) -> Indices:
     return proposed
 
 
-def _windows(scene: Scene, spectrum: Spectrum, units: Positions) -> tuple[Floats, Floats, Floats]:
+def _square(luma: Floats, chroma: Floats) -> Floats:
+    """Return the squared length of (N, side, side) luma and (N, side / 2, side / 2, 2) chroma: (N, side, side)."""
+    return np.asarray(luma**2 + np.repeat(np.repeat((chroma**2).sum(3), 2, 1), 2, 2))
+
+
+def _windows(scene: Scene, spectrum: Spectrum, units: Positions, cells: Floats) -> tuple[Floats, Floats, Floats]:
     """Return the residual and the painted colours of units with a margin around each.
+
+    Args:
+        scene: the map.
+        spectrum: all units that were compared.
+        units: (N,) some of them.
+        cells: the residual of chroma in squares of 2 x 2 pixels, for all units of the spectrum.
 
     Returns:
         (N, side, side) luma, (N, side / 2, side / 2, 2) chroma, and (N, side, side, 3) painted luma and chroma.
@@ -59,9 +72,6 @@ def _windows(scene: Scene, spectrum: Spectrum, units: Positions) -> tuple[Floats
     height, width = (side // MCU for side in scene.labels.shape)
     numbers = np.full((height + 2, width + 2), -1)
     numbers[spectrum.rows + 1, spectrum.columns + 1] = np.arange(len(spectrum.rows))
-    cells = spectrum.chroma_residual
-    if spectrum.layout.scale == 1:
-        cells = halved(cells)
     stored_luma = np.concatenate([spectrum.luma_residual, np.zeros((1, MCU, MCU), np.float32)])  # for units beyond
     stored_chroma = np.concatenate([cells, np.zeros((1, MCU // 2, MCU // 2, 2), np.float32)])
     rows, columns = spectrum.rows[units], spectrum.columns[units]

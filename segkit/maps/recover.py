@@ -12,10 +12,11 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from segkit.maps import coded, differences, samples, spectrum
-from segkit.maps.coded import Coded, Samples
+from segkit.maps import coded, differences, planes, samples, spectrum
+from segkit.maps.coded import Coded
 from segkit.maps.differences import Differences
 from segkit.maps.layout import BLOCK, GREY, WAVES
+from segkit.maps.planes import Samples
 from segkit.maps.recompress import MCU
 from segkit.maps.scene import YCC, Floats, Positions, Scene
 
@@ -126,14 +127,14 @@ def _edged(plane: Samples, height: int, width: int) -> Samples:
 
 def _units(scene: Scene, scale: int, rows: Positions, columns: Positions) -> _Units:
     """Return units with the coefficients of their labels."""
-    shape, side = scene.layout, MCU // scale
-    labels = samples.units(scene.labels, rows, columns, MCU)
-    luma = samples.blocks(scene.ycc[:, 0].take(labels) - np.float32(GREY), MCU // BLOCK) @ WAVES
+    shape = scene.layout
+    labels = planes.cut(scene.labels, rows, columns, MCU)
+    luma = planes.blocks(scene.ycc[:, 0].take(labels) - np.float32(GREY)) @ WAVES
     chroma = []
     for channel in (1, 2):
         painted = scene.ycc[:, channel].take(labels)
         painted = samples.stored_means(painted) if scale > 1 else painted
-        chroma.append(samples.blocks(painted, side // BLOCK) @ WAVES)
+        chroma.append(planes.blocks(painted) @ WAVES)
     return _Units(rows, columns, np.round(luma / shape.luma_steps), np.round(np.stack(chroma, 1) / shape.chroma_steps))
 
 
@@ -192,7 +193,7 @@ def _correct(scene: Scene, stored: Coded, units: _Units, some: Positions) -> Pos
 def _moved(numbers: Floats, error: Floats, steps: Floats) -> Floats:
     """Return coefficients in steps, (N, blocks, 64), moved by an error in samples: (N, side, side)."""
     whole = np.round(numbers)
-    error = samples.blocks(error, error.shape[1] // BLOCK) @ WAVES / steps
+    error = planes.blocks(error) @ WAVES / steps
     return np.asarray(whole + _REMEMBERED * (numbers - whole) + error)
 
 

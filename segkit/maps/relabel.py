@@ -182,10 +182,11 @@ def _compressed_costs(scene: Scene, spectrum: Spectrum, areas: Areas, costs: Flo
 def _border_costs(scene: Scene, spectrum: Spectrum, areas: Areas) -> Floats:
     """Return by how many pairs the borders would grow if areas had another class: (areas, classes)."""
     flat = scene.board.ravel()
-    numbers = np.full(scene.board.size, -1, np.int32)
+    numbers = scene.numbers
     numbers[spectrum.places.ravel()] = areas.owners.ravel()
     inside = areas.owners >= 0
     places, owners = spectrum.places[inside], areas.owners[inside]
+    labels = flat[places]
     shape = (len(areas.sizes), len(scene.colors))
     equal = np.zeros(shape[0] * shape[1], np.intp)
     before = np.zeros(shape[0], np.intp)
@@ -193,7 +194,8 @@ def _border_costs(scene: Scene, spectrum: Spectrum, areas: Areas) -> Floats:
         outside = numbers[places + offset] != owners
         beside, owner = flat[places + offset][outside], owners[outside]
         equal += np.bincount(owner.astype(np.intp) * shape[1] + beside, minlength=len(equal))
-        before += np.bincount(owner, beside == flat[places][outside], shape[0]).astype(np.intp)
+        before += np.bincount(owner, beside == labels[outside], shape[0]).astype(np.intp)
+    numbers[spectrum.places.ravel()] = -1
     return (before[:, None] - equal.reshape(shape)).astype(np.float32)
 
 

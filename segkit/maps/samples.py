@@ -1,21 +1,16 @@
 """The stored samples of a JPEG map, compared with those of its labels block by block, without colours.
 
-A stored coefficient is a whole multiple of its step. From decoded samples it follows exactly, except where a sample was
-clipped at 0 or 255 or lies beyond the picture: there the compressed labels stand in for what is hidden.
+Where a sample was clipped, or lies beyond the picture, the compressed labels stand in for what is hidden.
 """
 
-from typing import TypeVar
-
 import numpy as np
-from numpy.typing import NDArray
 
-from segkit.maps import pixels
-from segkit.maps.coded import Coded, Samples
+from segkit.maps import pixels, planes
+from segkit.maps.coded import Coded
 from segkit.maps.layout import BLOCK, GREY, WAVES
+from segkit.maps.planes import Blocks
 from segkit.maps.recompress import MCU
 from segkit.maps.scene import Floats, Positions, Scene
-
-Value = TypeVar("Value", bound=np.generic)
 
 _VISIBLE = 1.5
 """Difference of a sample from that of the labels, besides half the step of the mean, above which a unit is compared."""
@@ -29,9 +24,6 @@ _JUDGES = 128
 _HALF = np.float32(0.5 + 1e-4)
 """Ties are rounded away from zero, as libjpeg does; flat areas have many."""
 
-_REFINEMENTS = 4
-"""Steps in which the coefficients of a block are found; the first suffices where nothing is hidden."""
-
 _HALVES = (1, 2)
 """Terms by which libjpeg rounds sums of four chroma samples, in turn along a row."""
 
@@ -40,9 +32,9 @@ def visible(scene: Scene, coded: Coded) -> tuple[Positions, Positions]:
     """Return the rows and columns of the units whose stored samples differ visibly from their labels."""
     worst = np.zeros([side // MCU for side in scene.labels.shape], bool)
     shape = scene.layout
-    planes = [(coded.luma, 1, float(shape.luma_steps[0]))]
-    planes += [(coded.chroma[..., channel], shape.scale, float(shape.chroma_steps[0])) for channel in (0, 1)]
-    for channel, (plane, scale, step) in enumerate(planes):
+    channels = [(coded.luma, 1, float(shape.luma_steps[0]))]
+    channels += [(coded.chroma[..., channel], shape.scale, float(shape.chroma_steps[0])) for channel in (0, 1)]
+    for channel, (plane, scale, step) in enumerate(channels):
         table = np.resize(scene.ycc[:, channel] + (GREY if channel else 0), 256).clip(0, 255).astype(np.uint8)
         painted = pixels.translate(scene.labels[::scale, ::scale], table)
         difference = np.maximum(plane, painted) - np.minimum(plane, painted)
@@ -74,7 +66,7 @@ def explain(scene: Scene, coded: Coded, rows: Positions, columns: Positions, lum
     drawn = np.random.default_rng(0).permutation(len(rows))[:_JUDGES]
     rows, columns, residual = rows[drawn], columns[drawn], luma_residual[drawn]
     table = scene.ycc[:, 0]
-    plain = units(coded.luma, rows, columns, MCU) - table.take(units(scene.labels, rows, columns, MCU))
+    plain = planes.cut(coded.luma, rows, columns, MCU) - table.take(planes.cut(scene.labels, rows, columns, MCU))
     unexplained, damage = (
         np.sort(np.abs(error).sum((1, 2)))[: len(rows) // 4 + 1].sum() for error in (residual, plain)
     )
@@ -83,19 +75,14 @@ def explain(scene: Scene, coded: Coded, rows: Positions, columns: Positions, lum
 
 def compare(scene: Scene, coded: Coded, rows: Positions, columns: Positions) -> tuple[Floats, Floats, Floats, Floats]:
     """Return the errors and residuals of units; see spectrum.Spectrum for their shapes."""
-    shape, labels = scene.layout, units(scene.labels, rows, columns, MCU)
-    painted = scene.ycc[:, 0].take(labels) - np.float32(GREY)
-    beyond = _beyond(rows, columns, coded.height, coded.width, MCU)
-    luma, luma_residual = _errors(painted, units(coded.luma, rows, columns, MCU), shape.luma_steps, beyond)
+    shape, labels = scene.layout, planes.cut(scene.labels, rows, columns, MCU)
     side, count = MCU // shape.scale, len(rows)
-    beyond = _beyond(rows, columns, -(-coded.height // shape.scale), -(-coded.width // shape.scale), side)
+    painted = scene.ycc[:, 0].take(labels) - np.float32(GREY)
+    luma, luma_residual = _errors(painted, coded.planes.luma.blocks(rows, columns), shape.luma_steps)
     # Both channels at once: with few units, which most comparisons have, the number of calls takes the time.
     painted = np.concatenate([scene.ycc[:, channel].take(labels) for channel in (1, 2)])
     painted = stored_means(painted) if shape.scale > 1 else painted
-    stored = np.concatenate([units(coded.chroma[..., channel], rows, columns, side) for channel in (0, 1)])
-    errors, residuals = _errors(
-        painted, stored, shape.chroma_steps, beyond if beyond is None else np.tile(beyond, (2, 1, 1))
-    )
+    errors, residuals = _errors(painted, coded.planes.chroma.blocks(rows, columns), shape.chroma_steps)
     errors, residuals = errors.reshape(2, count, *errors.shape[1:]), residuals.reshape(2, count, side, side)
     return luma, np.moveaxis(errors, 0, 2).copy(), luma_residual, np.moveaxis(residuals, 0, 3).copy()
 
@@ -111,26 +98,11 @@ def seen(scene: Scene, coded: Coded, rows: Positions, columns: Positions) -> Flo
 def observed(scene: Scene, coded: Coded, rows: Positions, columns: Positions) -> Floats:
     """Return the stored luma and chroma of units, chroma repeated: (N, 16, 16, 3)."""
     scale = scene.layout.scale
-    planes = [units(coded.luma, rows, columns, MCU).astype(np.float32)]
+    channels = [planes.cut(coded.luma, rows, columns, MCU).astype(np.float32)]
     for channel in (0, 1):
-        chroma = units(coded.chroma[..., channel], rows, columns, MCU // scale).astype(np.float32) - np.float32(GREY)
-        planes.append(np.repeat(np.repeat(chroma, scale, 1), scale, 2))
-    return np.stack(planes, 3)
-
-
-def units(plane: Samples, rows: Positions, columns: Positions, side: int) -> Samples:
-    """Return units of a plane: (N, side, side)."""
-    height, width = (length // side for length in plane.shape)
-    return np.ascontiguousarray(plane.reshape(height, side, width, side)[rows, :, columns])
-
-
-def _beyond(rows: Positions, columns: Positions, height: int, width: int, side: int) -> NDArray[np.bool_] | None:
-    """Return which samples of units lie beyond the picture, (N, side, side); None if none does."""
-    if not height % side and not width % side:
-        return None
-    places = np.arange(side)
-    down, across = rows[:, None] * side + places >= height, columns[:, None] * side + places >= width
-    return np.asarray(down[:, :, None] | across[:, None])
+        chroma = planes.cut(coded.chroma[..., channel], rows, columns, MCU // scale).astype(np.float32)
+        channels.append(np.repeat(np.repeat(chroma - np.float32(GREY), scale, 1), scale, 2))
+    return np.stack(channels, 3)
 
 
 def stored_means(samples: Floats) -> Floats:
@@ -140,51 +112,25 @@ def stored_means(samples: Floats) -> Floats:
     return np.asarray(np.floor((sums + np.resize(np.array(_HALVES, np.float32), sums.shape[2])) / np.float32(4)))
 
 
-def _errors(painted: Floats, stored: Samples, steps: Floats, beyond: NDArray[np.bool_] | None) -> tuple[Floats, Floats]:
+def _errors(painted: Floats, stored: Blocks, steps: Floats) -> tuple[Floats, Floats]:
     """Return the errors of coefficients, (N, blocks, 64), and the residual of samples, (N, side, side).
 
     Args:
         painted: (N, side, side) samples of the labels, 0 for grey.
-        stored: (N, side, side) samples of the file.
+        stored: the blocks of the file.
         steps: (64,) the steps of the coefficients.
-        beyond: (N, side, side) where the file has no samples.
     """
     count = painted.shape[1] // BLOCK
-    coefficients = (blocks(painted, count) @ WAVES).reshape(-1, BLOCK**2)
-    observed = blocks(stored, count).reshape(-1, BLOCK**2)
-    hidden = None if beyond is None else blocks(beyond, count).reshape(-1, BLOCK**2)
+    coefficients = (planes.blocks(painted) @ WAVES).reshape(-1, BLOCK**2)
     numbers = coefficients / steps
     numbers += np.copysign(_HALF, numbers)
     np.trunc(numbers, out=numbers)
-    residual = _residual(numbers * steps, observed, hidden)
-    first = residual
-    places = np.arange(len(numbers))
-    for _ in range(_REFINEMENTS):
-        different = residual.any(1)
-        places, residual = places[different], residual[different]
-        if not len(places):
-            break
-        numbers[places] += np.round(residual @ WAVES / steps)
-        beside = None if hidden is None else hidden[places]
-        residual = _residual(numbers[places] * steps, observed[places], beside)
-    first = first.reshape(-1, count, count, BLOCK, BLOCK).swapaxes(2, 3).reshape(painted.shape)
-    return (coefficients - numbers * steps).reshape(-1, count**2, BLOCK**2), first
-
-
-def _residual(coefficients: Floats, observed: Samples, hidden: NDArray[np.bool_] | None) -> Floats:
-    """Return the samples of the map minus those of coefficients, (N, 64); 0 where the map hides the difference."""
-    painted = coefficients @ WAVES.T
-    np.round(painted, out=painted)
-    residual = observed - painted
-    residual -= np.float32(GREY)
-    if observed.min(initial=255) == 0 or observed.max(initial=0) == 255:  # rarely so
-        residual[(observed == 0) & (residual > 0) | (observed == 255) & (residual < 0)] = 0
-    if hidden is not None:
-        residual[hidden] = 0
-    return np.asarray(residual)
-
-
-def blocks(samples: NDArray[Value], count: int) -> NDArray[Value]:
-    """Return the blocks of (N, side, side) samples: (N, blocks, 64)."""
-    blocks = samples.reshape(-1, count, BLOCK, count, BLOCK).swapaxes(2, 3)
-    return np.asarray(blocks.reshape(-1, count**2, BLOCK**2))
+    residual = planes.difference(numbers * steps, stored.samples)
+    errors = coefficients - stored.coefficients
+    if len(stored.open):
+        samples, guess = stored.samples[stored.open], numbers[stored.open]
+        residual[stored.open] = planes.difference(guess * steps, samples, stored.hidden)
+        found = planes.refine(guess, residual[stored.open], samples, steps, stored.hidden)
+        errors[stored.open] = coefficients[stored.open] - found
+    residual = residual.reshape(-1, count, count, BLOCK, BLOCK).swapaxes(2, 3).reshape(painted.shape)
+    return errors.reshape(-1, count**2, BLOCK**2), residual

@@ -1,6 +1,7 @@
 """The state of a repair by synthesis: the labels, and the map that they should explain."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +47,7 @@ class Scene:
         self.layout = layout(self.compression)
         self.ycc = np.round(to_ycc(self.colors))  # as libjpeg does
         self.packed: Packed = np.resize(pixels.pack(self.colors), 256)
-        self.proven = pixels.histogram(self.labels, self.fixed)[: len(self.colors)] > 0
+        self.proven = pixels.present(self.labels, self.fixed)[: len(self.colors)]
         self.fixed_board = np.pad(self.fixed, 1)  # padded once: rounds look up a few of its pixels
         self.fixed = self.fixed_board[1:-1, 1:-1]
         self._counted = self.labels.copy()
@@ -64,6 +65,11 @@ class Scene:
     def stride(self) -> int:
         """Offset on the flattened board from a pixel to the one below."""
         return int(self.board.shape[1])
+
+    @cached_property
+    def numbers(self) -> NDArray[np.int32]:
+        """A number for each place on the flattened board, -1; whoever sets some of them sets them back."""
+        return np.full(self.board.size, -1, np.int32)
 
     def adopt(self, coded: Coded) -> None:
         """Compare with stored samples from now on, instead of decoded colours."""

@@ -229,7 +229,7 @@ def _restore_borders(
         repaired = synthesis.repair(packed, colors, stored)
     else:
         repaired = borders.repair(packed, colors, side=solid.SOFT, outlined=damage == "outlined")
-    return _classes(scheme)[repaired.indices], repaired.doubtful
+    return pixels.translate(repaired.indices, _classes(scheme)).copy(), repaired.doubtful
 
 
 def _filled(labels: Labels, holes: NDArray[np.bool_]) -> Labels:

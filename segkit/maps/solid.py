@@ -65,7 +65,7 @@ def areas(packed: Packed, colors: tuple[RGB, ...], sides: tuple[int, ...]) -> tu
         for _ in range(reached, side, 2):
             core = _erode(core)
         reached = side
-        proven.append(pixels.histogram(indices, core) > 0)
+        proven.append(pixels.present(indices, core))
     grown = np.pad(solid, 1)  # all neighbours of a solid pixel have its colour
     grown = grown[:-2] | grown[1:-1] | grown[2:]
     grown = grown[:, :-2] | grown[:, 1:-1] | grown[:, 2:]

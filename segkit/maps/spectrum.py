@@ -5,7 +5,7 @@ only if every coefficient of the painted labels is within half a step of the sto
 What exceeds half a step is evidence against the labels; quantization, which changes anything less, is not.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,7 @@ class Spectrum:
         chroma: (N, blocks, 2, 64) errors of chroma coefficients.
         luma_residual: (N, 16, 16) luma of the observed map minus that of the compressed labels.
         chroma_residual: (N, 16 / scale, 16 / scale, 2) the same of chroma samples.
+        settled: (N,) True for units in which no pixel wants to move, as far as is known (segkit.maps.flips).
     """
 
     layout: Layout
@@ -63,6 +64,10 @@ class Spectrum:
     chroma: Floats
     luma_residual: Floats
     chroma_residual: Floats
+    settled: NDArray[np.bool_] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.settled = np.zeros(len(self.rows), bool)
 
     def excess(self) -> Floats:
         """Return the squared excess over half a step, summed over the coefficients of each unit: (N,)."""
@@ -72,7 +77,7 @@ class Spectrum:
 
 def badly_explained(scene: Scene, spectrum: Spectrum, least: float) -> NDArray[np.bool_]:
     """Return the units whose squared excess exceeds the least: (H / 16, W / 16)."""
-    return _grid(scene, spectrum, spectrum.excess() > least)
+    return grid(scene, spectrum, spectrum.excess() > least)
 
 
 def refresh(scene: Scene, spectrum: Spectrum, labels: Indices) -> None:
@@ -86,11 +91,11 @@ def refresh(scene: Scene, spectrum: Spectrum, labels: Indices) -> None:
     different = (scene.board.ravel()[spectrum.places] != labels).any(1)
     if not different.any():
         return
-    focus = around(_grid(scene, spectrum, different))
-    stale = focus[spectrum.rows, spectrum.columns]
-    measured = measure(scene, _grid(scene, spectrum, stale))  # in the order of the spectrum: both are sorted
+    stale = beside(scene, spectrum, different)
+    measured = measure(scene, grid(scene, spectrum, stale))  # in the order of the spectrum: both are sorted
     spectrum.luma[stale], spectrum.luma_residual[stale] = measured.luma, measured.luma_residual
     spectrum.chroma[stale], spectrum.chroma_residual[stale] = measured.chroma, measured.chroma_residual
+    spectrum.settled[stale] = False
 
 
 def units(scene: Scene, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -104,7 +109,12 @@ def around(focus: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.asarray(ndimage.binary_dilation(focus, np.ones((3, 3), bool)))
 
 
-def _grid(scene: Scene, spectrum: Spectrum, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def beside(scene: Scene, spectrum: Spectrum, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which units of a spectrum are among, or beside, some of them: (N,)."""
+    return np.asarray(around(grid(scene, spectrum, chosen))[spectrum.rows, spectrum.columns])
+
+
+def grid(scene: Scene, spectrum: Spectrum, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return a mask of units, (H / 16, W / 16), of (N,) units chosen from a spectrum."""
     focus = np.zeros([side // MCU for side in scene.labels.shape], bool)
     focus[spectrum.rows[chosen], spectrum.columns[chosen]] = True

@@ -229,12 +229,15 @@ def _move_areas(scene: Scene, measured: Spectrum) -> Spectrum:
 
 def _settle(scene: Scene, measured: Spectrum) -> Spectrum:
     """Compare compressed pictures where a difference is visible, until nothing changes; return the last spectrum."""
+    every = focus = spectrum.around(spectrum.badly_explained(scene, measured, _BAD))
     for _ in range(_SETTLING):
-        measured = spectrum.measure(scene, spectrum.around(spectrum.badly_explained(scene, measured, _BAD)))
-        moved = _relabel(scene, measured, areas.same_residual(scene, measured), compressing=True)
-        if not moved:
+        measured = spectrum.measure(scene, focus)
+        labels = scene.board.ravel()[measured.places]
+        if not _relabel(scene, measured, areas.same_residual(scene, measured), compressing=True):
             break
-    return measured
+        changed = (scene.board.ravel()[measured.places] != labels).any(1)
+        focus = every & spectrum.around(spectrum.around(spectrum.grid(scene, measured, changed)))
+    return measured if focus is every else spectrum.measure(scene, every)
 
 
 def _relabel(scene: Scene, measured: Spectrum, candidates: Areas | None, *, compressing: bool = False) -> int:
@@ -278,7 +281,7 @@ def _dissolve(scene: Scene) -> NDArray[np.bool_]:
     """Replace classes of too few cores by the labels around them; return (H, W) True for their pixels."""
     counts = scene.counts()
     refuted = (counts > 0) & (scene.cores() < np.maximum(_CORES, _CORE_SHARE * counts)) & ~scene.established()
-    if not ((counts > 0) & ~refuted).any():
+    if not refuted.any() or not ((counts > 0) & ~refuted).any():
         return np.zeros(scene.labels.shape, bool)
     refuted = np.resize(refuted, 256)
     dissolved = pixels.translate(scene.labels, refuted)

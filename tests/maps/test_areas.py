@@ -1,6 +1,8 @@
 """Connected areas that may get another class."""
 
 import numpy as np
+import pytest
+from scipy import ndimage
 
 from segkit.maps import areas, pixels, spectrum
 from segkit.maps.areas import Areas
@@ -46,3 +48,26 @@ def test_only_areas_with_a_visible_residual_are_reconsidered() -> None:
     areas_ = dict(sizes(result))
     assert areas_[30] == 400
     assert areas_.get(2, 0) < 1000
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_areas_are_the_connected_components(seed: int) -> None:
+    """Of random labels, scipy finds the same areas class by class, also where some units were not compared."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 3, (64, 64)).astype(np.uint8)
+    focus = random.random((4, 4)) < 0.7
+    compression = Compression(75, 2)
+    map_ = Scene(
+        compression.apply(pixels.pack(COLORS)[labels]),
+        np.pad(labels, 1, mode="edge"),
+        np.zeros(labels.shape, bool),
+        COLORS,
+        compression,
+    )
+    inside = np.repeat(np.repeat(focus, 16, 0), 16, 1)
+    expected = []
+    for label in range(3):
+        numbers, _ = ndimage.label(inside & (labels == label))
+        expected += [(label, int(size)) for size in np.bincount(numbers.ravel())[1:] if size >= 4]
+
+    assert sizes(areas.same_label(map_, spectrum.measure(map_, focus))) == sorted(expected)

@@ -60,3 +60,26 @@ def test_labels_that_explain_the_map_stay() -> None:
     flips.move_pixels(map_, spectrum.measure(map_, np.ones((4, 4), bool)))
 
     assert (map_.labels == truth).all()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_settled_units_need_no_second_look(seed: int) -> None:
+    """Moves go on where they were stopped, with the same labels as if all units were looked at again."""
+    truth = damage.thin(seed, 8, 256)
+    disturbed = np.random.default_rng(seed).random(truth.shape) < 0.5
+    disturbed[:, 96:] = False
+    labels = np.where(disturbed, np.roll(truth, 4, 1), truth)
+    results = []
+    for forgetting in (False, True):
+        map_ = scene(truth, labels, Compression(75, 2))
+        measured = spectrum.measure(map_, np.ones((16, 16), bool))
+        flips.move_pixels(map_, measured)
+        assert measured.settled.any()
+        assert not measured.settled.all()
+        first = map_.labels.copy()
+        measured.settled[:] &= not forgetting
+        flips.move_pixels(map_, measured)
+        assert (map_.labels != first).any()
+        results.append(map_.labels)
+
+    assert (results[0] == results[1]).all()

@@ -75,3 +75,11 @@ def test_values_are_counted_under_a_mask(values: np.ndarray, mask: np.ndarray) -
     """Without a mask every pixel counts."""
     assert (pixels.histogram(values) == np.bincount(values.ravel(), minlength=256)).all()
     assert (pixels.histogram(values, mask) == np.bincount(values[mask], minlength=256)).all()
+
+
+@given(arrays.arrays(np.uint8, (40, 30)), st.integers(0, 5))
+def test_present_values_are_those_under_the_mask(values: np.ndarray, seed: int) -> None:
+    """A value counts wherever it is, among the sampled pixels or not."""
+    mask = np.random.default_rng(seed).random(values.shape) < 0.02 * seed
+
+    assert np.flatnonzero(pixels.present(values, mask)).tolist() == np.unique(values[mask]).tolist()
