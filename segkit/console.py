@@ -1,10 +1,11 @@
 """Terminal output: tables, progress, single lines, JSON. The only module that imports rich."""
 
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import click
 
@@ -13,12 +14,16 @@ from segkit.log_lines import LogLines
 from segkit.problem import Problem
 from segkit.progress import NOTICE, STOPPING, Progress
 from segkit.words import count as count  # commands print their numbers with console.count
+from segkit.words import listed
 
 if TYPE_CHECKING:
     from rich.text import Text
 
 NO_WRAP = ("map", "rule")
-"""Columns whose cells stay on one line so that they can be copied; the other columns shrink."""
+"""Columns whose cells stay on one line so that they can be copied; the other columns shrink first."""
+
+STEPS = 4
+"""Ways to make a table narrower, from one that leaves words whole to one that folds names."""
 
 MAX_PROBLEMS = 20
 """Problems listed individually; the rest are only counted."""
@@ -27,6 +32,9 @@ ALL_IN_JSON = "--json lists all of them"
 
 SCHEMA = 1
 """Version of what --json prints: raised when a key is removed or changes its meaning, not when one is added."""
+
+_NUMBER = re.compile(r"#[0-9A-Fa-f]{6}\b|\d[\d.,]*")
+"""Numbers and colours, in which sentences of one kind differ."""
 
 _LOG = "segkit.log"
 """Key of click's context under which the format of progress is kept."""
@@ -68,21 +76,71 @@ def table(title: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> N
     from rich.console import Console
     from rich.table import Table
 
-    cells = [list(row) for row in rows]
+    screen, cells = Console(), [list(row) for row in rows]
+    columns = [_Column(name, [row[place] for row in cells]) for place, name in enumerate(header)]
+    widths = _widths(columns, screen.width - 3 * len(columns) - 1)  # borders, and a space at each side of a cell
     rendered = Table(title=title, title_justify="left")
-    for column, name in enumerate(header):
-        numeric = bool(cells) and all(isinstance(row[column], int | float) for row in cells)
-        rendered.add_column(name, justify="right" if numeric else "left", overflow="fold", no_wrap=name in NO_WRAP)
-    for row in cells:
-        rendered.add_row(*map(_cell, row))
-    Console().print(rendered)
+    for column, width in zip(columns, widths, strict=True):
+        justify: Literal["left", "right"] = "right" if column.is_number else "left"
+        rendered.add_column(column.name, justify=justify, overflow="fold", width=width)
+    for place in range(len(cells)):
+        rendered.add_row(*(column.texts[place] for column in columns))
+    screen.print(rendered)
+
+
+class _Column:
+    """A column of a table.
+
+    Attributes:
+        name: its header.
+        is_number: whether all values are numbers, which are never folded.
+        texts: the cells.
+        width: what the header and all cells need to stay on one line.
+    """
+
+    def __init__(self, name: str, values: Sequence[Any]) -> None:
+        self.name = name
+        self.is_number = bool(values) and all(isinstance(value, int | float) for value in values)
+        self.texts = [_cell(value) for value in values]
+        self.width = max([len(name), *(text.cell_len for text in self.texts)])
+
+    def least(self, step: int) -> int:
+        """Return the least width, where more may be folded with each step: see _widths."""
+        if self.is_number or (self.name in NO_WRAP and step < STEPS - 1):
+            return self.width
+        title = len(self.name) if step < STEPS - 2 else _longest(self.name)
+        return title if step else max([title, *(_longest(text.plain) for text in self.texts)])
+
+
+def _widths(columns: Sequence[_Column], room: int) -> Sequence[int | None]:
+    """Return the widths of the columns in so many characters; None where nothing is folded, or nothing would help.
+
+    Lines of cells are broken at spaces first, then long words, then headers at spaces, and names that are to be copied
+    last.
+    """
+    steps = ([column.least(step) for column in columns] for step in range(STEPS))
+    widths = next((step for step in steps if sum(step) <= room), None)
+    if widths is None or sum(column.width for column in columns) <= room:
+        return [None] * len(columns)
+    missing = sorted(range(len(columns)), key=lambda place: columns[place].width - widths[place])
+    for done, place in enumerate(missing):
+        share = (room - sum(widths)) // (len(columns) - done)
+        widths[place] = min(columns[place].width, widths[place] + share)
+    return widths
+
+
+def _longest(text: str) -> int:
+    """Return the width of the longest word."""
+    from rich.cells import cell_len
+
+    return max(map(cell_len, text.split()), default=0)
 
 
 def _cell(value: Any) -> "Text":
     from rich.text import Text
 
     if isinstance(value, Color):
-        return Text.assemble(("   ", f"on {value.hex}"), f" {clean(value.label)}")
+        return Text.assemble(("  ", f"on {value.hex}"), f" {clean(value.label)}")
     if isinstance(value, float):
         return Text(f"{value:.1%}" if 0 <= value <= 1 else f"{value:,.1f}")
     return Text(f"{value:,}" if isinstance(value, int) else clean(str(value)))
@@ -106,6 +164,24 @@ def problems(findings: Sequence[Problem], limit: int = MAX_PROBLEMS, error: bool
         if problem.cure and problem.cure != next_cure:
             line(f"{'':8}{problem.cure}", error=error)
     more(len(findings) - limit, "" if error else ALL_IN_JSON, error=error)
+
+
+def alike(entries: Sequence[tuple[str, str]], limit: int) -> None:
+    """Print names and what there is to say of each; sentences that differ in numbers only are printed once.
+
+    Args:
+        entries: a name and the rest of its line. Under the first of several alike, the others are named.
+        limit: how many different ones to print, and how many names of others.
+    """
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for name, text in entries:
+        groups.setdefault(_NUMBER.sub("", text), []).append((name, text))
+    shown = [*groups.values()][:limit]
+    for (first, text), *others in shown:
+        line(f"{first}{text}")
+        if others:
+            line(f"... and {len(others):,} more like it: {listed([name for name, _ in others], limit)}")
+    more(len(entries) - sum(map(len, shown)))
 
 
 def more(number: int, where: str = ALL_IN_JSON, *, error: bool = False) -> None:

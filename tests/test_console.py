@@ -23,7 +23,7 @@ def test_swatches_are_shown_in_a_terminal(monkeypatch: pytest.MonkeyPatch, capsy
     console.table("t", ("class",), [(console.Color("#04FA07", "[red]grass"),)])
 
     out = capsys.readouterr().out
-    assert "\x1b[48;2;4;250;7m   \x1b[0m [red]grass" in out
+    assert "\x1b[48;2;4;250;7m  \x1b[0m [red]grass" in out
 
 
 @given(st.text())
@@ -64,6 +64,63 @@ def test_cells_are_formatted_by_type(capsys: pytest.CaptureFixture[str], monkeyp
     assert rows == [["[b]a\\n", "50.0%"], ["b", "1,234.6"], ["c", "1,234,567"]]
 
 
+def columns(out: str) -> list[str]:
+    """Return the header of a table, which must take one line."""
+    lines = out.splitlines()
+    first = next(place for place, line in enumerate(lines) if line.startswith("┏"))
+    assert lines[first + 2].startswith("┡"), out
+    return [name.strip() for name in lines[first + 1].strip("┃").split("┃")]
+
+
+NAME = "sub/a_rather_long_name_of_a_map_000001.jpg"
+
+
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        (("map", "cause", "off palette", "classes"), (NAME, "jpeg", 0.75, "building 29%, sidewalk 10%, car 4%")),
+        (("map", "cause", "changed", "doubtful", "appeared", "vanished"), (NAME, "jpeg", 1.0, 0.5, "", "door, bed")),
+        (("what is wrong", "count", "rule"), ("a photo or a map " * 6, 1_000_000, "manifest-damaged")),
+        (("photo", "doubt", "why"), (NAME * 2, "0.99", "confidence 0.01 on 11.7% of the map")),
+        (
+            ("cause", "count", "changed", "unlabelled"),
+            ("painted with a list that starts with black " * 3, 10**9, 0.1, 0.2),
+        ),
+    ],
+)
+def test_headers_take_one_line_of_80_columns(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    header: tuple[str, ...],
+    row: tuple[object, ...],
+) -> None:
+    """Neither they nor numbers are broken; cells are, names that are to be copied only if there is no other way."""
+    monkeypatch.setenv("COLUMNS", "80")
+
+    console.table("table", header, [row])
+
+    out = capsys.readouterr().out
+    assert columns(out) == list(header)
+    assert max(map(len, out.splitlines())) <= 80
+    assert (NAME in out) == (header[:3] == ("map", "cause", "off palette"))
+    for number in (value for value in row if isinstance(value, int | float)):
+        assert (f"{number:,}" if isinstance(number, int) else f"{number:.1%}") in out
+
+
+@pytest.mark.parametrize("width", [20, 40, 60])
+def test_a_narrow_terminal_loses_no_character(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    """Whatever is folded can still be read."""
+    monkeypatch.setenv("COLUMNS", str(width))
+
+    console.table("", ("map", "share of pixels"), [(NAME, 0.5)])
+
+    rows = [line.split("│")[1:-1] for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
+    assert "".join(row[0].strip() for row in rows) == NAME
+    assert "".join(row[1].strip() for row in rows) == "50.0%"
+
+
 def test_a_table_may_be_empty(capsys: pytest.CaptureFixture[str]) -> None:
     """Without rows the header is still printed."""
     console.table("nothing", ("name", "number"), [])
@@ -85,6 +142,22 @@ def test_problems_are_sorted_and_limited(capsys: pytest.CaptureFixture[str]) -> 
         "error   Wrong.",
         "        Fix it.",
         "warning Odd.",
+        "... and 1 more (--json lists all of them)",
+    ]
+
+
+def test_sentences_that_differ_in_numbers_are_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """The first is printed whole, the others are named; another sentence has a line of its own, up to the limit."""
+    reasons = [f" is a photo ({number:,} colours such as #A1B2C{number % 10})." for number in range(13)]
+    photos = [(f"{number}.jpg", reason) for number, reason in enumerate(reasons)]
+    others = [("a.png", " is blank."), ("b.png", " is empty.")]
+
+    console.alike([*photos[:4], others[0], *photos[4:], others[1]], 2)
+
+    assert capsys.readouterr().out.splitlines() == [
+        "0.jpg is a photo (0 colours such as #A1B2C0).",
+        "... and 12 more like it: 1.jpg, 2.jpg and 10 more",
+        "a.png is blank.",
         "... and 1 more (--json lists all of them)",
     ]
 

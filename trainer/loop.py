@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from segkit.errors import TrainingError
 from segkit.maps.bootstrap import Estimate
 from segkit.progress import NOTICE, STOPPING, Progress, silent
-from segkit.words import count
+from segkit.words import count, quote
 from trainer.checkpoints import export, quiet
 from trainer.checkpoints.store import Checkpoint
 from trainer.data import examples, latents
@@ -91,12 +91,13 @@ class Outcome:
         if self.fidelity:
             lines.append(f"mIoU of held-out maps, as the judge sees their pictures: {self.fidelity}.")
         if self.best is not None:
-            lines.append(f"Best checkpoint: {self.run / 'checkpoints' / f'step-{self.best:08}'}")
+            lines.append(f"Best checkpoint: {quote(self.run / 'checkpoints' / f'step-{self.best:08}')}")
         if (self.run / "report.html").is_file():
-            lines.append(f"Report: {self.run / 'report.html'}")
+            lines.append(f"Report: {quote(self.run / 'report.html')}")
         if not self.file:
             return [*lines, self._how_to_go_on()]
-        lines += [f"For diffusers: {self.run / 'controlnet'}", f"For A1111, Forge and ComfyUI: {self.file}"]
+        lines.append(f"For diffusers: {quote(self.run / 'controlnet')}")
+        lines.append(f"For A1111, Forge and ComfyUI: {quote(self.file)}")
         return [*lines, self.base] if self.base else lines
 
     @property
@@ -109,7 +110,7 @@ class Outcome:
         if not self.steps:
             return "Stopped before the first step: there is no checkpoint yet. Run the same command again to start."
         checkpoint = self.run / "checkpoints" / f"step-{self.steps:08}"
-        return f"Stopped, with a checkpoint: {checkpoint}. Run the same command again to resume there."
+        return f"Stopped, with a checkpoint: {quote(checkpoint)}. Run the same command again to resume there."
 
 
 def train(

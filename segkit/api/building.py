@@ -22,7 +22,8 @@ def build_dataset(photos: PathOrStr, output: PathOrStr, *, progress: Progress = 
             "photos-{000..009}.tar"; or a list of URLs, .txt. They are never changed.
         output: the dataset's folder: new, empty, or an earlier dataset with the same settings.
         progress: see segkit.progress.
-        settings: fields of segkit.build.settings.BuildSettings, such as segmenter="toy" or split="val=0.1".
+        settings: fields of segkit.build.settings.BuildSettings, such as segmenter="toy" or split="val=0.1"; what is
+            left out is as the dataset was built, or else the default.
 
     Returns:
         The dataset. `rejections()` lists the photos that were left out, with reasons.
@@ -37,12 +38,13 @@ def build_dataset(photos: PathOrStr, output: PathOrStr, *, progress: Progress = 
         StorageError: the disk is full; finished work is kept.
     """
     from segkit import dataset
-    from segkit.build import pipeline
+    from segkit.build import pipeline, remembered
     from segkit.build.settings import BuildSettings
     from segkit.dataset import Dataset
 
-    chosen = arguments.settings(BuildSettings, settings)
+    arguments.settings(BuildSettings, settings)  # checks them
     folder = dataset.local_folder(arguments.path_or_name(output, "output"))
+    chosen = arguments.settings(BuildSettings, remembered.complete(folder, settings))
     pipeline.build_dataset(arguments.path_or_name(photos, "photos"), folder, chosen, progress)
     return Dataset.open(folder)
 

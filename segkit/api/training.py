@@ -49,9 +49,10 @@ def train(
     """
     from trainer import loop
     from trainer.data import shards
-    from trainer.settings import TrainSettings
+    from trainer.settings import TrainSettings, require_mode_of_union
 
     chosen = arguments.settings(TrainSettings, settings)
+    require_mode_of_union(chosen.controlnet, settings.get("controlnet_mode"))
     data = shards.of_text(dataset) if isinstance(dataset, str) else arguments.folder(dataset)
     return loop.train(data, arguments.path(output, "output"), chosen, progress, accept_changes)
 

@@ -11,8 +11,8 @@ from segkit.build.annotate import record_models, with_draft
 from segkit.build.engines import captioning
 from segkit.build.settings import DraftingSettings
 from segkit.build.target import record
-from segkit.build.tools import Drafter
-from segkit.dataset import Dataset, prompts
+from segkit.build.tools import Drafter, require_known_captioner
+from segkit.dataset import Dataset, emptiness, prompts
 from segkit.dataset.prompts import Count, Style
 from segkit.dataset.triple import Triple, digest
 from segkit.errors import DatasetError
@@ -65,12 +65,14 @@ def draft(
         progress: see segkit.progress.
 
     Raises:
-        DatasetError: some photos cannot be opened; all other prompts are drafted.
+        DatasetError: there are no triples; or some photos cannot be opened, and all other prompts are drafted.
         LockedError: another process is writing the dataset.
-        ModelError: the captioner is missing or damaged.
+        ModelError: the captioner is missing or damaged; an unknown name is refused although nothing is to be drafted.
         EngineError: Ray is missing, or its cluster fails; the drafts that are recorded are kept.
     """
     with dataset.writing(), ExitStack() as stack:
+        emptiness.require_triples(dataset)
+        require_known_captioner(settings, dataset.info.settings)
         style = settings.style(prompts.recorded_style(dataset.info.settings))
         total = sum(1 for _ in _pending(dataset, redo))
         probed = islice(_pending(dataset, redo), 0, None, max(1, total // PROBED))

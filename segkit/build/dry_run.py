@@ -14,7 +14,7 @@ from segkit.build.arrival import Candidate, Place, source_name
 from segkit.build.engines import Capacity
 from segkit.build.history import History
 from segkit.build.intake import Intake
-from segkit.build.outcome import Outcome, gone_notes, size_note
+from segkit.build.outcome import Outcome, gone_notes, size_note, vanished_note
 from segkit.build.pipeline import examine
 from segkit.build.settings import BuildSettings
 from segkit.build.supply import limits
@@ -162,6 +162,7 @@ def plan(
     seconds = forecast.seconds(trial, len(paths) - recorded, outcome.made, reading, reading_cpu)
     stored = (survey.photo_bytes() + map_bytes) * scale + outcome.made * RECORD_BYTES
     stored += min(outcome.made, REPORT_TRIPLES) * REPORT_BYTES
+    notes = *outcome.notes, vanished_note(outcome.vanished), size_note(outcome.short_sides, settings.size)
     return Plan(
         found=outcome.found,
         made=outcome.made,
@@ -177,7 +178,7 @@ def plan(
         capacity=trial.capacity,
         photo_seconds=None if trial.seconds is None else round(trial.seconds, 4),
         opened=len(sample),
-        notes=tuple(filter(None, (*outcome.notes, size_note(outcome.short_sides, settings.size)))),
+        notes=tuple(filter(None, notes)),
     )
 
 

@@ -303,6 +303,10 @@ class History:
         if group != self.contents.key(row):
             self._groups[row] = group
 
+    def knows(self, rejection: Rejection) -> bool:
+        """Return whether an earlier run rejected this photo in the same way."""
+        return self.rejections.get((rejection.source, rejection.sha256)) == rejection
+
     def reject(self, rejection: Rejection) -> Rejection:
         """Note a rejection of a photo of this run, and return it."""
         self._rejected[rejection.source] = rejection

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from segkit import threads
-from segkit.build import arrival, remote_photos
+from segkit.build import arrival, remote_photos, vanished
 from segkit.build.arrival import Arrival, Kept, Loaded, Place, source_name
 from segkit.build.engines import Opening, Read, inline
 from segkit.build.engines.opening import load_photo
@@ -74,13 +74,18 @@ def load_all(intake: Intake, history: History, surveyed: Iterator[Loaded | None]
 
     A photo whose stamp is known and that an earlier run has decided about is not read. All others are read, and their
     stamps remembered.
+
+    Raises:
+        LocationError: the folder of photos, or a part of it, is gone.
     """
     reader = _Reader(intake, history)
     opening = Opening(intake.limits, partial(source_name, folder=intake.folder), history)
     with threads.pool(remote_photos.WORKERS) as pool:
         places = reader.undecided(surveyed, pool)
         for position, loaded in enumerate(intake.read(places, opening)):
-            yield replace(reader.decided(loaded), position=position)
+            decided = reader.decided(loaded)
+            vanished.require_rest(decided.outcome, position, intake.paths, intake.folder)
+            yield replace(decided, position=position)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,10 @@ from typing import Any
 from segkit import photos
 from segkit.build.arrival import Arrival, Candidate, Kept
 from segkit.build.captions import Drafted
+from segkit.build.vanished import is_gone
 from segkit.dataset.prune import Pruned
 from segkit.progress import Progress
-from segkit.words import listed
+from segkit.words import count, listed
 
 REACHED = 0.75
 """Share of the photos that a proposed size scales down."""
@@ -34,6 +35,7 @@ class Outcome:
         examined: whether it judged any photo for the first time, or anew.
         notes: what a person should know, as sentences that name settings as in Python.
         short_sides: short sides of the new photos in pixels.
+        vanished: photos that were deleted or moved before they were read, by their names; they count as skipped.
     """
 
     found: int
@@ -49,6 +51,7 @@ class Outcome:
     examined: bool = False
     notes: list[str] = field(default_factory=list)
     short_sides: Counter[int] = field(default_factory=Counter)
+    vanished: list[str] = field(default_factory=list)
 
     @property
     def done(self) -> int:
@@ -61,6 +64,9 @@ class Outcome:
             self.made += 1
         elif isinstance(arrival, Kept):
             self.kept += 1
+        elif is_gone(arrival):
+            self.skipped[photos.GONE] += 1
+            self.vanished.append(arrival.source)
         elif arrival.reason not in photos.SKIPPED:  # find_photos counted those
             self.rejected[arrival.reason] += 1
 
@@ -105,6 +111,11 @@ def size_note(short_sides: Counter[int], size: int) -> str:
         f"size={size} is above every photo: short sides are {min(short_sides):,} to {max(short_sides):,} pixels, and "
         f"none is enlarged. size={proposal} would bring {reached:,} of {total:,} to one short side."
     )
+
+
+def vanished_note(names: Sequence[str]) -> str:
+    """Return which photos were deleted or moved before they were read; "" if none."""
+    return f"Gone before they were read: {count(len(names), 'photo')} ({listed(names)})." if names else ""
 
 
 def draft_note(drafted: Drafted) -> str:

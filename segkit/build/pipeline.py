@@ -16,13 +16,14 @@ from segkit.build.arrival import Arrival
 from segkit.build.engines import Engine, Job, Results
 from segkit.build.history import History
 from segkit.build.intake import Intake
-from segkit.build.outcome import Outcome, draft_note, gone_notes, size_note
+from segkit.build.outcome import Outcome, draft_note, gone_notes, size_note, vanished_note
 from segkit.build.settings import BuildSettings
 from segkit.build.supply import Supply
 from segkit.build.survey import survey
 from segkit.build.target import open_or_create, record, require_same_segmenter
 from segkit.build.tools import Networks
 from segkit.build.units import Unit, units
+from segkit.build.vanished import is_gone, require_rest
 from segkit.build.writer import Writer
 from segkit.dataset import Dataset, Rejection, prompts, splits
 from segkit.dataset.prune import Pruned, prune, resume
@@ -63,7 +64,7 @@ def build_dataset(
         ModelError: a network is missing or damaged, or the segmenter's labels do not fit the palette.
         StorageError: the disk is full; finished triples remain.
         EngineError: Ray is missing, or its cluster fails; finished triples remain.
-        LocationError: a URL cannot be read; finished triples remain.
+        LocationError: a URL cannot be read, or the folder of photos is gone; finished triples remain.
     """
     supply = supplies.find(source, output, settings)
     with engines.opened(settings, load, supply.paths) as engine:
@@ -104,14 +105,14 @@ def update(
         arrivals = chain(passed_over, examine(read, history, settings, progress, target.hidden))
         pending = _prepared(units(arrivals, history, outcome, progress), target, engine, settings, outcome)
         job = Job(target.info.palette, settings, prompts.recorded_style(target.info.settings), supply.paths)
-        _write(target, engine.finish(pending, job), history, outcome, progress)
+        _write(target, _complete(engine.finish(pending, job), supply), history, outcome, progress)
         record(target, settings)
         target.fold()
         try:
             _follow(target, history, settings, outcome)
         finally:  # a refusal to remove triples must not leave new ones without a split
             outcome.changed |= splits.apply(target, settings.split)
-        if not settings.limit:  # otherwise the slice may lack photos
+        if not settings.limit and not outcome.vanished:  # otherwise the slice may lack photos
             supply.record(target)
     outcome.changed |= outcome.examined
     outcome.notes = list(filter(None, [*outcome.notes, *engine.notes, *_closing_notes(target, settings, outcome)]))
@@ -122,6 +123,7 @@ def update(
 def _closing_notes(target: Dataset, settings: BuildSettings, outcome: Outcome) -> Iterator[str]:
     if settings.palette:
         yield renumbered(settings.palette, Palette.load(settings.palette).swatches)
+    yield vanished_note(outcome.vanished)
     yield size_note(outcome.short_sides, settings.size)
     yield from repainted.unseen_classes(target)
 
@@ -137,6 +139,27 @@ def _prepared(
             record(target, settings, networks.identities)
             outcome.measure(unit.candidates)
         yield unit
+
+
+def _complete(
+    finished: Iterable[tuple[Unit, Iterable[Results]]], supply: Supply
+) -> Iterator[tuple[Unit, Iterable[Results]]]:
+    """Pass the results of units on, unless the folder of photos vanished before a worker read them again.
+
+    Raises:
+        LocationError: it did.
+    """
+    for unit, parts in finished:
+        yield unit, _rest(unit, parts, supply)
+
+
+def _rest(unit: Unit, parts: Iterable[Results], supply: Supply) -> Iterator[Results]:
+    positions = {candidate.source: candidate.position for candidate in unit.candidates}
+    for part in parts:
+        for result in part:
+            if isinstance(result, Rejection) and result.source in positions:
+                require_rest(result, positions[result.source], supply.paths, supply.folder)
+        yield part
 
 
 def _write(
@@ -156,7 +179,7 @@ def _write(
             for part in parts:
                 for result in part:
                     if isinstance(result, Rejection):
-                        rejections.append(history.reject(result))
+                        rejections += [] if is_gone(result) else [history.reject(result)]
                         outcome.count(result)
                     else:
                         triples.append(_restored(result, lost.get(result.triple.key), palette))

@@ -9,7 +9,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from segkit import dataset
-from segkit.build import remote_photos
+from segkit.build import remote_photos, tools
 from segkit.build.engines import Identified
 from segkit.build.settings import NETWORKS, BuildSettings, CaptionSettings
 from segkit.dataset import Dataset
@@ -21,14 +21,14 @@ from segkit.remote.faults import shown
 from segkit.words import quote
 
 
-def open_or_create(output: Path, settings: BuildSettings, tools: Callable[[], Identified]) -> Dataset:
+def open_or_create(output: Path, settings: BuildSettings, networks: Callable[[], Identified]) -> Dataset:
     """Open the dataset, or create it. The caller must hold its lock. See open_existing for the errors."""
     target = open_existing(output, settings)
     if target is not None:
         return target
     recorded = settings.recorded() | {"palette": settings.palette, "split": settings.split}
     recorded |= asdict(settings.style(None)) | ({"shard": settings.shard} if settings.shard else {})
-    return Dataset.create(output, Info(tools().palette, tools().identities, recorded, versions()))
+    return Dataset.create(output, Info(networks().palette, networks().identities, recorded, versions()))
 
 
 def default_output(source: Path | str) -> Path:
@@ -76,11 +76,14 @@ def open_existing(output: Path, settings: BuildSettings) -> Dataset | None:
     Raises:
         UsageError: the settings differ from those the dataset was built with.
         DatasetError: the output folder is neither empty nor a dataset.
+        UnknownModelError: there is no network of a name.
     """
     if not (output / ".segkit" / "dataset.toml").exists():
         dataset.refuse_other_folder(output)
+        tools.require_known(settings, {})
         return None
     target = Dataset.open(output)
+    tools.require_known(settings, target.info.settings)
     for name in FIXED:
         before, now = target.info.settings.get(name, getattr(BuildSettings, name)), getattr(settings, name)
         if before != now:
@@ -167,18 +170,18 @@ def _differs(target: Dataset, palette: Palette) -> bool:
     return palette.hash not in (target.info.palette.hash, target.info.built_with.hash)
 
 
-def require_same_segmenter(target: Dataset, tools: Identified) -> None:
+def require_same_segmenter(target: Dataset, networks: Identified) -> None:
     """Refuse to mix maps of two segmenters or two palettes in one dataset.
 
     Raises:
         DatasetError: the dataset was segmented by another model or revision, or has another palette.
     """
-    if _differs(target, tools.palette):
+    if _differs(target, networks.palette):
         raise DatasetError(
-            f"The palette of {target.folder} differs from {tools.palette.name}, so one colour could mean two classes. "
-            f"Run: segkit check {quote(target.folder)}"
+            f"The palette of {target.folder} differs from {networks.palette.name}, so one colour could mean two "
+            f"classes. Run: segkit check {quote(target.folder)}"
         )
-    before, now = target.info.models["segmenter"], tools.identities["segmenter"]
+    before, now = target.info.models["segmenter"], networks.identities["segmenter"]
     if before["name"] and before["revision"] != now["revision"]:  # all maps of a dataset without a name were imported
         raise DatasetError(
             f"{target.folder} was segmented by {before['name']} ({before['revision']}), not by {now['name']} "

@@ -1,7 +1,8 @@
 """Load the networks and the palette that a build or a captioning run uses."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from PIL import Image
 
@@ -92,6 +93,38 @@ def _identity(network: Drafter | Networks) -> dict[str, str]:
     """Return what identifies a network in dataset.toml; what is unknown is left out."""
     known = {"weights": network.weights, "precision": network.precision}
     return {"name": network.model, "revision": network.revision} | {name: text for name, text in known.items() if text}
+
+
+def require_known(settings: BuildSettings, recorded: Mapping[str, Any]) -> None:
+    """Check the names of networks, which are not loaded if there are no new photos; see hub.require_known.
+
+    Args:
+        settings: name them.
+        recorded: settings of the dataset, whose segmenter is compared elsewhere; empty for a new one.
+
+    Raises:
+        UnknownModelError: there is none of a name.
+    """
+    from segkit.models import hub, segment
+
+    for place, name in enumerate(settings.segmenters if not recorded else ()):
+        hub.require_known(name, segment.ROLE, "ensemble" if place else "")
+    if settings.caption:
+        require_known_captioner(settings, recorded)
+
+
+def require_known_captioner(settings: CaptionSettings, recorded: Mapping[str, Any]) -> None:
+    """Check the names of captioner and tokenizer. Those that are recorded are not checked: folders may have moved.
+
+    Raises:
+        UnknownModelError: there is none of a name.
+    """
+    from segkit.models import caption, hub, tokens
+
+    if settings.captioner != recorded.get("captioner"):
+        hub.require_known(settings.captioner, caption.ROLE)
+    if settings.tokenizer not in ("", recorded.get("tokenizer")):
+        tokens.require_folder(settings.tokenizer)
 
 
 def load(settings: BuildSettings) -> Networks:

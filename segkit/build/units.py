@@ -6,6 +6,7 @@ from typing import Protocol
 
 from segkit.build.arrival import Arrival, Candidate
 from segkit.build.history import History
+from segkit.build.vanished import is_gone
 from segkit.dataset import Rejection
 from segkit.progress import Progress
 
@@ -53,7 +54,7 @@ def units(
         else:
             outcome.count(arrival)
             outcome.report(progress)
-        if isinstance(arrival, Rejection) and arrival != history.rejections.get((arrival.source, arrival.sha256)):
+        if isinstance(arrival, Rejection) and not (is_gone(arrival) or history.knows(arrival)):
             unit.rejections.append(arrival)
         if len(unit.candidates) + len(unit.rejections) == size:
             yield unit

@@ -37,7 +37,7 @@ class Writer:
             if error is None:  # otherwise the failure of a write must not mask the error that is propagating
                 self._wait()
         finally:
-            self._recorder.shutdown(cancel_futures=True)
+            self._recorder.shutdown()  # a unit that is finished is recorded, whatever ends the build
             self._encoders.shutdown(cancel_futures=True)
 
     def write(self, finished: Sequence[Finished | Encoded], rejections: Sequence[Rejection]) -> None:

@@ -11,7 +11,7 @@ from segkit.commands.options import (
     PathOrUrl,
     json_option,
     settings_options,
-    take,
+    take_typed,
     threads_option,
     with_file,
     with_flags,
@@ -58,7 +58,7 @@ def command(
     """
     from segkit import console
     from segkit.build import dry_run as rehearsal
-    from segkit.build import pipeline, settings, target
+    from segkit.build import pipeline, remembered, settings, target
     from segkit.commands import show_build
     from segkit.dataset import Dataset, local_folder, stats
     from segkit.reports import dataset_page
@@ -67,8 +67,9 @@ def command(
     photos = photos or file.get("photos")
     if photos is None:
         raise UsageError("No photos given. Run segkit build-dataset PHOTOS, or set photos in the --config file.")
-    build_settings = take(BuildSettings, with_removals(context, with_file(context, values, file), file))
     folder = local_folder(output or file.get("output") or target.default_output(photos))
+    values = with_removals(context, with_file(context, values, file), file)
+    build_settings = BuildSettings(**remembered.complete(folder, take_typed(BuildSettings, context, values, file)))
     with console.progress() as progress:
         if dry_run:
             plan = rehearsal.plan(photos, folder, build_settings, progress)

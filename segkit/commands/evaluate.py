@@ -16,6 +16,7 @@ from trainer.evaluate.settings import EvaluateSettings
     cls=Command,
     short_help="Measure how well ControlNets obey their maps.",
     example="segkit evaluate rooms-run --dataset rooms -o rooms-evaluation",
+    argument="controlnet",
     after_interrupt="Run the same command again: pictures that are drawn and judged are not repeated.",
 )
 @click.argument("controlnets", nargs=-1, required=True)

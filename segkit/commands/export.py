@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 import click
 
-from segkit.commands.options import Command, PathOrUrl, json_option, settings_options
+from segkit.commands.options import Command, PathOrUrl, is_typed, json_option, settings_options
 from segkit.settings import Kind, Layout, SelectionSettings
 
 
@@ -49,11 +49,7 @@ def command(
     from segkit import api, console
     from segkit.commands import show_export
 
-    typed = {name: value for name, value in values.items() if _is_typed(context, name)}
+    typed = {name: value for name, value in values.items() if is_typed(context, name)}
     with console.progress() as progress:
         written = api.export(source, to, output, full=full, overwrite=overwrite, progress=progress, **typed)
     show_export.exported(written, as_json)
-
-
-def _is_typed(context: click.Context, name: str) -> bool:
-    return context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT

@@ -1,16 +1,18 @@
 """segkit inspect."""
 
+from functools import partial
 from pathlib import Path
 
 import click
 
-from segkit.commands.options import Command, json_option
+from segkit.commands.options import Command, json_option, with_flags
 
 
 @click.command(
     "inspect",
     cls=Command,
     short_help="Identify a checkpoint and check it for faults.",
+    elsewhere=("controlnet", "controlnet_mode"),
     example="segkit inspect control_v11p_sd15_seg.pth",
 )
 @click.argument("file", type=click.Path(path_type=Path))
@@ -29,5 +31,5 @@ def command(context: click.Context, file: Path, as_json: bool) -> None:
     from trainer.checkpoints import inspect
 
     result = inspect.inspect(file)
-    show.inspection(result, as_json)
+    show.inspection(result, partial(with_flags, context), as_json)
     context.exit(int(not result.is_sound))

@@ -5,7 +5,7 @@ import inspect
 import os
 import re
 import typing
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, TypeVar, get_args
@@ -37,11 +37,16 @@ class Command(click.Command):
     Args:
         example: shown at the end of the help.
         after_interrupt: what to do after Ctrl-C, as sentences; true whenever it comes.
+        argument: setting of the library whose value is an argument here, so that messages name the value alone.
+        elsewhere: settings in messages that are options of other commands.
     """
 
-    def __init__(self, *args: Any, example: str = "", after_interrupt: str = "", **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, example: str = "", after_interrupt: str = "", argument: str = "",
+        elsewhere: Sequence[str] = (), **kwargs: Any,
+    ) -> None:  # fmt: skip
         super().__init__(*args, **kwargs)
-        self._after_interrupt = after_interrupt
+        self._after_interrupt, self._argument, self._elsewhere = after_interrupt, argument, elsewhere
         self.epilog = f"Example: {example}"
         self.params += [
             click.Option(
@@ -73,18 +78,22 @@ class Command(click.Command):
     def with_flags(self, text: str) -> str:
         """Return a message of the library with its settings as options: "steps=0" becomes "--steps 0".
 
-        A flag that is off becomes its opposite, --no-flag, or where there is none "without --flag".
+        A flag that is off becomes its opposite, --no-flag, or where there is none "without --flag". A setting that is
+        an argument, as in "controlnet=RUN", becomes its value.
         """
         options = {option.name: option for option in self.params if isinstance(option, click.Option)}
+        names = [*map(str, options), *self._elsewhere, *filter(None, [self._argument])]
 
         def flag(setting: re.Match[str]) -> str:
-            option, value = options[setting["name"]], setting["value"]
+            option, value = options.get(setting["name"]), setting["value"]
+            if option is None:
+                return "" if setting["name"] == self._argument else f"--{setting['name'].replace('_', '-')} {value}"
             if value == "False":
                 return option.secondary_opts[-1] if option.secondary_opts else f"without {option.opts[-1]}"
             return option.opts[-1] + ("" if value else " ")
 
         # not inside a path or an option that is already there
-        return re.sub(rf"(?<![\w./=-])(?P<name>{'|'.join(map(str, options))})=(?P<value>True\b|False\b|)", flag, text)
+        return re.sub(rf"(?<![\w./=-])(?P<name>{'|'.join(names)})=(?P<value>True\b|False\b|)", flag, text)
 
 
 def _set_log_format(context: click.Context, option: click.Parameter, value: log_lines.Format) -> None:
@@ -132,13 +141,23 @@ def take(kind: type[Settings], values: dict[str, Any]) -> Settings:
     return kind(**{field.name: values.pop(field.name) for field in _fields(kind)})
 
 
-def take_typed(kind: type, context: click.Context, values: dict[str, Any]) -> dict[str, Any]:
-    """Return those settings that were typed, by name; all of the class are removed from a command's arguments."""
+def take_typed(
+    kind: type, context: click.Context, values: dict[str, Any], file: Collection[str] = ()
+) -> dict[str, Any]:
+    """Return those settings that were typed, by name; all of the class are removed from a command's arguments.
+
+    Args:
+        kind: a settings class.
+        context: of the running command.
+        values: the arguments by name.
+        file: names of the options that the --config file sets, which count as typed.
+    """
     settings = {field.name: values.pop(field.name) for field in _fields(kind)}
-    return {name: value for name, value in settings.items() if _is_typed(context, name)}
+    return {name: value for name, value in settings.items() if name in file or is_typed(context, name)}
 
 
-def _is_typed(context: click.Context, name: str) -> bool:
+def is_typed(context: click.Context, name: str) -> bool:
+    """Return whether an option was typed, rather than left at its default."""
     return context.get_parameter_source(name) is not ParameterSource.DEFAULT
 
 
@@ -150,7 +169,7 @@ def with_file(context: click.Context, values: dict[str, Any], file: dict[str, An
         values: the arguments by name.
         file: the options that the file sets, and others.
     """
-    typed = {name for name in values if _is_typed(context, name)}
+    typed = {name for name in values if is_typed(context, name)}
     return values | {name: file[name] for name in values if name in file and name not in typed}
 
 

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,7 +59,7 @@ def palette_report(report: "PaletteReport", as_json: bool, written: "Sequence[Pa
     quirks = f" ({console.count(known, 'known quirk')} of the published palettes)" if known else ""
     console.line(f"{console.count(number, 'finding') if number else 'No findings'}{quirks}.")
     for path in written:
-        console.line(f"Written: {path}")
+        console.line(f"Written: {quote(path)}")
     return None
 
 
@@ -69,7 +69,7 @@ def _added(report: "PaletteReport", written: "Sequence[Path]") -> None:
     console.table("new classes", ("index", "colour", "name", "(r, g, b)"), rows)
     console.line(f"{report.target}: a {report.kind} of {console.count(len(report.swatches), 'class')}, no findings.")
     for path in written:
-        console.line(f"Written: {path}")
+        console.line(f"Written: {quote(path)}")
     table = [str(path) for path in written if path.suffix.lower() == ".csv"][-1]  # the extended one is written last
     console.line(f"Next: segkit build-dataset PHOTOS --palette {quote(table)}")
 
@@ -147,14 +147,10 @@ def snap_results(results: "Sequence[SnapResult]", target: Path, as_json: bool) -
         console.table("repaired maps, most doubtful first", header, rows[:MAX_MAPS])
         console.more(len(rows) - MAX_MAPS)
     remarks = [(file, text) for file, snapped in repaired if (text := _remark(snapped.diagnosis))]
-    for file, text in remarks[:MAX_MAPS]:
-        console.line(f"{file}: {text}.")
-    console.more(len(remarks) - MAX_MAPS)
+    console.alike([(file, f": {text}.") for file, text in remarks], MAX_MAPS)
     _first_ids([snapped for _, snapped in repaired])
     failed = [outcome for outcome in results if outcome.reason]
-    for outcome in failed[:MAX_MAPS]:
-        console.line(f"{outcome.file} {outcome.reason}.")
-    console.more(len(failed) - MAX_MAPS)
+    console.alike([(outcome.file, f" {outcome.reason}.") for outcome in failed], MAX_MAPS)
     kept = sum(outcome.kept for outcome in results)
     rest = (f", {kept:,} kept from an earlier run" if kept else "") + (
         f", {len(failed):,} not repaired." if failed else "."
@@ -187,10 +183,10 @@ def _snap_next(written: "Sequence[Path]", target: Path, in_coco: bool) -> None:
     if not written:
         return
     where = Path(os.path.commonpath(written))
-    console.line(f"Repaired: {where}")
+    console.line(f"Repaired: {quote(where)}")
     in_place = any(path.resolve().is_relative_to(target.resolve()) for path in written)
     if in_place and (backup := map_repair.backup_of(target)).is_dir():
-        console.line(f"Originals: {backup}")
+        console.line(f"Originals: {quote(backup)}")
     if in_coco:
         console.line("They keep COCO's colours; --to ade20k converts their classes by name.")
     console.line(f"Next: segkit check-palette {quote(where)}{' --palette coco_panoptic' if in_coco else ''}")
@@ -257,15 +253,21 @@ def demo_report(
         f"Control maps against the ground truth of {quality.scenes} photos unseen in training: "
         f"mIoU {quality.miou:.3f}, {quality.accuracy:.1%} of the pixels right; lowest IoU: {names}."
     )
-    console.line(f"See {sheet}, and in a browser {folder / '.segkit' / 'report.html'}")
+    console.line(f"See {quote(sheet)}, and in a browser {quote(folder / '.segkit' / 'report.html')}")
     console.line("These networks know the toy world only. For your own photos:")
     console.line("  segkit build-dataset photos/ -o my-dataset    # downloads OneFormer and BLIP if needed")
     console.line("  segkit check my-dataset")
     console.line("  segkit train my-dataset -o my-run             # finetunes the ControlNet on it")
 
 
-def inspection(result: "Inspection", as_json: bool) -> None:
-    """Show what a checkpoint is and whether it is sound."""
+def inspection(result: "Inspection", with_flags: Callable[[str], str], as_json: bool) -> None:
+    """Show what a checkpoint is and whether it is sound.
+
+    Args:
+        result: what was found.
+        with_flags: returns a sentence with settings as options.
+        as_json: print one JSON object instead.
+    """
     if as_json:
         return console.json_object(result.to_json())
     identity = result.identity
@@ -276,5 +278,5 @@ def inspection(result: "Inspection", as_json: bool) -> None:
     console.line(result.completeness if result.is_sound else f"{result.faults.sentence()}.")
     for note in (*result.notes, identity.advice if result.is_sound else "Use another file."):
         if note:
-            console.line(note)
+            console.line(with_flags(note))
     return None

@@ -45,19 +45,21 @@ def build_outcome(outcome: "Outcome", summary: "Summary", folder: Path, page: Pa
         console.line(note)
     rejections = folder / ".segkit" / "rejected.jsonl"
     if outcome.examined and outcome.rejected:
-        console.line(f"Rejected photos: {rejections} (--retry-rejected tries them again)")
-    elif outcome.examined and outcome.skipped.keys() - {"limit"}:
-        console.line(f"Skipped files: {rejections}")
-    console.line(f"Report: {page}")
-    return console.line(f"Next: segkit check {quote(folder)}")
+        console.line(f"Rejected photos: {quote(rejections)} (--retry-rejected tries them again)")
+    elif outcome.examined and _files(outcome):
+        console.line(f"Skipped files: {quote(rejections)}")
+    console.line(f"Report: {quote(page)}")
+    others = f"add other photos with segkit build-dataset PHOTOS -o {quote(folder)}"
+    return console.line(f"Next: {f'segkit check {quote(folder)}' if summary.triples else others}")
 
 
 def _tables(outcome: "Outcome", summary: "Summary", folder: Path) -> None:
     console.table(_found(outcome), ("photos", "count"), _fates("new triples", outcome))
     if summary.classes:
         _table(console.count(len(summary.classes), "class"), ("class", "share of pixels"), summary.classes.items())
-    estimated = " (estimated: no CLIP tokenizer found; pass --tokenizer FOLDER)" if summary.tokens_estimated else ""
-    console.table("prompts", ("tokens" + estimated, "count"), [*summary.lengths.items(), *summary.flags.items()])
+    console.table("prompts", ("tokens", "count"), [*summary.lengths.items(), *summary.flags.items()])
+    if summary.tokens_estimated and summary.lengths:
+        console.line("Tokens are estimated: no CLIP tokenizer found; pass --tokenizer FOLDER to count them.")
     rate = f", {outcome.made / outcome.seconds:.2f} photos/s" if outcome.made and outcome.seconds else ""
     console.line(f"{folder}: {console.count(summary.triples, 'triple')} in {outcome.seconds:.1f} s{rate}.")
 
@@ -70,7 +72,14 @@ def _table(title: str, header: Sequence[str], rows: Collection[Sequence[Any]]) -
 
 def _found(outcome: "Outcome | Plan") -> str:
     """Return how many photos were found, or files, if some of them are not photos."""
-    return f"{console.count(outcome.found, 'file' if outcome.skipped.keys() - {'limit'} else 'photo')} found"
+    return f"{console.count(outcome.found, 'file' if _files(outcome) else 'photo')} found"
+
+
+def _files(outcome: "Outcome | Plan") -> set[str]:
+    """Return the reasons for which files were skipped that are no photos."""
+    from segkit.photos import GONE
+
+    return {*outcome.skipped} - {"limit", GONE}
 
 
 def _with_flags(text: str) -> str:

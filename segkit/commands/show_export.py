@@ -8,7 +8,7 @@ import click
 
 from segkit import console
 from segkit.commands.options import with_flags
-from segkit.words import listed
+from segkit.words import listed, quote
 
 if TYPE_CHECKING:
     from segkit.exports.pipeline import Exported
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def exported(result: "Path | Exported", as_json: bool) -> None:
     """Show where a ControlNet or a dataset was written to."""
     if isinstance(result, Path):
-        return console.json_object({"written": str(result)}) if as_json else console.line(f"Written: {result}")
+        return console.json_object({"written": str(result)}) if as_json else console.line(f"Written: {quote(result)}")
     notes = [with_flags(click.get_current_context(), note) for note in result.notes]
     if as_json:
         fields = asdict(result) | {"path": str(result.path), "notes": notes}
@@ -30,4 +30,4 @@ def exported(result: "Path | Exported", as_json: bool) -> None:
     if result.restored:
         number = console.count(len(result.restored), "file")
         console.line(f"Missing or damaged, and written again: {number} ({listed(result.restored)})")
-    return console.line(f"Written: {result.path}, {console.count(result.triples, 'triple')} ({splits}){earlier}")
+    return console.line(f"Written: {quote(result.path)}, {console.count(result.triples, 'triple')} ({splits}){earlier}")

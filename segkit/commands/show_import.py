@@ -49,7 +49,7 @@ def _closing(result: "Outcome", dry_run: bool) -> None:
     if dry_run:
         return console.line(f"Nothing was written to {result.folder}.")
     if result.rejected:
-        console.line(f"Left out, with reasons: {result.folder / '.segkit' / 'rejected.jsonl'}")
+        console.line(f"Left out, with reasons: {quote(result.folder / '.segkit' / 'rejected.jsonl')}")
     rate = f", {result.imported / result.seconds:.2f} photos/s" if result.imported and result.seconds else ""
     unchanged = "" if result.changed else ", unchanged"
     console.line(f"{result.folder}: imported in {result.seconds:.1f} s{rate}{unchanged}.")

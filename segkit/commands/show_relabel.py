@@ -35,11 +35,11 @@ def taken(results: Sequence["Taken"], folder: Path, dry_run: bool, as_json: bool
     failed = [result for result in results if result.reason]
     done = [result for result in results if result.changed and not result.reason]
     noted = [result for result in results if result.note and not result.changed and not result.reason]
-    rows = [*failed, *done, *noted]
+    rows = [*done, *noted]
+    console.alike([(result.file, f" {result.reason}.") for result in failed], MAX_ROWS)
     for result in rows[:MAX_ROWS]:
-        console.line(f"{result.file} {result.reason}." if result.reason else _row(result, dry_run))
-    if (more := len(rows) - MAX_ROWS) > 0:
-        console.line(f"... and {more:,} more")
+        console.line(_row(result, dry_run))
+    console.more(len(rows) - MAX_ROWS)
     same = len(results) - len(failed) - len(done)
     rest = (f", {same:,} as they were" if same else "") + (f", {len(failed):,} not taken" if failed else "")
     verb = "would be taken over" if dry_run else "taken over"

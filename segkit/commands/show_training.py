@@ -84,7 +84,7 @@ def plan(planned: "TrainingPlan", dataset: Path | str, run: Path, as_json: bool)
         f"Time: {' + '.join(_times(planned))}: {_duration(planned.seconds)} in total. Started now, it would finish on "
         f"{end:%A at %H:%M}; validation, previews and checkpoints are not included."
     )
-    return console.line(f"First batch as the network sees it: {planned.picture}. Nothing was written to {run}.")
+    return console.line(f"First batch as the network sees it: {quote(planned.picture)}. Nothing was written to {run}.")
 
 
 def _fits(gpus: Mapping[int, dict[str, Any] | None]) -> Iterator[str]:
@@ -149,9 +149,9 @@ def generated(pictures: "Sequence[Picture]", folder: Path, as_json: bool, sheet:
     if truncated := len({picture.request for picture in pictures if picture.truncated}):
         console.line(f"Prompts over CLIP's 77 tokens, truncated: {truncated:,}.")
     if pictures:
-        console.line(f"Pictures: {listed([str(picture.path) for picture in pictures], MAX_PICTURES)}")
+        console.line(f"Pictures: {listed([quote(picture.path) for picture in pictures], MAX_PICTURES)}")
         if sheet:
-            console.line(f"Contact sheet: {sheet}{_rows_left_out(pictures)}")
+            console.line(f"Contact sheet: {quote(sheet)}{_rows_left_out(pictures)}")
         seed = max(picture.seed for picture in pictures) + 1
         console.line(f"Next: the same command with --seed {seed}, for other pictures of the same maps.")
     return None
@@ -184,7 +184,7 @@ def evaluated(evaluation: "Evaluation", as_json: bool) -> None:
     console.line(evaluation.verdict)
     if evaluation.protocol["name"] != protocols.CUSTOM:
         console.line(f"Protocol: {evaluation.protocol['name']}. Figures of other protocols do not compare.")
-    return console.line(f"Report: {evaluation.report}")
+    return console.line(f"Report: {quote(evaluation.report)}")
 
 
 def _scores_table(title: str, cells: Mapping[str, Sequence[tuple[str, str]]]) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from segkit.commands.options import Command, json_option, settings_options, take, threads_option, with_file
+from segkit.commands.options import Command, is_typed, json_option, settings_options, take, threads_option, with_file
 from segkit.errors import UsageError
-from trainer.settings import TrainSettings
+from trainer.settings import TrainSettings, require_mode_of_union
 
 
 @click.command(
@@ -64,6 +64,8 @@ def command(
     name = PurePath(data).name or Path(data).resolve().name  # of "." and the like
     output = output or Path(file.get("output") or f"{name}-run")
     train_settings = take(TrainSettings, with_file(context, values, file))
+    if is_typed(context, "controlnet_mode"):  # a run.toml always has one
+        require_mode_of_union(train_settings.controlnet, train_settings.controlnet_mode)
     if dry_run:
         with console.progress() as progress:
             plan = rehearsal.plan(data, output, train_settings, progress, accept_changes)

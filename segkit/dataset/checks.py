@@ -11,7 +11,7 @@ from itertools import chain
 from PIL import Image
 
 from segkit import storage, threads
-from segkit.dataset import checked, prompts, record_rules
+from segkit.dataset import checked, emptiness, prompts, record_rules
 from segkit.dataset.checked import Examine
 from segkit.dataset.dataset import Dataset
 from segkit.dataset.info import Info
@@ -37,6 +37,7 @@ _RESTORE_INFO = "Restore dataset.toml from a copy, or build into another folder.
 _STAY = "photo and map are restored; prompt, split and review stay."
 
 RULES = {
+    emptiness.RULE: "there is nothing to check: the dataset has no triples",
     "manifest-damaged": "a line of the manifest is damaged, or its files are not those of its key",
     "key-repeated": "a photo appears more than once",
     "file-missing": "a photo or a map is missing",
@@ -148,9 +149,16 @@ def check(
         record_rules.alike(dataset, intact),
         of_palette(dataset.info, palette, ".segkit/dataset.toml", _RESTORE_INFO),
         checked.settled(dataset, orphans),
+        _nothing(dataset, intact, screening),
     )
     ordered = sorted(problems, key=lambda problem: problem.severity)
     return CheckReport(screening.total, ordered, screening.left_out)
+
+
+def _nothing(dataset: Dataset, intact: Intact, screening: Screening) -> Iterator[Problem]:
+    """Yield a problem if there is nothing to check, and no other problem says why."""
+    if not screening.total and not intact.damage and dataset.manifest.exists():
+        yield from filter(None, [emptiness.problem(dataset)])
 
 
 def in_threads(dataset: Dataset, triples: Sequence[Triple]) -> Iterator[list[Problem]]:

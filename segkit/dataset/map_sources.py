@@ -12,6 +12,7 @@ from typing import Literal
 from PIL import Image
 
 from segkit import maps
+from segkit.dataset import emptiness
 from segkit.dataset.dataset import Dataset
 from segkit.dataset.formats import layouts, shards, webdataset
 from segkit.errors import DatasetError, MapError
@@ -93,11 +94,13 @@ def find(path: Path, palette: Palette, expected: str) -> tuple[Kind, list[Source
 
     Raises:
         MapError: the path contains no control maps, or its metadata or shard is damaged.
-        DatasetError: the path is a damaged dataset, or its shards have a damaged index.
+        DatasetError: the path is a damaged dataset or one without triples, or its shards have a damaged index.
     """
     if (path / ".segkit").is_dir():
         dataset = Dataset.open(path)
         names = dict.fromkeys(triple.conditioning_image_file_name for triple in dataset.triples())
+        if not names:
+            emptiness.require_triples(dataset)
         return "dataset", [Source(name, path / name) for name in names], dataset.info.palette
     if path.suffix.lower() == ".tar" and path.is_file():
         members = webdataset.control_maps(path)

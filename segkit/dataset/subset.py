@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from segkit import storage
-from segkit.dataset import confidences, history
+from segkit.dataset import confidences, emptiness, history
 from segkit.dataset.dataset import Dataset
 from segkit.dataset.info import FIXED, Info
 from segkit.dataset.locking import locked
@@ -52,13 +52,15 @@ def subset(
 
     Raises:
         UsageError: the output is the dataset itself or lies inside it, or no triple meets the condition.
-        DatasetError: the output contains something else, or a dataset with another palette or other settings.
+        DatasetError: there are no triples, or the output contains something else, or a dataset with another palette or
+            other settings.
         LockedError: another process is writing the output.
         StorageError: the disk is full.
     """
     inside, outside = output.resolve(), dataset.folder.resolve()
     if inside == outside or outside in inside.parents or inside in outside.parents:
         raise UsageError(f"{output} is the dataset itself, or one lies in the other. Choose another output folder.")
+    emptiness.require_triples(dataset)
     total = sum(condition is None or condition(triple) for triple in dataset)
     if condition:
         condition.require_columns()

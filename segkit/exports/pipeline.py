@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from segkit import rows, storage
-from segkit.dataset import Dataset
+from segkit.dataset import Dataset, emptiness
 from segkit.dataset import info as common
 from segkit.dataset.formats.writing import Content
 from segkit.dataset.lines import decode
@@ -63,8 +63,8 @@ def export(
     Raises:
         UsageError: no triple meets the conditions, the output lies in the dataset or around it, holds other files, or
             holds another export and overwrite is not set; or a package is missing.
-        DatasetError: the dataset is damaged, a photo or map was changed after it was checked, or a triple was changed
-            meanwhile.
+        DatasetError: the dataset has no triples or is damaged, a photo or map was changed after it was checked, or a
+            triple was changed meanwhile.
         LockedError: another process is writing the output.
         StorageError: the disk is full.
         LocationError: a store cannot be reached or denies access.
@@ -75,6 +75,7 @@ def export(
     _refuse_settings(settings, layout)
     layout.require()
     record.refuse_other_files(target)
+    emptiness.require_triples(dataset)
     selection = select(dataset, settings, layout)
     if not selection.total:
         raise UsageError("No triple meets the conditions, so nothing was exported.")

@@ -23,6 +23,7 @@ CAUSES = {
     "edges": "a drawing of edges has no areas",
     "depth": "a depth map, or another picture that changes gradually, has no classes",
     "photo": "a photo, or another picture that is not painted in flat areas, has no classes",
+    "busy": "if it is a map, its areas are too small for its size: JPEG or scaling has blurred nearly all of them",
     "blank": "no pixel has a class",
     "unknown": "the pixels match no known cause",
 }
@@ -32,6 +33,7 @@ _CREATE = "Create the map again from the photo: segkit build-dataset PHOTOS"
 _CURES = {
     **dict.fromkeys(("unknown", "greyscale", "mask", "edges", "depth", "blank", "full-ade", "panoptic-ids"), _CREATE),
     "cityscapes": "Write its classes and colours into a table, and pass that as the palette of the maps",
+    "busy": "Use the map as PNG, as it was before that, or a larger one",
     "photo": "Maps of photos are built by: segkit build-dataset PHOTOS",
 }
 

@@ -41,6 +41,10 @@ _UNIT, _NORMALS = 0.1, 0.9
 _AVERAGED = 0.5
 """Share of the pixels of a map with strong noise whose mean over 5 x 5 pixels is near the colour of a class."""
 
+_BUSY = 0.04
+"""Share of the pixels of a small JPEG map without flat areas whose class is certain. Of 123 maps of 10 to 80 areas on
+48 to 192 pixels, 116 have more; of 310 photos of 48 to 256 pixels none has more than 0.025."""
+
 
 class Picture(NamedTuple):
     """What a picture is that is no map: cause, evidence and other possible causes, as in diagnose.Diagnosis."""
@@ -102,6 +106,9 @@ def picture(packed: Packed, flat: float, scheme: Scheme) -> Picture | None:
         return Picture("photo" if len(shares) > _COLORS else "depth", f"{colors} that change gradually")
     if flat >= FLAT:
         return None
+    if (near := matching.near_share(packed, scheme)) >= _BUSY:
+        size, near_colors = f"{packed.shape[1]}x{packed.shape[0]} pixels", f"{near:.1%} have colours of classes"
+        return Picture("busy", f"{size} in {colors}; {flat:.1%} of the pixels are in flat areas, and {near_colors}")
     cause = "photo" if len(shares) > matching.COLORS else "unknown"
     return Picture(cause, f"{colors}, and {flat:.1%} of the pixels are in flat areas")
 

@@ -138,13 +138,24 @@ def find(name: str, role: str, setting: str = "") -> tuple[str, Path]:
     if path.is_dir():
         _require_files(path, setting)
         return path.resolve().name, path
+    require_known(name, role, setting)
     hub_id = SHORT_NAMES[role].get(name, name)
-    if name.startswith((".", "~", "/")) or hub_id.count("/") != 1:
+    return hub_id, _cached(hub_id) or _download(hub_id, role, setting)
+
+
+def require_known(name: str, role: str, setting: str = "") -> None:
+    """Check a name that may not be needed: neither the hub nor the cache is asked. See `find` for the arguments.
+
+    Raises:
+        UnknownModelError: it is neither a folder, nor a short name, nor has it the form of a hub id.
+    """
+    if name in _SHIPPED.get(role, {}) or Path(name).expanduser().is_dir():
+        return
+    if name.startswith((".", "~", "/")) or SHORT_NAMES[role].get(name, name).count("/") != 1:
         short_names = ", ".join((*_SHIPPED.get(role, ()), *SHORT_NAMES[role]))
         raise UnknownModelError(
-            f"{setting} {name}: no such folder. Expected a folder, a hub id or one of: {short_names}."
+            f"{setting or role} {name}: no such folder. Expected a folder, a hub id or one of: {short_names}."
         )
-    return hub_id, _cached(hub_id) or _download(hub_id, role, setting)
 
 
 def toy_folder() -> Path:

@@ -9,7 +9,7 @@ from typing import Any
 
 from segkit.dataset import prompts
 from segkit.dataset.prompts import Count
-from segkit.errors import ModelError
+from segkit.errors import ModelError, UnknownModelError
 from segkit.models import hub
 
 CLIP = "openai/clip-vit-large-patch14"
@@ -69,12 +69,23 @@ def load(folder: str) -> Any:
     """Load CLIP's tokenizer from a folder or its tokenizer/ subfolder.
 
     Raises:
-        ModelError: the folder does not exist or does not hold a CLIP tokenizer.
+        UnknownModelError: there is no such folder.
+        ModelError: it does not hold a CLIP tokenizer.
     """
-    path = _tokenizer_folder(folder)
-    if not path.is_dir():
-        raise ModelError(f"tokenizer {folder}: no such folder. Expected one with CLIP's vocab.json and merges.txt.")
-    return _load(path)
+    require_folder(folder)
+    return _load(_tokenizer_folder(folder))
+
+
+def require_folder(folder: str) -> None:
+    """Check that there is a folder, without loading a tokenizer from it.
+
+    Raises:
+        UnknownModelError: there is none.
+    """
+    if not _tokenizer_folder(folder).is_dir():
+        raise UnknownModelError(
+            f"tokenizer {folder}: no such folder. Expected one with CLIP's vocab.json and merges.txt."
+        )
 
 
 def _tokenizer_folder(folder: str) -> Path:

@@ -2,6 +2,7 @@
 
 from segkit.photos.files import (
     FORMATS,
+    GONE,
     JPEG_MEGAPIXELS,
     REASONS,
     SKIPPED,
@@ -16,6 +17,7 @@ from segkit.photos.search import SUFFIXES, PassedOver, find, search
 
 __all__ = [
     "FORMATS",
+    "GONE",
     "JPEG_MEGAPIXELS",
     "REASONS",
     "SKIPPED",

@@ -1,5 +1,6 @@
 """Reading photos and decoding them to upright sRGB at the training size, with a reason for each failure."""
 
+import errno
 import math
 import os
 import stat
@@ -17,6 +18,9 @@ from segkit.errors import PhotoError
 from segkit.photos import frames, hdr, quality, signatures, srgb, tiff
 from segkit.photos.geometry import TRANSPOSES, Decoded, Photo, fit, turned
 from segkit.photos.search import SUFFIXES
+
+GONE = "gone"
+"""Reason of a photo that was found, and no longer is there when it is read. Nothing is recorded about it."""
 
 REASONS = {
     "unreadable": "the operating system refused to read it",
@@ -37,10 +41,11 @@ REASONS = {
     "mask": "control map of a photo in a folder beside it",
     "dataset": "a segkit dataset",
     "other-file": "not a picture",
+    GONE: "deleted or moved while the dataset was built",
 }
-"""Reasons to leave out a file: the closed list used in rejected.jsonl."""
+"""Reasons to leave out a file: but for GONE the closed list used in rejected.jsonl."""
 
-SKIPPED = ("thumbnail", "hidden", "link-outside", "mask", "dataset", "other-file")
+SKIPPED = ("thumbnail", "hidden", "link-outside", "mask", "dataset", "other-file", GONE)
 """Reasons for which a file counts as skipped instead of rejected: nothing is wrong with it as a photo."""
 
 FORMATS = (
@@ -49,6 +54,12 @@ FORMATS = (
 )  # fmt: skip
 """Formats that Image.open may try, in this order. TGA has no signature, so it comes last. EPS is left out because its
 reader would run Ghostscript on any PostScript file that is named .jpg."""
+
+_OF_GONE = frozenset(
+    (errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.EHOSTDOWN,
+     errno.EHOSTUNREACH, errno.ETIMEDOUT)
+)  # fmt: skip
+"""What systems say of a file that was deleted, or whose disk was unmounted or disconnected."""
 
 JPEG_MEGAPIXELS = 250
 """Limit for baseline JPEG, which decodes at 1/2, 1/4 or 1/8 scale, so that 200-megapixel phone photos fit in memory."""
@@ -84,7 +95,7 @@ def read(path: Path, max_bytes: float = math.inf) -> bytes:
         max_bytes: larger files are refused.
 
     Raises:
-        PhotoError: "unreadable", "not-a-file" (opening a named pipe would block), "too-large" or "empty".
+        PhotoError: GONE, "unreadable", "not-a-file" (opening a named pipe would block), "too-large" or "empty".
     """
     try:
         status = path.stat()
@@ -96,7 +107,8 @@ def read(path: Path, max_bytes: float = math.inf) -> bytes:
             raise PhotoError("too-large", f"{status.st_size / 1e6:,.0f} MB; at most {max_bytes / 1e6:,.0f} MB")
         data = path.read_bytes()
     except OSError as error:
-        raise PhotoError("unreadable", os.strerror(error.errno or 0)) from None
+        is_gone = error.errno in _OF_GONE and not path.is_symlink()  # a link may lead nowhere from the start
+        raise PhotoError(GONE if is_gone else "unreadable", os.strerror(error.errno or 0)) from None
     if not data:
         raise PhotoError("empty", "0 bytes")
     return data

@@ -180,6 +180,7 @@ def test_an_outcome_adds_up() -> None:
         "changed": False,
         "examined": False,
         "notes": [],
+        "vanished": [],
     }
 
 

@@ -9,12 +9,12 @@ from PIL import Image
 from segkit.build import tools
 from segkit.build.settings import BuildSettings, CaptionSettings
 from segkit.build.tools import Drafter, Networks
-from segkit.errors import ModelError
+from segkit.errors import ModelError, UnknownModelError
 from segkit.models.blend import BlendedSegmenter
 from segkit.models.segment import NeuralSegmenter
 from segkit.palette import Palette
 from segkit.toy import world
-from tests.conftest import Models
+from tests.conftest import Models, Segkit
 from tests.dataset.test_dataset import brightness
 
 ADE = Palette.load("ade20k")
@@ -102,3 +102,45 @@ def test_a_missing_network_is_reported_by_role(tmp_path: Path) -> None:
         tools.load(BuildSettings(segmenter=missing, captioner=missing))
     with pytest.raises(ModelError, match="captioner"):
         tools.load_drafting(CaptionSettings(captioner=missing))
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--captioner", "./none", "captioner ./none: no such folder."),
+        ("--captioner", "blip-bse", "captioner blip-bse: no such folder. Expected a folder, a hub id or one of: toy, "),
+        ("--tokenizer", "none", "tokenizer none: no such folder."),
+    ],
+)
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+def test_a_missing_network_is_refused_although_nothing_needs_it(
+    segkit: Segkit, rooms: Path, six_photos: Path, option: tuple[str, str, str], more: list[str]
+) -> None:
+    """A build without new photos, and drafting without missing prompts, load no network but notice a wrong name."""
+    *words, message = option
+    built = segkit("build-dataset", six_photos, "-o", rooms, "--keep-duplicates", *words, *more)
+    captioned = segkit("caption", rooms, *words)
+
+    assert (built.code, captioned.code) == (2, 2)
+    assert message in built.err
+    assert message in captioned.err
+
+
+def test_a_recorded_network_that_moved_is_no_obstacle(tmp_path: Path) -> None:
+    """Only the next new photo or prompt needs it."""
+    settings = BuildSettings(captioner="./moved", tokenizer="moved")
+
+    tools.require_known(settings, {"captioner": "./moved", "tokenizer": "moved"})
+    tools.require_known(BuildSettings(captioner="./moved", caption=False), {})
+    with pytest.raises(UnknownModelError, match=r"captioner \./moved"):
+        tools.require_known(settings, {"captioner": "toy"})
+
+
+def test_a_mistyped_segmenter_is_refused_by_a_dry_run_without_photos(segkit: Segkit, tmp_path: Path) -> None:
+    """Also if all files are rejected, so that nothing would be segmented."""
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "notes.jpg").write_text("no picture")
+
+    refused = segkit("build-dataset", tmp_path / "files", "--segmenter", "to", "--dry-run")
+
+    assert (refused.code, "segmenter to: no such folder" in refused.err) == (2, True)

@@ -222,9 +222,10 @@ def test_custom_classes_are_recorded(segkit: Segkit, six_photos: Path, tmp_path:
     assert wrong.code == 1
     assert "palette differs from other" in " ".join(wrong.out.split())
     assert segkit(*command, "--palette", mine).code == 0
-    for again in (segkit(*command), segkit(*command, "--palette", other)):
-        assert again.code == 2
-        assert "Pass the same palette" in again.err
+    assert segkit(*command).code == 0
+    again = segkit(*command, "--palette", other)
+    assert again.code == 2
+    assert "Pass the same palette" in again.err
 
 
 def test_a_palette_that_clashes_is_refused(segkit: Segkit, six_photos: Path, tmp_path: Path) -> None:

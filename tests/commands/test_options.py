@@ -84,6 +84,19 @@ def test_the_help_lists_own_options_first() -> None:
     assert text.endswith("Example: segkit show 3")
 
 
+def test_messages_name_what_is_typed_where_a_setting_is_no_option() -> None:
+    """An argument is named by its value; a setting of another command by that command's option."""
+
+    @click.command(cls=Command, argument="controlnet", elsewhere=["controlnet_mode"])
+    @click.argument("controlnets", nargs=-1)
+    def evaluate() -> None:
+        """Do nothing."""
+
+    assert isinstance(evaluate, Command)
+    shown = evaluate.with_flags("controlnet=a.pth: no union. Leave out controlnet_mode=3, or use controlnet=fresh.")
+    assert shown == "a.pth: no union. Leave out --controlnet-mode 3, or use fresh."
+
+
 def test_only_the_settings_are_taken() -> None:
     """Other arguments of the command stay."""
     values = {"min_size": 2, "name": "", "cache": True, "device": "cpu", "quiet": False, "other": 1}

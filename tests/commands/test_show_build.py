@@ -40,6 +40,18 @@ def test_a_build_is_summarised(capsys: Capture) -> None:
     assert text.splitlines()[-1] == "Next: segkit check rooms"
 
 
+def test_paths_of_results_can_be_copied_into_a_shell(capsys: Capture) -> None:
+    """A path with a space is quoted after its label."""
+    folder = Path("my rooms")
+    outcome = Outcome(2, 1, rejected=Counter({"too-small": 1}), changed=True, examined=True)
+
+    show_build.build_outcome(outcome, SUMMARY, folder, folder / "page.html", False)
+
+    lines = capsys.readouterr().out.splitlines()
+    assert "Report: 'my rooms/page.html'" in lines
+    assert "Rejected photos: 'my rooms/.segkit/rejected.jsonl' (--retry-rejected tries them again)" in lines
+
+
 def test_a_build_in_json_has_outcome_and_summary(capsys: Capture) -> None:
     """One object with both, and the paths."""
     show_build.build_outcome(Outcome(3, 3), SUMMARY, Path("rooms"), Path("page.html"), True)

@@ -18,7 +18,7 @@ def test_long_lists_are_cut_and_failures_come_first(capsys: pytest.CaptureFixtur
 
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "bad.png is 4x4 now."
-    assert "... and 11 more" in lines
+    assert "... and 10 more (--json lists all of them)" in lines
     assert "rooms: 30 maps taken over, 1 as they were, 1 not taken." in lines
 
 

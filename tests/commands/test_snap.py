@@ -179,6 +179,22 @@ def test_a_map_that_contradicts_its_folder_is_refused(segkit: Segkit, tmp_path: 
     assert (np.asarray(Image.open(tmp_path / "4.png")) == world.scene(4, (256, 256)).labels).all()
 
 
+def test_a_refusal_that_all_maps_share_is_printed_once(segkit: Segkit, tmp_path: Path) -> None:
+    """A folder of photos is refused in two lines; repaired maps are where the quoted path says."""
+    folder = tmp_path / "my maps"
+    folder.mkdir()
+    for number in range(5):
+        world.scene(0, (320, 240)).photo.save(folder / f"{number}.jpg", quality=80 + number)
+    damage.by("bgr", world.scene(5, (128, 128)).labels).save(folder / "map.png")
+
+    done = segkit("snap", folder, "-o", tmp_path / "fixed maps").out
+
+    assert done.count("cannot be repaired") == 1
+    assert "... and 4 more like it: 1.jpg, 2.jpg, 3.jpg, 4.jpg\n" in done
+    assert f"Repaired: '{tmp_path / 'fixed maps' / 'map.png'}'\n" in done
+    assert f"Next: segkit check-palette '{tmp_path / 'fixed maps' / 'map.png'}'\n" in done
+
+
 def test_no_advice_removes_an_original(segkit: Segkit, tmp_path: Path) -> None:
     """A JPEG map beside a PNG map of the same name is refused without calling the PNG in the way."""
     labels = world.scene(3, (128, 128)).labels

@@ -110,6 +110,7 @@ def flagged(name: str) -> Break:
 
 
 BROKEN: dict[str, list[Break]] = {
+    "no-triples": [lambda folder, lines: lines.clear()],
     "manifest-damaged": [
         lambda folder, lines: lines[0].pop("phash"),
         lambda folder, lines: lines[0].update(width="96"),

@@ -64,3 +64,23 @@ def test_enlarged_maps_do_not_change_gradually(factor: int) -> None:
     image = damage.painted(labels).resize((64 * factor, 64 * factor), Image.Resampling.BICUBIC)
 
     assert diagnose.identify(image, damage.ADE).cause == "resized"
+
+
+def test_a_busy_map_is_told_what_helps() -> None:
+    """A small JPEG with many areas is refused with its size, and neither as PNG nor at four times the size."""
+    labels = damage.regions(1, 20, 64)
+    image = damage.painted(labels)
+
+    with pytest.raises(MapError, match=r"too small for its size.*64x64 pixels.*Use the map as PNG.*or a larger one"):
+        snap.snap(compressed(image), damage.ADE)
+
+    assert (snap.snap(image, damage.ADE).labels == labels).all()
+    larger = snap.snap(compressed(image.resize((256, 256), Image.Resampling.NEAREST)), damage.ADE)
+    assert (larger.labels[2::4, 2::4] == labels).mean() > 0.95
+
+
+@pytest.mark.parametrize("size", [96, 128])
+def test_small_photos_are_no_busy_maps(size: int) -> None:
+    """They have hardly any pixel in the colour of a class."""
+    for seed in range(8):
+        assert diagnose.identify(compressed(world.scene(seed, (size, size)).photo), damage.ADE).cause != "busy"

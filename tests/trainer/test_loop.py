@@ -100,3 +100,17 @@ def test_training_leaves_the_callers_state(rooms: Path, base: Path, tmp_path: Pa
         assert dict(os.environ) == environment
     finally:
         logging.set_verbosity(level)
+
+
+def test_paths_of_a_run_can_be_copied_into_a_shell(tmp_path: Path) -> None:
+    """Those with a space are quoted, in what a finished run and a stopped one say."""
+    run = tmp_path / "my run"
+    run.mkdir()
+    (run / "report.html").touch()
+
+    finished = replace(STOPPED, run=run, best=100, file=run / "run.safetensors", verdict="the network uses the map")
+
+    assert f"Report: '{run}/report.html'" in finished.lines()
+    assert f"Best checkpoint: '{run}/checkpoints/step-00000100'" in finished.lines()
+    assert f"For diffusers: '{run}/controlnet'" in finished.lines()
+    assert f"Stopped, with a checkpoint: '{run}/checkpoints/step-00001200'." in replace(STOPPED, run=run).lines()[-1]

@@ -129,10 +129,14 @@ def require_family(tensors: safe_load.Tensors, unet: _Config, name: str) -> None
     identity, family = identify.identify(tensors), families.of(unet)
     known = next((one for one in families.FAMILIES if one.name == identity.family), family)
     if identity.kind in ldm.CONTROLNETS and known != family:
-        raise ModelError(f"controlnet={name}: made for {known}, the base is of {family}. {_cure(family)}")
+        raise ModelError(f"controlnet={name}: made for {known}, the base is of {family}. {_cure(unet)}")
 
 
-def _cure(family: Family) -> str:
+def _cure(unet: _Config) -> str:
+    """Return which ControlNets fit a base, by its UNet's configuration; no released one fits a toy base."""
+    family = families.of(unet)
+    if unet["cross_attention_dim"] != family.width:
+        return f"Use a ControlNet that was trained on this base, or controlnet={FRESH}."
     released = f", such as {family.controlnet}" if family.controlnet else ""
     return f"Use a ControlNet of the base's family, {family}{released}."
 
@@ -151,7 +155,7 @@ def require_configured(stored: _Config, unet: _Config, name: str) -> None:
     if purpose := configs.purpose(int(stored.get("in_channels", 4))):
         raise ModelError(f"controlnet={name}: made for {purpose}. Use a ControlNet of a text-to-image base.")
     family, other = families.of(unet), families.of(stored)
-    cure = _cure(family)
+    cure = _cure(unet)
     if stored.get("_class_name") == union.CLASS:
         union.require_sized(stored, f"controlnet={name}")
     if other != family:

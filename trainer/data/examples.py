@@ -222,7 +222,7 @@ def _from_dataset(folder: Path, palette: str, progress: Progress, check: Check, 
     required = Palette.load(palette) if palette else None
     report = checks.check(opened, progress=progress, palette=required, scope=checks.Scope(check, strays=False))
     errors = [problem for problem in report.problems if problem.severity == "error"]
-    _refuse(folder, errors, f"See all: segkit check {quote(folder)}")
+    _refuse(folder, errors, f"See all: segkit check {quote(folder)}" if len(errors) > 1 else "")
     if damage:
         raise damage
     cures = f"segkit review {quote(folder)}", "Add photos with segkit build-dataset, or change split."

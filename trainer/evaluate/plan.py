@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from segkit import storage
-from segkit.dataset import Dataset
+from segkit.dataset import Dataset, emptiness
 from segkit.dataset.triple import Triple
 from segkit.errors import UsageError
 from segkit.maps.codec import Labels
@@ -119,13 +119,14 @@ def make(controlnets: Sequence[str], dataset: Path, palette_file: Path, settings
 
     Raises:
         UsageError: a ControlNet is named twice or knows other colours, or there is no map to draw.
-        DatasetError: the folder is not a dataset, or is damaged.
+        DatasetError: the folder is not a dataset, has no triples, or is damaged.
         MapError: a map has off-palette pixels.
         ModelError: a network is unavailable.
     """
     if not controlnets or len(set(map(_place, controlnets))) < len(controlnets):
         raise UsageError(f"{', '.join(controlnets) or 'No ControlNet'}: expected ControlNets, each named once.")
     opened = Dataset.open(dataset)
+    emptiness.require_triples(opened)
     palette = opened.info.palette
     drawn = [_drawing(name, palette_file, settings) for name in controlnets]
     notes = [_check_controlnet(one, palette) for one in drawn]

@@ -1,7 +1,7 @@
 """Settings of training, sampling and generation, each declared once; and run.toml."""
 
 from trainer.settings.drawing import DrawingSettings, GenerateSettings, Lora, SampleSettings
-from trainer.settings.networks import FRESH, JUDGE, SD15, SEG, UNION_MODE
+from trainer.settings.networks import FRESH, JUDGE, SD15, SEG, UNION_MODE, require_mode_of_union
 from trainer.settings.run_file import read, to_toml
 from trainer.settings.training import TrainSettings
 
@@ -17,5 +17,6 @@ __all__ = [
     "SampleSettings",
     "TrainSettings",
     "read",
+    "require_mode_of_union",
     "to_toml",
 ]

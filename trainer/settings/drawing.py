@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from segkit.errors import SettingError
 from segkit.schema import Settings, option
-from trainer.settings.networks import SEG
+from trainer.settings.networks import SEG, require_mode_of_union
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,3 +176,7 @@ class GenerateSettings(DrawingSettings):
     ] = SEG
     palette: Annotated[str, option("Palette of the control maps.  [default: the run's, or ade20k]")] = ""
     allow_any_control: Annotated[bool, option("Accept control images that are not segmentation maps.")] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_mode_of_union(self.controlnet, self.controlnet_mode)

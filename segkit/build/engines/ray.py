@@ -20,6 +20,7 @@ from segkit.build.tools import Networks
 from segkit.build.units import Unit
 from segkit.dataset import Rejection
 from segkit.errors import PhotoError
+from segkit.photos import GONE
 from segkit.storage import sha256
 
 CHUNK = 16
@@ -126,7 +127,7 @@ def _crash(source: str, digest: str) -> Rejection:
 
 
 def _is_unseen(result: object) -> bool:
-    return isinstance(result, Rejection) and result.reason == "unreadable"
+    return isinstance(result, Rejection) and result.reason in ("unreadable", GONE)
 
 
 def _chunks(places: Iterable[Place | Loaded]) -> Iterator[Chunk]:

@@ -95,7 +95,7 @@ def test_networks_that_do_not_fit_are_refused_before_pictures_are_decoded(
     missing = segkit(*words, "fresh", "--vae", "nope")
     another = segkit(*words, "fresh", "--vae", base / "unet")
 
-    assert "made for Stable Diffusion XL, the base is of Stable Diffusion 1. Use a ControlNet of the" in foreign.err
+    assert "made for Stable Diffusion XL, the base is of Stable Diffusion 1. Use a ControlNet that was" in foreign.err
     assert missing.err.startswith("--vae nope: no such file or folder.")
     assert str(base / "unet") in another.err
     assert [result.code for result in (foreign, missing, another)] == [2, 2, 2]

@@ -1,5 +1,6 @@
 """ControlNets and VAEs are compared with the base by configurations and headers, before anything slow begins."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,11 @@ import torch
 from safetensors.torch import save_file
 
 from segkit.errors import ModelError
-from tests.conftest import Models
+from segkit.models import hub
+from tests.conftest import Models, Segkit
 from tests.trainer import single_file as layout
-from trainer.checkpoints import find, fitting, ldm, load
+from trainer.checkpoints import configs, find, fitting, ldm, load
+from trainer.checkpoints.components import read_json
 
 
 @pytest.fixture(scope="module")
@@ -106,3 +109,33 @@ def test_a_pickle_is_not_read_to_be_compared(folder: Any, tmp_path: Path) -> Non
     require(tmp_path / "base.ckpt")
     with pytest.raises(ModelError, match="damaged or truncated"):
         load.load_base(str(tmp_path / "base.ckpt"))
+
+
+@pytest.mark.parametrize(
+    ("base", "cure"),
+    [
+        ("toy", "Use a ControlNet that was trained on this base, or controlnet=fresh."),
+        ("sd15", "of the base's family, Stable Diffusion 1, such as lllyasviel/control_v11p_sd15_seg."),
+    ],
+)
+def test_the_cure_names_what_fits_the_base(base: str, cure: str) -> None:
+    """A released ControlNet is recommended only for a base of its size."""
+    unet = read_json(hub.toy_folder() / "base" / "unet" / "config.json") if base == "toy" else configs.released(base)
+
+    with pytest.raises(ModelError) as raised:
+        fitting.require_configured(configs.released("sdxl"), unet, "xl")
+
+    assert str(raised.value).endswith(cure)
+
+
+def test_a_toy_base_is_told_to_use_a_fresh_controlnet(segkit: Segkit, rooms: Path, tmp_path: Path) -> None:
+    """On the command line the released ControlNet's folder leads to --controlnet fresh."""
+    (tmp_path / "released").mkdir()
+    config = {**configs.released("sd15"), "_class_name": "ControlNetModel"}
+    (tmp_path / "released" / "config.json").write_text(json.dumps(config))
+
+    refused = segkit("train", rooms, "-o", tmp_path / "run", "--base", "toy", "--controlnet", tmp_path / "released")
+
+    assert refused.code == 2
+    assert "its cross_attention_dim is 768, the base's is" in refused.err
+    assert refused.err.endswith("Use a ControlNet that was trained on this base, or --controlnet fresh.\n")

@@ -9,7 +9,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from segkit.errors import ModelError
+import segkit as api
+from segkit.errors import ModelError, UsageError
 from tests.conftest import Segkit
 from tests.trainer.runs import words
 from trainer.checkpoints import configs, export, find, fitting, inspect, ldm, load, safe_load, union
@@ -144,7 +145,9 @@ def test_what_belongs_to_other_kinds_is_not_trained(original: Any, tmp_path: Pat
         (4, {}, "modes 0 to 3; which one segmentation maps have must be set (controlnet_mode=N)."),
     ],
 )
-def test_it_is_inspected_as_what_it_is(tmp_path: Path, kinds: int, metadata: dict[str, str], note: str) -> None:
+def test_it_is_inspected_as_what_it_is(
+    segkit: Segkit, tmp_path: Path, kinds: int, metadata: dict[str, str], note: str
+) -> None:
     """Its kind and modes are named; the names and shapes of one smaller than the released ones are not known."""
     save_file(network(kinds).state_dict(), tmp_path / "a.safetensors", metadata)
 
@@ -154,6 +157,7 @@ def test_it_is_inspected_as_what_it_is(tmp_path: Path, kinds: int, metadata: dic
     assert "its mode for segmentation maps" in report.identity.advice
     assert (report.identity.layout, report.compared, report.is_sound) == ("diffusers", False, True)
     assert report.notes == (f"It has {kinds} kinds of control images, {note}",)
+    assert note.replace("controlnet_mode=N", "--controlnet-mode N") in segkit("inspect", tmp_path / "a.safetensors").out
 
 
 def test_the_full_size_has_the_names_of_the_released_file() -> None:
@@ -242,6 +246,22 @@ def test_its_pictures_are_of_its_mode(rooms: Path, sdxl: Path, tmp_path: Path, s
     assert pictures[0] == pictures[1] != pictures[2]
     assert (other.code, "segkit trained it in mode 5, not 6" in other.err) == (2, True)
     assert "--controlnet fresh: not a union ControlNet, so it has no mode. Leave out --controlnet-mode 6" in plain.err
+
+
+def test_a_fresh_controlnet_has_no_mode(rooms: Path, base: Path, tmp_path: Path, segkit: Segkit) -> None:
+    """Even that of segmentation maps is refused where it was set, but not in a run.toml, which always has one."""
+    message = "--controlnet fresh: not a union ControlNet, so it has no mode. Leave out --controlnet-mode 5"
+
+    trained = segkit(*words(rooms, base, tmp_path / "run", controlnet="fresh", controlnet_mode=5))
+    drawn = segkit("generate", "--map", rooms, "--base", base, "--controlnet", "fresh", "--controlnet-mode", 5)
+    (tmp_path / "run.toml").write_text('base = "toy"\ncontrolnet = "fresh"\ncontrolnet_mode = 5\nsteps = 2\n')
+    planned = segkit("train", rooms, "-o", tmp_path / "run", "--config", tmp_path / "run.toml", "--dry-run")
+
+    assert (trained.code, drawn.code, planned.code) == (2, 2, 0), planned.err
+    assert message in trained.err
+    assert message in drawn.err
+    with pytest.raises(UsageError, match=r"Leave out controlnet_mode=5"):
+        api.train(rooms, tmp_path / "run", base="toy", controlnet="fresh", controlnet_mode=5)
 
 
 @pytest.mark.parametrize("where", ["file", "folder"])

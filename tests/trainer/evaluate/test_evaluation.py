@@ -24,13 +24,14 @@ from segkit.maps import metrics
 from segkit.palette import Palette, extend
 from segkit.progress import NOTICE, Progress, silent
 from tests import forks
+from tests.conftest import Segkit
 from tests.trainer.evaluate import processes
 from tests.trainer.evaluate.conftest import Load
 from trainer.checkpoints import runs
 from trainer.evaluate import evaluation, judging
 from trainer.evaluate.evaluation import Evaluation
 from trainer.evaluate.settings import EvaluateSettings
-from trainer.settings import TrainSettings, to_toml
+from trainer.settings import SEG, TrainSettings, to_toml
 
 Evaluate = Callable[..., Evaluation]
 
@@ -265,6 +266,25 @@ def test_a_judge_that_drew_the_maps_is_reported(rooms: Path) -> None:
     assert conflict(name="other", revision="other", weights="")
     assert not conflict(name="toy", revision="other", weights="")
     assert not judging.conflict(judging.Judge(lambda pictures: [], {"name": "", "revision": "", "weights": ""}), {})
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nothing.pth", "nothing.pth: no such file or folder. Expected one, a hub id, or fresh."),
+        (SEG, f"{SEG} was made for Stable Diffusion 1.5 and does not fit --base toy. Use a run"),
+        ("fresh", "fresh: not a union ControlNet, so it has no mode. Leave out --controlnet-mode 5."),
+    ],
+)
+def test_messages_name_what_was_typed(segkit: Segkit, rooms: Path, tmp_path: Path, name: str, message: str) -> None:
+    """ControlNets are arguments of the command, and are not called by the name that they have in Python."""
+    mode = ("--controlnet-mode", 5) if name == "fresh" else ()
+    refused = segkit(
+        "evaluate", name, "--dataset", rooms, "-o", tmp_path / "out", "--base", "toy", "--judge", "toy-judge", *mode
+    )
+
+    assert refused.code == 2
+    assert refused.err.startswith(message)
 
 
 def test_what_cannot_be_evaluated_is_refused(evaluate: Evaluate, steering: Path, tmp_path: Path) -> None:
