@@ -56,7 +56,7 @@ def follow(problem: Problem, folder: Path, photos: Path, segkit: Segkit) -> None
         (folder / name).unlink(missing_ok=True)
     if cure.startswith("Move it out"):
         (folder / problem.place).rename(folder.parent / "moved")
-    if re.search("run segkit build-dataset again", cure, re.IGNORECASE):
+    if re.search("run segkit build-dataset again|segkit build-dataset PHOTOS", cure, re.IGNORECASE):
         build(photos, folder)
     else:
         assert cure.startswith("Move it out"), cure

@@ -127,7 +127,7 @@ ONE: dict[str, Any] = {"engine": "ray", "workers": "1"}
 
 def sizes(settings: DraftingSettings) -> Drafter:
     """Load the captioner of the tests, unless its name says that it is missing."""
-    if settings.captioner == "missing":
+    if settings.captioner == "nobody/missing":
         raise ModelError("no weights here")
     return load(settings)
 
@@ -142,7 +142,7 @@ def test_prompts_drafted_by_a_worker_are_those_of_one_process(nodes: Any, photos
         (dataset.folder / dataset[2].conditioning_image_file_name).unlink()
 
     with pytest.raises(ModelError, match="no weights here"):
-        captions.draft(ray, DraftingSettings(captioner="missing", **ONE), sizes)
+        captions.draft(ray, DraftingSettings(captioner="nobody/missing", **ONE), sizes)
     for dataset, engine in ((ray, ONE), (inline, {})):
         with pytest.raises(DatasetError, match="1 of 11 photos cannot be opened"):
             captions.draft(dataset, DraftingSettings(prefix="photo of", **engine), sizes)
