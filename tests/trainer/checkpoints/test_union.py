@@ -254,7 +254,9 @@ def test_a_fresh_controlnet_has_no_mode(rooms: Path, base: Path, tmp_path: Path,
 
     trained = segkit(*words(rooms, base, tmp_path / "run", controlnet="fresh", controlnet_mode=5))
     drawn = segkit("generate", "--map", rooms, "--base", base, "--controlnet", "fresh", "--controlnet-mode", 5)
-    (tmp_path / "run.toml").write_text('base = "toy"\ncontrolnet = "fresh"\ncontrolnet_mode = 5\nresolution = 64\nsteps = 2\n')
+    (tmp_path / "run.toml").write_text(
+        'base = "toy"\ncontrolnet = "fresh"\ncontrolnet_mode = 5\nresolution = 64\nsteps = 2\n'
+    )
     planned = segkit("train", rooms, "-o", tmp_path / "run", "--config", tmp_path / "run.toml", "--dry-run")
 
     assert (trained.code, drawn.code, planned.code) == (2, 2, 0), planned.err
