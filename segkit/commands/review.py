@@ -63,7 +63,7 @@ def command(
     The most doubtful triples come first. Every change is stored before the page says so, and can be undone later. The
     page works for one that has the address with its token; Ctrl-C ends it.
     """
-    from segkit.dataset import Dataset
+    from segkit.dataset import Dataset, emptiness
     from segkit.dataset import where as conditions
     from segkit.errors import UsageError
     from segkit.models import tokens
@@ -75,6 +75,8 @@ def command(
     opened = Dataset.open(dataset)
     if exported or imported or forget_originals:
         return _maintain(opened, exported, imported)
+    if not any(True for _ in opened.triples()):  # those that were left out can be put back
+        emptiness.require_triples(opened)
     if where.strip():
         conditions.parse(where, opened.info.palette)
     counter, networks = tokens.counter(tokenizer, download=False), _networks(opened, assist, captioner)

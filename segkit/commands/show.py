@@ -148,6 +148,8 @@ def snap_results(results: "Sequence[SnapResult]", target: Path, as_json: bool) -
         console.more(len(rows) - MAX_MAPS)
     remarks = [(file, text) for file, snapped in repaired if (text := _remark(snapped.diagnosis))]
     console.alike([(file, f": {text}.") for file, text in remarks], MAX_MAPS)
+    concerns = [(file, f": {snapped.concern}.") for file, snapped in repaired if snapped.concern]
+    console.alike(concerns, MAX_MAPS)
     _first_ids([snapped for _, snapped in repaired])
     failed = [outcome for outcome in results if outcome.reason]
     console.alike([(outcome.file, f" {outcome.reason}.") for outcome in failed], MAX_MAPS)

@@ -58,7 +58,8 @@ def command(
     of which only the maps are repaired. The damage of each map is identified (see segkit check-palette) and
     undone; a blurred pixel gets the class of a solid area around it, never merely that of the nearest colour. The
     repaired maps are indexed PNGs. Run the command again after adding maps, or after a stop: maps that the output
-    folder already holds are kept. Exit code 0: all repaired; 1: some could not be repaired; 2: usage error.
+    folder already holds are kept. Exit code 0: all repaired; 1: some could not be repaired, or should be compared with
+    their originals; 2: usage error.
     """
     from segkit import console
     from segkit.commands import show
@@ -78,4 +79,4 @@ def command(
     flags = context.command.with_flags if isinstance(context.command, Command) else str
     result = [replace(outcome, reason=flags(outcome.reason)) for outcome in result]
     show.snap_results(result, maps, as_json)
-    context.exit(int(any(outcome.reason for outcome in result)))
+    context.exit(int(any(outcome.reason or (outcome.result and outcome.result.concern) for outcome in result)))

@@ -57,6 +57,7 @@ class SnapResult:
             "palette": self.result.palette.name,
             "changed": self.result.changed,
             "doubtful": self.result.doubtful,
+            "concern": self.result.concern,
             "appeared": list(self.result.appeared),
             "vanished": list(self.result.vanished),
             "first_id": self.result.first_id,

@@ -209,10 +209,12 @@ def _readable(source: Image.Image | MapFile, triple: Triple, palette: Palette, p
         snapped = snap.snap(source, palette)
     except MapError as error:  # its advice is for maps of other programs; this one was painted by hand
         raise MapError(f"{str(error).partition('. ')[0]}. {_PAINT}") from None
-    if snapped.doubtful > DOUBTFUL:
+    if snapped.doubtful > DOUBTFUL or not snapped.is_explained:
+        unsure = f"{snapped.doubtful:.0%} of its pixels fit no class with certainty"
+        fault = unsure if snapped.is_explained else "no settings of JPEG explain how they came about"
         raise MapError(
-            f"has {off:,} pixels in colours of no class, and {snapped.doubtful:.0%} of its pixels fit no class with "
-            "certainty: paint without smoothing, in the exact colours, and save it as PNG"
+            f"has {off:,} pixels in colours of no class, and {fault}: paint without smoothing, in the exact colours, "
+            "and save it as PNG"
         )
     cause = causes.CAUSES[snapped.diagnosis.cause]
     return _Reading(_plausible(snapped.labels, triple, palette), f"{cause}; {off:,} pixels repaired", snapped.doubts)

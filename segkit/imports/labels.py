@@ -137,6 +137,12 @@ def _snapped(source: MapFile, rules: Rules) -> Reading:
         raise PhotoError(
             "map-unsure", f"the map cannot be read: {snapped.diagnosis.painted or snapped.diagnosis.evidence}"
         )
+    if not snapped.is_explained:
+        raise PhotoError(
+            "map-unsure",
+            "no settings of JPEG explain the damage of the map, so that thin or small areas would be lost; segkit snap "
+            "repairs it by its colours alone, to be compared with its original",
+        )
     if snapped.doubtful > rules.max_doubt:
         raise PhotoError(
             "map-unsure",

@@ -55,10 +55,12 @@ class Repaired:
     Attributes:
         indices: (H, W) index of the colour that each pixel had.
         doubtful: (H, W) True where two labels fit about equally well, or no label was near.
+        is_explained: False for a JPEG map whose damage no settings of JPEG explain, so that colours alone decided.
     """
 
     indices: Indices
     doubtful: NDArray[np.bool_]
+    is_explained: bool = True
 
 
 Cost = Callable[[Floats, Floats, Border], Floats]

@@ -15,9 +15,6 @@ from segkit.maps.scene import Floats, Positions, Scene
 _VISIBLE = 1.5
 """Difference of a sample from that of the labels, besides half the step of the mean, above which a unit is compared."""
 
-_EXPLAINED = 0.5
-"""Right settings leave less than this share of the damage unexplained."""
-
 _JUDGES = 128
 """Number of units that are compared to find out whether the settings are right."""
 
@@ -48,11 +45,11 @@ def visible(scene: Scene, coded: Coded) -> tuple[Positions, Positions]:
     return rows, columns
 
 
-def explain(scene: Scene, coded: Coded, rows: Positions, columns: Positions, luma_residual: Floats) -> bool:
-    """Return whether labels, most of them right, look like the map once they are compressed as its file was.
+def unexplained(scene: Scene, coded: Coded, rows: Positions, columns: Positions, luma_residual: Floats) -> float:
+    """Return the share of the damage that labels leave, compressed as the map's file was; 0 if there is none.
 
-    They do not if the map was scaled, or saved in another way, before it was saved as it is. The best quarter of the
-    units that compression changed visibly judges, since others may have wrong labels.
+    Much is left if the map was scaled, or saved in another way, before it was saved as it is, or if most labels are
+    wrong. The best quarter of the units that compression changed visibly judges, since others may have wrong labels.
 
     Args:
         scene: the map.
@@ -62,15 +59,13 @@ def explain(scene: Scene, coded: Coded, rows: Positions, columns: Positions, lum
         luma_residual: (N, 16, 16) what `compare` returns of them.
     """
     if not len(rows):
-        return True
+        return 0.0
     drawn = np.random.default_rng(0).permutation(len(rows))[:_JUDGES]
     rows, columns, residual = rows[drawn], columns[drawn], luma_residual[drawn]
     table = scene.ycc[:, 0]
     plain = planes.cut(coded.luma, rows, columns, MCU) - table.take(planes.cut(scene.labels, rows, columns, MCU))
-    unexplained, damage = (
-        np.sort(np.abs(error).sum((1, 2)))[: len(rows) // 4 + 1].sum() for error in (residual, plain)
-    )
-    return bool(unexplained < _EXPLAINED * damage)
+    left, damage = (np.sort(np.abs(error).sum((1, 2)))[: len(rows) // 4 + 1].sum() for error in (residual, plain))
+    return float(left / max(damage, 1.0))
 
 
 def compare(scene: Scene, coded: Coded, rows: Positions, columns: Positions) -> tuple[Floats, Floats, Floats, Floats]:

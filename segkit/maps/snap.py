@@ -29,6 +29,9 @@ _EXCEPTIONS = {"window blind": "blind"}
 _DOUBTFUL = 0.3
 """Share of doubtful pixels above which a picture is no map, or not only a map."""
 
+_CONCERN = 0.1
+"""Share of doubtful pixels from which a repaired map should be compared with its original."""
+
 FirstId = int | None | Callable[[], int | None]
 """Value of the first class in maps of class indices, 0 or 1, or a function that finds it out; None if unknown."""
 
@@ -47,6 +50,8 @@ class Snapped:
         doubtful: share of pixels where two classes fit about equally well or none was near, 0 to 1.
         first_id: value that stood for the first class, if the map held class indices; otherwise None.
         doubts: (H, W) bool, the doubtful pixels; None if there are none.
+        is_explained: False for a JPEG map whose damage no settings of JPEG explain: it was scaled or cropped
+            afterwards, or its chroma is halved along one axis only (4:2:2).
     """
 
     labels: Labels
@@ -58,6 +63,19 @@ class Snapped:
     doubtful: float
     first_id: int | None = None
     doubts: NDArray[np.bool_] | None = None
+    is_explained: bool = True
+
+    @property
+    def concern(self) -> str:
+        """Why the map should be compared with its original, as a sentence without a full stop; "" if it need not be."""
+        if not self.is_explained:
+            return (
+                "No settings of JPEG explain its damage, so that its borders follow their colours alone, and thin or "
+                "small areas may be lost. Compare it with its original, or save that as PNG"
+            )
+        if self.doubtful >= _CONCERN:
+            return f"{self.doubtful:.0%} of its pixels fit no class with certainty. Compare it with its original"
+        return ""
 
 
 def snap(
@@ -98,10 +116,10 @@ def snap(
     packed = pixels.pack_image(image)
     if diagnosis.damage == "none":
         labels = _look_up(packed, scheme)
-        before, doubtful = labels, np.zeros(labels.shape, bool)
+        before, doubtful, is_explained = labels, np.zeros(labels.shape, bool), True
     else:
         stored = coded.read(encoded) if diagnosis.damage == "jpeg" and image.format == "JPEG" else None
-        labels, doubtful = _restore_borders(packed, scheme, diagnosis.damage, stored)
+        labels, doubtful, is_explained = _restore_borders(packed, scheme, diagnosis.damage, stored)
         before = labels
         if diagnosis.damage != "noisy":
             before = _classes(scheme)[solid.seeds(packed, _repairable_colors(scheme), solid.SOFT)]
@@ -114,8 +132,9 @@ def snap(
         labels[doubtful] = UNLABELLED
     appeared, vanished = _changes(before, labels, scheme.palette)
     snapped = Snapped(
-        labels, scheme.palette, diagnosis, 0.0, appeared, vanished, share, doubts=doubtful if share else None
-    )
+        labels, scheme.palette, diagnosis, 0.0, appeared, vanished, share,
+        doubts=doubtful if share else None, is_explained=is_explained,
+    )  # fmt: skip
     return _finished(image, snapped, target_palette)
 
 
@@ -216,20 +235,21 @@ def _from_ids(
 
 def _restore_borders(
     packed: Packed, scheme: Scheme, damage: str, stored: Coded | None
-) -> tuple[Labels, NDArray[np.bool_]]:
-    """Return the classes of a damaged map, and where they are doubtful."""
+) -> tuple[Labels, NDArray[np.bool_], bool]:
+    """Return the classes of a damaged map, where they are doubtful, and whether its damage is explained."""
     if damage == "noisy":
         labels, certain = matching.nearest(packed, scheme)
-        return _filled(labels, ~certain), ~certain
+        return _filled(labels, ~certain), ~certain, True
     if damage == "stray":
         stray = ~np.isin(packed, pixels.pack(np.array([*scheme.colors, BLACK], np.uint8)))
-        return _filled(_look_up(packed, scheme), stray), stray
+        return _filled(_look_up(packed, scheme), stray), stray, True
     colors = _repairable_colors(scheme)
     if damage == "jpeg":
         repaired = synthesis.repair(packed, colors, stored)
     else:
         repaired = borders.repair(packed, colors, side=solid.SOFT, outlined=damage == "outlined")
-    return pixels.translate(repaired.indices, _classes(scheme)).copy(), repaired.doubtful
+    labels = pixels.translate(repaired.indices, _classes(scheme)).copy()
+    return labels, repaired.doubtful, repaired.is_explained
 
 
 def _filled(labels: Labels, holes: NDArray[np.bool_]) -> Labels:

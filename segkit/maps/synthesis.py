@@ -7,6 +7,8 @@ and the comparison is repeated. A class stays if it explains enough. If only the
 file stored is recovered from them (segkit.maps.recover), before and after areas are relabelled.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -44,6 +46,12 @@ _PLAUSIBLE = 5
 _SAFER = 7
 _COARSE = 40.4
 """Mean step of luma, as at quality 65, above which blends form squares of _PLAUSIBLE; _SAFER then suggests a class."""
+
+_EXPLAINED = 0.5
+"""Right labels, compressed with the settings of the file, leave less than this share of the damage unexplained."""
+
+_HOPELESS = 0.85
+"""Share above which no search is tried: a map that was scaled before it was saved mostly leaves more."""
 
 _ROUNDS = 12
 """Rounds of the search at most."""
@@ -107,19 +115,30 @@ def repair(packed: Packed, colors: tuple[RGB, ...], coded: Coded | None = None) 
     height, width = packed.shape
     sides = ((0, -height % recompress.MCU), (0, -width % recompress.MCU))
     padded = np.pad(packed, sides, mode="edge") if any(map(any, sides)) else packed
-    scene, doubtful, measured = _start(
-        padded, colors, coded if coded and (coded.height, coded.width) == packed.shape else None
-    )
-    if scene is None or measured is None:
-        return borders.repair(packed, colors)
-    doubtful = _search(scene, measured, doubtful, packed.shape)
-    return Repaired(scene.labels[:height, :width].copy(), doubtful[:height, :width])
+    for known in (coded, None) if coded and (coded.height, coded.width) == packed.shape else (None,):
+        scene, doubtful, measured, unexplained = _start(padded, colors, known)
+        if scene is None or measured is None or unexplained > _HOPELESS:
+            continue
+        doubtful = _search(scene, measured, doubtful, packed.shape)
+        # Most of the first labels of a map of many small areas may be wrong: then the last ones decide.
+        if known is None or unexplained < _EXPLAINED or _unexplained(scene, known) < _EXPLAINED:
+            return Repaired(scene.labels[:height, :width].copy(), doubtful[:height, :width])
+    return replace(borders.repair(packed, colors), is_explained=False)
+
+
+def _unexplained(scene: Scene, coded: Coded) -> float:
+    """Return the share of the damage that the labels leave; see `samples.unexplained`."""
+    measured = spectrum.measure(scene)
+    return samples.unexplained(scene, coded, measured.rows, measured.columns, measured.luma_residual)
 
 
 def _start(
     packed: Packed, colors: tuple[RGB, ...], coded: Coded | None
-) -> tuple[Scene | None, NDArray[np.bool_], Spectrum | None]:
-    """Return the first labels, where they are doubtful, (H, W), and their spectrum; None if no compression fits."""
+) -> tuple[Scene | None, NDArray[np.bool_], Spectrum | None, float]:
+    """Return the first labels, where they are doubtful, (H, W), their spectrum, and the share of the damage they leave.
+
+    No scene and no spectrum if no compression fits the colours; the share is 0 unless the file is known.
+    """
     table = np.array(colors, np.uint8)
     seeded, (plausible, safer, proven) = solid.areas(packed, colors, (_PLAUSIBLE, _SAFER, solid.SOLID))
     start = borders.guess(packed, colors, solid.kept(seeded, plausible))
@@ -134,17 +153,17 @@ def _start(
     if coded is not None:
         known, doubtful = scene(start, coded.compression, coded)
         measured = spectrum.measure(known)
-        if samples.explain(known, coded, measured.rows, measured.columns, measured.luma_residual):
-            return known, doubtful, measured
+        left = samples.unexplained(known, coded, measured.rows, measured.columns, measured.luma_residual)
+        return known, doubtful, measured, left
     compression = recompress.estimate(packed, pixels.pack(table).take(start.indices))
     if compression is None and (plausible[seeded] != (seeded != solid.NO_LABEL)).any():
         # A map of small regions has few large squares: with all solid areas, false ones too, more of it is right.
         painted = pixels.pack(table).take(borders.guess(packed, colors, seeded).indices)
         compression = recompress.estimate(packed, painted)
     if compression is None:
-        return None, start.doubtful, None
+        return None, start.doubtful, None, 0.0
     decoded, doubtful = scene(start, compression, None)
-    return decoded, doubtful, spectrum.measure(decoded)
+    return decoded, doubtful, spectrum.measure(decoded), 0.0
 
 
 def _search(scene: Scene, measured: Spectrum, doubtful: NDArray[np.bool_], size: tuple[int, ...]) -> NDArray[np.bool_]:

@@ -230,3 +230,20 @@ def test_maps_at_a_url_are_refused_with_the_way_round(segkit: Segkit, tmp_path: 
         assert result.code == 2
         assert "s3://rooms/maps" in result.err
         assert "Copy them first; segkit import reads maps from a URL" in result.err
+
+
+def test_a_map_that_no_jpeg_settings_explain_is_a_finding(segkit: Segkit, tmp_path: Path) -> None:
+    """A JPEG file whose chroma is halved across only (4:2:2) is repaired less exactly: it says so, with exit code 1."""
+    (tmp_path / "maps").mkdir()
+    damage.painted(TRUTH).save(tmp_path / "maps" / "a.jpg", quality=90, subsampling="4:2:2")
+    damage.painted(TRUTH).save(tmp_path / "maps" / "b.jpg", quality=90)
+
+    shown = segkit("snap", tmp_path / "maps", "-o", tmp_path / "shown")
+    told = segkit("snap", tmp_path / "maps", "-o", tmp_path / "told", "--json")
+
+    assert (shown.code, told.code) == (1, 1)
+    assert "a.jpg: No settings of JPEG explain its damage" in shown.out
+    assert "2 maps repaired." in shown.out
+    concerns = {outcome["file"]: outcome["concern"] for outcome in json.loads(told.out)["maps"]}
+    assert concerns["a.jpg"].startswith("No settings of JPEG")
+    assert concerns["b.jpg"] == ""

@@ -38,6 +38,8 @@ def test_check_finds_that_there_is_nothing_to_check(segkit: Segkit, empty: Datas
         "subset DATASET -o OUT",
         "train DATASET -o OUT --base toy --controlnet fresh --steps 1",
         "evaluate fresh --dataset DATASET -o OUT --base toy --judge toy-judge",
+        "generate --map DATASET -o OUT --base toy --controlnet fresh",
+        "review DATASET --no-browser",
     ],
 )
 def test_other_commands_refuse_it(segkit: Segkit, empty: Dataset, tmp_path: Path, command: str) -> None:

@@ -160,3 +160,23 @@ def test_a_map_that_was_scaled_before_it_was_saved_is_repaired_by_its_colors() -
     result = synthesis.repair(packed, COLORS, stored)
 
     assert (result.indices == synthesis.repair(packed, COLORS).indices).all()
+
+
+def test_a_file_of_many_small_areas_is_explained_by_its_last_labels() -> None:
+    """Most of the first labels are wrong, so that its own settings seem not to explain it; the repaired map decides."""
+    truth = damage.regions(0, 60, 192)
+    packed, stored = as_file(damage.painted(truth), 75)
+
+    result = synthesis.repair(packed, COLORS, stored)
+
+    assert result.is_explained
+    assert (result.indices != truth).mean() < 0.03
+    assert (borders.repair(packed, COLORS).indices != truth).mean() > 0.1
+
+
+def test_damage_that_no_settings_explain_is_told() -> None:
+    """A map that was scaled before it was saved as JPEG is repaired by its colours alone."""
+    scaled = damage.halved(damage.painted(damage.regions(1, 20, 512)), Image.Resampling.BILINEAR)
+    packed, stored = as_file(scaled, 75)
+
+    assert not synthesis.repair(packed, COLORS, stored).is_explained

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from segkit import maps
-from segkit.dataset import Dataset
+from segkit.dataset import Dataset, emptiness
 from segkit.dataset.formats import layouts
 from segkit.dataset.triple import Triple
 from segkit.errors import UsageError
@@ -60,7 +60,7 @@ def find(source: Data, prompt: str = "") -> list[DrawRequest]:
 
     Raises:
         MapError: the source has no map.
-        DatasetError: the dataset is damaged.
+        DatasetError: the dataset has no triples or is damaged.
         UsageError: a map has no prompt, or two maps would get the same picture name.
     """
     requests = [replace(request, prompt=request.prompt or prompt) for request in _all(source)]
@@ -95,6 +95,7 @@ def _of_shards(opened: Shards) -> list[DrawRequest]:
 
 
 def _of_dataset(dataset: Dataset) -> list[DrawRequest]:
+    emptiness.require_triples(dataset)
     accepted = [triple for triple in dataset.triples() if triple.review != "rejected"]
     cure = f"draft the missing ones: segkit caption {quote(dataset.folder)}"
     return [

@@ -29,7 +29,8 @@ class TrainSettings(Settings):
         ),
     ] = SEG
     start_strength: Annotated[
-        float, option("Start as if the initial ControlNet were drawn at this strength (conditioning scale).", gt=0)
+        float,
+        option("Start as if the initial ControlNet were drawn at this strength (conditioning scale).", gt=0, le=10),
     ] = 1.0
     controlnet_mode: Annotated[
         int, option("Number of segmentation maps among the kinds of a union ControlNet; others have no kinds.", ge=0)
