@@ -5,21 +5,25 @@ import random
 import signal
 import sys
 import threading
+import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from segkit.build import captions, dry_run
 from segkit.build.engines import checking
 from segkit.build.settings import BuildSettings, DraftingSettings, EngineSettings
-from segkit.build.tools import Drafter
+from segkit.build.tools import Drafter, Networks
 from segkit.dataset import Dataset, checks
 from segkit.errors import DatasetError, EngineError, ModelError
+from segkit.models.segment import Segmentation
+from segkit.palette import Palette
 from tests.build.engines.building import PHOTOS, build, networks
 from tests.build.test_captions import load
-from tests.dataset.test_dataset import contents
+from tests.dataset.test_dataset import Unbatched, brightness, contents
 
 if find_spec("ray") is None:
     pytest.skip("Ray is not installed: pip install 'segkit[ray]'", allow_module_level=True)
@@ -57,6 +61,16 @@ def processes() -> list[int]:
     return pids
 
 
+def slow(settings: BuildSettings) -> Networks:
+    """Return networks that take so long that a build is not over before the first worker is killed."""
+
+    def segment(pictures: list[Image.Image]) -> list[Segmentation]:
+        time.sleep(0.5)
+        return brightness(pictures)
+
+    return Unbatched(Palette.load("ade20k"), segment, None, "brightness", "1", batch=2)  # type: ignore[arg-type]
+
+
 def killing(rng: random.Random, number: int, stop: threading.Event, killed: list[int]) -> None:
     """Kill random workers at random moments."""
     while len(killed) < number and not stop.wait(rng.uniform(0, 1.5)):
@@ -77,7 +91,7 @@ def test_killed_workers_change_nothing(
     killer = threading.Thread(target=killing, args=(random.Random(seed), kills, stop, killed))
     killer.start()
     try:
-        outcome = build(photos, tmp_path / "out")
+        outcome = build(photos, tmp_path / "out", slow)
     finally:
         stop.set()
         killer.join()
