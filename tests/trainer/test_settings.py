@@ -65,7 +65,7 @@ def test_an_unreadable_run_toml_is_refused(tmp_path: Path, text: str | None, mes
         (TrainSettings, {"learning_rate": 0.0}, "learning_rate=0.0: expected more than 0."),
         (TrainSettings, {"base": ""}, "base='': expected a value that is not empty."),
         (TrainSettings, {"cpu": True, "device": "cuda"}, "device='cuda': expected cpu, because cpu is set."),
-        (TrainSettings, {"start_strength": 0.0}, "start_strength=0.0: expected more than 0."),
+        (TrainSettings, {"start_strength": 0.0}, "start_strength=0.0: expected more than 0, at most 10."),
         (
             TrainSettings,
             {"controlnet": "fresh", "start_strength": 1.5},
