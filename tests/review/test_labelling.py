@@ -229,7 +229,9 @@ def test_clicks_outline_a_thing(rooms: Dataset, open_page: Open) -> None:
         page.keyboard.press("q")
         page.mouse.click(*place(60.5, 50.5))
         page.wait_for_selector(".selected:has-text('Outlined')")
-        page.mouse.click(*place(70.5, 50.5), button="right")
+        with page.expect_response("**/api/assist"):
+            page.mouse.click(*place(70.5, 50.5), button="right")
+        page.wait_for_timeout(100)  # until the page has taken the outline over
         chromium.choose(page, "fountain")
         chromium.wait_until_saved(page)
 
