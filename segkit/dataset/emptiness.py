@@ -39,5 +39,5 @@ def require_triples(dataset: Dataset) -> None:
     Raises:
         DatasetError: it lists none, or a line is damaged.
     """
-    if found := problem(dataset):
-        raise DatasetError(f"{found.message} {found.cure}", [found])
+    if fault := problem(dataset):
+        raise DatasetError(f"{fault.message} {fault.cure}", [fault])

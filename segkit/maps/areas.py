@@ -101,17 +101,17 @@ def _connect(scene: Scene, spectrum: Spectrum, values: Indices) -> tuple[NDArray
     edges.append((runs[right >= 0, MCU - 1 :: MCU], runs[right[right >= 0], ::MCU]))
     edges.append((runs[below >= 0, -MCU:], runs[below[below >= 0], :MCU]))
     starts, ends = [], []
-    for own, other in edges:
-        own, other = own.ravel(), other.ravel()
+    for before, after in edges:
+        start, end = before.ravel(), after.ravel()
         # Pixel after pixel, a run mostly meets the same run: one edge between two runs suffices.
-        new = np.ones(len(own), bool)
-        new[1:] = (own[1:] != own[:-1]) | (other[1:] != other[:-1])
-        own, other = own[new], other[new]
-        equal = value[own] == value[other]
-        starts.append(own[equal])
-        ends.append(other[equal])
-    start, end = np.concatenate(starts), np.concatenate(ends)
-    graph = coo_matrix((np.ones(len(start), bool), (start, end)), shape=(len(nodes), len(nodes)))
+        new = np.ones(len(start), bool)
+        new[1:] = (start[1:] != start[:-1]) | (end[1:] != end[:-1])
+        start, end = start[new], end[new]
+        equal = value[start] == value[end]
+        starts.append(start[equal])
+        ends.append(end[equal])
+    ends_of_edges = np.concatenate(starts), np.concatenate(ends)
+    graph = coo_matrix((np.ones(len(ends_of_edges[0]), bool), ends_of_edges), shape=(len(nodes), len(nodes)))
     number, owners = connected_components(graph, directed=False)
     lengths = np.diff(nodes, append=values.size)
     return owners[runs], np.bincount(owners, lengths, number).astype(np.intp)

@@ -95,13 +95,13 @@ def present(values: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.bo
     A few pixels show most values, and the others are searched for what is missing: counting all takes three times as
     long.
     """
-    found = np.zeros(256, bool)
+    occurs = np.zeros(256, bool)
     sampled = mask[::_SAMPLED, ::_SAMPLED]
-    found[values[::_SAMPLED, ::_SAMPLED][sampled]] = True
-    others = translate(values, ~found) & mask
+    occurs[values[::_SAMPLED, ::_SAMPLED][sampled]] = True
+    others = translate(values, ~occurs) & mask
     if others.any():
-        found[values[others]] = True
-    return found
+        occurs[values[others]] = True
+    return occurs
 
 
 def look_up(packed: Packed, values: NDArray[Value]) -> NDArray[Value]:

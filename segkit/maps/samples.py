@@ -125,7 +125,7 @@ def _errors(painted: Floats, stored: Blocks, steps: Floats) -> tuple[Floats, Flo
     if len(stored.open):
         samples, guess = stored.samples[stored.open], numbers[stored.open]
         residual[stored.open] = planes.difference(guess * steps, samples, stored.hidden)
-        found = planes.refine(guess, residual[stored.open], samples, steps, stored.hidden)
-        errors[stored.open] = coefficients[stored.open] - found
+        refined = planes.refine(guess, residual[stored.open], samples, steps, stored.hidden)
+        errors[stored.open] = coefficients[stored.open] - refined
     residual = residual.reshape(-1, count, count, BLOCK, BLOCK).swapaxes(2, 3).reshape(painted.shape)
     return errors.reshape(-1, count**2, BLOCK**2), residual

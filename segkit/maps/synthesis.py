@@ -121,14 +121,17 @@ def repair(packed: Packed, colors: tuple[RGB, ...], coded: Coded | None = None) 
             continue
         doubtful = _search(scene, measured, doubtful, packed.shape)
         # Most of the first labels of a map of many small areas may be wrong: then the last ones decide.
-        if known is None or unexplained < _EXPLAINED or _unexplained(scene, known) < _EXPLAINED:
+        if (
+            known is None
+            or unexplained < _EXPLAINED
+            or _unexplained(scene, known, spectrum.measure(scene)) < _EXPLAINED
+        ):
             return Repaired(scene.labels[:height, :width].copy(), doubtful[:height, :width])
     return replace(borders.repair(packed, colors), is_explained=False)
 
 
-def _unexplained(scene: Scene, coded: Coded) -> float:
+def _unexplained(scene: Scene, coded: Coded, measured: Spectrum) -> float:
     """Return the share of the damage that the labels leave; see `samples.unexplained`."""
-    measured = spectrum.measure(scene)
     return samples.unexplained(scene, coded, measured.rows, measured.columns, measured.luma_residual)
 
 
@@ -153,8 +156,7 @@ def _start(
     if coded is not None:
         known, doubtful = scene(start, coded.compression, coded)
         measured = spectrum.measure(known)
-        left = samples.unexplained(known, coded, measured.rows, measured.columns, measured.luma_residual)
-        return known, doubtful, measured, left
+        return known, doubtful, measured, _unexplained(known, coded, measured)
     compression = recompress.estimate(packed, pixels.pack(table).take(start.indices))
     if compression is None and (plausible[seeded] != (seeded != solid.NO_LABEL)).any():
         # A map of small regions has few large squares: with all solid areas, false ones too, more of it is right.
