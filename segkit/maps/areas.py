@@ -92,7 +92,7 @@ def _connect(scene: Scene, spectrum: Spectrum, values: Indices) -> tuple[NDArray
     Pixels of NONE belong to areas of their own, whatever these are.
     """
     runs, nodes = _runs(values)
-    value = values.ravel()[nodes]
+    value = values.ravel().take(nodes)
     numbers = np.full([side // MCU + 1 for side in scene.labels.shape], -1)
     numbers[spectrum.rows, spectrum.columns] = np.arange(len(runs))
     right = numbers[spectrum.rows, spectrum.columns + 1]
@@ -114,7 +114,7 @@ def _connect(scene: Scene, spectrum: Spectrum, values: Indices) -> tuple[NDArray
     graph = coo_matrix((np.ones(len(ends_of_edges[0]), bool), ends_of_edges), shape=(len(nodes), len(nodes)))
     number, owners = connected_components(graph, directed=False)
     lengths = np.diff(nodes, append=values.size)
-    return owners[runs], np.bincount(owners, lengths, number).astype(np.intp)
+    return owners.take(runs), np.bincount(owners, lengths, number).astype(np.intp)
 
 
 def _runs(values: Indices) -> tuple[NDArray[np.int32], Positions]:
@@ -135,7 +135,7 @@ def _kept(
 ) -> Areas | None:
     if not kept.any():
         return None
-    renumbered = np.where(kept, np.cumsum(kept) - 1, -1).astype(np.int32)[owners]
+    renumbered = np.where(kept, np.cumsum(kept) - 1, -1).astype(np.int32).take(owners)
     label = None
     if labels is not None:
         label = np.zeros(int(kept.sum()), np.uint8)

@@ -30,8 +30,11 @@ _TIE = 0.05
 """Share of the pixels to the right and below in the colour that decides. Half of the pixels along the borders of a map
 that was halved are blends of two areas in equal parts; Pillow's NEAREST takes the lower right one of four pixels."""
 
-_CELL = 2
-"""Side of the squares that share their candidates in a first guess."""
+_CELL, _COARSE_CELL = 2, 4
+"""Sides of the squares that share their candidates in a first guess, in maps of up to _LARGE pixels and in larger ones,
+whose areas are larger, too."""
+
+_LARGE = 1 << 18
 
 _DOUBT = 0.75
 """A pixel is doubtful if the distance to its colour exceeds this share of the distance to the second best colour."""
@@ -63,6 +66,13 @@ class Repaired:
     is_explained: bool = True
 
 
+_HERE, _NEXT, _EVERY = slice(None, -1), slice(1, None), slice(None)
+_PAIRS = (
+    ((_EVERY, _HERE), (_EVERY, _NEXT)), ((_HERE, _EVERY), (_NEXT, _EVERY)),
+    ((_HERE, _HERE), (_NEXT, _NEXT)), ((_HERE, _NEXT), (_NEXT, _HERE)),
+)  # fmt: skip
+"""The neighbours of a grid in pairs: beside each other, below each other, and along both diagonals."""
+
 Cost = Callable[[Floats, Floats, Border], Floats]
 """Maps (N, 3) colours, those of the classes and the candidates of pixels to what each candidate costs."""
 
@@ -88,7 +98,7 @@ def guess(packed: Packed, colors: tuple[RGB, ...], seeded: Indices) -> Repaired:
         colors: the colours that the map was painted with.
         seeded: (H, W) known labels, NO_LABEL elsewhere.
     """
-    return _spread(packed, colors, seeded, _color_costs, cell=_CELL)
+    return _spread(packed, colors, seeded, _color_costs, cell=_CELL if packed.size <= _LARGE else _COARSE_CELL)
 
 
 def _spread(
@@ -128,7 +138,7 @@ def _color_costs(observed: Floats, colors: Floats, border: Border) -> Floats:
     opponent = np.ascontiguousarray((observed @ _OPPONENT.T).T)
     palette = np.ascontiguousarray((colors @ _OPPONENT.T).T)
 
-    def cost(rows: NDArray[np.intp] | slice, label: Indices, _: Floats) -> Floats:
+    def cost(rows: NDArray[np.intp] | slice, label: Indices) -> Floats:
         total = np.zeros(len(label), np.float32)
         for channel, table in zip(opponent, palette, strict=True):
             difference = table.take(label)
@@ -146,22 +156,22 @@ def _outline_costs(observed: Floats, colors: Floats, border: Border) -> Floats:
     The latter decides in the middle of a line, where every candidate blends to white equally well.
     """
 
-    def cost(rows: NDArray[np.intp] | slice, label: Indices, distance: Floats) -> Floats:
+    def cost(rows: NDArray[np.intp] | slice, label: Indices) -> Floats:
         difference, to_white = observed[rows] - colors[label], 255 - colors[label]
         # projection onto the segment from the colour (0) to white (1)
         share = np.clip(np.einsum("ij,ij->i", difference, to_white) / np.maximum(_square(to_white), 1), 0, 1)
-        return _square(difference - share[:, None] * to_white) + _DISTANCE_COST * distance
+        return _square(difference - share[:, None] * to_white)
 
-    return _costs(border, cost)
+    return _costs(border, cost) + np.float32(_DISTANCE_COST) * border.distances()
 
 
-def _costs(border: Border, cost: Callable[[NDArray[np.intp] | slice, Indices, Floats], Floats]) -> Floats:
+def _costs(border: Border, cost: Callable[[NDArray[np.intp] | slice, Indices], Floats]) -> Floats:
     """Evaluate the cost of existing candidates only, since few pixels have a third one: (candidates, N), else inf."""
     costs = np.full(border.labels.shape, np.inf, np.float32)
-    for row, label, distance in zip(costs, border.labels, border.distances, strict=True):
+    for row, label in zip(costs, border.labels, strict=True):
         exists = label != NO_LABEL
         rows = slice(None) if exists.all() else np.flatnonzero(exists)
-        row[rows] = cost(rows, label[rows], distance[rows])
+        row[rows] = cost(rows, label[rows])
     return costs
 
 
@@ -173,35 +183,54 @@ def _square(vectors: Floats) -> Floats:
 def _choose(border: Border, costs: Floats) -> Indices:
     """Choose labels that fit the colours and agree with their neighbours (iterated conditional modes, Besag 1986).
 
-    The board is updated in place. Each sweep reads the labels of the sweep before and then writes all changes.
+    The board is updated in place. Each sweep reads the labels of the sweep before and then writes all changes. What
+    agrees with all its neighbours is settled, and stays so even if a neighbour changes later; what did not change, nor
+    any neighbour of it, need not be looked at again.
     """
     board, positions, stride = border.board, border.positions, border.stride
     board[positions] = _cheapest(border.labels, costs)
     offsets = [across + down for across in (-1, 0, 1) for down in (-stride, 0, stride) if across or down]
     active = np.flatnonzero(_mixed(board.reshape(-1, stride)).take(positions, mode="clip"))
     places, labels, costs = positions[active], border.labels.take(active, 1), costs.take(active, 1)
+    is_stale, is_settled = np.ones(len(board), bool), np.zeros(len(places), bool)
     for _ in range(_ROUNDS):
-        current = board[places]
-        neighbors = np.stack([board[places + offset] for offset in offsets])
-        # Pixels that agree with all their neighbours are settled; they stay so, even if a neighbour changes later.
-        mixed = np.flatnonzero((neighbors != current).any(0))
-        places, labels, costs = places[mixed], labels.take(mixed, 1), costs.take(mixed, 1)
-        neighbors, totals = neighbors.take(mixed, 1), costs.copy()
-        for label, total in zip(labels, totals, strict=True):
-            disagreeing = np.zeros(len(places), np.uint8)
-            for neighbor in neighbors:  # sum() over bools takes several times as long
-                disagreeing += neighbor != label
-            total += np.float32(_SMOOTH) * disagreeing
-        board[places] = _cheapest(labels, totals)
-    return board[positions]
+        rows = np.flatnonzero(is_stale.take(places, mode="clip") & ~is_settled)
+        neighbors = np.stack([board.take(places[rows] + offset, mode="clip") for offset in offsets])
+        mixed = (neighbors != board.take(places[rows], mode="clip")).any(0)
+        is_settled[rows[~mixed]] = True
+        rows, neighbors = rows[mixed], neighbors.compress(mixed, 1)
+        chosen = _agreeing(labels.take(rows, 1), costs.take(rows, 1), neighbors)
+        changed = places[rows][chosen != board.take(places[rows], mode="clip")]
+        board[places[rows]] = chosen
+        is_stale[:] = False
+        for offset in (0, *offsets):
+            is_stale[changed + offset] = True
+    return board.take(positions, mode="clip")
+
+
+def _agreeing(labels: Indices, costs: Floats, neighbors: Indices) -> Indices:
+    """Return the label of the lowest cost, (N,), if each of the eight neighbours, (8, N), adds to that of others.
+
+    Args:
+        labels: (candidates, N)
+        costs: (candidates, N); overwritten.
+        neighbors: (8, N) labels.
+    """
+    for label, cost in zip(labels, costs, strict=True):
+        disagreeing = np.zeros(len(label), np.uint8)
+        for neighbor in neighbors:  # sum() over bools takes several times as long
+            disagreeing += neighbor != label
+        cost += np.float32(_SMOOTH) * disagreeing
+    return _cheapest(labels, costs)
 
 
 def _mixed(board: Indices) -> NDArray[np.bool_]:
-    """Return which pixels have a neighbour with another label: (H, W). Not those of the margin."""
-    mixed, inner = np.zeros(board.shape, bool), board[1:-1, 1:-1]
-    height, width = board.shape
-    for down, across in ((0, 1), (1, 0), (1, 2), (2, 1), (0, 0), (0, 2), (2, 0), (2, 2)):
-        mixed[1:-1, 1:-1] |= board[down : height - 2 + down, across : width - 2 + across] != inner
+    """Return which pixels have a neighbour with another label: (H, W). Those of the margin may be wrong."""
+    mixed = np.zeros(board.shape, bool)
+    for first, second in _PAIRS:
+        differs = board[first] != board[second]
+        mixed[first] |= differs
+        mixed[second] |= differs
     return mixed
 
 

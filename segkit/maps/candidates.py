@@ -26,14 +26,21 @@ class Border:
         stride: offset on the board from a pixel to the one below.
         positions: (N,) positions of the pixels on the board.
         labels: (candidates, N) distinct labels around each pixel, nearest first, padded with NO_LABEL.
-        distances: (candidates, N) their distances in pixels, inf for NO_LABEL.
+        samples: (candidates, N) numbers of the samples in which they were met, NO_LABEL for none; see `distances`.
     """
 
     board: Indices
     stride: int
     positions: NDArray[np.intp]
     labels: Indices
-    distances: Floats
+    samples: Indices
+
+    def distances(self) -> Floats:
+        """Return the distances of the labels in pixels, inf for NO_LABEL: (candidates, N)."""
+        reach = np.full(256, np.inf, np.float32)
+        offsets = _offsets(self.stride)
+        reach[: len(offsets)] = [distance for distance, _ in offsets]
+        return reach.take(self.samples)
 
 
 def find(seeded: Indices, unlabelled: NDArray[np.intp], cell: int = 1) -> Border:
@@ -47,7 +54,8 @@ def find(seeded: Indices, unlabelled: NDArray[np.intp], cell: int = 1) -> Border
     margin = _REACH[-1]
     board = np.pad(seeded, margin, constant_values=NO_LABEL)
     stride, (height, width) = board.shape[1], seeded.shape
-    rows, columns = np.divmod(unlabelled, width)
+    rows = unlabelled // width
+    columns = unlabelled - rows * width  # divmod() takes several times as long
     positions = (rows + margin) * stride + columns + margin
     if cell == 1:
         return Border(board.ravel(), stride, positions, *_sampled(board, positions))
@@ -55,23 +63,23 @@ def find(seeded: Indices, unlabelled: NDArray[np.intp], cell: int = 1) -> Border
     cells = rows // cell * lanes + columns // cell
     used = np.zeros(-(-height // cell) * lanes, bool)
     used[cells] = True
-    down, across = np.divmod(np.flatnonzero(used), lanes)
+    places = np.flatnonzero(used)
+    down, across = places // lanes, places % lanes
     centers = (down * cell + cell // 2 + margin) * stride + across * cell + cell // 2 + margin
     numbers = (np.cumsum(used, dtype=np.int32) - 1).take(cells)
-    labels, distances = _sampled(board, centers)
-    return Border(board.ravel(), stride, positions, labels.take(numbers, 1), distances.take(numbers, 1))
+    labels, samples = _sampled(board, centers)
+    return Border(board.ravel(), stride, positions, labels.take(numbers, 1), samples.take(numbers, 1))
 
 
-def _sampled(board: Indices, positions: NDArray[np.intp]) -> tuple[Indices, Floats]:
-    """Return the labels around positions on a board with a margin, and their distances; see Border."""
+def _sampled(board: Indices, positions: NDArray[np.intp]) -> tuple[Indices, Indices]:
+    """Return the labels around positions on a board with a margin, and the samples they are from; see Border."""
     # Reading at an offset becomes a view that starts at the first pixel plus the offset, read at relative positions:
     # no array of N shifted positions is needed for any of the 56 samples.
     flat, stride, first = board.ravel(), board.shape[1], int(positions[0])
     relative = positions - first
     labels = np.full((_CANDIDATES, len(positions)), NO_LABEL, np.uint8)
-    samples = np.full(labels.shape, NO_LABEL, np.uint8)  # number of the sample that each label came from
-    offsets = _offsets(stride)
-    for number, (_, offset) in enumerate(offsets):
+    samples = np.full(labels.shape, NO_LABEL, np.uint8)
+    for number, (_, offset) in enumerate(_offsets(stride)):
         sample = flat[first + offset :].take(relative, mode="clip")  # nothing is clipped; the mode skips bounds checks
         pending = sample != NO_LABEL
         # Insert each sample into the first free row, unless an earlier row has the same label.
@@ -86,9 +94,7 @@ def _sampled(board: Indices, positions: NDArray[np.intp]) -> tuple[Indices, Floa
                 pending ^= free
             if not pending.any():
                 break
-    reach = np.full(256, np.inf, np.float32)
-    reach[: len(offsets)] = [distance for distance, _ in offsets]
-    return labels, reach.take(samples)
+    return labels, samples
 
 
 def _offsets(stride: int) -> list[tuple[float, int]]:

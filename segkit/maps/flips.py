@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from segkit.maps.layout import WAVES
+from segkit.maps.layout import BLOCK, WAVES
 from segkit.maps.recompress import MCU
 from segkit.maps.scene import Floats, Indices, Positions, Scene
 from segkit.maps.spectrum import EXPLAINED, Spectrum, beside, excess, square_excess
@@ -69,9 +69,9 @@ def move_pixels(scene: Scene, spectrum: Spectrum, smooth: float = 1.0) -> None:
     active = np.flatnonzero((spectrum.excess() > EXPLAINED) & ~spectrum.settled)
     moved = np.zeros(len(spectrum.rows), bool)
     for _ in range(_SWEEPS):
-        active = _flip(scene, spectrum, active, smooth)
         if not len(active):
             break
+        active = _flip(scene, spectrum, active, smooth)
         moved[active] = True
     spectrum.settled = ~beside(scene, spectrum, moved)
 
@@ -89,22 +89,42 @@ def _flip(scene: Scene, spectrum: Spectrum, active: Positions, smooth: float) ->
         kept = _compatible(spectrum, best, chroma[chosen], gains[chosen])
         chosen, best = chosen[kept], best.at(kept)
     spectrum.luma[best.units, shape.luma_blocks[best.pixels]] = luma[chosen]
-    before = spectrum.chroma[best.units, shape.chroma_blocks[best.pixels]]
-    np.add.at(spectrum.chroma, (best.units, shape.chroma_blocks[best.pixels]), chroma[chosen] - before)
+    _add(spectrum, best, chroma[chosen])
     scene.board.ravel()[spectrum.places[best.units, best.pixels]] = best.wanted
     scene.repeat_edges()
     return best.units[_starts(best.units)]
 
 
+def _add(spectrum: Spectrum, best: Flips, chroma: Floats) -> None:
+    """Add what flips, sorted by block, change in chroma blocks; several may share one. np.add.at takes much longer."""
+    blocks = spectrum.layout.chroma_blocks[best.pixels]
+    start = _starts(best.units * MCU**2 + blocks)
+    if len(start):
+        units, blocks = best.units[start], blocks[start]
+        before = spectrum.chroma[units, blocks]
+        counts = _lengths(start, len(best.units))
+        spectrum.chroma[units, blocks] = before + np.add.reduceat(chroma - np.repeat(before, counts, 0), start)
+
+
 def _starts(ordered: Positions) -> Positions:
     """Return the positions in ascending values where a new one begins; np.unique takes several times as long."""
-    return np.flatnonzero(np.diff(ordered, prepend=-1))
+    is_new = np.ones(len(ordered), bool)
+    np.not_equal(ordered[1:], ordered[:-1], out=is_new[1:])
+    return np.flatnonzero(is_new)
+
+
+def _lengths(starts: Positions, end: int) -> Positions:
+    """Return the distances from ascending positions to the next ones, and from the last to the end."""
+    lengths = np.empty(len(starts), np.intp)
+    np.subtract(starts[1:], starts[:-1], out=lengths[:-1])
+    lengths[-1:] = end - starts[-1:]
+    return lengths
 
 
 def _compatible(spectrum: Spectrum, best: Flips, chroma: Floats, gains: Floats) -> Positions:
     """Return which of the best flips, sorted by unit, are made: all of a unit, or the best alone."""
     start = _starts(best.units)
-    counts = np.diff(start, append=len(best.units))
+    counts = _lengths(start, len(best.units))
     several = np.repeat(counts, counts) > 1
     kept = ~several
     if several.any():
@@ -115,7 +135,7 @@ def _compatible(spectrum: Spectrum, best: Flips, chroma: Floats, gains: Floats) 
 def _kept(spectrum: Spectrum, units: Positions, chroma: Floats, gains: Floats) -> NDArray[np.bool_]:
     """Return which flips are made in units that have several, sorted: all of a unit, or the best alone."""
     start = _starts(units)
-    units, counts = units[start], np.diff(start, append=len(units))
+    units, counts = units[start], _lengths(start, len(units))
     before, limits = spectrum.chroma[units, 0], spectrum.layout.chroma_limits
     change = chroma - np.repeat(before, counts, 0)
     alone = np.repeat(square_excess(before, limits).sum(1), counts) - square_excess(chroma, limits).sum(1)
@@ -130,34 +150,43 @@ def _promising(scene: Scene, spectrum: Spectrum, active: Positions, smooth: floa
     flat, shape = scene.board.ravel(), spectrum.layout
     corners = spectrum.places[active, 0] - scene.stride - 1
     side = np.arange(MCU + 2)
-    around = flat[corners[:, None, None] + (side[:, None] * scene.stride + side)]
+    around = flat.take(corners[:, None, None] + (side[:, None] * scene.stride + side))
     inner = around[:, 1:-1, 1:-1]
     mixed = (around[:, :-2, 1:-1] != inner) | (around[:, 2:, 1:-1] != inner)
     mixed |= (around[:, 1:-1, :-2] != inner) | (around[:, 1:-1, 2:] != inner)
-    rows, pixels = np.divmod(np.flatnonzero(mixed), MCU**2)  # nonzero() takes several times as long
-    places = spectrum.places[active[rows], pixels]
-    current = flat[places]
-    neighbors = flat[places + np.array(scene.neighbors)[:, None]]
+    inside = np.flatnonzero(mixed)  # nonzero() takes several times as long, and so does divmod()
+    rows, pixels = inside // MCU**2, inside % MCU**2
+    places = spectrum.places.ravel().take(active[rows] * MCU**2 + pixels)
+    current = flat.take(places)
+    neighbors = flat.take(places + np.array(scene.neighbors)[:, None])
     new = neighbors != current  # the neighbours with another label, each label once
     agreeing = 8 - _count(new)
     for number in range(1, 8):
         new[number] &= (neighbors[:number] != neighbors[number]).all(0)
     wanting = np.flatnonzero(new)
-    wanted, chosen = neighbors.ravel()[wanting], wanting % max(len(places), 1)
-    rows, pixels, current = rows[chosen], pixels[chosen], current[chosen]
-    smoother = _count(neighbors.take(chosen, 1) == wanted).astype(np.float32) - agreeing[chosen]
-    luma, chroma = _slopes(spectrum, active)
-    slope = luma[rows, shape.luma_blocks[pixels], shape.luma_pixels[pixels]]
-    linear = (scene.ycc[:, 0].take(wanted) - scene.ycc[:, 0].take(current)) * slope
-    for channel in (0, 1):
-        slope = chroma[rows, shape.chroma_blocks[pixels], channel, shape.chroma_pixels[pixels]] / shape.scale**2
-        linear += (scene.ycc[:, channel + 1].take(wanted) - scene.ycc[:, channel + 1].take(current)) * slope
+    wanted, chosen = neighbors.ravel().take(wanting), wanting % max(len(places), 1)
+    rows, pixels, current = rows.take(chosen), pixels.take(chosen), current.take(chosen)
+    smoother = _count(neighbors.take(chosen, 1) == wanted).astype(np.float32) - agreeing.take(chosen)
+    linear = _linear(scene, spectrum, active, Flips(rows, pixels, current, wanted, smoother))
     gains = smooth * smoother - 2 * linear
-    keys = rows * len(shape.luma_blocks) + shape.luma_blocks[pixels]
     order = np.flatnonzero(gains > 0)
-    order = order[np.lexsort((-gains[order], keys[order]))]
-    order = order[np.arange(len(order)) - np.searchsorted(keys[order], keys[order]) < _TRIALS]
+    keys = rows[order] * MCU**2 + shape.luma_blocks[pixels[order]]
+    by_gain = np.lexsort((-gains[order], keys))
+    order, keys = order[by_gain], keys[by_gain]
+    order = order[np.arange(len(order)) - np.searchsorted(keys, keys) < _TRIALS]
     return Flips(active[rows[order]], pixels[order], current[order], wanted[order], smoother[order])
+
+
+def _linear(scene: Scene, spectrum: Spectrum, active: Positions, flips: Flips) -> Floats:
+    """Return half of what flips gain as far as the cost is linear: (N,); their units are places in the active ones."""
+    shape = spectrum.layout
+    luma, chroma = _slopes(spectrum, active)
+    change = scene.ycc.take(flips.wanted, 0) - scene.ycc.take(flips.current, 0)
+    linear = change[:, 0] * luma.take(flips.units * luma[0].size + shape.luma_places[flips.pixels])
+    first = flips.units * chroma[0].size + shape.chroma_places[flips.pixels]
+    for channel in (0, 1):
+        linear += change[:, channel + 1] * (chroma.take(first + channel * BLOCK**2) / shape.scale**2)
+    return np.asarray(linear)
 
 
 def _count(rows: NDArray[np.bool_]) -> NDArray[np.uint8]:
@@ -177,17 +206,28 @@ def _slopes(spectrum: Spectrum, active: Positions) -> tuple[Floats, Floats]:
     shape = spectrum.layout
     luma = excess(spectrum.luma[active], shape.luma_limits)
     chroma = excess(spectrum.chroma[active], shape.chroma_limits)
-    return luma @ WAVES.T, chroma @ WAVES.T
+    return _decoded(luma), _decoded(chroma)
+
+
+def _decoded(coefficients: Floats) -> Floats:
+    """Return the samples of blocks, both (..., 64)."""
+    # As one product: arrays of more dimensions are multiplied matrix by matrix.
+    return np.asarray((coefficients.reshape(-1, BLOCK**2) @ WAVES.T).reshape(coefficients.shape))
 
 
 def _evaluate(scene: Scene, spectrum: Spectrum, flips: Flips, smooth: float) -> tuple[Floats, Floats, Floats]:
-    """Return the errors of the coefficients after each flip, (N, 64) and (N, 2, 64), and what it gains: (N,)."""
+    """Return the errors of the coefficients after each flip, (N, 64) and (N, 2, 64), and what it gains: (N,).
+
+    Flips of the same block follow each other.
+    """
     shape = spectrum.layout
-    change = scene.ycc[flips.wanted] - scene.ycc[flips.current]
-    luma = spectrum.luma[flips.units, shape.luma_blocks[flips.pixels]]
-    chroma = spectrum.chroma[flips.units, shape.chroma_blocks[flips.pixels]]
+    start = _starts(flips.units * len(shape.luma_blocks) + shape.luma_blocks[flips.pixels])
+    units, pixels, counts = flips.units[start], flips.pixels[start], _lengths(start, len(flips.units))
+    luma, chroma = spectrum.luma[units, shape.luma_blocks[pixels]], spectrum.chroma[units, shape.chroma_blocks[pixels]]
     before = square_excess(luma, shape.luma_limits) + square_excess(chroma, shape.chroma_limits).sum(1)
-    luma += change[:, :1] * WAVES[shape.luma_pixels[flips.pixels]]
-    chroma += change[:, 1:, None] * (WAVES[shape.chroma_pixels[flips.pixels]] / shape.scale**2)[:, None]
+    change = scene.ycc.take(flips.wanted, 0) - scene.ycc.take(flips.current, 0)
+    luma, chroma = np.repeat(luma, counts, 0), np.repeat(chroma, counts, 0)
+    luma += change[:, :1] * WAVES.take(shape.luma_pixels[flips.pixels], 0)
+    chroma += change[:, 1:, None] * (WAVES.take(shape.chroma_pixels[flips.pixels], 0) / shape.scale**2)[:, None]
     after = square_excess(luma, shape.luma_limits) + square_excess(chroma, shape.chroma_limits).sum(1)
-    return luma, chroma, before - after + smooth * flips.smoother
+    return luma, chroma, np.repeat(before, counts) - after + smooth * flips.smoother

@@ -47,6 +47,8 @@ class Layout:
         luma_pixels: (256,) position in its block, 0 to 63.
         chroma_blocks: (256,) chroma block of each pixel in its unit; there is only one in 4:2:0.
         chroma_pixels: (256,) its sample in that block, 0 to 63.
+        luma_places: (256,) position of each pixel in the flattened (blocks, 64) samples of luma.
+        chroma_places: (256,) the same in (blocks, 2, 64) of chroma, in the first channel.
     """
 
     scale: int
@@ -58,6 +60,8 @@ class Layout:
     luma_pixels: Positions
     chroma_blocks: Positions
     chroma_pixels: Positions
+    luma_places: Positions
+    chroma_places: Positions
 
 
 @lru_cache(maxsize=16)
@@ -74,7 +78,8 @@ def layout(compression: Compression) -> Layout:
     half_luma, half_chroma = (np.asarray(steps / 2 + _SLACK, np.float32) for steps in (luma, chroma))
     if compression.tables:
         half_luma = np.asarray(luma / 2 + _EXACT, np.float32)
-    return Layout(scale, half_luma, half_chroma, luma, chroma, blocks[0], places[0], blocks[1], places[1])
+    positions = blocks[0] * BLOCK**2 + places[0], blocks[1] * 2 * BLOCK**2 + places[1]
+    return Layout(scale, half_luma, half_chroma, luma, chroma, blocks[0], places[0], blocks[1], places[1], *positions)
 
 
 def _tables(compression: Compression) -> list[list[int]]:

@@ -24,7 +24,7 @@ _HALF = np.float32(0.5 + 1e-3)
 """Ties are rounded up, as libjpeg does when it decodes; flat blocks have many."""
 
 _REFINEMENTS = 4
-"""Steps in which the coefficients of a block are found; mostly the first suffices."""
+"""Steps in which coefficients are corrected; mostly the first guess is right."""
 
 
 @dataclass(frozen=True)
@@ -58,47 +58,48 @@ class Plane:
         self._plane, self._side, self._size, self._steps = samples, side, size, steps
         channels, height, width = samples.shape
         self._lanes = width // side
-        units, count = height // side * self._lanes, (side // BLOCK) ** 2
-        self._samples = np.empty((channels, units, count, BLOCK**2), np.uint8)
+        self._places = np.full(height // side * self._lanes, -1)  # of units in what follows; few units are asked for
+        self._samples = np.empty((0, channels, (side // BLOCK) ** 2, BLOCK**2), np.uint8)
         self._coefficients = np.empty(self._samples.shape, np.float32)
         self._open = np.empty(self._samples.shape[:3], bool)
-        self._known = np.zeros(units, bool)
 
     def blocks(self, rows: Positions, columns: Positions) -> Blocks:
-        """Return the blocks of units, those of the first channel first."""
+        """Return the blocks of units, unit by unit; in each those of the first channel first."""
         units = rows * self._lanes + columns
-        new = ~self._known[units]
+        places = self._places[units]
+        new = places < 0
         if new.any():
             self._find(units[new], rows[new], columns[new])
-        is_open = self._open[:, units].ravel()
+            places = self._places[units]
+        is_open = self._open.take(places, 0)
         hidden = np.zeros((int(is_open.sum()), BLOCK**2), bool)
         if (beyond := self._beyond(rows, columns)) is not None and len(hidden):
-            hidden = np.tile(beyond, (len(self._plane), 1))[is_open]
-        samples, coefficients = self._samples[:, units], self._coefficients[:, units]
+            hidden = np.repeat(beyond[:, None], len(self._plane), 1)[is_open]
+        samples, coefficients = self._samples.take(places, 0), self._coefficients.take(places, 0)
         return Blocks(
             samples.reshape(-1, BLOCK**2), coefficients.reshape(-1, BLOCK**2), np.flatnonzero(is_open), hidden
         )
 
     def _find(self, units: Positions, rows: Positions, columns: Positions) -> None:
-        """Find the coefficients of units."""
-        samples = np.stack([blocks(cut(plane, rows, columns, self._side)) for plane in self._plane])
+        """Find the coefficients of units that are not known."""
+        samples = np.stack([blocks(cut(plane, rows, columns, self._side)) for plane in self._plane], 1)
         is_open = (samples.min(3) == 0) | (samples.max(3) == 255)
         if (beyond := self._beyond(rows, columns)) is not None:
-            is_open |= beyond.any(1).reshape(is_open.shape[1:])
-        flat = samples.reshape(-1, BLOCK**2)
-        coefficients = refine(np.zeros(flat.shape, np.float32), flat - np.float32(GREY), flat, self._steps)
-        self._samples[:, units], self._open[:, units] = samples, is_open
-        self._coefficients[:, units] = coefficients.reshape(samples.shape)
-        self._known[units] = True
+            is_open |= np.asarray(beyond.any(2))[:, None]
+        coefficients = stored(samples.reshape(-1, BLOCK**2), self._steps).reshape(samples.shape)
+        self._places[units] = np.arange(len(units)) + len(self._samples)
+        self._samples = np.concatenate([self._samples, samples])
+        self._coefficients = np.concatenate([self._coefficients, coefficients])
+        self._open = np.concatenate([self._open, is_open])
 
     def _beyond(self, rows: Positions, columns: Positions) -> NDArray[np.bool_] | None:
-        """Return which samples of the blocks of units lie beyond the picture, (blocks, 64); None if no unit has any."""
+        """Return which samples of units lie beyond the picture, (N, blocks, 64); None if no unit can have any."""
         height, width = self._size
         if not height % self._side and not width % self._side:
             return None
         places = np.arange(self._side)
         down, across = rows[:, None] * self._side + places >= height, columns[:, None] * self._side + places >= width
-        return blocks(down[:, :, None] | across[:, None]).reshape(-1, BLOCK**2)
+        return blocks(down[:, :, None] | across[:, None])
 
 
 class Planes:
@@ -115,6 +116,14 @@ class Planes:
         height, width = (-(-length // layout.scale) for length in size)
         self.luma = Plane(luma[None], MCU, size, layout.luma_steps)
         self.chroma = Plane(np.moveaxis(chroma, 2, 0), MCU // layout.scale, (height, width), layout.chroma_steps)
+
+
+def stored(samples: Samples, steps: Floats) -> Floats:
+    """Return the coefficients that samples, (B, 64), were decoded from: multiples of the steps, (B, 64)."""
+    numbers = np.asarray((samples - np.float32(GREY)) @ WAVES, np.float32)
+    numbers /= steps
+    np.round(numbers, out=numbers)
+    return refine(numbers, difference(numbers * steps, samples), samples, steps)
 
 
 def refine(
@@ -135,7 +144,9 @@ def refine(
     """
     places = np.arange(len(numbers))
     for _ in range(_REFINEMENTS):
-        moves = np.round(residual @ WAVES / steps)
+        moves = residual @ WAVES
+        moves /= steps
+        np.round(moves, out=moves)
         moving = moves.any(1)
         places = places[moving]
         if not len(places):
@@ -176,3 +187,10 @@ def blocks(samples: NDArray[Value]) -> NDArray[Value]:
     count = samples.shape[1] // BLOCK
     parts = samples.reshape(-1, count, BLOCK, count, BLOCK).swapaxes(2, 3)
     return np.asarray(parts.reshape(-1, count**2, BLOCK**2))
+
+
+def transform(samples: NDArray[np.float32]) -> Floats:
+    """Return the coefficients of (N, side, side) samples: (N, blocks, 64)."""
+    parts = blocks(samples)
+    # As one product: arrays of more dimensions are multiplied matrix by matrix.
+    return np.asarray((parts.reshape(-1, BLOCK**2) @ WAVES).reshape(parts.shape))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from segkit.maps import coded, differences, planes, samples, spectrum
 from segkit.maps.coded import Coded
 from segkit.maps.differences import Differences
-from segkit.maps.layout import BLOCK, GREY, WAVES
+from segkit.maps.layout import BLOCK, GREY
 from segkit.maps.planes import Samples
 from segkit.maps.recompress import MCU
 from segkit.maps.scene import YCC, Floats, Positions, Scene
@@ -129,12 +129,12 @@ def _units(scene: Scene, scale: int, rows: Positions, columns: Positions) -> _Un
     """Return units with the coefficients of their labels."""
     shape = scene.layout
     labels = planes.cut(scene.labels, rows, columns, MCU)
-    luma = planes.blocks(scene.ycc[:, 0].take(labels) - np.float32(GREY)) @ WAVES
+    luma = planes.transform(scene.ycc[:, 0].take(labels) - np.float32(GREY))
     chroma = []
     for channel in (1, 2):
         painted = scene.ycc[:, channel].take(labels)
         painted = samples.stored_means(painted) if scale > 1 else painted
-        chroma.append(planes.blocks(painted) @ WAVES)
+        chroma.append(planes.transform(painted))
     return _Units(rows, columns, np.round(luma / shape.luma_steps), np.round(np.stack(chroma, 1) / shape.chroma_steps))
 
 
@@ -193,7 +193,7 @@ def _correct(scene: Scene, stored: Coded, units: _Units, some: Positions) -> Pos
 def _moved(numbers: Floats, error: Floats, steps: Floats) -> Floats:
     """Return coefficients in steps, (N, blocks, 64), moved by an error in samples: (N, side, side)."""
     whole = np.round(numbers)
-    error = planes.blocks(error) @ WAVES / steps
+    error = planes.transform(error) / steps
     return np.asarray(whole + _REMEMBERED * (numbers - whole) + error)
 
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from segkit.maps import differences
 from segkit.maps.areas import Areas
 from segkit.maps.layout import WAVES
+from segkit.maps.recompress import MCU
 from segkit.maps.scene import Floats, Positions, Scene
 from segkit.maps.spectrum import Spectrum, square_excess
 
@@ -29,6 +30,9 @@ _GAIN = 50.0
 
 _TRIALS = 16
 """Number of classes that are evaluated for an area: those that suit it best as far as the cost is quadratic."""
+
+_AT_ONCE = 2048
+"""Parts times classes that are evaluated at once: enough to make calls rare, and few enough for a cache."""
 
 _WORST = 1e9
 """Cost of an area without any class, in squared coefficients."""
@@ -69,12 +73,21 @@ class _Part:
         sums = np.stack([np.bincount(self.areas, product, number) for product in products.T], 1)
         return np.asarray(squares[:, None] * (color**2).sum(1) + 2 * sums @ color.T, np.float32)
 
-    def change(self, colors: Floats, number: int) -> Floats:
-        """Return by how much the squared excess would change if each area had a colour, (areas, 3): (areas,)."""
-        color = colors[self.areas][:, self.channels]
-        errors = self.rest + color[:, :, None] * self.covered[:, None]
-        after = square_excess(errors, self.limits).sum(1)
-        return np.bincount(self.areas, after - self.before, number).astype(np.float32)
+    def change(self, colors: Floats) -> Floats:
+        """Return by how much the squared excess would change if each area had one of its colours.
+
+        Args:
+            colors: (areas, trials, 3)
+
+        Returns:
+            (areas, trials)
+        """
+        number, trials = colors.shape[:2]
+        color = colors[self.areas][:, :, self.channels]
+        errors = self.rest[:, None] + color[..., None] * self.covered[:, None, None]
+        change = square_excess(errors, self.limits).sum(2) - self.before[:, None]
+        bins = self.areas[:, None] * trials + np.arange(trials)
+        return np.bincount(bins.ravel(), change.ravel(), number * trials).reshape(number, trials).astype(np.float32)
 
 
 def relabel(scene: Scene, spectrum: Spectrum, areas: Areas | None, *, compressing: bool = False) -> int:
@@ -159,9 +172,11 @@ def _costs(scene: Scene, parts: list[_Part], areas: Areas) -> Floats:
     number, colors = len(areas.sizes), scene.ycc
     estimate = sum((part.quadratic(colors, number) for part in parts), np.zeros((number, len(colors)), np.float32))
     costs = np.full(estimate.shape, np.inf, np.float32)
-    every = np.arange(number)
-    for trial in np.argsort(estimate, 1)[:, :_TRIALS].T:
-        costs[every, trial] = sum(part.change(colors[trial], number) for part in parts)
+    every, trials = np.arange(number), np.argsort(estimate, 1)[:, :_TRIALS]
+    step = max(1, _AT_ONCE // max(len(part.areas) for part in parts))
+    for first in range(0, trials.shape[1], step):
+        tried = trials[:, first : first + step]
+        costs[every[:, None], tried] = sum(part.change(colors[tried]) for part in parts)
     if areas.labels is not None:
         costs[every, areas.labels] = 0
     return costs
@@ -217,9 +232,10 @@ def _misfit(scene: Scene, spectrum: Spectrum, areas: Areas, chosen: Positions | 
 def _parts(scene: Scene, spectrum: Spectrum, areas: Areas) -> list[_Part]:
     """Return the parts of areas in luma blocks, and those in chroma blocks."""
     shape = spectrum.layout
-    units, pixels = np.nonzero(areas.owners >= 0)
-    owners = areas.owners[units, pixels].astype(np.intp)
-    colors = scene.ycc[scene.board.ravel()[spectrum.places[units, pixels]]]
+    inside = np.flatnonzero(areas.owners >= 0)
+    units, pixels = inside // MCU**2, inside % MCU**2
+    owners = areas.owners.ravel()[inside].astype(np.intp)
+    colors = scene.ycc[scene.board.ravel()[spectrum.places.ravel()[inside]]]
     parts = []
     for errors, blocks, samples, scale, channels, limits in (
         (spectrum.luma[:, :, None], shape.luma_blocks, shape.luma_pixels, 1, slice(0, 1), shape.luma_limits),

@@ -7,7 +7,7 @@ import numpy as np
 
 from segkit.maps import pixels, planes
 from segkit.maps.coded import Coded
-from segkit.maps.layout import BLOCK, GREY, WAVES
+from segkit.maps.layout import BLOCK, GREY
 from segkit.maps.planes import Blocks
 from segkit.maps.recompress import MCU
 from segkit.maps.scene import Floats, Positions, Scene
@@ -21,8 +21,11 @@ _JUDGES = 128
 _HALF = np.float32(0.5 + 1e-4)
 """Ties are rounded away from zero, as libjpeg does; flat areas have many."""
 
-_HALVES = (1, 2)
-"""Terms by which libjpeg rounds sums of four chroma samples, in turn along a row."""
+_PAIRS = np.repeat(np.eye(MCU // 2, dtype=np.float32), 2, 0)
+"""Adds the samples of a row in pairs: (16, 8)."""
+
+_HALVES = np.resize(np.array([1, 2], np.float32), MCU // 2)
+"""Terms by which libjpeg rounds sums of four chroma samples along a row."""
 
 
 def visible(scene: Scene, coded: Coded) -> tuple[Positions, Positions]:
@@ -70,16 +73,16 @@ def unexplained(scene: Scene, coded: Coded, rows: Positions, columns: Positions,
 
 def compare(scene: Scene, coded: Coded, rows: Positions, columns: Positions) -> tuple[Floats, Floats, Floats, Floats]:
     """Return the errors and residuals of units; see spectrum.Spectrum for their shapes."""
-    shape, labels = scene.layout, planes.cut(scene.labels, rows, columns, MCU)
-    side, count = MCU // shape.scale, len(rows)
+    shape, labels = scene.layout, planes.cut(scene.labels, rows, columns, MCU).astype(np.intp)  # converted once
     painted = scene.ycc[:, 0].take(labels) - np.float32(GREY)
     luma, luma_residual = _errors(painted, coded.planes.luma.blocks(rows, columns), shape.luma_steps)
     # Both channels at once: with few units, which most comparisons have, the number of calls takes the time.
-    painted = np.concatenate([scene.ycc[:, channel].take(labels) for channel in (1, 2)])
+    painted = np.stack([scene.ycc[:, channel].take(labels) for channel in (1, 2)], 1).reshape(-1, MCU, MCU)
     painted = stored_means(painted) if shape.scale > 1 else painted
     errors, residuals = _errors(painted, coded.planes.chroma.blocks(rows, columns), shape.chroma_steps)
-    errors, residuals = errors.reshape(2, count, *errors.shape[1:]), residuals.reshape(2, count, side, side)
-    return luma, np.moveaxis(errors, 0, 2).copy(), luma_residual, np.moveaxis(residuals, 0, 3).copy()
+    chroma = np.ascontiguousarray(errors.reshape(len(rows), 2, *errors.shape[1:]).swapaxes(1, 2))
+    residuals = residuals.reshape(len(rows), 2, *residuals.shape[1:])
+    return luma, chroma, luma_residual, np.moveaxis(residuals, 1, 3).copy()
 
 
 def seen(scene: Scene, coded: Coded, rows: Positions, columns: Positions) -> Floats:
@@ -102,9 +105,11 @@ def observed(scene: Scene, coded: Coded, rows: Positions, columns: Positions) ->
 
 def stored_means(samples: Floats) -> Floats:
     """Return the means of squares of 2 x 2 in (N, side, side) samples, rounded as libjpeg rounds them."""
-    down = samples[:, ::2] + samples[:, 1::2]
-    sums = down[:, :, ::2] + down[:, :, 1::2]
-    return np.asarray(np.floor((sums + np.resize(np.array(_HALVES, np.float32), sums.shape[2])) / np.float32(4)))
+    pairs = samples @ _PAIRS  # whole numbers, so that sums are exact; slices of every second sample take much longer
+    means = pairs[:, ::2] + pairs[:, 1::2]
+    means += _HALVES
+    means /= np.float32(4)
+    return np.asarray(np.floor(means, out=means))
 
 
 def _errors(painted: Floats, stored: Blocks, steps: Floats) -> tuple[Floats, Floats]:
@@ -116,7 +121,7 @@ def _errors(painted: Floats, stored: Blocks, steps: Floats) -> tuple[Floats, Flo
         steps: (64,) the steps of the coefficients.
     """
     count = painted.shape[1] // BLOCK
-    coefficients = (planes.blocks(painted) @ WAVES).reshape(-1, BLOCK**2)
+    coefficients = planes.transform(painted).reshape(-1, BLOCK**2)
     numbers = coefficients / steps
     numbers += np.copysign(_HALF, numbers)
     np.trunc(numbers, out=numbers)

@@ -60,12 +60,13 @@ def areas(packed: Packed, colors: tuple[RGB, ...], sides: tuple[int, ...]) -> tu
     across = same[:, 1:] & same[:, :-1]
     down = padded[1:, 1:-1] == padded[:-1, 1:-1]
     solid = across[:-2] & across[1:-1] & across[2:] & down[:-1] & down[1:] & (indices != NO_LABEL)
-    core, reached, proven = solid, 3, []
+    core, reached = solid, 3
+    proven: list[NDArray[np.bool_]] = []
     for side in sides:
         for _ in range(reached, side, 2):
             core = _erode(core)
         reached = side
-        proven.append(pixels.present(indices, core))
+        proven.append(pixels.present(indices, core, proven[-1] if proven else None))
     grown = np.pad(solid, 1)  # all neighbours of a solid pixel have its colour
     grown = grown[:-2] | grown[1:-1] | grown[2:]
     grown = grown[:, :-2] | grown[:, 1:-1] | grown[:, 2:]

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from segkit.maps import differences, samples
+from segkit.maps import differences, planes, samples
 from segkit.maps.differences import Differences
-from segkit.maps.layout import BLOCK, GREY, WAVES, Layout
+from segkit.maps.layout import BLOCK, GREY, Layout
 from segkit.maps.recompress import MCU
 from segkit.maps.scene import YCC, Floats, Indices, Positions, Scene
 
@@ -123,7 +123,7 @@ def grid(scene: Scene, spectrum: Spectrum, chosen: NDArray[np.bool_]) -> NDArray
 
 def excess(errors: Floats, limits: Floats) -> Floats:
     """Return what of (..., 64) errors exceeds the limits, with its sign."""
-    return errors - np.clip(errors, -limits, limits)
+    return np.asarray(errors - np.maximum(np.minimum(errors, limits), -limits))  # np.clip is slow on few errors
 
 
 def square_excess(errors: Floats, limits: Floats) -> Floats:
@@ -213,13 +213,6 @@ def _samples(difference: Differences, scale: int) -> Floats:
 
 def _errors(painted: Floats, residual: Floats, steps: Floats) -> Floats:
     """Return the errors of the coefficients of (N, side, side) samples: (N, blocks, 64)."""
-    coefficients = _transform(painted)
-    stored = np.round(coefficients / steps) + np.round(_transform(residual) / steps)
+    coefficients = planes.transform(painted)
+    stored = np.round(coefficients / steps) + np.round(planes.transform(residual) / steps)
     return np.asarray(coefficients - stored * steps)
-
-
-def _transform(samples: Floats) -> Floats:
-    """Return the coefficients of (N, side, side) samples: (N, blocks, 64)."""
-    count = samples.shape[1] // BLOCK
-    blocks = samples.reshape(-1, count, BLOCK, count, BLOCK).swapaxes(2, 3)
-    return np.asarray(blocks.reshape(-1, count**2, BLOCK**2) @ WAVES)

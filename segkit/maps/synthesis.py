@@ -186,7 +186,7 @@ def _search(scene: Scene, measured: Spectrum, doubtful: NDArray[np.bool_], size:
     if recovered := _recovered(scene, size, _UNCERTAIN):
         measured = _move_areas(scene, recovered)
     is_explained = _is_explained(scene, measured.excess())
-    if not is_explained or _unsettled(scene, measured).any():
+    if not is_explained or (scene.coded is None and _unsettled(scene, measured).any()):
         measured = _settle(scene, measured)
         is_explained = _is_explained(scene, measured.excess())
     focus = spectrum.badly_explained(scene, measured, _BAD)
@@ -306,8 +306,7 @@ def _dissolve(scene: Scene) -> NDArray[np.bool_]:
         return np.zeros(scene.labels.shape, bool)
     refuted = np.resize(refuted, 256)
     dissolved = pixels.translate(scene.labels, refuted)
-    rows, columns = np.nonzero(dissolved)
-    places, flat = (rows + 1) * scene.stride + columns + 1, scene.board.ravel()
+    places, flat = scene.places(dissolved), scene.board.ravel()
     while len(places):
         label = flat[places]
         for offset in scene.neighbors:

@@ -82,4 +82,8 @@ def test_present_values_are_those_under_the_mask(values: np.ndarray, seed: int) 
     """A value counts wherever it is, among the sampled pixels or not."""
     mask = np.random.default_rng(seed).random(values.shape) < 0.02 * seed
 
-    assert np.flatnonzero(pixels.present(values, mask)).tolist() == np.unique(values[mask]).tolist()
+    present = pixels.present(values, mask)
+
+    assert np.flatnonzero(present).tolist() == np.unique(values[mask]).tolist()
+    for others in (0, 1, 50):
+        assert (pixels.present(values, mask, present | (np.arange(256) < others)) == present).all()
