@@ -54,7 +54,8 @@ def command(
 
     Each photo gets a control map (indexed PNG in exact class colours) and a drafted prompt. Run the command again
     after adding photos: only new ones are processed, and renamed ones are recognised. Rejected photos are listed with
-    the reason in .segkit/rejected.jsonl. The source photos are never modified.
+    the reason in .segkit/rejected.jsonl. The source photos are never modified. Exits with 1 if photos were found, but
+    the dataset has no triple.
     """
     from segkit import console
     from segkit.build import dry_run as rehearsal
@@ -81,4 +82,6 @@ def command(
     dataset = Dataset.open(folder)
     page = dataset_page.write(dataset)
     outcome.notes = [with_flags(context, note) for note in outcome.notes]
-    show_build.build_outcome(outcome, stats.summarize(dataset), folder, page, as_json)
+    summary = stats.summarize(dataset)
+    show_build.build_outcome(outcome, summary, folder, page, as_json)
+    context.exit(int(outcome.found > 0 and not summary.triples and not summary.left_out))

@@ -57,7 +57,8 @@ def _tables(outcome: "Outcome", summary: "Summary", folder: Path) -> None:
     console.table(_found(outcome), ("photos", "count"), _fates("new triples", outcome))
     if summary.classes:
         _table(console.count(len(summary.classes), "class"), ("class", "share of pixels"), summary.classes.items())
-    console.table("prompts", ("tokens", "count"), [*summary.lengths.items(), *summary.flags.items()])
+    if summary.triples:
+        console.table("prompts", ("tokens", "count"), [*summary.lengths.items(), *summary.flags.items()])
     if summary.tokens_estimated and summary.lengths:
         console.line("Tokens are estimated: no CLIP tokenizer found; pass --tokenizer FOLDER to count them.")
     rate = f", {outcome.made / outcome.seconds:.2f} photos/s" if outcome.made and outcome.seconds else ""

@@ -122,6 +122,19 @@ def test_only_added_photos_are_processed(
     assert hashes(out) == hashes(at_once)
 
 
+def test_a_build_without_a_triple_is_no_success(segkit: Segkit, build_options: list[str], tmp_path: Path) -> None:
+    """Where every photo is rejected, the exit code says so, also the second time, and no empty table is printed."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.new("RGB", (30, 30)).save(photos / "small.png")
+
+    built = segkit("build-dataset", photos, "-o", tmp_path / "out", *build_options)
+    again = segkit("build-dataset", photos, "-o", tmp_path / "out", *build_options)
+
+    assert (built.code, again.code) == (1, 1)
+    assert "prompts" not in built.out
+
+
 def test_a_moved_dataset_and_a_renamed_photo_redo_nothing(
     segkit: Segkit, six_photos: Path, build_options: list[str], tmp_path: Path
 ) -> None:
