@@ -228,10 +228,10 @@ def test_a_copy_is_accepted_once_its_rejected_original_is_gone(
         (tmp_path / "in").mkdir(exist_ok=True)
         world.scene(0, (120, 96)).photo.save(tmp_path / "in" / name)
     command = ("build-dataset", tmp_path / "in", "-o", tmp_path / "out", *build_options, *OPTIONS)
-    first = parsed(segkit(*command, "--min-size", 1000))
+    first = segkit(*command, "--min-size", 1000)
     (tmp_path / "in" / "a.png").unlink()
 
     second = parsed(segkit(*command))
 
-    assert first["rejected"] == {"too-small": 1, "identical": 1}
+    assert (first.code, json.loads(first.out)["rejected"]) == (1, {"too-small": 1, "identical": 1})
     assert (second["made"], second["rejected"]) == (1, {})
