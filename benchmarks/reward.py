@@ -10,7 +10,7 @@ FOLDER/demo is the demo of `segkit demo --train`, made if it is missing: its Con
 where every arm starts unless --start names another. "demo" is the demo's own training with a reward. The other arms
 train for --steps with its settings, once for each of --seeds: "plain" without a reward, wA-tB-sC with --reward-weight
 A, --reward-until B and --reward-share C for pictures predicted from noisy photos, wA-tB-sC-nN with --reward-steps N;
--still after it means --no-reward-views, -lD --learning-rate D, and -kE --start-strength E.
+-gG after it means --reward-gradient-steps G, -still --no-reward-views, -lD --learning-rate D, -kE --start-strength E.
 
 Each draws one picture of each fresh map, with equal noise; maps and prompts are the truth of scenes that no network and
 no demo has seen. toy, which gave the reward, and then toy-judge, which gave none, look at the pictures as in `segkit
@@ -59,9 +59,11 @@ FIRST_SCENE = 900_000
 SIDE = demo.EVALUATION.resolution
 ARMS = (
     "demo plain w0.1-t200-s0.5 w0.1-t700-s0.5 w0.1-t900-s0.5 w0.03-t900-s0.5 w0.3-t900-s0.5 w0.1-t900-s0.75 "
-    "w0.1-t950-s1-n6-still w0.1-t700-s1-n6 w0.3-t950-s1-n6 w0.1-t950-s0.5-n6"
+    "w0.1-t950-s1-n6 w0.1-t950-s1-n6-still w0.1-t700-s1-n6 w0.3-t950-s1-n6 w0.1-t950-s0.5-n6 w0.1-t120-s1-n6-g2"
 ).split()
-ARM = re.compile(r"w([0-9.]+)-t([0-9]+)-s([0-9.]+)(?:-n([0-9]+))?(-still)?(?:-l([0-9.e-]+))?(?:-k([0-9.]+))?")
+ARM = re.compile(
+    r"w([0-9.]+)-t([0-9]+)-s([0-9.]+)(?:-n([0-9]+))?(?:-g([0-9]+))?(-still)?(?:-l([0-9.e-]+))?(?:-k([0-9.]+))?"
+)
 
 
 def main() -> None:
@@ -136,9 +138,10 @@ def settings_of(arm: str, start: Path) -> TrainSettings:
     match = ARM.fullmatch(arm)
     if not match:
         raise SystemExit(f"arm {arm}: expected demo, plain or a name such as w0.1-t700-s0.5")
-    weight, until, share, steps, still, rate, strength = match.groups()
+    weight, until, share, steps, gradient_steps, still, rate, strength = match.groups()
     changes: dict[str, Any] = {"reward_weight": float(weight), "reward_until": int(until), "reward_share": float(share)}
-    changes |= {"reward_steps": int(steps or 0), "reward_views": not still}
+    changes |= {"reward_steps": int(steps or 0), "reward_gradient_steps": int(gradient_steps or 1)}
+    changes |= {"reward_views": not still}
     changes |= {"learning_rate": float(rate or settings.learning_rate), "start_strength": float(strength or 1)}
     return replace(settings, **changes)
 

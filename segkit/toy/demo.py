@@ -64,8 +64,8 @@ TRAIN_SDXL = replace(TRAIN, base=hub.TOY_SDXL, learning_rate=1.5e-3, warmup=200)
 """The same on the toy SDXL, whose losses rise for hundreds of steps at twice this rate."""
 
 REWARDED = replace(
-    TRAIN, reward=hub.TOY, reward_weight=0.1, reward_until=950, reward_share=1.0, reward_steps=6, reward_guidance=2.0,
-    batch_size=8, steps=300, learning_rate=5e-4, warmup=10, ema=0.95,
+    TRAIN, reward=hub.TOY, reward_weight=0.1, reward_until=120, reward_share=1.0, reward_steps=6, reward_guidance=2.0,
+    reward_gradient_steps=0, batch_size=8, steps=300, learning_rate=5e-4, warmup=10, ema=0.95,
 )  # fmt: skip
 """Settings of the training that follows, with a reward."""
 

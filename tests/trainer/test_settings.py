@@ -72,6 +72,7 @@ def test_an_unreadable_run_toml_is_refused(tmp_path: Path, text: str | None, mes
             "expected 1, because controlnet=fresh begins with zero convolutions, which stay zero at any strength.",
         ),
         (TrainSettings, {"reward": "toy", "reward_share": 1.0}, "expected less than 1, because reward_steps is 0."),
+        (TrainSettings, {"reward_gradient_steps": 0}, "expected 1, because reward_steps is 0."),
         (GenerateSettings, {"resolution": 8}, "resolution=8: expected 0, or at least 64."),
         (GenerateSettings, {"resolution": -1}, "resolution=-1: expected 0, or at least 64."),
         (GenerateSettings, {"seed": 2**63 - 3, "count": 3}, f"expected 0 to {2**63 - 4}."),

@@ -8,6 +8,7 @@ assumed: see OVERHEAD.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import Any
 
 import torch
@@ -67,9 +68,20 @@ def needs(model: ControlledUNet, settings: TrainSettings, others: int) -> list[N
     for saving in _SAVINGS:
         changes = {name: value for name, value in saving.items() if value != getattr(settings, name)}
         changed = replace(settings, **changes)
-        kept = photo[changed.gradient_checkpointing] * changed.batch_size
+        kept = photo[changed.gradient_checkpointing] * (changed.batch_size + _drawn(changed))
         totals.append(Need(changes, weights(model, changed) + others + kept + OVERHEAD))
     return totals
+
+
+def _drawn(settings: TrainSettings) -> int:
+    """Return how many predictions beside those of the photos have a gradient: those of pictures drawn for a reward."""
+    if not settings.reward or not settings.reward_steps:
+        return 0
+    pictures = ceil(settings.reward_share * settings.batch_size)
+    predictions = settings.reward_steps + 1  # at most; see rollout.Rollout
+    if settings.reward_gradient_steps:
+        predictions = min(predictions, settings.reward_gradient_steps)
+    return pictures * predictions * (2 if settings.reward_guidance > 1 else 1)
 
 
 def fitting(totals: Sequence[Need]) -> dict[int, dict[str, Any] | None]:

@@ -244,7 +244,9 @@ def _reward(
         )
     rollout = None
     if settings.reward_steps:
-        rollout = Rollout(settings.reward_steps, settings.reward_guidance, unconditional)
+        rollout = Rollout(
+            settings.reward_steps, settings.reward_guidance, unconditional, settings.reward_gradient_steps
+        )
     return Reward(Scorer(settings.reward, examples.palette, _device(accelerator)), decoder, settings, rollout)
 
 

@@ -109,6 +109,10 @@ class TrainSettings(Settings):
         ),
     ] = 0
     reward_guidance: Annotated[float, option("Guidance scale of those sampling steps.", ge=0)] = 5.0
+    reward_gradient_steps: Annotated[
+        int,
+        option("Last predictions of a drawn picture through which the reward's gradient flows; 0: all of them.", ge=0),
+    ] = 1
     reward_views: Annotated[
         bool, option("Show the reward's segmenter random views: shifted, mirrored, in slightly other colours.")
     ] = True
@@ -189,6 +193,8 @@ class TrainSettings(Settings):
             )
         if self.reward and self.reward_share == 1 and not self.reward_steps:
             raise SettingError("reward_share", self.reward_share, "less than 1, because reward_steps is 0")
+        if self.reward_gradient_steps != 1 and not self.reward_steps:
+            raise SettingError("reward_gradient_steps", self.reward_gradient_steps, "1, because reward_steps is 0")
         if self.best_by == "fidelity" and not self.evaluate_fidelity:
             raise SettingError("best_by", self.best_by, "held_out_loss or control_gap, because evaluate_fidelity is 0")
 

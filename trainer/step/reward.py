@@ -150,7 +150,7 @@ def metrics(sums: Sequence[float]) -> dict[str, float]:
     Returns:
         "reward_loss", the mean cross entropy of the rewarded photos, before it is weighted; "reward_agreement", the
         share of the pixels in which the segmenter sees the map's class; and "reward_gradient", the share of the
-        reward in the gradient by the prediction: its norm divided by the sum of its norm and the diffusion loss's.
+        reward in the gradient by the last prediction: its norm divided by the sum of its norm and the diffusion loss's.
     """
     photos, entropy, correct, pixels, diffusion, rewarded = sums
     if not photos:

@@ -2,11 +2,13 @@
 
 A noisy photo shows, at all but the last timesteps, what the clean one contains: a prediction from it says little about
 how the map is obeyed. Sampling knows the map alone, and goes on from what the network predicted before, mistakes
-included. As in ReFL (Xu et al. 2023, arXiv 2304.05977), a picture is predicted on the way of sampling, and only this
-last prediction has a gradient.
+included. As in ReFL (Xu et al. 2023, arXiv 2304.05977), a picture is predicted on the way of sampling. If only this
+last prediction has a gradient, earlier ones are not told what became of them; as in DRaFT (Clark et al. 2024, arXiv
+2309.17400), the gradient may flow through several predictions, or through all of them.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -72,12 +74,13 @@ class Rollout:
         steps: that sampling all the way would take.
         guidance: scale of the guidance; at most 1 means none.
         unconditional: embedding of the empty prompt.
+        gradient_steps: last predictions that have a gradient, the one from a state included; 0 for all.
     """
 
-    def __init__(self, steps: int, guidance: float, unconditional: Tensor) -> None:
+    def __init__(self, steps: int, guidance: float, unconditional: Tensor, gradient_steps: int = 1) -> None:
         self._stride, self._guidance, self._unconditional = TIMESTEPS / steps, guidance, unconditional
+        self._gradient_steps = gradient_steps
 
-    @torch.no_grad()
     def states(self, model: nn.Module, inputs: Inputs, schedule: NoiseSchedule) -> Inputs:
         """Return the noisy latents that sampling meets at the timesteps of the inputs.
 
@@ -91,12 +94,16 @@ class Rollout:
         latents, device = inputs.latents, inputs.latents.device
         final = inputs.timesteps.cpu()  # waits for the device, once instead of at each step
         current = torch.full_like(final, LAST)
-        for following in self._timesteps(final):
+        path = self._timesteps(final)
+        for number, following in enumerate(path):
+            predictions_left = len(path) - number + 1
+            is_watched = not self._gradient_steps or predictions_left <= self._gradient_steps
             places = (following < current).nonzero()[:, 0]
             before, after, rows = (tensor.to(device) for tensor in (current[places], following[places], places))
-            part = inputs.rows(rows).at(latents[rows], before)
-            prediction = self.guided(self.guidable(part).predict(network))
-            latents = latents.index_copy(0, rows, schedule.ddim_step(part.latents, prediction, before, after))
+            with nullcontext() if is_watched else torch.no_grad():
+                part = inputs.rows(rows).at(latents[rows], before)
+                prediction = self.guided(self.guidable(part).predict(network))
+                latents = latents.index_copy(0, rows, schedule.ddim_step(part.latents, prediction, before, after))
             current = following
         return inputs.at(latents, inputs.timesteps)
 

@@ -35,6 +35,28 @@ def test_activations_are_those_of_a_real_step(base: Path) -> None:
     assert memory.activations(model, 64, recomputed=True) < memory.activations(model, 64, recomputed=False)
 
 
+@pytest.mark.parametrize(
+    ("changed", "rows"),
+    [
+        ({"reward_steps": 0, "reward_share": 0.5}, 4),
+        ({"reward_steps": 6, "reward_guidance": 1.0}, 4 + 2),
+        ({"reward_steps": 6, "reward_gradient_steps": 3}, 4 + 2 * 2 * 3),
+        ({"reward_steps": 6, "reward_gradient_steps": 0}, 4 + 2 * 2 * 7),
+        ({"reward_steps": 2, "reward_gradient_steps": 9}, 4 + 2 * 2 * 3),
+    ],
+)
+def test_predictions_of_drawn_pictures_need_memory(base: Path, changed: dict[str, Any], rows: int) -> None:
+    """Those with a gradient, two for each of them with guidance, beside the four photos of a batch."""
+    loaded = load.load_base(str(base))
+    model = ControlledUNet(load.load_controlnet("fresh", loaded), loaded.unet)
+    settings = TrainSettings(**{"batch_size": 4, "resolution": 64, "reward": "toy", "reward_share": 0.3} | changed)
+
+    need = memory.needs(model, settings, 0)[0].bytes
+
+    activations = need - memory.weights(model, settings) - memory.OVERHEAD
+    assert activations == rows * memory.activations(model, 64, recomputed=False)
+
+
 @pytest.fixture(scope="module")
 def full() -> ControlledUNet:
     """SDXL in full size with a ControlNet, without values."""

@@ -11,8 +11,10 @@ from tests.trainer.runs import log, log_lines, require_near, same, toml, train, 
 
 RATE, STEPS = 1e-6, 4
 WAYS = {"cache": True, "no-cache": False}
-REWARD = {"reward": "toy", "reward_until": 700, "reward_share": 0.5, "reward_steps": 2}
-"""One of two photos is rewarded at each step, in either process."""
+REWARD = {
+    "reward": "toy", "reward_until": 700, "reward_share": 0.5, "reward_steps": 2, "reward_gradient_steps": 0,
+}  # fmt: skip
+"""One of two photos is rewarded at each step, in either process, with a gradient through all its predictions."""
 
 FIDELITY = {"steps": 1, "evaluate_fidelity": 1, "judge": "toy-judge", "preview_guidance": 1.0}
 """Without guidance, which halves the work."""

@@ -28,8 +28,9 @@ from trainer.step.reward import Timesteps
 
 ADE = Palette.load("ade20k")
 REWARD: dict[str, Any] = {"reward": "toy", "reward_until": 700, "reward_share": 0.5, "reward_weight": 0.1}
-DRAWN = REWARD | {"reward_steps": 2}
-"""With pictures that are drawn from noise."""
+REFL = REWARD | {"reward_steps": 2}
+DRAWN = REFL | {"reward_gradient_steps": 0}
+"""With pictures that are drawn from noise, and a gradient through their last prediction or through all of them."""
 STEPS: dict[str, Any] = {"steps": 2, "checkpoint_every": 1}
 
 
@@ -78,7 +79,7 @@ def test_every_photo_is_rewarded_with_the_same_probability(rooms: Path, share: f
     ]
 
 
-@pytest.mark.parametrize("options", [REWARD, DRAWN], ids=["photos", "noise"])
+@pytest.mark.parametrize("options", [REWARD, REFL, DRAWN], ids=["photos", "last", "all"])
 def test_the_gradient_reaches_the_controlnet_alone(base: Path, tmp_path: Path, options: dict[str, Any]) -> None:
     """VAE, segmenter and UNet get none; the logged share is that of the two gradients computed apart."""
     with prepared(base, tmp_path, **options, batch_size=2, precision="fp32") as training:

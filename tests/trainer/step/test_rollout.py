@@ -58,6 +58,32 @@ def test_a_rollout_is_guided_sampling_by_ddim(model: nn.Module) -> None:
             torch.testing.assert_close(states.latents[place], latents[0], atol=2e-3, rtol=0)
 
 
+@pytest.mark.parametrize(("gradient_steps", "watched"), [(1, 0), (2, 1), (3, 2), (0, 3)])
+def test_the_gradient_flows_through_the_last_predictions(
+    model: nn.Module, gradient_steps: int, watched: int
+) -> None:  # fmt: skip
+    """It is that of the same steps written out, of which only the last ones are recorded."""
+    schedule, start, path = schedule_of("epsilon"), inputs(100), [766, 433, 100]
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+
+    state = Rollout(3, 1.0, EMPTY, gradient_steps).states(model, start, schedule)
+
+    latents, timestep = start.latents, torch.tensor([LAST])
+    for number, following in enumerate(path):
+        with torch.set_grad_enabled(number >= len(path) - watched):
+            prediction = model(latents, timestep, start.prompts, start.control)
+            latents = schedule.ddim_step(latents, prediction, timestep, torch.tensor([following]))
+        timestep = torch.tensor([following])
+    assert state.latents.requires_grad == latents.requires_grad == bool(watched)
+    torch.testing.assert_close(state.latents, latents)
+    if watched:
+        ours, theirs = (
+            torch.autograd.grad(one.square().sum(), weights, allow_unused=True) for one in (state.latents, latents)
+        )
+        assert any(gradient is not None and gradient.abs().sum() > 0 for gradient in theirs)
+        torch.testing.assert_close(ours, theirs)
+
+
 def test_no_guidance_needs_no_unconditional_prediction(model: nn.Module) -> None:
     """With a scale of at most 1 there is one row for each picture."""
     plain, guided = Rollout(2, 1.0, EMPTY), Rollout(2, 3.0, EMPTY)
