@@ -220,7 +220,10 @@ def test_a_snapping_brush_fills_areas_of_the_photo(rooms: Dataset, open_page: Op
 
 
 def test_clicks_outline_a_thing(rooms: Dataset, open_page: Open) -> None:
-    """Clicks inside and right-clicks outside reach the network as pixels of the photo; its mask gets the class."""
+    """Clicks inside and right-clicks outside reach the network as pixels of the photo; its mask gets the class.
+
+    A class that is chosen while an outline is on its way waits for it.
+    """
     with serving.served(rooms, Networks(Assist(Discs()))) as url:
         page = open_page(url)
         key = chromium.open_first(page)
@@ -229,10 +232,9 @@ def test_clicks_outline_a_thing(rooms: Dataset, open_page: Open) -> None:
         page.keyboard.press("q")
         page.mouse.click(*place(60.5, 50.5))
         page.wait_for_selector(".selected:has-text('Outlined')")
-        with page.expect_response("**/api/assist"):
-            page.mouse.click(*place(70.5, 50.5), button="right")
-        page.wait_for_timeout(100)  # until the page has taken the outline over
-        chromium.choose(page, "fountain")
+        page.route("**/api/assist", lambda route: (page.wait_for_timeout(300), route.continue_()))
+        page.mouse.click(*place(70.5, 50.5), button="right")
+        chromium.choose(page, "fountain")  # before the outline has come
         chromium.wait_until_saved(page)
 
     inside = Discs().mask(None, (160, 120), [(60.5, 50.5, True), (70.5, 50.5, False)])

@@ -28,6 +28,8 @@ export class Labelling {
     this.showsConfidence = false;
     /** The region, as it was, that got another class last in the map that is shown. @type {Region | null} */
     this.relabelled = null;
+    /** An outline that is on its way. @type {Promise<unknown> | null} */
+    this.outlining = null;
     /** @type {Editor | null} */
     this.editor = null;
     this.canvas = el("canvas", { class: "canvas", tabIndex: -1 });
@@ -117,7 +119,10 @@ export class Labelling {
     const points = [...this.viewer.points, /** @type {[number, number, boolean]} */ ([...place, isInside])];
     this.viewer.points = points;
     this.viewer.draw();
-    const { runs } = await api.post("/api/assist", { id: editor.details.id, points });
+    const answer = api.post("/api/assist", { id: editor.details.id, points });
+    const outlining = (this.outlining = answer.catch(() => undefined));
+    void outlining.then(() => { if (this.outlining === outlining) this.outlining = null; });
+    const { runs } = await answer;
     if (this.viewer.points !== points || this.editor !== editor) return; // another click or triple has come
     this.viewer.selection = { ...editor.map.regions.ofLabel(-1), runs };
     this.chooser.show(this.current, -1);
@@ -151,9 +156,13 @@ export class Labelling {
     this.hover(y * map.width + x);
   }
 
-  /** The selection gets a class; without one, it becomes the current class. @param {number} label */
+  /**
+   * The selection gets a class, with the outline of the last click; without a selection, it becomes the current class.
+   * @param {number} label
+   */
   choose(label) {
     const [selection, editor] = [this.viewer.selection, this.editor];
+    if (this.outlining) return void this.outlining.then(() => this.editor === editor && this.choose(label));
     this.palette.use(label);
     if (!selection || !editor) {
       if (label !== this.palette.unlabelled) this.current = label;
