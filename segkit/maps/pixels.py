@@ -45,8 +45,11 @@ def pack_image(image: Image.Image, indices: bool = False) -> Packed:
             grey, rest = np.divmod(values, 1 if indices and values.max(initial=0) <= 255 else 257)
         exact = (rest == 0) & (grey >= 0) & (grey <= 255)
         return np.where(exact, np.where(exact, grey, 0).astype(np.uint32) * 0x010101, np.uint32(NO_COLOR))
+    if image.mode == "RGB" and not image.has_transparency_data:
+        words: Packed = np.frombuffer(image.tobytes("raw", "RGBX"), "<u4").reshape(image.height, image.width)
+        return np.asarray(words & np.uint32(0xFFFFFF))
     rgba = np.asarray(image.convert("RGBA"))  # converting to RGB warns about transparency in mode P
-    words: Packed = rgba.view("<u4")[..., 0]
+    words = rgba.view("<u4")[..., 0]
     colors: Packed = words & np.uint32(0xFFFFFF)
     if image.has_transparency_data:
         colors[words >> np.uint32(24) == 0] = 0

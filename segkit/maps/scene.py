@@ -50,8 +50,8 @@ class Scene:
         self.proven = pixels.present(self.labels, self.fixed)[: len(self.colors)]
         self.fixed_board = np.pad(self.fixed, 1)  # padded once: rounds look up a few of its pixels
         self.fixed = self.fixed_board[1:-1, 1:-1]
-        self._counted = self.labels.copy()
-        self._counts = pixels.histogram(self._counted)
+        self._counted = self.board.copy()
+        self._counts = pixels.histogram(self.labels.copy())
         self.neighbors = [
             down + across for down in (-self.stride, 0, self.stride) for across in (-1, 0, 1) if down or across
         ]
@@ -83,14 +83,15 @@ class Scene:
 
     def counts(self) -> NDArray[np.intp]:
         """Return the number of pixels of each class; only those that changed since the last call are counted."""
-        changed = np.flatnonzero(self.labels != self._counted)
-        if len(changed):
-            before = self._counted.ravel()
-            after = self.labels[np.divmod(changed, self.labels.shape[1])]
-            self._counts = (
-                self._counts + np.bincount(after, minlength=256) - np.bincount(before[changed], minlength=256)
-            )
-            before[changed] = after
+        # Four pixels at a time: the sides of the board are even.
+        words = np.flatnonzero(self.board.ravel().view(np.uint32) != self._counted.ravel().view(np.uint32))
+        if len(words):
+            places = (4 * words[:, None] + np.arange(4)).ravel()
+            rows, columns = places // self.stride, places % self.stride
+            inside = places[(rows % (len(self.board) - 1) > 0) & (columns % (self.stride - 1) > 0)]
+            before, after = self._counted.ravel()[inside], self.board.ravel()[inside]
+            self._counts = self._counts + np.bincount(after, minlength=256) - np.bincount(before, minlength=256)
+            self._counted.ravel()[places] = self.board.ravel()[places]
         return self._counts[: len(self.colors)].copy()
 
     def established(self) -> NDArray[np.bool_]:
