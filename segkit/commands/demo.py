@@ -20,7 +20,7 @@ _FOLDERS = {hub.TOY: "segkit-demo-train", hub.TOY_SDXL: "segkit-demo-sdxl"}
 @click.argument("folder", type=click.Path(path_type=Path), required=False)
 @click.option("--photos", type=click.IntRange(1, 10_000), help="Photos to render.  [default: 48; with --train 2500]")
 @click.option(
-    "--train", is_flag=True, help="Also train ControlNets on small photos and evaluate them: 25 to 60 minutes."
+    "--train", is_flag=True, help="Also train ControlNets on small photos and evaluate them: 30 to 60 minutes."
 )
 @click.option("--steps", type=click.IntRange(1), help="Training steps before the reward.  [default: 4500]")
 @click.option(

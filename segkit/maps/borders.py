@@ -139,9 +139,9 @@ def _color_costs(observed: Floats, colors: Floats, border: Border) -> Floats:
     palette = np.ascontiguousarray((colors @ _OPPONENT.T).T)
 
     def cost(rows: NDArray[np.intp] | slice, label: Indices) -> Floats:
-        total = np.zeros(len(label), np.float32)
+        total, index = np.zeros(len(label), np.float32), label.astype(np.intp)  # converted once
         for channel, table in zip(opponent, palette, strict=True):
-            difference = table.take(label)
+            difference = table.take(index)
             difference -= channel[rows]
             difference *= difference
             total += difference

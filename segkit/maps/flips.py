@@ -150,7 +150,8 @@ def _promising(scene: Scene, spectrum: Spectrum, active: Positions, smooth: floa
     flat, shape = scene.board.ravel(), spectrum.layout
     corners = spectrum.places[active, 0] - scene.stride - 1
     side = np.arange(MCU + 2)
-    around = flat.take(corners[:, None, None] + (side[:, None] * scene.stride + side))
+    # Nothing is clipped; the mode skips bounds checks.
+    around = flat.take(corners[:, None, None] + (side[:, None] * scene.stride + side), mode="clip")
     inner = around[:, 1:-1, 1:-1]
     mixed = (around[:, :-2, 1:-1] != inner) | (around[:, 2:, 1:-1] != inner)
     mixed |= (around[:, 1:-1, :-2] != inner) | (around[:, 1:-1, 2:] != inner)
@@ -158,7 +159,7 @@ def _promising(scene: Scene, spectrum: Spectrum, active: Positions, smooth: floa
     rows, pixels = inside // MCU**2, inside % MCU**2
     places = spectrum.places.ravel().take(active[rows] * MCU**2 + pixels)
     current = flat.take(places)
-    neighbors = flat.take(places + np.array(scene.neighbors)[:, None])
+    neighbors = flat.take(places + np.array(scene.neighbors)[:, None], mode="clip")
     new = neighbors != current  # the neighbours with another label, each label once
     agreeing = 8 - _count(new)
     for number in range(1, 8):

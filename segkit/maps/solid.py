@@ -70,7 +70,8 @@ def areas(packed: Packed, colors: tuple[RGB, ...], sides: tuple[int, ...]) -> tu
     grown = np.pad(solid, 1)  # all neighbours of a solid pixel have its colour
     grown = grown[:-2] | grown[1:-1] | grown[2:]
     grown = grown[:, :-2] | grown[:, 1:-1] | grown[:, 2:]
-    return np.where(grown, indices, np.uint8(NO_LABEL)), proven
+    # NO_LABEL has all bits set, so "or" writes it, several times as fast as where().
+    return indices | (grown.view(np.uint8) - np.uint8(1)), proven
 
 
 def _erode(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
