@@ -49,7 +49,8 @@ def test_predictions_of_drawn_pictures_need_memory(base: Path, changed: dict[str
     """Those with a gradient, two for each of them with guidance, beside the four photos of a batch."""
     loaded = load.load_base(str(base))
     model = ControlledUNet(load.load_controlnet("fresh", loaded), loaded.unet)
-    settings = TrainSettings(**{"batch_size": 4, "resolution": 64, "reward": "toy", "reward_share": 0.3} | changed)
+    options: dict[str, Any] = {"batch_size": 4, "resolution": 64, "reward": "toy", "reward_share": 0.3, **changed}
+    settings = TrainSettings(**options)
 
     need = memory.needs(model, settings, 0)[0].bytes
 
