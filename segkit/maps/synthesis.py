@@ -186,7 +186,7 @@ def _search(scene: Scene, measured: Spectrum, doubtful: NDArray[np.bool_], size:
     if recovered := _recovered(scene, size, _UNCERTAIN):
         measured = _move_areas(scene, recovered)
     is_explained = _is_explained(scene, measured.excess())
-    # Stored samples tell nearly equal classes apart by themselves: comparing pictures gained nothing with them.
+    # Stored samples tell nearly equal classes apart by themselves: comparing pictures adds next to nothing.
     if not is_explained or (scene.coded is None and _unsettled(scene, measured).any()):
         measured = _settle(scene, measured)
         is_explained = _is_explained(scene, measured.excess())
