@@ -64,6 +64,10 @@ class SnapResult:
         }
 
 
+_NOT_PNG = (".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+"""Endings of pictures that a path given for a single map may have by mistake."""
+
+
 def snap_files(target: Path, output: Path | None, rules: SnapSettings, progress: Progress = silent) -> list[SnapResult]:
     """Repair a map or a folder of maps. Maps that an output folder already holds from the same originals are kept.
 
@@ -83,6 +87,10 @@ def snap_files(target: Path, output: Path | None, rules: SnapSettings, progress:
         StorageError: the disk is full.
     """
     folder, files = _find(target, in_place=output is None)
+    if output is not None and output.resolve() == folder.resolve():
+        raise UsageError(f"{output} is the folder of the maps. Pass another folder, or in_place=True.")
+    if output is not None and target.is_file() and output.suffix.lower() in _NOT_PNG and not output.is_dir():
+        raise UsageError(f"{output}: repaired maps are PNG files. Pass a path that ends in .png, or a folder.")
     palette, target_palette = Palette.load(rules.palette), Palette.load(rules.to) if rules.to else None
     backup = backup_of(target) if output is None else None
     first_id = cache(lambda: rules.first_id if rules.first_id is not None else _first_id(files, rules.cause, palette))

@@ -26,6 +26,21 @@ def maps(tmp_path: Path) -> Path:
     return write_maps(tmp_path / "maps")
 
 
+def test_an_output_that_would_mix_with_the_maps_is_refused(segkit: Segkit, maps: Path, tmp_path: Path) -> None:
+    """The folder of the maps, in which repaired ones would clash with them, and a name that is no PNG file."""
+    before = sorted(path.name for path in maps.iterdir())
+    single = next(path for path in maps.iterdir() if path.is_file())
+
+    same = segkit("snap", maps, "-o", maps)
+    named = segkit("snap", single, "-o", tmp_path / "a.jpg")
+
+    assert (same.code, named.code) == (2, 2)
+    assert "is the folder of the maps. Pass another folder, or --in-place." in same.err
+    assert "a.jpg: repaired maps are PNG files. Pass a path that ends in .png, or a folder." in named.err
+    assert sorted(path.name for path in maps.iterdir()) == before
+    assert not (tmp_path / "a.jpg").exists()
+
+
 def test_in_place_preserves_the_originals(segkit: Segkit, maps: Path) -> None:
     """The originals are copied to a folder beside the maps; a second run changes nothing."""
     before = bytes_of(maps)

@@ -191,12 +191,21 @@ class TrainSettings(Settings):
                 self.start_strength,
                 f"1, because controlnet={FRESH} begins with zero convolutions, which stay zero at any strength",
             )
-        if self.reward and self.reward_share == 1 and not self.reward_steps:
-            raise SettingError("reward_share", self.reward_share, "less than 1, because reward_steps is 0")
-        if self.reward_gradient_steps != 1 and not self.reward_steps:
-            raise SettingError("reward_gradient_steps", self.reward_gradient_steps, "1, because reward_steps is 0")
+        self._check_reward()
         if self.best_by == "fidelity" and not self.evaluate_fidelity:
             raise SettingError("best_by", self.best_by, "held_out_loss or control_gap, because evaluate_fidelity is 0")
+
+    def _check_reward(self) -> None:
+        """Check the settings of a reward, and that there are none without it."""
+        for name in ("reward_steps", "reward_gradient_steps") if not self.reward else ():
+            value, default = getattr(self, name), getattr(type(self), name)
+            if value != default:
+                raise SettingError(name, value, f"{default}, because there is no reward: set it too, as in reward=toy")
+        drawn = "because no pictures are drawn: set their number of sampling steps too, as in reward_steps=6"
+        if self.reward and self.reward_share == 1 and not self.reward_steps:
+            raise SettingError("reward_share", self.reward_share, f"less than 1, {drawn}")
+        if self.reward_gradient_steps != 1 and not self.reward_steps:
+            raise SettingError("reward_gradient_steps", self.reward_gradient_steps, f"1, {drawn}")
 
     @property
     def shard_cache_bytes(self) -> int:
