@@ -134,7 +134,7 @@ def settings_of(arm: str, start: Path) -> TrainSettings:
     """Return the settings of an arm by its name and the ControlNet that it starts from."""
     settings = replace(demo.REWARDED, controlnet=str(start), evaluate_every=0, preview_every=0)
     if arm == "plain":
-        return replace(settings, reward="", reward_steps=0, reward_gradient_steps=1)
+        return settings.without_reward()
     match = ARM.fullmatch(arm)
     if not match:
         raise SystemExit(f"arm {arm}: expected demo, plain or a name such as w0.1-t700-s0.5")

@@ -46,7 +46,8 @@ _VIEW, _NOISE, _REWARD = 0, 1, 2
 
 def unaugmented(settings: TrainSettings) -> TrainSettings:
     """Return settings for previews and validation: batches of one photo, no augmentation, the same in every run."""
-    return replace(settings, batch_size=1, flip=False, prompt_dropout=0.0, seed=0, balance=False, reward="")
+    settings = settings.without_reward()
+    return replace(settings, batch_size=1, flip=False, prompt_dropout=0.0, seed=0, balance=False)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Settings of a training, each declared once: field name, option, run.toml key and help text."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -194,6 +194,10 @@ class TrainSettings(Settings):
         self._check_reward()
         if self.best_by == "fidelity" and not self.evaluate_fidelity:
             raise SettingError("best_by", self.best_by, "held_out_loss or control_gap, because evaluate_fidelity is 0")
+
+    def without_reward(self) -> "TrainSettings":
+        """Return the same settings without a reward."""
+        return replace(self, reward="", reward_steps=0, reward_gradient_steps=1)
 
     def _check_reward(self) -> None:
         """Check the settings of a reward, and that there are none without it."""
