@@ -195,13 +195,14 @@ def _choose(border: Border, costs: Floats) -> Indices:
     is_stale, is_settled = np.ones(len(board), bool), np.zeros(len(places), bool)
     for _ in range(_ROUNDS):
         rows = np.flatnonzero(is_stale.take(places, mode="clip") & ~is_settled)
-        neighbors = np.stack([board.take(places[rows] + offset, mode="clip") for offset in offsets])
-        mixed = (neighbors != board.take(places[rows], mode="clip")).any(0)
+        stale = places[rows]
+        neighbors = np.stack([board.take(stale + offset, mode="clip") for offset in offsets])
+        mixed = (neighbors != board.take(stale, mode="clip")).any(0)
         is_settled[rows[~mixed]] = True
-        rows, neighbors = rows[mixed], neighbors.compress(mixed, 1)
+        rows, stale, neighbors = rows[mixed], stale[mixed], neighbors.compress(mixed, 1)
         chosen = _agreeing(labels.take(rows, 1), costs.take(rows, 1), neighbors)
-        changed = places[rows][chosen != board.take(places[rows], mode="clip")]
-        board[places[rows]] = chosen
+        changed = stale[chosen != board.take(stale, mode="clip")]
+        board[stale] = chosen
         is_stale[:] = False
         for offset in (0, *offsets):
             is_stale[changed + offset] = True
